@@ -1,0 +1,1 @@
+"""Cameras, rigid transforms, frames and depth images. Uses numpy alone."""

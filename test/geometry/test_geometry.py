@@ -1,0 +1,111 @@
+"""Geometry against analytic truth and scipy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.geometry.depth import median_depth, to_metres
+from don_kp_ros.geometry.frames import TransformError, TransformTree
+
+CAMERA = Camera(640, 480, 615.0, 614.0, 321.5, 238.0)
+angles = st.floats(-np.pi, np.pi)
+
+
+@given(st.floats(0, 639), st.floats(0, 479), st.floats(0.1, 5))
+def test_projection_inverts_deprojection(u: float, v: float, depth: float) -> None:
+    point = CAMERA.deproject([u, v], depth)
+    assert point[2] == depth
+    assert CAMERA.project(point) == pytest.approx([u, v], abs=1e-9)
+
+
+def test_a_point_off_the_axis_projects_where_similar_triangles_say() -> None:
+    assert CAMERA.project([0.1, -0.2, 2.0]) == pytest.approx(
+        [321.5 + 615 * 0.05, 238.0 - 614 * 0.1]
+    )
+    assert np.isnan(CAMERA.project([0.1, 0.2, -1.0])).all()
+
+
+def test_the_picture_ends_half_a_pixel_beyond_the_outer_centres() -> None:
+    assert CAMERA.contains([[0, 0], [639.4, 479.4], [-0.6, 0], [0, 479.6]]).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@given(st.tuples(angles, angles, angles))
+def test_quaternions_agree_with_scipy(euler: tuple[float, float, float]) -> None:
+    rotation = Rotation.from_euler('xyz', euler)
+    T = rigid.from_quaternion(rotation.as_quat(), [1, 2, 3])
+    assert T[:3, :3] == pytest.approx(rotation.as_matrix(), abs=1e-12)
+    q = rigid.to_quaternion(T)
+    assert min(
+        np.abs(q - rotation.as_quat()).max(), np.abs(q + rotation.as_quat()).max()
+    ) == pytest.approx(0, abs=1e-9)
+
+
+@given(st.tuples(angles, angles, angles), st.floats(0, 1))
+def test_interpolation_turns_at_constant_speed(
+    vector: tuple[float, float, float], s: float
+) -> None:
+    whole = Rotation.from_rotvec(np.array(vector) / 2)
+    T = rigid.interpolate(np.eye(4), rigid.transform(whole.as_matrix(), [2, 0, 0]), s)
+    assert T[:3, :3] == pytest.approx(
+        Rotation.from_rotvec(whole.as_rotvec() * s).as_matrix(), abs=1e-6
+    )
+    assert T[0, 3] == pytest.approx(2 * s)
+
+
+def test_rotation_about_agrees_with_scipy() -> None:
+    axis = np.array([1.0, -2.0, 0.5])
+    expected = Rotation.from_rotvec(axis / np.linalg.norm(axis) * 0.7).as_matrix()
+    assert rigid.rotation_about(axis, 0.7) == pytest.approx(expected)
+
+
+def test_frames_chain_and_interpolate() -> None:
+    tree = TransformTree()
+    tree.set('world', 'hand', 1.0, rigid.transform(translation=[0, 0, 0]))
+    tree.set('world', 'hand', 2.0, rigid.transform(translation=[1, 0, 0]))
+    turned = rigid.transform(rigid.rotation_about([0, 0, 1], np.pi / 2), [0, 0.5, 0])
+    tree.set('hand', 'camera', 0.0, turned, static=True)
+    T = tree.lookup('world', 'camera', 1.25)
+    assert rigid.apply(T, [1, 0, 0]) == pytest.approx([0.25, 1.5, 0])
+    assert tree.lookup('camera', 'world', 1.25) @ T == pytest.approx(np.eye(4))
+    assert tree.lookup('world', 'camera')[0, 3] == pytest.approx(1.0)
+
+
+def test_frames_refuse_what_they_do_not_know() -> None:
+    tree = TransformTree(cache_seconds=5)
+    for stamp in range(10):
+        tree.set('world', 'hand', float(stamp), np.eye(4))
+    with pytest.raises(TransformError, match=r'hand to world is known from 4.000 s to 9.000 s'):
+        tree.lookup('world', 'hand', 9.5)
+    with pytest.raises(TransformError, match='no transform connects moon to world'):
+        tree.lookup('world', 'moon')
+    with pytest.raises(TransformError, match='close a loop'):
+        tree.set('hand', 'world', 0.0, np.eye(4))
+    with pytest.raises(TransformError, match='not finite'):
+        tree.set('world', 'hand', 0.0, np.full((4, 4), np.nan))
+
+
+def test_depth_is_metres_with_nan_for_none() -> None:
+    millimetres = np.array([[0, 500], [1500, 65535]], dtype=np.uint16)
+    depth = to_metres(millimetres, '16UC1')
+    assert np.isnan(depth[0, 0])
+    assert depth[1].tolist() == pytest.approx([1.5, 65.535])
+    assert np.isnan(to_metres(np.array([[-1, np.inf]], dtype=np.float32), '32FC1')).all()
+    with pytest.raises(ValueError, match='8UC1'):
+        to_metres(millimetres, '8UC1')
+
+
+def test_median_depth_looks_past_holes_and_stops_at_the_border() -> None:
+    depth = np.full((10, 12), np.nan, dtype=np.float32)
+    assert np.isnan(median_depth(depth, [0, 0]))
+    depth[0, 1], depth[1, 0], depth[2, 2] = 1.0, 9.0, 1.2
+    assert median_depth(depth, [0, 0]) == pytest.approx(1.2)
+    assert np.isnan(median_depth(depth, [11, 9]))
