@@ -1,0 +1,117 @@
+"""The exact low-resolution heatmaps against explicit upsampling in float64."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from don_kp_ros.matching.heatmap import describe_at, heatmaps, match
+
+SHAPES = [
+    # D, h, w, H, W
+    (3, 6, 8, 48, 64),
+    (16, 5, 9, 41, 50),
+    (64, 12, 7, 96, 56),
+    (8, 1, 4, 16, 33),
+    (5, 2, 2, 7, 2),
+    (4, 9, 9, 5, 6),
+]
+
+
+def random_map(dimension: int, rows: int, columns: int, smooth: bool = False) -> torch.Tensor:
+    noise = torch.randn(dimension, rows, columns, dtype=torch.float64)
+    if smooth:
+        noise = functional.interpolate(noise[None, :, :3, :3], (rows, columns), mode='bicubic')[0]
+    return functional.normalize(noise, dim=0)
+
+
+def explicit(descriptor_map: torch.Tensor, queries: torch.Tensor, size: tuple[int, int]):
+    upsampled = functional.interpolate(descriptor_map.double()[None], size, mode='bilinear')[0]
+    return torch.einsum('qd,dvu->qvu', queries.double(), functional.normalize(upsampled, dim=0))
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_heatmaps_equal_explicit_upsampling(shape, dtype):
+    torch.manual_seed(0)
+    dimension, rows, columns, *size = shape
+    descriptor_map = random_map(dimension, rows, columns).to(dtype)
+    queries = functional.normalize(torch.randn(5, dimension, dtype=dtype), dim=1)
+    expected = explicit(descriptor_map, queries, tuple(size))
+    result = heatmaps(descriptor_map, queries, tuple(size))
+    assert result.dtype == dtype
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-4
+    torch.testing.assert_close(result.double(), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('smooth', [False, True])
+def test_match_is_the_maximum_of_the_upsampled_map(shape, smooth):
+    torch.manual_seed(1)
+    dimension, rows, columns, *size = shape
+    descriptor_map = random_map(dimension, rows, columns, smooth and min(rows, columns) > 2)
+    queries = torch.cat([
+        functional.normalize(torch.randn(20, dimension, dtype=torch.float64), dim=1),
+        describe_at(descriptor_map, torch.rand(20, 2) * torch.tensor([size[1], size[0]]), size),
+        -descriptor_map.mean((1, 2))[None],
+    ])
+    queries = functional.normalize(queries, dim=1)
+    expected = explicit(descriptor_map, queries, tuple(size))
+    uv, score = match(descriptor_map, queries, tuple(size))
+    assert uv.dtype == torch.float32
+    torch.testing.assert_close(score, expected.flatten(1).amax(1), atol=1e-9, rtol=0)
+    u, v = uv.long().T
+    torch.testing.assert_close(expected[range(len(queries)), v, u], score, atol=1e-9, rtol=0)
+
+
+def test_match_in_single_precision_is_within_rounding_of_the_maximum():
+    torch.manual_seed(2)
+    descriptor_map = random_map(64, 30, 40).float()
+    uv_true = torch.rand(50, 2) * torch.tensor([319.0, 239.0])
+    queries = describe_at(descriptor_map, uv_true.round(), (240, 320))
+    uv, score = match(descriptor_map, queries, (240, 320))
+    torch.testing.assert_close(uv, uv_true.round())
+    torch.testing.assert_close(score, torch.ones(50), atol=1e-5, rtol=0)
+
+
+def test_all_similarities_negative():
+    descriptor_map = torch.tensor([[[1.0, 0.8]], [[0.0, 0.6]]])
+    uv, score = match(descriptor_map, torch.tensor([[-1.0, 0.0]]), (4, 8))
+    assert uv[0, 0] >= 6
+    assert score.item() == pytest.approx(-0.8)
+
+
+def test_descriptor_at_a_cell_centre_is_that_cell():
+    torch.manual_seed(3)
+    descriptor_map = random_map(6, 4, 5)
+    i, j = torch.meshgrid(torch.arange(4), torch.arange(5), indexing='ij')
+    uv = torch.stack([(j + 0.5) * 40 / 5 - 0.5, (i + 0.5) * 24 / 4 - 0.5], -1).reshape(-1, 2)
+    torch.testing.assert_close(describe_at(descriptor_map, uv, (24, 40)),
+                               descriptor_map.flatten(1).T)
+
+
+def test_descriptors_at_whole_pixels_equal_explicit_upsampling():
+    torch.manual_seed(4)
+    descriptor_map = random_map(7, 4, 5)
+    upsampled = functional.interpolate(descriptor_map[None], (13, 22), mode='bilinear')[0]
+    v, u = torch.meshgrid(torch.arange(13), torch.arange(22), indexing='ij')
+    result = describe_at(descriptor_map, torch.stack([u, v], -1).reshape(-1, 2), (13, 22))
+    torch.testing.assert_close(result, functional.normalize(upsampled, dim=0).flatten(1).T)
+
+
+def test_half_precision_maps_are_computed_in_single_precision():
+    descriptor_map = random_map(8, 6, 6).half()
+    assert heatmaps(descriptor_map, torch.ones(1, 8) / 8**0.5, (12, 12)).dtype == torch.float32
+
+
+def test_no_queries_give_no_matches():
+    uv, score = match(random_map(8, 6, 6), torch.zeros(0, 8), (12, 12))
+    assert uv.shape == (0, 2)
+    assert score.shape == (0,)
+    assert heatmaps(random_map(8, 6, 6), torch.zeros(0, 8), (12, 12)).shape == (0, 12, 12)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r'\(Q, 8\)'):
+        heatmaps(random_map(8, 6, 6), torch.zeros(1, 9), (12, 12))
+    with pytest.raises(ValueError, match=r'\(D, h, w\)'):
+        match(torch.zeros(6, 6), torch.zeros(1, 6), (12, 12))
