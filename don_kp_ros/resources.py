@@ -1,0 +1,34 @@
+"""Where the package's configuration files and models lie, in a checkout or installed."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def config_path(name: str) -> Path:
+    """Return the path of a file or folder under config/, e.g. 'robots/panda.yaml'."""
+    return _find('config', name)
+
+
+def models_path(name: str) -> Path:
+    """Return the path of a file or folder under models/."""
+    return _find('models', name)
+
+
+def _find(folder: str, name: str) -> Path:
+    candidates = [root / folder / name for root in _roots()]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    looked = ', '.join(str(candidate) for candidate in candidates)
+    raise FileNotFoundError(
+        f'{folder}/{name} not found; looked for {looked}. '
+        'Run from a checkout, or install the package with its data (pip install . or colcon).'
+    )
+
+
+def _roots() -> list[Path]:
+    """List the places that may hold config/ and models/, the checkout first."""
+    prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
+    checkout = Path(__file__).resolve().parent.parent
+    return [checkout, *(Path(prefix) / 'share' / 'don_kp' for prefix in prefixes if prefix)]

