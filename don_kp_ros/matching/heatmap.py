@@ -21,6 +21,8 @@ from torch.nn import functional
 _SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation leaves nothing of a blended norm
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
 _BLOCKS_AT_ONCE = 8192
+_HEATMAPS_AT_ONCE = 16
+_CROWDED = 0.1  # share of candidate blocks above which the whole heatmap is faster
 
 
 def describe_at(descriptor_map: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
@@ -62,7 +64,7 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     pixels and score (Q,). It is the maximum of `heatmaps`, found by branch and bound: between four
     cells the product with d is at most its largest corner, and the squared norm at least the
     smallest entry of the corners' Gram matrix, so only blocks that can hold the maximum are
-    evaluated.
+    evaluated; where those are many, the whole heatmap is.
     """
     descriptor_map = _checked_map(descriptor_map)
     queries = _checked_queries(queries, descriptor_map)
@@ -81,11 +83,14 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     largest = _largest_corner(products)
     bound = torch.where(largest > 0, largest / blocks.least_norm, largest / blocks.greatest_norm)
     bound = bound.clamp_max(1.0).masked_fill(blocks.empty, -torch.inf).flatten(1)
-    owners, candidates = torch.nonzero(
-        bound >= best.score[:, None] - _BOUND_SLACK, as_tuple=True
-    )
-    for some in torch.arange(len(owners), device=owners.device).split(_BLOCKS_AT_ONCE):
-        best.include(owners[some], *blocks.peaks(products, owners[some], candidates[some]))
+    candidates = bound >= best.score[:, None] - _BOUND_SLACK
+    crowded = candidates.sum(1) > _CROWDED * candidates.shape[1]
+    for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
+        score, pixel = heatmaps(descriptor_map, queries[some], size).flatten(1).max(1)
+        best.include(some, score, torch.stack([pixel % size[1], pixel // size[1]], 1).float())
+    owners, places = torch.nonzero(candidates & ~crowded[:, None], as_tuple=True)
+    for part in torch.arange(len(owners), device=owners.device).split(_BLOCKS_AT_ONCE):
+        best.include(owners[part], *blocks.peaks(products, owners[part], places[part]))
     return best.uv, best.score.clamp(-1, 1)
 
 
