@@ -1,0 +1,1 @@
+"""Learn, find and grasp named points on objects."""
