@@ -1,0 +1,133 @@
+"""The simulated Intel RealSense D435: colour, and depth aligned to colour, with its faults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault('MUJOCO_GL', 'egl')  # no display is needed; read when mujoco is imported
+
+import mujoco  # noqa: E402
+
+from don_kp_ros.geometry import rigid  # noqa: E402
+from don_kp_ros.geometry.camera import Camera  # noqa: E402
+
+Array = NDArray[np.float64]
+
+D435 = Camera(width=640, height=480, fx=615.0, fy=615.0, cx=319.5, cy=239.5)
+"""Colour intrinsics of a D435 at 640x480 [pixels]; the depth is aligned to them."""
+
+MIN_DEPTH, MAX_DEPTH = 0.17, 4.0  # metres; nearer and farther the stereo sees nothing
+
+# MuJoCo's cameras look along -z with y up; the optical frame looks along z with y down.
+_MUJOCO_FROM_OPTICAL = np.diag([1.0, -1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One pair of images of the same moment."""
+
+    colour: NDArray[np.uint8]  # (H, W, 3) RGB
+    depth: NDArray[np.float32]  # (H, W) metres along the optical axis; NaN beyond the range
+
+
+class Renderer:
+    """Draws a model as the camera sees it.
+
+    Belongs to the thread that makes it: an EGL context can't be used from another one.
+    """
+
+    def __init__(self, model: mujoco.MjModel, camera: Camera = D435) -> None:
+        """Prepare to draw a model."""
+        self._camera = camera
+        self._model = model
+        self._renderer = mujoco.Renderer(model, camera.height, camera.width)
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FREE
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
+
+    def close(self) -> None:
+        """Free the graphics memory."""
+        self._renderer.close()
+
+    def render(self, data: mujoco.MjData, T_world_optical: Array) -> Frame:
+        """Draw colour and depth from a camera pose (4, 4)."""
+        self._update(data, T_world_optical)
+        colour = self._renderer.render().copy()
+        self._renderer.enable_depth_rendering()
+        try:
+            depth = self._renderer.render().astype(np.float32)
+        finally:
+            self._renderer.disable_depth_rendering()
+        depth[(depth < MIN_DEPTH) | (depth > MAX_DEPTH)] = np.nan
+        return Frame(colour, depth)
+
+    def mask(self, data: mujoco.MjData, T_world_optical: Array, body: str) -> NDArray[np.bool_]:
+        """Tell which pixels (H, W) show a body."""
+        self._update(data, T_world_optical)
+        self._renderer.enable_segmentation_rendering()
+        try:
+            ids = self._renderer.render()
+        finally:
+            self._renderer.disable_segmentation_rendering()
+        geoms = np.flatnonzero(self._model.geom_bodyid == self._model.body(body).id)
+        is_geom = ids[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)
+        shown: NDArray[np.bool_] = is_geom & np.isin(ids[..., 0], geoms)
+        return shown
+
+    def _update(self, data: mujoco.MjData, T_world_optical: Array) -> None:
+        self._renderer.update_scene(data, self._view, self._option)
+        eye = T_world_optical[:3, 3]
+        R = T_world_optical[:3, :3] @ _MUJOCO_FROM_OPTICAL
+        near = self._model.vis.map.znear * self._model.stat.extent
+        c = self._camera
+        for gl in self._renderer.scene.camera:
+            gl.pos[:], gl.forward[:], gl.up[:] = eye, -R[:, 2], R[:, 1]
+            # Pixel centres are at integers: the picture spans -0.5 .. width - 0.5.
+            gl.frustum_bottom = -near * (c.height - 0.5 - c.cy) / c.fy
+            gl.frustum_top = near * (c.cy + 0.5) / c.fy
+            gl.frustum_center = near * ((c.width - 1) / 2 - c.cx) / c.fx
+            gl.frustum_width = near * c.width / 2 / c.fx
+
+
+def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
+    """Add what a D435 adds: noise in colour; noise, steps, holes and shadows in depth.
+
+    Depth noise grows with the square of the distance (about 1 mm at half a metre) and is smooth
+    over a few pixels, as a stereo matcher's window leaves it; beside a nearer edge one of the two
+    imagers sees nothing; some spots have no texture.
+    """
+    shape = frame.depth.shape
+    grain = rng.normal(0, 2.5, (*shape, 1)) + rng.normal(0, 1.2, (*shape, 3))
+    colour = np.clip(frame.colour + grain, 0, 255).astype(np.uint8)
+
+    z = frame.depth
+    smooth = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 2.0)
+    smooth /= max(float(smooth.std()), 1e-6)
+    white = rng.normal(0, 1, shape).astype(np.float32)
+    depth = z + (0.0035 * smooth + 0.0015 * white) * z**2
+
+    filled = np.nan_to_num(z, nan=MAX_DEPTH).astype(np.float32)
+    shadow_width = 5
+    nearer_right = np.full_like(filled, np.inf)
+    nearer_right[:, :-shadow_width] = filled[:, shadow_width:]
+    shadow = filled - nearer_right > 0.03
+    coarse = rng.uniform(0, 1, (shape[0] // 12, shape[1] // 12)).astype(np.float32)
+    spots = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) > 0.985
+    depth[shadow | spots | (rng.random(shape) < 0.002)] = np.nan
+    depth = np.round(depth * 1000) / np.float32(1000)
+    return Frame(colour, depth.astype(np.float32))
+
+
+def look_at(eye: Array, target: Array, roll: float) -> Array:
+    """Return ``T_world_optical`` of a camera that looks at a target; roll about its axis."""
+    forward = np.asarray(target, dtype=np.float64) - eye
+    forward /= np.linalg.norm(forward)
+    aside = np.cross(forward, [np.cos(roll), np.sin(roll), 0.0])
+    aside /= np.linalg.norm(aside)
+    return rigid.transform(np.stack([aside, np.cross(forward, aside), forward], axis=1), eye)

@@ -1,0 +1,295 @@
+"""Objects on the table, made by numbers: caps of a crown and a brim; a mug, a can, a box.
+
+An object's frame lies at the middle of its base: x forward (a cap's brim), z up, metres. Every
+object is drawn by textured meshes and collides as convex pieces: a concave mesh would collide as
+its convex hull.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.simulation import textures
+
+Array = NDArray[np.float64]
+
+DRAWN, COLLIDING = 2, 3  # geom groups: the renderer shows the first, contacts use the second
+
+
+@dataclass(frozen=True)
+class CapShape:
+    """The measures of a cap, metres."""
+
+    length: float  # half of the crown's extent along x
+    width: float  # half of its extent along y
+    height: float  # of the crown
+    bluntness: float  # 2: an ellipsoid; more: a boxier crown
+    brim_length: float  # from the crown's front to the brim's
+    brim_width: float  # half of the brim's extent along y
+    arch_height: float  # of the brim's middle line over the table, at the crown
+    edge_height: float  # of the brim's side edges over the table, at the crown
+    droop: float  # by how much the brim sinks towards its front
+    thickness: float  # of the brim
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> CapShape:
+        """Draw the measures of a toy cap that a hand opening 8 cm can hold by its brim."""
+        return cls(
+            length=rng.uniform(0.052, 0.066),
+            width=rng.uniform(0.048, 0.060),
+            height=rng.uniform(0.050, 0.068),
+            bluntness=rng.uniform(2.0, 2.6),
+            brim_length=rng.uniform(0.048, 0.062),
+            brim_width=rng.uniform(0.024, 0.032),
+            arch_height=rng.uniform(0.021, 0.026),
+            edge_height=rng.uniform(0.010, 0.013),
+            droop=rng.uniform(0.000, 0.005),
+            thickness=rng.uniform(0.003, 0.004),
+        )
+
+    def crown(self, azimuth: Array, elevation: Array) -> Array:
+        """Return points of the crown (..., 3): a superellipsoid; elevation 0 at the rim."""
+        e = 2.0 / self.bluntness
+        outward, up = np.cos(elevation) ** e, np.sin(elevation) ** e
+        return np.stack(
+            [
+                self.length * outward * np.cos(azimuth),
+                self.width * outward * np.sin(azimuth),
+                self.height * up,
+            ],
+            axis=-1,
+        )
+
+    def brim(self, along: Array, across: Array) -> Array:
+        """Return points of the brim's upper side (..., 3).
+
+        ``along`` goes from 0 at the crown's front to 1 at the brim's (below 0 it is hidden in the
+        crown), ``across`` from -1 to 1. The sides are parallel for two thirds of the length.
+        """
+        rounding = np.clip((along - 0.65) / 0.35, 0.0, 1.0)
+        half_width = self.brim_width * np.sqrt(1.0 - 0.999 * rounding**2)
+        y = across * half_width
+        arch = (self.arch_height - self.edge_height) * (y / self.brim_width) ** 2
+        z = self.arch_height - arch - self.droop * np.clip(along, 0, 1) ** 2
+        return np.stack([self.length + along * self.brim_length, y, z], axis=-1)
+
+    @property
+    def brim_point(self) -> Array:
+        """The point that the demo teaches, (3,): the middle of the brim's upper side."""
+        return self.brim(np.array(0.5), np.array(0.0))
+
+
+def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShape:
+    """Add cap number ``instance`` to a body and return its measures.
+
+    Shape, colours and print are a function of the number alone.
+    """
+    rng = np.random.default_rng([instance, 0xCA9])
+    shape = CapShape.draw(rng)
+    base, accent = textures.colour(rng), textures.colour(rng)
+    brim_base = base if rng.random() < 0.5 else accent
+
+    azimuth, elevation = np.meshgrid(
+        np.linspace(-np.pi, np.pi, 49), np.linspace(np.pi / 2, 0, 17), indexing='xy'
+    )
+    dome = shape.crown(azimuth, elevation)
+    add_drawn(spec, body, 'crown', dome, textures.crown(rng, base, accent))
+    add_hull(spec, body, 'crown', dome[::2, ::3].reshape(-1, 3), mass=0.07)
+
+    root = -0.45 * shape.length / shape.brim_length
+    stations = np.concatenate([np.linspace(root, 0.65, 8), np.linspace(0.72, 1.0, 8)])
+    along, across = np.meshgrid(stations, np.linspace(-1, 1, 17), indexing='ij')
+    upper = shape.brim(along, across)
+    lower = upper - [0, 0, shape.thickness]
+    # Drawn as a tube that runs across the upper side and back below it.
+    tube = np.concatenate([upper, lower[:, ::-1], upper[:, :1]], axis=1)
+    add_drawn(spec, body, 'brim', tube, textures.brim(rng, brim_base, accent), tube=True)
+    along, across = np.meshgrid([root, 0.0, 0.35, 0.65, 0.9], np.linspace(-1, 1, 6), indexing='ij')
+    upper = shape.brim(along, across)
+    corners = np.stack([upper, upper - [0, 0, shape.thickness]])
+    for i in range(4):
+        for j in range(5):
+            piece = corners[:, i : i + 2, j : j + 2].reshape(-1, 3)
+            add_hull(spec, body, f'brim_{i}_{j}', piece, mass=0.03 / 20)
+
+    body.add_geom(
+        name=f'{body.name}/button',
+        type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
+        size=[0.006, 0.006, 0.003],
+        pos=[0, 0, shape.height],
+        rgba=[*(accent / 255), 1],
+        contype=0,
+        conaffinity=0,
+        mass=0,
+        group=DRAWN,
+    )
+    return shape
+
+
+def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
+    """Add a mug with a handle; return the radius of its footprint in metres."""
+    radius, height = rng.uniform(0.032, 0.042), rng.uniform(0.07, 0.095)
+    wall = 0.004
+    profile = np.array(
+        [
+            [radius, 0],
+            [radius, height],
+            [radius - wall, height],
+            [radius - wall, wall],
+            [0, wall],
+        ]
+    )
+    add_drawn(spec, body, 'mug', revolve(profile), textures.label(rng, (256, 512)))
+    add_cylinder(body, radius, height)
+    loop = np.linspace(-np.pi / 2, np.pi / 2, 7)
+    knots = np.stack(
+        [radius + 0.022 * np.cos(loop), np.zeros(7), height / 2 + 0.024 * np.sin(loop)], axis=-1
+    )
+    rgba = [*(textures.colour(rng) / 255), 1]
+    for a, b in zip(knots[:-1], knots[1:], strict=True):
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+            fromto=[*a, *b],
+            size=[0.005, 0, 0],
+            rgba=rgba,
+            mass=0.002,
+            group=DRAWN,
+        )
+    return radius + 0.03
+
+
+def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
+    """Add a can; return the radius of its footprint in metres."""
+    radius, height = rng.uniform(0.028, 0.036), rng.uniform(0.08, 0.115)
+    profile = np.array(
+        [
+            [radius * 0.9, 0],
+            [radius, 0.005],
+            [radius, height - 0.006],
+            [radius * 0.85, height],
+            [radius * 0.8, height - 0.004],
+            [0, height - 0.004],
+        ]
+    )
+    add_drawn(spec, body, 'can', revolve(profile), textures.label(rng, (256, 512)))
+    add_cylinder(body, radius, height)
+    return radius
+
+
+def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
+    """Add a printed box; return the radius of its footprint in metres."""
+    x, y, z = rng.uniform([0.03, 0.02, 0.015], [0.06, 0.045, 0.045])
+    texture = add_texture(spec, f'{body.name}/box', textures.label(rng, (256, 256)))
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[x, y, z],
+        pos=[0, 0, z],
+        material=texture,
+        mass=0.2,
+        group=DRAWN,
+    )
+    return float(np.hypot(x, y))
+
+
+Adder = Callable[[mujoco.MjSpec, mujoco.MjsBody, np.random.Generator], float]
+DISTRACTORS: tuple[Adder, ...] = (add_mug, add_can, add_box)
+
+
+def revolve(profile: Array, steps: int = 33) -> Array:
+    """Turn a profile (n, 2) of radius and height about z: (n, steps, 3), bottom outside first."""
+    angle = np.linspace(-np.pi, np.pi, steps)
+    r, z = profile[::-1, :1], profile[::-1, 1:]
+    return np.stack(
+        [r * np.cos(angle), r * np.sin(angle), np.broadcast_to(z, (len(r), steps))], axis=-1
+    )
+
+
+def add_texture(spec: mujoco.MjSpec, name: str, picture: textures.Picture) -> str:
+    """Add a picture as a texture and a material of the same name; return the name."""
+    height, width, _ = picture.shape
+    texture = spec.add_texture(
+        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height, nchannel=3
+    )
+    texture.data = np.ascontiguousarray(picture).tobytes()
+    material = spec.add_material(name=name, specular=0.1, shininess=0.2)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+    return name
+
+
+def add_drawn(
+    spec: mujoco.MjSpec,
+    body: mujoco.MjsBody,
+    name: str,
+    grid: Array,
+    picture: textures.Picture,
+    tube: bool = False,
+) -> None:
+    """Add a surface that is drawn and touches nothing.
+
+    ``grid`` (n, m, 3): the points of the surface, seen from outside rows go down and columns to
+    the right; the picture is spread over it, or (``tube``) over the first half of its columns.
+    """
+    n, m, _ = grid.shape
+    rows, columns = np.meshgrid(np.arange(n), np.arange(m), indexing='ij')
+    u = columns / (m - 1)
+    if tube:
+        u = np.clip(2 * columns / (m - 2), 0, 1)
+    texcoord = np.stack([u, rows / (n - 1)], axis=-1)  # MuJoCo counts rows from the top
+    i = (rows * m + columns)[:-1, :-1].ravel()
+    faces = np.concatenate(
+        [np.stack([i, i + m, i + m + 1], axis=-1), np.stack([i, i + m + 1, i + 1], axis=-1)]
+    )
+    corners = grid.reshape(-1, 3)[faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    faces = faces[area > 1e-12].ravel()
+    name = f'{body.name}/{name}'
+    mesh = spec.add_mesh(
+        name=name,
+        uservert=grid.ravel(),
+        userface=faces,
+        usertexcoord=texcoord.ravel(),
+        userfacetexcoord=faces,
+        inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+    )
+    body.add_geom(
+        name=name,
+        type=mujoco.mjtGeom.mjGEOM_MESH,
+        meshname=mesh.name,
+        material=add_texture(spec, name, picture),
+        contype=0,
+        conaffinity=0,
+        mass=0,
+        group=DRAWN,
+    )
+
+
+def add_hull(
+    spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, points: Array, mass: float
+) -> None:
+    """Add an invisible solid, the convex hull of points (n, 3), that things collide with."""
+    name = f'{body.name}/{name}_solid'
+    spec.add_mesh(name=name, uservert=points.ravel())
+    body.add_geom(
+        name=name,
+        type=mujoco.mjtGeom.mjGEOM_MESH,
+        meshname=name,
+        mass=mass,
+        friction=[0.9, 0.005, 0.0001],
+        group=COLLIDING,
+    )
+
+
+def add_cylinder(body: mujoco.MjsBody, radius: float, height: float) -> None:
+    """Add an invisible upright cylinder of 0.2 kg that things collide with."""
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+        size=[radius, height / 2, 0],
+        pos=[0, 0, height / 2],
+        mass=0.2,
+        group=COLLIDING,
+    )

@@ -1,0 +1,131 @@
+"""Scenes: a table, objects on it, light; with or without the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.simulation import objects, textures
+
+Array = NDArray[np.float64]
+
+CAP = 'cap'
+CLEARANCE = 0.13  # metres about a cap's crown that distractors keep free: the fingers need room
+CAP_REGION = ((0.42, 0.54), (-0.12, 0.12))  # metres, x and y of a crown's middle
+OBJECT_REGION = ((0.30, 0.68), (-0.28, 0.28))
+TABLE_CENTRE, TABLE_HALF = (0.45, 0.0, -0.02), (0.75, 0.75, 0.02)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an object stands on the table: metres, and radians about z."""
+
+    x: float
+    y: float
+    yaw: float
+
+    @property
+    def pose(self) -> Array:
+        """``T_world_object`` (4, 4)."""
+        return rigid.transform(rigid.rotation_about([0, 0, 1], self.yaw), [self.x, self.y, 0.0])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that a scene is made of; equal layouts make equal scenes."""
+
+    seed: int  # of the table, the light and the distractors' looks
+    cap: Placement | None
+    instance: int = 0  # which cap
+    distractors: tuple[Placement, ...] = field(default_factory=tuple)
+
+    @classmethod
+    def draw(
+        cls, seed: int, instance: int, with_cap: bool = True, distractors: int | None = None
+    ) -> Layout:
+        """Draw a layout; one to three distractors unless their number is given."""
+        rng = np.random.default_rng([seed, 0x1A7])
+        cap = next(_places(rng, CAP_REGION))
+        taken = [(cap.x, cap.y, CLEARANCE)] if with_cap else []
+        count = int(rng.integers(1, 4)) if distractors is None else distractors
+        placed: list[Placement] = []
+        for place in _places(rng, OBJECT_REGION):
+            if len(placed) == count:
+                break
+            if all(np.hypot(place.x - x, place.y - y) > r + 0.06 for x, y, r in taken):
+                placed.append(place)
+                taken.append((place.x, place.y, 0.06))
+        return cls(seed, cap if with_cap else None, instance, tuple(placed))
+
+
+def _places(
+    rng: np.random.Generator, region: tuple[tuple[float, float], tuple[float, float]]
+) -> Iterator[Placement]:
+    for _ in range(1000):
+        x, y = (rng.uniform(*limits) for limits in region)
+        yield Placement(x, y, rng.uniform(-np.pi, np.pi))
+
+
+def build(layout: Layout, robot: mujoco.MjSpec | None = None) -> tuple[mujoco.MjModel, Array]:
+    """Compile the model of a layout, beside the robot if one is given.
+
+    Returns the model and the taught point in the cap's frame, (3,) metres: NaN without a cap. The
+    objects are free bodies named ``cap`` and ``distractor_<i>``, standing where they are placed.
+    """
+    spec = mujoco.MjSpec() if robot is None else robot
+    rng = np.random.default_rng([layout.seed, 0x11611])
+    _add_surroundings(spec, rng)
+    taught = np.full(3, np.nan)
+    if layout.cap is not None:
+        taught = objects.add_cap(
+            spec, _add_body(spec, CAP, layout.cap), layout.instance
+        ).brim_point
+    for i, place in enumerate(layout.distractors):
+        add = objects.DISTRACTORS[int(rng.integers(len(objects.DISTRACTORS)))]
+        add(spec, _add_body(spec, f'distractor_{i}', place), rng)
+    return spec.compile(), taught
+
+
+def _add_body(spec: mujoco.MjSpec, name: str, place: Placement) -> mujoco.MjsBody:
+    x, y, z, w = rigid.to_quaternion(place.pose)
+    body = spec.worldbody.add_body(name=name, pos=place.pose[:3, 3], quat=[w, x, y, z])
+    body.add_freejoint(name=name)
+    return body
+
+
+def _add_surroundings(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
+    visual = spec.visual
+    visual.global_.offwidth, visual.global_.offheight = 1280, 960
+    visual.map.znear, visual.map.zfar = 0.02, 20.0
+    visual.quality.shadowsize = 0
+    spec.stat.extent = 1.0
+    visual.headlight.active = 1
+    visual.headlight.ambient[:] = rng.uniform(0.25, 0.45)
+    visual.headlight.diffuse[:] = rng.uniform(0.1, 0.4)
+    visual.headlight.specular[:] = rng.uniform(0.0, 0.2)
+    tint = rng.uniform(0.85, 1.0, 3)
+    direction = [rng.uniform(-0.8, 0.8), rng.uniform(-0.8, 0.8), -1.0]
+    spec.worldbody.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=[0.5, 0, 2],
+        dir=direction,
+        diffuse=rng.uniform(0.3, 0.7) * tint,
+        specular=[0.1, 0.1, 0.1],
+        castshadow=0,
+    )
+    spec.worldbody.add_geom(
+        name='table',
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=TABLE_CENTRE,
+        size=TABLE_HALF,
+        material=objects.add_texture(spec, 'table', textures.surface(rng)),
+        friction=[0.8, 0.005, 0.0001],
+        group=objects.DRAWN,
+    )
+    spec.material('table').texuniform = 1
+    spec.material('table').texrepeat[:] = rng.uniform(1.0, 3.0)
