@@ -1,0 +1,108 @@
+"""Pictures of descriptors, heatmaps and matches. Images are (H, W, 3) uint8 RGB."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+FOUND = (64, 255, 96)
+NOT_FOUND = (255, 96, 64)
+_CONTRAST_FROM = 0.3  # similarities below are common to everything and are drawn as nothing
+
+
+def heatmap_overlay(
+    image: Image,
+    heatmap: NDArray[np.float32],
+    uv: ArrayLike | None = None,
+    caption: str = '',
+    found: bool = True,
+) -> Image:
+    """Lay a heatmap (H, W) of cosine similarities over its image, with a cross at the peak uv.
+
+    Colours go from purple (0.3) to yellow (1), and are more opaque the higher the similarity.
+    """
+    strength = (np.clip(heatmap, _CONTRAST_FROM, 1.0) - _CONTRAST_FROM) / (1.0 - _CONTRAST_FROM)
+    levels = np.round(strength * 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    opacity = (0.15 + 0.7 * strength).astype(np.float32)
+    picture = np.ascontiguousarray(cv2.blendLinear(colours, image, opacity, 1 - opacity))
+    if uv is not None:
+        draw_cross(picture, uv, FOUND if found else NOT_FOUND)
+    if caption:
+        draw_caption(picture, caption)
+    return picture
+
+
+def draw_cross(picture: Image, uv: ArrayLike, colour: tuple[int, int, int]) -> None:
+    """Draw a cross with a dark edge at pixel uv, in place; its size follows the picture's."""
+    u, v = (round(float(x)) for x in np.asarray(uv))
+    arm = max(5, min(picture.shape[:2]) // 40)
+    for line_colour, thickness in ((0, 0, 0), 5), (colour, 2):
+        cv2.line(picture, (u - arm, v), (u + arm, v), line_colour, thickness, cv2.LINE_AA)
+        cv2.line(picture, (u, v - arm), (u, v + arm), line_colour, thickness, cv2.LINE_AA)
+
+
+def draw_caption(picture: Image, text: str) -> None:
+    """Write a line at the lower left, in place."""
+    scale = max(0.45, min(picture.shape[:2]) / 800)
+    origin = (8, picture.shape[0] - 10)
+    for colour, thickness in ((0, 0, 0), 4), ((255, 255, 255), 1):
+        cv2.putText(
+            picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
+        )
+
+
+def side_by_side(left: Image, right: Image, gap: int = 8) -> Image:
+    """Put two pictures of any size beside each other on black."""
+    height = max(left.shape[0], right.shape[0])
+    picture = np.zeros((height, left.shape[1] + gap + right.shape[1], 3), dtype=np.uint8)
+    picture[: left.shape[0], : left.shape[1]] = left
+    picture[: right.shape[0], left.shape[1] + gap :] = right
+    return picture
+
+
+class DescriptorColours:
+    """Descriptors as colours: their three principal components, steady from frame to frame.
+
+    Mean, covariance and range are averaged over the frames, and each new basis is turned to agree
+    with the last (orthogonal Procrustes), so that a point keeps its colour in a video.
+    """
+
+    def __init__(self, memory: float = 0.9) -> None:
+        """Weigh the past with ``memory``, 0..1, at every frame."""
+        if not 0 <= memory < 1:
+            raise ValueError(f'memory is {memory}; it must be in 0..1, below 1')
+        self._memory = memory
+        self._mean: Array | None = None
+        self._covariance: Array | None = None
+        self._basis: Array | None = None
+        self._scale: Array | None = None
+
+    def __call__(self, descriptor_map: ArrayLike, size: tuple[int, int]) -> Image:
+        """Colour a map (D, h, w) and enlarge it to size (H, W)."""
+        descriptors = np.asarray(descriptor_map, dtype=np.float64)
+        dimension, rows, columns = descriptors.shape
+        cells = descriptors.reshape(dimension, -1).T
+        self._mean = self._averaged(self._mean, cells.mean(axis=0))
+        centred = cells - self._mean
+        self._covariance = self._averaged(self._covariance, centred.T @ centred / len(cells))
+        basis = np.linalg.eigh(self._covariance)[1][:, ::-1][:, :3]
+        if self._basis is not None:
+            left, _, right = np.linalg.svd(basis.T @ self._basis)
+            basis = basis @ left @ right
+        self._basis = basis
+        components = centred @ basis
+        self._scale = self._averaged(self._scale, 2.0 * components.std(axis=0) + 1e-6)
+        colours = np.full((rows, columns, 3), 0.5, dtype=np.float32)
+        colours[..., : basis.shape[1]] += (components / self._scale / 2).reshape(rows, columns, -1)
+        enlarged = cv2.resize(colours, size[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.round(np.clip(enlarged, 0, 1) * 255).astype(np.uint8)
+
+    def _averaged(self, past: Array | None, new: Array) -> Array:
+        if past is None or past.shape != new.shape:
+            return new
+        return self._memory * past + (1 - self._memory) * new

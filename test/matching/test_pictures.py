@@ -1,0 +1,69 @@
+"""Pictures: sizes, places and steadiness."""
+
+import numpy as np
+import pytest
+
+from don_kp_ros.matching.pictures import (
+    DescriptorColours,
+    heatmap_overlay,
+    side_by_side,
+)
+
+
+def test_overlay_is_brightest_at_the_peak_and_keeps_the_image():
+    image = np.full((60, 80, 3), 60, dtype=np.uint8)
+    v, u = np.mgrid[:60, :80]
+    heatmap = np.exp(-((u - 50) ** 2 + (v - 20) ** 2) / 50).astype(np.float32)
+    picture = heatmap_overlay(image, heatmap)
+    assert picture.shape == image.shape
+    assert picture.dtype == np.uint8
+    brightness = picture.sum(axis=2)
+    assert np.unravel_index(brightness.argmax(), brightness.shape) == (20, 50)
+    assert (image == 60).all()
+
+
+def test_overlay_marks_the_peak_where_it_is():
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    heatmap = np.zeros((60, 80), dtype=np.float32)
+    marked = heatmap_overlay(image, heatmap, (50, 20), found=True).astype(int)
+    plain = heatmap_overlay(image, heatmap).astype(int)
+    v, u = np.nonzero(np.abs(marked - plain).sum(axis=2) > 100)
+    assert (u.mean().round(), v.mean().round()) == (50, 20)
+    assert marked[20, 50, 1] > marked[20, 50, 0]
+    lost = heatmap_overlay(image, heatmap, (50, 20), found=False)
+    assert lost[20, 50, 0] > lost[20, 50, 1]
+
+
+def test_caption_with_any_characters_does_not_fail():
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    heatmap_overlay(image, np.zeros((60, 80), dtype=np.float32), (-5, 900), 'Mütze 🧢/☃')
+
+
+@pytest.mark.parametrize('dimension', [2, 3, 16])
+def test_descriptor_colours_are_steady_when_frames_change_little(dimension):
+    rng = np.random.default_rng(0)
+    colours = DescriptorColours()
+    descriptors = rng.normal(size=(dimension, 12, 16))
+    descriptors /= np.linalg.norm(descriptors, axis=0)
+    previous = colours(descriptors, (48, 64)).astype(float)
+    assert previous.shape == (48, 64, 3)
+    assert previous.std() > 20
+    for _ in range(5):
+        noisy = descriptors + 0.02 * rng.normal(size=descriptors.shape)
+        picture = colours(noisy, (48, 64)).astype(float)
+        assert np.abs(picture - previous).mean() < 4
+        previous = picture
+
+
+def test_descriptor_colours_survive_a_constant_map():
+    picture = DescriptorColours()(np.ones((4, 3, 3)) / 2, (6, 6))
+    assert picture.shape == (6, 6, 3)
+
+
+def test_side_by_side_pads_the_lower_picture():
+    left, right = np.full((10, 20, 3), 9, np.uint8), np.full((30, 5, 3), 7, np.uint8)
+    picture = side_by_side(left, right, gap=2)
+    assert picture.shape == (30, 27, 3)
+    assert (picture[:10, :20] == 9).all()
+    assert (picture[10:, :20] == 0).all()
+    assert (picture[:, 22:] == 7).all()
