@@ -1,1 +1,1 @@
-"""Find described points in an image: exact heatmaps on the low-resolution map, their peaks, pictures."""
+"""Find described points in an image: exact heatmaps, their peaks, and pictures of them."""

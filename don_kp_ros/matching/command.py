@@ -8,17 +8,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from don_kp_ros.matching.heatmap import describe_at, heatmaps, match
 from don_kp_ros.matching.pictures import (
     FOUND,
-    NOT_FOUND,
     Image,
     draw_caption,
     draw_cross,
     heatmap_overlay,
     side_by_side,
 )
+from don_kp_ros.networks.checkpoint import CheckpointError
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import models_path
 
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return _match(arguments)
-    except (OSError, ValueError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         print(f'don_kp match: {error}', file=sys.stderr)
         return 1
 
@@ -39,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('u', metavar='U', type=float, help='pixels to the right, from 0')
     parser.add_argument('v', metavar='V', type=float, help='pixels down, from 0')
     parser.add_argument('image_b', metavar='IMAGE_B', type=Path)
-    parser.add_argument('--model', type=Path, help='checkpoint; models/caps.safetensors if left out')
+    parser.add_argument(
+        '--model', type=Path, help='checkpoint; models/caps.safetensors if left out'
+    )
     parser.add_argument(
         '--output', type=Path, default=Path('output/match.png'), help='picture, %(default)s'
     )
@@ -48,14 +51,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _match(arguments: argparse.Namespace) -> int:
     image_a, image_b = read_image(arguments.image_a), read_image(arguments.image_b)
-    (height, width), uv = image_a.shape[:2], np.array([arguments.u, arguments.v])
+    (height, width), uv = image_a.shape[:2], torch.tensor([[arguments.u, arguments.v]])
     if not (0 <= arguments.u <= width - 1 and 0 <= arguments.v <= height - 1):
         raise ValueError(
-            f'pixel ({arguments.u:g}, {arguments.v:g}) is outside of {arguments.image_a}, which is '
-            f'{width}x{height}; u goes from 0 to {width - 1}, v from 0 to {height - 1}'
+            f'pixel ({arguments.u:g}, {arguments.v:g}) is outside of {arguments.image_a}, which '
+            f'is {width}x{height}; u goes from 0 to {width - 1}, v from 0 to {height - 1}'
         )
     model = DescriptorModel.load(arguments.model or models_path('caps.safetensors'))
-    query = describe_at(model.describe(image_a), uv[None], (height, width))
+    query = describe_at(model.describe(image_a), uv, (height, width))
     map_b, size_b = model.describe(image_b), image_b.shape[:2]
     uv_match, score = match(map_b, query, size_b)
     u, v = uv_match[0].tolist()
@@ -64,7 +67,7 @@ def _match(arguments: argparse.Namespace) -> int:
 
     caption = f'({u:.0f}, {v:.0f})  similarity {similarity:.3f}'
     left = image_a.copy()
-    draw_cross(left, uv, FOUND)
+    draw_cross(left, uv[0], FOUND)
     draw_caption(left, f'({arguments.u:g}, {arguments.v:g})')
     heatmap = heatmaps(map_b, query, size_b)[0].cpu().numpy()
     right = heatmap_overlay(image_b, heatmap, (u, v), caption, found)
@@ -82,7 +85,7 @@ def read_image(path: Path) -> Image:
     pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError(f'{path} is not an image that can be read; PNG and JPEG are')
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
 
 
 def write_image(path: Path, image: Image) -> None:

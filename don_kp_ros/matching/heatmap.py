@@ -5,9 +5,9 @@ Bilinear upsampling U is linear and its weights sum to one, so for a map f and a
     U(f) . d    = U(f . d)
     ||U(f)||^2  = the bilinear blend of the dot products between the four cells around a pixel,
 
-and both need maps of scalars only, never the H x W x D image. Cell (i, j) of an h x w map describes
-the pixel u = (j + 0.5) W / w - 0.5, v = (i + 0.5) H / h - 0.5 (`align_corners=False`); beyond the
-outermost cells the map is continued by its border, as torch.nn.functional.interpolate does.
+and both need maps of scalars only, never the H x W x D image. Cell (i, j) of an h x w map
+describes the pixel u = (j + 0.5) W / w - 0.5, v = (i + 0.5) H / h - 0.5 (`align_corners=False`);
+beyond the outermost cells the map is continued by its border, as in torch's interpolate.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _BLOCKS_AT_ONCE = 8192
 _HEATMAPS_AT_ONCE = 16
 _CROWDED = 0.1  # share of candidate blocks above which the whole heatmap is faster
 
+_Axis = tuple[Tensor, Tensor, Tensor]  # first pixel of each block, their number, pixels' weights
+
 
 def describe_at(descriptor_map: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
     """Read the unit-length descriptors at pixels of the image.
 
-    descriptor_map (D, h, w); uv (Q, 2) pixels, fractions allowed; size (H, W) of the image. Returns
-    (Q, D). Pixels outside of the picture read its border.
+    descriptor_map (D, h, w); uv (Q, 2) pixels, fractions allowed; size (H, W) of the image.
+    Returns (Q, D). Pixels outside of the picture read its border.
     """
     descriptor_map = _checked_map(descriptor_map)
     height, width = size
@@ -112,7 +114,7 @@ def _checked_queries(queries: Tensor, descriptor_map: Tensor) -> Tensor:
 
 
 def _axis(pixels: int, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each pixel's block, 0..cells, in the border-padded map, and its weight of the later cell."""
+    """Give each pixel's block in the border-padded map, 0..cells, and the later cell's weight."""
     position = (torch.arange(pixels, device=like.device, dtype=torch.float64) + 0.5) * (
         cells / pixels
     ) + 0.5
@@ -126,30 +128,21 @@ def _padded(descriptor_map: Tensor) -> Tensor:
 
 def _squared_norms(descriptor_map: Tensor, size: tuple[int, int]) -> Tensor:
     """Compute the squared norm (H, W) of the bilinearly upsampled map."""
-    cells = _padded(descriptor_map)
-    rows, a = _axis(size[0], descriptor_map.shape[1], descriptor_map)
-    columns, b = _axis(size[1], descriptor_map.shape[2], descriptor_map)
-    own, right, below, diagonal = _gram(cells)
-
-    def row_weights(first: Tensor, second: Tensor | None = None) -> Tensor:
-        return _weights(rows, first, second, cells.shape[1])
-
-    def column_weights(first: Tensor, second: Tensor | None = None) -> Tensor:
-        return _weights(columns, first, second, cells.shape[2])
-
-    squares_v, mixed_v = row_weights((1 - a) ** 2, a**2), row_weights(2 * a * (1 - a))[:, :-1]
-    squares_u, mixed_u = column_weights((1 - b) ** 2, b**2), column_weights(2 * b * (1 - b))[:, :-1]
-    blended = squares_v @ (own @ squares_u.T + right @ mixed_u.T)
-    blended += mixed_v @ (below @ squares_u.T + diagonal @ mixed_u.T)
+    own, right, below, diagonal = _gram(_padded(descriptor_map))
+    squares_v, products_v = _interpolation(size[0], descriptor_map.shape[1], descriptor_map)
+    squares_u, products_u = _interpolation(size[1], descriptor_map.shape[2], descriptor_map)
+    blended = squares_v @ (own @ squares_u.T + right @ products_u.T)
+    blended += products_v @ (below @ squares_u.T + diagonal @ products_u.T)
     return blended.clamp_min_(_SMALLEST_SQUARED_NORM)
 
 
-def _weights(block: Tensor, first: Tensor, second: Tensor | None, cells: int) -> Tensor:
-    matrix = first.new_zeros((len(block), cells))
-    matrix.scatter_(1, block[:, None], first[:, None])
-    if second is not None:
-        matrix.scatter_(1, block[:, None] + 1, second[:, None])
-    return matrix
+def _interpolation(pixels: int, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Make the matrices of squared weights and of twice the products of neighbouring weights."""
+    block, weight = _axis(pixels, cells, like)
+    matrix = like.new_zeros((pixels, cells + 2))
+    matrix.scatter_(1, block[:, None], (1 - weight)[:, None])
+    matrix.scatter_(1, block[:, None] + 1, weight[:, None])
+    return matrix.square(), 2 * matrix[:, :-1] * matrix[:, 1:]
 
 
 def _gram(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -177,12 +170,12 @@ class _Blocks:
     """The squares between four neighbouring cells, numbered row by row, and the pixels in them."""
 
     cells: Tensor  # (D, h + 2, w + 2)
-    gram: Tensor  # (blocks, 9): coefficients of the squared norm, for s in 1, b, b^2 of a in 1, a, a^2
+    gram: Tensor  # (blocks, 9), dot products of the corners: 4 own, 2 across, 2 down, 1 diagonal
     least_norm: Tensor  # (h + 1, w + 1), a lower bound on the blended norm
     greatest_norm: Tensor  # (h + 1, w + 1), an upper bound
     empty: Tensor  # (h + 1, w + 1), no pixel lies in the block
-    rows: tuple[Tensor, Tensor, Tensor]  # first pixel of each block, number of pixels, weights
-    columns: tuple[Tensor, Tensor, Tensor]
+    rows: _Axis
+    columns: _Axis
 
     @classmethod
     def between_cells(cls, descriptor_map: Tensor, size: tuple[int, int]) -> _Blocks:
@@ -211,7 +204,7 @@ class _Blocks:
         )
 
     def peaks(self, products: Tensor, owners: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate the pixels of blocks[k] for query owners[k]; return score (K,) and uv (K, 2)."""
+        """Find the best pixel of blocks[k] for query owners[k]: score (K,) and uv (K, 2)."""
         across = self.empty.shape[1]
         i, j = blocks // across, blocks % across
         v, a, no_row = _pixels_in(self.rows, i)
@@ -238,7 +231,7 @@ class _Blocks:
         return score, torch.stack([u[k, where % width], v[k, where // width]], dim=1).float()
 
 
-def _pixels_in(axis: tuple[Tensor, Tensor, Tensor], block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _pixels_in(axis: _Axis, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """List the pixels (K, most) of each block with their weights; the mask marks the surplus."""
     first, number, weight = axis
     offset = torch.arange(int(number.max()), device=block.device)

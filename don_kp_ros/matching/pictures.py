@@ -29,7 +29,8 @@ def heatmap_overlay(
     levels = np.round(strength * 255).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     opacity = (0.15 + 0.7 * strength).astype(np.float32)
-    picture = np.ascontiguousarray(cv2.blendLinear(colours, image, opacity, 1 - opacity))
+    blended = cv2.blendLinear(colours, image, opacity, 1 - opacity)
+    picture = np.ascontiguousarray(blended, dtype=np.uint8)
     if uv is not None:
         draw_cross(picture, uv, FOUND if found else NOT_FOUND)
     if caption:

@@ -49,11 +49,15 @@ def test_match_is_the_maximum_of_the_upsampled_map(shape, smooth):
     torch.manual_seed(1)
     dimension, rows, columns, *size = shape
     descriptor_map = random_map(dimension, rows, columns, smooth and min(rows, columns) > 2)
-    queries = torch.cat([
-        functional.normalize(torch.randn(20, dimension, dtype=torch.float64), dim=1),
-        describe_at(descriptor_map, torch.rand(20, 2) * torch.tensor([size[1], size[0]]), size),
-        -descriptor_map.mean((1, 2))[None],
-    ])
+    queries = torch.cat(
+        [
+            functional.normalize(torch.randn(20, dimension, dtype=torch.float64), dim=1),
+            describe_at(
+                descriptor_map, torch.rand(20, 2) * torch.tensor([size[1], size[0]]), size
+            ),
+            -descriptor_map.mean((1, 2))[None],
+        ]
+    )
     queries = functional.normalize(queries, dim=1)
     expected = explicit(descriptor_map, queries, tuple(size))
     uv, score = match(descriptor_map, queries, tuple(size))
@@ -85,8 +89,9 @@ def test_descriptor_at_a_cell_centre_is_that_cell():
     descriptor_map = random_map(6, 4, 5)
     i, j = torch.meshgrid(torch.arange(4), torch.arange(5), indexing='ij')
     uv = torch.stack([(j + 0.5) * 40 / 5 - 0.5, (i + 0.5) * 24 / 4 - 0.5], -1).reshape(-1, 2)
-    torch.testing.assert_close(describe_at(descriptor_map, uv, (24, 40)),
-                               descriptor_map.flatten(1).T)
+    torch.testing.assert_close(
+        describe_at(descriptor_map, uv, (24, 40)), descriptor_map.flatten(1).T
+    )
 
 
 def test_descriptors_at_whole_pixels_equal_explicit_upsampling():

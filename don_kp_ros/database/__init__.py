@@ -1,0 +1,1 @@
+"""Stored descriptors: named points that outlive the process that saw them."""
