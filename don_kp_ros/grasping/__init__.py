@@ -1,0 +1,1 @@
+"""Grasping: the motion port, the embedded planner, height maps and grasp candidates."""

@@ -1,0 +1,82 @@
+"""A map of how high things stand on the table."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of square cells in the base frame's xy plane, in metres."""
+
+    x_min: float = 0.2
+    x_max: float = 0.85
+    y_min: float = -0.5
+    y_max: float = 0.5
+    cell: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check that the grid has cells."""
+        if not (self.cell > 0 and self.x_max > self.x_min and self.y_max > self.y_min):
+            raise ValueError(f'{self} has no cells; give x_min < x_max, y_min < y_max, cell > 0')
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the number of cells along x and along y."""
+        return (
+            round((self.x_max - self.x_min) / self.cell),
+            round((self.y_max - self.y_min) / self.cell),
+        )
+
+    def centres(self) -> tuple[Array, Array]:
+        """Return the cells' centres along x (nx,) and along y (ny,)."""
+        nx, ny = self.shape
+        xs: Array = self.x_min + (np.arange(nx) + 0.5) * self.cell
+        ys: Array = self.y_min + (np.arange(ny) + 0.5) * self.cell
+        return xs, ys
+
+
+@dataclass(frozen=True)
+class HeightMap:
+    """Heights (nx, ny) in metres above z = 0 of the base frame; NaN where nothing was seen."""
+
+    grid: Grid
+    heights: Array
+
+    def __post_init__(self) -> None:
+        """Check the shape."""
+        if self.heights.shape != self.grid.shape:
+            raise ValueError(
+                f'heights have the shape {self.heights.shape}; the grid has {self.grid.shape}'
+            )
+
+    @classmethod
+    def from_points(cls, points: ArrayLike, grid: Grid | None = None) -> 'HeightMap':
+        """Make a map of points (..., 3) in the base frame; what is not finite is left out.
+
+        A cell's height is the 95th percentile of its points, so that one stray point is no tower.
+        """
+        grid = grid or Grid()
+        cloud = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        nx, ny = grid.shape
+        heights = np.full(nx * ny, np.nan)
+        cloud = cloud[np.isfinite(cloud).all(axis=1)]
+        i = np.floor((cloud[:, 0] - grid.x_min) / grid.cell).astype(int)
+        j = np.floor((cloud[:, 1] - grid.y_min) / grid.cell).astype(int)
+        inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
+        cells, z = (i * ny + j)[inside], cloud[inside, 2]
+        order = np.lexsort((z, cells))
+        cells, z = cells[order], z[order]
+        occupied, first, count = np.unique(cells, return_index=True, return_counts=True)
+        heights[occupied] = z[first + np.floor(0.95 * (count - 1)).astype(int)]
+        return cls(grid, heights.reshape(nx, ny))
+
+    def cleared(self, centre: ArrayLike, radius: float) -> 'HeightMap':
+        """Return the map with nothing seen within a radius of centre (2,) or (3,)."""
+        x, y = np.asarray(centre, dtype=np.float64)[:2]
+        xs, ys = self.grid.centres()
+        near = np.hypot(xs[:, None] - x, ys[None, :] - y) <= radius
+        return replace(self, heights=np.where(near, np.nan, self.heights))
