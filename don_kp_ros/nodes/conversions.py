@@ -1,0 +1,202 @@
+"""ROS messages to and from what the library works with; no cv_bridge, no tf2.
+
+Errors are ValueErrors that say what is wrong with the message.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from don_kp.msg import DescriptorMap
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
+from numpy.typing import ArrayLike, NDArray
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.geometry.depth import to_metres
+
+_LAYOUTS: dict[str, tuple[type[np.generic], int]] = {
+    'rgb8': (np.uint8, 3),
+    'bgr8': (np.uint8, 3),
+    'rgba8': (np.uint8, 4),
+    'bgra8': (np.uint8, 4),
+    'mono8': (np.uint8, 1),
+    '8UC1': (np.uint8, 1),
+    '8UC3': (np.uint8, 3),
+    '16UC1': (np.uint16, 1),
+    'mono16': (np.uint16, 1),
+    '32FC1': (np.float32, 1),
+}
+
+
+def image_array(message: Image) -> NDArray[Any]:
+    """Read an image of any encoding that is known here as (H, W) or (H, W, C), native byte order.
+
+    The array shares the message's memory where the rows are dense and in native order.
+    """
+    if message.encoding not in _LAYOUTS:
+        known = ', '.join(_LAYOUTS)
+        raise ValueError(f"image encoding is '{message.encoding}'; known are {known}")
+    kind, channels = _LAYOUTS[message.encoding]
+    dtype = np.dtype(kind)
+    row = message.width * channels * dtype.itemsize
+    if message.width == 0 or message.height == 0:
+        raise ValueError(f'image is {message.width}x{message.height} pixels: empty')
+    if message.step < row or len(message.data) < message.step * (message.height - 1) + row:
+        raise ValueError(
+            f'a {message.width}x{message.height} {message.encoding} image has step '
+            f'{message.step} and {len(message.data)} bytes; that is too little'
+        )
+    stored = dtype.newbyteorder('>' if message.is_bigendian else '<')
+    shape = (message.height, message.width, channels)
+    strides = (message.step, channels * dtype.itemsize, dtype.itemsize)
+    pixels: NDArray[Any] = np.ndarray(shape, stored, message.data, strides=strides)
+    return np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels, dtype=dtype)
+
+
+def rgb_image(message: Image) -> NDArray[np.uint8]:
+    """Read a colour or grey image as (H, W, 3) uint8 RGB."""
+    if message.encoding not in ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8'):
+        raise ValueError(
+            f"colour image encoding is '{message.encoding}'; known are rgb8, bgr8, rgba8, bgra8 "
+            'and mono8'
+        )
+    pixels = image_array(message)
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if message.encoding.startswith('bgr'):
+        return np.ascontiguousarray(pixels[..., 2::-1])
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def depth_image(message: Image) -> NDArray[np.float32]:
+    """Read a depth image, 16UC1 in millimetres or 32FC1 in metres, as (H, W) metres, NaN: none."""
+    return to_metres(image_array(message), message.encoding)
+
+
+def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
+    """Make an image message of (H, W) or (H, W, C) pixels."""
+    kind, channels = _LAYOUTS[encoding]
+    if pixels.dtype != kind or pixels.shape[2:] != (() if channels == 1 else (channels,)):
+        raise ValueError(
+            f'pixels are {pixels.shape} {pixels.dtype}; {encoding} takes another form'
+        )
+    height, width = pixels.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding=encoding)
+    message.step = width * channels * pixels.dtype.itemsize
+    message.is_bigendian = int(sys.byteorder == 'big')
+    message.data = bytes_field(pixels)
+    return message
+
+
+def bytes_field(values: NDArray[Any]) -> array[int]:
+    """Copy an array into what rclpy assigns to a uint8[] field without checking every byte."""
+    field = array('B')
+    field.frombytes(np.ascontiguousarray(values).data.cast('B'))
+    return field
+
+
+def camera_from_info(message: CameraInfo) -> Camera:
+    """Read a pinhole camera; distortion coefficients other than zero are refused."""
+    if np.any(np.abs(np.asarray(message.d)) > 1e-9):
+        raise ValueError(
+            f'the camera has distortion {list(message.d)}; give rectified images and their info'
+        )
+    return Camera.from_K(message.k, message.width, message.height)
+
+
+def info_from_camera(camera: Camera, header: Header) -> CameraInfo:
+    """Make the info message of a pinhole camera without distortion."""
+    message = CameraInfo(header=header, width=camera.width, height=camera.height)
+    message.distortion_model = 'plumb_bob'
+    message.d = [0.0] * 5
+    message.k = camera.K.ravel()
+    message.r = np.eye(3).ravel()
+    message.p = np.hstack([camera.K, np.zeros((3, 1))]).ravel()
+    return message
+
+
+def map_message(
+    descriptor_map: NDArray[np.floating[Any]], size: tuple[int, int], model: str, header: Header
+) -> DescriptorMap:
+    """Make the message of a map (D, h, w) of an image of size (H, W)."""
+    dimension, rows, columns = descriptor_map.shape
+    return DescriptorMap(
+        header=header,
+        model=model,
+        image_width=size[1],
+        image_height=size[0],
+        dimension=dimension,
+        rows=rows,
+        columns=columns,
+        data=bytes_field(descriptor_map.astype('<f2')),
+    )
+
+
+def map_from_message(message: DescriptorMap) -> NDArray[np.float32]:
+    """Read a map (D, h, w) float32."""
+    shape = (message.dimension, message.rows, message.columns)
+    if 0 in shape or 0 in (message.image_width, message.image_height):
+        raise ValueError(f'the descriptor map is empty: D x h x w = {shape}')
+    if len(message.data) != 2 * math.prod(shape):
+        raise ValueError(
+            f'a descriptor map of D x h x w = {shape} has {len(message.data)} bytes; '
+            f'{2 * math.prod(shape)} are needed'
+        )
+    return np.frombuffer(message.data, dtype='<f2').reshape(shape).astype(np.float32)
+
+
+def seconds_from_stamp(stamp: Time) -> float:
+    """Read a stamp in seconds."""
+    return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
+
+
+def stamp_from_seconds(seconds: float) -> Time:
+    """Make a stamp."""
+    nanoseconds = round(seconds * 1e9)
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def point_message(xyz: ArrayLike) -> Point:
+    """Make a point of (3,) metres."""
+    x, y, z = (float(value) for value in np.asarray(xyz))
+    return Point(x=x, y=y, z=z)
+
+
+def matrix_from_transform(message: Transform) -> NDArray[np.float64]:
+    """Read a transform as 4x4. Raises ValueError for a zero quaternion."""
+    t = message.translation
+    return rigid.from_quaternion(_xyzw(message.rotation), [t.x, t.y, t.z])
+
+
+def transform_from_matrix(T: ArrayLike) -> Transform:
+    """Make a transform of 4x4."""
+    x, y, z = (float(value) for value in np.asarray(T)[:3, 3])
+    return Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion(T))
+
+
+def matrix_from_pose(message: Pose) -> NDArray[np.float64]:
+    """Read a pose as 4x4. Raises ValueError for a zero quaternion."""
+    p = message.position
+    return rigid.from_quaternion(_xyzw(message.orientation), [p.x, p.y, p.z])
+
+
+def pose_from_matrix(T: ArrayLike) -> Pose:
+    """Make a pose of 4x4."""
+    return Pose(position=point_message(np.asarray(T)[:3, 3]), orientation=_quaternion(T))
+
+
+def _xyzw(message: Quaternion) -> list[float]:
+    return [message.x, message.y, message.z, message.w]
+
+
+def _quaternion(T: ArrayLike) -> Quaternion:
+    x, y, z, w = (float(value) for value in rigid.to_quaternion(T))
+    return Quaternion(x=x, y=y, z=z, w=w)

@@ -1,0 +1,76 @@
+"""Keep a node alive when a callback fails: the error is logged, and the next message is taken."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rclpy.node import Node
+
+_QUIET_S = 10.0
+Callback = TypeVar('Callback', bound=Callable[..., Any])
+
+
+def guarded(callback: Callback) -> Callback:
+    """Log an exception of a node's method with its traceback and return None.
+
+    The same error of the same method is logged at most every 10 s, with the number of repeats.
+    """
+    report = _Report(callback.__name__)
+
+    @functools.wraps(callback)
+    def call(self: Node, *arguments: Any, **named: Any) -> Any:
+        try:
+            return callback(self, *arguments, **named)
+        except Exception as error:
+            report(self, error)
+            return None
+
+    return call  # type: ignore[return-value]
+
+
+def guarded_service(callback: Callback) -> Callback:
+    """Answer a failed service call with success = False and the error; log it as `guarded`."""
+    report = _Report(callback.__name__)
+
+    @functools.wraps(callback)
+    def call(self: Node, request: Any, response: Any) -> Any:
+        try:
+            return callback(self, request, response)
+        except Exception as error:
+            report(self, error)
+            if hasattr(response, 'message'):
+                response.success = False
+                response.message = (
+                    f'internal error: {error!r}; the log of the node has the details'
+                )
+            return response
+
+    return call  # type: ignore[return-value]
+
+
+class _Report:
+    def __init__(self, callback: str) -> None:
+        self._callback = callback
+        self._lock = threading.Lock()
+        self._logged: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, node: Node, error: Exception) -> None:
+        if not node.context.ok():
+            return  # on the way out everything fails
+        kind, now = type(error).__name__, time.monotonic()
+        with self._lock:
+            last, repeats = self._logged.get(kind, (-_QUIET_S, 0))
+            quiet = now - last < _QUIET_S
+            self._logged[kind] = (last, repeats + 1) if quiet else (now, 0)
+        if quiet:
+            return
+        again = f' ({repeats} more times since the last report)' if repeats else ''
+        node.get_logger().error(
+            f'{self._callback} failed{again}, the node goes on:\n'
+            + ''.join(traceback.format_exception(error)).rstrip()
+        )
