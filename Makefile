@@ -26,7 +26,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check-system grasp train bench test lint clean
+.PHONY: help install grasp train bench test lint clean
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
@@ -41,9 +41,6 @@ help:
 	@echo 'PYTHON=python3.12 chooses the Python (3.10 or newer) for $(VENV).'
 
 install: $(PACKAGE)
-
-check-system:
-	@sh scripts/check_system.sh $(PYTHON)
 
 grasp: $(PACKAGE)
 	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) $(if $(filter absent,$(CAP)),--without-cap)
@@ -65,7 +62,8 @@ lint: $(PACKAGE)
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(REQUIREMENTS): $(wildcard requirements/*.txt) | check-system
+$(REQUIREMENTS): $(wildcard requirements/*.txt) scripts/check_system.sh
+	@sh scripts/check_system.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements/runtime.txt -r requirements/build.txt -r requirements/dev.txt
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -r requirements/without_dependencies.txt

@@ -15,7 +15,7 @@ from setuptools import Command, Distribution, setup
 
 SOURCE = Path(__file__).resolve().parent
 BUILD = SOURCE / 'build' / f'cmake-{sys.implementation.cache_tag}'
-# The ROS wheels unpack into the prefix that they are installed to: .../lib/pythonX.Y/site-packages.
+# The ROS wheels unpack into an environment's prefix, four levels above a package's __init__.py.
 ROS_PREFIX = Path(ament_package.__file__).parents[4]
 
 
@@ -70,12 +70,8 @@ class InstallPrefix(Command):
             shutil.copytree(site_packages / package, target, dirs_exist_ok=True)
         # Without its CMake files, the next build does not take our tf2_msgs for that of ROS.
         shutil.rmtree(prefix / 'share' / 'tf2_msgs' / 'cmake')
-        shutil.copytree(
-            prefix,
-            self.install_data,
-            ignore=lambda folder, _: ['site-packages'] if folder == str(site_packages.parent) else [],
-            dirs_exist_ok=True,
-        )
+        shutil.rmtree(site_packages.parent)
+        shutil.copytree(prefix, self.install_data, dirs_exist_ok=True)
 
 
 class PlatformDistribution(Distribution):

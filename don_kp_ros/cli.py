@@ -1,0 +1,76 @@
+"""The command line: `don_kp <command> ...`."""
+
+import importlib
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command: a module with main(argv) -> exit status, imported only when it is called."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    'bringup': Command('don_kp_ros.nodes.bringup', 'start the nodes of the stack'),
+    'grasp': Command(
+        'don_kp_ros.nodes.simulation.trials', 'teach a point and grasp there, in simulation'
+    ),
+    'render': Command('don_kp_ros.simulation.dataset', 'render pictures to train on'),
+    'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
+    'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ('-h', '--help'):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == '--version':
+        print(f'don_kp {_version()}')
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(
+            f'don_kp: unknown command {name!r}; the commands are {", ".join(COMMANDS)}.',
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        status: int = importlib.import_module(COMMANDS[name].module).main(rest)
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def usage() -> str:
+    """Return the text that lists the commands."""
+    lines = [f'  {name:10} {command.help}' for name, command in COMMANDS.items()]
+    return '\n'.join(
+        [
+            'usage: don_kp <command> ...',
+            '',
+            'commands:',
+            *lines,
+            '',
+            '`don_kp <command> --help` tells more; `don_kp --version` tells the version.',
+        ]
+    )
+
+
+def _version() -> str:
+    # colcon installs no distribution of this name for Python, but one of the package beside it.
+    for name in ('don_kp', 'don_kp_ros'):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return 'unknown'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

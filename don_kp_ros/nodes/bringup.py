@@ -1,0 +1,194 @@
+"""Start the stack's nodes without `launch`: `don_kp bringup simulation:=true`."""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple
+
+from don_kp_ros.nodes import table
+
+GRACE_S = 4.0
+
+
+class Exit(NamedTuple):
+    """A node that ended by itself."""
+
+    node: str
+    code: int
+
+
+class Bringup:
+    """The stack's nodes as processes, each in a process group of its own.
+
+    A context manager: entering starts the nodes, leaving stops them.
+
+    Args:
+        arguments: launch arguments by name; what is left out has the default of nodes/table.py.
+        log_directory: where each node's output goes, as <node>.log; None: to the terminal,
+            each line headed by the node's name.
+
+    Raises:
+        ValueError: an unknown argument or value.
+    """
+
+    def __init__(self, arguments: Mapping[str, str], log_directory: Path | None = None) -> None:
+        self.arguments = table.checked(arguments)
+        self.nodes = table.selected(self.arguments)
+        self._log_directory = log_directory
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._readers: list[threading.Thread] = []
+
+    def __enter__(self) -> 'Bringup':
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start every node of the launch arguments."""
+        environment = {
+            **os.environ,
+            **table.environment(self.arguments),
+            'PYTHONUNBUFFERED': '1',
+        }
+        for node in self.nodes:
+            output = self._log_file(node.name)
+            # A group of its own: Ctrl-C in the terminal reaches the nodes through stop() alone,
+            # once, and stop() ends what a node started as well.
+            process = subprocess.Popen(
+                self.command(node),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output or subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+                start_new_session=True,
+            )
+            self._processes[node.name] = process
+            if output:
+                output.close()
+            else:
+                reader = threading.Thread(target=_echo, args=(node.name, process), daemon=True)
+                reader.start()
+                self._readers.append(reader)
+
+    def command(self, node: table.NodeSpec) -> list[str]:
+        """Return the command line that starts a node."""
+        command = [sys.executable, '-m', node.module, '--ros-args']
+        command += ['--params-file', str(node.parameters_file)]
+        for name, value in node.overrides(self.arguments).items():
+            command += ['-p', f'{name}:={value}']
+        return command
+
+    def poll(self) -> Exit | None:
+        """Return the first node found to have ended, or None while all live."""
+        for name, process in self._processes.items():
+            code = process.poll()
+            if code is not None:
+                return Exit(name, code)
+        return None
+
+    def stop(self) -> None:
+        """End all nodes: ask, wait, and kill what still lives after 4 s."""
+        try:
+            for process in self._processes.values():
+                # Not SIGINT: Python turns that into a traceback while a node still imports.
+                _signal_group(process, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE_S
+            for process in self._processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in self._processes.values():
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+        for reader in self._readers:
+            reader.join(1.0)
+        self._processes.clear()
+        self._readers.clear()
+
+    def _log_file(self, name: str) -> IO[str] | None:
+        if self._log_directory is None:
+            return None
+        self._log_directory.mkdir(parents=True, exist_ok=True)
+        return (self._log_directory / f'{name}.log').open('w')
+
+
+def _echo(name: str, process: 'subprocess.Popen[str]') -> None:
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            print(f'[{name}] {line}', end='', flush=True)
+
+
+def _signal_group(process: 'subprocess.Popen[str]', number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def main(argv: list[str]) -> int:
+    """Run the stack until a signal or the end of one of its nodes; return the exit status."""
+    lines = []
+    for argument in table.ARGUMENTS:
+        choices = f' ({"|".join(argument.choices)})' if argument.choices else ''
+        lines.append(
+            f'  {argument.name}:={argument.default}\n      {argument.description}{choices}'
+        )
+    parser = argparse.ArgumentParser(
+        'don_kp bringup',
+        description='Start the nodes of the stack, as `ros2 launch don_kp grasp.launch.py` does.',
+        epilog='arguments and their defaults:\n' + '\n'.join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('arguments', nargs='*', metavar='name:=value', help='launch arguments')
+    parser.add_argument('--log-directory', type=Path, help="files for the nodes' output")
+    options = parser.parse_args(argv)
+    try:
+        arguments = dict(_assignment(text) for text in options.arguments)
+        bringup = Bringup(arguments, options.log_directory)
+    except ValueError as error:
+        parser.error(str(error))
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    if bringup.arguments['simulation'] == 'false':
+        print('The drivers of camera and arm run elsewhere: see launch/grasp.launch.py.')
+    with bringup:
+        ended = None
+        while not stopped.wait(0.1) and ended is None:
+            ended = bringup.poll()
+    if ended is None:
+        return 0
+    print(f'{ended.node} ended with exit code {ended.code}; stopped the rest.', file=sys.stderr)
+    return ended.code if 0 < ended.code < 256 else 1
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(':=')
+    if not separator:
+        raise ValueError(f'{text!r} is not of the form name:=value.')
+    return name, value
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

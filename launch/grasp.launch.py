@@ -1,0 +1,117 @@
+"""Start the whole stack: `ros2 launch don_kp grasp.launch.py simulation:=true`.
+
+With simulation:=false it starts the camera's driver and says where the camera sits on the hand;
+the arm's driver is started by itself, e.g. by
+`ros2 launch franka_fr3_moveit_config moveit.launch.py robot_ip:=...`.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.conditions import IfCondition, UnlessCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from don_kp_ros.nodes import table
+from don_kp_ros.resources import config_path
+from don_kp_ros.robots.preset import load_preset
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments of the table, and start what they ask for."""
+    declared = [
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in table.ARGUMENTS
+    ]
+    return LaunchDescription(
+        [
+            *declared,
+            OpaqueFunction(function=_nodes),
+            OpaqueFunction(
+                function=_camera, condition=UnlessCondition(LaunchConfiguration('simulation'))
+            ),
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                arguments=['-d', str(config_path('rviz/don_kp.rviz'))],
+                condition=IfCondition(LaunchConfiguration('rviz')),
+            ),
+        ]
+    )
+
+
+def _arguments(context: LaunchContext) -> dict[str, str]:
+    given = context.launch_configurations
+    return table.checked({argument.name: given[argument.name] for argument in table.ARGUMENTS})
+
+
+def _nodes(context: LaunchContext) -> list[Action]:
+    arguments = _arguments(context)
+    environment = table.environment(arguments)
+    return [
+        *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
+        *(_node(spec, arguments) for spec in table.selected(arguments)),
+    ]
+
+
+def _node(spec: table.NodeSpec, arguments: dict[str, str]) -> Node:
+    overrides = {
+        name: ParameterValue(value, value_type=str)
+        for name, value in spec.overrides(arguments).items()
+    }
+    return Node(
+        package='don_kp',
+        executable=spec.executable,
+        parameters=[str(spec.parameters_file), overrides],
+        output='screen',
+        emulate_tty=True,
+        on_exit=Shutdown(reason=f'{spec.name} ended'),
+    )
+
+
+def _camera(context: LaunchContext) -> list[Action]:
+    arguments = _arguments(context)
+    namespace, _, name = arguments['camera_namespace'].strip('/').rpartition('/')
+    preset = load_preset(arguments['robot'])
+    mount = preset.camera
+    axes = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
+    pose = zip(axes, (*mount.translation, *mount.quaternion), strict=True)
+    driver = Path(get_package_share_directory('realsense2_camera')) / 'launch' / 'rs_launch.py'
+    return [
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(str(driver)),
+            launch_arguments={
+                'camera_namespace': namespace,
+                'camera_name': name,
+                'align_depth.enable': 'true',
+                'enable_sync': 'true',
+                'rgb_camera.color_profile': '640x480x30',
+                'depth_module.depth_profile': '640x480x30',
+            }.items(),
+        ),
+        Node(
+            package='tf2_ros',
+            executable='static_transform_publisher',
+            name='camera_mount',
+            arguments=[
+                *(text for axis, value in pose for text in (f'--{axis}', str(value))),
+                *('--frame-id', preset.hand_frame, '--child-frame-id', mount.frame),
+            ],
+        ),
+    ]
