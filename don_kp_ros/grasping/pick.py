@@ -29,7 +29,7 @@ class Phase(str, Enum):
     RETREAT = 'retreat'
 
 
-class EmptyGripper(Exception):
+class EmptyGripperError(Exception):
     """The fingers hold nothing; the arm has retreated."""
 
 
@@ -65,15 +65,18 @@ Report = Callable[[Phase, str], None]
 class Picker:
     """Picks with a motion adapter; the object is in the hand, or the arm has retreated."""
 
-    def __init__(self, motion: Motion, home: Array, parameters: PickParameters) -> None:
-        """Use an adapter; ``home`` (7,) radians is where the arm retreats to."""
+    def __init__(
+        self, motion: Motion, home: Array, open_width: float, parameters: PickParameters
+    ) -> None:
+        """Use an adapter; ``home`` (7,) radians is where the arm retreats to, fingers open."""
         self._motion = motion
         self._home = home
+        self._open_width = open_width
         self._parameters = parameters
 
     def plan(
         self, candidates: Sequence[GraspCandidate], obstacles: HeightMap | None
-    ) -> tuple[GraspPlan, GraspCandidate]:
+    ) -> GraspPlan:
         """Plan the first candidate that can be reached without touching anything.
 
         Nothing moves. Raises MotionError with the last candidate's reason if none can.
@@ -84,17 +87,17 @@ class Picker:
         for candidate in candidates[: p.max_plans]:
             try:
                 plan = self._motion.plan_grasp(
-                    candidate.T_base_grasp,
+                    candidate.T_base_tcp,
                     p.approach_distance,
                     p.lift_height,
-                    candidate.open_width,
+                    self._open_width,
                 )
             except MotionError as error:
                 if error.code not in (MotionCode.UNREACHABLE, MotionCode.COLLISION):
                     raise
                 failure = error
             else:
-                return plan, candidate
+                return plan
         if failure is None:
             raise MotionError(MotionCode.UNREACHABLE, 'there is no grasp to plan')
         tried = min(len(candidates), p.max_plans)
@@ -105,7 +108,7 @@ class Picker:
     def execute(self, plan: GraspPlan, report: Report, cancelled: threading.Event) -> Picked:
         """Run a plan.
 
-        Raises EmptyGripper where the fingers close on nothing or lose the object (the arm then
+        Raises EmptyGripperError where the fingers close on nothing or lose the object (the arm then
         has gone home, open), MotionError where a motion fails (the arm holds still).
         """
         motion, p = self._motion, self._parameters
@@ -117,7 +120,7 @@ class Picker:
         width = motion.set_gripper(0.0, p.closing_force)
         if width <= p.empty_width:
             self._retreat(plan, report)
-            raise EmptyGripper(f'the fingers closed to {1000 * width:.0f} mm: nothing is between')
+            raise EmptyGripperError(f'the fingers closed to {1000 * width:.0f} mm: nothing is between')
         report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
         motion.execute(plan.lift)
         report(Phase.HOLD, f'{p.hold_seconds:g} s')
@@ -126,7 +129,7 @@ class Picker:
         width = motion.gripper_width()
         if width <= p.empty_width:
             self._retreat(None, report)
-            raise EmptyGripper('the object was lost during the lift')
+            raise EmptyGripperError('the object was lost during the lift')
         return Picked(plan.T_base_grasp, width)
 
     def _retreat(self, plan: GraspPlan | None, report: Report) -> None:

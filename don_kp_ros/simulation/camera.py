@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 os.environ.setdefault('MUJOCO_GL', 'egl')  # no display is needed; read when mujoco is imported
 
-import mujoco  # noqa: E402
+import mujoco
 
-from don_kp_ros.geometry import rigid  # noqa: E402
-from don_kp_ros.geometry.camera import Camera  # noqa: E402
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
 
 Array = NDArray[np.float64]
 
@@ -57,8 +57,7 @@ class Renderer:
 
     def render(self, data: mujoco.MjData, T_world_optical: Array) -> Frame:
         """Draw colour and depth from a camera pose (4, 4)."""
-        self._update(data, T_world_optical)
-        colour = self._renderer.render().copy()
+        colour = self.render_colour(data, T_world_optical)
         self._renderer.enable_depth_rendering()
         try:
             depth = self._renderer.render().astype(np.float32)
@@ -66,6 +65,12 @@ class Renderer:
             self._renderer.disable_depth_rendering()
         depth[(depth < MIN_DEPTH) | (depth > MAX_DEPTH)] = np.nan
         return Frame(colour, depth)
+
+    def render_colour(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.uint8]:
+        """Draw colour alone, (H, W, 3) RGB, from a camera pose (4, 4)."""
+        self._update(data, T_world_optical)
+        colour: NDArray[np.uint8] = self._renderer.render().copy()
+        return colour
 
     def mask(self, data: mujoco.MjData, T_world_optical: Array, body: str) -> NDArray[np.bool_]:
         """Tell which pixels (H, W) show a body."""
@@ -124,10 +129,13 @@ def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
     return Frame(colour, depth.astype(np.float32))
 
 
-def look_at(eye: Array, target: Array, roll: float) -> Array:
-    """Return ``T_world_optical`` of a camera that looks at a target; roll about its axis."""
+def look_at(eye: Array, target: Array, up: Array | None = None) -> Array:
+    """Return ``T_world_optical`` of a camera that looks at a target.
+
+    The picture's top points along ``up`` as far as that can be seen; along z by default.
+    """
     forward = np.asarray(target, dtype=np.float64) - eye
     forward /= np.linalg.norm(forward)
-    aside = np.cross(forward, [np.cos(roll), np.sin(roll), 0.0])
-    aside /= np.linalg.norm(aside)
-    return rigid.transform(np.stack([aside, np.cross(forward, aside), forward], axis=1), eye)
+    right = np.cross(forward, [0.0, 0.0, 1.0] if up is None else up)
+    right /= np.linalg.norm(right)
+    return rigid.transform(np.stack([right, np.cross(forward, right), forward], axis=1), eye)

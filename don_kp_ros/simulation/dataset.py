@@ -2,9 +2,9 @@
 
 The folder that is written::
 
-    rgbs/000000.png ...       pictures, each with one cap of the training set
+    rgbs/000000.jpg ...       pictures, each with one cap of the training set
     masks/000000.png ...      which pixels show the cap
-    negatives/000000.png ...  pictures without a cap
+    negatives/000000.jpg ...  pictures without a cap
     validation/               caps that are in none of the pictures above, in pairs of views
         rgbs/ masks/ negatives/
         correspondences.npz   image_a, image_b (P,) indices into the sorted pictures;
@@ -95,7 +95,7 @@ def _render_scene(folder: Path, seed: list[int], first: int, views: int) -> None
     with _Stage(layout) as stage:
         for i in range(first, first + views):
             frame, mask, _ = stage.shoot(rng)
-            _write(folder / 'rgbs' / f'{i:06d}.png', frame.colour)
+            _write(folder / 'rgbs' / f'{i:06d}.jpg', frame.colour)
             _write(folder / 'masks' / f'{i:06d}.png', mask.astype(np.uint8) * 255)
 
 
@@ -105,7 +105,7 @@ def _render_negative(folder: Path, seed: list[int], index: int) -> None:
     layout = Layout.draw(int(rng.integers(2**62)), 0, with_cap=False, distractors=count)
     with _Stage(layout) as stage:
         frame, _, _ = stage.shoot(rng)
-    _write(folder / 'negatives' / f'{index:06d}.png', frame.colour)
+    _write(folder / 'negatives' / f'{index:06d}.jpg', frame.colour)
 
 
 def _render_pair(folder: Path, seed: list[int], index: int) -> tuple[int, int, Array, Array]:
@@ -116,7 +116,7 @@ def _render_pair(folder: Path, seed: list[int], index: int) -> tuple[int, int, A
         for i in (2 * index, 2 * index + 1):
             with _Stage(Layout.draw(int(rng.integers(2**62)), instance)) as stage:
                 frame, mask, T_world_optical = stage.shoot(rng)
-            _write(folder / 'rgbs' / f'{i:06d}.png', frame.colour)
+            _write(folder / 'rgbs' / f'{i:06d}.jpg', frame.colour)
             _write(folder / 'masks' / f'{i:06d}.png', mask.astype(np.uint8) * 255)
             assert stage.layout.cap is not None
             T_optical_cap = rigid.inverse(T_world_optical) @ stage.layout.cap.pose
@@ -171,7 +171,9 @@ class _Stage:
                 np.cos(tilt),
             ]
             eye = np.array(target) + distance * np.array(direction)
-            T_world_optical = look_at(eye, target, roll=rng.uniform(-np.pi, np.pi))
+            roll = rng.uniform(-np.pi, np.pi)
+            up = np.array([np.cos(roll), np.sin(roll), 0.0])
+            T_world_optical = look_at(eye, np.array(target), up)
             mask = np.zeros((D435.height, D435.width), dtype=np.bool_)
             if self.layout.cap is not None:
                 mask = self._renderer.mask(self._data, T_world_optical, CAP)
@@ -184,7 +186,7 @@ class _Stage:
 
 def _write(path: Path, picture: NDArray[np.uint8]) -> None:
     bgr = picture[..., ::-1] if picture.ndim == 3 else picture
-    if not cv2.imwrite(str(path), bgr):
+    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
         raise OSError(f'{path} could not be written')
 
 

@@ -245,8 +245,8 @@ def add_drawn(
         [np.stack([i, i + m, i + m + 1], axis=-1), np.stack([i, i + m + 1, i + 1], axis=-1)]
     )
     corners = grid.reshape(-1, 3)[faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    faces = faces[area > 1e-12].ravel()
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    faces = faces[np.linalg.norm(normal, axis=1) > 1e-12].ravel()
     name = f'{body.name}/{name}'
     mesh = spec.add_mesh(
         name=name,

@@ -37,7 +37,7 @@ def fabric(rng: np.random.Generator, shape: tuple[int, int], base: Floats) -> Fl
 def surface(rng: np.random.Generator, size: int = 384) -> Picture:
     """Draw the top of a table: wood, cloth, stripes, checks, speckles or plain.
 
-    The picture (2 size, 2 size, 3) is mirrored at its middle lines, so that it tiles without seams.
+    The picture (2 size, 2 size, 3) is mirrored at its middle lines: it tiles without seams.
     """
     shape = (size, size)
     v, u = np.indices(shape) / size
@@ -116,7 +116,8 @@ def crown(rng: np.random.Generator, base: Floats, accent: Floats) -> Picture:
     if rng.random() < 0.85:
         to_seam = np.abs((azimuth + np.pi) / (np.pi / 3) % 1 - 0.5)
         canvas[to_seam > 0.485] *= 0.55
-        canvas[np.abs(to_seam - 0.455) < 0.006] = 0.5 * canvas[np.abs(to_seam - 0.455) < 0.006] + 90
+        stitches = np.abs(to_seam - 0.455) < 0.006
+        canvas[stitches] = 0.5 * canvas[stitches] + 90
     if rng.random() < 0.7:
         for centre in range(6):
             at = (int((centre + 0.5) / 6 * shape[1]), int(0.4 * shape[0]))

@@ -1,0 +1,153 @@
+"""A judge of grasp trials: uses the stack as a user does, and asks physics what came of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.task import Future
+from sensor_msgs.msg import Image, JointState
+
+from don_kp.action import Grasp
+from don_kp.msg import Matches
+from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp_ros.nodes.conversions import image_array
+
+Picture = NDArray[np.uint8]
+
+
+class UnansweredError(RuntimeError):
+    """A part of the stack that did not answer; the message names it."""
+
+
+class Judge(Node):
+    """A client of the stack's services and topics, spun in a thread of its own."""
+
+    def __init__(self, alive: Callable[[], None]) -> None:
+        """Connect; ``alive`` is called while waiting and raises if the stack has died."""
+        super().__init__('judge')
+        self._alive = alive
+        self._reset = self.create_client(ResetScene, '/simulation/reset')
+        self._truth = self.create_client(GetSceneTruth, '/simulation/truth')
+        self._store = self.create_client(StoreDescriptor, '/store_descriptor')
+        self._grasp = ActionClient(self, Grasp, '/grasp')
+        self.create_subscription(Matches, '/don_kp/matches', self._on_matches, 10)
+        self.create_subscription(JointState, '/joint_states', self._on_joints, 10)
+        sensor = qos_profile_sensor_data
+        self.create_subscription(Image, '/don_kp/heatmap', self._on_heatmap, sensor)
+        self.create_subscription(
+            Image, '/camera/camera/color/image_raw', self._on_colour, sensor
+        )
+        self._matches_stamp = 0.0
+        self.joints = np.full(7, np.nan)  # rad, the newest
+        self.heatmap: Picture | None = None
+        self.colour: Picture | None = None
+        self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
+        self._spectator: Any = None
+        self._executor = MultiThreadedExecutor(num_threads=2)
+        self._executor.add_node(self)
+        self._thread = threading.Thread(target=self._spin, name='judge', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop spinning and leave."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._thread.join(timeout=2.0)
+        self.destroy_node()
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Wait for every part of the stack; raises UnansweredError with the first that is missing."""
+        deadline = time.monotonic() + timeout
+        for name, ready in (
+            ('service /simulation/reset', self._reset.service_is_ready),
+            ('service /store_descriptor', self._store.service_is_ready),
+            ('action /grasp', self._grasp.server_is_ready),
+            ('topic /don_kp/matches', lambda: self._matches_stamp > 0),
+            ('topic /joint_states', lambda: bool(np.isfinite(self.joints).all())),
+        ):
+            self._wait(name, ready, deadline - time.monotonic())
+
+    def record(self) -> list[Picture]:
+        """Record the spectator's view from now on into the list that is returned."""
+        self.scenes = []
+        if self._spectator is None:
+            self._spectator = self.create_subscription(
+                Image, '/simulation/spectator', self._on_scene, qos_profile_sensor_data
+            )
+        return self.scenes
+
+    def reset(self, seed: int, instance: int, without_cap: bool) -> None:
+        """Lay out the table, and wait until the stack has seen it in two images."""
+        request = ResetScene.Request(seed=seed, instance=instance, without_cap=without_cap)
+        response = self._call('/simulation/reset', self._reset.call_async(request), 20.0)
+        if not response.success:
+            raise UnansweredError(f'/simulation/reset: {response.message}')
+        # The second image's descriptor map was sent after the first's had long arrived.
+        for _ in range(2):
+            now = self.get_clock().now().nanoseconds * 1e-9
+            self._wait('an image of the new scene', lambda: self._matches_stamp > now, 10.0)
+
+    def truth(self) -> GetSceneTruth.Response:
+        """Ask physics."""
+        return self._call(
+            '/simulation/truth', self._truth.call_async(GetSceneTruth.Request()), 5.0
+        )
+
+    def store(self, name: str, u: int, v: int) -> StoreDescriptor.Response:
+        """Store the descriptor of a pixel, replacing what the name had."""
+        request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
+        return self._call('/store_descriptor', self._store.call_async(request), 10.0)
+
+    def grasp(self, target: str, on_phase: Callable[[str, str], None]) -> Grasp.Result:
+        """Grasp a stored point; ``on_phase`` gets phase and detail as they come."""
+
+        def on_feedback(message: Any) -> None:
+            on_phase(message.feedback.phase, message.feedback.detail)
+
+        goal = Grasp.Goal(target=target, mode=Grasp.Goal.PINCH)
+        handle = self._call('/grasp', self._grasp.send_goal_async(goal, on_feedback), 10.0)
+        if not handle.accepted:
+            raise UnansweredError('/grasp: the goal was rejected; is another grasp running?')
+        return self._call('/grasp', handle.get_result_async(), 120.0).result
+
+    def _call(self, name: str, future: Future, timeout: float) -> Any:
+        self._wait(name, future.done, timeout)
+        return future.result()
+
+    def _wait(self, name: str, done: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not done():
+            self._alive()
+            if time.monotonic() > deadline:
+                raise UnansweredError(f'{name}: no answer within {timeout:.0f} s; see the log')
+            time.sleep(0.01)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def _on_matches(self, message: Matches) -> None:
+        self._matches_stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+
+    def _on_joints(self, message: JointState) -> None:
+        self.joints = np.array(message.position[:7])
+
+    def _on_heatmap(self, message: Image) -> None:
+        self.heatmap = image_array(message)
+
+    def _on_colour(self, message: Image) -> None:
+        self.colour = image_array(message)
+
+    def _on_scene(self, message: Image) -> None:
+        if self.scenes is not None:
+            self.scenes.append(image_array(message).copy())
