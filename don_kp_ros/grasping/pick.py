@@ -108,8 +108,8 @@ class Picker:
     def execute(self, plan: GraspPlan, report: Report, cancelled: threading.Event) -> Picked:
         """Run a plan.
 
-        Raises EmptyGripperError where the fingers close on nothing or lose the object (the arm then
-        has gone home, open), MotionError where a motion fails (the arm holds still).
+        Raises EmptyGripperError where the fingers close on nothing or lose the object (the arm
+        then has gone home, open), MotionError where a motion fails (the arm holds still).
         """
         motion, p = self._motion, self._parameters
         motion.set_gripper(plan.open_width, p.closing_force)
@@ -120,7 +120,9 @@ class Picker:
         width = motion.set_gripper(0.0, p.closing_force)
         if width <= p.empty_width:
             self._retreat(plan, report)
-            raise EmptyGripperError(f'the fingers closed to {1000 * width:.0f} mm: nothing is between')
+            raise EmptyGripperError(
+                f'the fingers closed to {1000 * width:.0f} mm: nothing is between'
+            )
         report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
         motion.execute(plan.lift)
         report(Phase.HOLD, f'{p.hold_seconds:g} s')

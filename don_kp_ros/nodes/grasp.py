@@ -124,17 +124,17 @@ class GraspNode(Node):
     def __init__(self) -> None:
         """Declare parameters, connect the motion adapter and the camera."""
         super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
-        self._parameters = Parameters(self, GraspParameters).value
-        self._preset = load_preset(self._parameters.robot)
-        self._motion = MOTIONS[self._parameters.motion](self, self._preset)
+        self._settings = Parameters(self, GraspParameters).value
+        self._preset = load_preset(self._settings.robot)
+        self._motion = MOTIONS[self._settings.motion](self, self._preset)
         self._picker = Picker(
             self._motion,
             self._preset.position('observe'),
             self._preset.open_width,
-            self._parameters.pick,
+            self._settings.pick,
         )
         self._frames = TransformListener(self)
-        self._matches: deque[Matches] = deque(maxlen=self._parameters.looks)
+        self._matches: deque[Matches] = deque(maxlen=self._settings.looks)
         self._depths: Latest[Image] = Latest(kept=30)
         self._camera: Camera | None = None
         self._busy = threading.Lock()
@@ -277,17 +277,17 @@ class GraspNode(Node):
         """
         self._matches.clear()
         since = self._now()
-        deadline = time.monotonic() + self._parameters.look_timeout
+        deadline = time.monotonic() + self._settings.look_timeout
 
         def enough() -> bool:
-            return len([m for m in list(self._matches) if _stamp(m) >= since]) >= self._parameters.looks
+            return sum(_stamp(m) >= since for m in list(self._matches)) >= self._settings.looks
 
         self._wait(enough, deadline)
         seen = [m for m in list(self._matches) if _stamp(m) >= since]
         if not seen:
             raise RefusedError(
                 Grasp.Result.STALE_DATA,
-                f'no image was searched within {self._parameters.look_timeout:g} s; '
+                f'no image was searched within {self._settings.look_timeout:g} s; '
                 'is the camera running, and the perception node?',
             )
         positions, reason = [], ''
@@ -306,32 +306,35 @@ class GraspNode(Node):
             T = self._camera_pose(matches.header.frame_id, _stamp(matches), deadline)
             positions.append(rigid.apply(T, [p.x, p.y, p.z]))
         if 2 * len(positions) <= len(seen):
+            missed = len(seen) - len(positions)
             raise RefusedError(
                 Grasp.Result.NOT_FOUND,
-                f'{name} not found in {len(seen) - len(positions)} of {len(seen)} images: {reason}',
+                f'{name} not found in {missed} of {len(seen)} images: {reason}',
             )
         target = np.median(positions, axis=0)
         spread = np.linalg.norm(positions - target, axis=1).max()
-        if spread > self._parameters.max_spread:
+        if spread > self._settings.max_spread:
             raise RefusedError(
                 Grasp.Result.NOT_FOUND,
                 f'{name} is not seen at one place: it moves by {1000 * spread:.0f} mm from image '
-                f'to image; {1000 * self._parameters.max_spread:.0f} mm are allowed (max_spread)',
+                f'to image; {1000 * self._settings.max_spread:.0f} mm are allowed (max_spread)',
             )
         return target, self._points(_stamp(seen[-1]), deadline)
 
     def _newest_points(self) -> Array:
         newest = self._depths.get()
         if newest is None:
-            raise RefusedError(Grasp.Result.STALE_DATA, 'no depth image yet; is the camera running?')
+            raise RefusedError(
+                Grasp.Result.STALE_DATA, 'no depth image yet; is the camera running?'
+            )
         age = newest.age(self._now())
-        if age > self._parameters.max_age:
+        if age > self._settings.max_age:
             raise RefusedError(
                 Grasp.Result.STALE_DATA,
                 f'the newest depth image is {age:.1f} s old; '
-                f'{self._parameters.max_age:g} s are allowed (max_age)',
+                f'{self._settings.max_age:g} s are allowed (max_age)',
             )
-        return self._points(newest.stamp, time.monotonic() + self._parameters.look_timeout)
+        return self._points(newest.stamp, time.monotonic() + self._settings.look_timeout)
 
     def _points(self, stamp: float, deadline: float) -> Array:
         """Return the points (N, 3) in the base frame of the depth image of a time."""

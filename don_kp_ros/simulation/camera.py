@@ -112,8 +112,8 @@ def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
     colour = np.clip(frame.colour + grain, 0, 255).astype(np.uint8)
 
     z = frame.depth
-    smooth = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 2.0)
-    smooth /= max(float(smooth.std()), 1e-6)
+    smooth = np.asarray(cv2.GaussianBlur(rng.normal(0, 1, shape), (0, 0), 2.0))
+    smooth = smooth / max(float(smooth.std()), 1e-6)
     white = rng.normal(0, 1, shape).astype(np.float32)
     depth = z + (0.0035 * smooth + 0.0015 * white) * z**2
 

@@ -75,11 +75,9 @@ def main(argv: list[str] | None = None) -> int:
             tqdm(pool.imap(_run, jobs, chunksize=4), total=len(jobs), desc='render', unit='scene')
         )
     if options.pairs:
-        pairs = [result for result in results if result is not None]
-        names = ('image_a', 'image_b', 'uv_a', 'uv_b')
+        a, b, uv_a, uv_b = zip(*(pair for pair in results if pair is not None), strict=True)
         np.savez(
-            validation / 'correspondences.npz',
-            **{name: np.stack([pair[i] for pair in pairs]) for i, name in enumerate(names)},
+            validation / 'correspondences.npz', image_a=a, image_b=b, uv_a=uv_a, uv_b=uv_b
         )
     return 0
 

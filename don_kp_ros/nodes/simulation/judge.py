@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -64,7 +65,7 @@ class Judge(Node):
         self.destroy_node()
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Wait for every part of the stack; raises UnansweredError with the first that is missing."""
+        """Wait for every part of the stack; raises UnansweredError naming what is missing."""
         deadline = time.monotonic() + timeout
         for name, ready in (
             ('service /simulation/reset', self._reset.service_is_ready),
@@ -92,8 +93,7 @@ class Judge(Node):
             raise UnansweredError(f'/simulation/reset: {response.message}')
         # The second image's descriptor map was sent after the first's had long arrived.
         for _ in range(2):
-            now = self.get_clock().now().nanoseconds * 1e-9
-            self._wait('an image of the new scene', lambda: self._matches_stamp > now, 10.0)
+            self._wait_for_matches_after(self.get_clock().now().nanoseconds * 1e-9)
 
     def truth(self) -> GetSceneTruth.Response:
         """Ask physics."""
@@ -118,6 +118,9 @@ class Judge(Node):
             raise UnansweredError('/grasp: the goal was rejected; is another grasp running?')
         return self._call('/grasp', handle.get_result_async(), 120.0).result
 
+    def _wait_for_matches_after(self, stamp: float) -> None:
+        self._wait('an image of the new scene', lambda: self._matches_stamp > stamp, 10.0)
+
     def _call(self, name: str, future: Future, timeout: float) -> Any:
         self._wait(name, future.done, timeout)
         return future.result()
@@ -131,10 +134,8 @@ class Judge(Node):
             time.sleep(0.01)
 
     def _spin(self) -> None:
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def _on_matches(self, message: Matches) -> None:
         self._matches_stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec

@@ -78,9 +78,9 @@ class Simulation(Node):
     def __init__(self) -> None:
         """Build the first scene and start physics and camera in threads of their own."""
         super().__init__('simulation', automatically_declare_parameters_from_overrides=True)
-        self._parameters = Parameters(self, SimulationParameters).value
-        seed = self._parameters.seed
-        self._preset = load_preset(self._parameters.robot)
+        self._settings = Parameters(self, SimulationParameters).value
+        seed = self._settings.seed
+        self._preset = load_preset(self._settings.robot)
         self._noise = np.random.default_rng(seed)
         self._spectator_due = 0.0
         self._lock = threading.Lock()
@@ -113,7 +113,7 @@ class Simulation(Node):
         ]
         for thread in self._threads:
             thread.start()
-        self.get_logger().info(f'simulating a {self._parameters.robot}; press Ctrl-C to end')
+        self.get_logger().info(f'simulating a {self._settings.robot}; press Ctrl-C to end')
 
     def destroy_node(self) -> None:
         """Stop the threads first: they publish."""
@@ -124,7 +124,7 @@ class Simulation(Node):
 
     def _run_physics(self) -> None:
         behind = time.monotonic()
-        published, period = 0.0, 1.0 / self._parameters.state_hz
+        published, period = 0.0, 1.0 / self._settings.state_hz
         while not self._stopping.is_set():
             now = time.monotonic()
             if now - behind > MAX_LAG_SECONDS:
@@ -169,7 +169,7 @@ class Simulation(Node):
         due = time.monotonic()
         while not self._stopping.is_set():
             time.sleep(max(0.0, due - time.monotonic()))
-            due = max(due + 1.0 / self._parameters.camera_hz, time.monotonic())
+            due = max(due + 1.0 / self._settings.camera_hz, time.monotonic())
             if self._world is not world or renderer is None:
                 if renderer is not None:
                     renderer.close()
