@@ -6,6 +6,9 @@ TRIALS ?= 1
 SEED ?= 0
 CAP ?= present
 
+PICTURES := output/training/pictures
+TRAINED := output/training/caps.safetensors
+
 VENV := .venv
 BIN := $(VENV)/bin
 # Both stamps lie in the environment: without it, they are gone too.
@@ -30,9 +33,9 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
-	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent]'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation'
-	@echo 'make train                    train the demo model from nothing'
+	@echo 'make train [SEED=n]           train the demo model from nothing, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))'
 	@echo 'make test                     lint, check types and run the tests'
@@ -43,10 +46,15 @@ help:
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) $(if $(filter absent,$(CAP)),--without-cap)
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) $(if $(MODEL),--model '$(MODEL)')
 
-train: $(PACKAGE)
-	@$(BIN)/don_kp train
+# Both halves go on where an interrupted run stopped.
+train: $(PACKAGE) $(PICTURES)/.complete
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/caps.yaml --seed $(SEED) --output $(TRAINED)
+
+$(PICTURES)/.complete: | $(PACKAGE)
+	@$(BIN)/don_kp render $(PICTURES) --seed $(SEED)
+	@touch $@
 
 bench: $(PACKAGE)
 	$(if $(NAME),,$(error Name a benchmark: make bench NAME=..., one of $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))))
@@ -64,6 +72,7 @@ clean:
 
 $(REQUIREMENTS): $(wildcard requirements/*.txt) scripts/check_system.sh
 	@sh scripts/check_system.sh $(PYTHON)
+	@echo 'Installing into $(VENV): about 2 GB, some minutes'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements/runtime.txt -r requirements/build.txt -r requirements/dev.txt
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -r requirements/without_dependencies.txt

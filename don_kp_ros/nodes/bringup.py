@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -96,7 +97,7 @@ class Bringup:
         command = [sys.executable, '-m', node.module, '--ros-args']
         command += ['--params-file', str(node.parameters_file)]
         for name, value in node.overrides(self.arguments).items():
-            command += ['-p', f'{name}:={value}']
+            command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
         return command
 
     def poll(self) -> Exit | None:

@@ -22,9 +22,9 @@ class Argument:
 class NodeSpec:
     """A node of the stack.
 
-    `parameters` maps the node's parameters to the launch arguments that override them; an empty
-    argument leaves the value of the parameter file. `only_if` names an argument that must be
-    'true'.
+    `parameters` maps the node's parameters to texts in which {argument} stands for a launch
+    argument; an empty text leaves the value of the parameter file. `only_if` names an argument
+    that must be 'true'.
     """
 
     name: str
@@ -49,28 +49,32 @@ class NodeSpec:
 
     def overrides(self, arguments: Mapping[str, str]) -> dict[str, str]:
         """Return the parameters that the launch arguments set."""
-        values = {name: arguments[argument] for name, argument in self.parameters.items()}
+        values = {name: text.format(**arguments) for name, text in self.parameters.items()}
         return {name: value for name, value in values.items() if value}
 
 
-_CAMERA = {'camera_namespace': 'camera_namespace'}
 NODES = (
     NodeSpec(
         'simulation',
         'The robot, its camera and the objects, in MuJoCo',
-        {'robot': 'robot', **_CAMERA},
+        {'robot': '{robot}', 'camera_namespace': '{camera_namespace}'},
         only_if='simulation',
     ),
     NodeSpec(
         'perception',
         'Finds the stored points in the camera picture',
-        {'model': 'model', **_CAMERA},
+        {
+            'model': '{model}',
+            'color_topic': '{camera_namespace}/color/image_raw',
+            'depth_topic': '{camera_namespace}/aligned_depth_to_color/image_raw',
+            'camera_info_topic': '{camera_namespace}/color/camera_info',
+        },
     ),
-    NodeSpec('descriptor_database', 'Keeps named descriptors', {'database': 'database'}),
+    NodeSpec('descriptor_database', 'Keeps named descriptors', {'database': '{database}'}),
     NodeSpec(
         'grasp',
         'Grasps at the points that perception finds',
-        {'robot': 'robot', 'motion': 'motion', **_CAMERA},
+        {'robot': '{robot}', 'motion': '{motion}', 'camera_namespace': '{camera_namespace}'},
     ),
 )
 
