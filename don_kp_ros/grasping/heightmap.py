@@ -34,8 +34,8 @@ class Grid:
     def centres(self) -> tuple[Array, Array]:
         """Return the cells' centres along x (nx,) and along y (ny,)."""
         nx, ny = self.shape
-        xs: Array = self.x_min + (np.arange(nx) + 0.5) * self.cell
-        ys: Array = self.y_min + (np.arange(ny) + 0.5) * self.cell
+        xs = self.x_min + (np.arange(nx, dtype=np.float64) + 0.5) * self.cell
+        ys = self.y_min + (np.arange(ny, dtype=np.float64) + 0.5) * self.cell
         return xs, ys
 
 
