@@ -109,11 +109,11 @@ def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
     """
     shape = frame.depth.shape
     grain = rng.normal(0, 2.5, (*shape, 1)) + rng.normal(0, 1.2, (*shape, 3))
-    colour = np.clip(frame.colour + grain, 0, 255).astype(np.uint8)
+    colour = np.clip(np.rint(frame.colour + grain), 0, 255).astype(np.uint8)
 
     z = frame.depth
-    smooth = np.asarray(cv2.GaussianBlur(rng.normal(0, 1, shape), (0, 0), 2.0))
-    smooth = smooth / max(float(smooth.std()), 1e-6)
+    blurred = np.asarray(cv2.GaussianBlur(rng.normal(0, 1, shape), (0, 0), 2.0))
+    smooth = blurred / max(float(blurred.std()), 1e-6)
     white = rng.normal(0, 1, shape).astype(np.float32)
     depth = z + (0.0035 * smooth + 0.0015 * white) * z**2
 

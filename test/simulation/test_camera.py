@@ -1,0 +1,79 @@
+"""The simulated camera against the geometry that it draws."""
+
+import numpy as np
+import pytest
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
+
+OFF_CENTRE = Camera(320, 240, 300.0, 300.0, 140.25, 130.5)
+BALL, RADIUS = np.array([0.45, 0.08, 0.10]), 0.05
+
+
+@pytest.fixture(scope='module')
+def ball() -> tuple[mujoco.MjModel, mujoco.MjData]:
+    model = mujoco.MjModel.from_xml_string(
+        f"""<mujoco><visual><quality numslices="128" numstacks="128"/></visual>
+        <worldbody><light pos="0 0 3"/>
+        <geom type="plane" size="3 3 .1" rgba="0 0 1 1"/>
+        <body name="ball" pos="{BALL[0]} {BALL[1]} {BALL[2]}">
+          <geom type="sphere" size="{RADIUS}" rgba="1 0 0 1"/></body>
+        </worldbody></mujoco>"""
+    )
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return model, data
+
+
+@pytest.mark.parametrize('camera', [D435, OFF_CENTRE])
+def test_depth_and_mask_are_where_the_pinhole_model_says(
+    ball: tuple[mujoco.MjModel, mujoco.MjData], camera: Camera
+) -> None:
+    model, data = ball
+    T_world_optical = look_at(np.array([0.3, -0.2, 0.7]), np.array([0.45, 0.0, 0.0]))
+    renderer = Renderer(model, camera)
+    try:
+        depth = renderer.render(data, T_world_optical).depth
+        mask = renderer.mask(data, T_world_optical, 'ball')
+    finally:
+        renderer.close()
+    centre = rigid.apply(rigid.inverse(T_world_optical), BALL)
+    v, u = np.indices(depth.shape)
+    rays = camera.deproject(np.stack([u, v], axis=-1), np.ones(depth.shape))
+    # A ray hits the ball where |z ray - centre| = radius.
+    a, b = (rays**2).sum(-1), rays @ centre
+    discriminant = b**2 - a * (centre @ centre - RADIUS**2)
+    expected = (b - np.sqrt(np.maximum(discriminant, 0))) / a
+    inside = discriminant > 1e-4
+    assert mask[inside].all()
+    assert not mask[discriminant < -1e-4].any()
+    assert depth[inside] == pytest.approx(expected[inside], abs=2e-3)
+    assert np.abs(depth[inside] - expected[inside]).mean() < 3e-4
+    points = rigid.apply(T_world_optical, camera.deproject_image(depth))
+    assert points[discriminant < -1e-4][:, 2] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_look_at_puts_the_target_on_the_axis_and_up_upwards() -> None:
+    T = look_at(np.array([1.0, -1.0, 0.8]), np.array([0.2, 0.1, 0.0]))
+    assert np.linalg.det(T[:3, :3]) == pytest.approx(1.0)
+    target = rigid.apply(rigid.inverse(T), [0.2, 0.1, 0.0])
+    assert target[:2] == pytest.approx([0, 0])
+    assert target[2] > 0
+    assert T[2, 1] < 0  # the optical y axis, downwards in the picture, points down
+
+
+def test_faults_are_those_of_a_stereo_camera() -> None:
+    depth = np.full((480, 640), 0.6, dtype=np.float32)
+    depth[:, 320:] = 0.5  # an object to the right, 10 cm nearer
+    clean = Frame(np.full((480, 640, 3), 100, dtype=np.uint8), depth)
+    seen = with_faults(clean, np.random.default_rng(1))
+    valid = np.isfinite(seen.depth)
+    assert 0.9 < valid.mean() < 0.999
+    assert not valid[:, 316:320].any()  # the shadow beside the nearer edge
+    error = (seen.depth - depth)[valid]
+    assert abs(error.mean()) < 2e-4
+    assert 5e-4 < error.std() < 2.5e-3
+    assert seen.depth[valid] * 1000 == pytest.approx(np.round(seen.depth[valid] * 1000), abs=1e-3)
+    assert seen.colour.mean() == pytest.approx(100, abs=0.5)
+    assert not np.array_equal(seen.colour, clean.colour)

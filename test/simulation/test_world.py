@@ -1,0 +1,99 @@
+"""Physics: what is held by enough friction is lifted, and nothing else is."""
+
+import numpy as np
+import pytest
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping.kinematics import Kinematics
+from don_kp_ros.robots.preset import load_preset
+from don_kp_ros.simulation.controllers import Trajectory
+from don_kp_ros.simulation.dataset import TRAINING_CAPS, UNSEEN_CAPS, VALIDATION_CAPS
+from don_kp_ros.simulation.objects import CapShape
+from don_kp_ros.simulation.scene import Layout, Placement
+from don_kp_ros.simulation.world import World
+
+PRESET = load_preset('panda')
+
+
+def lift(friction: float | None = None, beside: float = 0.0) -> float:
+    """Pinch a cap's brim by a script and lift it by 0.2 m; return the height gained."""
+    layout = Layout(seed=3, cap=Placement(0.45, -0.03, 0.6), instance=UNSEEN_CAPS[7])
+    world = World(layout, PRESET)
+    if friction is not None:
+        for side in ('left', 'right'):
+            world.model.geom(f'panda_{side}finger').friction[0] = friction
+    truth = world.truth()
+    assert truth is not None
+    x = truth.T_world_cap[:3, 0]
+    down = np.array([0.0, 0.0, -1.0])
+    R = np.stack([x, np.cross(down, x), down], axis=1)
+    kinematics = Kinematics(PRESET)
+    seed = PRESET.position('observe')
+    for height, fingers in ((0.12, 0.04), (0.015, 0.04), (0.015, 0.0), (0.215, 0.0)):
+        goal = np.array([*(truth.taught + beside * x)[:2], height])
+        q = next(kinematics.solutions(rigid.transform(R, goal), [seed]))
+        world.move_arm(Trajectory(np.array([1.5]), q[None], np.zeros((1, 7))))
+        world.move_hand(Trajectory(np.array([0.5]), np.array([[fingers]])))
+        world.step(2.0)
+        seed = q
+    world.step(2.0)
+    after = world.truth()
+    assert after is not None
+    return after.height - truth.height
+
+
+def test_a_pinched_brim_is_lifted() -> None:
+    assert lift() > 0.15
+
+
+def test_slippery_fingers_lift_nothing() -> None:
+    assert lift(friction=0.002) < 0.02
+
+
+def test_fingers_beside_the_cap_lift_nothing() -> None:
+    assert abs(lift(beside=0.10)) < 0.01
+
+
+def test_objects_rest_where_they_are_placed() -> None:
+    for instance in (UNSEEN_CAPS[0], UNSEEN_CAPS[1]):
+        layout = Layout.draw(instance, instance)
+        world = World(layout, PRESET)
+        world.step(1.0)
+        truth = world.truth()
+        assert truth is not None
+        assert layout.cap is not None
+        assert truth.T_world_cap == pytest.approx(layout.cap.pose, abs=3e-3)
+        seen = rigid.apply(rigid.inverse(world.camera_pose()), truth.taught)
+        assert truth.taught_in_camera == pytest.approx(seen)
+        assert (truth.taught_uv > 0).all()
+        assert (truth.taught_uv < [640, 480]).all()
+
+
+def test_equal_layouts_make_equal_worlds_and_sets_of_caps_do_not_meet() -> None:
+    layout = Layout.draw(5, UNSEEN_CAPS[3])
+    assert layout == Layout.draw(5, UNSEEN_CAPS[3])
+    assert layout != Layout.draw(6, UNSEEN_CAPS[3])
+    first, second = World(layout, PRESET), World(layout, PRESET)
+    assert np.array_equal(first.data.qpos, second.data.qpos)
+    assert np.array_equal(first.model.tex_data, second.model.tex_data)
+    ranges = [set(caps) for caps in (TRAINING_CAPS, VALIDATION_CAPS, UNSEEN_CAPS)]
+    assert not (ranges[0] & ranges[1] or ranges[1] & ranges[2] or ranges[0] & ranges[2])
+
+
+def test_distractors_leave_the_fingers_room() -> None:
+    for seed in range(50):
+        layout = Layout.draw(seed, 0, distractors=3)
+        assert layout.cap is not None
+        for place in layout.distractors:
+            assert np.hypot(place.x - layout.cap.x, place.y - layout.cap.y) > 0.13
+
+
+def test_a_brim_is_an_arch_of_its_measures() -> None:
+    shape = CapShape.draw(np.random.default_rng(0))
+    middle, edge = shape.brim(np.array([0.0, 0.0]), np.array([0.0, 1.0]))
+    assert middle == pytest.approx([shape.length, 0.0, shape.arch_height])
+    assert edge == pytest.approx([shape.length, shape.brim_width, shape.edge_height])
+    front = shape.brim(np.array(1.0), np.array(0.0))
+    assert front[0] == pytest.approx(shape.length + shape.brim_length)
+    top = shape.crown(np.array(0.3), np.array(np.pi / 2))
+    assert top == pytest.approx([0, 0, shape.height], abs=1e-6)
