@@ -1,0 +1,1 @@
+"""Image folders and synthetic view pairs."""

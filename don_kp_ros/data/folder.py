@@ -1,0 +1,173 @@
+"""Folders of images with masks: reading, checking, and the correspondences of validation sets.
+
+FOLDER/rgbs/NAME.(png|jpg|jpeg|bmp)   pictures; an alpha channel is ignored
+FOLDER/masks/NAME.png                 masks, object > 127; NAME_mask belongs to NAME_rgb
+FOLDER/negatives/                     optional pictures without the object
+FOLDER/validation/                    optional held folder of the same layout, with
+    correspondences.npz               image_a, image_b (P,) indices into the sorted pictures;
+                                      uv_a, uv_b (P, N, 2) true pixels, NaN where there is none
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Pixels = NDArray[np.float32]
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
+
+
+class DataError(Exception):
+    """A data set cannot be used; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture (H, W, 3) uint8 RGB and its object's mask (H, W) uint8, 0 or 255."""
+
+    path: Path
+    image: Image
+    mask: Image
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """True pixels between pairs of pictures.
+
+    image_a, image_b (P,): indices into the folder's sorted pictures; uv_a, uv_b (P, N, 2).
+    """
+
+    image_a: NDArray[np.int64]
+    image_b: NDArray[np.int64]
+    uv_a: Pixels
+    uv_b: Pixels
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The files of a data set; `samples` reads them."""
+
+    root: Path
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    negatives: tuple[Path, ...]
+
+    @classmethod
+    def open(cls, root: Path) -> ImageFolder:
+        """List a folder's pictures and find each one's mask; raises DataError."""
+        if not root.is_dir():
+            raise DataError(f'{root}: no such folder')
+        images = list_images(root / 'rgbs')
+        if not images:
+            raise DataError(f'{root / "rgbs"}: no pictures ({", ".join(SUFFIXES)}) there')
+        masks = {_stem(path, '_mask'): path for path in list_images(root / 'masks')}
+        for image in images:
+            if _stem(image, '_rgb') not in masks:
+                expected = root / 'masks' / f'{_stem(image, "_rgb")}.png'
+                raise DataError(f'{image}: has no mask; {expected} is expected')
+        return cls(
+            root=root,
+            images=tuple(images),
+            masks=tuple(masks[_stem(image, '_rgb')] for image in images),
+            negatives=tuple(list_images(root / 'negatives')),
+        )
+
+    def samples(self) -> Iterator[Sample]:
+        """Read and check every picture with its mask, in order; raises DataError."""
+        with ThreadPoolExecutor(2) as pool:
+            yield from pool.map(read_sample, self.images, self.masks)
+
+    def validation(self) -> tuple[ImageFolder, Correspondences] | None:
+        """Open the held folder, if there is one."""
+        root = self.root / 'validation'
+        if not root.is_dir():
+            return None
+        held = ImageFolder.open(root)
+        return held, read_correspondences(root / 'correspondences.npz', len(held.images))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the pictures of a folder by name; a folder that does not exist has none."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def read_image(path: Path) -> Image:
+    """Read a picture as (H, W, 3) uint8 RGB; raises DataError."""
+    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[:, :, ::-1])
+
+
+def read_mask(path: Path) -> Image:
+    """Read a mask as (H, W) uint8, 0 or 255; raises DataError."""
+    mask = _read(path, cv2.IMREAD_GRAYSCALE)
+    return np.where(mask > 127, np.uint8(255), np.uint8(0))
+
+
+def read_sample(image_path: Path, mask_path: Path) -> Sample:
+    """Read a picture and its mask and check that they fit; raises DataError."""
+    image, mask = read_image(image_path), read_mask(mask_path)
+    if image.shape[:2] != mask.shape:
+        sizes = [f'{array.shape[1]}x{array.shape[0]}' for array in (mask, image)]
+        raise DataError(f'{mask_path}: {sizes[0]} pixels, but {image_path} has {sizes[1]}')
+    area = int(np.count_nonzero(mask))
+    if area == 0:
+        raise DataError(f'{mask_path}: empty, no object is marked (pixels above 127)')
+    if area < SMALLEST_OBJECT:
+        raise DataError(
+            f'{mask_path}: the object has {area} pixels; at least {SMALLEST_OBJECT} are needed'
+        )
+    return Sample(image_path, image, mask)
+
+
+def read_correspondences(path: Path, images: int) -> Correspondences:
+    """Read and check a validation set's true pixels; raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Any] = {name: file[name] for name in file.files}
+        image_a, image_b = (arrays[name].astype(np.int64) for name in ('image_a', 'image_b'))
+        uv_a, uv_b = (arrays[name].astype(np.float32) for name in ('uv_a', 'uv_b'))
+    except FileNotFoundError as error:
+        raise DataError(f'{path}: missing; a validation folder needs it') from error
+    except KeyError as error:
+        raise DataError(f'{path}: has no array {error}') from error
+    except (OSError, ValueError) as error:
+        raise DataError(f'{path}: cannot be read ({error})') from error
+    pairs = len(image_a)
+    if pairs == 0:
+        raise DataError(f'{path}: holds no pairs')
+    if image_b.shape != (pairs,) or uv_a.shape != uv_b.shape or uv_a.ndim != 3:
+        raise DataError(f'{path}: image_a, image_b (P,) and uv_a, uv_b (P, N, 2) do not fit')
+    if uv_a.shape[0] != pairs or uv_a.shape[2] != 2 or uv_a.shape[1] == 0:
+        raise DataError(f'{path}: uv_a has shape {uv_a.shape}; ({pairs}, N, 2) is expected')
+    if min(image_a.min(), image_b.min()) < 0 or max(image_a.max(), image_b.max()) >= images:
+        raise DataError(f'{path}: an index lies outside of the {images} pictures beside it')
+    return Correspondences(image_a, image_b, uv_a, uv_b)
+
+
+def _read(path: Path, flags: int) -> Image:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f'{path}: cannot be read ({error.strerror})') from error
+    try:
+        image = cv2.imdecode(data, flags) if len(data) else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise DataError(f'{path}: not a picture that can be read; it may be truncated')
+    return image.astype(np.uint8, copy=False)
+
+
+def _stem(path: Path, suffix: str) -> str:
+    return path.stem.removesuffix(suffix)

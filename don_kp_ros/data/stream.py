@@ -1,0 +1,87 @@
+"""Endless batches of view pairs for training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from don_kp_ros.data.views import ViewPair, ViewSampler
+
+Batch = dict[str, Tensor]
+
+
+class PairStream(IterableDataset[Batch]):
+    """Batches of view pairs, the same for the same seed however many workers make them.
+
+    Pair number n depends on (seed, n) alone, so a resumed training goes on at batch `first`.
+    Of `shares` processes training together, this one takes every shares-th batch from `share` on.
+    """
+
+    def __init__(
+        self,
+        sampler: ViewSampler,
+        pairs: int,
+        seed: int,
+        first: int = 0,
+        share: int = 0,
+        shares: int = 1,
+    ) -> None:
+        super().__init__()
+        self._sampler = sampler
+        self._pairs = pairs
+        self._seed = seed
+        self._first = first
+        self._share, self._shares = share, shares
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        step = self._first + number
+        while True:
+            batch = self.batch(step * self._shares + self._share)
+            # Processor time of this worker so far; the trainer's own clock does not see it.
+            batch['worker'] = torch.tensor(number)
+            batch['cpu_seconds'] = torch.tensor(time.process_time() if worker else 0.0)
+            yield batch
+            step += workers
+
+    def batch(self, number: int) -> Batch:
+        """Make batch `number`; see `collate`."""
+        first = number * self._pairs
+        return collate(
+            [
+                self._sampler.draw(np.random.default_rng((self._seed, n)))
+                for n in range(first, first + self._pairs)
+            ]
+        )
+
+    def loader(self, workers: int) -> DataLoader[Batch]:
+        """Make the batches in `workers` processes, ahead of their use (0: when they are used)."""
+        if workers:
+            # A forked worker waits forever for OpenCV's threads, which only its parent has.
+            cv2.setNumThreads(1)
+        return DataLoader(
+            self, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
+        )
+
+
+def collate(pairs: list[ViewPair]) -> Batch:
+    """Stack B pairs: the views a, then the views b.
+
+    images (2B, 3, S, S) uint8; masks (2B, S, S) uint8; uv (2B, Q, 2) float32 pixels of each view,
+    uv[i] and uv[B + i] showing the same points.
+    """
+    views = [pair.a for pair in pairs] + [pair.b for pair in pairs]
+    uv = [pair.uv_a for pair in pairs] + [pair.uv_b for pair in pairs]
+    images = torch.from_numpy(np.stack([view.image for view in views]))
+    return {
+        'images': images.permute(0, 3, 1, 2),
+        'masks': torch.from_numpy(np.stack([view.mask for view in views])),
+        'uv': torch.from_numpy(np.stack(uv)),
+    }

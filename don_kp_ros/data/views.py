@@ -1,0 +1,401 @@
+"""Synthetic view pairs: two random views of one picture, with true correspondences (paper 2).
+
+Each view is a homography of the picture (rotation, scale, shift, perspective) with changed
+colours, light, noise and background, drawn independently. A pixel's place in a view follows from
+the homography in closed form.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.data.folder import Image, Sample
+
+Matrix = NDArray[np.float64]
+Range = tuple[float, float]
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class WarpConfiguration:
+    """Where the object appears in a view."""
+
+    rotation: float = 180.0  # degrees, drawn from +- this
+    scale: Range = (0.8, 1.25)  # relative to the object's size at inference, log-uniform
+    shift: float = 0.3  # of the object off the view's centre, fraction of the view's half side
+    perspective: float = 0.2  # displacement of the view's corners, fraction of its half side
+
+    def __post_init__(self) -> None:
+        _within('rotation', self.rotation, 0, 180)
+        _range('scale', self.scale, 0.1, 10)
+        _within('shift', self.shift, 0, 1)
+        _within('perspective', self.perspective, 0, 0.5)
+
+
+@dataclass(frozen=True)
+class ColourConfiguration:
+    """How the colours, the light and the sharpness of a view change."""
+
+    probability: float = 0.9  # of brightness, contrast, saturation, hue and gamma, together
+    brightness: float = 0.2  # added, fraction of the range, drawn from +- this
+    contrast: Range = (0.6, 1.5)  # factor about the mean, log-uniform
+    gamma: Range = (0.6, 1.6)  # exponent, log-uniform
+    saturation: Range = (0.3, 1.7)  # factor
+    hue: float = 20.0  # degrees, drawn from +- this
+    tint: float = 0.1  # factor of each channel, drawn from 1 +- this
+    grey: float = 0.1  # probability of a view without colours
+    gradient: float = 0.5  # probability of light that falls off to one side
+    gradient_strength: float = 0.5  # at most, fraction of the light at the darker side
+    blur: float = 0.3  # probability
+    blur_sigma: Range = (0.3, 1.2)  # pixels
+    noise: float = 0.5  # probability
+    noise_sigma: Range = (1.0, 8.0)  # of 255
+
+    def __post_init__(self) -> None:
+        for name in ('probability', 'grey', 'gradient', 'blur', 'noise'):
+            _within(name, getattr(self, name), 0, 1)
+        for name in ('brightness', 'tint', 'gradient_strength'):
+            _within(name, getattr(self, name), 0, 1)
+        _within('hue', self.hue, 0, 180)
+        for name in ('contrast', 'gamma'):
+            _range(name, getattr(self, name), 0.05, 20)
+        _range('saturation', self.saturation, 0, 10)
+        _range('blur_sigma', self.blur_sigma, 0.05, 20)
+        _range('noise_sigma', self.noise_sigma, 0, 128)
+
+
+@dataclass(frozen=True)
+class BackgroundConfiguration:
+    """What replaces the picture outside of the object's mask: relative weights of each kind."""
+
+    keep: float = 0.3  # the picture's own
+    image: float = 0.5  # a crop of a background, of a negative, or of a picture beside its object
+    noise: float = 0.1  # smooth random colours
+    plain: float = 0.1  # one colour
+
+    def __post_init__(self) -> None:
+        weights = (self.keep, self.image, self.noise, self.plain)
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(f'weights are {weights}; none may be negative, their sum not zero')
+
+
+@dataclass(frozen=True)
+class ViewConfiguration:
+    """How view pairs are made."""
+
+    size: int = 192  # pixels of a square view
+    queries: int = 128  # correspondences per pair
+    occlusion: float = 0.3  # probability that a patch of background hides a part of the object
+    warp: WarpConfiguration = field(default_factory=WarpConfiguration)
+    colour: ColourConfiguration = field(default_factory=ColourConfiguration)
+    background: BackgroundConfiguration = field(default_factory=BackgroundConfiguration)
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.size <= 2048 or self.size % 32:
+            raise ValueError(f'size is {self.size}; allowed are multiples of 32, 32 to 2048')
+        if not 1 <= self.queries <= 100_000:
+            raise ValueError(f'queries is {self.queries}; allowed is 1 to 100000')
+        _within('occlusion', self.occlusion, 0, 1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture prepared for warping.
+
+    object_uv (K, 2): its pixels on the object; centre (2,): of the object's bounding box; zoom:
+    network pixels per pixel of this picture, at the scale of inference.
+    """
+
+    image: Image
+    mask: Image
+    object_uv: NDArray[np.float32]
+    centre: NDArray[np.float64]
+    zoom: float
+
+
+@dataclass(frozen=True)
+class View:
+    """A view (H, W, 3) uint8 RGB, the object's mask (H, W) uint8, and source to view (3, 3)."""
+
+    image: Image
+    mask: Image
+    homography: Matrix
+
+
+@dataclass(frozen=True)
+class ViewPair:
+    """Two views of one object; uv_a[i] and uv_b[i], (Q, 2) float32, show the same point of it."""
+
+    a: View
+    b: View
+    uv_a: NDArray[np.float32]
+    uv_b: NDArray[np.float32]
+
+
+def prepare(sample: Sample, input_size: int, oversampling: float = 1.25) -> Source:
+    """Resize a picture for warping: a little finer than the network's input, to stay sharp."""
+    longest = max(sample.image.shape[:2])
+    scale = min(1.0, oversampling * input_size / longest)
+    image, mask = _resized(sample.image, scale), _resized(sample.mask, scale)
+    v, u = np.nonzero(mask > 127)
+    if len(u) == 0:
+        v, u = np.nonzero(mask == mask.max())
+    uv = np.stack([u, v], axis=1).astype(np.float32)
+    centre = (uv.min(axis=0) + uv.max(axis=0)) / 2.0
+    return Source(image, mask, uv, centre.astype(np.float64), input_size / longest / scale)
+
+
+def prepare_background(image: Image, input_size: int) -> Image:
+    """Resize a background picture to the network's input."""
+    return _resized(image, min(1.0, input_size / max(image.shape[:2])))
+
+
+class ViewSampler:
+    """Draw view pairs of prepared pictures.
+
+    backgrounds are pictures without the object; the pictures' own surroundings are used besides.
+    """
+
+    def __init__(
+        self, configuration: ViewConfiguration, sources: list[Source], backgrounds: list[Image]
+    ) -> None:
+        self._configuration = configuration
+        self._sources = sources
+        self._backgrounds = backgrounds
+
+    def draw(self, rng: np.random.Generator) -> ViewPair:
+        """Draw a picture and two square views of it with correspondences seen in both."""
+        source = self._sources[int(rng.integers(len(self._sources)))]
+        side, wanted = self._configuration.size, self._configuration.queries
+        size = (side, side)
+        for _ in range(_ATTEMPTS):
+            homographies = [
+                random_homography(source.centre, source.zoom, size, self._configuration.warp, rng)
+                for _ in range(2)
+            ]
+            candidates = rng.integers(len(source.object_uv), size=6 * wanted)
+            jitter = rng.uniform(-0.5, 0.5, (len(candidates), 2)).astype(np.float32)
+            points = source.object_uv[candidates] + jitter
+            uv = [project(homography, points) for homography in homographies]
+            inside = np.all([np.all((p >= 0) & (p <= side - 1), axis=1) for p in uv], axis=0)
+            if np.count_nonzero(inside) >= wanted:
+                break
+        views = [self.view(source, homography, size, rng) for homography in homographies]
+        seen = inside.copy()
+        for view, pixels in zip(views, uv, strict=True):
+            u, v = np.rint(pixels[inside]).astype(int).T
+            seen[inside] &= view.mask[v, u] > 0  # not behind an occluding patch
+        chosen = np.flatnonzero(seen if seen.any() else inside if inside.any() else ~inside)
+        chosen = np.resize(chosen, wanted)
+        return ViewPair(views[0], views[1], uv[0][chosen], uv[1][chosen])
+
+    def view(
+        self, source: Source, homography: Matrix, size: tuple[int, int], rng: np.random.Generator
+    ) -> View:
+        """Show a picture through a homography on a canvas (W, H), its appearance changed."""
+        configuration = self._configuration
+        shrink = float(np.sqrt(abs(np.linalg.det(homography[:2, :2]))))
+        image = source.image
+        if shrink < 0.6:  # bilinear sampling would alias
+            image = _uint8(cv2.GaussianBlur(image, (0, 0), 0.4 / shrink))
+        warped = _uint8(
+            cv2.warpPerspective(
+                image, homography, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            )
+        )
+        mask = _uint8(cv2.warpPerspective(source.mask, homography, size, flags=cv2.INTER_LINEAR))
+        background = self._background(size, rng)
+        if background is not None:
+            warped = _blend(warped, background, mask)
+        if rng.random() < configuration.occlusion:
+            warped, mask = self._occlude(warped, mask, rng)
+        return View(change_colours(warped, configuration.colour, rng), mask, homography)
+
+    def _background(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
+        weights = self._configuration.background
+        kinds = np.array([weights.keep, weights.image, weights.noise, weights.plain])
+        kind = rng.choice(4, p=kinds / kinds.sum())
+        if kind == 0:
+            return None
+        if kind == 1:
+            crop = self._background_crop(size, rng)
+            if crop is not None:
+                return crop
+        if kind == 3:
+            return _plain(size, rng)
+        cells = int(rng.choice([4, 8, 16, 32, 64]))
+        noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        return _uint8(cv2.resize(noise, size, interpolation=cv2.INTER_LINEAR))
+
+    def _background_crop(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
+        for _ in range(_ATTEMPTS):
+            number = int(rng.integers(len(self._backgrounds) + min(len(self._sources), 20)))
+            if number < len(self._backgrounds):
+                picture, mask = self._backgrounds[number], None
+            else:
+                source = self._sources[int(rng.integers(len(self._sources)))]
+                picture, mask = source.image, source.mask
+            height, width = picture.shape[:2]
+            side = int(min(rng.uniform(0.3, 1.2) * max(size), height, width))
+            v, u = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+            if mask is not None and mask[v : v + side : 2, u : u + side : 2].any():
+                continue
+            crop = np.rot90(picture[v : v + side, u : u + side], int(rng.integers(4)))
+            if rng.random() < 0.5:
+                crop = crop[:, ::-1]
+            resized = cv2.resize(np.ascontiguousarray(crop), size, interpolation=cv2.INTER_LINEAR)
+            return _uint8(resized)
+        return None
+
+    def _occlude(self, image: Image, mask: Image, rng: np.random.Generator) -> tuple[Image, Image]:
+        size = (image.shape[1], image.shape[0])
+        patch = self._background_crop(size, rng)
+        if patch is None:
+            patch = _plain(size, rng)
+        axes = (rng.uniform(0.05, 0.18, 2) * min(size)).astype(int).tolist()
+        centre = (rng.uniform(0.15, 0.85, 2) * size).astype(int).tolist()
+        shape = np.zeros(mask.shape, np.uint8)
+        cv2.ellipse(shape, centre, axes, float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)
+        return _blend(patch, image, shape), np.minimum(mask, 255 - shape)
+
+
+def random_homography(
+    centre: NDArray[np.float64],
+    zoom: float,
+    size: tuple[int, int],
+    warp: WarpConfiguration,
+    rng: np.random.Generator,
+) -> Matrix:
+    """Draw a homography (3, 3) that brings `centre` near the middle of a canvas (W, H).
+
+    zoom: canvas pixels per picture pixel before the random scale.
+    """
+    width, height = size
+    half = min(size) / 2
+    middle = np.array([width - 1, height - 1]) / 2
+    place = middle + rng.uniform(-1, 1, 2) * warp.shift * half
+    angle = np.deg2rad(rng.uniform(-warp.rotation, warp.rotation))
+    scale = zoom * log_uniform(rng, warp.scale)
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    similarity = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    similarity[:2, 2] = place - similarity[:2, :2] @ centre
+    corners = middle + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    moved = corners + rng.uniform(-1, 1, (4, 2)) * warp.perspective * half
+    perspective = cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))
+    return np.asarray(perspective @ similarity, dtype=np.float64)
+
+
+def project(homography: Matrix, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map pixels (N, 2) by a homography (3, 3)."""
+    mapped = points @ homography[:, :2].T + homography[:, 2]
+    return np.asarray(mapped[:, :2] / mapped[:, 2:], dtype=np.float32)
+
+
+def change_colours(
+    image: Image, configuration: ColourConfiguration, rng: np.random.Generator
+) -> Image:
+    """Change colours, light, sharpness and noise of an image (H, W, 3) uint8 at random."""
+    grey = rng.random() < configuration.grey
+    if rng.random() < configuration.probability:
+        matrix = _colour_matrix(
+            0.0 if grey else float(rng.uniform(*configuration.saturation)),
+            float(np.deg2rad(rng.uniform(-configuration.hue, configuration.hue))),
+        )
+        matrix *= rng.uniform(1 - configuration.tint, 1 + configuration.tint, (3, 1))
+        image = _uint8(cv2.transform(image, matrix))
+        ramp = np.linspace(0, 1, 256) ** log_uniform(rng, configuration.gamma)
+        mean = float(ramp[image[::4, ::4]].mean())
+        ramp = (ramp - mean) * log_uniform(rng, configuration.contrast) + mean
+        ramp += rng.uniform(-configuration.brightness, configuration.brightness)
+        image = _uint8(cv2.LUT(image, (ramp * 255).clip(0, 255).astype(np.uint8)))
+    elif grey:
+        image = _uint8(cv2.transform(image, _colour_matrix(0.0, 0.0)))
+    if rng.random() < configuration.blur:
+        sigma = float(rng.uniform(*configuration.blur_sigma))
+        image = _uint8(cv2.GaussianBlur(image, (0, 0), sigma))
+    return _light_and_noise(image, configuration, rng)
+
+
+def _light_and_noise(
+    image: Image, configuration: ColourConfiguration, rng: np.random.Generator
+) -> Image:
+    light, noise = rng.random(2) < (configuration.gradient, configuration.noise)
+    if not light and not noise:
+        return image
+    result = image.astype(np.float32)
+    height, width = image.shape[:2]
+    if light:
+        direction = rng.uniform(0, 2 * np.pi)
+        across = np.linspace(-0.5, 0.5, width, dtype=np.float32) * np.float32(np.cos(direction))
+        down = np.linspace(-0.5, 0.5, height, dtype=np.float32) * np.float32(np.sin(direction))
+        strength = np.float32(rng.uniform(0, configuration.gradient_strength))
+        result *= (1 + strength * (across + down[:, None]))[:, :, None]
+    if noise:
+        sigma = np.float32(rng.uniform(*configuration.noise_sigma))
+        first = int(rng.integers(1 << 16))
+        noise_store = _noise(result.size + (1 << 16))
+        result += noise_store[first : first + result.size].reshape(result.shape) * sigma
+    return _uint8(cv2.convertScaleAbs(np.maximum(result, 0, out=result)))
+
+
+@functools.lru_cache(maxsize=4)
+def _noise(number: int) -> NDArray[np.float32]:
+    """Draw a store of white noise once: drawing it for every view would cost most of its time."""
+    return np.random.default_rng(0).standard_normal(number, dtype=np.float32)
+
+
+def _colour_matrix(saturation: float, hue: float) -> Matrix:
+    """Scale the saturation and rotate the hue about the grey axis: a matrix for RGB columns."""
+    grey = np.broadcast_to(_LUMA, (3, 3))
+    axis = np.full(3, 1 / np.sqrt(3))
+    cross = np.cross(np.eye(3), -axis)
+    rotation = np.eye(3) + np.sin(hue) * cross + (1 - np.cos(hue)) * (cross @ cross)
+    return np.asarray((grey + saturation * (np.eye(3) - grey)) @ rotation, dtype=np.float64)
+
+
+def _blend(inside: Image, outside: Image, mask: Image) -> Image:
+    weight = mask.astype(np.float32) / 255
+    return _uint8(cv2.blendLinear(inside, outside, weight, 1 - weight))
+
+
+def _uint8(image: NDArray[Any]) -> Image:
+    """State the type that OpenCV keeps but doesn't declare."""
+    return image.astype(np.uint8, copy=False)
+
+
+def _plain(size: tuple[int, int], rng: np.random.Generator) -> Image:
+    image = np.empty((size[1], size[0], 3), np.uint8)
+    image[:] = rng.integers(0, 256, 3, dtype=np.uint8)
+    return image
+
+
+def _resized(image: Image, scale: float) -> Image:
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    if scale == 1:
+        return image
+    return _uint8(cv2.resize(image, (size[0], size[1]), interpolation=cv2.INTER_AREA))
+
+
+def log_uniform(rng: np.random.Generator, bounds: Range) -> float:
+    """Draw a factor whose logarithm is uniform between the bounds'."""
+    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _within(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise ValueError(f'{name} is {value}; allowed is {lowest} to {highest}')
+
+
+def _range(name: str, value: Range, lowest: float, highest: float) -> None:
+    if not lowest <= value[0] <= value[1] <= highest:
+        raise ValueError(
+            f'{name} is {list(value)}; allowed is [low, high] within {lowest} to {highest}'
+        )

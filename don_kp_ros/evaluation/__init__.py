@@ -1,0 +1,1 @@
+"""How well descriptors find points: PCK, AUC, and transfer between pictures."""

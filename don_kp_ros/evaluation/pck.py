@@ -1,0 +1,75 @@
+"""PCK@k and its AUC, in pixels of a 640-pixel-wide picture (paper 2, appendix C)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+REFERENCE_WIDTH = 640
+THRESHOLDS = np.arange(1, 101)
+
+
+def pixel_errors(predicted: ArrayLike, true: ArrayLike, width: int) -> Array:
+    """Compute distances between pixels uv (..., 2), in pixels of a 640-pixel-wide picture.
+
+    width: of the picture that the pixels lie in. Returns (...).
+    """
+    if width <= 0:
+        raise ValueError(f'width is {width}; it must be positive')
+    difference = np.asarray(predicted, np.float64) - np.asarray(true, np.float64)
+    distances: Array = np.linalg.norm(difference, axis=-1) * (REFERENCE_WIDTH / width)
+    return distances
+
+
+def pck(errors: ArrayLike, threshold: float) -> float:
+    """Compute PCK@k: the share of errors strictly below the threshold in pixels."""
+    return float(np.mean(_checked(errors) < threshold))
+
+
+def auc(errors: ArrayLike) -> float:
+    """Compute the area under the PCK curve: the mean of PCK@k over k = 1..100."""
+    ordered = np.sort(_checked(errors))
+    return float(np.mean(np.searchsorted(ordered, THRESHOLDS, side='left') / len(ordered)))
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What a set of pixel errors amounts to."""
+
+    queries: int
+    auc: float
+    median_px: float
+    pck_5: float
+    pck_10: float
+    pck_20: float
+
+    @classmethod
+    def of(cls, errors: ArrayLike) -> Accuracy:
+        """Summarise errors in pixels of a 640-pixel-wide picture, of any shape but not empty."""
+        flat = _checked(errors)
+        return cls(
+            queries=len(flat),
+            auc=auc(flat),
+            median_px=float(np.median(flat)),
+            pck_5=pck(flat, 5),
+            pck_10=pck(flat, 10),
+            pck_20=pck(flat, 20),
+        )
+
+    def rounded(self) -> dict[str, float]:
+        """Return the figures as they are reported."""
+        digits = {'queries': 0, 'median_px': 2}
+        return {name: round(value, digits.get(name, 4)) for name, value in asdict(self).items()}
+
+
+def _checked(errors: ArrayLike) -> Array:
+    flat = np.asarray(errors, dtype=np.float64).reshape(-1)
+    if len(flat) == 0:
+        raise ValueError('no errors to summarise: there are no queries')
+    if np.isnan(flat).any():
+        raise ValueError('an error is NaN: every query needs a true pixel and a prediction')
+    return flat

@@ -1,0 +1,1 @@
+"""Descriptor networks and their checkpoints."""

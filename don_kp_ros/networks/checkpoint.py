@@ -1,0 +1,172 @@
+"""Checkpoints: safetensors files whose header says in JSON what the weights are.
+
+Nothing that is loaded can run code. The fingerprint is a hash of the weights and of everything
+that changes descriptors; descriptors of different fingerprints must never be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from don_kp_ros import configuration
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+
+FORMAT_VERSION = 1
+_KEY = 'don_kp'
+_REMEDY = 'train a model with `don_kp train`, or give the path of one in models/'
+
+
+class CheckpointError(Exception):
+    """A checkpoint file cannot be used; the message names the file, the reason and the remedy."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a picture into the network's input.
+
+    The picture's longer side is resized to `input_size` pixels, so that objects appear at the
+    scale they were trained at whatever the camera's resolution; colours in [0, 1] are then
+    normalised by mean and deviation.
+    """
+
+    input_size: int = 320
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.input_size <= 4096:
+            raise ValueError(f'input_size is {self.input_size}; allowed is 32 to 4096 pixels')
+        if min(self.deviation) <= 0:
+            raise ValueError(f'deviation is {self.deviation}; all must be positive')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network with what inference must know.
+
+    match_threshold: cosine similarity below which a peak is no match. card: how the model was
+    trained and what it scored, for people (JSON values only).
+    """
+
+    network: NetworkConfiguration
+    preprocessing: Preprocessing
+    weights: dict[str, Tensor]
+    match_threshold: float
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of weights, architecture and preprocessing: 16 hexadecimal digits."""
+        digest = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+            values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            digest.update(values.tobytes())
+        return digest.hexdigest()[:16]
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            'network': configuration.plain(self.network),
+            'preprocessing': configuration.plain(self.preprocessing),
+        }
+
+    def build(self) -> DescriptorNetwork:
+        """Build the network with these weights, ready for inference."""
+        network = DescriptorNetwork(self.network)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; a reader sees the old file or the whole new one."""
+        header = {
+            'format_version': FORMAT_VERSION,
+            **self._description(),
+            'match_threshold': self.match_threshold,
+            'fingerprint': self.fingerprint,
+            'card': self.card,
+        }
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.weights.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f'{path.name}.partial')
+        partial.write_bytes(save(tensors, {_KEY: json.dumps(header)}))
+        os.replace(partial, path)
+
+
+def load(path: Path | str) -> Checkpoint:
+    """Read a checkpoint and check it.
+
+    Raises CheckpointError for a file that is missing, truncated, not safetensors, of another
+    program or version, or whose weights don't fit its architecture or fingerprint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'{path}: no such file; {_REMEDY}')
+    try:
+        with safe_open(path, framework='pt') as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f'{path}: truncated, or not a safetensors file ({error}); '
+            f'copy it again in full, or {_REMEDY}'
+        ) from error
+    header = _header(path, metadata)
+    try:
+        checkpoint = Checkpoint(
+            network=configuration.read(NetworkConfiguration, header['network'], str(path)),
+            preprocessing=configuration.read(Preprocessing, header['preprocessing'], str(path)),
+            weights=weights,
+            match_threshold=float(header['match_threshold']),
+            card=dict(header['card']),
+        )
+        fingerprint = header['fingerprint']
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: broken don_kp header ({error}); {_REMEDY}') from error
+    _check_shapes(path, checkpoint)
+    if checkpoint.fingerprint != fingerprint:
+        raise CheckpointError(
+            f'{path}: the weights have fingerprint {checkpoint.fingerprint}, the header says '
+            f'{fingerprint}: the file was changed; copy it again, or {_REMEDY}'
+        )
+    return checkpoint
+
+
+def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    if _KEY not in metadata:
+        raise CheckpointError(
+            f'{path}: a safetensors file of another program (no {_KEY} header); {_REMEDY}'
+        )
+    try:
+        header = json.loads(metadata[_KEY])
+        version = header['format_version']
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f'{path}: broken {_KEY} header ({error}); {_REMEDY}') from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f'{path}: format version {version}; this program reads version {FORMAT_VERSION}: '
+            'use the don_kp release that wrote it, or train again'
+        )
+    return cast(dict[str, Any], header)
+
+
+def _check_shapes(path: Path, checkpoint: Checkpoint) -> None:
+    with torch.device('meta'):
+        network = DescriptorNetwork(checkpoint.network)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint.weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise CheckpointError(
+                f'{path}: weights {name} are {found.get(name, "missing")}; its architecture has '
+                f'{expected.get(name, "no such weights")}; {_REMEDY}'
+            )

@@ -1,0 +1,110 @@
+"""A trained network as its users see it: pictures in, descriptor maps out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing, load
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+
+
+class DescriptorModel:
+    """Describe pictures of any size with a trained network.
+
+    fingerprint: tells which descriptors may be compared. dimension: D. match_threshold: cosine
+    similarity below which a peak is no match. card: how it was trained and what it scored.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device = 'cpu') -> None:
+        self.fingerprint: str = checkpoint.fingerprint
+        self.dimension: int = checkpoint.network.dimension
+        self.match_threshold: float = checkpoint.match_threshold
+        self.card: dict[str, Any] = checkpoint.card
+        self._multiple = checkpoint.network.coarsest_stride
+        self._preprocessing = checkpoint.preprocessing
+        self._device = torch.device(device)
+        network = checkpoint.build()
+        fuse_batch_norms(network)
+        self._network = channels_last(network.to(self._device))
+        self._reduced_precision = fast_bfloat16(self._device)
+
+    @classmethod
+    def load(cls, path: Path | str, device: str | torch.device = 'cpu') -> DescriptorModel:
+        """Load a checkpoint; raises CheckpointError naming the file, the reason and the remedy."""
+        return cls(load(path), device)
+
+    def describe(self, image: NDArray[np.uint8]) -> Tensor:
+        """Describe an image (H, W, 3) uint8 RGB; return a map (D, h, w) float32 on the device.
+
+        Every cell has unit length; cell (i, j) describes pixel u = (j + .5) W / w - .5,
+        v = (i + .5) H / h - .5.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f'image has shape {image.shape} and type {image.dtype}; '
+                '(H, W, 3) uint8 RGB is expected'
+            )
+        resized = resize(image, self._preprocessing.input_size, self._multiple)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None]
+            images = normalise(pixels, self._preprocessing)
+            with torch.autocast(
+                self._device.type, dtype=torch.bfloat16, enabled=self._reduced_precision
+            ):
+                result: Tensor = self._network(images)[0]
+        return result
+
+
+def resize(image: NDArray[Any], input_size: int, multiple: int) -> NDArray[Any]:
+    """Resize so that the longer side is about `input_size`, both sides multiples of `multiple`."""
+    height, width = image.shape[:2]
+    scale = input_size / max(height, width)
+    size = [max(multiple, round(side * scale / multiple) * multiple) for side in (width, height)]
+    shrinks = size[0] <= width
+    return cv2.resize(
+        image, (size[0], size[1]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Turn uint8 pixels (B, 3, H, W) into the network's float input, channels last in memory."""
+    mean = pixels.new_tensor(preprocessing.mean, dtype=torch.float32)[:, None, None]
+    deviation = pixels.new_tensor(preprocessing.deviation, dtype=torch.float32)[:, None, None]
+    images = (pixels.float() / 255 - mean) / deviation
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the convolutions' weights out as their fastest kernels want them, in place."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Tell whether bfloat16 convolutions are faster than float32 ones on this device."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != 'cpu':
+        return False
+    names = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def fuse_batch_norms(network: DescriptorNetwork) -> None:
+    """Fold every batch norm into the convolution before it; the outputs stay the same."""
+    for module in network.modules():
+        children = list(module.named_children())
+        for (name, child), (norm_name, norm) in zip(children, children[1:], strict=False):
+            if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(child, norm))
+                setattr(module, norm_name, nn.Identity())
