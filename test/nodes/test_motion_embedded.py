@@ -1,0 +1,227 @@
+"""The embedded adapter against a node that follows trajectories as ros2_control's would."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping.kinematics import Kinematics
+from don_kp_ros.grasping.motion import MotionCode, MotionError
+from don_kp_ros.nodes.motion_embedded import EmbeddedMotion
+from don_kp_ros.robots.preset import load_preset
+
+PRESET = load_preset('panda')
+OBSERVE = PRESET.position('observe')
+
+
+class Controllers(Node):
+    """Follows trajectories exactly, in real time, and publishes joint states at 100 Hz."""
+
+    def __init__(self, context):
+        super().__init__('controllers', context=context)
+        self.joints = [*PRESET.arm_joints, PRESET.finger_joint]
+        self.q = dict(zip(self.joints, [*OBSERVE, 0.04], strict=True))
+        self.object_width = 0.0
+        self.stuck = False
+        self.silent = False
+        self.running = {}
+        self.received = []
+        self.publisher = self.create_publisher(JointState, '/joint_states', 10)
+        for topic in (PRESET.arm_topic, PRESET.hand_topic):
+            self.create_subscription(JointTrajectory, topic, self.accept, 10)
+        self.create_timer(0.01, self.step)
+
+    def accept(self, message):
+        self.received.append(message)
+        for i, name in enumerate(message.joint_names):
+            times = [0.0, *(_seconds(point.time_from_start) for point in message.points)]
+            values = [self.q[name], *(point.positions[i] for point in message.points)]
+            self.running[name] = (time.monotonic(), times, values)
+
+    def step(self):
+        for name, (begun, times, values) in self.running.items():
+            if not self.stuck:
+                self.q[name] = float(np.interp(time.monotonic() - begun, times, values))
+        finger = PRESET.finger_joint
+        self.q[finger] = max(self.q[finger], self.object_width / 2)
+        if self.silent:
+            return
+        message = JointState(name=self.joints, position=[self.q[name] for name in self.joints])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self.publisher.publish(message)
+
+    @property
+    def arm(self):
+        return np.array([self.q[name] for name in PRESET.arm_joints])
+
+
+def _seconds(duration):
+    return duration.sec + 1e-9 * duration.nanosec
+
+
+@pytest.fixture(scope='module')
+def robot():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    controllers = Controllers(context)
+    user = Node('user', context=context)
+    motion = EmbeddedMotion(user, PRESET)
+    executor = MultiThreadedExecutor(num_threads=2, context=context)
+    executor.add_node(controllers)
+    executor.add_node(user)
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner.start()
+    yield controllers, motion
+    executor.shutdown()
+    spinner.join(timeout=5.0)
+    user.destroy_node()
+    controllers.destroy_node()
+    context.shutdown()
+
+
+@pytest.fixture
+def arm(robot):
+    controllers, motion = robot
+    controllers.running.clear()
+    controllers.received.clear()
+    controllers.q.update(zip(controllers.joints, [*OBSERVE, 0.04], strict=True))
+    controllers.stuck = controllers.silent = False
+    controllers.object_width = 0.0
+    motion.resume()
+    motion.set_obstacles(None)
+    _until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
+    return controllers, motion
+
+
+def _known(motion):
+    try:
+        return motion.joint_positions()
+    except MotionError:
+        return np.zeros(7)
+
+
+def _until(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _above(x, y, z):
+    return rigid.transform(np.diag([1.0, -1.0, -1.0]), [x, y, z])
+
+
+def _failure(call):
+    with pytest.raises(MotionError) as caught:
+        call()
+    return caught.value
+
+
+def test_moves_to_joints_and_poses_and_along_lines(arm):
+    controllers, motion = arm
+    kinematics = Kinematics(PRESET)
+    motion.move_to_joints(PRESET.position('ready'))
+    assert np.allclose(controllers.arm, PRESET.position('ready'), atol=0.01)
+    motion.move_to_pose(_above(0.5, 0.1, 0.2))
+    motion.move_straight(_above(0.5, 0.1, 0.1), 0.2)
+    reached = kinematics.forward(controllers.arm)
+    assert np.allclose(reached, _above(0.5, 0.1, 0.1), atol=0.002)
+
+
+def test_a_planned_pick_runs_segment_by_segment(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    assert controllers.received == []
+    kinematics = Kinematics(PRESET)
+    for segment in (plan.to_pregrasp, plan.approach):
+        motion.execute(segment)
+    assert np.allclose(kinematics.forward(controllers.arm), plan.T_base_grasp, atol=0.002)
+    motion.execute(plan.lift)
+    assert kinematics.forward(controllers.arm)[2, 3] == pytest.approx(0.17, abs=0.002)
+    # The arm no longer stands where this begins.
+    assert _failure(lambda: motion.execute(plan.approach)).code is MotionCode.NOT_FOLLOWED
+
+
+def test_the_gripper_settles_on_what_it_holds(arm):
+    controllers, motion = arm
+    controllers.object_width = 0.055
+    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.055, abs=0.001)
+    assert motion.set_gripper(0.08, 30.0) == pytest.approx(0.08, abs=0.001)
+    controllers.object_width = 0.0
+    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.0, abs=0.001)
+    with pytest.raises(ValueError, match=r'0\.2'):
+        motion.set_gripper(0.2, 30.0)
+
+
+def test_stop_holds_the_arm_and_ends_the_call(arm):
+    controllers, motion = arm
+    goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    failures = []
+
+    def move():
+        try:
+            motion.move_to_joints(goal)
+        except MotionError as error:
+            failures.append(error)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+    motion.stop()
+    mover.join(timeout=5.0)
+    assert failures[0].code is MotionCode.CANCELLED
+    _until(lambda: len(controllers.received) == 2)
+    hold = controllers.received[1].points[0]
+    assert _seconds(hold.time_from_start) <= 0.1
+    assert OBSERVE[0] < hold.positions[0] < goal[0]
+    _until(lambda: abs(controllers.arm[0] - hold.positions[0]) < 1e-3)
+    # It stays so until resume().
+    for call in (
+        lambda: motion.move_to_joints(OBSERVE),
+        lambda: motion.set_gripper(0.0, 10.0),
+        lambda: motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+    ):
+        assert _failure(call).code is MotionCode.CANCELLED
+    assert len(controllers.received) == 2
+    motion.resume()
+    motion.move_to_joints(OBSERVE)
+
+
+def test_a_stuck_arm_is_reported_with_the_joint(arm):
+    controllers, motion = arm
+    controllers.stuck = True
+    goal = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    error = _failure(lambda: motion.move_to_joints(goal))
+    assert error.code is MotionCode.NOT_FOLLOWED
+    assert 'panda_joint1 is off by 0.500 rad' in error.message
+
+
+def test_silence_is_stale_before_and_during_a_motion(arm):
+    controllers, motion = arm
+    timer = threading.Timer(0.5, lambda: setattr(controllers, 'silent', True))
+    timer.start()
+    goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert _failure(lambda: motion.move_to_joints(goal)).code is MotionCode.STALE_STATE
+    _until(lambda: len(controllers.received) == 2)
+    assert list(controllers.received[1].points) == []
+    for call in (motion.joint_positions, motion.gripper_width):
+        assert _failure(call).code is MotionCode.STALE_STATE
+
+
+def test_refused_goals_send_nothing(arm):
+    controllers, motion = arm
+    assert _failure(lambda: motion.move_to_pose(_above(0.9, 0.6, 0.2))).code is (
+        MotionCode.UNREACHABLE
+    )
+    assert _failure(lambda: motion.move_to_pose(_above(0.5, 0.0, -0.02))).code is (
+        MotionCode.COLLISION
+    )
+    assert controllers.received == []
