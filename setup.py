@@ -34,6 +34,7 @@ def build_with_cmake() -> Path:
             f'-DROS_PREFIX:PATH={ROS_PREFIX}',
             f'-DPython3_EXECUTABLE={sys.executable}',
             f'-DCMAKE_INSTALL_PREFIX={prefix}',
+            '-DBUILD_TESTING=OFF',
             '-DCMAKE_INSTALL_MESSAGE=NEVER',
         ],
         ['cmake', '--build', BUILD, '--parallel', str(os.cpu_count())],

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import NamedTuple
 
 
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     if arguments[0] == '--version':
-        print(f'don_kp {_version()}')
+        print('don_kp', version('don_kp'))
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
@@ -60,16 +60,6 @@ def usage() -> str:
             '`don_kp <command> --help` tells more; `don_kp --version` tells the version.',
         ]
     )
-
-
-def _version() -> str:
-    # colcon installs no distribution of this name for Python, but one of the package beside it.
-    for name in ('don_kp', 'don_kp_ros'):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return 'unknown'
 
 
 if __name__ == '__main__':

@@ -79,6 +79,7 @@ def _node(spec: table.NodeSpec, arguments: dict[str, str]) -> Node:
         package='don_kp',
         executable=spec.executable,
         parameters=[str(spec.parameters_file), overrides],
+        remappings=table.remappings(arguments),
         output='screen',
         emulate_tty=True,
         on_exit=Shutdown(reason=f'{spec.name} ended'),

@@ -98,6 +98,8 @@ class Bringup:
         command += ['--params-file', str(node.parameters_file)]
         for name, value in node.overrides(self.arguments).items():
             command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
+        for old, new in table.remappings(self.arguments):
+            command += ['-r', f'{old}:={new}']
         return command
 
     def poll(self) -> Exit | None:

@@ -7,6 +7,14 @@ from pathlib import Path
 
 from don_kp_ros.resources import config_path, models_path
 
+CAMERA_NAMESPACE = '/camera/camera'
+CAMERA_TOPICS = (
+    'color/image_raw',
+    'color/camera_info',
+    'aligned_depth_to_color/image_raw',
+    'aligned_depth_to_color/camera_info',
+)
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -22,9 +30,9 @@ class Argument:
 class NodeSpec:
     """A node of the stack.
 
-    `parameters` maps the node's parameters to texts in which {argument} stands for a launch
-    argument; an empty text leaves the value of the parameter file. `only_if` names an argument
-    that must be 'true'.
+    `parameters` maps the node's parameters to the launch arguments that override them; an empty
+    argument leaves the value of the parameter file. `only_if` names an argument that must be
+    'true'.
     """
 
     name: str
@@ -49,7 +57,7 @@ class NodeSpec:
 
     def overrides(self, arguments: Mapping[str, str]) -> dict[str, str]:
         """Return the parameters that the launch arguments set."""
-        values = {name: text.format(**arguments) for name, text in self.parameters.items()}
+        values = {name: arguments[argument] for name, argument in self.parameters.items()}
         return {name: value for name, value in values.items() if value}
 
 
@@ -57,24 +65,15 @@ NODES = (
     NodeSpec(
         'simulation',
         'The robot, its camera and the objects, in MuJoCo',
-        {'robot': '{robot}', 'camera_namespace': '{camera_namespace}'},
+        {'robot': 'robot'},
         only_if='simulation',
     ),
-    NodeSpec(
-        'perception',
-        'Finds the stored points in the camera picture',
-        {
-            'model': '{model}',
-            'color_topic': '{camera_namespace}/color/image_raw',
-            'depth_topic': '{camera_namespace}/aligned_depth_to_color/image_raw',
-            'camera_info_topic': '{camera_namespace}/color/camera_info',
-        },
-    ),
-    NodeSpec('descriptor_database', 'Keeps named descriptors', {'database': '{database}'}),
+    NodeSpec('perception', 'Finds the stored points in the camera picture', {'model': 'model'}),
+    NodeSpec('descriptor_database', 'Keeps named descriptors', {'database': 'database'}),
     NodeSpec(
         'grasp',
         'Grasps at the points that perception finds',
-        {'robot': '{robot}', 'motion': '{motion}', 'camera_namespace': '{camera_namespace}'},
+        {'robot': 'robot', 'motion': 'motion'},
     ),
 )
 
@@ -100,7 +99,7 @@ ARGUMENTS = (
     Argument('robot', 'panda', 'Preset in config/robots', ('panda', 'fr3')),
     Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
     Argument('database', str(_user_database()), 'File of the descriptor database'),
-    Argument('camera_namespace', '/camera/camera', 'Namespace of the camera topics'),
+    Argument('camera_namespace', CAMERA_NAMESPACE, 'Namespace of the camera topics'),
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),
 )
@@ -135,6 +134,14 @@ def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
         for node in NODES
         if node.name in names and (not node.only_if or arguments[node.only_if] == 'true')
     ]
+
+
+def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the topics that have another name than in the nodes, as (from, to)."""
+    namespace = '/' + arguments['camera_namespace'].strip('/')
+    if namespace == CAMERA_NAMESPACE:
+        return []
+    return [(f'{CAMERA_NAMESPACE}/{topic}', f'{namespace}/{topic}') for topic in CAMERA_TOPICS]
 
 
 def environment(arguments: Mapping[str, str]) -> dict[str, str]:

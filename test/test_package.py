@@ -1,0 +1,121 @@
+import importlib
+import importlib.util
+import os
+import runpy
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import don_kp
+from don_kp_ros import cli
+from don_kp_ros.nodes import table
+
+ROOT = Path(__file__).resolve().parent.parent
+# Where everything is installed: an environment, or colcon's install folder.
+PREFIX = next(
+    path for path in Path(don_kp.__file__).parents if (path / 'share' / 'don_kp').is_dir()
+)
+BARE = {name: os.environ[name] for name in ('HOME', 'PATH') if name in os.environ}
+
+# What Jazzy's own tf2_msgs announces; a node elsewhere takes /tf only under this hash.
+TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
+
+
+def in_a_bare_environment(*command: str) -> str:
+    done = subprocess.run(
+        command, env=BARE, cwd='/', capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class TestInterfaces:
+    @pytest.mark.parametrize('kind', ['msg', 'srv', 'action'])
+    def test_every_file_is_a_class(self, kind: str) -> None:
+        module = importlib.import_module(f'don_kp.{kind}')
+        for path in (ROOT / kind).glob(f'*.{kind}'):
+            assert hasattr(module, path.stem)
+
+    def test_nodes_run_with_nothing_sourced(self) -> None:
+        script = (
+            'import rclpy; from don_kp.srv import GetDescriptor;'
+            'from tf2_msgs.msg import TFMessage;'
+            'rclpy.init(); node = rclpy.create_node("bare");'
+            'node.create_publisher(TFMessage, "/bare_tf", 1);'
+            'node.create_service(GetDescriptor, "~/bare", lambda request, response: response);'
+            'print(node.get_publishers_info_by_topic("/bare_tf")[0].topic_type_hash)'
+        )
+        assert in_a_bare_environment(sys.executable, '-c', script).strip() == TF_MESSAGE_HASH
+
+
+class TestInstallation:
+    def test_versions_agree(self) -> None:
+        written = ElementTree.parse(ROOT / 'package.xml').findtext('version')
+        assert version('don_kp') == written
+
+    @pytest.mark.parametrize('node', table.NODES, ids=lambda node: node.name)
+    def test_ros2_run_finds_an_executable(self, node: table.NodeSpec) -> None:
+        executable = PREFIX / 'lib' / 'don_kp' / node.executable
+        assert os.access(executable, os.X_OK)
+        interpreter = executable.read_text().splitlines()[0].removeprefix('#!')
+        assert Path(interpreter).samefile(sys.executable)
+
+    def test_share_holds_what_launch_files_need(self) -> None:
+        share = PREFIX / 'share' / 'don_kp'
+        for name in ('package.xml', 'launch/grasp.launch.py', 'config/fastdds.xml', 'models'):
+            assert (share / name).exists()
+
+    def test_build_requirements_agree(self) -> None:
+        # tomllib came with Python 3.11; the one list of the file is easily found without it.
+        text = (ROOT / 'pyproject.toml').read_text()
+        isolated = text.split('requires = [')[1].split(']')[0].replace('"', '').replace(',', '')
+        lines = (ROOT / 'requirements' / 'build.txt').read_text().splitlines()
+        exact = dict(line.split('==') for line in lines if '==' in line)
+        pinned = dict(line.strip().split('==') for line in isolated.splitlines() if '==' in line)
+        assert {name: exact.get(name, pinned[name]) for name in pinned} == pinned
+        assert {name for name in exact if name.startswith('ros-')} <= set(pinned)
+
+
+class TestCommandLine:
+    @pytest.mark.parametrize('command', cli.COMMANDS.values(), ids=list(cli.COMMANDS))
+    def test_every_command_has_its_module(self, command: cli.Command) -> None:
+        assert importlib.util.find_spec(command.module)
+
+    def test_installed_command_tells_its_version(self) -> None:
+        command = str(PREFIX / 'bin' / 'don_kp')
+        assert in_a_bare_environment(command, '--version') == f'don_kp {version("don_kp")}\n'
+
+    def test_help_names_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(['--help']) == 0
+        text = capsys.readouterr().out
+        assert all(name in text for name in cli.COMMANDS)
+
+    def test_unknown_command_names_the_known_ones(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(['grapsh']) == 2
+        text = capsys.readouterr().err
+        assert "'grapsh'" in text
+        assert all(name in text for name in cli.COMMANDS)
+
+    def test_interrupt_is_no_traceback(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / 'interrupted.py').write_text('def main(argv):\n    raise KeyboardInterrupt\n')
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(cli.COMMANDS, 'interrupted', cli.Command('interrupted', ''))
+        assert cli.main(['interrupted']) == 130
+
+
+class TestLaunchFiles:
+    @pytest.mark.parametrize('path', [*(ROOT / 'launch').glob('*.py')], ids=lambda path: path.stem)
+    def test_loads(self, path: Path) -> None:
+        compile(path.read_text(), str(path), 'exec')
+        # Not in PyPI's ROS; and a folder of this name lies in the checkout.
+        if getattr(importlib.util.find_spec('launch'), 'origin', None) is None:
+            pytest.skip('launch is not installed')
+        runpy.run_path(str(path))['generate_launch_description']()
