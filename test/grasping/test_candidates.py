@@ -1,0 +1,181 @@
+"""Pinches in point clouds of simple things on a table, as a camera straight above sees them."""
+
+import numpy as np
+import pytest
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping.candidates import (
+    NoGraspError,
+    PinchParameters,
+    aligned_candidate,
+    pinch_candidates,
+)
+
+
+def seen(height, generator, centre=(0.5, 0.0), half=0.16, step=0.001, noise=0.0015, holes=0.05):
+    """Sample height(x, y) on pixels 1 mm apart, with noise along z and missing pixels."""
+    axis = np.arange(-half, half, step)
+    x, y = np.meshgrid(centre[0] + axis, centre[1] + axis, indexing='ij')
+    points = np.stack((x, y, height(x, y)), axis=-1).reshape(-1, 3)
+    points[:, 2] += generator.normal(0.0, noise, len(points))
+    return points[generator.random(len(points)) > holes]
+
+
+def turned(x, y, centre, yaw):
+    """Return coordinates along and across a direction, from a centre."""
+    dx, dy = x - centre[0], y - centre[1]
+    return dx * np.cos(yaw) + dy * np.sin(yaw), -dx * np.sin(yaw) + dy * np.cos(yaw)
+
+
+def box(centre, yaw, size):
+    def height(x, y):
+        a, b = turned(x, y, centre, yaw)
+        return np.where((np.abs(a) <= size[0] / 2) & (np.abs(b) <= size[1] / 2), size[2], 0.0)
+
+    return height
+
+
+def cap(centre, yaw, radius=0.06, crown=0.06, width=0.062, length=0.05, arch=0.024, edge=0.010):
+    """Make a dome and an arched tongue in front of it, along yaw."""
+
+    def height(x, y):
+        a, b = turned(x, y, centre, yaw)
+        r2 = (a**2 + b**2) / radius**2
+        dome = np.where(r2 < 1, crown * np.sqrt(np.clip(1 - r2, 0, 1)), 0.0)
+        tongue = (a > 0) & (a < radius + length) & (np.abs(b) <= width / 2)
+        arched = edge + (arch - edge) * (1 - (2 * b / width) ** 2)
+        return np.maximum(dome, np.where(tongue, arched, 0.0))
+
+    return height
+
+
+def brim(centre, yaw, radius=0.06, length=0.05, arch=0.024):
+    """Return the middle of the cap's tongue."""
+    a = radius + length / 2
+    return np.array([centre[0] + a * np.cos(yaw), centre[1] + a * np.sin(yaw), arch])
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def closing_angle(candidate, yaw):
+    """Return the angle in degrees between the closing axis and a direction, either way round."""
+    direction = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+    cosine = abs(candidate.T_base_tcp[:3, 1] @ direction)
+    return np.rad2deg(np.arccos(min(1.0, cosine)))
+
+
+@pytest.mark.parametrize('yaw', [0.0, 0.4, 1.3, -0.9])
+def test_a_box_is_held_across_its_narrow_side(generator, yaw):
+    points = seen(box((0.5, 0.1), yaw, (0.12, 0.04, 0.05)), generator, centre=(0.5, 0.1))
+    best = pinch_candidates(points, [0.5, 0.1, 0.05])[0]
+    assert closing_angle(best, yaw + np.pi / 2) < 4
+    assert best.width == pytest.approx(0.04, abs=0.005)
+    T = best.T_base_tcp
+    assert np.allclose(T[:3, :3].T @ T[:3, :3], np.eye(3))
+    assert np.linalg.det(T[:3, :3]) == pytest.approx(1.0)
+    assert np.allclose(T[:3, 2], [0, 0, -1])
+    assert np.allclose(T[:2, 3], [0.5, 0.1], atol=0.004)
+    # The fingers' ends reach 15 mm below the top: the tool centre point is 9 mm above them.
+    assert T[2, 3] == pytest.approx(0.05 - 0.015 + 0.009, abs=0.004)
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_a_cap_is_held_across_its_brim(seed):
+    generator = np.random.default_rng(seed)
+    yaw = generator.uniform(-np.pi, np.pi)
+    shape = {
+        'radius': generator.uniform(0.05, 0.065),
+        'crown': generator.uniform(0.05, 0.07),
+        'width': generator.uniform(0.05, 0.068),
+        'length': generator.uniform(0.04, 0.06),
+    }
+    points = seen(cap((0.5, 0.0), yaw, **shape), generator, half=0.2)
+    middle = brim((0.5, 0.0), yaw, shape['radius'], shape['length'])
+    best = pinch_candidates(points, middle + generator.normal(0.0, 0.003, 3))[0]
+    assert closing_angle(best, yaw + np.pi / 2) < 10
+    assert best.width == pytest.approx(shape['width'], abs=0.006)
+    offset = best.T_base_tcp[:2, 3] - middle[:2]
+    assert abs(offset @ [-np.sin(yaw), np.cos(yaw)]) < 0.003
+    assert np.linalg.norm(offset) < 0.012
+    # The ends between the table and the edges' top at 10 mm.
+    assert 0.00499 <= best.T_base_tcp[2, 3] - 0.009 <= 0.008
+
+
+def test_a_wall_leaves_only_the_directions_along_it(generator):
+    post = box((0.5, 0.0), 0.0, (0.03, 0.03, 0.05))
+    wall = box((0.5, 0.045), 0.0, (0.3, 0.02, 0.06))
+    points = seen(lambda x, y: np.maximum(post(x, y), wall(x, y)), generator)
+    for candidate in pinch_candidates(points, [0.5, 0.0, 0.05]):
+        assert closing_angle(candidate, 0.0) < 35
+
+
+def test_the_palm_stays_above_what_it_covers(generator):
+    low = box((0.5, 0.0), 0.0, (0.03, 0.03, 0.02))
+    tower = box((0.5, 0.09), 0.0, (0.3, 0.03, 0.2))
+    points = seen(lambda x, y: np.maximum(low(x, y), tower(x, y)), generator)
+    for candidate in pinch_candidates(points, [0.5, 0.0, 0.02]):
+        # Along the tower the palm is narrow enough; across, it would touch it.
+        assert closing_angle(candidate, 0.0) < 50
+    close = box((0.5, 0.035), 0.0, (0.3, 0.03, 0.2))
+    points = seen(lambda x, y: np.maximum(low(x, y), close(x, y)), generator)
+    with pytest.raises(NoGraspError):
+        pinch_candidates(points, [0.5, 0.0, 0.02])
+
+
+@pytest.mark.parametrize(
+    ('height', 'message'),
+    [
+        (box((0.5, 0.0), 0.3, (0.12, 0.091, 0.05)), r'9\.\d cm wide here; the gripper opens 8\.0'),
+        (lambda x, y: np.zeros_like(x), 'nothing was seen above the table'),
+        (box((0.5, 0.1), 0.0, (0.04, 0.04, 0.05)), 'nothing was seen above the table at'),
+        (box((0.5, 0.0), 0.0, (0.04, 0.04, 0.007)), 'too low here'),
+    ],
+    ids=['wide', 'flat', 'beside', 'low'],
+)
+def test_why_there_is_no_grasp(generator, height, message):
+    points = seen(height, generator, noise=0.0008)
+    with pytest.raises(NoGraspError, match=message):
+        pinch_candidates(points, [0.5, 0.0, 0.02])
+
+
+def test_a_crowd_leaves_no_room_for_the_fingers(generator):
+    post = box((0.5, 0.0), 0.0, (0.03, 0.03, 0.05))
+
+    def ring(x, y):
+        distance = np.hypot(x - 0.5, y)
+        return np.where((distance > 0.045) & (distance < 0.08), 0.04, post(x, y))
+
+    with pytest.raises(NoGraspError, match=r'no room for the fingers|hand would touch'):
+        pinch_candidates(seen(ring, generator), [0.5, 0.0, 0.05])
+
+
+def test_candidates_are_sorted_and_differ(generator):
+    points = seen(box((0.5, 0.0), 0.0, (0.04, 0.04, 0.05)), generator)
+    found = pinch_candidates(points, [0.5, 0.0, 0.05], count=4)
+    assert 2 <= len(found) <= 4
+    scores = [candidate.score for candidate in found]
+    assert scores == sorted(scores)
+    # A square is held across either pair of sides.
+    assert min(closing_angle(candidate, 0.0) for candidate in found) < 5
+    assert min(closing_angle(candidate, np.pi / 2) for candidate in found) < 5
+
+
+def test_input_is_checked():
+    with pytest.raises(ValueError, match='finite'):
+        pinch_candidates(np.zeros((10, 3)), [0.5, np.nan, 0.0])
+    with pytest.raises(NoGraspError, match='nothing was seen'):
+        pinch_candidates(np.full((10, 3), np.nan), [0.5, 0.0, 0.0])
+    with pytest.raises(ValueError, match='clearance'):
+        PinchParameters(opening=0.005)
+
+
+def test_an_aligned_grasp_comes_along_the_pose_s_minus_z():
+    T_base_pose = rigid.transform(rigid.rotation_about([1, 2, 3], 0.8), [0.5, 0.1, 0.2])
+    T = aligned_candidate(T_base_pose).T_base_tcp
+    assert np.allclose(T[:3, 2], -T_base_pose[:3, 2])
+    assert np.allclose(T[:3, 1], T_base_pose[:3, 1])
+    assert np.linalg.det(T[:3, :3]) == pytest.approx(1.0)
+    assert np.allclose(T[:3, 3], [0.5, 0.1, 0.2])
