@@ -220,8 +220,10 @@ class GraspNode(Node):
             handle.canceled()
         else:
             handle.abort()
-        log = self.get_logger().info if result.success else self.get_logger().warning
-        log(result.message)
+        if result.success:
+            self.get_logger().info(result.message)
+        else:
+            self.get_logger().warning(result.message)
         return result
 
     def _grasp(self, handle: ServerGoalHandle, result: Grasp.Result) -> None:
