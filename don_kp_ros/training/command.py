@@ -164,6 +164,10 @@ def train(job: Job, console: Console | None = None) -> Checkpoint:
         )
     except SystemExit:
         raise KeyboardInterrupt from None  # what Lightning makes of it
+    except RuntimeError as error:
+        if 'DataLoader worker' not in str(error):
+            raise
+        raise TrainingError(f'{error}; the same command goes on from here') from error
     return _finish(job, dataset, module, progress, console)
 
 
@@ -250,7 +254,7 @@ class TrainingProgress(lightning.Callback):
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
         """Keep what was learned when the training is interrupted."""
         self._bar.stop()
-        if isinstance(exception, KeyboardInterrupt) and self._steps > self.first_step:
+        if not isinstance(exception, TrainingError) and self._steps > self.first_step:
             self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
