@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import JointState
+from rclpy.publisher import Publisher
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from don_kp_ros.grasping.heightmap import HeightMap
 from don_kp_ros.grasping.motion import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.grasping.planning import Planner
 from don_kp_ros.grasping.timing import Trajectory
+from don_kp_ros.nodes.joint_monitor import STALE, STALE_MOVING, History, JointMonitor
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-# Joint states older than this are not acted on, seconds.
-_STALE = 0.5
 # A segment starts and ends within these of its ends, radians.
 _START_TOLERANCE = 0.05
 _GOAL_TOLERANCE = 0.01
@@ -55,27 +50,19 @@ class EmbeddedMotion:
         self._planner.cancelled = lambda: self._stopped
         self._speed = speed
         self._stopped = False
-        self._changed = threading.Condition()
-        self._arm = _History()
-        self._finger = _History()
+        self._monitor = JointMonitor(node, preset)
+        self._changed = self._monitor.changed
+        self._arm, self._finger = self._monitor.arm, self._monitor.finger
         self._arm_publisher = node.create_publisher(JointTrajectory, preset.arm_topic, 10)
         self._hand_publisher = node.create_publisher(JointTrajectory, preset.hand_topic, 10)
-        node.create_subscription(
-            JointState, '/joint_states', self._on_joint_states, qos_profile_sensor_data,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,); STALE_STATE if they are old."""
-        with self._changed:
-            self._raise_if_stale(self._arm)
-            return self._arm.latest.copy()
+        return self._monitor.joint_positions()
 
     def gripper_width(self) -> float:
         """Return the width between the fingers in metres; STALE_STATE if it is old."""
-        with self._changed:
-            self._raise_if_stale(self._finger)
-            return 2.0 * float(self._finger.latest[0])
+        return self._monitor.gripper_width()
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace what stands on the table; None clears it."""
@@ -209,28 +196,26 @@ class EmbeddedMotion:
         joint = int(np.argmax(error))
         return f'{self._preset.arm_joints[joint]} is off by {error[joint]:.3f} rad'
 
-    def _publish(
-        self, publisher: object, command: JointTrajectory, history: _History
-    ) -> float:
+    def _publish(self, publisher: Publisher, command: JointTrajectory, history: History) -> float:
         """Send a trajectory; return the robot's time at which it was sent."""
         deadline = time.monotonic() + _CONNECT_SECONDS
-        while publisher.get_subscription_count() == 0:  # type: ignore[attr-defined]
+        while publisher.get_subscription_count() == 0:
             self._raise_if_stopped()
             if time.monotonic() > deadline:
                 raise MotionError(
                     MotionCode.NOT_FOLLOWED,
-                    f'no controller listens on {publisher.topic_name}; '  # type: ignore[attr-defined]
+                    f'no controller listens on {publisher.topic_name}; '
                     'is it running? (ros2 control list_controllers)',
                 )
             time.sleep(0.02)
         with self._changed:
             self._raise_if_stopped()
-            self._raise_if_stale(history)
-            publisher.publish(command)  # type: ignore[attr-defined]
+            history.raise_if_stale(STALE_MOVING)
+            publisher.publish(command)
             return history.stamp
 
     def _wait(
-        self, done: Callable[[], bool], history: _History, hold: Callable[[], None], limit: float
+        self, done: Callable[[], bool], history: History, hold: Callable[[], None], limit: float
     ) -> None:
         """Wait until done; hold the robot and raise where it is stopped, stale or too slow."""
         deadline = time.monotonic() + limit
@@ -239,7 +224,7 @@ class EmbeddedMotion:
                 self._changed.wait(0.05)
                 try:
                     self._raise_if_stopped()
-                    self._raise_if_stale(history)
+                    history.raise_if_stale(STALE_MOVING)
                     if time.monotonic() > deadline:
                         raise MotionError(
                             MotionCode.TIMEOUT, f'the motion did not end within {limit:.0f} s'
@@ -248,14 +233,14 @@ class EmbeddedMotion:
                     hold()
                     raise
 
-    def _hold(self, history: _History) -> None:
+    def _hold(self, history: History) -> None:
         """Stop where the joints come to rest from their present velocity."""
         if history is self._arm:
             joints, publisher = list(self._preset.arm_joints), self._arm_publisher
         else:
             joints, publisher = [self._preset.finger_joint], self._hand_publisher
         command = JointTrajectory(joint_names=joints)
-        if history.age <= _STALE:
+        if history.age <= STALE:
             rest = history.latest + 0.5 * _HOLD_SECONDS * history.velocity
             point = JointTrajectoryPoint(
                 positions=rest.tolist(), velocities=[0.0] * len(joints),
@@ -269,75 +254,3 @@ class EmbeddedMotion:
     def _raise_if_stopped(self) -> None:
         if self._stopped:
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
-
-    def _raise_if_stale(self, history: _History) -> None:
-        if history.age > _STALE:
-            known = 'none came yet' if history.empty else f'the last is {history.age:.1f} s old'
-            raise MotionError(
-                MotionCode.STALE_STATE,
-                f'no fresh joint states on /joint_states: {known}; is the robot running?',
-            )
-
-    def _on_joint_states(self, message: JointState) -> None:
-        position = dict(zip(message.name, message.position, strict=False))
-        stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-        with self._changed:
-            for history, joints in (
-                (self._arm, self._preset.arm_joints), (self._finger, (self._preset.finger_joint,)),
-            ):
-                # The hand's driver may publish its joints in messages of their own.
-                if all(joint in position for joint in joints):
-                    history.add(stamp, np.array([position[joint] for joint in joints]))
-            self._changed.notify_all()
-
-
-class _History:
-    """The positions of some joints over the last seconds of the robot's time."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, Array]] = deque()
-        self._received = -np.inf
-
-    def add(self, stamp: float, position: Array) -> None:
-        if not np.isfinite(position).all():
-            return
-        if self._samples and stamp <= self._samples[-1][0]:
-            if stamp > self._samples[-1][0] - 1.0:
-                return
-            self._samples.clear()  # the robot's clock was set back
-        self._samples.append((stamp, position))
-        self._received = time.monotonic()
-        while self._samples[0][0] < stamp - 2 * _STUCK_SECONDS:
-            self._samples.popleft()
-
-    @property
-    def empty(self) -> bool:
-        return not self._samples
-
-    @property
-    def age(self) -> float:
-        return time.monotonic() - self._received
-
-    @property
-    def stamp(self) -> float:
-        return self._samples[-1][0]
-
-    @property
-    def latest(self) -> Array:
-        return self._samples[-1][1]
-
-    @property
-    def velocity(self) -> Array:
-        if len(self._samples) < 2:
-            return np.zeros_like(self.latest)
-        (t0, p0), (t1, p1) = self._samples[-2], self._samples[-1]
-        speed: Array = (p1 - p0) / (t1 - t0)
-        return speed
-
-    def moved(self, seconds: float) -> float:
-        """Return how far any joint moved within the last seconds; infinite if not known."""
-        since = self.stamp - seconds
-        if self._samples[0][0] > since:
-            return float('inf')
-        recent = np.array([position for stamp, position in self._samples if stamp >= since])
-        return float(np.ptp(recent, axis=0).max())
