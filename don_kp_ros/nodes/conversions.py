@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from don_kp.msg import DescriptorMap
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from don_kp.msg import DescriptorMap
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.geometry.depth import to_metres
@@ -99,7 +99,7 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
 def bytes_field(values: NDArray[Any]) -> array[int]:
     """Copy an array into what rclpy assigns to a uint8[] field without checking every byte."""
     field = array('B')
-    field.frombytes(np.ascontiguousarray(values).data.cast('B'))
+    field.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
     return field
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import (
     Executor,
     ExternalShutdownException,
@@ -19,6 +20,7 @@ from rclpy.executors import (
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
+from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.resources import config_path
 
 
@@ -31,8 +33,9 @@ def run_node(
 ) -> int:
     """Make a node, spin it until SIGINT, SIGTERM or shutdown, destroy it; return the exit status.
 
-    ``args`` are the command line's, sys.argv where None. A StartupError is one fatal line and
-    status 1. Threads of the node must end in its destroy_node().
+    ``args`` are the command line's, sys.argv where None. A StartupError, or a wrong configuration
+    or parameter, is one fatal line and status 1. Threads of the node must end in its
+    destroy_node().
     """
     _use_large_shared_memory()
     with _no_keyboard_interrupt():
@@ -49,19 +52,21 @@ def run_node(
 
 def _run(factory: Callable[[], Node], threads: int) -> int:
     try:
+        # Before the node: a signal may end the context while that is made, and no executor can be
+        # made without one.
+        executor: Executor = (
+            SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+        )
         node = factory()
-    except StartupError as error:
+    except (StartupError, ConfigurationError, ParameterException) as error:
         get_logger('don_kp').fatal(_one_line(error))
         return 1
     except Exception:
         if not rclpy.ok():
             return 0  # told to end while starting
         raise
-    executor: Executor = (
-        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
-    )
-    executor.add_node(node)
     try:
+        executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
