@@ -8,6 +8,7 @@ CAP ?= present
 
 PICTURES := output/training/pictures
 TRAINED := output/training/caps.safetensors
+BENCHMARKS := $(filter-out __init__ report,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,28 +38,29 @@ help:
 	@echo '                              teach a point, find it again and grasp it, in simulation'
 	@echo 'make train [SEED=n]           train the demo model from nothing, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
-	@echo '                              run one of: $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))'
+	@echo '                              run one of: $(BENCHMARKS)'
 	@echo 'make test                     lint, check types and run the tests'
 	@echo 'make lint                     lint and check types only'
 	@echo 'make clean                    remove $(VENV) and everything built; output/ stays'
+	@echo 'ARGS=... goes to the command as it is, e.g. make train ARGS=--overwrite'
 	@echo 'PYTHON=python3.12 chooses the Python (3.10 or newer) for $(VENV).'
 
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) $(if $(MODEL),--model '$(MODEL)')
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete
-	@$(BIN)/don_kp train $(PICTURES) --config config/training/caps.yaml --seed $(SEED) --output $(TRAINED)
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/demo.yaml --seed $(SEED) --output $(TRAINED) $(ARGS)
 
 $(PICTURES)/.complete: | $(PACKAGE)
 	@$(BIN)/don_kp render $(PICTURES) --seed $(SEED)
 	@touch $@
 
 bench: $(PACKAGE)
-	$(if $(NAME),,$(error Name a benchmark: make bench NAME=..., one of $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py))))))
-	@DATA='$(DATA)' $(BIN)/python -m benchmarks.$(NAME)
+	$(if $(NAME),,$(error Name a benchmark: make bench NAME=..., one of $(BENCHMARKS)))
+	@DATA='$(DATA)' $(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 test: lint
 	@MUJOCO_GL=egl $(BIN)/python -m pytest -q
