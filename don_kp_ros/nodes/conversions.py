@@ -99,7 +99,7 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
 def bytes_field(values: NDArray[Any]) -> array[int]:
     """Copy an array into what rclpy assigns to a uint8[] field without checking every byte."""
     field = array('B')
-    field.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    field.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return field
 
 
