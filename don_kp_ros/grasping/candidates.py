@@ -171,7 +171,8 @@ def _pinch(
     lowest_tcp = max(
         (
             float(z[(sideways <= half_breadth) & (along <= half_length)].max(initial=-np.inf))
-            + p.clearance - underside
+            + p.clearance
+            - underside
             for half_breadth, half_length, underside in _HAND
         ),
     )
@@ -193,9 +194,7 @@ def _pinch(
     T[:2, 0], T[:2, 1], T[2, 2] = across, closing, -1.0
     T[:3, 3] = *xy, tip + p.tip_length
     score = (
-        width / p.opening
-        + sum(steepness) / p.steepest
-        + float(np.hypot(middle, offset)) / 0.02
+        width / p.opening + sum(steepness) / p.steepest + float(np.hypot(middle, offset)) / 0.02
     )
     return GraspCandidate(T, width, score)
 

@@ -67,7 +67,8 @@ class Planner:
     ) -> None:
         """Build the kinematics and the scene; planning_time in seconds limits each free motion."""
         for name, scale in (
-            ('velocity_scale', velocity_scale), ('acceleration_scale', acceleration_scale),
+            ('velocity_scale', velocity_scale),
+            ('acceleration_scale', acceleration_scale),
         ):
             if not 0 < scale <= 1:
                 raise ValueError(f'{name} is {scale}; it must lie in (0, 1]')
@@ -160,7 +161,9 @@ class Planner:
                 to_pregrasp = self._free(q0, down[0])
                 self._clear_for_grasp(T[:3, 3])
                 return PlannedGrasp(
-                    T_grasp, to_pregrasp, self._timed_line(down, speed),
+                    T_grasp,
+                    to_pregrasp,
+                    self._timed_line(down, speed),
                     self._timed_line(up, speed),
                 )
             except MotionError as error:
@@ -168,8 +171,10 @@ class Planner:
                     raise
                 errors.append(error)
         # What came furthest says most.
-        raise errors[-1] if picks else max(
-            errors, key=lambda error: error.code is MotionCode.COLLISION
+        raise (
+            errors[-1]
+            if picks
+            else max(errors, key=lambda error: error.code is MotionCode.COLLISION)
         )
 
     def _clear_for_grasp(self, position: Array) -> None:

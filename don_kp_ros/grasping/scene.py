@@ -117,23 +117,29 @@ def _set_bits(geom: Any) -> None:
 
 def _add_camera(spec: mujoco.MjSpec, preset: RobotPreset) -> None:
     spec.body('panda_hand').add_geom(
-        name='panda_camera', type=mujoco.mjtGeom.mjGEOM_BOX, size=CAMERA_HALF_SIZE,
-        pos=preset.camera.translation, mass=0.0,
+        name='panda_camera',
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=CAMERA_HALF_SIZE,
+        pos=preset.camera.translation,
+        mass=0.0,
     )
 
 
 def _add_obstacles(spec: mujoco.MjSpec, grid: Grid) -> None:
-    spec.worldbody.add_geom(
-        name='table', type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1.0, 1.0, 0.01]
-    )
+    spec.worldbody.add_geom(name='table', type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1.0, 1.0, 0.01])
     nx, ny = grid.shape
     xs, ys = grid.centres()
     for bits in (_ALL, _CLEARED):
         field = spec.add_hfield(
-            name=f'obstacles{bits}', nrow=ny, ncol=nx, userdata=np.zeros(nx * ny),
+            name=f'obstacles{bits}',
+            nrow=ny,
+            ncol=nx,
+            userdata=np.zeros(nx * ny),
             size=[(xs[-1] - xs[0]) / 2, (ys[-1] - ys[0]) / 2, _HIGHEST, 0.01],
         )
         spec.worldbody.add_geom(
-            name=field.name, type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname=field.name,
+            name=field.name,
+            type=mujoco.mjtGeom.mjGEOM_HFIELD,
+            hfieldname=field.name,
             pos=[(xs[0] + xs[-1]) / 2, (ys[0] + ys[-1]) / 2, -_SUNK],
         )

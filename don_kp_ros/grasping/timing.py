@@ -66,9 +66,7 @@ def time_path(
     instance = algorithm.TOPPRA(
         [
             constraint.JointVelocityConstraint(np.column_stack((-velocity, velocity))),
-            constraint.JointAccelerationConstraint(
-                np.column_stack((-acceleration, acceleration))
-            ),
+            constraint.JointAccelerationConstraint(np.column_stack((-acceleration, acceleration))),
         ],
         toppra.SplineInterpolator(s, path, bc_type='natural'),
         parametrizer='ParametrizeConstAccel',

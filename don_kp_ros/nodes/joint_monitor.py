@@ -40,7 +40,10 @@ class JointMonitor:
         self.finger = History()
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
         node.create_subscription(
-            JointState, '/joint_states', self._on_joint_states, qos_profile_sensor_data,
+            JointState,
+            '/joint_states',
+            self._on_joint_states,
+            qos_profile_sensor_data,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
 

@@ -120,7 +120,8 @@ class EmbeddedMotion:
         start = np.array([self.gripper_width() / 2])
         seconds = max(0.1, float(np.abs(goal - start)[0]) / _FINGER_SPEED)
         point = JointTrajectoryPoint(
-            positions=goal.tolist(), effort=[float(force)],
+            positions=goal.tolist(),
+            effort=[float(force)],
             time_from_start=Duration(seconds=seconds).to_msg(),
         )
         command = JointTrajectory(joint_names=[self._preset.finger_joint], points=[point])
@@ -162,12 +163,15 @@ class EmbeddedMotion:
             )
         points = [
             JointTrajectoryPoint(
-                positions=position.tolist(), velocities=velocity.tolist(),
+                positions=position.tolist(),
+                velocities=velocity.tolist(),
                 time_from_start=Duration(seconds=float(seconds)).to_msg(),
             )
             # The first is where the arm is: a point at time zero would be in the past.
             for seconds, position, velocity in zip(
-                trajectory.times[1:], trajectory.positions[1:], trajectory.velocities[1:],
+                trajectory.times[1:],
+                trajectory.positions[1:],
+                trajectory.velocities[1:],
                 strict=True,
             )
         ]
@@ -243,7 +247,8 @@ class EmbeddedMotion:
         if history.age <= STALE:
             rest = history.latest + 0.5 * _HOLD_SECONDS * history.velocity
             point = JointTrajectoryPoint(
-                positions=rest.tolist(), velocities=[0.0] * len(joints),
+                positions=rest.tolist(),
+                velocities=[0.0] * len(joints),
                 time_from_start=Duration(seconds=_HOLD_SECONDS).to_msg(),
             )
             command.points = [point]

@@ -245,9 +245,7 @@ class MoveItMotion:
     def _apply(self, name: str, boxes: list[tuple[SolidPrimitive, Pose]]) -> None:
         message = self._collision_object(id=name)
         message.header.frame_id = self._preset.base_frame
-        message.operation = (
-            self._collision_object.ADD if boxes else self._collision_object.REMOVE
-        )
+        message.operation = self._collision_object.ADD if boxes else self._collision_object.REMOVE
         message.primitives = [primitive for primitive, _ in boxes]
         message.primitive_poses = [pose for _, pose in boxes]
         with self._monitor.read_write() as scene:

@@ -122,14 +122,21 @@ def _name_geoms(spec: mujoco.MjSpec) -> None:
 def _add_servos(spec: mujoco.MjSpec) -> None:
     for name, stiffness, torque in zip(ARM_JOINTS, _ARM_STIFFNESS, _ARM_TORQUE, strict=True):
         servo = spec.add_actuator(
-            name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
-            ctrlrange=spec.joint(name).range, ctrllimited=True,
-            forcerange=[-torque, torque], forcelimited=True,
+            name=name,
+            target=name,
+            trntype=mujoco.mjtTrn.mjTRN_JOINT,
+            ctrlrange=spec.joint(name).range,
+            ctrllimited=True,
+            forcerange=[-torque, torque],
+            forcelimited=True,
         )
         servo.set_to_position(kp=stiffness, kv=stiffness / 10)
     coupling = spec.add_equality(
-        name='panda_fingers', type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT,
-        name1=FINGER_JOINTS[0], name2=FINGER_JOINTS[1],
+        name='panda_fingers',
+        type=mujoco.mjtEq.mjEQ_JOINT,
+        objtype=mujoco.mjtObj.mjOBJ_JOINT,
+        name1=FINGER_JOINTS[0],
+        name2=FINGER_JOINTS[1],
     )
     coupling.solref = [0.005, 1.0]
     coupling.solimp[:3] = [0.95, 0.99, 0.001]
@@ -138,9 +145,13 @@ def _add_servos(spec: mujoco.MjSpec) -> None:
     for name in FINGER_JOINTS:
         tendon.wrap_joint(name, 0.5)
     servo = spec.add_actuator(
-        name=HAND_ACTUATOR, target=tendon.name, trntype=mujoco.mjtTrn.mjTRN_TENDON,
-        ctrlrange=[0.0, 0.04], ctrllimited=True,
-        forcerange=[-2 * _FINGER_FORCE, 2 * _FINGER_FORCE], forcelimited=True,
+        name=HAND_ACTUATOR,
+        target=tendon.name,
+        trntype=mujoco.mjtTrn.mjTRN_TENDON,
+        ctrlrange=[0.0, 0.04],
+        ctrllimited=True,
+        forcerange=[-2 * _FINGER_FORCE, 2 * _FINGER_FORCE],
+        forcelimited=True,
     )
     servo.set_to_position(kp=2 * _FINGER_STIFFNESS, kv=2 * _FINGER_DAMPING)
 

@@ -89,7 +89,10 @@ class RobotPreset:
         """Check lengths and limits."""
         count = len(self.arm_joints)
         for key in (
-            'position_lower', 'position_upper', 'velocity_limits', 'acceleration_limits',
+            'position_lower',
+            'position_upper',
+            'velocity_limits',
+            'acceleration_limits',
         ):
             self._check_length(key, getattr(self, key), count)
         for key in ('velocity_limits', 'acceleration_limits'):

@@ -27,12 +27,16 @@ class Oracle:
         add = spec.worldbody.add_geom
         for i, (x, y, half, height) in enumerate(boxes):
             add(
-                name=f'box{i}', type=mujoco.mjtGeom.mjGEOM_BOX,
-                size=[half, half, height / 2], pos=[x, y, height / 2],
+                name=f'box{i}',
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                size=[half, half, height / 2],
+                pos=[x, y, height / 2],
             )
         # The base stands on the table; nothing else may touch it.
         add(
-            name='table', type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.4, 0.6, 0.05],
+            name='table',
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[0.4, 0.6, 0.05],
             pos=[0.6, 0.0, -0.05],
         )
         self.model = spec.compile()
@@ -112,8 +116,10 @@ def test_random_problems_are_solved_free_of_collisions(planner, kinematics):
             for _ in range(5)
         ]
         ends = [
-            down(*generator.uniform([0.3, -0.35, 0.05], [0.7, 0.35, 0.3]),
-                 generator.uniform(-1.5, 1.5))
+            down(
+                *generator.uniform([0.3, -0.35, 0.05], [0.7, 0.35, 0.3]),
+                generator.uniform(-1.5, 1.5),
+            )
             for _ in range(2)
         ]
         planner.set_obstacles(height_map(boxes))

@@ -85,7 +85,11 @@ class PlanningComponent:
         self.start = copy.deepcopy(robot_state)
 
     def set_goal_state(
-        self, configuration_name=None, robot_state=None, pose_stamped_msg=None, pose_link=None,
+        self,
+        configuration_name=None,
+        robot_state=None,
+        pose_stamped_msg=None,
+        pose_link=None,
         motion_plan_constraints=None,
     ):
         assert (robot_state is None) != (pose_stamped_msg is None)
@@ -93,8 +97,12 @@ class PlanningComponent:
         self.goal, self.link = robot_state or pose_stamped_msg, pose_link
 
     def plan(
-        self, single_plan_parameters=None, multi_plan_parameters=None, planning_scene=None,
-        solution_selection_function=None, stopping_criterion_callback=None,
+        self,
+        single_plan_parameters=None,
+        multi_plan_parameters=None,
+        planning_scene=None,
+        solution_selection_function=None,
+        stopping_criterion_callback=None,
     ):
         self.moveit.plans.append(
             (
@@ -162,8 +170,13 @@ class Status:
 
 class MoveItPy:
     def __init__(
-        self, node_name='moveit_py', name_space='', launch_params_filepaths=None,
-        config_dict=None, provide_planning_service=True, remappings=None,
+        self,
+        node_name='moveit_py',
+        name_space='',
+        launch_params_filepaths=None,
+        config_dict=None,
+        provide_planning_service=True,
+        remappings=None,
     ):
         self.config = config_dict
         self.plans, self.objects, self.verdict = [], {}, 1
@@ -254,7 +267,8 @@ def stand_in(monkeypatch):
     modules = {
         'moveit': {},
         'moveit.planning': {
-            'MoveItPy': MoveItPy, 'PlanRequestParameters': PlanRequestParameters,
+            'MoveItPy': MoveItPy,
+            'PlanRequestParameters': PlanRequestParameters,
         },
         'moveit_configs_utils': {'MoveItConfigsBuilder': MoveItConfigsBuilder},
         'moveit_msgs': {},
