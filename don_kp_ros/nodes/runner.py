@@ -23,6 +23,8 @@ from rclpy.node import Node
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.resources import config_path
 
+_LONGEST_WAIT_S = 0.5
+
 
 class StartupError(Exception):
     """A node cannot start; the message is all that its user needs."""
@@ -67,7 +69,10 @@ def _run(factory: Callable[[], Node], threads: int) -> int:
         raise
     try:
         executor.add_node(node)
-        executor.spin()
+        # Not spin(): the one wake-up that rclpy sends on a signal may come between two waits, and
+        # the second would last for ever.
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:

@@ -41,7 +41,14 @@ class NodeProcess:
     """A node as a user starts it."""
 
     def __init__(self, module: str, log: Path, parameters: dict[str, object]) -> None:
-        command = [sys.executable, '-m', f'don_kp_ros.nodes.{module}', '--ros-args']
+        command = [
+            sys.executable,
+            '-X',
+            'faulthandler',
+            '-m',
+            f'don_kp_ros.nodes.{module}',
+            '--ros-args',
+        ]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         self._log = log
@@ -58,7 +65,16 @@ class NodeProcess:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
+        return self.await_end()
+
+    def await_end(self) -> int:
+        """Wait for the end; make a process that stays say where it is."""
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            raise AssertionError(f'the node does not end:\n{self.output}') from None
 
     @property
     def output(self) -> str:
@@ -98,10 +114,7 @@ def start_node(tmp_path_factory):
         if node.process.poll() is None:
             node.process.terminate()
     for node in started:
-        try:
-            node.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            node.process.kill()
+        node.await_end()
 
 
 class Peer:
