@@ -46,13 +46,22 @@ class Layout:
 
     @classmethod
     def draw(
-        cls, seed: int, instance: int, with_cap: bool = True, distractors: int | None = None
+        cls,
+        seed: int,
+        instance: int,
+        placement: int = 0,
+        with_cap: bool = True,
+        distractors: int | None = None,
     ) -> Layout:
-        """Draw a layout; one to three distractors unless their number is given."""
-        rng = np.random.default_rng([seed, 0x1A7])
+        """Draw a layout: looks by ``seed``, places by ``placement`` as well.
+
+        There are one to three distractors unless their number is given.
+        """
+        looks = np.random.default_rng([seed, 0xD15])
+        count = int(looks.integers(1, 4)) if distractors is None else distractors
+        rng = np.random.default_rng([seed, placement, 0x1A7])
         cap = next(_places(rng, CAP_REGION))
         taken = [(cap.x, cap.y, CLEARANCE)] if with_cap else []
-        count = int(rng.integers(1, 4)) if distractors is None else distractors
         placed: list[Placement] = []
         for place in _places(rng, OBJECT_REGION):
             if len(placed) == count:
@@ -117,6 +126,15 @@ def _add_surroundings(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
         diffuse=rng.uniform(0.3, 0.7) * tint,
         specular=[0.1, 0.1, 0.1],
         castshadow=0,
+    )
+    spec.add_texture(
+        name='sky',
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.85, 0.88, 0.92],
+        rgb2=[0.55, 0.60, 0.66],
+        width=64,
+        height=384,
     )
     spec.worldbody.add_geom(
         name='table',

@@ -31,6 +31,7 @@ T_COLOUR_OPTICAL = rigid.from_quaternion([-0.5, 0.5, -0.5, 0.5])
 
 OBSERVE = 'observe'
 SETTLE_SECONDS = 0.5
+MAX_FINGER_FORCE = 70.0  # newtons, of Franka's hand
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,16 @@ class World:
         """Start a trajectory of the arm, (n, 7) rad; None stops it."""
         self.arm.accept(trajectory, self.time)
 
-    def move_hand(self, trajectory: Trajectory | None) -> None:
-        """Start a trajectory of the fingers, (n, 1) metres per finger; None stops them."""
+    def move_hand(self, trajectory: Trajectory | None, force: float | None = None) -> None:
+        """Start a trajectory of the fingers, (n, 1) metres per finger; None stops them.
+
+        ``force`` limits that of each finger, newtons, up to the hand's own; None leaves it.
+        """
         self.hand.accept(trajectory, self.time)
+        if force is not None:
+            # One servo drives both fingers.
+            limit = 2.0 * float(np.clip(force, 1.0, MAX_FINGER_FORCE))
+            self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]
 
     def joint_state(self) -> JointState:
         """Read the joints."""

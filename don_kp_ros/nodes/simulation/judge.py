@@ -85,9 +85,11 @@ class Judge(Node):
             )
         return self.scenes
 
-    def reset(self, seed: int, instance: int, without_cap: bool) -> None:
+    def reset(self, seed: int, placement: int, instance: int, without_cap: bool = False) -> None:
         """Lay out the table, and wait until the stack has seen it in two images."""
-        request = ResetScene.Request(seed=seed, instance=instance, without_cap=without_cap)
+        request = ResetScene.Request(
+            seed=seed, placement=placement, instance=instance, without_cap=without_cap
+        )
         response = self._call('/simulation/reset', self._reset.call_async(request), 20.0)
         if not response.success:
             raise UnansweredError(f'/simulation/reset: {response.message}')

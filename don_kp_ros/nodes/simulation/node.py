@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 
 STEP_SECONDS = 0.01
 MAX_LAG_SECONDS = 0.1  # farther behind the clock, simulated time slows down instead of rushing
-SPECTATOR = look_at(np.array([1.25, -0.85, 0.75]), np.array([0.35, 0.05, 0.2]))
+SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
 SPECTATOR_SECONDS = 0.2  # between two of its pictures
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
@@ -215,8 +215,11 @@ class Simulation(Node):
         try:
             trajectory = _read_trajectory(message, joints)
             with self._lock:
-                move = self._world.move_arm if part == 'arm' else self._world.move_hand
-                move(trajectory)
+                if part == 'arm':
+                    self._world.move_arm(trajectory)
+                else:
+                    effort = list(message.points[-1].effort) if message.points else []
+                    self._world.move_hand(trajectory, effort[0] if effort else None)
         except TrajectoryError as error:
             self.get_logger().error(f'trajectory of the {part} refused: {error}')
 
@@ -225,7 +228,9 @@ class Simulation(Node):
         self, request: ResetScene.Request, response: ResetScene.Response
     ) -> ResetScene.Response:
         try:
-            layout = Layout.draw(request.seed, request.instance, not request.without_cap)
+            layout = Layout.draw(
+                request.seed, request.instance, request.placement, not request.without_cap
+            )
             world = World(layout, self._preset)
         except (ValueError, FloatingPointError) as error:
             response.message = f'the scene stays as it is: {error}'
@@ -233,7 +238,7 @@ class Simulation(Node):
         with self._lock:
             self._world = world
         response.success = True
-        response.message = f'seed {request.seed}, ' + (
+        response.message = f'seed {request.seed}, placement {request.placement}, ' + (
             'no cap' if request.without_cap else f'cap {request.instance}'
         )
         return response

@@ -137,14 +137,14 @@ def _run(options: argparse.Namespace, console: Console, stack: Bringup) -> list[
 
 def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console) -> Trial:
     rng = np.random.default_rng([seed, 0x72A1])
-    first, second = (int(x) for x in rng.integers(2**62, size=2))
+    looks = int(rng.integers(2**62))
     instance = int(rng.choice(UNSEEN_CAPS))
     started = time.monotonic()
 
     def say(phase: str, detail: str) -> None:
         console.print(f'  {time.monotonic() - started:5.1f} s  [bold]{phase:9}[/bold] {detail}')
 
-    judge.reset(first, instance, without_cap=False)
+    judge.reset(looks, 0, instance)
     truth = judge.truth()
     u, v = round(truth.brim_u), round(truth.brim_v)
     response = judge.store(TARGET, u, v)
@@ -152,7 +152,7 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
         raise UnansweredError(f'/store_descriptor: {response.message}')
     say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
 
-    judge.reset(second, instance, without_cap=not with_cap)
+    judge.reset(looks, 1, instance, without_cap=not with_cap)
     before, rest = judge.truth(), judge.joints
     say('move', 'the cap lies elsewhere, turned' if with_cap else 'the cap is gone')
     scenes = judge.record()
@@ -198,9 +198,10 @@ def _save_picture(judge: Judge, path: Path) -> None:
 def _save_animation(scenes: Sequence[NDArray[np.uint8]], path: Path) -> None:
     if not scenes:
         return
-    frames = [Pillow.fromarray(scene).resize((400, 300)) for scene in scenes]
-    palette = [frame.quantize(128, dither=Pillow.Dither.NONE) for frame in frames]
-    palette[0].save(path, save_all=True, append_images=palette[1:], duration=200, loop=0)
+    frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in scenes]
+    palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
+    first, *rest = (frame.quantize(palette=palette) for frame in frames)
+    first.save(path, save_all=True, append_images=rest, duration=200, loop=0)
 
 
 def _sentence(trial: Trial) -> str:
