@@ -1,6 +1,7 @@
 """The command line: `don_kp <command> ...`."""
 
 import importlib
+import signal
 import sys
 from importlib.metadata import version
 from typing import NamedTuple
@@ -40,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    # However a command is told to end, it ends as by Ctrl-C and takes its processes along.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         status: int = importlib.import_module(COMMANDS[name].module).main(rest)
     except KeyboardInterrupt:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,14 @@ class TestCommand:
         output, _ = process.communicate(timeout=30)
         assert process.returncode == 0
         assert 'Traceback' not in output
+
+    @pytest.mark.skipif(not shutil.which('setpriv'), reason='setpriv is not installed')
+    def test_nodes_do_not_outlive_a_killed_parent(self, tmp_path: Path) -> None:
+        database = tmp_path / 'descriptors.sqlite'
+        process = self.start('nodes:=descriptor_database', f'database:={database}')
+        assert wait_for(database.exists)
+        process.kill()
+        process.communicate(timeout=30)  # returns once the node has closed the output, too
 
     def test_a_dead_node_ends_the_rest(self) -> None:
         process = self.start('nodes:=descriptor_database', 'database:=/proc/nowhere/a.sqlite')

@@ -2,6 +2,7 @@ import importlib
 import importlib.util
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -102,20 +103,41 @@ class TestCommandLine:
         assert "'grapsh'" in text
         assert all(name in text for name in cli.COMMANDS)
 
-    def test_interrupt_is_no_traceback(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_ends_a_command_without_traceback(
+        self, tmp_path: Path, number: signal.Signals
     ) -> None:
-        (tmp_path / 'interrupted.py').write_text('def main(argv):\n    raise KeyboardInterrupt\n')
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setitem(cli.COMMANDS, 'interrupted', cli.Command('interrupted', ''))
-        assert cli.main(['interrupted']) == 130
+        (tmp_path / 'endless.py').write_text(
+            'import time\ndef main(argv):\n    print("on", flush=True)\n    time.sleep(60)\n'
+        )
+        script = (
+            'import sys; from don_kp_ros import cli;'
+            'cli.COMMANDS["endless"] = cli.Command("endless", "");'
+            'sys.exit(cli.main(["endless"]))'
+        )
+        process = subprocess.Popen(
+            [sys.executable, '-c', script],
+            env={**BARE, 'PYTHONPATH': f'{ROOT}{os.pathsep}{tmp_path}'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'on\n'
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, '')
 
 
+@pytest.mark.parametrize('path', [*(ROOT / 'launch').glob('*.py')], ids=lambda path: path.stem)
 class TestLaunchFiles:
-    @pytest.mark.parametrize('path', [*(ROOT / 'launch').glob('*.py')], ids=lambda path: path.stem)
-    def test_loads(self, path: Path) -> None:
+    def test_compiles(self, path: Path) -> None:
         compile(path.read_text(), str(path), 'exec')
-        # Not in PyPI's ROS; and a folder of this name lies in the checkout.
-        if getattr(importlib.util.find_spec('launch'), 'origin', None) is None:
-            pytest.skip('launch is not installed')
+
+    # PyPI's ROS has no launch, and a folder of this name lies in the checkout.
+    @pytest.mark.skipif(
+        getattr(importlib.util.find_spec('launch'), 'origin', None) is None,
+        reason='launch is not installed',
+    )
+    def test_loads(self, path: Path) -> None:
         runpy.run_path(str(path))['generate_launch_description']()
