@@ -41,7 +41,6 @@ from don_kp_ros.training.validation import (
 
 _SAVE_EVERY_S = 60
 _LINE_EVERY_S = 15  # of progress, where there is no terminal to draw a bar on
-_DEFAULT_MINUTES = 10.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
     parser.add_argument('--output', type=Path, required=True, help='model to write (.safetensors)')
     parser.add_argument('--config', type=Path, help='YAML file (default: the built-in defaults)')
     length = parser.add_mutually_exclusive_group()
-    length.add_argument('--minutes', type=float, help=f'wall time (default: {_DEFAULT_MINUTES:g})')
+    length.add_argument('--minutes', type=float, help='wall time (default: the key minutes)')
     length.add_argument('--cpu-minutes', type=float, help='processor time, loader included')
     length.add_argument('--steps', type=int, help='number of steps')
     parser.add_argument('--seed', type=int, default=0)
@@ -120,7 +119,7 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
     elif arguments.cpu_minutes is not None:
         budget = Budget('cpu', arguments.cpu_minutes * 60)
     else:
-        minutes = _DEFAULT_MINUTES if arguments.minutes is None else arguments.minutes
+        minutes = settings.minutes if arguments.minutes is None else arguments.minutes
         budget = Budget('wall', minutes * 60)
     command = shlex.join(['don_kp', 'train', *argv])
     job = Job(arguments.folder, arguments.output, settings, budget, arguments.seed, command)
@@ -135,6 +134,8 @@ def train(job: Job, console: Console | None = None) -> Checkpoint:
     """
     console = console or Console(quiet=True)
     _quieten()
+    if job.settings.threads:
+        torch.set_num_threads(job.settings.threads)
     dataset = read_dataset(job.folder, job.settings, job.seed)
     console.print(f'Training on {dataset.description}.', highlight=False)
     lightning.seed_everything(job.seed, verbose=False)

@@ -88,8 +88,9 @@ class DescriptorTraining(lightning.LightningModule):
             )
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Update the averaged weights."""
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Take a step, and update the averaged weights."""
+        super().optimizer_step(*arguments, **options)
         self.average.update_parameters(self.network)
 
     def checkpoint(self, match_threshold: float, card: dict[str, Any]) -> Checkpoint:

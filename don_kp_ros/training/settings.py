@@ -60,8 +60,10 @@ class ValidationConfiguration:
 class TrainingConfiguration:
     """Everything that shapes a training besides its data, seed and length."""
 
+    minutes: float = 10.0  # of training, unless the command line says otherwise
     pairs: int = 2  # view pairs per step
     workers: int = 1  # processes that make view pairs
+    threads: int = 0  # of the processor that a step uses; 0: torch's choice
     backgrounds: Path | None = None  # folder of pictures without the object
     weights: Path | None = None  # torchvision's ImageNet weights (.pth); random without
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
@@ -72,8 +74,10 @@ class TrainingConfiguration:
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
 
     def __post_init__(self) -> None:
+        _within('minutes', self.minutes, 0, 1e6)
         _within('pairs', self.pairs, 1, 4096)
         _within('workers', self.workers, 0, 256)
+        _within('threads', self.threads, 0, 1024)
 
 
 def _within(name: str, value: float, lowest: float, highest: float) -> None:

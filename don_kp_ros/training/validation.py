@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from don_kp_ros.evaluation.transfer import transfer
 from don_kp_ros.networks.model import DescriptorModel
 
 Pixels = NDArray[np.float32]
-Scores = NDArray[np.float32]
+Scores = NDArray[np.floating[Any]]
 
 _SIDE = 640  # pixels of the longer side of synthetic validation pictures
 _ABSENT_PER_PAIR = 2

@@ -1,0 +1,1 @@
+"""What is measured, one command each: `make bench NAME=...`."""

@@ -1,0 +1,233 @@
+"""Train on a few photos for ten processor minutes; find their points in one never seen.
+
+`DATA=FOLDER python -m benchmarks.real_photos`: FOLDER, or its caps_real/, holds rgbs/ and masks/.
+Every photo that is another one turned by 180 degrees is held out: where a point of the one lies in
+the other is known exactly. Without DATA, a few rendered pictures take the photos' place. SEED=1
+trains from another seed. Models are kept under output/bench/real_photos and used again when
+pictures, settings and code are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.report import OUTPUT, Target, report
+from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample
+from don_kp_ros.evaluation.pck import Accuracy, pixel_errors
+from don_kp_ros.evaluation.transfer import transfer
+from don_kp_ros.networks import checkpoint
+from don_kp_ros.networks.checkpoint import Checkpoint
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+from don_kp_ros.networks.model import DescriptorModel
+
+CPU_MINUTES = 10.0
+_TRAINING_MINUTES = 9.3  # the rest is for start, measuring and writing
+_POINTS = 100
+_CONFIG = Path('config/training/photos.yaml')
+_SOURCES = ('networks', 'data', 'training')
+_SAME = 6.0  # mean difference of 255 below which two pictures are the same but for compression
+
+Errors = NDArray[np.float64]
+
+
+def main() -> int:
+    """Run the benchmark; return 0 if its targets are reached."""
+    seed = int(os.environ.get('SEED', '0'))
+    work = OUTPUT / 'real_photos'
+    try:
+        folder = photo_folder(work, seed)
+        samples = sorted(ImageFolder.open(folder).samples(), key=_by_number)
+        held = turned_copies([sample.image for sample in samples])
+        if not held:
+            raise DataError(f'{folder}: no picture is another one turned by 180 degrees')
+    except DataError as error:
+        print(f'real_photos: {error}', file=sys.stderr)
+        return 2
+    learned = [sample for i, sample in enumerate(samples) if i not in held]
+    names = ', '.join(sample.path.name for sample in learned)
+    print(f'Training on {names}; held out: {", ".join(samples[i].path.name for i in held)}')
+    model, minutes = trained(work, learned, seed)
+
+    model_errors, untrained_errors, centroid_errors = [], [], []
+    untrained = untrained_like(model)
+    for target, source in held.items():
+        rng = np.random.default_rng(seed)
+        uv, truth = points_to_find(samples[source], rng)
+        views = (samples[source].image, samples[target].image)
+        model_errors.append(errors(DescriptorModel(model), *views, uv, truth))
+        untrained_errors.append(errors(DescriptorModel(untrained), *views, uv, truth))
+        v, u = np.nonzero(samples[target].mask)
+        centroid = np.broadcast_to([u.mean(), v.mean()], truth.shape)
+        centroid_errors.append(pixel_errors(centroid, truth, views[1].shape[1]))
+    rows = []
+    for name, found in (
+        ('trained', model_errors),
+        ('untrained', untrained_errors),
+        ('object centroid', centroid_errors),
+    ):
+        figures = dataclasses.asdict(Accuracy.of(np.concatenate(found)))
+        rows.append({'descriptors': name, **figures})
+    ok = report(
+        'real_photos',
+        'Points of a photo found in its turned copy, pixels of a 640-pixel-wide picture',
+        rows,
+        [
+            Target('median error in pixels', rows[0]['median_px'], 8),
+            Target('share within 20 px', rows[0]['pck_20'], 0.8, at_least=True),
+            Target('processor minutes of training', round(minutes, 2), CPU_MINUTES),
+        ],
+        seed,
+        {'trained_on': names, 'card': model.card},
+    )
+    return 0 if ok else 1
+
+
+def photo_folder(work: Path, seed: int) -> Path:
+    """Find the photos, or render pictures in their place."""
+    if data := os.environ.get('DATA'):
+        for folder in (Path(data), Path(data) / 'caps_real'):
+            if (folder / 'rgbs').is_dir():
+                return folder
+        raise DataError(f'{data}: neither it nor its caps_real/ has a folder rgbs/ (DATA)')
+    print('DATA names no folder of photos: rendered caps take their place.')
+    rendered, folder = work / f'rendered-{seed}', work / f'pictures-{seed}'
+    if not folder.is_dir():
+        command = [sys.executable, '-m', 'don_kp_ros.simulation.dataset', str(rendered)]
+        options = ['--images', '3', '--negatives', '0', '--pairs', '0', '--seed', str(seed)]
+        subprocess.run([*command, *options], check=True)
+        partial = folder.with_suffix('.partial')
+        shutil.rmtree(partial, ignore_errors=True)
+        samples = list(ImageFolder.open(rendered).samples())
+        _write(partial, samples)
+        turned = [
+            Sample(Path(f'{s.path.stem}-turned.png'), s.image[::-1, ::-1], s.mask[::-1, ::-1])
+            for s in samples[:1]
+        ]
+        _write(partial, turned)
+        partial.rename(folder)
+    return folder
+
+
+def turned_copies(images: list[Image]) -> dict[int, int]:
+    """Find pictures that are an earlier one turned by 180 degrees: {copy: original}."""
+    copies: dict[int, int] = {}
+    for later, image in enumerate(images):
+        for earlier in range(later):
+            other = images[earlier]
+            if earlier in copies or other.shape != image.shape:
+                continue
+            difference = cv2.absdiff(np.ascontiguousarray(image[::-1, ::-1]), other)
+            if difference.mean() < _SAME:
+                copies[later] = earlier
+                break
+    return copies
+
+
+def points_to_find(
+    sample: Sample, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw pixels (Q, 2) of the object, and where they lie in the turned picture."""
+    v, u = np.nonzero(sample.mask)
+    chosen = rng.choice(len(u), min(_POINTS, len(u)), replace=False)
+    uv = np.stack([u[chosen], v[chosen]], axis=1).astype(np.float32)
+    height, width = sample.mask.shape
+    return uv, np.array([width - 1, height - 1], np.float32) - uv
+
+
+def errors(
+    model: DescriptorModel,
+    image_a: Image,
+    image_b: Image,
+    uv: NDArray[np.float32],
+    truth: NDArray[np.float32],
+) -> Errors:
+    """Match points between two pictures; return their errors in reference pixels."""
+    found = transfer(
+        model.describe(image_a),
+        model.describe(image_b),
+        uv,
+        (image_a.shape[0], image_a.shape[1]),
+        (image_b.shape[0], image_b.shape[1]),
+    )
+    return pixel_errors(found.uv, truth, image_b.shape[1])
+
+
+def trained(work: Path, samples: list[Sample], seed: int) -> tuple[Checkpoint, float]:
+    """Train on the pictures, or take the model of an earlier run; return it and its minutes."""
+    key = _key(samples, seed)
+    folder, output = work / f'{key}', work / f'{key}.safetensors'
+    measured = work / f'{key}.json'
+    if output.is_file() and measured.is_file():
+        print(f'The same training was run before: {output}; remove it to run it again.')
+        return checkpoint.load(output), float(json.loads(measured.read_text())['cpu_minutes'])
+    shutil.rmtree(folder, ignore_errors=True)
+    _write(folder, samples)
+    command = [sys.executable, '-m', 'don_kp_ros.training.command', str(folder)]
+    command += ['--output', str(output), '--config', str(_CONFIG), '--seed', str(seed)]
+    command += ['--cpu-minutes', str(_TRAINING_MINUTES), '--threads=1']
+    command += ['--validation.times=1', '--validation.final_pairs=10']
+    before = _cpu_seconds_of_children()
+    subprocess.run(command, check=True)
+    model = checkpoint.load(output)
+    # An interrupted training's card knows what was used before it went on; the system does not.
+    used = max((_cpu_seconds_of_children() - before) / 60, float(model.card['cpu_minutes']))
+    measured.write_text(json.dumps({'cpu_minutes': used}))
+    return model, used
+
+
+def untrained_like(model: Checkpoint) -> Checkpoint:
+    """Make a model of the same architecture with random weights."""
+    torch.manual_seed(0)
+    weights = DescriptorNetwork(model.network).state_dict()
+    return Checkpoint(model.network, model.preprocessing, weights, 0.0)
+
+
+def _by_number(sample: Sample) -> tuple[int, str]:
+    """Order 2 before 11: the later one of two that are the same is held out."""
+    digits = re.sub(r'\D', '', sample.path.stem)
+    return int(digits or 0), sample.path.stem
+
+
+def _write(folder: Path, samples: list[Sample]) -> None:
+    for name in ('rgbs', 'masks'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        stem = sample.path.stem
+        cv2.imwrite(str(folder / 'rgbs' / f'{stem}.png'), sample.image[:, :, ::-1])
+        cv2.imwrite(str(folder / 'masks' / f'{stem}.png'), sample.mask)
+
+
+def _key(samples: list[Sample], seed: int) -> str:
+    digest = hashlib.sha256(f'{seed} {_TRAINING_MINUTES}'.encode())
+    digest.update(_CONFIG.read_bytes())
+    root = Path(checkpoint.__file__).parent.parent
+    for package in _SOURCES:
+        for source in sorted((root / package).glob('*.py')):
+            digest.update(source.read_bytes())
+    for sample in samples:
+        digest.update(sample.image.tobytes())
+        digest.update(sample.mask.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Results as a table on the terminal and as JSON in output/bench/."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+OUTPUT = Path('output/bench')
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that must be reached."""
+
+    name: str
+    measured: float
+    limit: float
+    at_least: bool = False  # else at most
+
+    @property
+    def met(self) -> bool:
+        """Tell whether the figure is reached."""
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+
+def report(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    targets: Sequence[Target] = (),
+    seed: int | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> bool:
+    """Print rows and targets, write them to output/bench/NAME.json; tell whether all are met."""
+    console = Console()
+    table = Table(title=title)
+    for column in rows[0]:
+        numeric = all(isinstance(row[column], (int, float)) for row in rows)
+        table.add_column(column, justify='right' if numeric else 'left')
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    console.print(table)
+    for target in targets:
+        sign = 'at least' if target.at_least else 'at most'
+        verdict = '[green]reached[/]' if target.met else '[red]missed[/]'
+        console.print(
+            f'{target.name}: {_text(target.measured)}, {sign} {_text(target.limit)}: {verdict}'
+        )
+    path = OUTPUT / f'{name}.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = {
+        'name': name,
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'command': shlex.join([Path(sys.executable).name, '-m', f'benchmarks.{name}']),
+        'commit': commit(),
+        'seed': seed,
+        'hardware': hardware(),
+        'rows': list(rows),
+        'targets': [
+            {
+                'name': target.name,
+                'measured': target.measured,
+                'limit': target.limit,
+                'sense': 'at least' if target.at_least else 'at most',
+                'met': target.met,
+            }
+            for target in targets
+        ],
+        **(details or {}),
+    }
+    path.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
+    console.print(f'Written to {path}', highlight=False)
+    return all(target.met for target in targets)
+
+
+def commit() -> str:
+    """Return the checkout's commit, marked where files differ from it."""
+    described = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or 'unknown'
+
+
+def hardware() -> dict[str, Any]:
+    """Describe the machine and the versions that matter for timings."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding='utf-8').splitlines():
+            if line.startswith('model name'):
+                processor = line.partition(':')[2].strip()
+                break
+    return {
+        'processor': processor,
+        'threads': torch.get_num_threads(),
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        'python': platform.python_version(),
+        'torch': torch.__version__,
+    }
+
+
+def _text(value: Any) -> str:
+    return f'{value:.3g}' if isinstance(value, float) else str(value)

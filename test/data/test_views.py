@@ -1,0 +1,160 @@
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.data.folder import Sample
+from don_kp_ros.data.stream import PairStream
+from don_kp_ros.data.views import (
+    ColourConfiguration,
+    Source,
+    ViewConfiguration,
+    ViewSampler,
+    WarpConfiguration,
+    change_colours,
+    prepare,
+    project,
+)
+
+PLAIN_COLOURS = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)
+
+
+def sample() -> Sample:
+    """Make a picture whose red and green are smooth functions of the pixel on a disc."""
+    v, u = np.indices((240, 320))
+    image = np.stack([u * 0.75, v, np.full_like(u, 128)], axis=2).astype(np.uint8)
+    mask = ((u - 150) ** 2 + (v - 110) ** 2 < 60**2).astype(np.uint8) * 255
+    return Sample(Path('disc.png'), image, mask)
+
+
+def source() -> Source:
+    return prepare(sample(), 320)
+
+
+def test_corresponding_pixels_show_the_same_point_of_the_object() -> None:
+    settings = ViewConfiguration(size=192, queries=64, occlusion=0.3, colour=PLAIN_COLOURS)
+    sampler = ViewSampler(settings, [source()], [])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        pair = sampler.draw(rng)
+        colours = []
+        for view, uv in ((pair.a, pair.uv_a), (pair.b, pair.uv_b)):
+            assert uv.shape == (64, 2)
+            assert uv.min() >= 0 and uv.max() <= 191
+            u, v = uv[:, 0], uv[:, 1]
+            seen = cv2.remap(view.image, u, v, cv2.INTER_LINEAR).reshape(-1, 3)
+            on_object = cv2.remap(view.mask, u, v, cv2.INTER_LINEAR).reshape(-1) == 255
+            true = project(np.linalg.inv(view.homography), uv) * [0.75, 1]
+            error = np.abs(seen[:, :2] - true)[on_object]
+            assert np.median(error) < 1.0
+            colours.append(project(np.linalg.inv(view.homography), uv))
+        np.testing.assert_allclose(colours[0], colours[1], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ('warp', 'expected'),
+    [
+        ({'rotation': 0, 'scale': [1, 1]}, np.eye(2)),
+        ({'rotation': 0, 'scale': [2, 2]}, 2 * np.eye(2)),
+    ],
+)
+def test_the_homography_follows_its_configuration(
+    warp: dict[str, object], expected: np.ndarray
+) -> None:
+    settings = configuration.read(
+        ViewConfiguration, {'warp': {**warp, 'shift': 0, 'perspective': 0}}, 'test'
+    )
+    original = source()
+    pair = ViewSampler(settings, [original], []).draw(np.random.default_rng(0))
+    np.testing.assert_allclose(pair.a.homography[:2, :2], expected, atol=1e-6)
+    centre = project(pair.a.homography, original.centre[None].astype(np.float32))
+    np.testing.assert_allclose(centre[0], [95.5, 95.5], atol=1e-3)
+
+
+def test_rotations_cover_the_circle() -> None:
+    settings = ViewConfiguration(warp=WarpConfiguration(perspective=0))
+    sampler = ViewSampler(settings, [source()], [])
+    rng = np.random.default_rng(0)
+    homographies = [sampler.draw(rng).a.homography for _ in range(60)]
+    angles = np.degrees([np.arctan2(h[1, 0], h[0, 0]) for h in homographies])
+    assert np.ptp(angles) > 300
+    assert (np.histogram(angles, 4, (-180, 180))[0] > 5).all()
+
+
+def test_objects_appear_at_their_size_at_inference() -> None:
+    large = sample()
+    doubled = Sample(
+        large.path,
+        cv2.resize(large.image, None, fx=4, fy=4),
+        cv2.resize(large.mask, None, fx=4, fy=4),
+    )
+    settings = ViewConfiguration(occlusion=0, warp=WarpConfiguration(0, (1, 1), 0, 0))
+    for prepared in (prepare(large, 320), prepare(doubled, 320)):
+        pair = ViewSampler(settings, [prepared], []).draw(np.random.default_rng(0))
+        assert np.count_nonzero(pair.a.mask > 127) == pytest.approx(np.pi * 60**2, rel=0.02)
+
+
+def test_backgrounds_change_and_the_object_stays() -> None:
+    background = np.full((200, 200, 3), 255, np.uint8)
+    mapping = {'background': {'keep': 0, 'image': 1, 'noise': 0, 'plain': 0}, 'occlusion': 0}
+    settings = configuration.read(ViewConfiguration, mapping, 'test')
+    settings = replace(settings, colour=PLAIN_COLOURS)
+    dark = replace(source(), image=np.zeros_like(source().image))
+    view = ViewSampler(settings, [dark], [background]).draw(np.random.default_rng(3)).a
+    assert (view.image[view.mask == 0] > 250).mean() > 0.9 or not view.image.any()
+    assert not view.image[view.mask == 255].any()
+
+
+def test_hidden_points_are_no_correspondences() -> None:
+    settings = ViewConfiguration(occlusion=1, queries=32)
+    sampler = ViewSampler(settings, [source()], [])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        pair = sampler.draw(rng)
+        for view, uv in ((pair.a, pair.uv_a), (pair.b, pair.uv_b)):
+            u, v = np.rint(uv).astype(int).T
+            assert (view.mask[v, u] > 0).all()
+
+
+def test_grey_and_saturation() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    grey = change_colours(image, replace(PLAIN_COLOURS, grey=1), rng)
+    assert (np.ptp(grey, axis=2) <= 1).all()
+    assert np.array_equal(change_colours(image, PLAIN_COLOURS, rng), image)
+
+
+def test_batches_depend_on_seed_and_number_alone() -> None:
+    sampler = ViewSampler(ViewConfiguration(size=64, queries=8), [source()], [])
+
+    def images(seed: int, first: int, workers: int, number: int) -> list[torch.Tensor]:
+        batches = iter(PairStream(sampler, 2, seed, first).loader(workers))
+        return [next(batches)['images'] for _ in range(number)]
+
+    reference = images(0, 0, 0, 4)
+    assert reference[0].shape == (4, 3, 64, 64)
+    for other in (images(0, 0, 2, 4), [*images(0, 0, 1, 2), *images(0, 2, 1, 2)]):
+        assert all(torch.equal(a, b) for a, b in zip(reference, other, strict=True))
+    assert not torch.equal(reference[0], images(1, 0, 0, 1)[0])
+    shares = [next(iter(PairStream(sampler, 2, 0, 0, k, 2)))['images'] for k in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(reference, shares, strict=False))
+
+
+@pytest.mark.parametrize(
+    ('mapping', 'part'),
+    [
+        ({'size': 100}, 'size is 100'),
+        ({'warp': {'rotation': 200}}, 'rotation is 200'),
+        ({'warp': {'scale': [2, 1]}}, 'scale is'),
+        ({'colour': {'noise': 1.5}}, 'noise is 1.5'),
+        ({'background': {'keep': 0, 'image': 0, 'noise': 0, 'plain': 0}}, 'weights'),
+    ],
+)
+def test_values_out_of_range_are_named(mapping: dict[str, object], part: str) -> None:
+    with pytest.raises(ConfigurationError, match=part):
+        configuration.read(ViewConfiguration, mapping, 'test')

@@ -1,0 +1,94 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.training.settings import TrainingConfiguration
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    limits: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f'rate is {self.rate}; it must not be negative')
+
+
+@dataclass(frozen=True)
+class Outer:
+    steps: int = 3
+    kind: Literal['a', 'b'] = 'a'
+    active: bool = True
+    folder: Path | None = None
+    names: list[str] = field(default_factory=list)
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_reads_nested_values_and_keeps_defaults() -> None:
+    mapping = {'kind': 'b', 'folder': 'x/y', 'names': ['n'], 'inner': {'limits': [1, 2.5]}}
+    assert configuration.read(Outer, mapping, 'here') == Outer(
+        kind='b', folder=Path('x/y'), names=['n'], inner=Inner(limits=(1.0, 2.5))
+    )
+
+
+@pytest.mark.parametrize(
+    ('mapping', 'parts'),
+    [
+        ({'step': 3}, ['step', 'steps', 'kind', 'inner']),
+        ({'inner': {'raet': 1}}, ['inner.raet', 'limits', 'rate']),
+        ({'steps': 1.5}, ['steps', '1.5', 'int']),
+        ({'steps': True}, ['steps', 'True', 'int']),
+        ({'active': 1}, ['active', 'bool']),
+        ({'kind': 'c'}, ['kind', "'c'", 'a, b']),
+        ({'inner': 3}, ['inner', 'mapping']),
+        ({'inner': {'rate': 'fast'}}, ['inner.rate', "'fast'", 'float']),
+        ({'inner': {'rate': -1}}, ['inner.rate', '-1', 'negative']),
+        ({'inner': {'limits': [1]}}, ['inner.limits']),
+        ({'names': 'n'}, ['names', "'n'"]),
+    ],
+)
+def test_an_error_names_source_key_and_what_is_allowed(
+    mapping: dict[str, object], parts: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configuration.read(Outer, mapping, 'file.yaml')
+    assert all(part in str(caught.value) for part in ['file.yaml', *parts])
+
+
+def test_overrides_reach_nested_keys_and_leave_the_mapping_alone() -> None:
+    mapping = {'steps': 1, 'inner': {'rate': 0.1}}
+    changed = configuration.override(mapping, ['--inner.rate=1e-3', '--names=[a, b]', '--steps=7'])
+    assert configuration.read(Outer, changed, 'here') == Outer(
+        steps=7, names=['a', 'b'], inner=Inner(rate=0.001)
+    )
+    assert mapping == {'steps': 1, 'inner': {'rate': 0.1}}
+
+
+@pytest.mark.parametrize('argument', ['steps=3', '--steps', '--=3', '--steps.sub=3', '--names=[a'])
+def test_a_bad_override_is_named(argument: str) -> None:
+    with pytest.raises(ConfigurationError, match=argument.replace('[', r'\[')):
+        configuration.override({'steps': 1}, [argument])
+
+
+def test_plain_is_read_back() -> None:
+    value = Outer(folder=Path('f'), inner=Inner(limits=(0.25, 0.5)))
+    assert configuration.read(Outer, configuration.plain(value), 'here') == value
+
+
+def test_files_that_hold_no_mapping_are_errors(tmp_path: Path) -> None:
+    for name, text in {'list.yaml': '- 1', 'broken.yaml': 'a: [', 'empty.yaml': ''}.items():
+        (tmp_path / name).write_text(text)
+    assert configuration.load(tmp_path / 'empty.yaml') == {}
+    for name in ('list.yaml', 'broken.yaml', 'missing.yaml'):
+        with pytest.raises(ConfigurationError, match=name):
+            configuration.load(tmp_path / name)
+
+
+@pytest.mark.parametrize('path', sorted(Path('config/training').glob('*.yaml')), ids=str)
+def test_shipped_configurations_are_valid(path: Path) -> None:
+    configuration.read(TrainingConfiguration, configuration.load(path), str(path))

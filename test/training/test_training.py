@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from don_kp_ros.data.folder import read_mask
+from don_kp_ros.networks import checkpoint
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.training import command
+from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
+from don_kp_ros.training.module import background_cells
+from don_kp_ros.training.validation import Threshold
+
+SMALL = [
+    '--views.size=64',
+    '--views.queries=16',
+    '--workers=0',
+    '--threads=1',
+    '--network.dimension=8',
+    '--network.channels=8',
+    '--preprocessing.input_size=96',
+    '--validation.final_pairs=3',
+    '--validation.queries=8',
+    '--validation.times=2',
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write pictures of a patterned square, and two without it."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / 'data'
+    for name in ('rgbs', 'masks', 'negatives'):
+        (root / name).mkdir(parents=True)
+    pattern = cv2.resize(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8), (50, 50))
+    for number in range(3):
+        image = np.full((96, 128, 3), 90 + 20 * number, np.uint8)
+        cv2.imwrite(str(root / 'negatives' / f'{number}.png'), image)
+        mask = np.zeros((96, 128), np.uint8)
+        v, u = int(rng.integers(40)), int(rng.integers(70))
+        image[v : v + 50, u : u + 50] = pattern
+        mask[v : v + 50, u : u + 50] = 255
+        cv2.imwrite(str(root / 'rgbs' / f'{number}.png'), image)
+        cv2.imwrite(str(root / 'masks' / f'{number}.png'), mask)
+    return root
+
+
+def run(folder: Path, output: Path, *arguments: str) -> int:
+    return command.main([str(folder), '--output', str(output), *SMALL, *arguments])
+
+
+def test_a_training_writes_a_model_and_its_card(folder: Path, capsys: Any) -> None:
+    output = folder.parent / 'models' / 'square.safetensors'
+    assert run(folder, output, '--steps', '4') == 0
+    model = DescriptorModel.load(output)
+    assert model.describe(np.zeros((96, 128, 3), np.uint8)).shape == (8, 16, 24)
+    assert model.card['steps'] == 4
+    assert set(model.card['metrics']) == {'model', 'untrained', 'centroid'}
+    assert model.card['match_threshold']['absent_98_percent'] is not None
+    assert model.card['match_threshold']['value'] == pytest.approx(model.match_threshold, abs=1e-4)
+    text = output.with_suffix('.md').read_text()
+    assert model.fingerprint in text and '--steps 4' in text
+    assert sorted(p.name for p in output.parent.iterdir()) == ['square.md', 'square.safetensors']
+
+    assert run(folder, output, '--steps', '4') == 1
+    assert '--overwrite' in capsys.readouterr().err
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
+    assert run(folder, whole, '--steps', '6', '--loss.negatives=0') == 0
+    original = command.TrainingProgress.on_train_batch_end
+
+    def interrupt(self: Any, *arguments: Any) -> None:
+        original(self, *arguments)
+        if self._steps == 3 and not self.first_step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.TrainingProgress, 'on_train_batch_end', interrupt)
+    assert run(folder, parts, '--steps', '6', '--loss.negatives=0') == 130
+    assert not parts.exists()
+    assert run(folder, parts, '--steps', '7', '--loss.negatives=0') == 1
+    assert 'budget' in capsys.readouterr().err
+    assert run(folder, parts, '--steps', '6', '--loss.negatives=0') == 0
+    assert 'Going on at step 3' in capsys.readouterr().out
+    a, b = checkpoint.load(whole), checkpoint.load(parts)
+    for name, tensor in a.weights.items():
+        torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
+
+
+def test_validation_folders_are_used(folder: Path) -> None:
+    held = folder / 'validation'
+    for name in ('rgbs', 'masks'):
+        (held / name).mkdir(parents=True)
+        for number in (0, 1):
+            source = folder / name / f'{number}.png'
+            (held / name / f'{number}.png').write_bytes(source.read_bytes())
+    mask = read_mask(held / 'masks' / '0.png')
+    v, u = np.nonzero(mask)
+    uv = np.stack([u[:20], v[:20]], axis=1).astype(np.float32)[None]
+    np.savez(held / 'correspondences.npz', image_a=[0], image_b=[0], uv_a=uv, uv_b=uv)
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps', '2') == 0
+    assert '1 pairs of 2 held pictures' in checkpoint.load(output).card['data']
+    # A picture is always found in itself, even by a network that has learned nothing yet.
+    assert checkpoint.load(output).card['metrics']['model']['median_px'] < 10
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'part'),
+    [
+        (['--steps', '2', '--views.sise=3'], 'views.sise'),
+        (['--steps', '0'], 'positive'),
+        (['--steps', '2', '--config', 'missing.yaml'], 'missing.yaml'),
+        (['--steps', '2', '--backgrounds=nowhere'], 'nowhere'),
+        (['--steps', '2', '--weights=nowhere.pth'], 'nowhere.pth'),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(
+    folder: Path, capsys: Any, arguments: list[str], part: str
+) -> None:
+    output = folder.parent / 'out' / 'm.safetensors'
+    assert run(folder, output, *arguments) == 1
+    assert part in capsys.readouterr().err
+    assert not output.parent.exists()
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
+    assert learning_rate_factor(0, 0.1) == 0
+    assert learning_rate_factor(0.05, 0.1) == pytest.approx(0.5)
+    assert learning_rate_factor(0.1, 0.1) == pytest.approx(1)
+    assert learning_rate_factor(0.55, 0.1) == pytest.approx(0.5)
+    assert learning_rate_factor(1.2, 0) == pytest.approx(0)
+
+
+def test_a_stopwatch_goes_on_from_where_it_was() -> None:
+    watch = Stopwatch(wall=5, cpu=100)
+    watch.worker(0, 3.0)
+    watch.worker(0, 4.0)
+    watch.worker(1, 1.0)
+    assert watch.wall == 5
+    assert watch.cpu >= 105
+    watch.start()
+    watch.pause()
+    assert watch.wall >= 5
+    assert watch.used('steps', 7) == 7
+    with pytest.raises(ValueError, match='positive'):
+        Budget('wall', 0)
+
+
+def test_the_threshold_lies_between_matches_and_others() -> None:
+    present, absent = np.linspace(0.8, 1, 101), np.linspace(0, 0.5, 101)
+    threshold = Threshold.choose(present, absent)
+    assert threshold.present_2_percent == pytest.approx(0.804)
+    assert threshold.absent_98_percent == pytest.approx(0.49)
+    assert threshold.value == pytest.approx(0.647)
+    assert Threshold.choose(present, np.zeros(0)).value == pytest.approx(0.804)
+
+
+def test_background_cells_never_show_the_object() -> None:
+    maps = torch.zeros(2, 1, 8, 8)
+    masks = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    masks[0] = 255
+    masks[1, :17] = 255
+    maps[0] = maps[1, :, :5] = 1
+    assert background_cells(maps, masks, 100).shape == (100, 1)
+    assert not background_cells(maps, masks, 100).any()
+    assert len(background_cells(maps, torch.full_like(masks, 255), 100)) == 0
+
+
+def test_the_card_in_the_model_is_plain_json(folder: Path) -> None:
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps', '1') == 0
+    card = checkpoint.load(output).card
+    assert json.loads(json.dumps(card)) == card
