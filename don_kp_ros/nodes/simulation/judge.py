@@ -49,6 +49,8 @@ class Judge(Node):
         )
         self._matches_stamp = 0.0
         self.joints = np.full(7, np.nan)  # rad, the newest
+        self.motion = 0.0  # rad, the largest of any joint since the last goal was sent
+        self._rest = self.joints
         self.heatmap: Picture | None = None
         self.colour: Picture | None = None
         self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
@@ -114,6 +116,7 @@ class Judge(Node):
         def on_feedback(message: Any) -> None:
             on_phase(message.feedback.phase, message.feedback.detail)
 
+        self._rest, self.motion = self.joints, 0.0
         goal = Grasp.Goal(target=target, mode=Grasp.Goal.PINCH)
         handle = self._call('/grasp', self._grasp.send_goal_async(goal, on_feedback), 10.0)
         if not handle.accepted:
@@ -144,6 +147,7 @@ class Judge(Node):
 
     def _on_joints(self, message: JointState) -> None:
         self.joints = np.array(message.position[:7])
+        self.motion = max(self.motion, float(np.abs(self.joints - self._rest).max()))
 
     def _on_heatmap(self, message: Image) -> None:
         self.heatmap = image_array(message)

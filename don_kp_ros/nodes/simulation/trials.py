@@ -54,7 +54,7 @@ class Trial:
     message: str
     lift: float  # the least over the time of holding
     error: float  # from the found point to the true one
-    motion: float  # the largest of any joint's between the goal and its result
+    motion: float  # the largest of any joint between the goal and its result
     seconds: float
 
     @property
@@ -153,7 +153,7 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
     say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
 
     judge.reset(looks, 1, instance, without_cap=not with_cap)
-    before, rest = judge.truth(), judge.joints
+    before = judge.truth()
     say('move', 'the cap lies elsewhere, turned' if with_cap else 'the cap is gone')
     scenes = judge.record()
     shown = False
@@ -166,7 +166,6 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
             _save_picture(judge, path.with_suffix('.png'))
 
     result = judge.grasp(TARGET, on_phase)
-    motion = float(np.abs(judge.joints - rest).max())
     lift = error = math.nan
     if with_cap:
         heights = [judge.truth().cap_height]
@@ -183,7 +182,7 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
     if not shown:
         _save_picture(judge, path.with_suffix('.png'))
     return Trial(
-        seed, instance, with_cap, CODE_NAMES[result.code], result.message, lift, error, motion,
+        seed, instance, with_cap, CODE_NAMES[result.code], result.message, lift, error, judge.motion,
         time.monotonic() - started,
     )  # fmt: skip
 
