@@ -182,9 +182,16 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
     if not shown:
         _save_picture(judge, path.with_suffix('.png'))
     return Trial(
-        seed, instance, with_cap, CODE_NAMES[result.code], result.message, lift, error, judge.motion,
-        time.monotonic() - started,
-    )  # fmt: skip
+        seed=seed,
+        instance=instance,
+        cap=with_cap,
+        outcome=CODE_NAMES[result.code],
+        message=result.message,
+        lift=lift,
+        error=error,
+        motion=judge.motion,
+        seconds=time.monotonic() - started,
+    )
 
 
 def _save_picture(judge: Judge, path: Path) -> None:
