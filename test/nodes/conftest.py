@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -31,10 +32,23 @@ def ros_environment(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('HOME', str(tmp_path_factory.mktemp('home')))
         patch.delenv('XDG_DATA_HOME', raising=False)
-        patch.setenv('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+        patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         patch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(config_path('fastdds.xml')))
         yield
+
+
+def free_domain() -> int:
+    """Find a ROS domain that nobody on this machine is in."""
+    for candidate in range(os.getpid(), os.getpid() + 100):
+        domain = 1 + candidate % 100
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+            contextlib.suppress(OSError),
+        ):
+            probe.bind(('', 7410 + 250 * domain))  # where its first participant listens
+            return domain
+    raise RuntimeError('all ROS domains from 1 to 100 are in use')
 
 
 class NodeProcess:
