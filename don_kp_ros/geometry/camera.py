@@ -31,7 +31,9 @@ class Camera:
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f'camera {name} is {value}; it must be positive')
         if not (np.isfinite(self.cx) and np.isfinite(self.cy)):
-            raise ValueError(f'camera principal point is ({self.cx}, {self.cy}); it must be finite')
+            raise ValueError(
+                f'camera principal point is ({self.cx}, {self.cy}); it must be finite'
+            )
 
     @classmethod
     def from_K(cls, K: ArrayLike, width: int, height: int) -> Camera:

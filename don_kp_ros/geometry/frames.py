@@ -29,7 +29,7 @@ class _Link:
 class TransformTree:
     """Transforms between named frames, each kept for some seconds.
 
-    Thread-safe. A frame has one parent; to set another parent replaces the first, with its history.
+    Thread-safe. A frame has one parent; setting another replaces the first and its history.
     """
 
     def __init__(self, cache_seconds: float = 10.0) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.table import Table
 
@@ -96,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         logs = options.output / 'logs'
         try:
             with Bringup(arguments, logs) as stack:
-                rclpy.init()
+                # The signals are this process's: rclpy's handlers would end it under its own feet.
+                rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
                 try:
                     trials = _run(options, console, stack)
                 finally:
