@@ -14,7 +14,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(whole)),
-                launch_arguments={'nodes': 'simulation'}.items(),
+                launch_arguments={'simulation': 'true', 'nodes': 'simulation'}.items(),
             )
         ]
     )

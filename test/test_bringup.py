@@ -50,11 +50,11 @@ class TestTable:
         assert argument.default
         assert not argument.choices or argument.default in argument.choices
 
-    def test_defaults_start_everything(self) -> None:
-        assert table.selected(table.checked({})) == list(table.NODES)
+    def test_simulation_starts_everything(self) -> None:
+        assert table.selected(table.checked({'simulation': 'true'})) == list(table.NODES)
 
-    def test_real_robot_leaves_the_simulation_out(self) -> None:
-        names = [node.name for node in table.selected(table.checked({'simulation': 'false'}))]
+    def test_without_being_asked_nothing_is_simulated(self) -> None:
+        names = [node.name for node in table.selected(table.checked({}))]
         assert names == ['perception', 'descriptor_database', 'grasp']
 
     @pytest.mark.parametrize(
@@ -77,10 +77,11 @@ class TestTable:
     def test_simulation_stays_on_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         name = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
         monkeypatch.delenv(name, raising=False)
-        assert table.environment(table.checked({}))[name] == 'LOCALHOST'
-        assert name not in table.environment(table.checked({'simulation': 'false'}))
-        monkeypatch.setenv(name, 'SUBNET')
+        simulated = table.checked({'simulation': 'true'})
+        assert table.environment(simulated)[name] == 'LOCALHOST'
         assert name not in table.environment(table.checked({}))
+        monkeypatch.setenv(name, 'SUBNET')
+        assert name not in table.environment(simulated)
 
 
 class TestBringup:

@@ -86,7 +86,7 @@ def _user_database() -> Path:
 ARGUMENTS = (
     Argument(
         'simulation',
-        'true',
+        'false',
         'true: simulate robot, camera and objects; false: drivers of the real ones run',
         ('true', 'false'),
     ),
