@@ -50,11 +50,11 @@ def draw_cross(picture: Image, uv: ArrayLike, colour: tuple[int, int, int]) -> N
 def draw_caption(picture: Image, text: str) -> None:
     """Write a line at the lower left, in place."""
     scale = max(0.45, min(picture.shape[:2]) / 800)
-    origin = (8, picture.shape[0] - 10)
-    for colour, thickness in ((0, 0, 0), 4), ((255, 255, 255), 1):
-        cv2.putText(
-            picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
-        )
+    edges = [((0, 0, 0), du, dv) for du in (-1, 0, 1) for dv in (-1, 0, 1)]
+    # The edge is moved text, not thicker text: OpenCV 5 sets bolder letters wider apart.
+    for colour, du, dv in [*edges, ((255, 255, 255), 0, 0)]:
+        origin = (8 + du, picture.shape[0] - 10 + dv)
+        cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
 def side_by_side(left: Image, right: Image, gap: int = 8) -> Image:
