@@ -36,7 +36,7 @@ VALIDATION_CAPS = range(100_000, 200_000)
 UNSEEN_CAPS = range(200_000, 300_000)
 """Caps of the grasp trials: in no training or validation picture."""
 
-VIEWS_PER_SCENE = 2
+VIEWS_PER_SCENE = 1
 POINTS_PER_PAIR = 256
 
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     """Render a data set into a folder."""
     parser = argparse.ArgumentParser(prog='don_kp render', description=main.__doc__)
     parser.add_argument('folder', type=Path)
-    parser.add_argument('--images', type=int, default=1200, help='pictures with a cap')
+    parser.add_argument('--images', type=int, default=1000, help='pictures with a cap')
     parser.add_argument('--negatives', type=int, help='without; default: a quarter of the others')
     parser.add_argument('--pairs', type=int, default=40, help='pairs of views for validation')
     parser.add_argument('--seed', type=int, default=0)
@@ -184,7 +184,8 @@ class _Stage:
 
 def _write(path: Path, picture: NDArray[np.uint8]) -> None:
     bgr = picture[..., ::-1] if picture.ndim == 3 else picture
-    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == '.jpg' else []
+    if not cv2.imwrite(str(path), bgr, options):
         raise OSError(f'{path} could not be written')
 
 

@@ -109,7 +109,7 @@ def _add_body(spec: mujoco.MjSpec, name: str, place: Placement) -> mujoco.MjsBod
 
 def _add_surroundings(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
     visual = spec.visual
-    visual.global_.offwidth, visual.global_.offheight = 1280, 960
+    visual.global_.offwidth, visual.global_.offheight = 640, 480
     visual.map.znear, visual.map.zfar = 0.02, 20.0
     visual.quality.shadowsize = 0
     spec.stat.extent = 1.0
