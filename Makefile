@@ -52,7 +52,7 @@ grasp: $(PACKAGE)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete
-	@$(BIN)/don_kp train $(PICTURES) --config config/training/demo.yaml --seed $(SEED) --output $(TRAINED) $(ARGS)
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/caps.yaml --steps 12000 --seed $(SEED) --output $(TRAINED) $(ARGS)
 
 $(PICTURES)/.complete: | $(PACKAGE)
 	@$(BIN)/don_kp render $(PICTURES) --seed $(SEED)
