@@ -61,12 +61,14 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a training to be gone on with."""
-        return {
+        identity = {
             'folder': str(self.folder.resolve()),
             'seed': self.seed,
             'budget': [self.budget.clock, self.budget.amount],
             **configuration.plain(self.settings),
         }
+        del identity['minutes']  # the budget says it
+        return identity
 
 
 def main(argv: Sequence[str]) -> int:
