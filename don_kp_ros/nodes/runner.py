@@ -6,8 +6,9 @@ import contextlib
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -19,11 +20,12 @@ from rclpy.executors import (
 )
 from rclpy.logging import get_logger
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.resources import config_path
 
-_LONGEST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 0.2
 
 
 class StartupError(Exception):
@@ -35,66 +37,66 @@ def run_node(
 ) -> int:
     """Make a node, spin it until SIGINT, SIGTERM or shutdown, destroy it; return the exit status.
 
-    ``args`` are the command line's, sys.argv where None. A StartupError, or a wrong configuration
-    or parameter, is one fatal line and status 1. Threads of the node must end in its
-    destroy_node().
+    A node may have a method ``end()``: it is called once while messages still flow, before
+    anything is torn down, and must return within 2 s. Threads of the node must end in its
+    destroy_node(). To be called from the main thread, last of all: the signals stay caught.
+    ``args`` are the command line's, sys.argv where None. A StartupError, a wrong configuration or
+    parameter, or a missing file is one fatal line and status 1.
     """
     _use_large_shared_memory()
-    with _no_keyboard_interrupt():
-        try:
-            rclpy.init(args=None if args is None else [sys.argv[0], *args])
-        except RuntimeError as error:
-            print(f'cannot start: {_one_line(error)}', file=sys.stderr)
-            return 1
-        try:
-            return _run(factory, threads)
-        finally:
-            rclpy.try_shutdown()
-
-
-def _run(factory: Callable[[], Node], threads: int) -> int:
+    # A signal may come while this thread holds any lock; a SimpleQueue can be put to even then.
+    endings: SimpleQueue[None] = SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: endings.put(None))
     try:
-        # Before the node: a signal may end the context while that is made, and no executor can be
-        # made without one.
-        executor: Executor = (
-            SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+        # Not rclpy's handlers: they end the context, and with it all that a node could still say.
+        rclpy.init(
+            args=None if args is None else [sys.argv[0], *args],
+            signal_handler_options=SignalHandlerOptions.NO,
         )
+    except RuntimeError as error:
+        print(f'cannot start: {_one_line(error)}', file=sys.stderr)
+        return 1
+    try:
         node = factory()
-    except (StartupError, ConfigurationError, ParameterException) as error:
+    except (StartupError, ConfigurationError, ParameterException, FileNotFoundError) as error:
         get_logger('don_kp').fatal(_one_line(error))
         return 1
-    except Exception:
-        if not rclpy.ok():
-            return 0  # told to end while starting
-        raise
-    try:
-        executor.add_node(node)
-        # Not spin(): the one wake-up that rclpy sends on a signal may come between two waits, and
-        # the second would last for ever.
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
+    else:
+        _spin(node, threads, endings)
+        return 0
     finally:
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-    return 0
+        rclpy.try_shutdown()
 
 
-@contextlib.contextmanager
-def _no_keyboard_interrupt() -> Iterator[None]:
-    """Leave SIGINT to rclpy, which ends the spinning; Python would raise in clean-up too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
+    executor: Executor = (
+        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+    )
+    executor.add_node(node)
+
+    def spin() -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            # Not executor.spin(): the one wake-up that rclpy sends on a shutdown may come between
+            # two waits, and the second would last for ever.
+            while rclpy.ok():
+                executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
+
+    with ThreadPoolExecutor(1, 'spin') as pool:
+        spinning = pool.submit(spin)
+        spinning.add_done_callback(lambda _: endings.put(None))
+        try:
+            endings.get()
+            end = getattr(node, 'end', None)
+            if end is not None and rclpy.ok():
+                end()
+        finally:
+            # The context first: what callbacks and threads still publish is then dropped silently.
+            rclpy.try_shutdown()
+            spinning.exception()
+            executor.shutdown()
+            node.destroy_node()
+    spinning.result()
 
 
 def _use_large_shared_memory() -> None:
