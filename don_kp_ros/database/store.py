@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from don_kp_ros.database.location import default_path
 
 SCHEMA_VERSION = 1
 LONGEST_NAME = 128
@@ -50,7 +51,7 @@ _columns = (
     _descriptors.c.name,
     _models.c.fingerprint,
     _models.c.dimension,
-    _descriptors.c['values'],
+    sa.cast(_descriptors.c['values'], sa.LargeBinary),  # also where damage made it a number
     _descriptors.c.created,
     _descriptors.c.updated,
 )
@@ -58,6 +59,10 @@ _columns = (
 
 class StoreError(Exception):
     """The database cannot be read or written; the message names the file and the remedy."""
+
+
+class DamagedError(StoreError):
+    """A stored descriptor cannot be read, the others can; the message names it and the remedy."""
 
 
 class RefusedError(ValueError):
@@ -89,13 +94,6 @@ class StoredDescriptor:
     values: NDArray[np.float32]  # (D,), unit length, read-only
     created: datetime  # UTC
     updated: datetime  # UTC
-
-
-def default_path() -> Path:
-    """Return descriptors.sqlite in the user's data folder (XDG base directories)."""
-    data = os.environ.get('XDG_DATA_HOME', '')
-    folder = Path(data) if os.path.isabs(data) else Path.home() / '.local' / 'share'
-    return folder / 'don_kp' / 'descriptors.sqlite'
 
 
 class DescriptorStore:
@@ -176,7 +174,7 @@ class DescriptorStore:
         return written
 
     def get(self, name: str, model: str) -> StoredDescriptor:
-        """Read a descriptor. Raises UnknownNameError, with the nearest names."""
+        """Read a descriptor. Raises UnknownNameError, with the nearest names, or DamagedError."""
         with self._transaction() as connection:
             descriptor = self._find(connection, name, model)
             if descriptor is None:
@@ -184,7 +182,29 @@ class DescriptorStore:
         return descriptor
 
     def list(self, prefix: str = '', model: str | None = None) -> list[StoredDescriptor]:
-        """List descriptors in order of name, of one model or of all (None)."""
+        """List descriptors in order of name, of one model or of all (None), but not `damaged`."""
+        records = self._records(prefix, model)
+        return [record for record in records if not isinstance(record, DamagedError)]
+
+    def damaged(self, prefix: str = '', model: str | None = None) -> Sequence[DamagedError]:
+        """List what `list` leaves out, because it cannot be read."""
+        records = self._records(prefix, model)
+        return [record for record in records if isinstance(record, DamagedError)]
+
+    def delete(self, name: str, model: str) -> None:
+        """Delete a descriptor, damaged or not. Raises UnknownNameError, with the nearest names."""
+        model_id = sa.select(_models.c.id).where(_models.c.fingerprint == _encodable(model))
+        delete = _descriptors.delete().where(
+            _descriptors.c.name == _encodable(name),
+            _descriptors.c.model_id == model_id.scalar_subquery(),
+        )
+        with self._transaction(write=True) as connection:
+            if connection.execute(delete).rowcount == 0:
+                raise _unknown(connection, name, model)
+
+    def _records(
+        self, prefix: str, model: str | None
+    ) -> Sequence[StoredDescriptor | DamagedError]:
         query = sa.select(*_columns).select_from(_joined)
         query = query.order_by(_descriptors.c.name, _models.c.fingerprint)
         if model is not None:
@@ -196,36 +216,33 @@ class DescriptorStore:
         with self._transaction() as connection:
             return [self._record(tuple(row)) for row in connection.execute(query)]
 
-    def delete(self, name: str, model: str) -> None:
-        """Delete a descriptor. Raises UnknownNameError, with the nearest names."""
-        with self._transaction(write=True) as connection:
-            if self._find(connection, name, model) is None:
-                raise _unknown(connection, name, model)
-            model_id = sa.select(_models.c.id).where(_models.c.fingerprint == model)
-            connection.execute(
-                _descriptors.delete().where(
-                    _descriptors.c.name == name,
-                    _descriptors.c.model_id == model_id.scalar_subquery(),
-                )
-            )
-
     def _find(self, connection: sa.Connection, name: str, model: str) -> StoredDescriptor | None:
         query = sa.select(*_columns).select_from(_joined)
         query = query.where(_descriptors.c.name == _encodable(name))
         query = query.where(_models.c.fingerprint == _encodable(model))
         row = connection.execute(query).one_or_none()
-        return None if row is None else self._record(tuple(row))
+        if row is None:
+            return None
+        record = self._record(tuple(row))
+        if isinstance(record, DamagedError):
+            raise record
+        return record
 
-    def _record(self, row: tuple[Any, ...]) -> StoredDescriptor:
+    def _record(self, row: tuple[Any, ...]) -> StoredDescriptor | DamagedError:
         name, model, dimension, blob, created, updated = row
-        if len(blob) != 4 * dimension:
-            raise StoreError(
-                f'{self.path} is damaged: {shown(name)} holds {len(blob)} bytes, not '
-                f'{4 * dimension}; restore a backup, or delete that descriptor'
+        try:
+            if len(blob) != 4 * dimension:
+                raise ValueError(f'it holds {len(blob)} bytes, not {4 * dimension}')
+            values = np.frombuffer(blob, dtype='<f4').astype(np.float32)
+            if not np.isfinite(values).all():
+                raise ValueError('not all of its values are finite')
+            values.flags.writeable = False
+            return StoredDescriptor(name, model, values, _utc(created), _utc(updated))
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            return DamagedError(
+                f'{shown(name)} of model {shown(model)} is damaged in {self.path} ({error}); '
+                'delete it with /delete_descriptor, then store it again'
             )
-        values = np.frombuffer(blob, dtype='<f4').astype(np.float32)
-        values.flags.writeable = False
-        return StoredDescriptor(name, model, values, _utc(created), _utc(updated))
 
     def _prepare(self) -> None:
         with self._transaction(write=True) as connection:
@@ -310,6 +327,8 @@ def shortened(model: str) -> str:
 def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     # SQLAlchemy begins transactions itself (_begin); the driver would begin them too late.
     connection.isolation_level = None
+    # A name that is no UTF-8 any more must not keep the others from being read.
+    connection.text_factory = lambda raw: raw.decode('utf-8', 'replace')
     cursor = connection.cursor()
     cursor.execute('PRAGMA foreign_keys = ON')
     cursor.execute('PRAGMA synchronous = FULL')

@@ -15,12 +15,12 @@ from rclpy.node import Node
 
 from don_kp.msg import Descriptor, DescriptorMap, Descriptors
 from don_kp.srv import DeleteDescriptor, GetDescriptor, ListDescriptors, StoreDescriptor
+from don_kp_ros.database.location import default_path
 from don_kp_ros.database.store import (
     DescriptorStore,
     RefusedError,
     StoredDescriptor,
     StoreError,
-    default_path,
     shortened,
 )
 from don_kp_ros.matching.heatmap import describe_at
@@ -32,7 +32,11 @@ from don_kp_ros.nodes.qos import LATCHED, RESULT
 from don_kp_ros.nodes.runner import StartupError, run_node
 
 _Response = TypeVar(
-    '_Response', StoreDescriptor.Response, GetDescriptor.Response, DeleteDescriptor.Response
+    '_Response',
+    StoreDescriptor.Response,
+    GetDescriptor.Response,
+    ListDescriptors.Response,
+    DeleteDescriptor.Response,
 )
 
 
@@ -60,13 +64,15 @@ class DescriptorDatabase(Node):
             'descriptor_database', automatically_declare_parameters_from_overrides=True
         )
         self._settings = Parameters(self, DatabaseParameters)
+        self._map = Latest[DescriptorMap]()
+        self._said: set[str] = set()
+        self._stored = self.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
         path = self._settings.value.database or default_path()
         try:
             self._store = DescriptorStore(path)
+            number = self._publish()
         except StoreError as error:
             raise StartupError(str(error)) from error
-        self._map = Latest[DescriptorMap]()
-        self._stored = self.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
         self.create_subscription(
             DescriptorMap,
             '/don_kp/descriptor_map',
@@ -81,7 +87,6 @@ class DescriptorDatabase(Node):
             (DeleteDescriptor, '/delete_descriptor', self._on_delete),
         ):
             self.create_service(kind, name, callback)
-        number = self._publish()
         self.get_logger().info(f'{number} descriptors in {self._store.path}')
 
     def destroy_node(self) -> None:
@@ -123,8 +128,14 @@ class DescriptorDatabase(Node):
     def _on_list(
         self, request: ListDescriptors.Request, response: ListDescriptors.Response
     ) -> ListDescriptors.Response:
-        stored = self._store.list(request.prefix, request.model or None)
+        wanted = request.prefix, request.model or None
+        try:
+            stored, damaged = self._store.list(*wanted), self._store.damaged(*wanted)
+        except StoreError as error:
+            return self._refused(response, error)
         response.descriptors = [_message(descriptor) for descriptor in stored]
+        told = [f'{len(stored)} descriptors', *(f'left out: {error}' for error in damaged)]
+        response.success, response.message = True, '. '.join(told)
         return response
 
     @guarded_service
@@ -216,6 +227,10 @@ class DescriptorDatabase(Node):
         return response
 
     def _publish(self) -> int:
+        for damaged in map(str, self._store.damaged()):
+            if damaged not in self._said:
+                self._said.add(damaged)
+                self.get_logger().error(f'left out: {damaged}')
         message = Descriptors(descriptors=[_message(stored) for stored in self._store.list()])
         message.header.stamp = self.get_clock().now().to_msg()
         self._stored.publish(message)

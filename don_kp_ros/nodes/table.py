@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from don_kp_ros.database.location import default_path
 from don_kp_ros.resources import config_path, models_path
 
 CAMERA_NAMESPACE = '/camera/camera'
@@ -78,11 +79,6 @@ NODES = (
 )
 
 
-def _user_database() -> Path:
-    data = os.environ.get('XDG_DATA_HOME') or Path.home() / '.local' / 'share'
-    return Path(data) / 'don_kp' / 'descriptors.sqlite'
-
-
 ARGUMENTS = (
     Argument(
         'simulation',
@@ -98,7 +94,7 @@ ARGUMENTS = (
     ),
     Argument('robot', 'panda', 'Preset in config/robots', ('panda', 'fr3')),
     Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
-    Argument('database', str(_user_database()), 'File of the descriptor database'),
+    Argument('database', str(default_path()), 'File of the descriptor database'),
     Argument('camera_namespace', CAMERA_NAMESPACE, 'Namespace of the camera topics'),
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),

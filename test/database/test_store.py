@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from don_kp_ros.database.store import (
+    DamagedError,
     DescriptorStore,
     InvalidDescriptorError,
     InvalidNameError,
@@ -237,6 +238,48 @@ def test_a_damaged_database_is_left_alone(tmp_path):
     with pytest.raises(StoreError, match=r'd\.sqlite is damaged'):
         DescriptorStore(path)
     assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        ('"values" = x\'0000\'', 'it holds 2 bytes, not 32'),
+        ('"values" = 7', 'it holds 1 bytes, not 32'),
+        ('"values" = \'text\'', 'it holds 4 bytes, not 32'),
+        ('"values" = x\'' + '0000c07f' * 8 + "'", 'not all .* finite'),
+        ("created = 'yesterday'", 'str'),
+        ('updated = 1e300', 'out of range'),
+    ],
+)
+def test_a_damaged_descriptor_is_left_out_and_can_be_deleted(tmp_path, damage, reason):
+    path = tmp_path / 'd.sqlite'
+    with DescriptorStore(path) as store:
+        for seed, name in enumerate(('cap/brim', 'cap/top', 'mug/rim')):
+            store.put(name, MODEL, unit(seed))
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"UPDATE descriptors SET {damage} WHERE name = 'cap/top'")
+        connection.close()
+    with DescriptorStore(path) as store:
+        assert [d.name for d in store.list()] == ['cap/brim', 'mug/rim']
+        remedy = rf"'cap/top' of model '{MODEL}' is damaged.*{reason}.*delete it"
+        with pytest.raises(DamagedError, match=remedy) as raised:
+            store.get('cap/top', MODEL)
+        for listed in store.damaged(), store.damaged('cap/', MODEL):
+            assert [str(error) for error in listed] == [str(raised.value)]
+        assert store.damaged('mug/') == store.damaged(model='other') == []
+        store.delete('cap/top', MODEL)
+        assert store.damaged() == []
+        store.put('cap/top', MODEL, unit(1))
+        assert [d.name for d in store.list('cap/')] == ['cap/brim', 'cap/top']
+
+
+def test_a_name_that_is_no_text_hides_no_other(store):
+    store.put('cap/brim', MODEL, unit(0))
+    store.put('cap/top', MODEL, unit(1))
+    with store._transaction(write=True) as connection:
+        update = "UPDATE descriptors SET name = CAST(x'ff2f' AS TEXT) WHERE name = 'cap/top'"
+        connection.exec_driver_sql(update)
+    assert [d.name for d in store.list()] == ['cap/brim', '\ufffd/']
 
 
 def test_a_newer_schema_is_left_alone(tmp_path):

@@ -1,6 +1,7 @@
 """The descriptor database node, called as users call it; the test plays perception."""
 
 import signal
+import sqlite3
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from std_msgs.msg import Header
 
 from don_kp.msg import DescriptorMap, Descriptors
 from don_kp.srv import DeleteDescriptor, GetDescriptor, ListDescriptors, StoreDescriptor
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.nodes import conversions
 from don_kp_ros.nodes.qos import LATCHED, RESULT
@@ -42,10 +44,19 @@ class Desk:
     def delete(self, name, model=''):
         return self._peer.call(DeleteDescriptor, '/delete_descriptor', name=name, model=model)
 
+    def list(self, prefix='', model=''):
+        return self._peer.call(ListDescriptors, '/list_descriptors', prefix=prefix, model=model)
+
+    def change(self, statement) -> None:
+        """Write to the file behind the node's back."""
+        with sqlite3.connect(self._path) as connection:
+            connection.execute(statement)
+        connection.close()
+
     def names(self, prefix='', model=''):
-        response = self._peer.call(
-            ListDescriptors, '/list_descriptors', prefix=prefix, model=model
-        )
+        response = self.list(prefix, model)
+        assert response.success
+        assert response.message.startswith(f'{len(response.descriptors)} descriptors')
         return [descriptor.name for descriptor in response.descriptors]
 
     def show(self, age_s: float = 0.0) -> None:
@@ -185,6 +196,45 @@ def test_a_broken_map_is_refused_and_the_node_goes_on(desk):
     desk.store_pixel('broken', 3, 4, refused_with='descriptor map is empty')
     desk.map = whole
     desk.store_pixel('whole', 3, 4)
+
+
+def test_a_damaged_descriptor_is_named_and_hides_no_other(desk, peer):
+    desk.store_pixel('damaged', 7, 8)
+    desk.change("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'damaged'")
+    assert desk.node.end() == 0
+    desk.latched.clear()
+    desk.start()
+    told = peer.wait_until(lambda: desk.latched and desk.latched[-1].descriptors)
+    assert 'lasting' in [descriptor.name for descriptor in told]
+    remedy = 'delete it with /delete_descriptor'
+    for answer in desk.node.output, desk.list().message, desk.get('damaged', MODEL).message:
+        assert answer.count("'damaged' of model") == 1
+        assert remedy in answer
+    assert 'damaged' not in desk.names()
+    assert desk.delete('damaged', MODEL).success
+    assert remedy not in desk.list().message
+
+
+def test_a_database_that_fails_is_no_empty_list(desk):
+    desk.change('ALTER TABLE descriptors RENAME TO lost')
+    response = desk.list()
+    desk.change('ALTER TABLE lost RENAME TO descriptors')
+    assert not response.success
+    assert 'd.sqlite failed: no such table' in response.message
+    assert desk.names()
+
+
+def test_what_fails_at_the_first_reading_prevents_the_start_in_one_line(start_node, tmp_path):
+    path = tmp_path / 'columns.sqlite'
+    with DescriptorStore(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute('ALTER TABLE descriptors DROP COLUMN created')
+    connection.close()
+    node = start_node('descriptor_database', database=path)
+    assert node.process.wait(60) == 1
+    assert 'columns.sqlite failed: no such column' in node.output
+    assert node.output.count('\n') == 1, node.output
 
 
 def test_a_damaged_file_prevents_the_start_in_one_line(start_node, tmp_path):
