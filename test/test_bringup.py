@@ -50,6 +50,22 @@ class TestTable:
         assert argument.default
         assert not argument.choices or argument.default in argument.choices
 
+    @pytest.mark.parametrize('data', ['', 'relative', '/data'])
+    def test_the_database_is_the_one_of_the_node(self, data: str) -> None:
+        script = (
+            'import sys; from don_kp_ros.nodes import table;'
+            'print(table.checked({})["database"]); assert "sqlalchemy" not in sys.modules'
+        )
+        shown = subprocess.run(
+            [sys.executable, '-c', script],
+            env={**os.environ, 'XDG_DATA_HOME': data, 'HOME': '/home/somebody'},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        folder = data if data == '/data' else '/home/somebody/.local/share'
+        assert shown == f'{folder}/don_kp/descriptors.sqlite\n'
+
     def test_simulation_starts_everything(self) -> None:
         assert table.selected(table.checked({'simulation': 'true'})) == list(table.NODES)
 
@@ -101,6 +117,15 @@ class TestBringup:
             assert wait_for(lambda: stack.poll() is not None)
             assert stack.poll() == bringup.Exit('descriptor_database', -signal.SIGKILL)
 
+    def test_tells_the_end_of_a_log(self, tmp_path: Path) -> None:
+        stack = Bringup(ALONE, tmp_path)
+        log = tmp_path / 'descriptor_database.log'
+        log.write_bytes(b'only \xff\n')
+        assert stack.tail('descriptor_database') == 'only \ufffd'
+        log.write_text('\n'.join(map(str, range(25))))
+        assert stack.tail('descriptor_database').split() == [str(i) for i in range(15, 25)]
+        assert Bringup(ALONE).tail('descriptor_database') == ''
+
     def test_kills_what_does_not_end(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -150,6 +175,17 @@ class TestCommand:
         assert process.returncode == 1
         assert '[descriptor_database] ' in output
         assert 'descriptor_database ended with exit code 1' in output
+
+    def test_a_dead_nodes_last_words_are_shown(self, tmp_path: Path) -> None:
+        process = self.start(
+            'nodes:=descriptor_database',
+            'database:=/proc/nowhere/a.sqlite',
+            f'--log-directory={tmp_path}',
+        )
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert f'The end of {tmp_path}/descriptor_database.log:' in output
+        assert '/proc/nowhere' in output
 
     def test_wrong_arguments_are_refused(self) -> None:
         for argument in ('motion:=magic', 'motion=embedded'):

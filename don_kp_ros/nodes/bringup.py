@@ -116,6 +116,13 @@ class Bringup:
                 return Exit(name, code)
         return None
 
+    def tail(self, node: str) -> str:
+        """Return the last 10 lines of a node's log; nothing where there is no log directory."""
+        if self._log_directory is None:
+            return ''
+        lines = (self._log_directory / f'{node}.log').read_text(errors='replace').splitlines()
+        return '\n'.join(lines[-10:])
+
     def stop(self) -> None:
         """End all nodes: ask, wait, and kill what still lives after 3 s."""
         try:
@@ -189,6 +196,8 @@ def main(argv: list[str]) -> int:
     if ended is None:
         return 0
     print(f'{ended.node} ended with exit code {ended.code}; stopped the rest.', file=sys.stderr)
+    if last := bringup.tail(ended.node):
+        print(f'The end of {options.log_directory / ended.node}.log:\n{last}', file=sys.stderr)
     return ended.code if 0 < ended.code < 256 else 1
 
 
