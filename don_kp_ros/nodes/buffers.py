@@ -43,13 +43,20 @@ class Latest(Generic[Value]):
         with self._changed:
             return self._values[-1] if self._values else None
 
-    def nearest(self, stamp: float, tolerance: float) -> Stamped[Value] | None:
-        """Return the value nearest in stamp; None where all are farther than ``tolerance`` s."""
-        with self._changed:
+    def nearest(
+        self, stamp: float, tolerance: float, timeout: float = 0.0
+    ) -> Stamped[Value] | None:
+        """Return the value nearest in stamp, within ``tolerance`` s; wait ``timeout`` s for one.
+
+        None where there is none.
+        """
+
+        def near() -> Stamped[Value] | None:
             nearest = min(self._values, key=lambda kept: abs(kept.stamp - stamp), default=None)
-        if nearest is None or abs(nearest.stamp - stamp) > tolerance:
-            return None
-        return nearest
+            return nearest if nearest and abs(nearest.stamp - stamp) <= tolerance else None
+
+        with self._changed:
+            return self._changed.wait_for(near, timeout)
 
     def wait_for_newer(self, than: Stamped[Value] | None, timeout: float) -> Stamped[Value] | None:
         """Wait for another newest value than the one given; None after ``timeout`` s."""

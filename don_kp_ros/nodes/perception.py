@@ -42,6 +42,8 @@ from don_kp_ros.nodes.runner import StartupError, run_node
 from don_kp_ros.resources import models_path
 
 _CAMERA = '/camera/camera'
+_DEPTHS_KEPT = 30  # one second, in which the network must have described the colours
+_DEPTH_DELAY_S = 0.05  # drivers align depth to colour, and publish it after the colours
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class PerceptionParameters:
         5, 'odd side, in pixels, of the window of the median depth', True
     )
     depth_tolerance_s: float = parameter(
-        0.05, 'greatest difference of the stamps of colour and depth, seconds', True
+        0.015,
+        'greatest difference of the stamps of colour and depth, seconds; less than half the time '
+        'from image to image, or the depth may be of another one',
+        True,
     )
     max_rate_hz: float = parameter(10.0, 'most images a second; 0: as many as can be', True)
     heatmap_of: str = parameter('', 'name whose heatmap is drawn; empty: the first', True)
@@ -87,7 +92,7 @@ class _Queries:
     """The stored descriptors of the running model, in order of name."""
 
     names: tuple[str, ...]
-    vectors: Tensor  # (N, D) on the model's device
+    vectors: Tensor  # (N, D), on the CPU; matching moves them to the map's device
 
 
 class Perception(Node):
@@ -100,7 +105,7 @@ class Perception(Node):
         self._model = _load_model(settings)
         self._queries = _Queries((), torch.zeros(0, self._model.dimension))
         self._colours = Latest[Image]()
-        self._depths = Latest[Image](kept=10)
+        self._depths = Latest[Image](kept=_DEPTHS_KEPT)
         self._camera: Camera | None = None
         self._colouring = DescriptorColours()
         self._said = ''
@@ -211,10 +216,10 @@ class Perception(Node):
         return set_by_user if set_by_user >= 0 else self._model.match_threshold
 
     def _view(self, stamp: float, picture: NDArray[np.uint8]) -> View:
-        """Gather depth and camera of a picture, or what is missing."""
+        """Gather depth and camera of a picture, or what is missing; depth may yet come."""
         size, settings = (picture.shape[0], picture.shape[1]), self._settings.value
         tolerance, camera = settings.depth_tolerance_s, self._camera
-        depth = self._depths.nearest(stamp, tolerance)
+        depth = self._depths.nearest(stamp, tolerance, _DEPTH_DELAY_S)
         try:
             if camera is None:
                 return View(size, lacks=f'no camera info on {settings.camera_info_topic} yet')

@@ -1,5 +1,6 @@
 """What the nodes share: buffers, guarded callbacks, the transform listener."""
 
+import threading
 import time
 from types import SimpleNamespace
 
@@ -27,6 +28,17 @@ def test_latest_keeps_the_newest_and_finds_the_nearest():
     assert buffer.nearest(1.0, 10.0).value == 'at 2.0'
     assert buffer.nearest(2.94, 0.05) is None
     assert buffer.nearest(2.96, 0.05).value == 'at 3.0'
+
+
+def test_what_is_near_may_yet_come():
+    buffer = Latest(kept=3)
+    buffer.put('the image before', 10.0)
+    assert buffer.nearest(10.033, 0.015, timeout=0.01) is None
+    coming = threading.Timer(0.05, buffer.put, ('the same image', 10.033))
+    coming.start()
+    assert buffer.nearest(10.033, 0.015, timeout=30.0).value == 'the same image'
+    coming.join()
+    assert buffer.nearest(10.033, 0.015, timeout=30.0).value == 'the same image'
 
 
 def test_waiting_gives_what_is_newer_or_none():
