@@ -2,9 +2,9 @@
 
 `DATA=FOLDER python -m benchmarks.real_photos`: FOLDER, or its caps_real/, holds rgbs/ and masks/.
 Every photo that is another one turned by 180 degrees is held out: where a point of the one lies in
-the other is known exactly. Without DATA, a few rendered pictures take the photos' place. SEED=1
-trains from another seed. Models are kept under output/bench/real_photos and used again when
-pictures, settings and code are the same.
+the other is known exactly. Without DATA, a few rendered pictures take the photos' place, and the
+result goes to real_photos-rendered.json. SEED=1 trains from another seed. Models are kept under
+output/bench/real_photos and used again when pictures, settings and code are the same.
 """
 
 from __future__ import annotations
@@ -44,35 +44,53 @@ _SAME = 6.0  # mean difference of 255 below which two pictures are the same but 
 Errors = NDArray[np.float64]
 
 
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """What is learned from, and pairs of a photo and its turned copy, which is not."""
+
+    learned: list[Sample]
+    pairs: list[tuple[Sample, Sample]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Photos:
+        """Read a folder and hold out every turned copy; raises DataError where there is none."""
+        samples = sorted(ImageFolder.open(folder).samples(), key=_by_number)
+        copies = turned_copies([sample.image for sample in samples])
+        if not copies:
+            raise DataError(f'{folder}: no picture is another one turned by 180 degrees')
+        return cls(
+            [sample for i, sample in enumerate(samples) if i not in copies],
+            [(samples[original], samples[copy]) for copy, original in copies.items()],
+        )
+
+
 def main() -> int:
     """Run the benchmark; return 0 if its targets are reached."""
     seed = int(os.environ.get('SEED', '0'))
     work = OUTPUT / 'real_photos'
+    data = os.environ.get('DATA', '')
     try:
-        folder = photo_folder(work, seed)
-        samples = sorted(ImageFolder.open(folder).samples(), key=_by_number)
-        held = turned_copies([sample.image for sample in samples])
-        if not held:
-            raise DataError(f'{folder}: no picture is another one turned by 180 degrees')
+        folder = photo_folder(data) if data else rendered_folder(work, seed)
+        photos = Photos.read(folder)
     except DataError as error:
         print(f'real_photos: {error}', file=sys.stderr)
         return 2
-    learned = [sample for i, sample in enumerate(samples) if i not in held]
-    names = ', '.join(sample.path.name for sample in learned)
-    print(f'Training on {names}; held out: {", ".join(samples[i].path.name for i in held)}')
-    model, minutes = trained(work, learned, seed)
+    learned = [sample.path.name for sample in photos.learned]
+    matched = [f'{photo.path.name} to {copy.path.name}' for photo, copy in photos.pairs]
+    print(f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
+    model, minutes = trained(work, photos.learned, seed)
 
     model_errors, untrained_errors, centroid_errors = [], [], []
     untrained = untrained_like(model)
-    for target, source in held.items():
-        rng = np.random.default_rng(seed)
-        uv, truth = points_to_find(samples[source], rng)
-        views = (samples[source].image, samples[target].image)
+    for photo, copy in photos.pairs:
+        uv, truth = points_to_find(photo, np.random.default_rng(seed))
+        views = (photo.image, copy.image)
         model_errors.append(errors(DescriptorModel(model), *views, uv, truth))
         untrained_errors.append(errors(DescriptorModel(untrained), *views, uv, truth))
-        v, u = np.nonzero(samples[target].mask)
+        v, u = np.nonzero(copy.mask)
         centroid = np.broadcast_to([u.mean(), v.mean()], truth.shape)
         centroid_errors.append(pixel_errors(centroid, truth, views[1].shape[1]))
+    name = folder.resolve().name if data else 'rendered caps'
     rows = []
     for name, found in (
         ('trained', model_errors),
@@ -83,7 +101,8 @@ def main() -> int:
         rows.append({'descriptors': name, **figures})
     ok = report(
         'real_photos',
-        'Points of a photo found in its turned copy, pixels of a 640-pixel-wide picture',
+        f'Points of a {"photo" if data else "rendered picture"} found in its turned copy, '
+        'pixels of a 640-pixel-wide picture',
         rows,
         [
             Target('median error in pixels', rows[0]['median_px'], 8),
@@ -91,18 +110,23 @@ def main() -> int:
             Target('processor minutes of training', round(minutes, 2), CPU_MINUTES),
         ],
         seed,
-        {'trained_on': names, 'card': model.card},
+        {'data': name, 'trained_on': learned, 'matched': matched, 'card': model.card},
+        variables={'DATA': name, 'SEED': seed} if data else {'SEED': seed},
+        variant='' if data else 'rendered',
     )
     return 0 if ok else 1
 
 
-def photo_folder(work: Path, seed: int) -> Path:
-    """Find the photos, or render pictures in their place."""
-    if data := os.environ.get('DATA'):
-        for folder in (Path(data), Path(data) / 'caps_real'):
-            if (folder / 'rgbs').is_dir():
-                return folder
-        raise DataError(f'{data}: neither it nor its caps_real/ has a folder rgbs/ (DATA)')
+def photo_folder(data: str) -> Path:
+    """Find the photos in a folder, or in its caps_real/; raises DataError."""
+    for folder in (Path(data), Path(data) / 'caps_real'):
+        if (folder / 'rgbs').is_dir():
+            return folder
+    raise DataError(f'{data}: neither it nor its caps_real/ has a folder rgbs/ (DATA)')
+
+
+def rendered_folder(work: Path, seed: int) -> Path:
+    """Render pictures in the place of photos, and say so."""
     print('DATA names no folder of photos: rendered caps take their place.')
     rendered, folder = work / f'rendered-{seed}', work / f'pictures-{seed}'
     if not folder.is_dir():

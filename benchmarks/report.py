@@ -6,7 +6,6 @@ import json
 import platform
 import shlex
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -44,8 +43,14 @@ def report(
     targets: Sequence[Target] = (),
     seed: int | None = None,
     details: Mapping[str, Any] | None = None,
+    variables: Mapping[str, object] | None = None,
+    variant: str = '',
 ) -> bool:
-    """Print rows and targets, write them to output/bench/NAME.json; tell whether all are met."""
+    """Print rows and targets, write them to output/bench/NAME.json; tell whether all are met.
+
+    ``variables`` are the environment variables that make the command this run. A ``variant`` goes
+    to NAME-VARIANT.json.
+    """
     console = Console()
     table = Table(title=title)
     for column in rows[0]:
@@ -60,12 +65,13 @@ def report(
         console.print(
             f'{target.name}: {_text(target.measured)}, {sign} {_text(target.limit)}: {verdict}'
         )
-    path = OUTPUT / f'{name}.json'
+    path = OUTPUT / (f'{name}-{variant}.json' if variant else f'{name}.json')
     path.parent.mkdir(parents=True, exist_ok=True)
+    given = [f'{key}={shlex.quote(str(value))}' for key, value in (variables or {}).items()]
     result = {
-        'name': name,
+        'name': path.stem,
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'command': shlex.join([Path(sys.executable).name, '-m', f'benchmarks.{name}']),
+        'command': ' '.join([*given, f'python -m benchmarks.{name}']),
         'commit': commit(),
         'seed': seed,
         'hardware': hardware(),
