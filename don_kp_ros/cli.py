@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     # However a command is told to end, it ends as by Ctrl-C and takes its processes along.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         status: int = importlib.import_module(COMMANDS[name].module).main(rest)

@@ -1,10 +1,13 @@
+import ast
 import importlib
 import importlib.util
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,6 +27,23 @@ BARE = {name: os.environ[name] for name in ('HOME', 'PATH') if name in os.enviro
 
 # What Jazzy's own tf2_msgs announces; a node elsewhere takes /tf only under this hash.
 TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
+
+# Modules that have another name than rosdep's key (less python3-), or than PyPI's project.
+ROSDEP_KEYS = {'cv2': 'opencv', 'PIL': 'pil'}
+PYPI_NAMES = {'cv2': 'opencv-python-headless', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+
+
+def imported_libraries() -> set[str]:
+    """Name the top modules of others that the package imports, wherever it does."""
+    names = set()
+    for path in (ROOT / 'don_kp_ros').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module)
+    ours = {'don_kp', 'don_kp_ros'}
+    return {name.partition('.')[0] for name in names} - sys.stdlib_module_names - ours
 
 
 def in_a_bare_environment(*command: str) -> str:
@@ -65,6 +85,24 @@ class TestInstallation:
         interpreter = executable.read_text().splitlines()[0].removeprefix('#!')
         assert Path(interpreter).samefile(sys.executable)
 
+    @pytest.mark.skipif(not Path('/proc/self/maps').exists(), reason='shows what is imported')
+    def test_ctrl_c_during_the_imports_ends_an_executable_quietly(self, tmp_path: Path) -> None:
+        executable = PREFIX / 'lib' / 'don_kp' / 'descriptor_database'
+        process = subprocess.Popen(
+            [executable, '--ros-args', '-p', f'database:={tmp_path / "d.sqlite"}'],
+            env=BARE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while 'libtorch' not in Path(f'/proc/{process.pid}/maps').read_text():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode in (-signal.SIGINT, 0)
+        assert errors == ''
+
     def test_share_holds_what_launch_files_need(self) -> None:
         share = PREFIX / 'share' / 'don_kp'
         for name in ('package.xml', 'launch/grasp.launch.py', 'config/fastdds.xml', 'models'):
@@ -79,6 +117,30 @@ class TestInstallation:
         pinned = dict(line.strip().split('==') for line in isolated.splitlines() if '==' in line)
         assert {name: exact.get(name, pinned[name]) for name in pinned} == pinned
         assert {name for name in exact if name.startswith('ros-')} <= set(pinned)
+
+
+class TestDependencies:
+    def test_package_xml_names_every_library(self) -> None:
+        elements = ElementTree.parse(ROOT / 'package.xml').iter()
+        declared = {element.text for element in elements if element.tag.endswith('depend')}
+        comment = (ROOT / 'package.xml').read_text().split('No rosdep key:')[1].split('.')[0]
+        known = declared | set(re.findall(r'[\w-]+', comment))
+        libraries = imported_libraries()
+        assert {'rclpy', 'torch', 'cv2'} <= libraries
+        for name in libraries:
+            assert {name, f'python3-{ROSDEP_KEYS.get(name, name)}'} & known, name
+
+    def test_requirements_name_every_library(self) -> None:
+        lines = [
+            line
+            for name in ('runtime', 'without_dependencies')
+            for line in (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+        ]
+        pinned = {re.split('[=[;]', line)[0].lower() for line in lines}
+        for name in imported_libraries():
+            # ros-common-interfaces brings the messages.
+            if not name.endswith(('_msgs', '_interfaces')):
+                assert {PYPI_NAMES.get(name, name), f'ros-{name}'} & pinned, name
 
 
 class TestCommandLine:
@@ -111,7 +173,8 @@ class TestCommandLine:
             'import time\ndef main(argv):\n    print("on", flush=True)\n    time.sleep(60)\n'
         )
         script = (
-            'import sys; from don_kp_ros import cli;'
+            'import signal, sys; from don_kp_ros import cli;'
+            'signal.signal(signal.SIGINT, signal.SIG_DFL);'  # as scripts/executable.in does
             'cli.COMMANDS["endless"] = cli.Command("endless", "");'
             'sys.exit(cli.main(["endless"]))'
         )
