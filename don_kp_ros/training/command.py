@@ -373,7 +373,8 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
     absent = threshold['absent_98_percent']
     rule = (
         f'the middle between the weakest 2 % of matches ({threshold["present_2_percent"]:.3f}) '
-        f'and the strongest 2 % of peaks in pictures without the object ({absent:.3f})'
+        f'and the strongest 2 % of peaks in pictures without the object ({absent:.3f}), '
+        'and at least the latter'
         if absent is not None
         else 'the weakest 2 % of matches (no pictures without the object were given)'
     )

@@ -92,13 +92,14 @@ class Threshold:
         """Choose the middle between the weakest 2 % of matches and the strongest 2 % of others.
 
         present: similarity of peaks in pictures that show the object; absent: in pictures that
-        don't. Where there are none of those, the weakest 2 % of matches alone decide.
+        don't. Where the two overlap the latter decide: what is missed is looked for again, but
+        what is not there must not be grasped. Without any of those, the weakest matches decide.
         """
         lowest = float(np.quantile(present, 0.02))
         if np.size(absent) == 0:
             return cls(lowest, lowest, None)
         highest = float(np.quantile(absent, 0.98))
-        return cls((lowest + highest) / 2, lowest, highest)
+        return cls(max((lowest + highest) / 2, highest), lowest, highest)
 
 
 def from_folder(

@@ -160,6 +160,8 @@ def test_the_threshold_lies_between_matches_and_others() -> None:
     assert threshold.present_2_percent == pytest.approx(0.804)
     assert threshold.absent_98_percent == pytest.approx(0.49)
     assert threshold.value == pytest.approx(0.647)
+    overlapping = Threshold.choose(present, absent + 0.5)
+    assert overlapping.value == overlapping.absent_98_percent
     assert Threshold.choose(present, np.zeros(0)).value == pytest.approx(0.804)
 
 
