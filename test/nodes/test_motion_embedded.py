@@ -1,8 +1,12 @@
 """The embedded adapter against a node that follows trajectories as ros2_control's would."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +197,63 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     assert len(controllers.received) == 2
     motion.resume()
     motion.move_to_joints(OBSERVE)
+
+
+MOVING = """
+import sys, threading
+from rclpy.node import Node
+from don_kp_ros.grasping.motion import MotionCode, MotionError
+from don_kp_ros.nodes.motion_embedded import EmbeddedMotion
+from don_kp_ros.nodes.runner import run_node
+from don_kp_ros.robots.preset import load_preset
+
+class Moving(Node):
+    def __init__(self):
+        super().__init__('moving')
+        self.motion = EmbeddedMotion(self, load_preset('panda'))
+        self.mover = threading.Thread(target=self.move)
+        self.mover.start()
+
+    def move(self):
+        while True:
+            try:
+                q = self.motion.joint_positions()
+                self.motion.move_to_joints(q + [1.5, 0, 0, 0, 0, 0, 0])
+            except MotionError as error:
+                if error.code is not MotionCode.STALE_STATE:  # none came yet
+                    print(error)
+                    return
+
+    def end(self):
+        self.motion.stop()
+        self.mover.join(1.0)
+
+sys.exit(run_node(Moving))
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_process_stops_the_arm(arm, number):
+    controllers, _ = arm
+    with subprocess.Popen(
+        [sys.executable, '-c', MOVING],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3, seconds=60.0)
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, output) == (0, 'the motion was stopped\n')
+    motion, hold = controllers.received
+    (point,) = hold.points
+    assert OBSERVE[0] < point.positions[0] < motion.points[-1].positions[0]
+    _until(lambda: abs(controllers.arm[0] - point.positions[0]) < 1e-3)
 
 
 def test_a_stuck_arm_is_reported_with_the_joint(arm):
