@@ -5,11 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from don_kp_ros.geometry import rigid
+
 Array = NDArray[np.float64]
 
 # The hand above the tool centre point: half-breadth across the closing axis, half-length along it
 # and height of its underside, metres; the palm, then the wider housing above it.
 _HAND = ((0.0215, 0.104, 0.0374), (0.0315, 0.104, 0.0734))
+# For so many points does what was seen stand, from the table up to it.
+_COLUMN_POINTS = 16
 
 
 class NoGraspError(Exception):
@@ -60,12 +64,39 @@ class GraspCandidate:
     score: float
 
 
-def aligned_candidate(T_base_pose: ArrayLike) -> GraspCandidate:
-    """Return the grasp at a pose (4, 4): hand z along the pose's -z, closing along its y."""
+def aligned_candidate(
+    T_base_pose: ArrayLike, points_base: ArrayLike, parameters: PinchParameters | None = None
+) -> GraspCandidate:
+    """Return the grasp at a pose (4, 4): hand z along the pose's -z, closing along its y.
+
+    `points_base` (N, 3) is what a camera sees of the scene, as for pinch_candidates; what was seen
+    is taken as solid down to the table. The way along the hand's z must be free for the open
+    fingers and the palm; raises NoGraspError where it is not.
+    """
     T = np.asarray(T_base_pose, dtype=np.float64)
     if T.shape != (4, 4) or not np.isfinite(T).all():
         raise ValueError(f'a pose must be (4, 4) and finite; got {T.tolist()}')
-    return GraspCandidate(T @ np.diag([-1.0, 1.0, -1.0, 1.0]), float('nan'), 0.0)
+    p = parameters or PinchParameters()
+    T_base_tcp = T @ np.diag([-1.0, 1.0, -1.0, 1.0])
+    cells = _cells(np.asarray(points_base, dtype=np.float64).reshape(-1, 3), T[:3, 3], p)
+    columns = np.repeat(cells[:, None], _COLUMN_POINTS, axis=1)
+    columns[..., 2] *= np.linspace(0.0, 1.0, _COLUMN_POINTS)
+    across, along, depth = np.moveaxis(rigid.apply(rigid.inverse(T_base_tcp), columns), -1, 0)
+    across, along = np.abs(across), np.abs(along)
+
+    def meets(part: NDArray[np.bool_]) -> bool:
+        # Single cells are noise.
+        return int(np.count_nonzero((part & (columns[..., 2] > p.lowest)).any(axis=1))) > 1
+
+    inner, outer = p.opening / 2, p.opening / 2 + p.finger_thickness
+    beside = (along >= inner) & (along <= outer + p.clearance)
+    if meets(beside & (across <= p.finger_breadth / 2) & (depth < p.tip_length + 0.002)):
+        raise NoGraspError('there is no room for the fingers at this pose')
+    for half_breadth, half_length, underside in _HAND:
+        below = (across <= half_breadth) & (along <= half_length)
+        if meets(below & (depth < p.clearance - underside)):
+            raise NoGraspError('the hand would touch what stands at this pose')
+    return GraspCandidate(T_base_tcp, float('nan'), 0.0)
 
 
 def pinch_candidates(

@@ -174,8 +174,42 @@ def test_input_is_checked():
 
 def test_an_aligned_grasp_comes_along_the_pose_s_minus_z():
     T_base_pose = rigid.transform(rigid.rotation_about([1, 2, 3], 0.8), [0.5, 0.1, 0.2])
-    T = aligned_candidate(T_base_pose).T_base_tcp
+    T = aligned_candidate(T_base_pose, np.empty((0, 3))).T_base_tcp
     assert np.allclose(T[:3, 2], -T_base_pose[:3, 2])
     assert np.allclose(T[:3, 1], T_base_pose[:3, 1])
     assert np.linalg.det(T[:3, :3]) == pytest.approx(1.0)
     assert np.allclose(T[:3, 3], [0.5, 0.1, 0.2])
+
+
+def held_at(z, tilt=0.0, yaw=0.0):
+    """Return a pose over (0.5, 0), turned about the vertical and tilted about its y."""
+    turn = rigid.rotation_about([0, 0, 1], yaw) @ rigid.rotation_about([0, 1, 0], tilt)
+    return rigid.transform(turn, [0.5, 0.0, z])
+
+
+def test_an_aligned_grasp_spares_what_stands_around(generator):
+    beam = box((0.5, 0.0), 0.0, (0.2, 0.04, 0.06))
+    points = seen(beam, generator)
+    # Across the beam the fingers find their places, along it and too deep they do not.
+    aligned_candidate(held_at(0.04), points)
+    aligned_candidate(held_at(0.04, tilt=0.4), points)
+    for pose in (held_at(0.04, yaw=np.pi / 2), held_at(0.04, tilt=0.4, yaw=1.4)):
+        with pytest.raises(NoGraspError, match='no room for the fingers'):
+            aligned_candidate(pose, points)
+    with pytest.raises(NoGraspError, match='hand would touch'):
+        aligned_candidate(held_at(0.015), points)
+    # A tower on one side stops a hand that is tilted towards it.
+    tower = box((0.58, 0.0), 0.0, (0.03, 0.08, 0.15))
+    points = seen(lambda x, y: np.maximum(beam(x, y), tower(x, y)), generator)
+    aligned_candidate(held_at(0.04), points)
+    aligned_candidate(held_at(0.04, tilt=-0.4), points)
+    with pytest.raises(NoGraspError, match='hand would touch'):
+        aligned_candidate(held_at(0.04, tilt=0.8), points)
+
+
+def test_an_aligned_grasp_agrees_with_the_pinches_found(generator):
+    for yaw in (0.0, 0.7, 2.0):
+        points = seen(cap((0.5, 0.0), yaw), generator, half=0.2)
+        for candidate in pinch_candidates(points, brim((0.5, 0.0), yaw)):
+            pose = candidate.T_base_tcp @ np.diag([-1.0, 1.0, -1.0, 1.0])
+            assert np.allclose(aligned_candidate(pose, points).T_base_tcp, candidate.T_base_tcp)
