@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from don_kp_ros.grasping.candidates import GraspCandidate
 from don_kp_ros.grasping.heightmap import HeightMap
-from don_kp_ros.grasping.motion import GraspPlan, Motion, MotionCode, MotionError
+from don_kp_ros.grasping.motion import GraspPlan, Motion, MotionCode, MotionError, Segment
 
 Array = NDArray[np.float64]
+
+# Fingers this close to fully open have opened; nearer still, they have not closed on anything.
+_OPEN_WITHIN, _CLOSED_BEYOND = 0.005, 0.004
+_NEXT_MAY_DO = (MotionCode.UNREACHABLE, MotionCode.COLLISION, MotionCode.TIMEOUT)
 
 
 class Phase(str, Enum):
@@ -30,19 +34,18 @@ class Phase(str, Enum):
 
 
 class EmptyGripperError(Exception):
-    """The fingers hold nothing; the arm has retreated."""
+    """The fingers hold nothing; the arm has retreated, or the message says why not."""
 
 
 @dataclass(frozen=True)
 class PickParameters:
     """Distances in metres, forces in newtons, times in seconds."""
 
-    approach_distance: float = 0.10  # straight, down to the grasp
-    lift_height: float = 0.20  # straight, up from it
-    closing_force: float = 30.0  # of each finger
-    empty_width: float = 0.005  # at this width or less the fingers hold nothing
-    hold_seconds: float = 2.0  # after the lift, before the grasp counts
-    max_plans: int = 12  # candidates tried before giving up
+    approach_distance: float  # straight, down to the grasp
+    lift_height: float  # straight, up from it
+    closing_force: float  # of each finger
+    empty_width: float  # at this width or less the fingers hold nothing
+    hold_seconds: float  # after the lift, before the grasp counts
 
     def __post_init__(self) -> None:
         """Check that the numbers make sense."""
@@ -74,9 +77,7 @@ class Picker:
         self._open_width = open_width
         self._parameters = parameters
 
-    def plan(
-        self, candidates: Sequence[GraspCandidate], obstacles: HeightMap | None
-    ) -> GraspPlan:
+    def plan(self, candidates: Sequence[GraspCandidate], obstacles: HeightMap | None) -> GraspPlan:
         """Plan the first candidate that can be reached without touching anything.
 
         Nothing moves. Raises MotionError with the last candidate's reason if none can.
@@ -84,25 +85,19 @@ class Picker:
         self._motion.set_obstacles(obstacles)
         p = self._parameters
         failure: MotionError | None = None
-        for candidate in candidates[: p.max_plans]:
+        for candidate in candidates:
             try:
-                plan = self._motion.plan_grasp(
-                    candidate.T_base_tcp,
-                    p.approach_distance,
-                    p.lift_height,
-                    self._open_width,
+                return self._motion.plan_grasp(
+                    candidate.T_base_tcp, p.approach_distance, p.lift_height, self._open_width
                 )
             except MotionError as error:
-                if error.code not in (MotionCode.UNREACHABLE, MotionCode.COLLISION):
+                if error.code not in _NEXT_MAY_DO:
                     raise
                 failure = error
-            else:
-                return plan
         if failure is None:
             raise MotionError(MotionCode.UNREACHABLE, 'there is no grasp to plan')
-        tried = min(len(candidates), p.max_plans)
         raise MotionError(
-            failure.code, f'none of {tried} grasps can be reached; the last: {failure}'
+            failure.code, f'none of {len(candidates)} grasps can be reached; the last: {failure}'
         )
 
     def execute(self, plan: GraspPlan, report: Report, cancelled: threading.Event) -> Picked:
@@ -112,32 +107,58 @@ class Picker:
         then has gone home, open), MotionError where a motion fails (the arm holds still).
         """
         motion, p = self._motion, self._parameters
-        motion.set_gripper(plan.open_width, p.closing_force)
+        self.release()
         report(Phase.APPROACH, f'{plan.to_pregrasp.duration + plan.approach.duration:.1f} s')
         motion.execute(plan.to_pregrasp)
         motion.execute(plan.approach)
         report(Phase.CLOSE, f'{p.closing_force:g} N')
         width = motion.set_gripper(0.0, p.closing_force)
         if width <= p.empty_width:
-            self._retreat(plan, report)
-            raise EmptyGripperError(
-                f'the fingers closed to {1000 * width:.0f} mm: nothing is between'
-            )
+            cause = f'the fingers closed to {1000 * width:.0f} mm: nothing is between'
+            raise self._retreated(cause, report, plan.lift)
+        if not self._holds(width):
+            raise MotionError(MotionCode.NOT_FOLLOWED, 'the fingers do not close')
         report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
         motion.execute(plan.lift)
         report(Phase.HOLD, f'{p.hold_seconds:g} s')
         if cancelled.wait(p.hold_seconds):
             raise MotionError(MotionCode.CANCELLED, 'cancelled while holding')
         width = motion.gripper_width()
-        if width <= p.empty_width:
-            self._retreat(None, report)
-            raise EmptyGripperError('the object was lost during the lift')
+        if not self._holds(width):
+            raise self._retreated('the object was lost during the lift', report)
         return Picked(plan.T_base_grasp, width)
 
-    def _retreat(self, plan: GraspPlan | None, report: Report) -> None:
-        report(Phase.RETREAT, '')
-        motion, p = self._motion, self._parameters
-        if plan is not None:
-            motion.set_gripper(plan.open_width, p.closing_force)
-            motion.execute(plan.lift)
-        motion.move_to_joints(self._home)
+    def holds_something(self) -> bool:
+        """Tell whether the fingers stand as if around an object, neither closed nor open."""
+        return self._holds(self._motion.gripper_width())
+
+    def release(self) -> None:
+        """Open the fingers; MotionError NOT_FOLLOWED where they do not open."""
+        width = self._motion.set_gripper(self._open_width, self._parameters.closing_force)
+        if width < self._open_width - _OPEN_WITHIN:
+            raise MotionError(
+                MotionCode.NOT_FOLLOWED,
+                f'the fingers opened to {1000 * width:.0f} mm '
+                f'instead of {1000 * self._open_width:.0f} mm; is something in their way?',
+            )
+
+    def go_home(self) -> None:
+        """Move home; the fingers stay as they are."""
+        self._motion.move_to_joints(self._home)
+
+    def _holds(self, width: float) -> bool:
+        return self._parameters.empty_width < width < self._open_width - _CLOSED_BEYOND
+
+    def _retreated(
+        self, cause: str, report: Report, lift: Segment | None = None
+    ) -> EmptyGripperError:
+        """Open, lift, go home; return the error that tells of it."""
+        report(Phase.RETREAT, cause)
+        try:
+            self.release()
+            if lift is not None:
+                self._motion.execute(lift)
+            self.go_home()
+        except MotionError as error:
+            return EmptyGripperError(f'{cause}; the retreat failed: {error}')
+        return EmptyGripperError(cause)
