@@ -16,18 +16,19 @@ Callback = TypeVar('Callback', bound=Callable[..., Any])
 
 
 def guarded(callback: Callback) -> Callback:
-    """Log an exception of a node's method with its traceback and return None.
+    """Log an exception of a method with its traceback and return None.
 
-    The same error of the same method is logged at most every 10 s, with the number of repeats.
+    The method is a node's, or that of an object which keeps its node as ``_node``. The same error
+    of the same method is logged at most every 10 s, with the number of repeats.
     """
     report = _Report(callback.__name__)
 
     @functools.wraps(callback)
-    def call(self: Node, *arguments: Any, **named: Any) -> Any:
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
         try:
             return callback(self, *arguments, **named)
         except Exception as error:
-            report(self, error)
+            report(getattr(self, '_node', self), error)
             return None
 
     return call  # type: ignore[return-value]

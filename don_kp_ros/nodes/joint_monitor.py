@@ -14,6 +14,8 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
 from don_kp_ros.grasping.motion import MotionCode, MotionError
+from don_kp_ros.nodes.conversions import seconds_from_stamp
+from don_kp_ros.nodes.guard import guarded
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -35,6 +37,7 @@ class JointMonitor:
 
     def __init__(self, node: Node, preset: RobotPreset) -> None:
         """Subscribe."""
+        self._node = node
         self.changed = threading.Condition()
         self.arm = History()
         self.finger = History()
@@ -61,9 +64,10 @@ class JointMonitor:
             history.raise_if_stale(STALE)
             return history.latest
 
+    @guarded
     def _on_joint_states(self, message: JointState) -> None:
         position = dict(zip(message.name, message.position, strict=False))
-        stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+        stamp = seconds_from_stamp(message.header.stamp)
         with self.changed:
             for history, joints in self._parts:
                 # The hand's driver may publish its joints in messages of their own.

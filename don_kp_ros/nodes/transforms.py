@@ -10,6 +10,7 @@ from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.geometry.frames import TransformError, TransformTree
 from don_kp_ros.nodes.conversions import matrix_from_transform, seconds_from_stamp
+from don_kp_ros.nodes.guard import guarded
 from don_kp_ros.nodes.qos import TF, TF_STATIC
 
 
@@ -33,9 +34,11 @@ class TransformListener:
         """
         return self.tree.lookup(target, source, stamp)
 
+    @guarded
     def _on_moving(self, message: TFMessage) -> None:
         self._take(message, static=False)
 
+    @guarded
     def _on_static(self, message: TFMessage) -> None:
         self._take(message, static=True)
 

@@ -91,6 +91,20 @@ def test_guarded_logs_each_kind_of_error_once_for_a_while():
     assert 'ValueError: odd' in node.lines[0]
 
 
+def test_guarded_logs_to_the_node_that_an_object_keeps():
+    class Helper:
+        def __init__(self, node):
+            self._node = node
+
+        @guarded
+        def fail(self):
+            raise ValueError('odd')
+
+    node = Recorder()
+    assert Helper(node).fail() is None
+    assert 'ValueError: odd' in node.lines[0]
+
+
 def test_guarded_service_answers_with_the_error():
     node, response = Recorder(), SimpleNamespace(success=True, message='')
     assert node.answer('odd', response) is response
