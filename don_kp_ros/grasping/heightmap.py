@@ -7,6 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+LOWEST = 0.01
+"""Lower things are the table's noise, metres."""
+
+CLEAR_RADIUS = 0.10
+"""Around a grasp the map is cleared for hand and fingers, metres.
+
+The candidate was checked against the points there.
+"""
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.heightmap import HeightMap
 
 Array = NDArray[np.float64]
@@ -27,10 +28,9 @@ class MotionError(Exception):
     """A motion that was refused or failed; the arm holds its position."""
 
     def __init__(self, code: MotionCode, message: str) -> None:
-        """Keep the code and the message."""
+        """Keep the code; the message is the error's text."""
         super().__init__(message)
         self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,19 @@ class GraspPlan:
     lift: Segment  # straight along the base frame's z
 
 
+def pick_poses(
+    T_base_grasp: Array, approach_distance: float, lift_height: float
+) -> list[tuple[Array, Array, Array]]:
+    """Return the poses (4, 4) above a grasp, at it and after the lift, and those half turned.
+
+    The hand is symmetrical: turned by 180 degrees about its z, it grasps as well.
+    """
+    half_turn = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], np.pi))
+    back = rigid.transform(translation=[0.0, 0.0, -approach_distance])
+    up = rigid.transform(translation=[0.0, 0.0, lift_height])
+    return [(T @ back, T, up @ T) for T in (T_base_grasp, T_base_grasp @ half_turn)]
+
+
 class Motion(Protocol):
     """Moves an arm and its gripper; calls block, and raise MotionError when they fail.
 
@@ -66,12 +79,6 @@ class Motion(Protocol):
 
     def move_to_joints(self, q: Array) -> None:
         """Move to joint positions (7,), around obstacles."""
-
-    def move_to_pose(self, T_base_tcp: Array) -> None:
-        """Move to a pose, around obstacles."""
-
-    def move_straight(self, T_base_tcp: Array, speed: float) -> None:
-        """Move to a pose along a straight line, at most at that speed in m/s."""
 
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from ompl import base, geometric, util
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.heightmap import Grid, HeightMap
+from don_kp_ros.grasping.heightmap import CLEAR_RADIUS, Grid, HeightMap
 from don_kp_ros.grasping.kinematics import Kinematics
-from don_kp_ros.grasping.motion import MotionCode, MotionError
+from don_kp_ros.grasping.motion import MotionCode, MotionError, pick_poses
 from don_kp_ros.grasping.scene import Scene
 from don_kp_ros.grasping.timing import Trajectory, time_path
 from don_kp_ros.robots.preset import RobotPreset
@@ -23,8 +23,6 @@ Array = NDArray[np.float64]
 _PADDINGS = (0.01, 0.005, 0.002)
 # Straight lines lead to contact: they keep only this one.
 _LINE_PADDING = 0.002
-# Around a grasp the height map is cleared, for the candidate was checked against the points there.
-_CLEAR_RADIUS = 0.10
 # Steps of paths: along joints [rad], along a line [m]; a larger joint step on a line is a jump.
 _JOINT_STEP = 0.05
 _CHECK_STEP = 0.03
@@ -33,8 +31,6 @@ _LINE_TURN = 0.03
 _JUMP = 0.15
 _ATTEMPTS = 5
 _RANDOM_SEEDS = 8
-
-_HALF_TURN = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], np.pi))
 
 
 @dataclass(frozen=True)
@@ -99,31 +95,6 @@ class Planner:
         self.scene.clear_near(None, 0.0)
         return self._free(q0, q1)
 
-    def to_pose(self, start: ArrayLike, T_base_tcp: ArrayLike) -> Trajectory:
-        """Plan a free motion to a pose of the tool centre point (4, 4)."""
-        q0, T = self._joints(start), _pose(T_base_tcp)
-        self.scene.clear_near(None, 0.0)
-        error = _unreachable(T)
-        solutions = list(self.kinematics.solutions(T, self._seeds(q0)))
-        for q in sorted(solutions, key=lambda q: float(np.abs(q - q0).max())):
-            try:
-                return self._free(q0, q)
-            except MotionError as failure:
-                if failure.code not in (MotionCode.COLLISION, MotionCode.UNREACHABLE):
-                    raise
-                error = failure
-        raise error
-
-    def straight(self, start: ArrayLike, T_base_tcp: ArrayLike, speed: float) -> Trajectory:
-        """Plan a straight line to a pose (4, 4), at most at that speed in m/s.
-
-        The hand and the fingers may come near what stands at the line's lower end.
-        """
-        q0, T = self._joints(start), _pose(T_base_tcp)
-        T0 = self.kinematics.forward(q0)
-        self._clear_for_grasp(min(T0[:3, 3], T[:3, 3], key=lambda position: float(position[2])))
-        return self._timed_line(self._line(q0, T), speed)
-
     def grasp(
         self,
         start: ArrayLike,
@@ -135,16 +106,17 @@ class Planner:
     ) -> PlannedGrasp:
         """Plan a whole pick: to above the grasp, straight to it, straight up.
 
-        The hand is symmetrical: the pose turned by 180 degrees about its z serves as well.
+        The hand may come half turned; straight lines have at most that speed in m/s. There the
+        hand and the fingers may come near what stands around the grasp.
         """
+        if not speed > 0:
+            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
         q0, T = self._joints(start), _pose(T_base_grasp)
         self.scene.set_width(open_width)
         errors: list[MotionError] = []
         picks: list[tuple[float, Array, Array, Array]] = []
         self._clear_for_grasp(T[:3, 3])
-        for T_grasp in (T, T @ _HALF_TURN):
-            T_pre = T_grasp @ rigid.transform(translation=[0.0, 0.0, -approach_distance])
-            T_lift = rigid.transform(translation=[0.0, 0.0, lift_height]) @ T_grasp
+        for T_pre, T_grasp, T_lift in pick_poses(T, approach_distance, lift_height):
             errors.append(_unreachable(T_grasp))
             for q in self.kinematics.solutions(T_grasp, self._seeds(q0)):
                 try:
@@ -178,7 +150,7 @@ class Planner:
         )
 
     def _clear_for_grasp(self, position: Array) -> None:
-        self.scene.clear_near(position, _CLEAR_RADIUS)
+        self.scene.clear_near(position, CLEAR_RADIUS)
 
     def _joints(self, q: ArrayLike) -> Array:
         values = np.asarray(q, dtype=np.float64)
@@ -224,8 +196,6 @@ class Planner:
         return np.array(path[1:])
 
     def _timed_line(self, path: Array, speed: float) -> Trajectory:
-        if not speed > 0:
-            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
         poses = [self.kinematics.forward(q) for q in path]
         # A turn counts as travel at the fingertips, about 0.1 m from the axis.
         steps = [

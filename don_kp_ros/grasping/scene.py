@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
 
-from don_kp_ros.grasping.heightmap import Grid, HeightMap
+from don_kp_ros.grasping.heightmap import LOWEST, Grid, HeightMap
 from don_kp_ros.robots.panda import panda_spec
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -17,8 +17,6 @@ Array = NDArray[np.float64]
 CAMERA_HALF_SIZE = (0.015, 0.047, 0.0125)
 # Cells where nothing stands lie this far below the table, so that the map says nothing there.
 _SUNK = 0.03
-# Lower things are the table's noise, metres.
-_LOWEST = 0.01
 _HIGHEST = 1.0
 
 # Collision bits: everything but the hand meets all obstacles; the hand and its fingers meet
@@ -45,7 +43,8 @@ class Scene:
         self._data: Any = mujoco.MjData(self._model)
         self._obstacles = [self._model.geom(f'obstacles{bits}').id for bits in (_ALL, _CLEARED)]
         self._table = self._model.geom('table').id
-        self._fingers = preset.open_width / 2
+        self._open_width = preset.open_width
+        self.set_width(preset.open_width)
         self._heights: HeightMap | None = None
         self.set_padding(0.0)
         self.set_obstacles(None)
@@ -56,7 +55,7 @@ class Scene:
 
     def set_width(self, width: float) -> None:
         """Set the width between the fingers in metres."""
-        self._fingers = float(np.clip(width / 2, 0.0, 0.04))
+        self._fingers = float(np.clip(width, 0.0, self._open_width)) / 2
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace the obstacles."""
@@ -75,7 +74,7 @@ class Scene:
             if heights is not None:
                 # The field slopes down from a cell's centre: widened by a cell, no edge is lost.
                 top = maximum_filter(np.nan_to_num(heights.heights), size=3)
-                data = np.where(top > _LOWEST, np.clip((top + _SUNK) / _HIGHEST, 0.0, 1.0), 0.0)
+                data = np.where(top > LOWEST, np.clip((top + _SUNK) / _HIGHEST, 0.0, 1.0), 0.0)
             start = self._model.hfield_adr[i]
             # MuJoCo's rows run along y.
             self._model.hfield_data[start : start + data.size] = data.T.ravel()

@@ -73,16 +73,6 @@ class EmbeddedMotion:
         start = self._prepare()
         self._follow(self._planner.to_joints(start, q))
 
-    def move_to_pose(self, T_base_tcp: Array) -> None:
-        """Move to a pose, around obstacles."""
-        start = self._prepare()
-        self._follow(self._planner.to_pose(start, T_base_tcp))
-
-    def move_straight(self, T_base_tcp: Array, speed: float) -> None:
-        """Move to a pose along a straight line, at most at that speed in m/s."""
-        start = self._prepare()
-        self._follow(self._planner.straight(start, T_base_tcp, speed))
-
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:

@@ -18,24 +18,21 @@ from rclpy.node import Node
 from shape_msgs.msg import SolidPrimitive
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.heightmap import HeightMap
-from don_kp_ros.grasping.motion import GraspPlan, MotionCode, MotionError, Segment
+from don_kp_ros.grasping.heightmap import CLEAR_RADIUS, LOWEST, HeightMap
+from don_kp_ros.grasping.motion import GraspPlan, MotionCode, MotionError, Segment, pick_poses
 from don_kp_ros.nodes.joint_monitor import JointMonitor
+from don_kp_ros.nodes.runner import StartupError
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
 _NODE_NAME = 'don_kp_moveit'
-# As in the embedded planner: around a grasp the height map is cleared, metres.
-_CLEAR_RADIUS = 0.10
-# Lower columns are the table's noise; two cells make one column, metres.
-_LOWEST = 0.01
+# So many cells of the height map along x and y make one column.
 _COLUMN_CELLS = 2
+_WATCH_SECONDS = 0.05
 _GRIPPER_SPEED = 0.05
 _GRIPPER_SECONDS = 10.0
-_WHOLE_WIDTH = 0.08
-_HALF_TURN = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], np.pi))
 
 # moveit_msgs/MoveItErrorCodes; any other is UNREACHABLE.
 _CODES = {
@@ -55,8 +52,10 @@ class MoveItMotion:
     def __init__(self, node: Node, preset: RobotPreset, speed: float = 0.1) -> None:
         """Start MoveIt; speed in m/s is that of a pick's straight lines.
 
-        Raises ModuleNotFoundError with the packages to install where MoveIt is missing.
+        Raises StartupError with the packages to install where MoveIt is missing.
         """
+        if not speed > 0:
+            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
         planning = _module('moveit.planning')
         builder = _module('moveit_configs_utils').MoveItConfigsBuilder
         self._collision_object = _module('moveit_msgs.msg').CollisionObject
@@ -68,13 +67,13 @@ class MoveItMotion:
         self._free: Any = planning.PlanRequestParameters(self._moveit, 'free')
         self._line: Any = planning.PlanRequestParameters(self._moveit, 'line')
         limits = configuration.get('robot_description_planning', {}).get('cartesian_limits', {})
-        self._fastest_line = float(limits.get('max_trans_vel', 1.0))
+        fastest = float(limits.get('max_trans_vel', 1.0))
+        self._line.max_velocity_scaling_factor = min(1.0, speed / fastest)
         self._joints = JointMonitor(node, preset)
-        self._speed = speed
         self._stopped = threading.Event()
         self._heights: HeightMap | None = None
         self._gripper: _GroupGripper | _FrankaGripper = (
-            _FrankaGripper(node, self._names.gripper_action, self._stopped)
+            _FrankaGripper(node, preset, self._stopped)
             if self._names.gripper == 'franka'
             else _GroupGripper(self)
         )
@@ -94,31 +93,20 @@ class MoveItMotion:
         goal = self._state(start, q)
         self._run(self._plan(self._arm, start, self._free, robot_state=goal), 'to joints')
 
-    def move_to_pose(self, T_base_tcp: Array) -> None:
-        """Move to a pose, around obstacles."""
-        self._run(self._plan_pose(self._start(), T_base_tcp, self._free), 'to a pose')
-
-    def move_straight(self, T_base_tcp: Array, speed: float) -> None:
-        """Move to a pose along a straight line, at most at that speed in m/s."""
-        start = self._start()
-        self._run(self._plan_line(start, T_base_tcp, T_base_tcp[:3, 3], speed), 'line')
-
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:
         """Plan the whole pick from where the arm is; nothing moves."""
         start = self._start()
         failure: MotionError | None = None
-        for T_grasp in (T_base_grasp, T_base_grasp @ _HALF_TURN):
-            T_pre = T_grasp @ rigid.transform(translation=[0.0, 0.0, -approach_distance])
-            T_lift = rigid.transform(translation=[0.0, 0.0, lift_height]) @ T_grasp
+        for T_pre, T_grasp, T_lift in pick_poses(T_base_grasp, approach_distance, lift_height):
             try:
                 to_pregrasp = self._plan_pose(start, T_pre, self._free)
                 above = self._state(start, _end(to_pregrasp, self._preset))
                 near = T_grasp[:3, 3]
-                approach = self._plan_line(above, T_grasp, near, self._speed)
+                approach = self._plan_line(above, T_grasp, near)
                 at = self._state(start, _end(approach, self._preset))
-                lift = self._plan_line(at, T_lift, near, self._speed)
+                lift = self._plan_line(at, T_lift, near)
             except MotionError as error:
                 if error.code is MotionCode.CANCELLED:
                     raise
@@ -157,7 +145,7 @@ class MoveItMotion:
     def stop(self) -> None:
         """Stop and hold; the running call and all later ones raise CANCELLED until resume()."""
         self._stopped.set()
-        self._moveit.get_trajectory_execution_manager().stop_execution()
+        self._stop_execution()
 
     def resume(self) -> None:
         """Allow motions again after stop()."""
@@ -172,7 +160,7 @@ class MoveItMotion:
         goal.update()
         trajectory = self._plan(component, start, self._free, robot_state=goal)
         # On an object the fingers stall before their goal; their width tells.
-        self._moveit.execute(trajectory, controllers=[])
+        self._execute(trajectory)
 
     def _start(self) -> Any:
         """Return MoveIt's state with joint states that are surely fresh (moveit#749)."""
@@ -212,24 +200,43 @@ class MoveItMotion:
             self._arm, start, parameters, pose_stamped_msg=goal, pose_link=self._names.tip_link
         )
 
-    def _plan_line(self, start: Any, T_base_tcp: Array, near: Array, speed: float) -> Any:
-        if not speed > 0:
-            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        self._line.max_velocity_scaling_factor = min(1.0, speed / self._fastest_line)
-        self._show(self._heights.cleared(near, _CLEAR_RADIUS) if self._heights else None)
+    def _plan_line(self, start: Any, T_base_tcp: Array, near: Array) -> Any:
+        self._show(self._heights.cleared(near, CLEAR_RADIUS) if self._heights else None)
         try:
             return self._plan_pose(start, T_base_tcp, self._line)
         finally:
             self._show(self._heights)
 
     def _run(self, trajectory: Any, name: str) -> None:
-        self._raise_if_stopped()
-        status = self._moveit.execute(trajectory, controllers=[])
-        self._raise_if_stopped()
+        status = self._execute(trajectory)
         if not status:
             raise MotionError(
                 MotionCode.NOT_FOLLOWED, f"the motion '{name}' ended with {status.status}"
             )
+
+    def _execute(self, trajectory: Any) -> Any:
+        """Run a trajectory; return MoveIt's status, or raise CANCELLED where it was stopped."""
+        over = threading.Event()
+
+        def watch() -> None:
+            # What stop() asks of MoveIt is lost where execute() has not yet begun.
+            while not over.wait(_WATCH_SECONDS):
+                if self._stopped.is_set():
+                    self._stop_execution()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            self._raise_if_stopped()
+            status = self._moveit.execute(trajectory, controllers=[])
+        finally:
+            over.set()
+            watcher.join()
+        self._raise_if_stopped()
+        return status
+
+    def _stop_execution(self) -> None:
+        self._moveit.get_trajectory_execution_manager().stop_execution()
 
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
@@ -266,11 +273,13 @@ class _GroupGripper:
 class _FrankaGripper:
     """Moves the fingers by the actions of franka_gripper."""
 
-    def __init__(self, node: Node, prefix: str, stopped: threading.Event) -> None:
+    def __init__(self, node: Node, preset: RobotPreset, stopped: threading.Event) -> None:
         from rclpy.action import ActionClient
 
+        prefix = preset.moveit.gripper_action
         actions = _module('franka_msgs.action')
         self._actions, self._stopped = actions, stopped
+        self._open_width = preset.open_width
         self._grasp = ActionClient(node, actions.Grasp, f'{prefix}/grasp')
         self._move = ActionClient(node, actions.Move, f'{prefix}/move')
 
@@ -278,7 +287,7 @@ class _FrankaGripper:
         if closing:
             goal = self._actions.Grasp.Goal(width=width, speed=_GRIPPER_SPEED, force=force)
             # The object's width is unknown: any counts as held, and the caller reads it.
-            goal.epsilon.inner = goal.epsilon.outer = _WHOLE_WIDTH
+            goal.epsilon.inner = goal.epsilon.outer = self._open_width
             self._call(self._grasp, goal)
         else:
             self._call(self._move, self._actions.Move.Goal(width=width, speed=_GRIPPER_SPEED))
@@ -288,8 +297,12 @@ class _FrankaGripper:
         while not client.server_is_ready():
             self._pause(deadline, 'no gripper action server; is franka_gripper running?')
         sent = client.send_goal_async(goal)
-        while not sent.done():
-            self._pause(deadline, 'the gripper does not answer')
+        try:
+            while not sent.done():
+                self._pause(deadline, 'the gripper does not answer')
+        except MotionError:
+            sent.add_done_callback(lambda answer: answer.result().cancel_goal_async())
+            raise
         handle = sent.result()
         if not handle.accepted:
             raise MotionError(MotionCode.NOT_FOLLOWED, 'the gripper rejected the goal')
@@ -315,7 +328,7 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ModuleNotFoundError(
+        raise StartupError(
             f'motion: moveit needs {name}, which is missing ({error}). Install it: sudo apt '
             'install ros-$ROS_DISTRO-moveit-py ros-$ROS_DISTRO-moveit-configs-utils '
             'ros-$ROS_DISTRO-pilz-industrial-motion-planner (and franka_ros2 for franka_msgs), '
@@ -377,5 +390,5 @@ def _columns(heights: HeightMap) -> list[tuple[SolidPrimitive, Pose]]:
             ],
             [n * cell, n * cell, tops[i, j]],
         )
-        for i, j in np.argwhere(tops > _LOWEST)
+        for i, j in np.argwhere(tops > LOWEST)
     ]

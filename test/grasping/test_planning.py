@@ -124,22 +124,22 @@ def test_random_problems_are_solved_free_of_collisions(planner, kinematics):
         ]
         planner.set_obstacles(height_map(boxes))
         oracle = Oracle(boxes)
-        q0 = kinematics.inverse(ends[0], OBSERVE)
-        if q0 is None or planner.scene.contact(q0):
+        q0, q1 = (kinematics.inverse(T, OBSERVE) for T in ends)
+        if q0 is None or q1 is None or planner.scene.contact(q0):
             continue
-        trajectory, error = attempt(planner.to_pose, q0, ends[1])
+        trajectory, error = attempt(planner.to_joints, q0, q1)
         if trajectory is None:
             # Only where the goal itself is not free.
             assert error.code is MotionCode.COLLISION
-            assert 'at the goal' in error.message
+            assert 'at the goal' in str(error)
             continue
         solved += 1
         positions = every_10_ms(trajectory)
         assert not any(oracle.collides(q) for q in positions)
-        direct = np.linspace(q0, positions[-1], 100)
+        direct = np.linspace(q0, q1, 100)
         detours += any(oracle.collides(q) for q in direct)
         assert np.allclose(positions[0], q0, atol=1e-6)
-        assert np.allclose(kinematics.forward(positions[-1]), ends[1], atol=1e-3)
+        assert np.allclose(positions[-1], q1, atol=1e-6)
         limits = 0.5 * np.array(PRESET.velocity_limits)
         assert (np.abs(trajectory.velocities) <= 1.01 * limits).all()
         assert (trajectory.velocities[[0, -1]] == 0).all()
@@ -174,42 +174,50 @@ def test_a_pick_is_straight_where_it_must_be_and_free(planner, kinematics):
         assert abs(plan.T_base_grasp[:3, 1] @ T[:3, 1]) == pytest.approx(1.0)
 
 
-def test_a_line_in_any_direction_is_straight(planner, kinematics):
+def test_a_tilted_hand_comes_along_its_own_axis(planner, kinematics):
     planner.set_obstacles(None)
-    start, end = down(0.4, -0.1, 0.3), down(0.55, 0.15, 0.15, 0.5)
-    trajectory = planner.straight(kinematics.inverse(start, OBSERVE), end, 0.1)
-    direction = (end - start)[:3, 3] / np.linalg.norm((end - start)[:3, 3])
-    for q in trajectory.positions:
-        offset = kinematics.forward(q)[:3, 3] - start[:3, 3]
-        assert np.linalg.norm(offset - (offset @ direction) * direction) < 0.001
-    assert np.allclose(kinematics.forward(trajectory.positions[-1]), end, atol=1e-3)
+    T = down(0.5, 0.1, 0.15, 0.4)
+    T[:3, :3] = rigid.rotation_about([0, 1, 0], -0.5) @ T[:3, :3]
+    plan = planner.grasp(OBSERVE, T, 0.1, 0.1, 0.08, speed=0.1)
+    for trajectory, direction in ((plan.approach, T[:3, 2]), (plan.lift, np.array([0, 0, 1.0]))):
+        poses = np.array([kinematics.forward(q) for q in trajectory.positions])
+        way = poses[:, :3, 3] - poses[0, :3, 3]
+        assert np.abs(way - np.outer(way @ direction, direction)).max() < 0.001
+        assert np.linalg.norm(way[-1]) == pytest.approx(0.1, abs=1e-3)
+        assert np.abs(poses[:, :3, :3] - plan.T_base_grasp[:3, :3]).max() < 0.005
 
 
-def test_refusals_say_why(planner):
+def test_refusals_say_why(planner, kinematics):
     planner.set_obstacles(height_map([(0.5, 0.0, 0.04, 0.2)]))
-    far = refusal(lambda: planner.to_pose(OBSERVE, down(0.9, 0.5, 0.2)))
+
+    def grasp(T, approach=0.1):
+        return refusal(lambda: planner.grasp(OBSERVE, T, approach, 0.1, 0.08))
+
+    def motion(T):
+        return refusal(lambda: planner.to_joints(OBSERVE, kinematics.inverse(T, OBSERVE)))
+
+    far = grasp(down(0.9, 0.5, 0.2))
     assert far.code is MotionCode.UNREACHABLE
-    assert '(0.900, 0.500, 0.200)' in far.message
-    far = refusal(lambda: planner.grasp(OBSERVE, down(0.9, 0.5, 0.2), 0.1, 0.1, 0.08))
-    assert far.code is MotionCode.UNREACHABLE
-    low = refusal(lambda: planner.to_pose(OBSERVE, down(0.4, 0.3, 0.005)))
+    assert '(0.900, 0.500, 0.200)' in str(far)
+    low = motion(down(0.4, 0.3, 0.005))
     assert low.code is MotionCode.COLLISION
-    assert 'finger touches table' in low.message
-    low = refusal(lambda: planner.grasp(OBSERVE, down(0.4, 0.3, 0.009), 0.1, 0.1, 0.08))
+    assert 'finger touches table' in str(low)
+    low = grasp(down(0.4, 0.3, 0.009))
     assert low.code is MotionCode.COLLISION
-    inside = refusal(lambda: planner.to_pose(OBSERVE, down(0.5, 0.0, 0.1)))
+    assert 'finger touches table' in str(low)
+    inside = motion(down(0.5, 0.0, 0.1))
     assert inside.code is MotionCode.COLLISION
-    assert 'touches an obstacle' in inside.message
-    limits = refusal(lambda: planner.to_joints(OBSERVE, OBSERVE + [3.0, 0, 0, 0, 0, 0, 0]))
-    assert limits.code is MotionCode.UNREACHABLE
-    through = refusal(
-        lambda: planner.straight(
-            planner.to_pose(OBSERVE, down(0.5, 0.2, 0.1)).positions[-1], down(0.5, -0.2, 0.1), 0.1
-        )
-    )
-    assert through.code is MotionCode.COLLISION
+    assert 'touches an obstacle' in str(inside)
+    beyond = refusal(lambda: planner.to_joints(OBSERVE, OBSERVE + [3.0, 0, 0, 0, 0, 0, 0]))
+    assert beyond.code is MotionCode.UNREACHABLE
+    # From the side, past the block's top edge.
+    through = down(0.5, 0.2, 0.12)
+    through[:3, :3] = rigid.rotation_about([1, 0, 0], 1.2) @ through[:3, :3]
+    assert grasp(through, approach=0.25).code is MotionCode.COLLISION
     with pytest.raises(ValueError, match='finite'):
-        planner.to_pose(OBSERVE, np.full((4, 4), np.nan))
+        planner.grasp(OBSERVE, np.full((4, 4), np.nan), 0.1, 0.1, 0.08)
+    with pytest.raises(ValueError, match='speed is 0'):
+        planner.grasp(OBSERVE, down(0.5, 0.0, 0.3), 0.1, 0.1, 0.08, speed=0.0)
 
 
 def test_planning_can_be_cancelled(planner):

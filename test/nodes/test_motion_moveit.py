@@ -24,6 +24,7 @@ from don_kp_ros.grasping.heightmap import Grid, HeightMap
 from don_kp_ros.grasping.kinematics import Kinematics
 from don_kp_ros.grasping.motion import MotionCode, MotionError
 from don_kp_ros.nodes.motion_moveit import MoveItMotion
+from don_kp_ros.nodes.runner import StartupError
 from don_kp_ros.robots.preset import load_preset
 
 PRESET = load_preset('panda')
@@ -183,6 +184,7 @@ class MoveItPy:
         self.status, self.running = 'SUCCEEDED', threading.Event()
         self.halt = threading.Event()
         self.slow = False
+        self.at_first = None  # called when an execution begins, before it can be stopped
         MoveItPy.made = self
 
     def get_planning_component(self, name):
@@ -198,6 +200,8 @@ class MoveItPy:
 
     def execute(self, robot_trajectory, controllers):
         assert controllers == []
+        if self.at_first:
+            self.at_first()
         if self.slow:
             self.halt.clear()
             self.running.set()
@@ -328,7 +332,7 @@ def arm(robot):
 
 
 def test_missing_moveit_is_told_with_the_remedy(nodes):
-    with pytest.raises(ModuleNotFoundError, match=r'moveit-py.*or choose motion: embedded'):
+    with pytest.raises(StartupError, match=r'moveit-py.*or choose motion: embedded'):
         MoveItMotion(nodes[1], PRESET)
 
 
@@ -342,16 +346,10 @@ def test_the_configuration_is_the_preset_s(adapter):
     assert top == pytest.approx(0.0)
 
 
-def test_motions_reach_the_tool_centre_point_s_goal(adapter):
-    robot, motion, moveit = adapter
+def test_the_arm_moves_to_joint_positions(adapter):
+    robot, motion, _ = adapter
     motion.move_to_joints(PRESET.position('ready'))
     assert np.allclose(arm(robot), PRESET.position('ready'))
-    motion.move_to_pose(down(0.5, 0.1, 0.3))
-    assert np.allclose(KINEMATICS.forward(arm(robot)), down(0.5, 0.1, 0.3), atol=1e-3)
-    motion.move_straight(down(0.5, 0.1, 0.2), 0.1)
-    assert np.allclose(KINEMATICS.forward(arm(robot)), down(0.5, 0.1, 0.2), atol=1e-3)
-    # A tenth of a metre per second, of the half that Pilz allows at most.
-    assert [plan[:2] for plan in moveit.plans][-1] == ('line', pytest.approx(0.2))
 
 
 def test_a_pick_is_planned_whole_before_anything_moves(adapter):
@@ -364,12 +362,16 @@ def test_a_pick_is_planned_whole_before_anything_moves(adapter):
     plan = motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
     assert np.allclose(arm(robot), OBSERVE)
     assert [name for name, _, _ in moveit.plans] == ['free', 'line', 'line']
+    # A tenth of a metre per second, of the half that Pilz allows at most.
+    assert [scale for _, scale, _ in moveit.plans[1:]] == pytest.approx([0.2, 0.2])
     # The lines are planned with the grasp's surroundings cleared, the free motion is not.
     assert [len(objects.primitives) for _, _, objects in moveit.plans] == [12, 2, 2]
     assert len(moveit.objects['obstacles'].primitives) == 12
     for segment, z in ((plan.to_pregrasp, 0.12), (plan.approach, 0.02), (plan.lift, 0.17)):
         motion.execute(segment)
-        assert KINEMATICS.forward(arm(robot))[2, 3] == pytest.approx(z, abs=1e-3)
+        reached = KINEMATICS.forward(arm(robot))
+        assert np.allclose(reached[:3, 3], [0.52, 0.05, z], atol=1e-3)
+        assert np.allclose(reached[:3, :3], plan.T_base_grasp[:3, :3], atol=1e-3)
     motion.set_obstacles(None)
     assert 'obstacles' not in moveit.objects
 
@@ -378,14 +380,15 @@ def test_failures_have_their_codes(adapter):
     robot, motion, moveit = adapter
     error = failure(lambda: motion.plan_grasp(down(0.9, 0.6, 0.1), 0.1, 0.1, 0.08))
     assert error.code is MotionCode.UNREACHABLE
-    assert '-31' in error.message
+    assert '-31' in str(error)
     moveit.verdict = -12
-    assert failure(lambda: motion.move_to_pose(down(0.5, 0.1, 0.3))).code is MotionCode.COLLISION
+    error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, 0.1), 0.1, 0.1, 0.08))
+    assert error.code is MotionCode.COLLISION
     moveit.verdict = 1
     moveit.status = 'ABORTED'
-    error = failure(lambda: motion.move_to_pose(down(0.5, 0.1, 0.3)))
+    error = failure(lambda: motion.move_to_joints(PRESET.position('ready')))
     assert error.code is MotionCode.NOT_FOLLOWED
-    assert 'ABORTED' in error.message
+    assert 'ABORTED' in str(error)
     assert np.allclose(arm(robot), OBSERVE)
 
 
@@ -413,3 +416,17 @@ def test_stop_ends_the_execution(adapter):
     moveit.slow = False
     motion.resume()
     motion.move_to_joints(OBSERVE)
+
+
+@pytest.mark.parametrize('call', ['arm', 'fingers'])
+def test_a_stop_just_before_an_execution_begins_ends_it(adapter, call):
+    _, motion, moveit = adapter
+    moveit.slow, moveit.at_first = True, motion.stop
+    error = failure(
+        lambda: (
+            motion.move_to_joints(OBSERVE + 0.1)
+            if call == 'arm'
+            else motion.set_gripper(0.0, 30.0)
+        )
+    )
+    assert error.code is MotionCode.CANCELLED
