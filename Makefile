@@ -63,7 +63,7 @@ bench: $(PACKAGE)
 	@DATA='$(DATA)' $(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 test: lint
-	@MUJOCO_GL=egl $(BIN)/python -m pytest -q
+	@MUJOCO_GL=egl OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 lint: $(PACKAGE)
 	@$(BIN)/ruff check .

@@ -31,6 +31,7 @@ class Phase(str, Enum):
     LIFT = 'lift'
     HOLD = 'hold'
     RETREAT = 'retreat'
+    RELEASE = 'release'
 
 
 class EmptyGripperError(Exception):

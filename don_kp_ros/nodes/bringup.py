@@ -116,6 +116,10 @@ class Bringup:
                 return Exit(name, code)
         return None
 
+    def process(self, node: str) -> 'subprocess.Popen[str]':
+        """Return a running node's process."""
+        return self._processes[node]
+
     def tail(self, node: str) -> str:
         """Return the last 10 lines of a node's log; nothing where there is no log directory."""
         if self._log_directory is None:

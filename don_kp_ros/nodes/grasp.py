@@ -66,6 +66,8 @@ def _moveit(node: Node, preset: RobotPreset) -> Motion:
     return MoveItMotion(node, preset)
 
 
+DEPTH_TOLERANCE = 0.015  # seconds; half of the period of a camera of 30 Hz
+
 MOTIONS: dict[str, Callable[[Node, RobotPreset], Motion]] = {
     'embedded': _embedded,
     'moveit': _moveit,
@@ -137,6 +139,7 @@ class GraspNode(Node):
         self._matches: deque[Matches] = deque(maxlen=self._settings.looks)
         self._depths: Latest[Image] = Latest(kept=30)
         self._camera: Camera | None = None
+        self._camera_fault = 'there is no camera info yet'
         self._busy = threading.Lock()
         self._cancelled = threading.Event()
 
@@ -157,10 +160,15 @@ class GraspNode(Node):
         )
         self.get_logger().info('ready for goals on /grasp')
 
-    def destroy_node(self) -> None:
-        """Stop the arm before leaving."""
+    def end(self) -> None:
+        """Stop the arm while messages still flow, and let the running goal end."""
         self._cancelled.set()
         self._motion.stop()
+        if self._busy.acquire(timeout=1.0):
+            self._busy.release()
+
+    def destroy_node(self) -> None:
+        """Leave."""
         self._server.destroy()
         super().destroy_node()
 
@@ -174,12 +182,19 @@ class GraspNode(Node):
 
     @guarded
     def _on_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_info(message)
+        try:
+            self._camera, self._camera_fault = camera_from_info(message), ''
+        except ValueError as error:
+            self._camera, self._camera_fault = None, str(error)
 
     def _on_goal(self, _: Grasp.Goal) -> GoalResponse:
-        if self._busy.locked():
+        # Taken here and given back when the goal has ended: what is accepted is executed alone,
+        # and a cancellation from now on is for it.
+        if not self._busy.acquire(blocking=False):
             self.get_logger().warning('goal rejected: another grasp is running; cancel it first')
             return GoalResponse.REJECT
+        self._cancelled.clear()
+        self._motion.resume()
         return GoalResponse.ACCEPT
 
     def _on_cancel(self, _: ServerGoalHandle) -> CancelResponse:
@@ -190,14 +205,8 @@ class GraspNode(Node):
     def _execute(self, handle: ServerGoalHandle) -> Grasp.Result:
         result = Grasp.Result(code=Grasp.Result.FAULT)
         result.point = self._point_stamped(np.full(3, np.nan))
-        if not self._busy.acquire(blocking=False):
-            result.message = 'another grasp is running; cancel it first'
-            handle.abort()
-            return result
         try:
-            self._cancelled.clear()
-            self._motion.resume()
-            self._grasp(handle, result)
+            self._serve(handle, result)
         except RefusedError as refusal:
             result.code, result.message = refusal.code, str(refusal)
         except MotionError as error:
@@ -226,7 +235,7 @@ class GraspNode(Node):
             self.get_logger().warning(result.message)
         return result
 
-    def _grasp(self, handle: ServerGoalHandle, result: Grasp.Result) -> None:
+    def _serve(self, handle: ServerGoalHandle, result: Grasp.Result) -> None:
         goal: Grasp.Goal = handle.request
 
         def report(phase: Phase, detail: str) -> None:
@@ -234,16 +243,20 @@ class GraspNode(Node):
             handle.publish_feedback(Grasp.Feedback(phase=phase.value, detail=detail))
 
         mode = goal.mode or Grasp.Goal.PINCH
-        if mode not in (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED):
-            raise RefusedError(
-                Grasp.Result.INVALID_GOAL, f"mode is '{mode}'; it must be pinch or aligned"
-            )
-        if mode == Grasp.Goal.ALIGNED and goal.target:
+        self._check(goal, mode)
+        self._motion.joint_positions()  # stale joint states: nothing further is of use
+        if mode == Grasp.Goal.RELEASE:
+            report(Phase.RELEASE, '')
+            self._picker.release()
+            self._picker.go_home()
+            result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
+            return
+        if self._picker.holds_something():
             raise RefusedError(
                 Grasp.Result.INVALID_GOAL,
-                'aligned needs a pose, and a target has none; leave target empty, or use pinch',
+                f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
+                'send a goal of mode release first',
             )
-        self._motion.joint_positions()  # stale joint states: nothing further is of use
         report(Phase.LOOK, goal.target)
         if goal.target:
             target, points = self._look_for(goal.target)
@@ -257,7 +270,7 @@ class GraspNode(Node):
         report(Phase.PLAN, where)
         try:
             if mode == Grasp.Goal.ALIGNED:
-                candidates = [aligned_candidate(T_base_pose)]
+                candidates = [aligned_candidate(T_base_pose, points)]
             else:
                 candidates = pinch_candidates(points, target)
         except NoGraspError as error:
@@ -268,9 +281,21 @@ class GraspNode(Node):
         picked = self._picker.execute(plan, report, self._cancelled)
         result.code = Grasp.Result.SUCCEEDED
         result.width = picked.width
-        result.message = (
-            f'holding {goal.target or "the object"}, {1000 * picked.width:.0f} mm wide'
-        )
+        what = goal.target or 'the object'
+        result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
+
+    def _check(self, goal: Grasp.Goal, mode: str) -> None:
+        """Refuse what is no goal."""
+        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, Grasp.Goal.RELEASE)
+        if mode not in modes:
+            reason = f"mode is '{mode}'; it must be one of {', '.join(modes)}"
+        elif mode == Grasp.Goal.ALIGNED and goal.target:
+            reason = 'aligned needs a pose, and a target has none; leave target empty, or pinch'
+        elif mode != Grasp.Goal.RELEASE and not goal.target and not goal.pose.header.frame_id:
+            reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
+        else:
+            return
+        raise RefusedError(Grasp.Result.INVALID_GOAL, reason)
 
     def _look_for(self, name: str) -> tuple[Array, Array]:
         """Find a stored point in several images; return it and the last one's points.
@@ -286,10 +311,13 @@ class GraspNode(Node):
 
         self._wait(enough, deadline)
         seen = [m for m in list(self._matches) if _stamp(m) >= since]
-        if not seen:
+        age = self._now() - (_stamp(seen[-1]) if seen else since)
+        if len(seen) < self._settings.looks or age > self._settings.max_age:
             raise RefusedError(
                 Grasp.Result.STALE_DATA,
-                f'no image was searched within {self._settings.look_timeout:g} s; '
+                f'{len(seen)} of {self._settings.looks} images were searched within '
+                f'{self._settings.look_timeout:g} s, the newest {age:.1f} s ago '
+                f'({self._settings.max_age:g} s are allowed); '
                 'is the camera running, and the perception node?',
             )
         positions, reason = [], ''
@@ -305,7 +333,7 @@ class GraspNode(Node):
                 reason = found[0].reason
                 continue
             p = found[0].position
-            T = self._camera_pose(matches.header.frame_id, _stamp(matches), deadline)
+            T = self._pose_of(matches.header.frame_id, _stamp(matches), deadline)
             positions.append(rigid.apply(T, [p.x, p.y, p.z]))
         if 2 * len(positions) <= len(seen):
             missed = len(seen) - len(positions)
@@ -340,19 +368,23 @@ class GraspNode(Node):
 
     def _points(self, stamp: float, deadline: float) -> Array:
         """Return the points (N, 3) in the base frame of the depth image of a time."""
-        image = self._depths.nearest(stamp, tolerance=0.05)
+        image = self._depths.nearest(stamp, tolerance=DEPTH_TOLERANCE)
         if self._camera is None or image is None:
             raise RefusedError(
                 Grasp.Result.STALE_DATA,
-                'no depth image or camera info of that moment; '
+                self._camera_fault
+                or 'no depth image of that moment; '
                 'start the camera with align_depth.enable:=true enable_sync:=true',
             )
-        points = self._camera.deproject_image(depth_image(image.value)).reshape(-1, 3)
-        T_base_camera = self._camera_pose(image.value.header.frame_id, image.stamp, deadline)
+        try:
+            points = self._camera.deproject_image(depth_image(image.value)).reshape(-1, 3)
+        except ValueError as error:
+            raise RefusedError(Grasp.Result.STALE_DATA, str(error)) from None
+        T_base_camera = self._pose_of(image.value.header.frame_id, image.stamp, deadline)
         return rigid.apply(T_base_camera, points[np.isfinite(points[:, 2])])
 
-    def _camera_pose(self, frame: str, stamp: float, deadline: float) -> Array:
-        """Return ``T_base_camera`` at a time, waiting for the transform until a deadline."""
+    def _pose_of(self, frame: str, stamp: float, deadline: float) -> Array:
+        """Return ``T_base_frame`` at a time, waiting for the transform until a deadline."""
         while True:
             try:
                 return self._frames.lookup(self._preset.base_frame, frame, stamp)
@@ -362,16 +394,25 @@ class GraspNode(Node):
             self._wait(lambda: False, time.monotonic() + 0.02)
 
     def _to_base(self, pose: PoseStamped) -> Array:
-        base = self._preset.base_frame
+        """Return a pose (4, 4) in the base frame.
+
+        The frame may move: the transform is that of the pose's time, or of now if it has none.
+        """
+        base, frame = self._preset.base_frame, pose.header.frame_id
         try:
             T = matrix_from_pose(pose.pose)
             if not np.isfinite(T).all():
                 raise ValueError('its position is not finite')
-            return self._frames.lookup(base, pose.header.frame_id or base) @ T
+            if frame == base:
+                return T
+            self._frames.lookup(base, frame)
         except (ValueError, TransformError) as error:
             raise RefusedError(
-                Grasp.Result.INVALID_GOAL, f'neither a target nor a usable pose: {error}'
+                Grasp.Result.INVALID_GOAL, f'the pose is of no use: {error}'
             ) from None
+        stamp = seconds_from_stamp(pose.header.stamp) or self._now()
+        deadline = time.monotonic() + self._settings.look_timeout
+        return self._pose_of(frame, stamp, deadline) @ T
 
     def _now(self) -> float:
         return float(self.get_clock().now().nanoseconds) * 1e-9

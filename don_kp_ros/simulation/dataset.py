@@ -36,7 +36,6 @@ VALIDATION_CAPS = range(100_000, 200_000)
 UNSEEN_CAPS = range(200_000, 300_000)
 """Caps of the grasp trials: in no training or validation picture."""
 
-VIEWS_PER_SCENE = 1
 POINTS_PER_PAIR = 256
 
 
@@ -58,11 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     for parent in (folder, validation):
         for name in ('rgbs', 'masks', 'negatives'):
             (parent / name).mkdir(parents=True, exist_ok=True)
-    scenes = -(-options.images // VIEWS_PER_SCENE)
     jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-    for i in range(scenes):
-        views = min(VIEWS_PER_SCENE, options.images - i * VIEWS_PER_SCENE)
-        jobs.append((_render_scene, (folder, [options.seed, 0, i], i * VIEWS_PER_SCENE, views)))
+    for i in range(options.images):
+        jobs.append((_render_scene, (folder, [options.seed, 0, i], i)))
     for i in range(negatives):
         jobs.append((_render_negative, (folder, [options.seed, 1, i], i)))
     for i in range(options.pairs):
@@ -87,14 +84,13 @@ def _run(job: tuple[Callable[..., object], tuple[object, ...]]) -> object:
     return function(*arguments)
 
 
-def _render_scene(folder: Path, seed: list[int], first: int, views: int) -> None:
+def _render_scene(folder: Path, seed: list[int], index: int) -> None:
     rng = np.random.default_rng(seed)
     layout = Layout.draw(int(rng.integers(2**62)), int(rng.choice(TRAINING_CAPS)))
     with _Stage(layout) as stage:
-        for i in range(first, first + views):
-            frame, mask, _ = stage.shoot(rng)
-            _write(folder / 'rgbs' / f'{i:06d}.jpg', frame.colour)
-            _write(folder / 'masks' / f'{i:06d}.png', mask.astype(np.uint8) * 255)
+        frame, mask, _ = stage.shoot(rng)
+    _write(folder / 'rgbs' / f'{index:06d}.jpg', frame.colour)
+    _write(folder / 'masks' / f'{index:06d}.png', mask.astype(np.uint8) * 255)
 
 
 def _render_negative(folder: Path, seed: list[int], index: int) -> None:

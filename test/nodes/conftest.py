@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +18,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.nodes.domain import free_domain
 from don_kp_ros.resources import config_path
 
 ROOT = Path(__file__).parents[2]
@@ -36,19 +35,6 @@ def ros_environment(tmp_path_factory):
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         patch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(config_path('fastdds.xml')))
         yield
-
-
-def free_domain() -> int:
-    """Find a ROS domain that nobody on this machine is in."""
-    for candidate in range(os.getpid(), os.getpid() + 100):
-        domain = 1 + candidate % 100
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
-            contextlib.suppress(OSError),
-        ):
-            probe.bind(('', 7410 + 250 * domain))  # where its first participant listens
-            return domain
-    raise RuntimeError('all ROS domains from 1 to 100 are in use')
 
 
 class NodeProcess:

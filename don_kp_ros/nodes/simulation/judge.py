@@ -20,20 +20,24 @@ from sensor_msgs.msg import Image, JointState
 from don_kp.action import Grasp
 from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
-from don_kp_ros.nodes.conversions import image_array
+from don_kp_ros.nodes.conversions import image_array, seconds_from_stamp
 
 Picture = NDArray[np.uint8]
 
 
 class UnansweredError(RuntimeError):
-    """A part of the stack that did not answer; the message names it."""
+    """A part of the stack did not answer; the message names it."""
+
+
+class StackEndedError(RuntimeError):
+    """A node of the stack has ended; nothing further can be judged."""
 
 
 class Judge(Node):
     """A client of the stack's services and topics, spun in a thread of its own."""
 
     def __init__(self, alive: Callable[[], None]) -> None:
-        """Connect; ``alive`` is called while waiting and raises if the stack has died."""
+        """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
         super().__init__('judge')
         self._alive = alive
         self._reset = self.create_client(ResetScene, '/simulation/reset')
@@ -44,9 +48,7 @@ class Judge(Node):
         self.create_subscription(JointState, '/joint_states', self._on_joints, 10)
         sensor = qos_profile_sensor_data
         self.create_subscription(Image, '/don_kp/heatmap', self._on_heatmap, sensor)
-        self.create_subscription(
-            Image, '/camera/camera/color/image_raw', self._on_colour, sensor
-        )
+        self.create_subscription(Image, '/camera/camera/color/image_raw', self._on_colour, sensor)
         self._matches_stamp = 0.0
         self.joints = np.full(7, np.nan)  # rad, the newest
         self.motion = 0.0  # rad, the largest of any joint since the last goal was sent
@@ -55,6 +57,7 @@ class Judge(Node):
         self.colour: Picture | None = None
         self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
         self._spectator: Any = None
+        self._goal: Any = None
         self._executor = MultiThreadedExecutor(num_threads=2)
         self._executor.add_node(self)
         self._thread = threading.Thread(target=self._spin, name='judge', daemon=True)
@@ -105,23 +108,39 @@ class Judge(Node):
             '/simulation/truth', self._truth.call_async(GetSceneTruth.Request()), 5.0
         )
 
-    def store(self, name: str, u: int, v: int) -> StoreDescriptor.Response:
+    def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel, replacing what the name had."""
         request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
-        return self._call('/store_descriptor', self._store.call_async(request), 10.0)
+        response = self._call('/store_descriptor', self._store.call_async(request), 10.0)
+        if not response.success:
+            raise UnansweredError(f'/store_descriptor: {response.message}')
 
-    def grasp(self, target: str, on_phase: Callable[[str, str], None]) -> Grasp.Result:
-        """Grasp a stored point; ``on_phase`` gets phase and detail as they come."""
+    def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
+        """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
 
         def on_feedback(message: Any) -> None:
             on_phase(message.feedback.phase, message.feedback.detail)
 
         self._rest, self.motion = self.joints, 0.0
-        goal = Grasp.Goal(target=target, mode=Grasp.Goal.PINCH)
         handle = self._call('/grasp', self._grasp.send_goal_async(goal, on_feedback), 10.0)
         if not handle.accepted:
             raise UnansweredError('/grasp: the goal was rejected; is another grasp running?')
+        self._goal = handle
         return self._call('/grasp', handle.get_result_async(), 120.0).result
+
+    def cancel(self) -> None:
+        """Cancel the running goal; its result will say so."""
+        if self._goal is not None:
+            self._goal.cancel_goal_async()
+
+    def watch_height(self, seconds: float) -> float:
+        """Return the least height of the cap's centre of mass over some time, metres."""
+        lowest, deadline = np.inf, time.monotonic() + seconds
+        while True:
+            lowest = min(lowest, self.truth().cap_height)
+            if time.monotonic() > deadline:
+                return float(lowest)
+            time.sleep(0.1)
 
     def _wait_for_matches_after(self, stamp: float) -> None:
         self._wait('an image of the new scene', lambda: self._matches_stamp > stamp, 10.0)
@@ -143,7 +162,7 @@ class Judge(Node):
             self._executor.spin()
 
     def _on_matches(self, message: Matches) -> None:
-        self._matches_stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+        self._matches_stamp = seconds_from_stamp(message.header.stamp)
 
     def _on_joints(self, message: JointState) -> None:
         self.joints = np.array(message.position[:7])

@@ -67,6 +67,15 @@ class SimulationParameters:
                 raise ValueError(f'{name} is {getattr(self, name)}; it must be in (0, 1000]')
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """A world, what draws it, and a copy of its state to be drawn from."""
+
+    world: World
+    renderer: Renderer
+    data: mujoco.MjData
+
+
 class Simulation(Node):
     """A Panda with a wrist-mounted D435 before a table, in real time.
 
@@ -164,21 +173,26 @@ class Simulation(Node):
         )
 
     def _run_camera(self) -> None:
-        world: World | None = None
-        renderer: Renderer | None = None
+        stage: _Stage | None = None
         due = time.monotonic()
         while not self._stopping.is_set():
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due + 1.0 / self._settings.camera_hz, time.monotonic())
-            if self._world is not world or renderer is None:
-                if renderer is not None:
-                    renderer.close()
-                world = self._world
-                renderer = Renderer(world.model)
-                data = mujoco.MjData(world.model)
-            self._shoot(world, renderer, data)
-        if renderer is not None:
-            renderer.close()
+            stage = self._prepare(stage) or stage
+            if stage is not None and stage.world is self._world:
+                self._shoot(stage.world, stage.renderer, stage.data)
+        if stage is not None:
+            stage.renderer.close()
+
+    @guarded
+    def _prepare(self, stage: _Stage | None) -> _Stage:
+        """Return what draws the present world; the camera's thread owns its graphics context."""
+        world = self._world
+        if stage is not None and stage.world is world:
+            return stage
+        if stage is not None:
+            stage.renderer.close()
+        return _Stage(world, Renderer(world.model), mujoco.MjData(world.model))
 
     @guarded
     def _shoot(self, world: World, renderer: Renderer, data: mujoco.MjData) -> None:

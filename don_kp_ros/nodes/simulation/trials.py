@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import tempfile
 import time
@@ -22,11 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from don_kp.action import Grasp
+from don_kp_ros.nodes import table
 from don_kp_ros.nodes.bringup import Bringup
-from don_kp_ros.nodes.simulation.judge import Judge, UnansweredError
+from don_kp_ros.nodes.domain import free_domain
+from don_kp_ros.nodes.simulation.judge import Judge, StackEndedError, UnansweredError
 from don_kp_ros.simulation.dataset import UNSEEN_CAPS
 
 TARGET = 'cap/brim'
@@ -82,113 +86,111 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--trials', type=int, default=1)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cap', choices=('present', 'absent'), default='present')
-    parser.add_argument('--model', default='', help='checkpoint; default: the shipped one')
+    parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
+    parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
     parser.add_argument('--output', type=Path, default=Path('output'))
     options = parser.parse_args(argv)
-    if options.trials < 1:
-        parser.error(f'--trials is {options.trials}; it must be at least 1')
-    console = Console(highlight=False)
+    if options.trials < 1 or options.seed < 0:
+        parser.error('--trials must be at least 1 and --seed at least 0')
+    if options.model is not None and not options.model.is_file():
+        parser.error(f'--model {options.model} is not a file')
     options.output.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
         arguments = {'simulation': 'true', 'database': f'{folder}/descriptors.sqlite'}
-        if options.model:
-            arguments['model'] = options.model
-        logs = options.output / 'logs'
-        try:
-            with Bringup(arguments, logs) as stack:
-                # The signals are this process's: rclpy's handlers would end it under its own feet.
-                rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-                try:
-                    trials = _run(options, console, stack)
-                finally:
-                    rclpy.try_shutdown()
-        except UnansweredError as error:
-            console.print(f'[red]{error}[/red]; the logs are in {logs}')
-            return 1
-    console.print(f'{time.monotonic() - started:.0f} s in all')
-    return 0 if _report(trials, options.output, console) else 1
+        if options.model is not None:
+            arguments['model'] = str(options.model)
+        stack = Bringup(arguments, options.output / 'logs')
+        # A domain of their own, for this process too: no real robot must hear of these goals.
+        os.environ['ROS_DOMAIN_ID'] = str(
+            free_domain() if options.domain is None else options.domain
+        )
+        os.environ.update(table.environment(stack.arguments))
+        trials = _run(options, stack, console)
+    return 0 if _report(trials, options, console) else 1
 
 
-def _run(options: argparse.Namespace, console: Console, stack: Bringup) -> list[Trial]:
-    console.print('starting simulation, perception, descriptor database and grasp ...')
+def _run(options: argparse.Namespace, stack: Bringup, console: Console) -> list[Trial]:
+    """Run the trials; return those that came to an end, whatever it was."""
 
     def check() -> None:
         ended = stack.poll()
         if ended is not None:
-            raise UnansweredError(f'{ended.node} ended with exit code {ended.code}')
+            raise StackEndedError(
+                f'{ended.node} ended with exit code {ended.code}\n{stack.tail(ended.node)}'
+            )
 
-    judge = Judge(check)
-    try:
-        judge.wait_until_ready(timeout=60.0)
-        trials = []
-        for i in range(options.trials):
-            name = 'grasp' if options.trials == 1 else f'trials/{i:02d}'
-            if options.trials > 1:
-                console.rule(f'trial {i + 1} of {options.trials}')
-            path = options.output / name
-            path.parent.mkdir(exist_ok=True)
-            seed = 1000 * options.seed + i
-            trial = _trial(judge, seed, options.cap == 'present', path, console)
-            trials.append(trial)
-            console.print(_sentence(trial))
-        return trials
-    finally:
-        judge.close()
+    console.print(
+        'starting simulation, perception, descriptor database and grasp '
+        f'on ROS domain {os.environ["ROS_DOMAIN_ID"]} of this machine ...'
+    )
+    trials: list[Trial] = []
+    with stack:
+        # The signals are this process's: rclpy's handlers would end it under its own feet.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        judge = Judge(check)
+        try:
+            judge.wait_until_ready(timeout=60.0)
+            for i in range(options.trials):
+                path = options.output / 'grasp'
+                if options.trials > 1:
+                    console.rule(f'trial {i + 1} of {options.trials}')
+                    path = options.output / 'trials' / f'{i:02d}'
+                    path.parent.mkdir(exist_ok=True)
+                seed = 1000 * options.seed + i
+                trials.append(_trial(judge, seed, options.cap == 'present', path, console))
+                if options.trials > 1:
+                    console.print(_sentence(trials[-1]))
+        except (StackEndedError, UnansweredError) as error:
+            console.print(f'[red]{escape(str(error))}[/red]\nlogs: {options.output}/logs')
+        finally:
+            judge.close()
+            rclpy.try_shutdown()
+    return trials
 
 
 def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console) -> Trial:
+    """Run one trial; what does not answer makes it a failed one."""
     rng = np.random.default_rng([seed, 0x72A1])
     looks = int(rng.integers(2**62))
     instance = int(rng.choice(UNSEEN_CAPS))
     started = time.monotonic()
+    outcome, message, lift, error = 'unanswered', '', math.nan, math.nan
+    pictures = _Pictures(judge, path)
 
     def say(phase: str, detail: str) -> None:
         console.print(f'  {time.monotonic() - started:5.1f} s  [bold]{phase:9}[/bold] {detail}')
 
-    judge.reset(looks, 0, instance)
-    truth = judge.truth()
-    u, v = round(truth.brim_u), round(truth.brim_v)
-    response = judge.store(TARGET, u, v)
-    if not response.success:
-        raise UnansweredError(f'/store_descriptor: {response.message}')
-    say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
-
-    judge.reset(looks, 1, instance, without_cap=not with_cap)
-    before = judge.truth()
-    say('move', 'the cap lies elsewhere, turned' if with_cap else 'the cap is gone')
-    scenes = judge.record()
-    shown = False
-
     def on_phase(phase: str, detail: str) -> None:
-        nonlocal shown
         say(phase, detail)
-        if phase == 'plan' and not shown:
-            shown = True
-            _save_picture(judge, path.with_suffix('.png'))
+        if phase == 'plan':
+            pictures.save_view()
 
-    result = judge.grasp(TARGET, on_phase)
-    lift = error = math.nan
-    if with_cap:
-        heights = [judge.truth().cap_height]
-        if result.success:
-            time.sleep(HOLD_SECONDS)
-            heights.append(judge.truth().cap_height)
-        lift = min(heights) - before.cap_height
-        error = math.dist(
-            (result.point.point.x, result.point.point.y, result.point.point.z),
-            (before.brim.x, before.brim.y, before.brim.z),
-        )
-    judge.scenes = None
-    _save_animation(scenes, path.with_suffix('.gif'))
-    if not shown:
-        _save_picture(judge, path.with_suffix('.png'))
+    try:
+        judge.reset(looks, 0, instance)
+        truth = judge.truth()
+        u, v = round(truth.brim_u), round(truth.brim_v)
+        judge.store(TARGET, u, v)
+        say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
+        judge.reset(looks, 1, instance, without_cap=not with_cap)
+        say('move', 'the cap lies elsewhere, turned' if with_cap else 'the cap is gone')
+        before = judge.truth()
+        pictures.record()
+        result = judge.grasp(Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH), on_phase)
+        outcome, message = CODE_NAMES[result.code], result.message
+        if with_cap:
+            lift = judge.watch_height(HOLD_SECONDS) - before.cap_height
+            found, true = result.point.point, before.brim
+            error = math.dist((found.x, found.y, found.z), (true.x, true.y, true.z))
+    except UnansweredError as failure:
+        message = str(failure)
+    pictures.save()
     return Trial(
         seed=seed,
         instance=instance,
         cap=with_cap,
-        outcome=CODE_NAMES[result.code],
-        message=result.message,
+        outcome=outcome,
+        message=message,
         lift=lift,
         error=error,
         motion=judge.motion,
@@ -196,20 +198,37 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
     )
 
 
-def _save_picture(judge: Judge, path: Path) -> None:
-    """Save the camera's view beside the heatmap with the chosen point."""
-    halves = [half for half in (judge.colour, judge.heatmap) if half is not None]
-    if halves:
-        Pillow.fromarray(np.concatenate(halves, axis=1)).save(path)
+class _Pictures:
+    """The camera's view before the grasp, and the arm's way as an animation."""
 
+    def __init__(self, judge: Judge, path: Path) -> None:
+        self._judge = judge
+        self._view, self._animation = path.with_suffix('.png'), path.with_suffix('.gif')
+        for file in (self._view, self._animation):
+            file.unlink(missing_ok=True)  # an earlier run's must not pass for this one's
+        self._scenes: Sequence[NDArray[np.uint8]] = ()
 
-def _save_animation(scenes: Sequence[NDArray[np.uint8]], path: Path) -> None:
-    if not scenes:
-        return
-    frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in scenes]
-    palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
-    first, *rest = (frame.quantize(palette=palette) for frame in frames)
-    first.save(path, save_all=True, append_images=rest, duration=200, loop=0)
+    def record(self) -> None:
+        """Record the scene from now on."""
+        self._scenes = self._judge.record()
+
+    def save_view(self) -> None:
+        """Save the camera's view beside the heatmap with the chosen point."""
+        halves = [half for half in (self._judge.colour, self._judge.heatmap) if half is not None]
+        if halves:
+            Pillow.fromarray(np.concatenate(halves, axis=1)).save(self._view)
+
+    def save(self) -> None:
+        """Save what has been recorded."""
+        self._judge.scenes = None
+        if not self._view.exists():
+            self.save_view()
+        if not self._scenes:
+            return
+        frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in self._scenes]
+        palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
+        first, *rest = (frame.quantize(palette=palette) for frame in frames)
+        first.save(self._animation, save_all=True, append_images=rest, duration=200, loop=0)
 
 
 def _sentence(trial: Trial) -> str:
@@ -222,33 +241,44 @@ def _sentence(trial: Trial) -> str:
     return f'{TARGET} NOT lifted ({trial.outcome}: {trial.message}), {where}'
 
 
-def _report(trials: Sequence[Trial], output: Path, console: Console) -> bool:
-    """Print the table, write the numbers, and tell whether enough trials passed."""
-    with (output / 'grasp.json').open('w') as file:
-        json.dump([asdict(trial) | {'passed': trial.passed} for trial in trials], file, indent=1)
-    if len(trials) == 1:
-        console.print(f'pictures: {output}/grasp.png, {output}/grasp.gif')
-        return trials[0].passed
-    table = Table('trial', 'cap', 'outcome', 'lift cm', 'error mm', 'moved rad', 's', 'passed')
+def _report(trials: Sequence[Trial], options: argparse.Namespace, console: Console) -> bool:
+    """Write the numbers, print the table, and tell whether enough trials passed."""
+    with (options.output / 'grasp.json').open('w') as file:
+        json.dump([_plain(trial) for trial in trials], file, indent=1)
+    if options.trials == 1:
+        console.print(f'pictures: {options.output}/grasp.png, {options.output}/grasp.gif')
+        console.print(_sentence(trials[0]) if trials else 'the trial did not end')
+        return bool(trials) and trials[0].passed
+    rows = Table('trial', 'cap', 'outcome', 'lift cm', 'error mm', 'moved rad', 's', 'passed')
     for i, t in enumerate(trials):
-        table.add_row(
+        rows.add_row(
             str(i), str(t.instance) if t.cap else 'none', t.outcome, f'{100 * t.lift:.1f}',
             f'{1000 * t.error:.1f}', f'{t.motion:.3f}', f'{t.seconds:.0f}',
             'yes' if t.passed else 'NO',
         )  # fmt: skip
-    console.print(table)
-    n = len(trials)
-    if trials[0].cap:
-        lifted, found = sum(t.lifted for t in trials), sum(t.found for t in trials)
-        median = float(np.median([1000 * t.error for t in trials]))
-        console.print(
-            f'{lifted} of {n} lifted by {100 * LIFTED:.0f} cm or more; '
-            f'{found} of {n} found within {1000 * FOUND:.0f} mm, median error {median:.1f} mm'
-        )
-        return min(lifted, found) >= REQUIRED_SHARE * n
-    passed = sum(t.passed for t in trials)
-    console.print(f'{passed} of {n} said "not found" and did not move')
-    return passed == n
+    console.print(rows)
+    n = options.trials
+    if options.cap == 'absent':
+        passed = sum(t.passed for t in trials)
+        console.print(f'{passed} of {n} said "not found" and did not move')
+        return passed == n
+    lifted, found = sum(t.lifted for t in trials), sum(t.found for t in trials)
+    errors = [1000 * t.error for t in trials if math.isfinite(t.error)]
+    console.print(
+        f'{lifted} of {n} lifted by {100 * LIFTED:.0f} cm or more; '
+        f'{found} of {n} found within {1000 * FOUND:.0f} mm'
+        + (f', median error {np.median(errors):.1f} mm' if errors else '')
+    )
+    return min(lifted, found) >= REQUIRED_SHARE * n
+
+
+def _plain(trial: Trial) -> dict[str, object]:
+    """Return a trial as JSON can hold it: null for NaN."""
+    values = {**asdict(trial), 'passed': trial.passed}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
+    }
 
 
 if __name__ == '__main__':
