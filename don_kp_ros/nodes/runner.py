@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -26,6 +27,7 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.resources import config_path
 
 _LONGEST_WAIT_S = 0.2
+_LAST_WORDS_S = 0.2
 
 
 class StartupError(Exception):
@@ -90,6 +92,7 @@ def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
             end = getattr(node, 'end', None)
             if end is not None and rclpy.ok():
                 end()
+                time.sleep(_LAST_WORDS_S)  # e.g. the result of the action that it ended
         finally:
             # The context first: what callbacks and threads still publish is then dropped silently.
             rclpy.try_shutdown()
