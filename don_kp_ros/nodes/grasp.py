@@ -23,7 +23,12 @@ from don_kp.msg import Matches
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.geometry.frames import TransformError
-from don_kp_ros.grasping.candidates import NoGraspError, aligned_candidate, pinch_candidates
+from don_kp_ros.grasping.candidates import (
+    NoGraspError,
+    PinchParameters,
+    aligned_candidate,
+    pinch_candidates,
+)
 from don_kp_ros.grasping.heightmap import HeightMap
 from don_kp_ros.grasping.motion import Motion, MotionCode, MotionError
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParameters
@@ -135,6 +140,7 @@ class GraspNode(Node):
             self._preset.open_width,
             self._settings.pick,
         )
+        self._fingers = PinchParameters(opening=self._preset.open_width)
         self._frames = TransformListener(self)
         self._matches: deque[Matches] = deque(maxlen=self._settings.looks)
         self._depths: Latest[Image] = Latest(kept=30)
@@ -161,11 +167,13 @@ class GraspNode(Node):
         self.get_logger().info('ready for goals on /grasp')
 
     def end(self) -> None:
-        """Stop the arm while messages still flow, and let the running goal end."""
+        """Stop the arm while messages still flow, and let the running goal end.
+
+        Kept busy from then on: no goal is accepted any more.
+        """
         self._cancelled.set()
         self._motion.stop()
-        if self._busy.acquire(timeout=1.0):
-            self._busy.release()
+        self._busy.acquire(timeout=1.0)
 
     def destroy_node(self) -> None:
         """Leave."""
@@ -270,9 +278,9 @@ class GraspNode(Node):
         report(Phase.PLAN, where)
         try:
             if mode == Grasp.Goal.ALIGNED:
-                candidates = [aligned_candidate(T_base_pose, points)]
+                candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
             else:
-                candidates = pinch_candidates(points, target)
+                candidates = pinch_candidates(points, target, self._fingers)
         except NoGraspError as error:
             raise RefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         plan = self._picker.plan(candidates, HeightMap.from_points(points))
