@@ -33,6 +33,8 @@ from don_kp_ros.training.dataset import Dataset, read_dataset
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
 from don_kp_ros.training.settings import TrainingConfiguration
 from don_kp_ros.training.validation import (
+    ABSENT_QUANTILE,
+    PRESENT_QUANTILE,
     Threshold,
     Validation,
     centroid_accuracy,
@@ -332,10 +334,8 @@ def _finish(
         },
         'match_threshold': {
             'value': round(threshold.value, 4),
-            'present_2_percent': round(threshold.present_2_percent, 4),
-            'absent_98_percent': None
-            if threshold.absent_98_percent is None
-            else round(threshold.absent_98_percent, 4),
+            'present': round(threshold.present, 4),
+            'absent': None if threshold.absent is None else round(threshold.absent, 4),
         },
         'history': progress.history,
         'configuration': configuration.plain(job.settings),
@@ -370,13 +370,14 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
         f'| {m["median_px"]:.1f} |'
         for row, m in card['metrics'].items()
     ]
-    absent = threshold['absent_98_percent']
+    absent = threshold['absent']
     rule = (
-        f'the middle between the weakest 2 % of matches ({threshold["present_2_percent"]:.3f}) '
-        f'and the strongest 2 % of peaks in pictures without the object ({absent:.3f}), '
-        'and at least the latter'
+        f'the middle between the weakest {PRESENT_QUANTILE:.0%} of matches '
+        f'({threshold["present"]:.3f}) and the strongest {1 - ABSENT_QUANTILE:.1%} of peaks in '
+        f'pictures without the object ({absent:.3f}), and at least the latter'
         if absent is not None
-        else 'the weakest 2 % of matches (no pictures without the object were given)'
+        else f'the weakest {PRESENT_QUANTILE:.0%} of matches '
+        '(no pictures without the object were given)'
     )
     size = sum(tensor.numel() for tensor in checkpoint.weights.values()) / 1e6
     network = checkpoint.network

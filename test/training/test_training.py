@@ -60,7 +60,7 @@ def test_a_training_writes_a_model_and_its_card(folder: Path, capsys: Any) -> No
     assert model.describe(np.zeros((96, 128, 3), np.uint8)).shape == (8, 16, 24)
     assert model.card['steps'] == 4
     assert set(model.card['metrics']) == {'model', 'untrained', 'centroid'}
-    assert model.card['match_threshold']['absent_98_percent'] is not None
+    assert model.card['match_threshold']['absent'] is not None
     assert model.card['match_threshold']['value'] == pytest.approx(model.match_threshold, abs=1e-4)
     text = output.with_suffix('.md').read_text()
     assert model.fingerprint in text and '--steps 4' in text
@@ -157,11 +157,11 @@ def test_a_stopwatch_goes_on_from_where_it_was() -> None:
 def test_the_threshold_lies_between_matches_and_others() -> None:
     present, absent = np.linspace(0.8, 1, 101), np.linspace(0, 0.5, 101)
     threshold = Threshold.choose(present, absent)
-    assert threshold.present_2_percent == pytest.approx(0.804)
-    assert threshold.absent_98_percent == pytest.approx(0.49)
-    assert threshold.value == pytest.approx(0.647)
+    assert threshold.present == pytest.approx(0.804)
+    assert threshold.absent == pytest.approx(0.4975)
+    assert threshold.value == pytest.approx((0.804 + 0.4975) / 2)
     overlapping = Threshold.choose(present, absent + 0.5)
-    assert overlapping.value == overlapping.absent_98_percent
+    assert overlapping.value == overlapping.absent
     assert Threshold.choose(present, np.zeros(0)).value == pytest.approx(0.804)
 
 
