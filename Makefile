@@ -5,6 +5,7 @@ PYTHON ?= python3
 TRIALS ?= 1
 SEED ?= 0
 CAP ?= present
+TEACH ?= each
 
 PICTURES := output/training/pictures
 TRAINED := output/training/caps.safetensors
@@ -34,7 +35,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
-	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [MODEL=file]'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation'
 	@echo 'make train [SEED=n]           train the demo model from nothing, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
@@ -48,7 +49,7 @@ help:
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete

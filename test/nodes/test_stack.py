@@ -23,6 +23,7 @@ from don_kp_ros.nodes.simulation.judge import Judge
 from don_kp_ros.simulation.dataset import UNSEEN_CAPS
 
 CAP = UNSEEN_CAPS[42]
+FREE = 6  # a placement that leaves the table's middle free
 BRIM = Grasp.Goal(target='cap/brim')
 
 
@@ -56,7 +57,7 @@ def judge(bringup: Bringup) -> Iterator[Judge]:
 @pytest.fixture
 def at_rest(judge: Judge) -> Iterator[None]:
     """Lay out the table without the cap; in the end the arm must not have moved."""
-    judge.reset(1, 2, CAP, without_cap=True)
+    judge.reset(1, FREE, CAP, without_cap=True)
     yield
     assert judge.motion < 0.005
 
@@ -144,7 +145,7 @@ def test_nothing_moves_on_what_has_gone_stale(
 
 
 def test_a_gripper_that_closes_on_nothing_fails_and_retreats(judge: Judge) -> None:
-    judge.reset(1, 2, CAP, without_cap=True)
+    judge.reset(1, FREE, CAP, without_cap=True)
     rest = judge.joints
     # Above a free place of the table: the hand comes down and finds nothing.
     result = send(judge, Grasp.Goal(mode='aligned', pose=pose(0.45, 0.0, 0.05)))
@@ -155,7 +156,7 @@ def test_a_gripper_that_closes_on_nothing_fails_and_retreats(judge: Judge) -> No
 
 
 def test_a_cancelled_grasp_stops_the_arm(judge: Judge) -> None:
-    judge.reset(1, 2, CAP, without_cap=True)
+    judge.reset(1, FREE, CAP, without_cap=True)
 
     def cancel(phase: str, _: str) -> None:
         if phase == 'approach':

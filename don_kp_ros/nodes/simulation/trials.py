@@ -86,6 +86,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--trials', type=int, default=1)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cap', choices=('present', 'absent'), default='present')
+    parser.add_argument(
+        '--teach',
+        choices=('each', 'once'),
+        default='each',
+        help='each: on the cap that is then moved; once: on the first, then grasp other caps',
+    )
     parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
     parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
     parser.add_argument('--output', type=Path, default=Path('output'))
@@ -138,7 +144,8 @@ def _run(options: argparse.Namespace, stack: Bringup, console: Console) -> list[
                     path = options.output / 'trials' / f'{i:02d}'
                     path.parent.mkdir(exist_ok=True)
                 seed = 1000 * options.seed + i
-                trials.append(_trial(judge, seed, options.cap == 'present', path, console))
+                teach = i == 0 or options.teach == 'each'
+                trials.append(_trial(judge, seed, teach, options.cap == 'present', path, console))
                 if options.trials > 1:
                     console.print(_sentence(trials[-1]))
         except (StackEndedError, UnansweredError) as error:
@@ -149,7 +156,9 @@ def _run(options: argparse.Namespace, stack: Bringup, console: Console) -> list[
     return trials
 
 
-def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console) -> Trial:
+def _trial(
+    judge: Judge, seed: int, teach: bool, with_cap: bool, path: Path, console: Console
+) -> Trial:
     """Run one trial; what does not answer makes it a failed one."""
     rng = np.random.default_rng([seed, 0x72A1])
     looks = int(rng.integers(2**62))
@@ -167,13 +176,15 @@ def _trial(judge: Judge, seed: int, with_cap: bool, path: Path, console: Console
             pictures.save_view()
 
     try:
-        judge.reset(looks, 0, instance)
-        truth = judge.truth()
-        u, v = round(truth.brim_u), round(truth.brim_v)
-        judge.store(TARGET, u, v)
-        say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
+        if teach:
+            judge.reset(looks, 0, instance)
+            truth = judge.truth()
+            u, v = round(truth.brim_u), round(truth.brim_v)
+            judge.store(TARGET, u, v)
+            say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
         judge.reset(looks, 1, instance, without_cap=not with_cap)
-        say('move', 'the cap lies elsewhere, turned' if with_cap else 'the cap is gone')
+        where = 'the cap lies elsewhere, turned' if teach else f'cap {instance}, another table'
+        say('move', where if with_cap else 'the cap is gone')
         before = judge.truth()
         pictures.record()
         result = judge.grasp(Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH), on_phase)
