@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.task import Future
@@ -21,6 +21,7 @@ from don_kp.action import Grasp
 from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
 from don_kp_ros.nodes.conversions import image_array, seconds_from_stamp
+from don_kp_ros.nodes.guard import guarded
 
 Picture = NDArray[np.uint8]
 
@@ -57,8 +58,9 @@ class Judge(Node):
         self.colour: Picture | None = None
         self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
         self._spectator: Any = None
-        self._goal: Any = None
-        self._executor = MultiThreadedExecutor(num_threads=2)
+        self._goal_handle: Any = None
+        self._on_phase: Callable[[str, str], None] = lambda *_: None
+        self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self._thread = threading.Thread(target=self._spin, name='judge', daemon=True)
         self._thread.start()
@@ -117,21 +119,24 @@ class Judge(Node):
 
     def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
         """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
-
-        def on_feedback(message: Any) -> None:
-            on_phase(message.feedback.phase, message.feedback.detail)
-
-        self._rest, self.motion = self.joints, 0.0
-        handle = self._call('/grasp', self._grasp.send_goal_async(goal, on_feedback), 10.0)
+        self._rest, self.motion, self._on_phase = self.joints, 0.0, on_phase
+        handle = self._ask(lambda: self._grasp.send_goal_async(goal, self._on_feedback), 10.0)
         if not handle.accepted:
             raise UnansweredError('/grasp: the goal was rejected; is another grasp running?')
-        self._goal = handle
-        return self._call('/grasp', handle.get_result_async(), 120.0).result
+        self._goal_handle = handle
+        return self._ask(handle.get_result_async, 120.0).result
 
     def cancel(self) -> None:
-        """Cancel the running goal; its result will say so."""
-        if self._goal is not None:
-            self._goal.cancel_goal_async()
+        """Cancel the running goal; its result will say so. For use in ``on_phase``."""
+        if self._goal_handle is not None:
+            self._goal_handle.cancel_goal_async()
+
+    def _ask(self, send: Callable[[], Future], timeout: float) -> Any:
+        # In the executor's thread: rclpy's action client loses an answer that comes before the
+        # asking thread has noted its question.
+        task = self._executor.create_task(send)
+        self._wait('/grasp', task.done, timeout)
+        return self._call('/grasp', task.result(), timeout)
 
     def watch_height(self, seconds: float) -> float:
         """Return the least height of the cap's centre of mass over some time, metres."""
@@ -161,19 +166,28 @@ class Judge(Node):
         with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
 
+    @guarded
+    def _on_feedback(self, message: Any) -> None:
+        self._on_phase(message.feedback.phase, message.feedback.detail)
+
+    @guarded
     def _on_matches(self, message: Matches) -> None:
         self._matches_stamp = seconds_from_stamp(message.header.stamp)
 
+    @guarded
     def _on_joints(self, message: JointState) -> None:
         self.joints = np.array(message.position[:7])
         self.motion = max(self.motion, float(np.abs(self.joints - self._rest).max()))
 
+    @guarded
     def _on_heatmap(self, message: Image) -> None:
         self.heatmap = image_array(message)
 
+    @guarded
     def _on_colour(self, message: Image) -> None:
         self.colour = image_array(message)
 
+    @guarded
     def _on_scene(self, message: Image) -> None:
         if self.scenes is not None:
             self.scenes.append(image_array(message).copy())
