@@ -90,7 +90,7 @@ def main() -> int:
         v, u = np.nonzero(copy.mask)
         centroid = np.broadcast_to([u.mean(), v.mean()], truth.shape)
         centroid_errors.append(pixel_errors(centroid, truth, views[1].shape[1]))
-    name = folder.resolve().name if data else 'rendered caps'
+    source = folder.resolve().name if data else 'rendered caps'
     rows = []
     for name, found in (
         ('trained', model_errors),
@@ -110,8 +110,8 @@ def main() -> int:
             Target('processor minutes of training', round(minutes, 2), CPU_MINUTES),
         ],
         seed,
-        {'data': name, 'trained_on': learned, 'matched': matched, 'card': model.card},
-        variables={'DATA': name, 'SEED': seed} if data else {'SEED': seed},
+        {'data': source, 'trained_on': learned, 'matched': matched, 'card': model.card},
+        variables={'DATA': source, 'SEED': seed} if data else {'SEED': seed},
         variant='' if data else 'rendered',
     )
     return 0 if ok else 1

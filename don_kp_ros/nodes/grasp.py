@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,14 +13,9 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from don_kp.action import Grasp
-from don_kp.msg import Matches
-from don_kp_ros.geometry import rigid
-from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.frames import TransformError
 from don_kp_ros.grasping.candidates import (
     NoGraspError,
     PinchParameters,
@@ -32,20 +25,13 @@ from don_kp_ros.grasping.candidates import (
 from don_kp_ros.grasping.heightmap import HeightMap
 from don_kp_ros.grasping.motion import Motion, MotionCode, MotionError
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParameters
-from don_kp_ros.nodes import qos
-from don_kp_ros.nodes.buffers import Latest
 from don_kp_ros.nodes.conversions import (
-    camera_from_info,
-    depth_image,
-    matrix_from_pose,
     point_message,
     pose_from_matrix,
-    seconds_from_stamp,
 )
-from don_kp_ros.nodes.guard import guarded
+from don_kp_ros.nodes.observer import LookParameters, Observer, RefusedError
 from don_kp_ros.nodes.parameters import Parameters, parameter
 from don_kp_ros.nodes.runner import run_node
-from don_kp_ros.nodes.transforms import TransformListener
 from don_kp_ros.robots.preset import RobotPreset, load_preset
 
 Array = NDArray[np.float64]
@@ -71,22 +57,11 @@ def _moveit(node: Node, preset: RobotPreset) -> Motion:
     return MoveItMotion(node, preset)
 
 
-DEPTH_TOLERANCE = 0.015  # seconds; half of the period of a camera of 30 Hz
-
 MOTIONS: dict[str, Callable[[Node, RobotPreset], Motion]] = {
     'embedded': _embedded,
     'moveit': _moveit,
 }
 """The adapters by name; only the chosen one is imported."""
-
-
-class RefusedError(Exception):
-    """A goal that fails before anything moves; carries the action's code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        """Keep the code and the message."""
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -112,6 +87,11 @@ class GraspParameters:
         for name, value in vars(self).items():
             if not isinstance(value, str) and not value > 0:
                 raise ValueError(f'{name} is {value}; it must be positive')
+
+    @property
+    def look(self) -> LookParameters:
+        """The part that the observer takes."""
+        return LookParameters(self.max_age, self.look_timeout, self.looks, self.max_spread)
 
     @property
     def pick(self) -> PickParameters:
@@ -141,19 +121,11 @@ class GraspNode(Node):
             self._settings.pick,
         )
         self._fingers = PinchParameters(opening=self._preset.open_width)
-        self._frames = TransformListener(self)
-        self._matches: deque[Matches] = deque(maxlen=self._settings.looks)
-        self._depths: Latest[Image] = Latest(kept=30)
-        self._camera: Camera | None = None
-        self._camera_fault = 'there is no camera info yet'
         self._busy = threading.Lock()
         self._cancelled = threading.Event()
-
-        aligned = '/camera/camera/aligned_depth_to_color'
-        info = '/camera/camera/color/camera_info'
-        self.create_subscription(Matches, '/don_kp/matches', self._on_matches, 10)
-        self.create_subscription(Image, f'{aligned}/image_raw', self._on_depth, qos.SENSOR)
-        self.create_subscription(CameraInfo, info, self._on_info, qos.SENSOR)
+        self._observer = Observer(
+            self, self._preset.base_frame, self._settings.look, self._cancelled
+        )
         self._pose = self.create_publisher(PoseStamped, '/don_kp/grasp_pose', 1)
         self._server = ActionServer(
             self,
@@ -179,21 +151,6 @@ class GraspNode(Node):
         """Leave."""
         self._server.destroy()
         super().destroy_node()
-
-    @guarded
-    def _on_matches(self, message: Matches) -> None:
-        self._matches.append(message)
-
-    @guarded
-    def _on_depth(self, message: Image) -> None:
-        self._depths.put(message, seconds_from_stamp(message.header.stamp))
-
-    @guarded
-    def _on_info(self, message: CameraInfo) -> None:
-        try:
-            self._camera, self._camera_fault = camera_from_info(message), ''
-        except ValueError as error:
-            self._camera, self._camera_fault = None, str(error)
 
     def _on_goal(self, _: Grasp.Goal) -> GoalResponse:
         # Taken here and given back when the goal has ended: what is accepted is executed alone,
@@ -267,11 +224,11 @@ class GraspNode(Node):
             )
         report(Phase.LOOK, goal.target)
         if goal.target:
-            target, points = self._look_for(goal.target)
+            target, points = self._observer.look_for(goal.target)
             where = f'{goal.target} at {_millimetres(target)} mm'
         else:
-            T_base_pose = self._to_base(goal.pose)
-            points = self._newest_points()
+            T_base_pose = self._observer.to_base(goal.pose)
+            points = self._observer.newest_points()
             target = T_base_pose[:3, 3]
             where = f'pose at {_millimetres(target)} mm'
         result.point = self._point_stamped(target)
@@ -305,126 +262,6 @@ class GraspNode(Node):
             return
         raise RefusedError(Grasp.Result.INVALID_GOAL, reason)
 
-    def _look_for(self, name: str) -> tuple[Array, Array]:
-        """Find a stored point in several images; return it and the last one's points.
-
-        The images are taken from now on, with the arm at rest: what was seen before may be gone.
-        """
-        self._matches.clear()
-        since = self._now()
-        deadline = time.monotonic() + self._settings.look_timeout
-
-        def enough() -> bool:
-            return sum(_stamp(m) >= since for m in list(self._matches)) >= self._settings.looks
-
-        self._wait(enough, deadline)
-        seen = [m for m in list(self._matches) if _stamp(m) >= since]
-        age = self._now() - (_stamp(seen[-1]) if seen else since)
-        if len(seen) < self._settings.looks or age > self._settings.max_age:
-            raise RefusedError(
-                Grasp.Result.STALE_DATA,
-                f'{len(seen)} of {self._settings.looks} images were searched within '
-                f'{self._settings.look_timeout:g} s, the newest {age:.1f} s ago '
-                f'({self._settings.max_age:g} s are allowed); '
-                'is the camera running, and the perception node?',
-            )
-        positions, reason = [], ''
-        for matches in seen:
-            found = [match for match in matches.matches if match.name == name]
-            if not found:
-                known = ', '.join(match.name for match in matches.matches) or 'none'
-                raise RefusedError(
-                    Grasp.Result.UNKNOWN_TARGET,
-                    f"no descriptor '{name}' of the running model is stored; stored are: {known}",
-                )
-            if not found[0].found:
-                reason = found[0].reason
-                continue
-            p = found[0].position
-            T = self._pose_of(matches.header.frame_id, _stamp(matches), deadline)
-            positions.append(rigid.apply(T, [p.x, p.y, p.z]))
-        if 2 * len(positions) <= len(seen):
-            missed = len(seen) - len(positions)
-            raise RefusedError(
-                Grasp.Result.NOT_FOUND,
-                f'{name} not found in {missed} of {len(seen)} images: {reason}',
-            )
-        target = np.median(positions, axis=0)
-        spread = np.linalg.norm(positions - target, axis=1).max()
-        if spread > self._settings.max_spread:
-            raise RefusedError(
-                Grasp.Result.NOT_FOUND,
-                f'{name} is not seen at one place: it moves by {1000 * spread:.0f} mm from image '
-                f'to image; {1000 * self._settings.max_spread:.0f} mm are allowed (max_spread)',
-            )
-        return target, self._points(_stamp(seen[-1]), deadline)
-
-    def _newest_points(self) -> Array:
-        newest = self._depths.get()
-        if newest is None:
-            raise RefusedError(
-                Grasp.Result.STALE_DATA, 'no depth image yet; is the camera running?'
-            )
-        age = newest.age(self._now())
-        if age > self._settings.max_age:
-            raise RefusedError(
-                Grasp.Result.STALE_DATA,
-                f'the newest depth image is {age:.1f} s old; '
-                f'{self._settings.max_age:g} s are allowed (max_age)',
-            )
-        return self._points(newest.stamp, time.monotonic() + self._settings.look_timeout)
-
-    def _points(self, stamp: float, deadline: float) -> Array:
-        """Return the points (N, 3) in the base frame of the depth image of a time."""
-        image = self._depths.nearest(stamp, tolerance=DEPTH_TOLERANCE)
-        if self._camera is None or image is None:
-            raise RefusedError(
-                Grasp.Result.STALE_DATA,
-                self._camera_fault
-                or 'no depth image of that moment; '
-                'start the camera with align_depth.enable:=true enable_sync:=true',
-            )
-        try:
-            points = self._camera.deproject_image(depth_image(image.value)).reshape(-1, 3)
-        except ValueError as error:
-            raise RefusedError(Grasp.Result.STALE_DATA, str(error)) from None
-        T_base_camera = self._pose_of(image.value.header.frame_id, image.stamp, deadline)
-        return rigid.apply(T_base_camera, points[np.isfinite(points[:, 2])])
-
-    def _pose_of(self, frame: str, stamp: float, deadline: float) -> Array:
-        """Return ``T_base_frame`` at a time, waiting for the transform until a deadline."""
-        while True:
-            try:
-                return self._frames.lookup(self._preset.base_frame, frame, stamp)
-            except TransformError as error:
-                if time.monotonic() > deadline:
-                    raise RefusedError(Grasp.Result.STALE_DATA, str(error)) from None
-            self._wait(lambda: False, time.monotonic() + 0.02)
-
-    def _to_base(self, pose: PoseStamped) -> Array:
-        """Return a pose (4, 4) in the base frame.
-
-        The frame may move: the transform is that of the pose's time, or of now if it has none.
-        """
-        base, frame = self._preset.base_frame, pose.header.frame_id
-        try:
-            T = matrix_from_pose(pose.pose)
-            if not np.isfinite(T).all():
-                raise ValueError('its position is not finite')
-            if frame == base:
-                return T
-            self._frames.lookup(base, frame)
-        except (ValueError, TransformError) as error:
-            raise RefusedError(
-                Grasp.Result.INVALID_GOAL, f'the pose is of no use: {error}'
-            ) from None
-        stamp = seconds_from_stamp(pose.header.stamp) or self._now()
-        deadline = time.monotonic() + self._settings.look_timeout
-        return self._pose_of(frame, stamp, deadline) @ T
-
-    def _now(self) -> float:
-        return float(self.get_clock().now().nanoseconds) * 1e-9
-
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)
 
@@ -433,15 +270,6 @@ class GraspNode(Node):
 
     def _pose_stamped(self, T: Array) -> PoseStamped:
         return PoseStamped(header=self._header(), pose=pose_from_matrix(T))
-
-    def _wait(self, done: Callable[[], bool], deadline: float) -> None:
-        while not done() and time.monotonic() < deadline:
-            if self._cancelled.wait(0.02):
-                raise MotionError(MotionCode.CANCELLED, 'cancelled')
-
-
-def _stamp(message: Matches) -> float:
-    return seconds_from_stamp(message.header.stamp)
 
 
 def _millimetres(point: Array) -> str:

@@ -25,6 +25,8 @@ from don_kp_ros.nodes.guard import guarded
 
 Picture = NDArray[np.uint8]
 
+MEETING_SECONDS = 5.0  # by then the parts of a new stack have found each other
+
 
 class UnansweredError(RuntimeError):
     """A part of the stack did not answer; the message names it."""
@@ -51,6 +53,7 @@ class Judge(Node):
         self.create_subscription(Image, '/don_kp/heatmap', self._on_heatmap, sensor)
         self.create_subscription(Image, '/camera/camera/color/image_raw', self._on_colour, sensor)
         self._matches_stamp = 0.0
+        self._sought: set[str] = set()
         self.joints = np.full(7, np.nan)  # rad, the newest
         self.motion = 0.0  # rad, the largest of any joint since the last goal was sent
         self._rest = self.joints
@@ -111,11 +114,20 @@ class Judge(Node):
         )
 
     def store(self, name: str, u: int, v: int) -> None:
-        """Store the descriptor of a pixel, replacing what the name had."""
+        """Store the descriptor of a pixel, replacing what the name had; wait until it is sought.
+
+        A stack that has just started may not have met all its parts: a refusal is asked again.
+        """
         request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
-        response = self._call('/store_descriptor', self._store.call_async(request), 10.0)
-        if not response.success:
-            raise UnansweredError(f'/store_descriptor: {response.message}')
+        deadline = time.monotonic() + MEETING_SECONDS
+        while True:
+            response = self._call('/store_descriptor', self._store.call_async(request), 10.0)
+            if response.success:
+                break
+            if time.monotonic() > deadline:
+                raise UnansweredError(f'/store_descriptor: {response.message}')
+            time.sleep(0.2)
+        self._wait(f'perception to look for {name}', lambda: name in self._sought, 10.0)
 
     def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
         """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
@@ -172,6 +184,7 @@ class Judge(Node):
 
     @guarded
     def _on_matches(self, message: Matches) -> None:
+        self._sought = {match.name for match in message.matches}
         self._matches_stamp = seconds_from_stamp(message.header.stamp)
 
     @guarded
