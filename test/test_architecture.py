@@ -90,9 +90,7 @@ class TestEveryModule:
 @pytest.mark.parametrize('library', ONLY_IN_A_ROS_INSTALLATION)
 def test_what_only_a_ros_installation_has_is_imported_in_one_module(library: str) -> None:
     users = [
-        path
-        for path in SOURCES
-        if library in {name.partition('.')[0] for name in imports(path)}
+        path for path in SOURCES if library in {name.partition('.')[0] for name in imports(path)}
     ]
     assert len(users) <= 1
 

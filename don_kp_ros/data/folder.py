@@ -2,6 +2,8 @@
 
 FOLDER/rgbs/NAME.(png|jpg|jpeg|bmp)   pictures; an alpha channel is ignored
 FOLDER/masks/NAME.png                 masks, object > 127; NAME_mask belongs to NAME_rgb
+FOLDER/depths/NAME.(png|npy)          optional: 16-bit millimetres, 0 for none, or float metres;
+                                      NAME_depth belongs to NAME_rgb
 FOLDER/negatives/                     optional pictures without the object
 FOLDER/validation/                    optional held folder of the same layout, with
     correspondences.npz               image_a, image_b (P,) indices into the sorted pictures;
@@ -24,6 +26,8 @@ Image = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+DEPTH_SUFFIXES = ('.png', '.npy')
+INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed reads
 SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
 
 
@@ -33,11 +37,15 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture (H, W, 3) uint8 RGB and its object's mask (H, W) uint8, 0 or 255."""
+    """A picture (H, W, 3) uint8 RGB and its object's mask (H, W) uint8, 0 or 255.
+
+    depth (H, W): float32 metres along the optical axis, NaN where there is none.
+    """
 
     path: Path
     image: Image
     mask: Image
+    depth: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class ImageFolder:
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
     negatives: tuple[Path, ...]
+    depths: tuple[Path, ...] = ()  # none, or one for each picture
 
     @classmethod
     def open(cls, root: Path) -> ImageFolder:
@@ -75,17 +84,29 @@ class ImageFolder:
             if _stem(image, '_rgb') not in masks:
                 expected = root / 'masks' / f'{_stem(image, "_rgb")}.png'
                 raise DataError(f'{image}: has no mask; {expected} is expected')
+        depths: dict[str, Path] = {}
+        if not (root / INDEX).exists():  # a posed folder's depths have a unit of their own
+            found = _list(root / 'depths', DEPTH_SUFFIXES)
+            depths = {_stem(path, '_depth'): path for path in found}
+        for image in images:
+            if depths and _stem(image, '_rgb') not in depths:
+                raise DataError(
+                    f'{image}: has no depth in {root / "depths"}, but others have; add it, or '
+                    'remove the folder'
+                )
         return cls(
             root=root,
             images=tuple(images),
             masks=tuple(masks[_stem(image, '_rgb')] for image in images),
             negatives=tuple(list_images(root / 'negatives')),
+            depths=tuple(depths[_stem(image, '_rgb')] for image in images if depths),
         )
 
     def samples(self) -> Iterator[Sample]:
         """Read and check every picture with its mask, in order; raises DataError."""
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(read_sample, self.images, self.masks)
+            depths = self.depths or (None,) * len(self.images)
+            yield from pool.map(read_sample, self.images, self.masks, depths)
 
     def validation(self) -> tuple[ImageFolder, Correspondences] | None:
         """Open the held folder, if there is one."""
@@ -98,14 +119,18 @@ class ImageFolder:
 
 def list_images(folder: Path) -> list[Path]:
     """List the pictures of a folder by name; a folder that does not exist has none."""
+    return _list(folder, SUFFIXES)
+
+
+def _list(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
 
 
 def read_image(path: Path) -> Image:
     """Read a picture as (H, W, 3) uint8 RGB; raises DataError."""
-    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[:, :, ::-1])
+    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[:, :, ::-1], dtype=np.uint8)
 
 
 def read_mask(path: Path) -> Image:
@@ -114,8 +139,37 @@ def read_mask(path: Path) -> Image:
     return np.where(mask > 127, np.uint8(255), np.uint8(0))
 
 
-def read_sample(image_path: Path, mask_path: Path) -> Sample:
-    """Read a picture and its mask and check that they fit; raises DataError."""
+def read_depth(path: Path) -> NDArray[np.float32]:
+    """Read depth as (H, W) float32 metres, NaN where there is none; raises DataError.
+
+    A picture (.png) holds 16-bit millimetres, an array (.npy) floating-point metres; 0, negative
+    and infinite values are none in both.
+    """
+    if path.suffix.lower() == '.npy':
+        try:
+            depth = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f'{path}: cannot be read ({error})') from error
+        if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
+            raise DataError(
+                f'{path}: {depth.dtype} of shape {depth.shape}; float metres (H, W) are expected'
+            )
+        depth = depth.astype(np.float32)
+    else:
+        picture = _read(path, cv2.IMREAD_UNCHANGED)
+        if picture.ndim != 2 or picture.dtype != np.uint16:
+            raise DataError(
+                f'{path}: {picture.dtype} of shape {picture.shape}; one channel of 16-bit '
+                'millimetres is expected'
+            )
+        depth = picture.astype(np.float32) / 1000
+    with np.errstate(invalid='ignore'):
+        depth[~((depth > 0) & np.isfinite(depth))] = np.nan
+    return depth
+
+
+def read_sample(image_path: Path, mask_path: Path, depth_path: Path | None = None) -> Sample:
+    """Read a picture, its mask and its depth and check that they fit; raises DataError."""
     image, mask = read_image(image_path), read_mask(mask_path)
     if image.shape[:2] != mask.shape:
         sizes = [f'{array.shape[1]}x{array.shape[0]}' for array in (mask, image)]
@@ -127,7 +181,19 @@ def read_sample(image_path: Path, mask_path: Path) -> Sample:
         raise DataError(
             f'{mask_path}: the object has {area} pixels; at least {SMALLEST_OBJECT} are needed'
         )
-    return Sample(image_path, image, mask)
+    if depth_path is None:
+        return Sample(image_path, image, mask)
+    depth = read_depth(depth_path)
+    if depth.shape != mask.shape:
+        sizes = [f'{array.shape[1]}x{array.shape[0]}' for array in (depth, image)]
+        raise DataError(f'{depth_path}: {sizes[0]} pixels, but {image_path} has {sizes[1]}')
+    known = int(np.isfinite(depth[mask > 0]).sum())
+    if known < SMALLEST_OBJECT:
+        raise DataError(
+            f'{depth_path}: {known} pixels of the object have a depth, the others none or NaN; '
+            f'at least {SMALLEST_OBJECT} are needed'
+        )
+    return Sample(image_path, image, mask, depth)
 
 
 def read_correspondences(path: Path, images: int) -> Correspondences:
@@ -155,7 +221,7 @@ def read_correspondences(path: Path, images: int) -> Correspondences:
     return Correspondences(image_a, image_b, uv_a, uv_b)
 
 
-def _read(path: Path, flags: int) -> Image:
+def _read(path: Path, flags: int) -> NDArray[Any]:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -166,7 +232,7 @@ def _read(path: Path, flags: int) -> Image:
         image = None
     if image is None:
         raise DataError(f'{path}: not a picture that can be read; it may be truncated')
-    return image.astype(np.uint8, copy=False)
+    return image
 
 
 def _stem(path: Path, suffix: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,9 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from don_kp_ros.data.views import ViewPair, ViewSampler
+from don_kp_ros.data.views import Matrix, ViewPair
 
 Batch = dict[str, Tensor]
+
+
+class PairSampler(Protocol):
+    """What draws view pairs: of single pictures, or of posed views."""
+
+    def draw(self, rng: np.random.Generator) -> ViewPair:
+        """Draw a pair."""
 
 
 class PairStream(IterableDataset[Batch]):
@@ -25,7 +33,7 @@ class PairStream(IterableDataset[Batch]):
 
     def __init__(
         self,
-        sampler: ViewSampler,
+        sampler: PairSampler,
         pairs: int,
         seed: int,
         first: int = 0,
@@ -75,13 +83,29 @@ def collate(pairs: list[ViewPair]) -> Batch:
     """Stack B pairs: the views a, then the views b.
 
     images (2B, 3, S, S) uint8; masks (2B, S, S) uint8; uv (2B, Q, 2) float32 pixels of each view,
-    uv[i] and uv[B + i] showing the same points.
+    uv[i] and uv[B + i] showing the same points. Where the pairs have them: homographies (B, 3, 3)
+    from view a to view b; K (2B, 3, 3), T_b_a (B, 4, 4) and T_world_view (2B, 4, 4), metres.
     """
     views = [pair.a for pair in pairs] + [pair.b for pair in pairs]
     uv = [pair.uv_a for pair in pairs] + [pair.uv_b for pair in pairs]
     images = torch.from_numpy(np.stack([view.image for view in views]))
-    return {
+    batch = {
         'images': images.permute(0, 3, 1, 2),
         'masks': torch.from_numpy(np.stack([view.mask for view in views])),
         'uv': torch.from_numpy(np.stack(uv)),
     }
+    homographies = [pair.homography for pair in pairs if pair.homography is not None]
+    if len(homographies) == len(pairs):
+        batch['homographies'] = _stack(homographies)
+    geometry = [pair.geometry for pair in pairs if pair.geometry is not None]
+    if len(geometry) == len(pairs):
+        batch['K'] = _stack([g.K_a for g in geometry] + [g.K_b for g in geometry])
+        batch['T_b_a'] = _stack([g.T_b_a for g in geometry])
+        batch['T_world_view'] = _stack(
+            [g.T_world_a for g in geometry] + [g.T_world_b for g in geometry]
+        )
+    return batch
+
+
+def _stack(matrices: list[Matrix]) -> Tensor:
+    return torch.from_numpy(np.stack(matrices).astype(np.float32))

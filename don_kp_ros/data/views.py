@@ -16,6 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import Image, Sample
+from don_kp_ros.data.lifting import (
+    LiftConfiguration,
+    PairGeometry,
+    intrinsics,
+    local_scale,
+    pair_geometry,
+)
 
 Matrix = NDArray[np.float64]
 Range = tuple[float, float]
@@ -94,6 +101,7 @@ class ViewConfiguration:
     size: int = 192  # pixels of a square view
     queries: int = 128  # correspondences per pair
     occlusion: float = 0.3  # probability that a patch of background hides a part of the object
+    lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)
     colour: ColourConfiguration = field(default_factory=ColourConfiguration)
     background: BackgroundConfiguration = field(default_factory=BackgroundConfiguration)
@@ -111,7 +119,8 @@ class Source:
     """A picture prepared for warping.
 
     object_uv (K, 2): its pixels on the object; centre (2,): of the object's bounding box; zoom:
-    network pixels per pixel of this picture, at the scale of inference.
+    network pixels per pixel of this picture, at the scale of inference; depth (H, W): metres, NaN
+    where there is none.
     """
 
     image: Image
@@ -119,6 +128,7 @@ class Source:
     object_uv: NDArray[np.float32]
     centre: NDArray[np.float64]
     zoom: float
+    depth: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +142,17 @@ class View:
 
 @dataclass(frozen=True)
 class ViewPair:
-    """Two views of one object; uv_a[i] and uv_b[i], (Q, 2) float32, show the same point of it."""
+    """Two views of one object; uv_a[i] and uv_b[i], (Q, 2) float32, show the same point of it.
+
+    homography (3, 3): maps any pixel of view a to view b; None where the views show another side.
+    """
 
     a: View
     b: View
     uv_a: NDArray[np.float32]
     uv_b: NDArray[np.float32]
+    homography: Matrix | None = None
+    geometry: PairGeometry | None = None
 
 
 def prepare(sample: Sample, input_size: int, oversampling: float = 1.25) -> Source:
@@ -150,7 +165,12 @@ def prepare(sample: Sample, input_size: int, oversampling: float = 1.25) -> Sour
         v, u = np.nonzero(mask == mask.max())
     uv = np.stack([u, v], axis=1).astype(np.float32)
     centre = (uv.min(axis=0) + uv.max(axis=0)) / 2.0
-    return Source(image, mask, uv, centre.astype(np.float64), input_size / longest / scale)
+    depth = sample.depth
+    if depth is not None:
+        size = (image.shape[1], image.shape[0])
+        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    zoom = input_size / longest / scale
+    return Source(image, mask, uv, centre.astype(np.float64), zoom, depth)
 
 
 def prepare_background(image: Image, input_size: int) -> Image:
@@ -195,7 +215,37 @@ class ViewSampler:
             seen[inside] &= view.mask[v, u] > 0  # not behind an occluding patch
         chosen = np.flatnonzero(seen if seen.any() else inside if inside.any() else ~inside)
         chosen = np.resize(chosen, wanted)
-        return ViewPair(views[0], views[1], uv[0][chosen], uv[1][chosen])
+        return ViewPair(
+            views[0],
+            views[1],
+            uv[0][chosen],
+            uv[1][chosen],
+            homographies[1] @ np.linalg.inv(homographies[0]),
+            self._geometry(source, views, points[chosen]),
+        )
+
+    def _geometry(
+        self, source: Source, views: list[View], points: NDArray[np.float32]
+    ) -> PairGeometry | None:
+        """Lift pixels (Q, 2) of a picture in both views: what is shown larger is nearer."""
+        lift = self._configuration.lift
+        if lift is None:
+            return None
+        depth = np.full(len(points), lift.distance)
+        if source.depth is not None:
+            u, v = np.rint(points).astype(int).T
+            height, width = source.depth.shape
+            depth = source.depth[v.clip(0, height - 1), u.clip(0, width - 1)].astype(np.float64)
+        a, b = (
+            (
+                project(view.homography, points).astype(np.float64),
+                depth * source.zoom / local_scale(view.homography, points),
+            )
+            for view in views
+        )
+        input_size = source.zoom * max(source.image.shape[:2])
+        K = intrinsics(lift, input_size, self._configuration.size)
+        return pair_geometry((a[0], b[0]), (a[1], b[1]), K)
 
     def view(
         self, source: Source, homography: Matrix, size: tuple[int, int], rng: np.random.Generator

@@ -1,1 +1,1 @@
-"""Cameras, rigid transforms, frames and depth images. Uses numpy alone."""
+"""Cameras, rigid transforms, frames and depth images. Uses numpy and torch alone."""

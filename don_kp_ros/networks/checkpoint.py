@@ -75,8 +75,13 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
     def _description(self) -> dict[str, Any]:
+        network = configuration.plain(self.network)
+        # What came later is left out where it changes nothing: fingerprints must stay the same.
+        for name, default in (('neck', 'pyramid'), ('keypoints', None)):
+            if network[name] == default:
+                del network[name]
         return {
-            'network': configuration.plain(self.network),
+            'network': network,
             'preprocessing': configuration.plain(self.preprocessing),
         }
 
@@ -123,7 +128,9 @@ def load(path: Path | str) -> Checkpoint:
     header = _header(path, metadata)
     try:
         checkpoint = Checkpoint(
-            network=configuration.read(NetworkConfiguration, header['network'], str(path)),
+            network=configuration.read(
+                NetworkConfiguration, {'keypoints': None, **header['network']}, str(path)
+            ),
             preprocessing=configuration.read(Preprocessing, header['preprocessing'], str(path)),
             weights=weights,
             match_threshold=float(header['match_threshold']),

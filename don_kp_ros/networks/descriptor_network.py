@@ -1,18 +1,20 @@
-"""The descriptor network: a ResNet, a feature pyramid, and one unit vector per cell."""
+"""The descriptor network: a ResNet, a unit vector per cell, and keypoints found by them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from don_kp_ros.networks.expectation import Expectation, expect
+from don_kp_ros.networks.keypoint_head import KeypointConfiguration, KeypointHead
 from don_kp_ros.networks.torchvision_import import resnet
 
 STAGE_STRIDES = (4, 8, 16, 32)  # of ResNet's layer1 to layer4
+_SMALLEST_SQUARE = 1e-24
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,23 @@ class NetworkConfiguration:
 
     backbone: Literal['resnet18', 'resnet34', 'resnet50'] = 'resnet18'
     last_layer: Literal['layer3', 'layer4'] = 'layer3'  # the backbone is cut after it
-    stride: Literal[4, 8, 16] = 4  # image pixels per cell of the descriptor map
+    stride: Literal[4, 8, 16, 32] = 4  # image pixels per cell of the descriptor map
+    neck: Literal['pyramid', 'dilated'] = 'pyramid'  # dilated: layers beyond the stride, as in DON
     channels: int = 64  # of the feature pyramid
     dimension: int = 64  # D, of the descriptors
+    keypoints: KeypointConfiguration | None = field(default_factory=KeypointConfiguration)
 
     def __post_init__(self) -> None:
         for name in ('channels', 'dimension'):
             if not 1 <= getattr(self, name) <= 4096:
                 raise ValueError(f'{name} is {getattr(self, name)}; allowed is 1 to 4096')
+        last = STAGE_STRIDES[len(self.layers) - 1]
+        if self.stride > last:
+            raise ValueError(
+                f'stride is {self.stride}; after {self.last_layer} it is at most {last}'
+            )
+        if self.neck == 'dilated' and self.stride < 8:
+            raise ValueError(f'stride is {self.stride}; the neck dilated allows 8 to {last}')
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -38,14 +49,16 @@ class NetworkConfiguration:
     @property
     def coarsest_stride(self) -> int:
         """Image sides that are multiples of this have cells without a remainder."""
-        return STAGE_STRIDES[len(self.layers) - 1]
+        return self.stride if self.neck == 'dilated' else STAGE_STRIDES[len(self.layers) - 1]
 
 
 class DescriptorNetwork(nn.Module):
-    """Turn images into maps of unit-length descriptors.
+    """Turn images into maps of unit-length descriptors, and find keypoints among them.
 
-    The backbone is torchvision's ResNet without its classifier; a top-down pyramid brings its
-    stages to the output stride, and the identity layer of D channels gives the descriptors.
+    The backbone is torchvision's ResNet without its classifier. A top-down pyramid brings its
+    stages to the output stride; or, as in Dense Object Nets, the stages beyond that stride are
+    dilated instead of strided. The identity layer of D channels gives the descriptors, and the
+    keypoint head, where there is one, stands on it (paper 1, fig. 2).
     """
 
     def __init__(self, configuration: NetworkConfiguration) -> None:
@@ -54,24 +67,38 @@ class DescriptorNetwork(nn.Module):
         backbone = getattr(resnet, configuration.backbone)(weights=None)
         self.stem = nn.Sequential(backbone.conv1, backbone.bn1, backbone.relu, backbone.maxpool)
         stages = [getattr(backbone, name) for name in configuration.layers]
-        self.stages = nn.ModuleList(stages)
-        widths = (64, 128, 256, 512)
         expansion = 4 if configuration.backbone == 'resnet50' else 1
+        widths = [width * expansion for width in (64, 128, 256, 512)][: len(stages)]
         finest = STAGE_STRIDES.index(configuration.stride)
         channels = configuration.channels
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(widths[i] * expansion, channels, 1) for i in range(finest, len(stages))
-        )
-        self.smooth = nn.Conv2d(channels, channels, 3, padding=1)
+        if configuration.neck == 'dilated':
+            for number, stage in enumerate(stages[finest + 1 :]):
+                _dilate(stage, 2**number)
+            self.laterals, self.smooth = None, None
+            channels = widths[-1]
+        else:
+            self.laterals = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in widths[finest:])
+            self.smooth = nn.Conv2d(channels, channels, 3, padding=1)
+        self.stages = nn.ModuleList(stages)
         self.identity = nn.Conv2d(channels, configuration.dimension, 1)
+        self.keypoints = (
+            None
+            if configuration.keypoints is None
+            else KeypointHead(configuration.keypoints, configuration.dimension)
+        )
 
     def features(self, images: Tensor) -> Tensor:
-        """Compute the pyramid's features (B, channels, h, w) of normalised images (B, 3, H, W)."""
+        """Compute the features (B, channels, h, w) below the identity layer.
+
+        images (B, 3, H, W): normalised.
+        """
         features = self.stem(images)
         stages = []
         for stage in self.stages:
             features = stage(features)
             stages.append(features)
+        if self.laterals is None or self.smooth is None:
+            return features
         kept = stages[-len(self.laterals) :]
         merged = self.laterals[-1](kept[-1])
         for lateral, stage_features in zip(
@@ -88,6 +115,15 @@ class DescriptorNetwork(nn.Module):
         """
         return functional.normalize(self.identity(self.features(images)).float(), dim=1)
 
+    def detect(self, images: Tensor) -> Expectation:
+        """Find the keypoints of normalised images (B, 3, H, W), in their pixels (eq. 4)."""
+        if self.keypoints is None:
+            raise ValueError('this network has no keypoints (network.keypoints)')
+        identity = self.identity(self.features(images)).float()
+        with torch.autocast(identity.device.type, enabled=False):
+            logits, depths = self.keypoints(identity, unit_length(identity))
+            return expect(logits, (images.shape[2], images.shape[3]), depths)
+
     @staticmethod
     def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Upsample maps (B, D, h, w) to image size (H, W) bilinearly (paper 1, eq. 1).
@@ -99,21 +135,43 @@ class DescriptorNetwork(nn.Module):
         return functional.normalize(upsampled, dim=1)
 
 
-def load_backbone_weights(network: DescriptorNetwork, path: Path) -> None:
-    """Load a torchvision ResNet's published weights (.pth state dict) into the backbone.
+def unit_length(identity: Tensor) -> Tensor:
+    """Bring the vectors of maps (B, D, h, w) to unit length.
 
-    Only tensors are read. Raises ValueError naming the file if it does not hold this backbone.
+    As functional.normalize does, but with half of its gradient's work.
     """
-    name = network.configuration.backbone
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        backbone = getattr(resnet, name)(weights=None)
-        backbone.load_state_dict(state)
-    except FileNotFoundError as error:
-        raise ValueError(f'{path}: no such file of {name} weights') from error
-    except Exception as error:
-        raise ValueError(f'{path}: not the weights of a torchvision {name}: {error}') from error
-    network.stem[0].load_state_dict(backbone.conv1.state_dict())
-    network.stem[1].load_state_dict(backbone.bn1.state_dict())
-    for stage, layer in zip(network.stages, network.configuration.layers, strict=True):
-        stage.load_state_dict(getattr(backbone, layer).state_dict())
+    result: Tensor = _UnitLength.apply(identity)
+    return result
+
+
+class _UnitLength(torch.autograd.Function):
+    """With y = x / |x|, the gradient is (g - y (g.y)) / |x|."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        shrink = vectors.square().sum(dim=1, keepdim=True).clamp_min(_SMALLEST_SQUARE).rsqrt()
+        unit = vectors * shrink
+        ctx.save_for_backward(unit, shrink)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Tensor:
+        unit, shrink = ctx.saved_tensors
+        (gradient,) = gradients
+        along = (gradient * unit).sum(dim=1, keepdim=True)
+        across: Tensor = torch.addcmul(gradient, unit, along, value=-1).mul_(shrink)
+        return across
+
+
+def _dilate(stage: nn.Module, first: int) -> None:
+    """Replace a stage's stride by dilation, as torchvision does for ResNet-50.
+
+    first: the dilation of the stage before; the first block keeps it, the others double it.
+    """
+    for number, block in enumerate(stage.children()):
+        dilation = first if number == 0 else 2 * first
+        for module in block.modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)
+                if module.kernel_size == (3, 3):
+                    module.dilation = module.padding = (dilation, dilation)

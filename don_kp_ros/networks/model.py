@@ -28,12 +28,15 @@ class DescriptorModel:
         self.dimension: int = checkpoint.network.dimension
         self.match_threshold: float = checkpoint.match_threshold
         self.card: dict[str, Any] = checkpoint.card
+        keypoints = checkpoint.network.keypoints
+        self.number_of_keypoints: int = 0 if keypoints is None else keypoints.number
         self._multiple = checkpoint.network.coarsest_stride
         self._preprocessing = checkpoint.preprocessing
         self._device = torch.device(device)
         network = checkpoint.build()
         fuse_batch_norms(network)
-        self._network = channels_last(network.to(self._device))
+        channels_last(network.to(self._device))
+        self._network = network
         self._reduced_precision = fast_bfloat16(self._device)
 
     @classmethod
@@ -47,20 +50,39 @@ class DescriptorModel:
         Every cell has unit length; cell (i, j) describes pixel u = (j + .5) W / w - .5,
         v = (i + .5) H / h - .5.
         """
+        with torch.inference_mode(), self._autocast():
+            result: Tensor = self._network(self._input(image))[0]
+        return result
+
+    def keypoints(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Find the N keypoints of an image (H, W, 3) uint8 RGB.
+
+        Returns pixels uv (N, 2) of the image and the standard deviation (N,) of each one's
+        probability, pixels. Raises ValueError for a model without keypoints.
+        """
+        with torch.inference_mode(), self._autocast():
+            images = self._input(image)
+            found = self._network.detect(images)
+        scale = images.new_tensor(
+            [image.shape[1] / images.shape[3], image.shape[0] / images.shape[2]]
+        )
+        uv = (found.uv[0] + 0.5) * scale - 0.5
+        return uv, found.variance[0].sqrt() * scale.mean()
+
+    def _input(self, image: NDArray[np.uint8]) -> Tensor:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
                 f'image has shape {image.shape} and type {image.dtype}; '
                 '(H, W, 3) uint8 RGB is expected'
             )
         resized = resize(image, self._preprocessing.input_size, self._multiple)
-        with torch.inference_mode():
-            pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None]
-            images = normalise(pixels, self._preprocessing)
-            with torch.autocast(
-                self._device.type, dtype=torch.bfloat16, enabled=self._reduced_precision
-            ):
-                result: Tensor = self._network(images)[0]
-        return result
+        pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None]
+        return normalise(pixels, self._preprocessing)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=self._reduced_precision
+        )
 
 
 def resize(image: NDArray[Any], input_size: int, multiple: int) -> NDArray[Any]:

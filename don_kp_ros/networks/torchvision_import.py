@@ -42,6 +42,6 @@ def _declare_operators() -> torch.library.Library | None:
 
 _declared = _declare_operators()  # the declarations last as long as this object
 
-from torchvision.models import resnet  # noqa: E402
+from torchvision.models import get_model_weights, resnet  # noqa: E402
 
-__all__ = ['resnet']
+__all__ = ['get_model_weights', 'resnet']

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rich.progress import track
 
+from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import (
+    INDEX,
     DataError,
     Image,
     ImageFolder,
@@ -15,9 +17,11 @@ from don_kp_ros.data.folder import (
     list_images,
     read_image,
 )
+from don_kp_ros.data.posed import PosedFolder, PosedSampler, prepare_posed
+from don_kp_ros.data.stream import PairSampler
 from don_kp_ros.data.views import Source, ViewSampler, prepare, prepare_background
+from don_kp_ros.evaluation.pairs import PairSet, from_folder, posed, synthetic
 from don_kp_ros.training.settings import TrainingConfiguration
-from don_kp_ros.training.validation import ValidationSet, from_folder, synthetic
 
 _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
 
@@ -26,62 +30,111 @@ _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
 class Dataset:
     """A sampler of training pairs, a validation set, and what they were made of, in words."""
 
-    sampler: ViewSampler
-    validation: ValidationSet
+    sampler: PairSampler
+    validation: PairSet
     description: str
 
 
 def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) -> Dataset:
     """Read and check every picture of a folder; raises DataError naming the file."""
+    input_size = configuration.preprocessing.input_size
+    backgrounds = _backgrounds(configuration, input_size)
+    negatives = [read_image(path) for path in list_images(root / 'negatives')]
+    share = configuration.validation.held
+    held = _every(len(negatives), max(round(share * len(negatives)), len(negatives) > 1))
+    measured = [image for i, image in enumerate(negatives) if i in held]
+    backgrounds += [
+        prepare_background(image, input_size) for i, image in enumerate(negatives) if i not in held
+    ]
+    sampler: PairSampler
+    if (root / INDEX).exists():
+        sampler, number, validation = _posed(root, configuration, backgrounds, measured)
+    else:
+        sampler, number, validation = _pictures(root, configuration, seed, backgrounds, measured)
+    if not validation.pairs:
+        raise DataError(f'{root}: no pair of validation pictures shows a common point')
+    description = (
+        f'{number} pictures with masks, {len(backgrounds)} backgrounds; '
+        f'measured on {validation.origin}, {len(validation.negatives)} pictures without the object'
+    )
+    return Dataset(sampler, validation, description)
+
+
+def _pictures(
+    root: Path,
+    configuration: TrainingConfiguration,
+    seed: int,
+    backgrounds: list[Image],
+    negatives: list[Image],
+) -> tuple[PairSampler, int, PairSet]:
+    """Read single pictures: pairs are two warps of one."""
+    losses = configuration.loss.keypoints
+    in_space = losses.truth != 'image' or losses.pose > 0
+    if configuration.network.keypoints and in_space and configuration.views.lift is None:
+        raise ConfigurationError(
+            f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}, but {root} holds '
+            'single pictures: set views.lift, or train on posed views'
+        )
     folder = ImageFolder.open(root)
     external = folder.validation()
-    share = configuration.validation.held
     held_pictures = 0
     if external is None and len(folder.images) >= _FEWEST_TO_HOLD:
-        held_pictures = round(share * len(folder.images))
+        held_pictures = round(configuration.validation.held * len(folder.images))
     held: list[Sample] = []
     shown: list[Sample] = []  # a few training pictures, to measure on where none are held
     sources: list[Source] = []
-    input_size = configuration.preprocessing.input_size
     chosen = _every(len(folder.images), held_pictures)
     samples = track(folder.samples(), 'Reading pictures', total=len(folder.images), transient=True)
     for number, sample in enumerate(samples):
         if number in chosen:
             held.append(sample)
             continue
-        sources.append(prepare(sample, input_size))
+        sources.append(prepare(sample, configuration.preprocessing.input_size))
         if len(shown) < _FEWEST_TO_HOLD:
             shown.append(sample)
-    backgrounds = _backgrounds(configuration, input_size)
-    negatives = [read_image(path) for path in folder.negatives]
-    held_negatives = _every(len(negatives), max(round(share * len(negatives)), len(negatives) > 1))
-    measured = [image for i, image in enumerate(negatives) if i in held_negatives]
-    backgrounds += [
-        prepare_background(image, input_size)
-        for i, image in enumerate(negatives)
-        if i not in held_negatives
-    ]
     if external is not None:
-        validation = from_folder(*external, measured)
+        validation = from_folder(*external, negatives)
     else:
         validation = synthetic(
             held or shown,
             configuration.views,
             backgrounds,
-            measured,
+            negatives,
             configuration.validation.final_pairs,
             configuration.validation.queries,
             seed,
             held=bool(held),
         )
-    if not validation.pairs:
-        raise DataError(f'{root}: no pair of validation pictures shows a common point')
-    description = (
-        f'{len(sources)} pictures with masks, {len(backgrounds)} backgrounds; '
-        f'measured on {validation.origin}, {len(validation.negatives)} pictures without the object'
-    )
     sampler = ViewSampler(configuration.views, sources, backgrounds)
-    return Dataset(sampler, validation, description)
+    return sampler, len(sources), validation
+
+
+def _posed(
+    root: Path,
+    configuration: TrainingConfiguration,
+    backgrounds: list[Image],
+    negatives: list[Image],
+) -> tuple[PairSampler, int, PairSet]:
+    """Read posed views: pairs are two views of one object."""
+    if configuration.network.keypoints and configuration.loss.keypoints.truth == 'image':
+        raise ConfigurationError(
+            f'loss.keypoints.truth is image, but {root} holds posed views, which no homography '
+            'relates: set it to camera or world, with network.keypoints.depth=true, or '
+            'network.keypoints=null'
+        )
+    folder = PosedFolder.open(root)
+    samples = list(
+        track(folder.samples(), 'Reading views', total=len(folder.views), transient=True)
+    )
+    settings = configuration.validation
+    held = _every(len(samples), max(1, round(settings.held * len(samples))))
+    validation = posed(samples, held, settings.final_pairs, settings.queries, negatives)
+    sources = [
+        prepare_posed(sample, configuration.preprocessing.input_size)
+        for number, sample in enumerate(samples)
+        if number not in held
+    ]
+    return PosedSampler(configuration.views, sources, backgrounds), len(sources), validation
 
 
 def _backgrounds(configuration: TrainingConfiguration, input_size: int) -> list[Image]:

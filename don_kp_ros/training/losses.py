@@ -8,19 +8,18 @@ from torch.nn import functional
 
 
 def nt_xent(
-    maps_a: Tensor,
-    maps_b: Tensor,
-    uv_a: Tensor,
-    uv_b: Tensor,
+    maps: Tensor,
+    uv: Tensor,
     size: tuple[int, int],
     temperature: float,
     negatives: Tensor | None = None,
 ) -> Tensor:
     """Compute the dense NT-Xent loss between two views, both ways (paper 2, eq. 1, all pixels).
 
-    maps_a, maps_b (B, D, h, w) of unit length per cell; uv_a, uv_b (B, Q, 2) pixels of the same
-    points in views of size (H, W); negatives (M, D): descriptors that show no object at all. With
-    d_q the descriptor of point q in one view, c the cells of the other view and n the negatives,
+    maps (2B, D, h, w) of unit length per cell: B views a, then B views b; uv (2B, Q, 2): pixels
+    of the same points in views of size (H, W); negatives (M, D): descriptors that show no object
+    at all. With d_q the descriptor of point q in one view, c the cells of the other view and n the
+    negatives,
 
         L = mean over q of  - sum_c w_qc log( exp(d_q.c / t) / (sum_c' exp(d_q.c' / t)
                                                               + sum_n exp(d_q.n / t)) )
@@ -28,9 +27,17 @@ def nt_xent(
     where w_qc are the bilinear weights of the four cells around the point in the other view.
     Returns a scalar.
     """
-    forward = _one_way(maps_a, maps_b, uv_a, uv_b, size, temperature, negatives)
-    backward = _one_way(maps_b, maps_a, uv_b, uv_a, size, temperature, negatives)
-    return (forward + backward) / 2
+    height, width = maps.shape[-2:]
+    queries = sample_descriptors(maps, uv, size) / temperature
+    queries = queries.roll(len(maps) // 2, dims=0)  # each one's partner is in the other view
+    logits = queries @ maps.flatten(2)
+    normaliser = logits.logsumexp(dim=2)
+    if negatives is not None and len(negatives):
+        against = (queries @ negatives.T).logsumexp(dim=2)
+        normaliser = torch.logaddexp(normaliser, against)
+    indices, weights = bilinear_targets(uv, (height, width), size)
+    attraction = (logits.gather(2, indices) * weights).sum(dim=2)
+    return (normaliser - attraction).mean()
 
 
 def sample_descriptors(maps: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
@@ -65,22 +72,51 @@ def bilinear_targets(
     return indices, weights
 
 
-def _one_way(
-    maps_from: Tensor,
-    maps_to: Tensor,
-    uv_from: Tensor,
-    uv_to: Tensor,
+def nt_xent_sampled(queries_a: Tensor, queries_b: Tensor, temperature: float) -> Tensor:
+    """Compute the NT-Xent loss among sampled descriptors (paper 2, eq. 1, as it stands there).
+
+    queries_a, queries_b (B, Q, D): descriptors of the same points in two views. With d_i the
+    2 M = 2 B Q descriptors of both views of all pairs, d_j the partner of d_i in the other view,
+
+        L = mean over i of - log( exp(cos(d_i, d_j) / t) / sum_{k != i} exp(cos(d_i, d_k) / t) ).
+
+    Takes the memory of (2 B Q)^2 similarities. Returns a scalar.
+    """
+    descriptors = functional.normalize(
+        torch.cat([queries_a.flatten(0, 1), queries_b.flatten(0, 1)]), dim=1
+    )
+    number = len(descriptors)
+    itself = torch.eye(number, dtype=torch.bool, device=descriptors.device)
+    logits = (descriptors @ descriptors.T / temperature).masked_fill(itself, -torch.inf)
+    partners = torch.arange(number, device=descriptors.device).roll(number // 2)
+    return functional.cross_entropy(logits, partners)
+
+
+def contrastive(
+    maps_a: Tensor,
+    maps_b: Tensor,
+    uv_a: Tensor,
+    uv_b: Tensor,
+    uv_non: Tensor,
     size: tuple[int, int],
-    temperature: float,
-    negatives: Tensor | None,
+    margin: float = 0.5,
 ) -> Tensor:
-    height, width = maps_to.shape[-2:]
-    queries = sample_descriptors(maps_from, uv_from, size) / temperature
-    logits = queries @ maps_to.flatten(2)
-    normaliser = logits.logsumexp(dim=2)
-    if negatives is not None and len(negatives):
-        against = (queries @ negatives.T).logsumexp(dim=2)
-        normaliser = torch.logaddexp(normaliser, against)
-    indices, weights = bilinear_targets(uv_to, (height, width), size)
-    attraction = (logits.gather(2, indices) * weights).sum(dim=2)
-    return (normaliser - attraction).mean()
+    """Compute the pixelwise contrastive loss with hard-negative scaling (Florence et al. 2018).
+
+    maps_a, maps_b (B, D, h, w); uv_a, uv_b (B, Q, 2) pixels of the same points in views of size
+    (H, W); uv_non (B, Q, M, 2) pixels of view b that show another point than uv_a does. With d
+    the descriptors there, of unit length here, and the sums over the whole batch,
+
+        L = 1 / N sum |d_a - d_b|^2 + 1 / N_hard sum max(0, margin - |d_a - d_non|)^2
+
+    where N_hard is the number of non-matches nearer than the margin. Returns a scalar.
+    """
+    queries = sample_descriptors(maps_a, uv_a, size)
+    matches = sample_descriptors(maps_b, uv_b, size)
+    others = sample_descriptors(maps_b, uv_non.flatten(1, 2), size).unflatten(
+        1, (uv_non.shape[1], uv_non.shape[2])
+    )
+    match_loss = (queries - matches).square().sum(dim=2).mean()
+    distances = torch.linalg.vector_norm(queries[:, :, None] - others, dim=3)
+    lacking = functional.relu(margin - distances)
+    return match_loss + lacking.square().sum() / (lacking > 0).sum().clamp_min(1)

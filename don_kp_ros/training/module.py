@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import lightning
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint
 
 from don_kp_ros.data.stream import Batch
 from don_kp_ros.networks.checkpoint import Checkpoint
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, load_backbone_weights
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.networks.model import channels_last, fast_bfloat16, normalise
 from don_kp_ros.training.budget import learning_rate_factor
-from don_kp_ros.training.losses import nt_xent
+from don_kp_ros.training.objective import Parts, objective
 from don_kp_ros.training.settings import TrainingConfiguration
 
 
@@ -26,20 +27,25 @@ class TrainingError(Exception):
 
 
 class DescriptorTraining(lightning.LightningModule):
-    """Train a descriptor network by dense NT-Xent on view pairs.
+    """Train a descriptor network on view pairs by the configured losses.
 
-    fraction: tells how much of the training is over; the learning rate follows it.
+    fraction: tells how much of the training is over; the learning rate follows it. A batch whose
+    loss is not finite is written to `state_folder`. initialisation: says where the weights come
+    from.
     """
 
     def __init__(
-        self, configuration: TrainingConfiguration, fraction: Callable[[], float]
+        self,
+        configuration: TrainingConfiguration,
+        fraction: Callable[[], float],
+        state_folder: Path,
     ) -> None:
         super().__init__()
         self.configuration = configuration
         self._fraction = fraction
+        self._state_folder = state_folder
         self.network = DescriptorNetwork(configuration.network)
-        if configuration.weights is not None:
-            load_backbone_weights(self.network, configuration.weights)
+        self.initialisation = initialise(self.network, configuration.weights)
         channels_last(self.network)
         averaging = _averaging(configuration.optimiser.average)
         self.average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
@@ -58,66 +64,69 @@ class DescriptorTraining(lightning.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate."""
         settings = self.configuration.optimiser
-        factor = learning_rate_factor(self._fraction(), settings.warmup)
+        factor = 1.0
+        if settings.schedule == 'cosine':
+            factor = learning_rate_factor(self._fraction(), settings.warmup)
         for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
             group['lr'] = settings.learning_rate * factor
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compute the loss of a batch of view pairs (don_kp_ros.data.stream.collate)."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Compute the losses of a batch of view pairs (don_kp_ros.data.stream.collate).
+
+        What follows the features is computed anew in the backward pass: its cost is small beside
+        the backbone's, and so nothing of it is kept, whatever the number of dimensions, keypoints
+        or correspondences.
+        """
         images = normalise(batch['images'], self.configuration.preprocessing)
-        with torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=fast_bfloat16(self.device)
-        ):
-            maps = self.network(images)
-        settings = self.configuration.loss
-        maps_a, maps_b = maps.chunk(2)
-        uv_a, uv_b = batch['uv'].chunk(2)
-        loss = nt_xent(
-            maps_a,
-            maps_b,
-            uv_a,
-            uv_b,
-            (images.shape[2], images.shape[3]),
-            settings.temperature,
-            background_cells(maps, batch['masks'], settings.negatives),
+        with self._autocast():
+            features = self.network.features(images)
+        parts = checkpoint(self._losses, features, batch, use_reentrant=False)
+        loss = torch.stack(list(parts.values())).sum()
+        if not torch.isfinite(loss):
+            raise TrainingError(self._refuse(parts, batch))
+        return {'loss': loss, 'parts': {name: part.detach() for name, part in parts.items()}}
+
+    def _refuse(self, parts: Parts, batch: Batch) -> str:
+        """Save the batch of a loss that is not finite; say what happened."""
+        path = self._state_folder / f'batch-{self.global_step}.pt'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(batch), path)
+        values = ', '.join(f'{name} {part.item():.3g}' for name, part in parts.items())
+        return (
+            f'the loss is not finite at step {self.global_step} ({values}); its batch was saved '
+            f'to {path}: look at it, or lower optimiser.learning_rate'
         )
-        if not math.isfinite(loss.item()):
-            raise TrainingError(
-                f'the loss is {loss.item()} at step {self.global_step}: '
-                'lower optimiser.learning_rate'
-            )
-        return loss
+
+    def _losses(self, features: Tensor, batch: Batch) -> Parts:
+        with self._autocast():
+            identity = self.network.identity(features)
+        return objective(self.network, identity, batch, self.configuration.loss)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = fast_bfloat16(self.device)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Take a step, and update the averaged weights."""
         super().optimizer_step(*arguments, **options)
         self.average.update_parameters(self.network)
 
-    def checkpoint(self, match_threshold: float, card: dict[str, Any]) -> Checkpoint:
-        """Make a checkpoint of the averaged weights."""
-        weights = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in self.average.module.state_dict().items()
-        }
+    def to_checkpoint(
+        self,
+        match_threshold: float,
+        card: dict[str, Any],
+        weights: dict[str, Tensor] | None = None,
+    ) -> Checkpoint:
+        """Make a checkpoint of the averaged weights, or of other ones."""
+        if weights is None:
+            weights = {
+                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in self.average.module.state_dict().items()
+            }
         configuration = self.configuration
         return Checkpoint(
             configuration.network, configuration.preprocessing, weights, match_threshold, card
         )
-
-
-def background_cells(maps: Tensor, masks: Tensor, number: int) -> Tensor:
-    """Draw descriptors of cells that show nothing of the object.
-
-    maps (B, D, h, w); masks (B, S, S) uint8 of the object. Returns (M, D), M at most `number`.
-    """
-    shape = maps.shape[-2:]
-    shown = functional.adaptive_max_pool2d(masks[:, None].float(), shape)[:, 0] > 0
-    cells = torch.nonzero(~shown.flatten())[:, 0]
-    if number == 0 or len(cells) == 0:
-        return maps.new_zeros((0, maps.shape[1]))
-    chosen = cells[torch.randint(len(cells), (number,), device=cells.device)]
-    cells_per_map = shape[0] * shape[1]
-    return maps.flatten(2)[chosen // cells_per_map, :, chosen % cells_per_map]
 
 
 def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:

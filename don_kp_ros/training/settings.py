@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from don_kp_ros.data.views import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
@@ -11,26 +12,60 @@ from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
 
 @dataclass(frozen=True)
-class LossConfiguration:
-    """The dense NT-Xent loss."""
+class KeypointLossConfiguration:
+    """The losses that keypoints, and the descriptors under them, are mined by (paper 1, 3.3)."""
 
+    weight: float = 0.3  # of all of these together, beside the descriptors' loss
+    truth: Literal['image', 'camera', 'world'] = 'image'  # where two views of a keypoint agree:
+    # in the picture, by the homography; in view b's camera frame, eq. 6; in the world's, 1b eq. 6
+    units: Literal['relative', 'pixels'] = 'relative'  # of image, variance, separation;
+    # relative: half the view's side is 1
+    margin: float | None = None  # pixels between keypoints; none: sqrt(mask area / N)
+    delta: float = 0.05  # where Huber's loss turns linear, in units, or metres
+    consistency: float = 5.0  # weights
+    pose: float = 0.0  # eq. 7
+    silhouette: float = 1.0
+    variance: float = 0.5
+    separation: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ('weight', 'consistency', 'pose', 'silhouette', 'variance', 'separation'):
+            _within(name, getattr(self, name), 0, 1e6)
+        _within('delta', self.delta, 1e-6, 1e6)
+        if self.margin is not None:
+            _within('margin', self.margin, 0, 1e4)
+
+
+@dataclass(frozen=True)
+class LossConfiguration:
+    """What descriptors are trained by; keypoints, where the network has them, besides."""
+
+    descriptors: Literal['nt_xent', 'nt_xent_sampled', 'contrastive', 'none'] = 'nt_xent'
+    # nt_xent: against every cell; nt_xent_sampled: against the other correspondences;
+    # contrastive: Florence et al., 2018; none: mined from the keypoints alone
     temperature: float = 0.1
     negatives: int = 512  # background cells of the whole batch that every query is held against
+    margin: float = 0.5  # of the contrastive loss
+    non_matches: int = 150  # of the contrastive loss, per match
+    keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
 
     def __post_init__(self) -> None:
         _within('temperature', self.temperature, 0.001, 10)
         _within('negatives', self.negatives, 0, 1_000_000)
+        _within('margin', self.margin, 0, 2)
+        _within('non_matches', self.non_matches, 1, 100_000)
 
 
 @dataclass(frozen=True)
 class OptimiserConfiguration:
-    """AdamW, linear warm-up, cosine to zero, and an average of the weights that is exported."""
+    """AdamW, and an average of the weights that is exported."""
 
     learning_rate: float = 0.001
     weight_decay: float = 0.0001
+    schedule: Literal['cosine', 'constant'] = 'cosine'  # linear warm-up, then a cosine to zero
     warmup: float = 0.1  # fraction of the training
     clip: float = 1.0  # norm of the gradients
-    average: float = 0.998  # decay of the average per step
+    average: float = 0.998  # decay of the average per step; 0: the last weights
 
     def __post_init__(self) -> None:
         _within('learning_rate', self.learning_rate, 0, 10)
@@ -48,11 +83,13 @@ class ValidationConfiguration:
     pairs: int = 24  # at most, while training
     final_pairs: int = 100  # at most, at the end
     queries: int = 64  # per pair
+    patience: int = 0  # measurements without a better AUC that end the training; 0: none does
     held: float = 0.1  # share of pictures and negatives that are held, where nothing else is
 
     def __post_init__(self) -> None:
         for name in ('times', 'pairs', 'final_pairs', 'queries'):
             _within(name, getattr(self, name), 1, 100_000)
+        _within('patience', self.patience, 0, 100_000)
         _within('held', self.held, 0, 0.5)
 
 
@@ -60,12 +97,15 @@ class ValidationConfiguration:
 class TrainingConfiguration:
     """Everything that shapes a training besides its data, seed and length."""
 
+    data: Path | None = None  # folder to learn from, unless the command line says otherwise
     minutes: float = 10.0  # of training, unless the command line says otherwise
+    epoch: int = 100  # steps between two states on disk
+    pictures: int = 5  # epochs between two sets of pictures for TensorBoard
     pairs: int = 2  # view pairs per step
     workers: int = 1  # processes that make view pairs
     threads: int = 0  # of the processor that a step uses; 0: torch's choice
     backgrounds: Path | None = None  # folder of pictures without the object
-    weights: Path | None = None  # torchvision's ImageNet weights (.pth); random without
+    weights: str | None = None  # of the backbone: imagenet, or a file (.pth); random without
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     views: ViewConfiguration = field(default_factory=ViewConfiguration)
@@ -75,9 +115,24 @@ class TrainingConfiguration:
 
     def __post_init__(self) -> None:
         _within('minutes', self.minutes, 0, 1e6)
+        _within('epoch', self.epoch, 1, 1_000_000)
+        _within('pictures', self.pictures, 1, 1_000_000)
         _within('pairs', self.pairs, 1, 4096)
         _within('workers', self.workers, 0, 256)
         _within('threads', self.threads, 0, 1024)
+        keypoints = self.network.keypoints
+        if keypoints is None and self.loss.descriptors == 'none':
+            raise ValueError(
+                'loss.descriptors is none and network.keypoints is not set: nothing would be '
+                'learned; set one of them'
+            )
+        losses = self.loss.keypoints
+        in_space = losses.truth != 'image' or losses.pose > 0
+        if keypoints is not None and in_space and not keypoints.depth:
+            raise ValueError(
+                f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}: keypoints in '
+                'space need network.keypoints.depth: true'
+            )
 
 
 def _within(name: str, value: float, lowest: float, highest: float) -> None:

@@ -32,6 +32,47 @@ def test_pictures_find_their_masks_under_all_names(tmp_path: Path) -> None:
         assert np.count_nonzero(sample.mask == 255) == 200
 
 
+def test_depth_is_read_in_metres(tmp_path: Path) -> None:
+    write(tmp_path, '1.png')
+    (tmp_path / 'depths').mkdir()
+    depth = np.full((40, 60), 750, np.uint16)
+    depth[0] = 0
+    cv2.imwrite(str(tmp_path / 'depths' / '1.png'), depth)
+    (sample,) = ImageFolder.open(tmp_path).samples()
+    assert sample.depth is not None
+    assert np.isnan(sample.depth[0]).all()
+    np.testing.assert_allclose(sample.depth[1:], 0.75)
+
+    (tmp_path / 'depths' / '1.png').unlink()
+    metres = np.where(depth > 0, 0.75, -np.inf)
+    np.save(tmp_path / 'depths' / '1_depth.npy', metres)
+    (again,) = ImageFolder.open(tmp_path).samples()
+    np.testing.assert_array_equal(again.depth, sample.depth)
+
+
+def test_bad_depth_names_its_file(tmp_path: Path) -> None:
+    write(tmp_path, '1.png')
+    (tmp_path / 'depths').mkdir()
+    path = tmp_path / 'depths' / '1.npy'
+    for content, part in (
+        (np.full((40, 60), np.nan), '0 pixels of the object'),
+        (np.full((40, 61), 0.5), '61x40'),
+        (np.full((40, 60), 5), 'float metres'),
+    ):
+        np.save(path, content)
+        message = bad(tmp_path)
+        assert str(path) in message and part in message
+    path.write_bytes(b'no array')
+    assert str(path) in bad(tmp_path)
+    path.unlink()
+    picture = tmp_path / 'depths' / '1.png'
+    cv2.imwrite(str(picture), np.zeros((40, 60), np.uint8))
+    assert '16-bit' in bad(tmp_path)
+    cv2.imwrite(str(picture), np.ones((40, 60), np.uint16))
+    write(tmp_path, '2.png')
+    assert '2.png: has no depth' in bad(tmp_path)
+
+
 def bad(folder: Path) -> str:
     with pytest.raises(DataError) as caught:
         list(ImageFolder.open(folder).samples())

@@ -9,6 +9,7 @@ import torch
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import Sample
+from don_kp_ros.data.lifting import LiftConfiguration
 from don_kp_ros.data.stream import PairStream
 from don_kp_ros.data.views import (
     ColourConfiguration,
@@ -20,6 +21,7 @@ from don_kp_ros.data.views import (
     prepare,
     project,
 )
+from don_kp_ros.geometry import rigid
 
 PLAIN_COLOURS = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)
 
@@ -54,6 +56,51 @@ def test_corresponding_pixels_show_the_same_point_of_the_object() -> None:
             assert np.median(error) < 1.0
             colours.append(project(np.linalg.inv(view.homography), uv))
         np.testing.assert_allclose(colours[0], colours[1], atol=1e-2)
+
+
+def test_a_pairs_homography_maps_every_correspondence() -> None:
+    sampler = ViewSampler(ViewConfiguration(size=128, queries=64), [source()], [])
+    pair = sampler.draw(np.random.default_rng(1))
+    assert pair.homography is not None and pair.geometry is None
+    np.testing.assert_allclose(project(pair.homography, pair.uv_a), pair.uv_b, atol=1e-2)
+
+
+@pytest.mark.parametrize('with_depth', [False, True])
+def test_lifted_correspondences_move_rigidly_where_nothing_is_distorted(with_depth: bool) -> None:
+    warp = WarpConfiguration(rotation=180, perspective=0)
+    settings = ViewConfiguration(
+        size=128, queries=64, occlusion=0, lift=LiftConfiguration(distance=0.5), warp=warp
+    )
+    picture = sample()
+    depth = np.full(picture.mask.shape, 0.8, np.float32)
+    depth[:5] = np.nan  # beside the object
+    if with_depth:
+        picture = replace(picture, depth=depth)
+    sampler = ViewSampler(settings, [prepare(picture, 320)], [])
+    for number in range(5):
+        pair = sampler.draw(np.random.default_rng(number))
+        assert pair.geometry is not None
+        K, T = pair.geometry.K_a, pair.geometry.T_b_a
+        distance = 0.8 if with_depth else 0.5
+        lifted = [
+            np.column_stack([uv, np.ones(len(uv))])
+            @ np.linalg.inv(K).T
+            * (distance / np.sqrt(np.linalg.det(view.homography[:2, :2])))
+            for view, uv in ((pair.a, pair.uv_a), (pair.b, pair.uv_b))
+        ]
+        np.testing.assert_allclose(rigid.apply(T, lifted[0]), lifted[1], atol=2e-4)
+        # The camera turns about its axis and moves; the plane stays parallel to the picture.
+        np.testing.assert_allclose(T[:3, 2], [0, 0, 1], atol=1e-3)
+
+
+def test_a_batch_holds_what_its_pairs_know() -> None:
+    plain = ViewConfiguration(size=64, queries=8)
+    lifted = replace(plain, lift=LiftConfiguration())
+    batch = PairStream(ViewSampler(plain, [source()], []), pairs=3, seed=0).batch(0)
+    assert batch['homographies'].shape == (3, 3, 3) and 'T_b_a' not in batch
+    batch = PairStream(ViewSampler(lifted, [source()], []), pairs=3, seed=0).batch(0)
+    shapes = {name: tuple(batch[name].shape) for name in ('K', 'T_b_a', 'T_world_view')}
+    assert shapes == {'K': (6, 3, 3), 'T_b_a': (3, 4, 4), 'T_world_view': (6, 4, 4)}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import (
     DescriptorNetwork,
     NetworkConfiguration,
-    load_backbone_weights,
+    unit_length,
 )
+from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.networks.model import DescriptorModel, fuse_batch_norms, normalise, resize
 from don_kp_ros.networks.torchvision_import import resnet
 
@@ -31,6 +32,72 @@ def test_maps_have_the_stride_and_unit_length(backbone: str, last_layer: str, st
         maps = net(torch.randn(2, 3, 64, 96))
     assert maps.shape == (2, 7, 64 // stride, 96 // stride)
     torch.testing.assert_close(maps.norm(dim=1), torch.ones(2, 64 // stride, 96 // stride))
+
+
+@pytest.mark.parametrize('stride', [8, 16, 32])
+def test_a_dilated_backbone_equals_torchvisions(stride: int) -> None:
+    dilated = [False, stride <= 8, stride <= 16]
+    theirs = resnet.resnet50(replace_stride_with_dilation=dilated).eval()
+    net = network(backbone='resnet50', last_layer='layer4', stride=stride, neck='dilated')
+    net.stem[0].load_state_dict(theirs.conv1.state_dict())
+    net.stem[1].load_state_dict(theirs.bn1.state_dict())
+    for i, stage in enumerate(net.stages, start=1):
+        stage.load_state_dict(getattr(theirs, f'layer{i}').state_dict())
+    images = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        expected = net.stem(images)
+        for i in range(1, 5):
+            expected = getattr(theirs, f'layer{i}')(expected)
+        torch.testing.assert_close(net.features(images), expected)
+        assert net(images).shape[2:] == (64 // stride, 96 // stride)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'stride': 32},
+        {'stride': 4, 'neck': 'dilated'},
+        {'keypoints': {'number': 1}},
+        {'backbone': 'resnet99'},
+    ],
+)
+def test_impossible_architectures_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(configuration.ConfigurationError, match=next(iter(settings))):
+        network(**settings)
+
+
+@pytest.mark.parametrize('head', ['similarity', 'linear'])
+def test_keypoints_lie_where_their_descriptors_are(head: str) -> None:
+    net = network(dimension=3, keypoints={'number': 2, 'head': head, 'depth': True})
+    assert net.keypoints is not None
+    identity = torch.zeros(1, 3, 6, 8)
+    identity[0, 2] = 1
+    identity[0, :, 1, 2] = torch.tensor([1.0, 0, 0])
+    identity[0, :, 4, 5] = torch.tensor([0, 1.0, 0])
+    with torch.no_grad():
+        if net.keypoints.spatial is not None:
+            net.keypoints.spatial.weight[:] = 50 * torch.eye(3)[:2, :, None, None]
+        else:
+            net.keypoints.queries[:] = torch.eye(3)[:2]
+        logits, depths = net.keypoints(identity, unit_length(identity))
+    assert logits.flatten(2).argmax(dim=2).tolist() == [[1 * 8 + 2, 4 * 8 + 5]]
+    assert depths is not None and (depths > 0).all()
+    assert network(keypoints=None).keypoints is None
+    with pytest.raises(ValueError, match='keypoints'):
+        network(keypoints=None).detect(torch.zeros(1, 3, 32, 32))
+
+
+def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
+    net = network(dimension=8, keypoints={'number': 4})
+    model = DescriptorModel(
+        Checkpoint(net.configuration, Preprocessing(input_size=64), net.state_dict(), 0.5)
+    )
+    assert model.number_of_keypoints == 4
+    small = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    large = small.repeat(2, axis=0).repeat(2, axis=1)
+    (uv, deviation), (uv_large, deviation_large) = model.keypoints(small), model.keypoints(large)
+    torch.testing.assert_close((uv_large + 0.5) / 2, uv + 0.5, atol=0.3, rtol=0)
+    torch.testing.assert_close(deviation_large / 2, deviation, atol=0.3, rtol=0)
 
 
 def test_the_default_network_fits_the_shipped_size() -> None:
@@ -63,7 +130,8 @@ def test_published_weights_are_read_from_a_file(tmp_path: Path) -> None:
     backbone = resnet.resnet18(weights=None)
     torch.save(backbone.state_dict(), tmp_path / 'resnet18.pth')
     net = network()
-    load_backbone_weights(net, tmp_path / 'resnet18.pth')
+    assert 'random' in initialise(net, None)
+    assert 'resnet18.pth' in initialise(net, str(tmp_path / 'resnet18.pth'))
     weights = net.state_dict()
     torch.testing.assert_close(weights['stem.0.weight'], backbone.conv1.weight)
     deepest = backbone.layer3[1].conv2.weight
@@ -71,7 +139,7 @@ def test_published_weights_are_read_from_a_file(tmp_path: Path) -> None:
     torch.save({'weight': torch.zeros(3)}, tmp_path / 'other.pth')
     for name in ('other.pth', 'missing.pth'):
         with pytest.raises(ValueError, match=name):
-            load_backbone_weights(net, tmp_path / name)
+            initialise(net, str(tmp_path / name))
 
 
 def model() -> DescriptorModel:

@@ -13,9 +13,7 @@ CUBIC = np.polynomial.Polynomial([0.1, 0.5, -0.3, 0.2])
 @given(st.floats(0, 3))
 def test_points_with_velocities_are_joined_by_cubics(t: float) -> None:
     times = np.array([0.0, 1.0, 3.0])
-    trajectory = Trajectory(
-        times, CUBIC(times)[:, None], CUBIC.deriv()(times)[:, None]
-    )
+    trajectory = Trajectory(times, CUBIC(times)[:, None], CUBIC.deriv()(times)[:, None])
     assert trajectory.sample(t)[0] == pytest.approx(CUBIC(t), abs=1e-9)
 
 

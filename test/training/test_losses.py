@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from don_kp_ros.training.losses import bilinear_targets, nt_xent, sample_descriptors
+from don_kp_ros.networks.descriptor_network import unit_length
+from don_kp_ros.training.losses import (
+    bilinear_targets,
+    contrastive,
+    nt_xent,
+    nt_xent_sampled,
+    sample_descriptors,
+)
 
 
 def unit(*shape: int) -> Tensor:
@@ -48,7 +55,7 @@ def test_nt_xent_equals_brute_force(negatives: int) -> None:
     torch.manual_seed(0)
     maps_a, maps_b, extra = unit(2, 5, 6, 6), unit(2, 5, 6, 6), unit(negatives, 5)
     uv_a, uv_b = (2 + 18 * torch.rand(2, 4, 2, dtype=torch.float64) for _ in range(2))
-    loss = nt_xent(maps_a, maps_b, uv_a, uv_b, (24, 24), 0.1, extra)
+    loss = nt_xent(torch.cat([maps_a, maps_b]), torch.cat([uv_a, uv_b]), (24, 24), 0.1, extra)
     expected = brute_force(maps_a, maps_b, uv_a, uv_b, 24, 0.1, extra)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
@@ -57,10 +64,11 @@ def test_true_matches_lower_the_loss_and_negatives_raise_it() -> None:
     torch.manual_seed(0)
     maps = unit(1, 32, 8, 8)
     uv = torch.tensor([[[5.5, 9.5], [21.5, 13.5]]], dtype=torch.float64)  # cell centres
-    true = nt_xent(maps, maps, uv, uv, (32, 32), 0.05)
-    wrong = nt_xent(maps, maps, uv, uv.flip(1), (32, 32), 0.05)
+    maps, matches = maps.expand(2, -1, -1, -1), uv.expand(2, -1, -1)
+    true = nt_xent(maps, matches, (32, 32), 0.05)
+    wrong = nt_xent(maps, torch.cat([uv, uv.flip(1)]), (32, 32), 0.05)
     assert true < 0.01 < wrong
-    held_against = nt_xent(maps, maps, uv, uv, (32, 32), 0.05, maps[0, :, 2, 1][None])
+    held_against = nt_xent(maps, matches, (32, 32), 0.05, maps[0, :, 2, 1][None])
     assert held_against > true
 
 
@@ -82,8 +90,95 @@ def test_sampling_reads_cell_centres() -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     torch.manual_seed(0)
+    maps = unit(2, 3, 4, 4).requires_grad_()
+    uv = 1 + 13 * torch.rand(2, 3, 2, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda m: nt_xent(m, uv, (16, 16), 0.5), (maps,))
+
+
+def test_unit_length_is_what_torch_makes_of_it() -> None:
+    torch.manual_seed(0)
+    vectors = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(unit_length(vectors), functional.normalize(vectors, dim=1))
+    assert torch.autograd.gradcheck(unit_length, (vectors,))
+
+
+def test_sampled_nt_xent_is_that_of_a_loop() -> None:
+    torch.manual_seed(0)
+    queries_a, queries_b = torch.randn(2, 2, 3, 4, dtype=torch.float64)  # of any length
+    descriptors, partners = [], []
+    for b in range(2):
+        for q in range(3):
+            partners += [len(descriptors) + 1, len(descriptors)]
+            descriptors += [queries_a[b, q].numpy(), queries_b[b, q].numpy()]
+
+    def kernel(i: int, j: int) -> float:
+        x, y = descriptors[i], descriptors[j]
+        return float(np.exp(x @ y / np.linalg.norm(x) / np.linalg.norm(y) / 0.3))
+
+    losses = [
+        -np.log(kernel(i, partners[i]) / sum(kernel(i, k) for k in range(12) if k != i))
+        for i in range(12)
+    ]
+    loss = nt_xent_sampled(queries_a, queries_b, 0.3)
+    assert loss.item() == pytest.approx(np.mean(losses))
+
+
+def test_sampled_nt_xent_holds_other_pictures_against_a_match() -> None:
+    torch.manual_seed(0)
+    queries = unit(1, 3, 16).expand(2, 3, 16)
+    loss = nt_xent_sampled(queries[:1], queries[:1], 0.05)
+    assert nt_xent_sampled(queries, queries, 0.05) > loss + 0.5
+
+
+def test_contrastive_is_that_of_a_loop() -> None:
+    torch.manual_seed(0)
+    maps_a, maps_b = unit(2, 3, 4, 4), unit(2, 3, 4, 4)
+    uv_a, uv_b = 1 + 13 * torch.rand(2, 2, 3, 2, dtype=torch.float64)
+    uv_non = 1 + 13 * torch.rand(2, 3, 5, 2, dtype=torch.float64)
+    margin = 1.2
+
+    def read(maps: Tensor, b: int, uv: Tensor) -> Tensor:
+        return sample_descriptors(maps[b : b + 1], uv[None, None], (16, 16))[0, 0]
+
+    match, non_match, hard = 0.0, 0.0, 0
+    for b in range(2):
+        for q in range(3):
+            query = read(maps_a, b, uv_a[b, q])
+            match += float((query - read(maps_b, b, uv_b[b, q])).square().sum()) / 6
+            for m in range(5):
+                lacking = margin - float((query - read(maps_b, b, uv_non[b, q, m])).norm())
+                if lacking > 0:
+                    non_match, hard = non_match + lacking**2, hard + 1
+    assert 0 < hard < 30
+    loss = contrastive(maps_a, maps_b, uv_a, uv_b, uv_non, (16, 16), margin)
+    assert loss.item() == pytest.approx(match + non_match / hard)
+
+
+def test_contrastive_of_equal_descriptors_has_a_finite_gradient() -> None:
+    maps = unit(1, 3, 4, 4).requires_grad_()
+    uv = torch.tensor([[[5.5, 9.5]]], dtype=torch.float64)
+    loss = contrastive(maps, maps, uv, uv, uv[:, :, None], (16, 16))
+    assert loss.item() == pytest.approx(0.25)  # the match is perfect, the non-match is it
+    (gradient,) = torch.autograd.grad(loss, maps)
+    assert gradient.isfinite().all()
+
+
+def test_contrastive_counts_no_easy_non_match() -> None:
+    maps = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    maps[:, 0, :, :2], maps[:, 1, :, 2:] = 1, 1
+    left, right = torch.tensor([[[1.5, 5.5]], [[13.5, 5.5]]], dtype=torch.float64)[:, None]
+    assert contrastive(maps, maps, left, left, right[:, :, None], (16, 16)).item() == 0
+    both = torch.stack([left, right, right], dim=2)  # one of three is hard
+    assert contrastive(maps, maps, left, left, both, (16, 16)).item() == pytest.approx(0.25)
+
+
+def test_gradients_of_both_sampled_losses_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
     maps_a, maps_b = unit(1, 3, 4, 4).requires_grad_(), unit(1, 3, 4, 4).requires_grad_()
     uv = 1 + 13 * torch.rand(1, 3, 2, dtype=torch.float64)
+    uv_non = 1 + 13 * torch.rand(1, 3, 2, 2, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda a, b: nt_xent(a, b, uv, uv.flip(1), (16, 16), 0.5), (maps_a, maps_b)
+        lambda a, b: contrastive(a, b, uv, uv.flip(1), uv_non, (16, 16), 1.0), (maps_a, maps_b)
     )
+    queries = torch.randn(2, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda q: nt_xent_sampled(q[0], q[1], 0.5), queries)

@@ -12,8 +12,8 @@ from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training import command
 from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
-from don_kp_ros.training.module import background_cells
-from don_kp_ros.training.validation import Threshold
+from don_kp_ros.training.objective import background_cells
+from don_kp_ros.training.threshold import Threshold
 
 SMALL = [
     '--views.size=64',
@@ -64,7 +64,8 @@ def test_a_training_writes_a_model_and_its_card(folder: Path, capsys: Any) -> No
     assert model.card['match_threshold']['value'] == pytest.approx(model.match_threshold, abs=1e-4)
     text = output.with_suffix('.md').read_text()
     assert model.fingerprint in text and '--steps 4' in text
-    assert sorted(p.name for p in output.parent.iterdir()) == ['square.md', 'square.safetensors']
+    written = sorted(p.name for p in output.parent.iterdir())
+    assert written == ['square.md', 'square.safetensors', 'square.tensorboard']
 
     assert run(folder, output, '--steps', '4') == 1
     assert '--overwrite' in capsys.readouterr().err

@@ -1,0 +1,207 @@
+"""Pairs of pictures with true correspondences, to measure on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.data.folder import Correspondences, Image, ImageFolder, Sample, read_image
+from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, correspondences
+from don_kp_ros.data.views import (
+    ViewConfiguration,
+    ViewSampler,
+    prepare,
+    project,
+    random_homography,
+)
+
+Pixels = NDArray[np.float32]
+
+_SIDE = 640  # pixels of the longer side of synthetic pictures
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2), and B's object's centre (2,).
+
+    homography (3, 3): maps any pixel of A to B, where they are views of one picture; mask_b
+    (H, W): the object in B, uint8.
+    """
+
+    image_a: int
+    image_b: int
+    uv_a: Pixels
+    uv_b: Pixels
+    centre_b: NDArray[np.float64]
+    homography: NDArray[np.float64] | None = None
+    mask_b: Image | None = None
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """What is measured on: pictures, pairs of them with truth, and pictures without the object.
+
+    origin: says in words where they come from; width: of the picture in whose pixels errors are
+    measured (none: of each picture itself).
+    """
+
+    origin: str
+    images: list[Image]
+    pairs: list[Pair]
+    negatives: list[Image]
+    width: int | None = None
+
+    def some(self, pairs: int, queries: int) -> PairSet:
+        """Keep a number of pairs, evenly spread, and of queries in each."""
+        places = np.unique(np.linspace(0, len(self.pairs) - 1, pairs).round().astype(int))
+        kept = []
+        for pair in (self.pairs[i] for i in places):
+            chosen = np.random.default_rng(0).permutation(len(pair.uv_a))[:queries]
+            uv_a, uv_b = pair.uv_a[chosen], pair.uv_b[chosen]
+            kept.append(dataclasses.replace(pair, uv_a=uv_a, uv_b=uv_b))
+        return dataclasses.replace(self, pairs=kept)
+
+
+def from_folder(
+    folder: ImageFolder, correspondences: Correspondences, negatives: list[Image]
+) -> PairSet:
+    """Read a held folder with its true correspondences."""
+    samples = list(folder.samples())
+    pairs = []
+    for a, b, uv_a, uv_b in zip(
+        correspondences.image_a,
+        correspondences.image_b,
+        correspondences.uv_a,
+        correspondences.uv_b,
+        strict=True,
+    ):
+        known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
+        if known.any():
+            centre = mask_centre(samples[b].mask)
+            pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre))
+    images = [sample.image for sample in samples]
+    own = [read_image(path) for path in folder.negatives]
+    return PairSet(
+        f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences',
+        images,
+        pairs,
+        own or negatives,
+    )
+
+
+def synthetic(
+    samples: list[Sample],
+    configuration: ViewConfiguration,
+    backgrounds: list[Image],
+    negatives: list[Image],
+    pairs: int,
+    queries: int,
+    seed: int,
+    held: bool,
+    both: bool = False,
+    crop: int | None = None,
+) -> PairSet:
+    """Pair pictures with random views of themselves; their homographies are the truth.
+
+    both: A is a random view as well, and not the picture as it is; crop: the side of square views
+    about the object, in pixels of a 640-pixel-wide picture, instead of whole pictures.
+    """
+    sources = [prepare(sample, _SIDE, oversampling=1.0) for sample in samples]
+    sampler = ViewSampler(configuration, sources, backgrounds)
+    images: list[Image] = []
+    if not both:
+        images = [source.image for source in sources]
+    result = []
+    for number in range(pairs):
+        index = number % len(sources)
+        source = sources[index]
+        rng = np.random.default_rng((seed, 1, number))
+        size = (source.image.shape[1], source.image.shape[0]) if crop is None else (crop, crop)
+        points = source.object_uv
+        to_a, view_a = np.eye(3), None
+        if both:
+            to_a = random_homography(source.centre, 1.0, size, configuration.warp, rng)
+            view_a = sampler.view(source, to_a, size, rng)
+        to_b = random_homography(source.centre, 1.0, size, configuration.warp, rng)
+        view_b = sampler.view(source, to_b, size, rng)
+        uv_a = points if view_a is None else project(to_a, points)
+        uv_b = project(to_b, points)
+        places = np.flatnonzero(
+            _shown(uv_b, view_b.mask) & (True if view_a is None else _shown(uv_a, view_a.mask))
+        )
+        if len(places) == 0:
+            continue
+        places = rng.choice(places, min(queries, len(places)), replace=False)
+        if view_a is not None:
+            index = len(images)
+            images.append(view_a.image)
+        images.append(view_b.image)
+        result.append(
+            Pair(
+                index,
+                len(images) - 1,
+                uv_a[places],
+                uv_b[places],
+                mask_centre(view_b.mask),
+                to_b @ np.linalg.inv(to_a),
+                view_b.mask,
+            )
+        )
+    kind = 'held pictures' if held else 'the training pictures (too few to hold any)'
+    width = None if crop is None else _SIDE
+    return PairSet(f'{len(result)} random views of {kind}', images, result, negatives, width)
+
+
+def posed(
+    samples: list[PosedSample], held: set[int], pairs: int, queries: int, negatives: list[Image]
+) -> PairSet:
+    """Pair each held view, by index, with other views of its object; their poses are the truth.
+
+    Held ones are paired with each other first.
+    """
+    candidates = [
+        (a, b)
+        for b in sorted(held)
+        for a in sorted(range(len(samples)), key=lambda i: (i not in held, i))
+        if a != b and samples[a].object == samples[b].object
+    ]
+    result: list[Pair] = []
+    for a, b in candidates:
+        if len(result) == pairs:
+            break
+        v, u = np.nonzero(samples[a].mask)
+        rng = np.random.default_rng((a, b))
+        places = rng.choice(len(u), min(4 * max(queries, FEWEST_COMMON), len(u)), replace=False)
+        uv_a = np.stack([u[places], v[places]], axis=1).astype(np.float32)
+        uv_b, seen = correspondences(samples[a], samples[b], uv_a)
+        if np.count_nonzero(seen) < FEWEST_COMMON:
+            continue
+        shown = np.flatnonzero(seen)[:queries]
+        centre = mask_centre(samples[b].mask)
+        result.append(Pair(a, b, uv_a[shown], uv_b[shown].astype(np.float32), centre))
+    return PairSet(
+        f'{len(result)} pairs of {len(held)} held views with true poses',
+        [sample.image for sample in samples],
+        result,
+        negatives,
+    )
+
+
+def _shown(uv: Pixels, mask: Image) -> NDArray[np.bool_]:
+    """Tell which pixels (N, 2) lie in the picture and on the object's mask (H, W)."""
+    height, width = mask.shape
+    inside = np.all((uv >= 0) & (uv <= [width - 1, height - 1]), axis=1)
+    u, v = np.rint(np.where(inside[:, None], uv, 0)).astype(int).T
+    shown: NDArray[np.bool_] = inside & (mask[v, u] > 127)
+    return shown
+
+
+def mask_centre(mask: Image) -> NDArray[np.float64]:
+    """Compute the centre (2,) of a mask (H, W), pixels."""
+    moments = cv2.moments(mask, binaryImage=True)
+    area = max(moments['m00'], 1.0)
+    return np.array([moments['m10'] / area, moments['m01'] / area])

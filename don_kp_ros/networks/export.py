@@ -1,0 +1,254 @@
+"""`don_kp export`: write the descriptor network of a model as ONNX, held against torch.
+
+The graph takes `image` (1, 3, H, W), float32 RGB in 0 to 255, and gives `descriptors`
+(1, D, H/stride, W/stride) of unit length. The normalisation of colours is a part of it; resizing
+the picture, so that its longer side is the model's input size, is left to the user. The file's
+metadata (strings) tell what a user must know:
+
+    format_version   of the checkpoint
+    fingerprint      of the checkpoint: which descriptors may be compared
+    input_size       pixels of the longer side that the network was trained at
+    side_multiple    sides that are multiples of it have cells without a remainder
+    match_threshold  cosine similarity below which a peak is no match
+    command          that trained the model, where its card tells
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, load
+from don_kp_ros.networks.model import normalise
+
+TOLERANCE = 1e-4  # of a component of a unit descriptor
+_OPSET = 17  # of ONNX 1.12 (2022), so that older runtimes on robots read it too
+_DYNAMIC_AXES = {
+    'image': {2: 'height', 3: 'width'},
+    'descriptors': {2: 'rows', 3: 'columns'},
+}
+_ENDING = '.onnx'
+
+
+class ExportError(Exception):
+    """A model cannot be exported; the message names the file, the reason and the remedy."""
+
+
+def main(argv: list[str]) -> int:
+    """Write the descriptor network of MODEL as ONNX, and check it against torch."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _export(arguments)
+    except (CheckpointError, ExportError, OSError, ValueError) as error:
+        print(f'don_kp export: {error}', file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='don_kp export', description=main.__doc__)
+    parser.add_argument('model', metavar='MODEL', type=Path, help='checkpoint (.safetensors)')
+    parser.add_argument('--onnx', metavar='OUT', type=Path, required=True, help='file to write')
+    parser.add_argument(
+        '--height', type=int, help='fix the height, pixels; any height if left out'
+    )
+    parser.add_argument('--width', type=int, help='fix the width, pixels; any width if left out')
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT where it exists')
+    return parser
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    height, width = arguments.height, arguments.width
+    if (height is None) != (width is None):
+        raise ExportError(
+            'give --height and --width both to fix the size, or neither for a graph of any size'
+        )
+    checkpoint = load(arguments.model)
+    size = None if height is None else (height, width)
+    difference = export_onnx(checkpoint, arguments.onnx, size, overwrite=arguments.overwrite)
+
+    network, input_size = checkpoint.network, checkpoint.preprocessing.input_size
+    multiple = network.coarsest_stride
+    sides = 'height, width' if size is None else f'{height}, {width}'
+    print(f'image: (1, 3, {sides}) float32 RGB, 0 to 255')
+    if size is None:
+        print(f'       sides multiples of {multiple}; trained at a longer side of {input_size}')
+    elif max(size) != _longer_side(checkpoint):
+        print(f'       trained at a longer side of {input_size}, another size than this')
+    cells = f'height/{network.stride}, width/{network.stride}'
+    if size is not None:
+        cells = f'{height // network.stride}, {width // network.stride}'
+    print(f'descriptors: (1, {network.dimension}, {cells}) float32, unit length')
+    if network.keypoints is not None:
+        print(f'left out: the keypoints of {arguments.model}; descriptors alone are exported')
+    print(f'largest difference from torch: {difference:.1e}')
+    print(f'written: {arguments.onnx}')
+    return 0
+
+
+def export_onnx(
+    checkpoint: Checkpoint,
+    path: Path,
+    size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+) -> float:
+    """Write a checkpoint's descriptor network as ONNX; return its largest difference from torch.
+
+    size: (H, W) of the images, pixels; None for a graph of any size. The difference is that of
+    components of unit descriptors, ONNX Runtime against torch in float32 on random images.
+    Keypoints are left out. A reader of the file sees the old one or the whole new one, and
+    nothing is written before the graph has passed. Raises ExportError for a size whose sides are
+    no multiples of the coarsest stride, a file that exists, a package that is missing, and a graph
+    that is invalid or differs by more than TOLERANCE.
+    """
+    _check_path(path, overwrite)
+    _packages()
+    multiple = checkpoint.network.coarsest_stride
+    if size is not None and not all(side >= multiple and side % multiple == 0 for side in size):
+        raise ExportError(
+            f'{path}: not written, since height and width are {size[0]} and {size[1]}; '
+            f'this network needs positive multiples of {multiple}'
+        )
+    graph = _graph(checkpoint, path, size)
+    sizes = _example_sizes(checkpoint) if size is None else [size]
+    difference = _largest_difference(checkpoint, graph, sizes)
+    if not difference <= TOLERANCE:  # nor where it is not a number
+        raise ExportError(
+            f'{path}: not written, since ONNX Runtime differs from torch by {difference:.1e} '
+            f'(allowed is {TOLERANCE:.0e}); check the model with `don_kp match`, and the '
+            'versions of onnx and onnxruntime with requirements/runtime.txt'
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.partial')
+    try:
+        partial.write_bytes(graph)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return difference
+
+
+class _ImageNetwork(nn.Module):
+    """The network behind its normalisation of colours, as the graph has it."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self.network = checkpoint.build()
+        self.preprocessing = checkpoint.preprocessing
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.network(normalise(image, self.preprocessing))
+        return result
+
+
+def _graph(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None) -> bytes:
+    """Build the ONNX file of a network. Batch norms are folded by the exporter."""
+    onnx, _ = _packages()
+    example = torch.zeros(1, 3, *(size or _example_sizes(checkpoint)[0]))
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The exporter that replaces this one needs onnxscript, and writes the paths of the
+        # machine's sources into the file.
+        warnings.simplefilter('ignore', DeprecationWarning)
+        file = Path(folder) / 'graph.onnx'
+        torch.onnx.export(
+            _ImageNetwork(checkpoint).eval(),
+            (example,),
+            file,
+            dynamo=False,
+            input_names=['image'],
+            output_names=['descriptors'],
+            dynamic_axes=_DYNAMIC_AXES if size is None else None,
+            opset_version=_OPSET,
+        )
+        model = onnx.load(file)
+    model.doc_string = (
+        'image: RGB, 0 to 255. descriptors: cell (i, j) of (h, w) describes pixel '
+        'u = (j + .5) W / w - .5, v = (i + .5) H / h - .5.'
+    )
+    shape = model.graph.output[0].type.tensor_type.shape
+    shape.dim[0].dim_value, shape.dim[1].dim_value = 1, checkpoint.network.dimension
+    onnx.helper.set_model_props(model, _metadata(checkpoint))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            f'{path}: not written, since the graph is invalid ({error}); check the versions of '
+            'torch and onnx with requirements/runtime.txt'
+        ) from error
+    graph: bytes = model.SerializeToString()
+    return graph
+
+
+def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    metadata = {
+        'format_version': str(FORMAT_VERSION),
+        'fingerprint': checkpoint.fingerprint,
+        'input_size': str(checkpoint.preprocessing.input_size),
+        'side_multiple': str(checkpoint.network.coarsest_stride),
+        'match_threshold': str(checkpoint.match_threshold),
+    }
+    if 'command' in checkpoint.card:
+        metadata['command'] = str(checkpoint.card['command'])
+    return metadata
+
+
+def _largest_difference(
+    checkpoint: Checkpoint, graph: bytes, sizes: list[tuple[int, int]]
+) -> float:
+    """Compute the largest difference of a graph from torch for random images of sizes (H, W)."""
+    _, onnxruntime = _packages()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(graph, options, providers=['CPUExecutionProvider'])
+    network = checkpoint.build()  # again, for nothing that the exporter did to the other
+    generator = torch.Generator().manual_seed(0)
+    largest = torch.zeros(())
+    for size in sizes:
+        image = torch.randint(0, 256, (1, 3, *size), generator=generator).float()
+        found = torch.from_numpy(session.run(['descriptors'], {'image': image.numpy()})[0])
+        with torch.inference_mode():
+            expected = network(normalise(image, checkpoint.preprocessing))
+            largest = torch.maximum(largest, (found - expected).abs().max())  # keeps NaN
+    return float(largest)
+
+
+def _longer_side(checkpoint: Checkpoint) -> int:
+    """Return the longer side that pictures are resized to (networks.model.resize), pixels."""
+    multiple = checkpoint.network.coarsest_stride
+    return max(multiple, round(checkpoint.preprocessing.input_size / multiple) * multiple)
+
+
+def _example_sizes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
+    """Return the sizes at which a graph of any size is checked; it is traced at the first."""
+    multiple, longer = checkpoint.network.coarsest_stride, _longer_side(checkpoint)
+    shorter = max(multiple, round(longer * 3 / 4 / multiple) * multiple)
+    return [(shorter, longer), (3 * multiple, 2 * multiple)]
+
+
+def _check_path(path: Path, overwrite: bool) -> None:
+    if path.suffix != _ENDING:
+        raise ExportError(f"{path}: does not end with '{_ENDING}'; give a path that does")
+    if path.is_dir():
+        raise ExportError(f'{path}: is a folder; give another path')
+    if path.exists() and not overwrite:
+        raise ExportError(f'{path}: exists; --overwrite replaces it')
+
+
+def _packages() -> tuple[Any, Any]:
+    """Import onnx and onnxruntime, which nothing but the export needs: a machine may lack them."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise ExportError(
+            f'the package {error.name} is missing ({error}); install onnx and onnxruntime in the '
+            'versions of requirements/runtime.txt, or export on another machine'
+        ) from error
+    return onnx, onnxruntime

@@ -1,0 +1,59 @@
+"""The keypoint head: where each of N keypoints is, and how deep (paper 1, fig. 2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_FIRST_SCALE, _LARGEST_SCALE = 20.0, 100.0
+
+
+@dataclass(frozen=True)
+class KeypointConfiguration:
+    """The keypoints that are predicted on top of the descriptors."""
+
+    number: int = 32  # N
+    head: Literal['similarity', 'linear'] = 'similarity'  # linear: a 1x1 convolution, paper 1
+    depth: bool = False  # predict each keypoint's depth too
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.number <= 4096:
+            raise ValueError(f'number is {self.number}; allowed is 2 to 4096')
+
+
+class KeypointHead(nn.Module):
+    """Predict logits and depths of N keypoints from the identity layer's D channels.
+
+    The similarity head compares every cell's descriptor with one learned descriptor per keypoint:
+    what is told apart are the descriptors themselves, so they must become distinctive.
+    """
+
+    def __init__(self, configuration: KeypointConfiguration, dimension: int) -> None:
+        super().__init__()
+        number = configuration.number
+        self.spatial: nn.Conv2d | None = None
+        if configuration.head == 'linear':
+            self.spatial = nn.Conv2d(dimension, number, 1)
+        else:
+            self.queries = nn.Parameter(torch.randn(number, dimension))
+            self.log_scale = nn.Parameter(torch.tensor(math.log(_FIRST_SCALE)))
+        self.depth = nn.Conv2d(dimension, number, 1) if configuration.depth else None
+
+    def forward(self, identity: Tensor, descriptors: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute logits (B, N, h, w) (eq. 2) and depths (B, N, h, w) (eq. 3), metres, or None.
+
+        identity (B, D, h, w): the identity layer's output; descriptors: the same at unit length.
+        """
+        if self.spatial is not None:
+            logits = self.spatial(identity)
+        else:
+            queries = functional.normalize(self.queries, dim=1)
+            scale = self.log_scale.exp().clamp_max(_LARGEST_SCALE)
+            logits = (scale * queries @ descriptors.flatten(2)).unflatten(2, descriptors.shape[2:])
+        depths = None if self.depth is None else functional.softplus(self.depth(identity))
+        return logits, depths

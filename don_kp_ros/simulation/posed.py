@@ -1,0 +1,287 @@
+"""Rendered posed views of an object on a table: `don_kp render FOLDER --object ...`.
+
+Every view is a scene of its own: the object stands elsewhere on another table, among other things,
+in other light. What the views share is the object's frame, and the poses are given in it
+(docs/data.md, `don_kp_ros.data.posed`). The colours have the camera's noise; depth is the truth.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.data.folder import DataError, list_images
+from don_kp_ros.data.posed import PosedView, write_depth, write_index
+from don_kp_ros.geometry import rigid
+from don_kp_ros.simulation import meshes, objects
+from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
+from don_kp_ros.simulation.dataset import TRAINING_CAPS, render_all, write_picture
+from don_kp_ros.simulation.scene import Layout, build
+
+Array = NDArray[np.float64]
+Range = tuple[float, float]
+
+SUBJECT = 'object'  # the body's name in the scene
+BUILT_IN: dict[str, Callable[..., object]] = {
+    'cap': objects.add_cap,
+    'mug': objects.add_mug,
+    'can': objects.add_can,
+    'box': objects.add_box,
+}
+INSTANCES = TRAINING_CAPS
+SMALLEST = 400  # pixels of the object in a view
+_SHOTS, _SCENES = 25, 4  # attempts
+_GAP = 0.001  # metres between the table and a mesh: a flat one would lie in the table's top
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is shown: a built-in kind and the number of its instance, or a mesh of a file."""
+
+    kind: str
+    instance: int = 0
+    size: float | None = None  # metres, of a mesh
+    up: str | None = None  # axis of a mesh
+
+    @property
+    def name(self) -> str:
+        """What the index calls it."""
+        return f'{self.kind}-{self.instance}' if self.kind in BUILT_IN else Path(self.kind).stem
+
+    @property
+    def mesh(self) -> meshes.Mesh | None:
+        """The mesh of a file; None of a built-in kind; raises DataError."""
+        return None if self.kind in BUILT_IN else _mesh(self.kind, self.size, self.up)
+
+    @property
+    def description(self) -> str:
+        """What was found in a file, in words; raises DataError."""
+        mesh = self.mesh
+        if mesh is None:
+            return self.name
+        x, y, z = mesh.size
+        text = f'{self.kind}: {x:.3f} x {y:.3f} x {z:.3f} m, {mesh.look}'
+        return text if mesh.textured else f'{text}; it has no texture'
+
+    def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
+        """Add it to a body; looks and measures are a function of the number alone."""
+        mesh = self.mesh
+        if mesh is not None:
+            meshes.add(spec, body, mesh)
+        elif self.kind == 'cap':
+            objects.add_cap(spec, body, self.instance)
+        else:
+            rng = np.random.default_rng([self.instance, 0x0B1])
+            BUILT_IN[self.kind](spec, body, rng)
+
+
+@functools.lru_cache(maxsize=1)
+def _mesh(file: str, size: float | None, up: str | None) -> meshes.Mesh:
+    return meshes.load(Path(file), size, up)
+
+
+@dataclass(frozen=True)
+class Viewpoints:
+    """Where the camera may stand about the object, each drawn evenly between two bounds."""
+
+    tilt: Range = (0.0, 60.0)  # degrees of the line of sight off the vertical
+    distance: Range = (0.4, 0.8)  # metres from the object's middle
+    roll: Range = (-180.0, 180.0)  # degrees about the line of sight; 0: upright
+    shift: float = 0.2  # of the object off the picture's middle, fraction of its half height
+
+    def draw(self, middle: Array, rng: np.random.Generator) -> Array:
+        """Draw `T_world_optical` (4, 4) of a camera that looks at about a point (3,)."""
+        tilt, roll = np.deg2rad(rng.uniform(*self.tilt)), np.deg2rad(rng.uniform(*self.roll))
+        around, distance = rng.uniform(-np.pi, np.pi), rng.uniform(*self.distance)
+        outward = np.array([np.cos(around), np.sin(around), 0.0])
+        sight = np.array([0.0, 0.0, np.cos(tilt)]) + np.sin(tilt) * outward
+        upright = np.array([0.0, 0.0, np.sin(tilt)]) - np.cos(tilt) * outward
+        T_world_optical = look_at(middle + distance * sight, middle, upright)
+        T_world_optical[:3, :3] @= rigid.rotation_about([0, 0, 1], roll)
+        aside = rng.uniform(-1, 1, 2) * self.shift * D435.height / 2 * distance / D435.fx
+        T_world_optical[:3, 3] += T_world_optical[:3, :2] @ aside
+        return T_world_optical
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A view of a scene: the truth, the object's mask (H, W), and where everything is (4, 4)."""
+
+    frame: Frame
+    mask: NDArray[np.bool_]
+    T_world_optical: Array
+    T_world_object: Array
+
+    @property
+    def T_object_camera(self) -> Array:
+        """Maps points from the camera's optical frame to the object's."""
+        return rigid.inverse(self.T_world_object) @ self.T_world_optical
+
+
+class Stage:
+    """A scene of an object (or of none) among things of other kinds, and its renderer."""
+
+    def __init__(
+        self, subject: Subject | None, kind: str, rng: np.random.Generator, others: int | None
+    ) -> None:
+        """Draw a scene; `others` is the number of distractors, drawn if None.
+
+        None of them is of `kind`.
+        """
+        layout = Layout.draw(int(rng.integers(2**62)), 0, distractors=others)
+        assert layout.cap is not None
+        spec = mujoco.MjSpec()
+        place, distractors = layout.cap, layout.distractors
+        self.T_world_object = place.pose
+        if subject is not None:
+            if subject.mesh is not None:
+                self.T_world_object[2, 3] = _GAP
+                clear = subject.mesh.radius + 0.06
+                distractors = tuple(
+                    other
+                    for other in distractors
+                    if np.hypot(other.x - place.x, other.y - place.y) > clear
+                )
+            subject.add(spec, _add_body(spec, SUBJECT, self.T_world_object))
+        adders = [add for add in objects.DISTRACTORS if add is not BUILT_IN.get(kind)]
+        for number, other in enumerate(distractors):
+            adder = adders[int(rng.integers(len(adders)))]
+            adder(spec, _add_body(spec, f'other_{number}', other.pose), rng)
+        model, _ = build(replace(layout, cap=None, distractors=()), spec)
+        self._has_subject = subject is not None
+        self._model, self._data = model, mujoco.MjData(model)
+        mujoco.mj_forward(model, self._data)
+        self._renderer = Renderer(model)
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._renderer.close()
+
+    @property
+    def middle(self) -> Array:
+        """The middle of the object's bounding box in the world, (3,); without one its place."""
+        if not self._has_subject:
+            return np.array(self.T_world_object[:3, 3])
+        body = self._model.body(SUBJECT).id
+        corners = []
+        for geom in np.flatnonzero(self._model.geom_bodyid == body):
+            if self._model.geom_group[geom] != objects.DRAWN:
+                continue
+            centre, half = self._model.geom_aabb[geom].reshape(2, 3)
+            signs = np.stack(np.meshgrid(*[[-1, 1]] * 3), axis=-1).reshape(-1, 3)
+            T = rigid.transform(
+                self._data.geom_xmat[geom].reshape(3, 3), self._data.geom_xpos[geom]
+            )
+            corners.append(rigid.apply(T, centre + signs * half))
+        every = np.concatenate(corners)
+        return np.asarray((every.min(axis=0) + every.max(axis=0)) / 2)
+
+    def mask(self, T_world_optical: Array) -> NDArray[np.bool_]:
+        """Tell which pixels (H, W) show the object from a camera pose (4, 4)."""
+        if not self._has_subject:
+            return np.zeros((D435.height, D435.width), dtype=np.bool_)
+        return self._renderer.mask(self._data, T_world_optical, SUBJECT)
+
+    def shoot(self, T_world_optical: Array) -> Shot:
+        """Take the view from a camera pose (4, 4)."""
+        frame = self._renderer.render(self._data, T_world_optical)
+        return Shot(frame, self.mask(T_world_optical), T_world_optical, self.T_world_object)
+
+    def find(self, viewpoints: Viewpoints, rng: np.random.Generator) -> Shot | None:
+        """Draw views until one shows the whole object large enough; None if none does."""
+        for _ in range(_SHOTS):
+            T_world_optical = viewpoints.draw(self.middle, rng)
+            mask = self.mask(T_world_optical)
+            border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+            if border or mask.sum() < SMALLEST:
+                continue
+            shot = self.shoot(T_world_optical)
+            if np.isfinite(shot.frame.depth[mask]).all():
+                return shot
+        return None
+
+
+def take(subject: Subject, viewpoints: Viewpoints, rng: np.random.Generator) -> Shot:
+    """Draw a scene of an object and a view of it; raises DataError where none shows it."""
+    for _ in range(_SCENES):
+        with Stage(subject, subject.kind, rng, None) as stage:
+            shot = stage.find(viewpoints, rng)
+        if shot is not None:
+            return shot
+    raise DataError(
+        f'{subject.kind}: in {_SCENES * _SHOTS} views none shows it whole, with {SMALLEST} pixels '
+        'or more; change --distance or --tilt, or --size of a mesh'
+    )
+
+
+def render(
+    folder: Path,
+    subjects: list[Subject],
+    views: int,
+    negatives: int,
+    viewpoints: Viewpoints,
+    seed: int,
+    workers: int,
+) -> None:
+    """Render views, of the objects in turn, and pictures without them; raises DataError."""
+    for subject in subjects:
+        _ = subject.mesh  # read here once, to fail before anything is written
+    names = [f'{i:06d}' for i in range(views)]
+    old = sorted({path.stem for path in list_images(folder / 'rgbs')} - set(names))
+    if old:
+        raise DataError(
+            f'{folder / "rgbs"}: holds {old[0]}, which would not be written over; '
+            'give an empty folder'
+        )
+    for name in ('rgbs', 'masks', 'depths', 'negatives'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    shown = [subjects[i % len(subjects)] for i in range(views)]
+    jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = [
+        (_render_view, (folder, name, subject, viewpoints, [seed, 4, i]))
+        for i, (name, subject) in enumerate(zip(names, shown, strict=True))
+    ]
+    kind = subjects[0].kind
+    jobs += [
+        (_render_negative, (folder, f'{i:06d}', kind, viewpoints, [seed, 5, i]))
+        for i in range(negatives)
+    ]
+    found = [view for view in render_all(jobs, workers) if isinstance(view, PosedView)]
+    write_index(folder, D435, found)
+
+
+def draw_instances(count: int, seed: int) -> list[int]:
+    """Draw the numbers of so many different instances."""
+    rng = np.random.default_rng([seed, 6])
+    return [int(i) for i in rng.choice(INSTANCES, count, replace=False)]
+
+
+def _render_view(
+    folder: Path, name: str, subject: Subject, viewpoints: Viewpoints, seed: list[int]
+) -> PosedView:
+    rng = np.random.default_rng(seed)
+    shot = take(subject, viewpoints, rng)
+    write_picture(folder / 'rgbs' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
+    write_picture(folder / 'masks' / f'{name}.png', shot.mask.astype(np.uint8) * 255)
+    write_depth(folder / 'depths' / f'{name}.png', shot.frame.depth)
+    return PosedView(name, subject.name, shot.T_object_camera)
+
+
+def _render_negative(
+    folder: Path, name: str, kind: str, viewpoints: Viewpoints, seed: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    with Stage(None, kind, rng, int(rng.integers(0, 6))) as stage:
+        shot = stage.shoot(viewpoints.draw(stage.middle, rng))
+    write_picture(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
+
+
+def _add_body(spec: mujoco.MjSpec, name: str, T_world_body: Array) -> mujoco.MjsBody:
+    x, y, z, w = rigid.to_quaternion(T_world_body)
+    return spec.worldbody.add_body(name=name, pos=T_world_body[:3, 3], quat=[w, x, y, z])

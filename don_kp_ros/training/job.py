@@ -1,0 +1,61 @@
+"""One training: what, with what, how long, and where to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from don_kp_ros import configuration
+from don_kp_ros.training.budget import Budget
+from don_kp_ros.training.settings import TrainingConfiguration
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a training runs on, in Lightning's terms; devices are those of each machine."""
+
+    accelerator: str = 'auto'
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = 'auto'
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: what, with what, how long, and where to."""
+
+    folder: Path
+    output: Path
+    settings: TrainingConfiguration
+    budget: Budget
+    seed: int = 0
+    command: str = ''
+    hardware: Hardware = Hardware()
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the state of an unfinished training lies."""
+        return self.output.with_name(f'{self.output.stem}.training')
+
+    @property
+    def resume_path(self) -> Path:
+        """The state that an unfinished training goes on from."""
+        return self.state_folder / 'last.ckpt'
+
+    @property
+    def log_folder(self) -> Path:
+        """Where TensorBoard finds the losses, the figures and the pictures."""
+        return self.output.with_name(f'{self.output.stem}.tensorboard')
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a training to be gone on with."""
+        identity = {
+            'folder': str(self.folder.resolve()),
+            'seed': self.seed,
+            'budget': [self.budget.clock, self.budget.amount],
+            'processes': self.hardware.devices * self.hardware.nodes,
+            **configuration.plain(self.settings),
+        }
+        del identity['minutes']  # the budget says it
+        return identity

@@ -1,0 +1,157 @@
+"""What a step minimises: the configured losses of a batch of view pairs, summed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from don_kp_ros.data.stream import Batch
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork, unit_length
+from don_kp_ros.networks.expectation import Expectation, expect
+from don_kp_ros.training.keypoint_losses import (
+    consistency_camera,
+    consistency_world,
+    huber,
+    lift,
+    relative_pose,
+    separation,
+    silhouette,
+)
+from don_kp_ros.training.losses import contrastive, nt_xent, nt_xent_sampled, sample_descriptors
+from don_kp_ros.training.settings import KeypointLossConfiguration, LossConfiguration
+
+Parts = dict[str, Tensor]
+
+
+def objective(
+    network: DescriptorNetwork, identity: Tensor, batch: Batch, configuration: LossConfiguration
+) -> Parts:
+    """Compute the weighted losses of a batch (don_kp_ros.data.stream.collate) by name.
+
+    identity (2B, D, h, w): the identity layer's output for the views a, then the views b. The
+    losses' sum is to be minimised.
+    """
+    identity = identity.float()
+    maps = unit_length(identity)
+    parts: Parts = {}
+    if configuration.descriptors != 'none':
+        parts[configuration.descriptors] = _descriptor_loss(maps, batch, configuration)
+    if network.keypoints is not None:
+        settings = configuration.keypoints
+        logits, depths = network.keypoints(identity, maps)
+        masks = batch['masks'] > 127
+        size = (masks.shape[1], masks.shape[2])
+        found = expect(logits, size, depths, masks)
+        alone = configuration.descriptors == 'none'
+        weight = 1.0 if alone else settings.weight
+        for name, part in keypoint_losses(found, batch, settings).items():
+            parts[name] = weight * part
+    return parts
+
+
+def _descriptor_loss(maps: Tensor, batch: Batch, configuration: LossConfiguration) -> Tensor:
+    size = (batch['masks'].shape[1], batch['masks'].shape[2])
+    if configuration.descriptors == 'nt_xent':
+        negatives = background_cells(maps, batch['masks'], configuration.negatives)
+        return nt_xent(maps, batch['uv'], size, configuration.temperature, negatives)
+    maps_a, maps_b = maps.chunk(2)
+    uv_a, uv_b = batch['uv'].chunk(2)
+    if configuration.descriptors == 'nt_xent_sampled':
+        queries = (
+            sample_descriptors(maps_a, uv_a, size),
+            sample_descriptors(maps_b, uv_b, size),
+        )
+        return nt_xent_sampled(*queries, configuration.temperature)
+    others = non_matches(batch['masks'].chunk(2)[1], uv_b, configuration.non_matches)
+    return contrastive(maps_a, maps_b, uv_a, uv_b, others, size, configuration.margin)
+
+
+def keypoint_losses(
+    found: Expectation, batch: Batch, configuration: KeypointLossConfiguration
+) -> Parts:
+    """Compute the weighted losses of keypoints (2B, N) found in the views a, then b."""
+    height, width = batch['masks'].shape[1:]
+    unit = height / 2 if configuration.units == 'relative' else 1.0
+    number = found.uv.shape[1]
+    assert found.inside is not None
+    parts = {}
+    if configuration.consistency > 0:
+        parts['consistency'] = configuration.consistency * _consistency(
+            found, batch, configuration, unit
+        )
+    if configuration.pose > 0:
+        points_a, points_b = _in_space(found, batch)
+        parts['pose'] = configuration.pose * relative_pose(points_a, points_b, batch['T_b_a'])
+    parts['silhouette'] = configuration.silhouette * silhouette(found.inside)
+    parts['variance'] = configuration.variance * found.variance.mean() / unit**2
+    if configuration.margin is None:
+        area = (batch['masks'] > 127).float().sum(dim=(1, 2))
+        margin = (area / number).sqrt()
+        # Divided by margin^2 and summed over the others: of order 1 wherever keypoints clump.
+        spread = separation(found.uv / margin[:, None, None], 1.0) * number
+    else:
+        spread = separation(found.uv / unit, configuration.margin / unit)
+    parts['separation'] = configuration.separation * spread
+    return parts
+
+
+def _consistency(
+    found: Expectation, batch: Batch, configuration: KeypointLossConfiguration, unit: float
+) -> Tensor:
+    if configuration.truth != 'image':
+        points_a, points_b = _in_space(found, batch)
+        if configuration.truth == 'camera':
+            return consistency_camera(points_a, points_b, batch['T_b_a'], configuration.delta)
+        T_world_a, T_world_b = batch['T_world_view'].chunk(2)
+        return consistency_world(points_a, points_b, T_world_a, T_world_b, configuration.delta)
+    uv_a, uv_b = found.uv.chunk(2)
+    mapped = uv_a @ batch['homographies'][:, :, :2].mT + batch['homographies'][:, None, :, 2]
+    expected = mapped[..., :2] / mapped[..., 2:].clamp_min(1e-6)
+    height, width = batch['masks'].shape[1:]
+    last = expected.new_tensor([width - 1, height - 1])
+    seen = (mapped[..., 2] > 1e-6) & ((expected >= 0) & (expected <= last)).all(dim=-1)
+    return huber(uv_b / unit, expected / unit, configuration.delta, seen)
+
+
+def _in_space(found: Expectation, batch: Batch) -> tuple[Tensor, Tensor]:
+    assert found.depth is not None
+    points_a, points_b = lift(found.uv, found.depth, batch['K']).chunk(2)
+    return points_a, points_b
+
+
+def background_cells(maps: Tensor, masks: Tensor, number: int) -> Tensor:
+    """Draw descriptors of cells that show nothing of the object.
+
+    maps (B, D, h, w); masks (B, S, S) uint8 of the object. Returns (M, D), M at most `number`.
+    """
+    shape = maps.shape[-2:]
+    shown = functional.adaptive_max_pool2d(masks[:, None].float(), shape)[:, 0] > 0
+    cells = torch.nonzero(~shown.flatten())[:, 0]
+    if number == 0 or len(cells) == 0:
+        return maps.new_zeros((0, maps.shape[1]))
+    chosen = cells[torch.randint(len(cells), (number,), device=cells.device)]
+    cells_per_map = shape[0] * shape[1]
+    return maps.flatten(2)[chosen // cells_per_map, :, chosen % cells_per_map]
+
+
+def non_matches(masks: Tensor, uv: Tensor, number: int) -> Tensor:
+    """Draw pixels that don't match, half of them on the object, half anywhere.
+
+    masks (B, S, S) uint8; uv (B, Q, 2): the matches. Returns (B, Q, number, 2); what falls within
+    two pixels of its match is moved away by a quarter of the picture.
+    """
+    batch, side = masks.shape[0], masks.shape[2]
+    queries = uv.shape[1]
+    on_object = (masks.flatten(1) > 127).float()
+    on_object = on_object + (on_object.sum(dim=1, keepdim=True) == 0)
+    half = number // 2
+    drawn = on_object.multinomial(queries * half, replacement=True) if half else None
+    anywhere = torch.randint(
+        masks[0].numel(), (batch, queries * (number - half)), device=masks.device
+    )
+    cells = anywhere if drawn is None else torch.cat([drawn, anywhere], dim=1)
+    shuffled = cells.view(batch, number, queries).mT
+    pixels = torch.stack([shuffled % side, shuffled // side], dim=-1).to(uv)
+    near = (pixels - uv[:, :, None]).norm(dim=-1, keepdim=True) <= 2
+    return torch.where(near, (pixels + side / 4) % side, pixels)

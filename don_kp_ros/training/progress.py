@@ -1,0 +1,214 @@
+"""Watch a training: its budget, its figures, its pictures, and its state on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.data.stream import Batch
+from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.training.budget import Stopwatch
+from don_kp_ros.training.dataset import Dataset
+from don_kp_ros.training.job import Job
+from don_kp_ros.training.module import DescriptorTraining, TrainingError
+from don_kp_ros.training.pictures import debug_pictures
+
+_LINE_EVERY_S = 15  # of progress, where there is no terminal to draw a bar on
+_LOG_EVERY = 10  # steps
+
+Weights = dict[str, Tensor]
+
+
+class TrainingProgress(lightning.Callback):
+    """Watch the budget, show the progress, measure now and then, and save the state.
+
+    Where several processes train together the first one decides, and all but it are silent.
+    """
+
+    def __init__(self, job: Job, dataset: Dataset, console: Console) -> None:
+        self.first_step = 0
+        self.stopwatch = Stopwatch()
+        self.history: list[dict[str, float]] = []
+        self.best: Weights | None = None
+        self._job = job
+        self._data = dataset.validation.some(
+            job.settings.validation.pairs, job.settings.validation.queries
+        )
+        self._console = console
+        self._steps = 0
+        self._fraction = 0.0
+        self._loss = 0.0
+        self._printed = time.monotonic()
+        self._bar = Progress(
+            TextColumn('step {task.fields[step]}'),
+            BarColumn(),
+            TextColumn('{task.percentage:3.0f} %  loss {task.fields[loss]:.3f}'),
+            TimeElapsedColumn(),
+            TextColumn('{task.fields[left]} left'),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task('', total=1.0, step=0, loss=float('nan'), left='?')
+
+    def fraction(self) -> float:
+        """Return how much of the training is over, 0 to 1, the same in all its processes."""
+        return self._fraction
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far, across restarts."""
+        return self._steps
+
+    def restore(self) -> Path | None:
+        """Take over the state of an interrupted training, if there is one; return its file."""
+        path = self._job.resume_path
+        if not path.is_file():
+            return None
+        state = torch.load(path, map_location='cpu', weights_only=True, mmap=True)['don_kp']
+        identity = json.loads(state['identity'])
+        current = json.loads(json.dumps(self._job.identity()))
+        changed = [key for key in current if current[key] != identity.get(key)]
+        if changed:
+            raise ConfigurationError(
+                f'{path.parent} holds an interrupted training with another '
+                f'{", ".join(changed)}; go on with its command, or start anew with --overwrite'
+            )
+        self.first_step = self._steps = int(state['steps'])
+        self.stopwatch = Stopwatch(state['wall'], state['cpu'])
+        self.history = json.loads(state['history'])
+        self.best = state['best']
+        self._fraction = self._used()
+        return path
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        """Start the clock."""
+        self.stopwatch.start()
+        if trainer.is_global_zero:
+            self._bar.start()
+
+    def on_train_batch_start(
+        self, trainer: Any, module: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Make what a step draws at random a function of its number: a resumed one is the same."""
+        torch.manual_seed(hash((self._job.seed, self._steps, trainer.global_rank)) % 2**63)
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count, show, measure, save, and stop when the budget is used."""
+        self._steps += 1
+        self.stopwatch.worker(int(batch['worker']), float(batch['cpu_seconds']))
+        loss = float(outputs['loss'])
+        first = self._steps == self.first_step + 1
+        self._loss = loss if first else 0.98 * self._loss + 0.02 * loss
+        self._fraction = trainer.strategy.broadcast(self._used())
+        if trainer.is_global_zero:
+            self._show(trainer, outputs)
+        due = (len(self.history) + 1) / self._job.settings.validation.times
+        if due <= self._fraction < 1:
+            entry = self._measure(trainer, module) if trainer.is_global_zero else {}
+            self.history.append(trainer.strategy.broadcast(entry))
+        epoch_over = self._steps % self._job.settings.epoch == 0
+        if self._fraction >= 1 or self._stale():
+            trainer.should_stop = True
+        elif epoch_over:
+            if trainer.is_global_zero and self._steps % self._picture_every() == 0:
+                debug_pictures(trainer.logger, module, batch, self._steps)
+            self.save(trainer)
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        """Stop the clock."""
+        self.stopwatch.pause()
+        self._bar.stop()
+        self.save(trainer)
+
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        """Keep what was learned when the training is interrupted."""
+        self._bar.stop()
+        alone = trainer.world_size == 1  # others may be gone; saving would wait for them
+        if alone and not isinstance(exception, TrainingError) and self._steps > self.first_step:
+            self.save(trainer)
+
+    def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to go on."""
+        checkpoint['don_kp'] = {
+            'identity': json.dumps(self._job.identity()),
+            'steps': self._steps,
+            'wall': self.stopwatch.wall,
+            'cpu': self.stopwatch.cpu,
+            'history': json.dumps(self.history),
+            'best': self.best,
+        }
+
+    def save(self, trainer: Any) -> None:
+        """Write the state; an interrupt while writing leaves the one before."""
+        path = self._job.resume_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix('.partial')
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            os.replace(partial, path)
+
+    def _used(self) -> float:
+        used = self.stopwatch.used(self._job.budget.clock, self._steps)
+        return min(1.0, used / self._job.budget.amount)
+
+    def _stale(self) -> bool:
+        """Tell whether the AUC has not become better for `patience` measurements."""
+        patience = self._job.settings.validation.patience
+        aucs = [entry['auc'] for entry in self.history]
+        return 0 < patience < len(aucs) and max(aucs[-patience:]) <= max(aucs[:-patience])
+
+    def _picture_every(self) -> int:
+        return self._job.settings.epoch * self._job.settings.pictures
+
+    def _show(self, trainer: Any, outputs: Any) -> None:
+        wall = self.stopwatch.wall
+        left = f'{wall * (1 - self._fraction) / max(self._fraction, 1e-6):.0f} s'
+        self._bar.update(
+            self._task, completed=self._fraction, step=self._steps, loss=self._loss, left=left
+        )
+        if trainer.logger is not None and self._steps % _LOG_EVERY == 0:
+            scalars = {f'loss/{name}': float(part) for name, part in outputs['parts'].items()}
+            rate = trainer.optimizers[0].param_groups[0]['lr']
+            scalars |= {'loss/all': float(outputs['loss']), 'learning_rate': rate}
+            trainer.logger.log_metrics(scalars, step=self._steps)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._printed > _LINE_EVERY_S:
+            self._printed = now
+            self._console.print(
+                f'step {self._steps}  {self._fraction:.0%}  loss {self._loss:.3f}  {left} left',
+                highlight=False,
+            )
+
+    def _measure(self, trainer: Any, module: DescriptorTraining) -> dict[str, float]:
+        self.stopwatch.pause()
+        checkpoint = module.to_checkpoint(0.0, {})
+        accuracy = measure(DescriptorModel(checkpoint, module.device), self._data).accuracy
+        if accuracy.auc > max((entry['auc'] for entry in self.history), default=-1.0):
+            self.best = checkpoint.weights if self._job.settings.validation.patience else None
+        entry = {
+            'fraction': round(self._fraction, 3),
+            'step': self._steps,
+            **accuracy.rounded(),
+        }
+        if trainer.logger is not None:
+            figures = {f'validation/{name}': entry[name] for name in ('auc', 'median_px')}
+            trainer.logger.log_metrics(figures, step=self._steps)
+        self._console.print(
+            f'step {self._steps}: AUC {accuracy.auc:.3f}, median {accuracy.median_px:.1f} px',
+            highlight=False,
+        )
+        self.stopwatch.start()
+        return entry

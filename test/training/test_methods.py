@@ -1,0 +1,254 @@
+"""Every way of training, and what must hold for all of them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import don_kp_ros.training  # noqa: F401  mends torchvision for Lightning
+from don_kp_ros.data.posed import PosedView, write_depth, write_index
+from don_kp_ros.evaluation.measure import Measurement
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.networks import checkpoint
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+from don_kp_ros.training import command, module, progress
+
+SMALL = [
+    '--views.size=64',
+    '--views.queries=16',
+    '--workers=0',
+    '--threads=1',
+    '--network.dimension=8',
+    '--network.channels=8',
+    '--preprocessing.input_size=96',
+    '--validation.final_pairs=3',
+    '--validation.queries=8',
+    '--validation.times=2',
+]
+KEYPOINTS = '--network.keypoints.number=4'
+IN_SPACE = [KEYPOINTS, '--network.keypoints.depth=true', '--views.lift.distance=0.5']
+METHODS = {
+    'joint': [KEYPOINTS],
+    'mined': [KEYPOINTS, '--loss.descriptors=none'],
+    'paper': [
+        *IN_SPACE,
+        '--loss.descriptors=none',
+        '--network.keypoints.head=linear',
+        '--loss.keypoints.truth=camera',
+        '--loss.keypoints.units=pixels',
+        '--loss.keypoints.margin=2',
+        '--loss.keypoints.pose=1',
+        '--optimiser.schedule=constant',
+        '--optimiser.average=0',
+    ],
+    'world': [*IN_SPACE, '--loss.keypoints.truth=world'],
+    'sampled': ['--loss.descriptors=nt_xent_sampled', '--network.keypoints=null'],
+    'contrastive': ['--loss.descriptors=contrastive', '--network.keypoints=null'],
+    'dilated': [KEYPOINTS, '--network.neck=dilated', '--network.stride=16'],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write pictures of a patterned square."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / 'data'
+    for name in ('rgbs', 'masks'):
+        (root / name).mkdir(parents=True)
+    pattern = cv2.resize(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8), (50, 50))
+    for number in range(3):
+        image = np.full((96, 128, 3), 90 + 20 * number, np.uint8)
+        mask = np.zeros((96, 128), np.uint8)
+        v, u = int(rng.integers(40)), int(rng.integers(70))
+        image[v : v + 50, u : u + 50] = pattern
+        mask[v : v + 50, u : u + 50] = 255
+        cv2.imwrite(str(root / 'rgbs' / f'{number}.png'), image)
+        cv2.imwrite(str(root / 'masks' / f'{number}.png'), mask)
+    return root
+
+
+def run(folder: Path, output: Path, *arguments: str) -> int:
+    return command.main([str(folder), '--output', str(output), *SMALL, *arguments])
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_moves_what_it_trains(folder: Path, method: str) -> None:
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps=3', *METHODS[method], '--optimiser.warmup=0') == 0
+    trained = checkpoint.load(output)
+    lightning.seed_everything(0, verbose=False)
+    first = DescriptorNetwork(trained.network).state_dict()
+    moved = {name for name, value in trained.weights.items() if not value.equal(first[name])}
+    assert {'stem.0.weight', 'identity.weight'} <= moved
+    heads = {name for name in first if name.startswith('keypoints')}
+    in_space = method in ('paper', 'world')
+    assert heads & moved == {name for name in heads if in_space or 'depth' not in name}
+
+
+@pytest.fixture
+def posed(tmp_path: Path) -> Path:
+    """Write views of a patterned plane from cameras at other places above it."""
+    rng = np.random.default_rng(0)
+    pattern = cv2.resize(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8), (200, 200))
+    camera = Camera(128, 96, 120, 120, 63.5, 47.5)
+    root, views = tmp_path / 'posed', []
+    for name in ('rgbs', 'masks', 'depths'):
+        (root / name).mkdir(parents=True)
+    for number in range(6):
+        # The plane is z = 0 of the object's frame, 0.2 m wide; the camera looks down on it.
+        shift = rng.uniform(-0.03, 0.03, 2)
+        distance = rng.uniform(0.35, 0.45)
+        R = rigid.rotation_about([1, 0, 0], np.pi) @ rigid.rotation_about([0, 0, 1], number)
+        T_object_camera = rigid.transform(R, [*shift, distance])
+        T_camera_object = rigid.inverse(T_object_camera)
+        to_metres = np.array([[0.001, 0, -0.1], [0, 0.001, -0.1], [0, 0, 1]])
+        H = camera.K @ T_camera_object[:3, [0, 1, 3]] @ to_metres
+        image = cv2.warpPerspective(pattern, H, (128, 96))
+        mask = cv2.warpPerspective(np.full((200, 200), 255, np.uint8), H, (128, 96))
+        depth = np.where(mask > 127, np.float32(distance), np.nan).astype(np.float32)
+        cv2.imwrite(str(root / 'rgbs' / f'{number}.png'), image)
+        cv2.imwrite(str(root / 'masks' / f'{number}.png'), mask)
+        write_depth(root / 'depths' / f'{number}.png', depth)
+        views.append(PosedView(str(number), 'plane', T_object_camera))
+    write_index(root, camera, views)
+    return root
+
+
+@pytest.mark.parametrize('truth', ['camera', 'world'])
+def test_posed_views_train_in_space(posed: Path, capsys: Any, truth: str) -> None:
+    output = posed.parent / 'm.safetensors'
+    options = ['--steps=3', KEYPOINTS, f'--loss.keypoints.truth={truth}', '--validation.held=0.4']
+    depth = '--network.keypoints.depth=true'
+    assert run(posed, output, *options, depth, '--loss.keypoints.pose=1') == 0
+    assert '4 pictures' in checkpoint.load(output).card['data']
+    assert 'true poses' in checkpoint.load(output).card['data']
+
+
+def test_settings_that_do_not_fit_the_data_are_refused(
+    folder: Path, posed: Path, capsys: Any
+) -> None:
+    output = posed.parent / 'm.safetensors'
+    assert run(posed, output, '--steps=1', KEYPOINTS) == 1
+    assert 'loss.keypoints.truth is image' in capsys.readouterr().err
+    in_camera = [KEYPOINTS, '--loss.keypoints.truth=camera']
+    assert run(folder, output, '--steps=1', *in_camera) == 1
+    assert 'network.keypoints.depth' in capsys.readouterr().err
+    assert run(folder, output, '--steps=1', *in_camera, '--network.keypoints.depth=true') == 1
+    assert 'views.lift' in capsys.readouterr().err
+    nothing = ['--loss.descriptors=none', '--network.keypoints=null']
+    assert run(folder, output, '--steps=1', *nothing) == 1
+    assert 'nothing would be learned' in capsys.readouterr().err
+
+
+def test_tensorboard_gets_losses_figures_and_pictures(folder: Path) -> None:
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps=11', '--epoch=5', '--pictures=1', KEYPOINTS) == 0
+    (log,) = (folder.parent / 'm.tensorboard').glob('events*')
+    events = EventAccumulator(str(log))
+    events.Reload()
+    scalars, images = events.Tags()['scalars'], events.Tags()['images']
+    assert {'loss/all', 'loss/nt_xent', 'loss/consistency', 'validation/auc'} <= set(scalars)
+    assert set(images) == {'correspondences', 'keypoints', 'heatmaps'}
+    assert [event.step for event in events.Images('keypoints')] == [5, 10]
+    parts = [tag for tag in scalars if tag.startswith('loss/') and tag != 'loss/all']
+    total = sum(events.Scalars(tag)[0].value for tag in parts)
+    assert total == pytest.approx(events.Scalars('loss/all')[0].value, rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    original = module.objective
+
+    def poisoned(*arguments: Any) -> dict[str, torch.Tensor]:
+        parts = original(*arguments)
+        return {**parts, 'nt_xent': parts['nt_xent'] * torch.nan}
+
+    monkeypatch.setattr(module, 'objective', poisoned)
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps=3', KEYPOINTS) == 1
+    saved = folder.parent / 'm.training' / 'batch-0.pt'
+    message = capsys.readouterr().err
+    assert str(saved) in message and 'nt_xent nan' in message
+    assert torch.load(saved, weights_only=True)['images'].shape == (4, 3, 64, 64)
+    assert not output.exists()
+
+
+def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aucs = iter([0.2, 0.6, 0.5, 0.4, 0.9])
+    measured_models = []
+
+    def measured(model: Any, data: Any) -> Measurement:
+        errors = np.full(100, 500.0)
+        errors[: round(100 * next(aucs))] = 0.5
+        measured_models.append(model.fingerprint)
+        return Measurement(errors, np.ones(1, np.float32), np.zeros(0, np.float32))
+
+    monkeypatch.setattr(progress, 'measure', measured)
+    output = folder.parent / 'm.safetensors'
+    options = ['--validation.patience=2', '--validation.times=20', '--network.keypoints=null']
+    assert run(folder, output, '--steps=20', *options) == 0
+    best = checkpoint.load(output)
+    assert len(measured_models) == best.card['steps'] == 4
+    assert best.fingerprint == measured_models[1]
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_killed_training_goes_on_from_its_last_epoch(folder: Path, workers: int) -> None:
+    """kill -9 leaves the state of the last epoch, and the end is as if nothing had happened."""
+    whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
+    options = ['--steps=12', '--epoch=2', KEYPOINTS, f'--workers={workers}']
+    assert run(folder, whole, *options) == 0
+    arguments = [str(folder), '--output', str(parts), *SMALL, *options]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'don_kp_ros.training.command', *arguments],
+        stdout=subprocess.DEVNULL,
+    )
+    state = folder.parent / 'parts.training' / 'last.ckpt'
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not parts.exists()
+    steps = torch.load(state, weights_only=True)['don_kp']['steps']
+    assert steps >= 2 and steps % 2 == 0
+    assert run(folder, parts, *options) == 0
+    a, b = checkpoint.load(whole), checkpoint.load(parts)
+    for name, tensor in a.weights.items():
+        torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
+
+
+def test_two_processes_train_one_model(folder: Path) -> None:
+    output, single = (folder.parent / f'{name}.safetensors' for name in ('two', 'one'))
+    arguments = [str(folder), '--output', str(output), *SMALL, KEYPOINTS, '--steps=4']
+    torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
+    command_line = ['-m', 'don_kp_ros.training.command', *arguments, '--accelerator=cpu']
+    result = subprocess.run(
+        [sys.executable, *torchrun, *command_line, '--epoch=2'],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count('Training on') == 1
+    model = checkpoint.load(output)
+    assert (model.card['steps'], model.card['processes']) == (4, 2)
+    # The second one's pairs count: alone, the first one learns something else.
+    assert run(folder, single, '--steps=4', KEYPOINTS) == 0
+    assert checkpoint.load(single).fingerprint != model.fingerprint
