@@ -3,18 +3,15 @@
 `DATA=FOLDER python -m benchmarks.real_photos`: FOLDER, or its caps_real/, holds rgbs/ and masks/.
 Every photo that is another one turned by 180 degrees is held out: where a point of the one lies in
 the other is known exactly. Without DATA, a few rendered pictures take the photos' place, and the
-result goes to real_photos-rendered.json. SEED=1 trains from another seed. Models are kept under
-output/bench/real_photos and used again when pictures, settings and code are the same.
+result goes to real_photos-rendered.json. SEED=1 trains from another seed. Models are kept
+(benchmarks/runs.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,23 +19,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.report import OUTPUT, Target, report
+from benchmarks.runs import trained, untrained_like, write_pictures
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample
 from don_kp_ros.evaluation.pck import Accuracy, pixel_errors
 from don_kp_ros.evaluation.transfer import transfer
-from don_kp_ros.networks import checkpoint
-from don_kp_ros.networks.checkpoint import Checkpoint
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.model import DescriptorModel
 
 CPU_MINUTES = 10.0
-_TRAINING_MINUTES = 9.3  # the rest is for start, measuring and writing
 _POINTS = 100
 _CONFIG = Path('config/training/photos.yaml')
-_SOURCES = ('networks', 'data', 'training')
 _SAME = 6.0  # mean difference of 255 below which two pictures are the same but for compression
 
 Errors = NDArray[np.float64]
@@ -78,7 +70,8 @@ def main() -> int:
     learned = [sample.path.name for sample in photos.learned]
     matched = [f'{photo.path.name} to {copy.path.name}' for photo, copy in photos.pairs]
     print(f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
-    model, minutes = trained(work, photos.learned, seed)
+    run = trained('real_photos', photos.learned, _CONFIG, CPU_MINUTES, seed)
+    model, minutes = run.checkpoint, run.cpu_minutes
 
     model_errors, untrained_errors, centroid_errors = [], [], []
     untrained = untrained_like(model)
@@ -110,7 +103,13 @@ def main() -> int:
             Target('processor minutes of training', round(minutes, 2), CPU_MINUTES),
         ],
         seed,
-        {'data': source, 'trained_on': learned, 'matched': matched, 'card': model.card},
+        {
+            'data': source,
+            'trained_on': learned,
+            'matched': matched,
+            'card': model.card,
+            'trained_at': run.commit,
+        },
         variables={'DATA': source, 'SEED': seed} if data else {'SEED': seed},
         variant='' if data else 'rendered',
     )
@@ -136,12 +135,12 @@ def rendered_folder(work: Path, seed: int) -> Path:
         partial = folder.with_suffix('.partial')
         shutil.rmtree(partial, ignore_errors=True)
         samples = list(ImageFolder.open(rendered).samples())
-        _write(partial, samples)
+        write_pictures(partial, samples)
         turned = [
             Sample(Path(f'{s.path.stem}-turned.png'), s.image[::-1, ::-1], s.mask[::-1, ::-1])
             for s in samples[:1]
         ]
-        _write(partial, turned)
+        write_pictures(partial, turned)
         partial.rename(folder)
     return folder
 
@@ -190,67 +189,10 @@ def errors(
     return pixel_errors(found.uv, truth, image_b.shape[1])
 
 
-def trained(work: Path, samples: list[Sample], seed: int) -> tuple[Checkpoint, float]:
-    """Train on the pictures, or take the model of an earlier run; return it and its minutes."""
-    key = _key(samples, seed)
-    folder, output = work / f'{key}', work / f'{key}.safetensors'
-    measured = work / f'{key}.json'
-    if output.is_file() and measured.is_file():
-        print(f'The same training was run before: {output}; remove it to run it again.')
-        return checkpoint.load(output), float(json.loads(measured.read_text())['cpu_minutes'])
-    shutil.rmtree(folder, ignore_errors=True)
-    _write(folder, samples)
-    command = [sys.executable, '-m', 'don_kp_ros.training.command', str(folder)]
-    command += ['--output', str(output), '--config', str(_CONFIG), '--seed', str(seed)]
-    command += ['--cpu-minutes', str(_TRAINING_MINUTES), '--threads=1']
-    command += ['--validation.times=1', '--validation.final_pairs=10']
-    before = _cpu_seconds_of_children()
-    subprocess.run(command, check=True)
-    model = checkpoint.load(output)
-    # An interrupted training's card knows what was used before it went on; the system does not.
-    used = max((_cpu_seconds_of_children() - before) / 60, float(model.card['cpu_minutes']))
-    measured.write_text(json.dumps({'cpu_minutes': used}))
-    return model, used
-
-
-def untrained_like(model: Checkpoint) -> Checkpoint:
-    """Make a model of the same architecture with random weights."""
-    torch.manual_seed(0)
-    weights = DescriptorNetwork(model.network).state_dict()
-    return Checkpoint(model.network, model.preprocessing, weights, 0.0)
-
-
 def _by_number(sample: Sample) -> tuple[int, str]:
     """Order 2 before 11: the later one of two that are the same is held out."""
     digits = re.sub(r'\D', '', sample.path.stem)
     return int(digits or 0), sample.path.stem
-
-
-def _write(folder: Path, samples: list[Sample]) -> None:
-    for name in ('rgbs', 'masks'):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for sample in samples:
-        stem = sample.path.stem
-        cv2.imwrite(str(folder / 'rgbs' / f'{stem}.png'), sample.image[:, :, ::-1])
-        cv2.imwrite(str(folder / 'masks' / f'{stem}.png'), sample.mask)
-
-
-def _key(samples: list[Sample], seed: int) -> str:
-    digest = hashlib.sha256(f'{seed} {_TRAINING_MINUTES}'.encode())
-    digest.update(_CONFIG.read_bytes())
-    root = Path(checkpoint.__file__).parent.parent
-    for package in _SOURCES:
-        for source in sorted((root / package).glob('*.py')):
-            digest.update(source.read_bytes())
-    for sample in samples:
-        digest.update(sample.image.tobytes())
-        digest.update(sample.mask.tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _cpu_seconds_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == '__main__':

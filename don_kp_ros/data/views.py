@@ -98,8 +98,8 @@ class BackgroundConfiguration:
 class ViewConfiguration:
     """How view pairs are made."""
 
-    size: int = 192  # pixels of a square view
-    queries: int = 128  # correspondences per pair
+    size: int = 128  # pixels of a square view
+    queries: int = 64  # correspondences per pair
     occlusion: float = 0.3  # probability that a patch of background hides a part of the object
     lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)

@@ -74,5 +74,20 @@ def centroid_accuracy(data: PairSet) -> Accuracy:
     return Accuracy.of(np.concatenate(errors))
 
 
+def random_accuracy(data: PairSet) -> Accuracy:
+    """Measure a blind guess: any pixel of the object. Pairs without a mask are left out."""
+    errors = []
+    rng = np.random.default_rng(0)
+    for pair in data.pairs:
+        if pair.mask_b is None:
+            continue
+        v, u = np.nonzero(pair.mask_b > 127)
+        chosen = rng.integers(len(u), size=len(pair.uv_b))
+        guess = np.stack([u[chosen], v[chosen]], axis=1)
+        width = data.width or data.images[pair.image_b].shape[1]
+        errors.append(pixel_errors(guess, pair.uv_b, width))
+    return Accuracy.of(np.concatenate(errors))
+
+
 def _size(image: Image) -> tuple[int, int]:
     return image.shape[0], image.shape[1]

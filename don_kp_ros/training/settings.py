@@ -44,7 +44,7 @@ class LossConfiguration:
     # nt_xent: against every cell; nt_xent_sampled: against the other correspondences;
     # contrastive: Florence et al., 2018; none: mined from the keypoints alone
     temperature: float = 0.1
-    negatives: int = 512  # background cells of the whole batch that every query is held against
+    negatives: int = 1024  # background cells of the whole batch that every query is held against
     margin: float = 0.5  # of the contrastive loss
     non_matches: int = 150  # of the contrastive loss, per match
     keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
@@ -60,7 +60,7 @@ class LossConfiguration:
 class OptimiserConfiguration:
     """AdamW, and an average of the weights that is exported."""
 
-    learning_rate: float = 0.001
+    learning_rate: float = 0.002
     weight_decay: float = 0.0001
     schedule: Literal['cosine', 'constant'] = 'cosine'  # linear warm-up, then a cosine to zero
     warmup: float = 0.1  # fraction of the training
@@ -101,7 +101,7 @@ class TrainingConfiguration:
     minutes: float = 10.0  # of training, unless the command line says otherwise
     epoch: int = 100  # steps between two states on disk
     pictures: int = 5  # epochs between two sets of pictures for TensorBoard
-    pairs: int = 2  # view pairs per step
+    pairs: int = 4  # view pairs per step
     workers: int = 1  # processes that make view pairs
     threads: int = 0  # of the processor that a step uses; 0: torch's choice
     backgrounds: Path | None = None  # folder of pictures without the object

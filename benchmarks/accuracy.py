@@ -1,0 +1,314 @@
+"""Honest accuracy of mined, NT-Xent and joint descriptors at equal processor time.
+
+`DATA=FOLDER python -m benchmarks.accuracy`: FOLDER holds caps/, caps_real/ and backgrounds/. Four
+questions are asked, each with its own trainings:
+
+held       other renders of objects that were trained on, each in two random views
+unseen     renders of an object that was left out
+photos     photos of one object, found in one that is another turned by 180 degrees
+transfer   the same photos, after training on renders alone
+
+Without DATA rendered caps take the place of both, and the result goes to accuracy-rendered.json.
+SPLITS, METHODS and SEEDS choose some (SPLITS=held METHODS=joint SEEDS=0,1), MINUTES is the
+processor time of each (10), ROTATION the degrees by which views are turned (45). Trainings are kept
+and gone on with (benchmarks/runs.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.real_photos import Photos, points_to_find, rendered_folder
+from benchmarks.report import OUTPUT, Target, report
+from benchmarks.runs import Run, trained, untrained_like
+from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
+from don_kp_ros.data.posed import PosedFolder
+from don_kp_ros.data.views import BackgroundConfiguration, ViewConfiguration, WarpConfiguration
+from don_kp_ros.evaluation.keypoints import KeypointQuality, measure_keypoints
+from don_kp_ros.evaluation.measure import centroid_accuracy, measure, random_accuracy
+from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre, synthetic
+from don_kp_ros.evaluation.pck import Accuracy
+from don_kp_ros.networks.checkpoint import Checkpoint
+from don_kp_ros.networks.model import DescriptorModel
+
+METHODS = ('mined', 'nt_xent', 'joint')
+SPLITS = ('held', 'unseen', 'photos', 'transfer')
+_CROP = 384  # pixels of 640: what a training's view of 192 pixels at the network's scale shows
+_PAIRS, _QUERIES = 60, 100
+_SAME_OBJECT = 0.25  # Bhattacharyya distance of colour histograms
+# AUC to be reached after ten minutes; photos and transfer are of what is best.
+_LIMITS = {
+    ('held', 'mined'): 0.955,
+    ('held', 'joint'): 0.965,
+    ('unseen', 'joint'): 0.94,
+    ('photos', 'joint'): 0.92,
+    ('transfer', 'joint'): 0.58,
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, and what is measured on: about the object, and in whole pictures."""
+
+    learned: list[Sample]
+    about: PairSet
+    whole: PairSet | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """The pictures that the splits are made of; objects: what each render shows."""
+
+    renders: list[Sample]
+    objects: list[str]
+    photos: Photos
+    backgrounds: list[Image]
+    name: str
+
+    @classmethod
+    def read(cls) -> Data:
+        """Read DATA, or render it; raises DataError."""
+        folder = os.environ.get('DATA', '')
+        if folder:
+            root = Path(folder)
+            samples = list(ImageFolder.open(root / 'caps').samples())
+            return cls(
+                samples,
+                _objects(samples),
+                Photos.read(root / 'caps_real'),
+                [read_image(path) for path in list_images(root / 'backgrounds')],
+                root.resolve().name,
+            )
+        work = OUTPUT / 'accuracy'
+        renders = work / 'renders'
+        if not renders.is_dir():
+            partial = work / 'renders.partial'
+            shutil.rmtree(partial, ignore_errors=True)
+            command = [sys.executable, '-m', 'don_kp_ros.simulation.dataset', str(partial)]
+            options = ['--object', 'cap', '--views', '12', '--instances', '4', '--negatives', '40']
+            subprocess.run([*command, *options], check=True)
+            partial.rename(renders)
+        opened = ImageFolder.open(renders)
+        return cls(
+            list(opened.samples()),
+            [view.object for view in PosedFolder.open(renders).views],
+            Photos.read(rendered_folder(work, 0)),
+            [read_image(path) for path in opened.negatives],
+            'rendered caps',
+        )
+
+    def split(self, name: str, rotation: float) -> Split:
+        """Make a split; backgrounds are divided between training and measuring."""
+        quarter = max(1, len(self.backgrounds) // 4)
+        backgrounds = self.backgrounds[-quarter:]
+        if name in ('photos', 'transfer'):
+            learned = self.photos.learned if name == 'photos' else self.renders
+            return Split(learned, _turned_pairs(self.photos), None)
+        if name == 'held':
+            held = [i for i in range(len(self.renders)) if i % 4 == 2]
+        else:
+            held = [i for i, shown in enumerate(self.objects) if shown == self.objects[0]]
+            if len(held) == len(self.renders):
+                raise DataError('all renders show one object; none can be left out')
+        learned = [sample for i, sample in enumerate(self.renders) if i not in held]
+        measured = [self.renders[i] for i in held]
+        views = ViewConfiguration(
+            occlusion=0,
+            warp=WarpConfiguration(rotation=rotation),
+            background=BackgroundConfiguration(keep=0, image=1, noise=0, plain=0),
+        )
+
+        def pairs(crop: int | None) -> PairSet:
+            return synthetic(
+                measured, views, backgrounds, [], _PAIRS, _QUERIES, 0, True, both=True, crop=crop
+            )
+
+        return Split(learned, pairs(_CROP), pairs(None))
+
+    def training_backgrounds(self) -> list[Image]:
+        """Return the backgrounds that nothing is measured on."""
+        return self.backgrounds[: -max(1, len(self.backgrounds) // 4)]
+
+
+def main() -> int:
+    """Run the benchmark."""
+    try:
+        data = Data.read()
+    except DataError as error:
+        print(f'accuracy: {error}', file=sys.stderr)
+        return 2
+    rotation, minutes = _number('ROTATION', 45), _number('MINUTES', 10)
+    seeds = [int(seed) for seed in _chosen('SEEDS', ('0', '1'))]
+    rows: list[dict[str, Any]] = []
+    targets, cards = [], {}
+    for name in _chosen('SPLITS', SPLITS):
+        split = data.split(name, rotation)
+        rows += _references(name, split)
+        for number, method in enumerate(_chosen('METHODS', METHODS)):
+            found = []
+            for seed in seeds:
+                run = train(data, split, name, method, rotation, minutes, seed)
+                row, accuracy = _row(name, method, seed, run, split)
+                if number == 0 and seed == seeds[0]:
+                    rows.append(_untrained(name, run.checkpoint, split))
+                rows.append(row)
+                found.append(accuracy.auc)
+                cards[f'{name}-{method}-{seed}'] = {**run.checkpoint.card, 'commit': run.commit}
+            limit = _LIMITS.get((name, method))
+            if limit is not None and minutes == 10 and rotation == 45:
+                mean = round(float(np.mean(found)), 4)
+                targets.append(Target(f'AUC, {name}, {method}', mean, limit, at_least=True))
+    variables = {
+        key: os.environ[key]
+        for key in ('SPLITS', 'METHODS', 'SEEDS', 'MINUTES', 'ROTATION')
+        if key in os.environ
+    }
+    ok = report(
+        'accuracy',
+        f'Accuracy after {minutes:g} processor minutes, views turned by +-{rotation:g} degrees, '
+        'pixels of a 640-pixel-wide picture',
+        rows,
+        targets,
+        None,
+        {'data': data.name, 'cards': cards},
+        variables={'DATA': data.name, **variables},
+        variant='-'.join(
+            [*(() if os.environ.get('DATA') else ('rendered',)), *variables.values()]
+        ),
+    )
+    return 0 if ok else 1
+
+
+def train(
+    data: Data, split: Split, name: str, method: str, rotation: float, minutes: float, seed: int
+) -> Run:
+    """Train a method on a split, or take the run that was done before."""
+    turned = 180.0 if name in ('photos', 'transfer') else rotation
+    return trained(
+        f'{name}-{method}-{turned:g}',
+        split.learned,
+        Path(f'config/training/{method}.yaml'),
+        minutes,
+        seed,
+        (f'--views.warp.rotation={turned:g}',),
+        tuple(data.training_backgrounds()),
+    )
+
+
+def at_scale(checkpoint: Checkpoint, data: PairSet) -> DescriptorModel:
+    """Load a model so that crops appear to it at the scale of whole pictures."""
+    if data.width is not None:
+        side = data.images[0].shape[1]
+        size = round(checkpoint.preprocessing.input_size * side / data.width)
+        preprocessing = dataclasses.replace(checkpoint.preprocessing, input_size=size)
+        checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
+    return DescriptorModel(checkpoint)
+
+
+def keypoint_quality(run: Run, data: PairSet) -> KeypointQuality:
+    """Measure a run's keypoints about the object."""
+    return measure_keypoints(at_scale(run.checkpoint, data), data)
+
+
+def _row(
+    name: str, method: str, seed: int, run: Run, split: Split
+) -> tuple[dict[str, Any], Accuracy]:
+    accuracy = measure(at_scale(run.checkpoint, split.about), split.about).accuracy
+    whole = None
+    if split.whole is not None:
+        whole = measure(DescriptorModel(run.checkpoint), split.whole).accuracy
+    return _figures(name, method, seed, accuracy, whole, run.checkpoint.card['steps']), accuracy
+
+
+def _untrained(name: str, like: Checkpoint, split: Split) -> dict[str, Any]:
+    run = Run(untrained_like(like), 0.0, '')
+    accuracy = measure(at_scale(run.checkpoint, split.about), split.about).accuracy
+    whole = None
+    if split.whole is not None:
+        whole = measure(DescriptorModel(run.checkpoint), split.whole).accuracy
+    return _figures(name, 'untrained', '', accuracy, whole, 0)
+
+
+def _references(name: str, split: Split) -> list[dict[str, Any]]:
+    rows = []
+    references: tuple[tuple[str, Callable[[PairSet], Accuracy]], ...] = (
+        ('object centroid', centroid_accuracy),
+        ('random pixel of the object', random_accuracy),
+    )
+    for reference, function in references:
+        whole = None if split.whole is None else function(split.whole)
+        rows.append(_figures(name, reference, '', function(split.about), whole, ''))
+    return rows
+
+
+def _figures(
+    split: str,
+    descriptors: str,
+    seed: int | str,
+    accuracy: Accuracy,
+    whole: Accuracy | None,
+    steps: int | str,
+) -> dict[str, Any]:
+    figures = accuracy.rounded()
+    return {
+        'split': split,
+        'descriptors': descriptors,
+        'seed': seed,
+        'steps': steps,
+        **{key: figures[key] for key in ('auc', 'pck_5', 'pck_10', 'median_px')},
+        'auc in whole pictures': '' if whole is None else whole.rounded()['auc'],
+    }
+
+
+def _turned_pairs(photos: Photos) -> PairSet:
+    images, pairs = [], []
+    for photo, copy in photos.pairs:
+        uv, truth = points_to_find(photo, np.random.default_rng(0))
+        images += [photo.image, copy.image]
+        height, width = copy.mask.shape
+        turn = np.array([[-1.0, 0, width - 1], [0, -1, height - 1], [0, 0, 1]])
+        at = len(images) - 2
+        pairs.append(Pair(at, at + 1, uv, truth, mask_centre(copy.mask), turn, copy.mask))
+    return PairSet('photos and their turned copies', images, pairs, [])
+
+
+def _objects(samples: list[Sample]) -> list[str]:
+    """Tell what each picture shows by the colours in its mask: the name of the first alike."""
+    histograms = [_histogram(sample) for sample in samples]
+    names = []
+    for histogram in histograms:
+        distances = [
+            cv2.compareHist(histogram, other, cv2.HISTCMP_BHATTACHARYYA) for other in histograms
+        ]
+        first = int(np.argmax(np.array(distances) < _SAME_OBJECT))
+        names.append(samples[first].path.stem)
+    return names
+
+
+def _histogram(sample: Sample) -> NDArray[np.float32]:
+    histogram = cv2.calcHist([sample.image], [0, 1, 2], sample.mask, [12] * 3, [0, 256] * 3)
+    return np.asarray(histogram / histogram.sum(), np.float32)
+
+
+def _chosen(variable: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(filter(None, os.environ.get(variable, '').split(','))) or default
+
+
+def _number(variable: str, default: float) -> float:
+    return float(os.environ.get(variable) or default)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Trainings of the benchmarks: run once, gone on with after an interruption, and kept.
+
+A run is known by its pictures, configuration, seed and length. It lies under output/bench/runs;
+removing it there runs it again. What was trained keeps the commit it was trained at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.report import OUTPUT, commit
+from don_kp_ros.data.folder import Image, Sample
+from don_kp_ros.networks import checkpoint
+from don_kp_ros.networks.checkpoint import Checkpoint
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+
+_RUNS = OUTPUT / 'runs'
+_OVERHEAD_MINUTES = 0.7  # of processor time: start, measuring and writing
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that was done: the model, processor minutes in all, and the commit."""
+
+    checkpoint: Checkpoint
+    cpu_minutes: float
+    commit: str
+
+
+def trained(
+    name: str,
+    samples: list[Sample],
+    config: Path,
+    minutes: float,
+    seed: int,
+    overrides: tuple[str, ...] = (),
+    backgrounds: tuple[Image, ...] = (),
+) -> Run:
+    """Train on pictures for some processor minutes on one thread, or take what was trained before.
+
+    minutes: of this process's children in all, from start to end.
+    """
+    digest = hashlib.sha256(f'{seed} {minutes} {overrides}'.encode() + config.read_bytes())
+    for sample in samples:
+        digest.update(sample.image.tobytes() + sample.mask.tobytes())
+    for image in backgrounds:
+        digest.update(image.tobytes())
+    work = _RUNS / f'{name}-{seed}-{digest.hexdigest()[:10]}'
+    output, measured = work / 'model.safetensors', work / 'run.json'
+    if output.is_file() and measured.is_file():
+        print(f'{name}, seed {seed}: run before, {work}')
+        record = json.loads(measured.read_text())
+        return Run(checkpoint.load(output), float(record['cpu_minutes']), record['commit'])
+    print(f'{name}, seed {seed}: {minutes:g} processor minutes, {work}')
+    shutil.rmtree(work / 'pictures', ignore_errors=True)
+    write_pictures(work / 'pictures', samples)
+    options = ['--output', str(output), '--config', str(config), '--seed', str(seed)]
+    options += ['--cpu-minutes', str(minutes - _OVERHEAD_MINUTES), '--threads=1']
+    options += ['--validation.times=1', '--validation.final_pairs=10', *overrides]
+    if backgrounds:
+        folder = work / 'backgrounds'
+        folder.mkdir(exist_ok=True)
+        for number, image in enumerate(backgrounds):
+            cv2.imwrite(str(folder / f'{number:03}.png'), image[:, :, ::-1])
+        options += [f'--backgrounds={folder}']
+    before = _cpu_seconds_of_children()
+    command = [sys.executable, '-m', 'don_kp_ros.training.command']
+    subprocess.run([*command, str(work / 'pictures'), *options], check=True)
+    model = checkpoint.load(output)
+    # An interrupted training's card knows what was used before it went on; the system does not.
+    used = max((_cpu_seconds_of_children() - before) / 60, float(model.card['cpu_minutes']))
+    record = {'cpu_minutes': used, 'commit': commit()}
+    measured.write_text(json.dumps(record))
+    for folder in (work / 'pictures', work / 'backgrounds'):
+        shutil.rmtree(folder, ignore_errors=True)
+    return Run(model, used, record['commit'])
+
+
+def untrained_like(model: Checkpoint) -> Checkpoint:
+    """Make a model of the same architecture with random weights."""
+    torch.manual_seed(0)
+    weights = DescriptorNetwork(model.network).state_dict()
+    return Checkpoint(model.network, model.preprocessing, weights, 0.0)
+
+
+def write_pictures(folder: Path, samples: list[Sample]) -> None:
+    """Write pictures and masks as a training folder."""
+    for name in ('rgbs', 'masks'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        stem = sample.path.stem
+        image = np.ascontiguousarray(sample.image[:, :, ::-1])
+        cv2.imwrite(str(folder / 'rgbs' / f'{stem}.png'), image)
+        cv2.imwrite(str(folder / 'masks' / f'{stem}.png'), sample.mask)
+
+
+def _cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
