@@ -10,8 +10,8 @@ transfer   the same photos, after training on renders alone
 
 Without DATA rendered caps take the place of both, and the result goes to accuracy-rendered.json.
 SPLITS, METHODS and SEEDS choose some (SPLITS=held METHODS=joint SEEDS=0,1), MINUTES is the
-processor time of each (10), ROTATION the degrees by which views are turned (45). Trainings are kept
-and gone on with (benchmarks/runs.py).
+processor time of each (10), ROTATION the degrees by which views are turned (45). Trainings are
+kept and gone on with (benchmarks/runs.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from benchmarks.runs import Run, trained, untrained_like
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.views import BackgroundConfiguration, ViewConfiguration, WarpConfiguration
-from don_kp_ros.evaluation.keypoints import KeypointQuality, measure_keypoints
 from don_kp_ros.evaluation.measure import centroid_accuracy, measure, random_accuracy
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre, synthetic
 from don_kp_ros.evaluation.pck import Accuracy
@@ -149,19 +148,19 @@ def main() -> int:
     except DataError as error:
         print(f'accuracy: {error}', file=sys.stderr)
         return 2
-    rotation, minutes = _number('ROTATION', 45), _number('MINUTES', 10)
-    seeds = [int(seed) for seed in _chosen('SEEDS', ('0', '1'))]
+    rotation, minutes = number('ROTATION', 45), number('MINUTES', 10)
+    seeds = [int(seed) for seed in chosen('SEEDS', ('0', '1'))]
     rows: list[dict[str, Any]] = []
     targets, cards = [], {}
-    for name in _chosen('SPLITS', SPLITS):
+    for name in chosen('SPLITS', SPLITS):
         split = data.split(name, rotation)
         rows += _references(name, split)
-        for number, method in enumerate(_chosen('METHODS', METHODS)):
+        for place, method in enumerate(chosen('METHODS', METHODS)):
             found = []
             for seed in seeds:
                 run = train(data, split, name, method, rotation, minutes, seed)
                 row, accuracy = _row(name, method, seed, run, split)
-                if number == 0 and seed == seeds[0]:
+                if place == 0 and seed == seeds[0]:
                     rows.append(_untrained(name, run.checkpoint, split))
                 rows.append(row)
                 found.append(accuracy.auc)
@@ -215,11 +214,6 @@ def at_scale(checkpoint: Checkpoint, data: PairSet) -> DescriptorModel:
         preprocessing = dataclasses.replace(checkpoint.preprocessing, input_size=size)
         checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
     return DescriptorModel(checkpoint)
-
-
-def keypoint_quality(run: Run, data: PairSet) -> KeypointQuality:
-    """Measure a run's keypoints about the object."""
-    return measure_keypoints(at_scale(run.checkpoint, data), data)
 
 
 def _row(
@@ -302,11 +296,13 @@ def _histogram(sample: Sample) -> NDArray[np.float32]:
     return np.asarray(histogram / histogram.sum(), np.float32)
 
 
-def _chosen(variable: str, default: tuple[str, ...]) -> tuple[str, ...]:
+def chosen(variable: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Read what an environment variable lists, separated by commas."""
     return tuple(filter(None, os.environ.get(variable, '').split(','))) or default
 
 
-def _number(variable: str, default: float) -> float:
+def number(variable: str, default: float) -> float:
+    """Read a number from an environment variable."""
     return float(os.environ.get(variable) or default)
 
 

@@ -99,7 +99,7 @@ def write_pictures(folder: Path, samples: list[Sample]) -> None:
     for name in ('rgbs', 'masks'):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for sample in samples:
-        stem = sample.path.stem
+        stem = sample.path.stem.removesuffix('_rgb')
         image = np.ascontiguousarray(sample.image[:, :, ::-1])
         cv2.imwrite(str(folder / 'rgbs' / f'{stem}.png'), image)
         cv2.imwrite(str(folder / 'masks' / f'{stem}.png'), sample.mask)

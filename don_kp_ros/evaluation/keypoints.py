@@ -39,8 +39,10 @@ class KeypointQuality:
         }
 
 
-def measure_keypoints(model: DescriptorModel, data: PairSet) -> KeypointQuality:
+def measure_keypoints(model: DescriptorModel, data: PairSet, turns: int = 1) -> KeypointQuality:
     """Find the keypoints of every pair with a homography and a mask, and compare.
+
+    turns: as in DescriptorModel.keypoints.
 
     Keypoints of A that B does not show count neither as errors nor as hits. Raises ValueError
     where no pair has what is needed.
@@ -52,7 +54,7 @@ def measure_keypoints(model: DescriptorModel, data: PairSet) -> KeypointQuality:
             continue
         for index in (pair.image_a, pair.image_b):
             if index not in found:
-                found[index] = model.keypoints(data.images[index])[0].cpu().numpy()
+                found[index] = model.keypoints(data.images[index], turns)[0].cpu().numpy()
         uv_a, uv_b = found[pair.image_a], found[pair.image_b]
         height, width = pair.mask_b.shape
         expected = project(pair.homography, uv_a)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing, load
@@ -54,20 +55,28 @@ class DescriptorModel:
             result: Tensor = self._network(self._input(image))[0]
         return result
 
-    def keypoints(self, image: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    def keypoints(self, image: NDArray[np.uint8], turns: int = 1) -> tuple[Tensor, Tensor]:
         """Find the N keypoints of an image (H, W, 3) uint8 RGB.
+
+        turns: look at the image turned by that many angles, a full circle in all, and believe the
+        one in which the keypoints are the most certain. A model that has only seen an object
+        upright finds its keypoints at any angle so, at the cost of that many passes.
 
         Returns pixels uv (N, 2) of the image and the standard deviation (N,) of each one's
         probability, pixels. Raises ValueError for a model without keypoints.
         """
-        with torch.inference_mode(), self._autocast():
+        if turns < 1:
+            raise ValueError(f'turns is {turns}; it must be at least 1')
+        with torch.inference_mode():
             images = self._input(image)
-            found = self._network.detect(images)
-        scale = images.new_tensor(
-            [image.shape[1] / images.shape[3], image.shape[0] / images.shape[2]]
-        )
-        uv = (found.uv[0] + 0.5) * scale - 0.5
-        return uv, found.variance[0].sqrt() * scale.mean()
+            height, width = images.shape[2:]
+            copies, back = turned_copies(images[0], turns)
+            with self._autocast():
+                found = self._network.detect(copies)
+            best = int(found.variance.median(dim=1).values.argmin())
+            uv = found.uv[best] @ back[best, :, :2].T + back[best, :, 2]
+            scale = uv.new_tensor([image.shape[1] / width, image.shape[0] / height])
+        return (uv + 0.5) * scale - 0.5, found.variance[best].sqrt() * scale.mean()
 
     def _input(self, image: NDArray[np.uint8]) -> Tensor:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -83,6 +92,37 @@ class DescriptorModel:
         return torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=self._reduced_precision
         )
+
+
+def turned_copies(image: Tensor, turns: int) -> tuple[Tensor, Tensor]:
+    """Turn an image (C, H, W) about its middle by equal angles, its border reflected.
+
+    Returns the copies (turns, C, H, W), the first one as it is, and for each the affine map
+    (turns, 2, 3) from its pixels uv to the image's.
+    """
+    height, width = image.shape[1:]
+    angle = torch.arange(turns, device=image.device) * (2 * torch.pi / turns)
+    c, s = angle.cos(), angle.sin()
+    rotation = torch.stack([torch.stack([c, -s], dim=1), torch.stack([s, c], dim=1)], dim=1)
+    middle = rotation.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    shift = middle - rotation @ middle
+    back = torch.cat([rotation, shift[:, :, None]], dim=2)
+    # grid_sample's coordinates run from -1 to 1 over the image's extent in both directions.
+    extent = rotation.new_tensor([width, height])
+    theta = rotation * (extent / extent[:, None])
+    grid = functional.affine_grid(
+        torch.cat([theta, torch.zeros_like(theta[:, :, :1])], dim=2),
+        [turns, image.shape[0], height, width],
+        align_corners=False,
+    )
+    copies = functional.grid_sample(
+        image.expand(turns, -1, -1, -1),
+        grid,
+        mode='bilinear',
+        padding_mode='reflection',
+        align_corners=False,
+    )
+    return copies.contiguous(memory_format=torch.channels_last), back
 
 
 def resize(image: NDArray[Any], input_size: int, multiple: int) -> NDArray[Any]:

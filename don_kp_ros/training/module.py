@@ -78,9 +78,9 @@ class DescriptorTraining(lightning.LightningModule):
         or correspondences.
         """
         images = normalise(batch['images'], self.configuration.preprocessing)
-        with self._autocast():
+        with self.autocast():
             features = self.network.features(images)
-        parts = checkpoint(self._losses, features, batch, use_reentrant=False)
+        parts = checkpoint(self.losses, features, batch, use_reentrant=False)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
             raise TrainingError(self._refuse(parts, batch))
@@ -97,12 +97,14 @@ class DescriptorTraining(lightning.LightningModule):
             f'to {path}: look at it, or lower optimiser.learning_rate'
         )
 
-    def _losses(self, features: Tensor, batch: Batch) -> Parts:
-        with self._autocast():
+    def losses(self, features: Tensor, batch: Batch) -> Parts:
+        """Compute the weighted losses by name from features (2B, channels, h, w)."""
+        with self.autocast():
             identity = self.network.identity(features)
         return objective(self.network, identity, batch, self.configuration.loss)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Compute in bfloat16 where that is faster."""
         enabled = fast_bfloat16(self.device)
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 

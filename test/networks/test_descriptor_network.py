@@ -11,8 +11,15 @@ from don_kp_ros.networks.descriptor_network import (
     NetworkConfiguration,
     unit_length,
 )
+from don_kp_ros.networks.expectation import Expectation
 from don_kp_ros.networks.initialisation import initialise
-from don_kp_ros.networks.model import DescriptorModel, fuse_batch_norms, normalise, resize
+from don_kp_ros.networks.model import (
+    DescriptorModel,
+    fuse_batch_norms,
+    normalise,
+    resize,
+    turned_copies,
+)
 from don_kp_ros.networks.torchvision_import import resnet
 
 
@@ -98,6 +105,42 @@ def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
     (uv, deviation), (uv_large, deviation_large) = model.keypoints(small), model.keypoints(large)
     torch.testing.assert_close((uv_large + 0.5) / 2, uv + 0.5, atol=0.3, rtol=0)
     torch.testing.assert_close(deviation_large / 2, deviation, atol=0.3, rtol=0)
+
+
+def test_copies_are_turned_about_the_middle_and_lead_back() -> None:
+    image = torch.rand(3, 30, 40)
+    copies, back = turned_copies(image, 4)
+    torch.testing.assert_close(copies[0], image)
+    torch.testing.assert_close(copies[2], image.flip(1, 2), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(back[0], torch.eye(2, 3))
+    for turned, map_ in zip(copies, back, strict=True):
+        v, u = 18, 23  # of the turned copy; it shows what lies at `there`
+        there = map_[:, :2] @ torch.tensor([float(u), v]) + map_[:, 2]
+        column, row = there.round().long().tolist()
+        torch.testing.assert_close(turned[:, v, u], image[:, row, column], atol=1e-3, rtol=0)
+
+
+def test_the_most_certain_turn_is_believed() -> None:
+    """A network that is certain only of a mark in its left half finds it wherever it is turned."""
+    net = network(dimension=4, keypoints={'number': 2})
+    model = DescriptorModel(
+        Checkpoint(net.configuration, Preprocessing(input_size=64), net.state_dict(), 0.5)
+    )
+
+    def detect(images: torch.Tensor) -> Expectation:
+        brightest = images[:, 0].flatten(1).argmax(dim=1)
+        v, u = brightest // 64, brightest % 64
+        uv = torch.stack([u, v], dim=1).float()[:, None].expand(-1, 2, -1)
+        return Expectation(uv, u.float()[:, None].expand(-1, 2) + 1)
+
+    model._network.detect = detect  # type: ignore[method-assign]
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[20:23, 50:53] = 255
+    uv, deviation = model.keypoints(image, turns=4)
+    assert uv[0].tolist() == pytest.approx([51, 21], abs=1.5)
+    assert deviation.max() < 5  # seen near the left edge
+    with pytest.raises(ValueError, match='turns'):
+        model.keypoints(image, turns=0)
 
 
 def test_the_default_network_fits_the_shipped_size() -> None:

@@ -1,0 +1,93 @@
+"""How well keypoints keep their places between views of held pictures.
+
+`DATA=FOLDER python -m benchmarks.keypoints`: on the runs of `benchmarks.accuracy`, of which it
+does those that are missing; MINUTES, METHODS (mined, joint) and SEEDS as there. Views are turned
+by +-45 degrees, as in training, and by +-180 degrees: as they are, and looked at in TURNS (8)
+copies turned by equal angles, of which the most certain is believed (DescriptorModel.keypoints).
+RETRAIN=1 also trains with views turned by +-180 degrees, for comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from benchmarks.accuracy import Data, at_scale, chosen, number, train
+from benchmarks.report import Target, report
+from don_kp_ros.data.folder import DataError
+from don_kp_ros.evaluation.keypoints import measure_keypoints
+
+_SPLIT = 'held'
+_MEDIAN_PX = {10: 3.2, 30: 2.5}  # by minutes
+_TURNED_PX = 6.0
+_INSIDE, _SPREAD = 0.97, 0.9
+
+
+def main() -> int:
+    """Run the benchmark."""
+    try:
+        data = Data.read()
+    except DataError as error:
+        print(f'keypoints: {error}', file=sys.stderr)
+        return 2
+    minutes, turns = number('MINUTES', 10), int(number('TURNS', 8))
+    ranges = {rotation: data.split(_SPLIT, rotation) for rotation in (45.0, 180.0)}
+    trainings = (45.0, 180.0) if os.environ.get('RETRAIN') else (45.0,)
+    rows: list[dict[str, Any]] = []
+    for method in chosen('METHODS', ('mined', 'joint')):
+        for seed in chosen('SEEDS', ('0', '1')):
+            for trained in trainings:
+                run = train(data, ranges[trained], _SPLIT, method, trained, minutes, int(seed))
+                for shown, split in ranges.items():
+                    for copies in (1, turns):
+                        model = at_scale(run.checkpoint, split.about)
+                        quality = measure_keypoints(model, split.about, copies)
+                        rows.append(
+                            {
+                                'method': method,
+                                'seed': int(seed),
+                                'trained +-': trained,
+                                'shown +-': shown,
+                                'copies': copies,
+                                **quality.rounded(),
+                            }
+                        )
+    targets = []
+    limit = _MEDIAN_PX.get(int(minutes))
+    upright = _best(rows, 45.0)
+    if limit is not None:
+        targets.append(Target('median px, +-45 degrees', upright['median_px'], limit))
+    targets += [
+        Target('share inside the mask, +-45 degrees', upright['inside'], _INSIDE, at_least=True),
+        Target("spread over the mask's, +-45 degrees", upright['spread'], _SPREAD, at_least=True),
+        Target('median px, +-180 degrees', _best(rows, 180.0)['median_px'], _TURNED_PX),
+    ]
+    variables = {
+        key: os.environ[key]
+        for key in ('METHODS', 'SEEDS', 'MINUTES', 'TURNS', 'RETRAIN')
+        if key in os.environ
+    }
+    ok = report(
+        'keypoints',
+        f'Keypoints between views of held pictures after {minutes:g} processor minutes, pixels of '
+        'a 640-pixel-wide picture',
+        rows,
+        targets,
+        None,
+        {'data': data.name},
+        variables={'DATA': data.name, **variables},
+        variant='-'.join(
+            [*(() if os.environ.get('DATA') else ('rendered',)), *variables.values()]
+        ),
+    )
+    return 0 if ok else 1
+
+
+def _best(rows: list[dict[str, Any]], shown: float) -> dict[str, Any]:
+    """Take the method and number of copies that keep their places best."""
+    return min((row for row in rows if row['shown +-'] == shown), key=lambda r: r['median_px'])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Seconds of a training step over those of the backbone alone, for every method and dimension.
+
+`python -m benchmarks.training_speed`. See benchmarks/training_costs.py for the sizes. Both are
+timed in turn in one run, in processor time of one thread; the figure is the median of the ratios
+of neighbours. REPEATS=5 takes more of them (3). The optimiser is left out: both need it.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks import training_costs as costs
+from benchmarks.report import Target, report
+
+_MOST = 1.15
+_METHODS = ('nt_xent', 'mined', 'joint', 'paper', 'contrastive')
+
+
+def main() -> int:
+    """Run the benchmark."""
+    torch.set_num_threads(1)
+    repeats = int(os.environ.get('REPEATS') or 3)
+    pairs = costs.batch()
+    rows: list[dict[str, Any]] = []
+    for method in _METHODS:
+        for dimension in costs.DIMENSIONS:
+            module = costs.training(method, dimension)
+            _seconds(partial(costs.step, module, pairs))  # warms up
+            alone, whole = [], []
+            for _ in range(repeats):
+                alone.append(_seconds(partial(costs.backbone_step, module, pairs)))
+                whole.append(_seconds(partial(costs.step, module, pairs)))
+                module.zero_grad()
+            ratios = [a / b for a, b in zip(whole, alone, strict=True)]
+            rows.append(
+                {
+                    'method': method,
+                    'D': dimension,
+                    'backbone s': round(statistics.median(alone), 3),
+                    'step s': round(statistics.median(whole), 3),
+                    'ratio': round(statistics.median(ratios), 3),
+                }
+            )
+    worst = max(row['ratio'] for row in rows)
+    ok = report(
+        'training_speed',
+        'A training step and the backbone alone: ResNet-34 at stride 8, one pair of 256x256, '
+        'N = 128, processor seconds',
+        rows,
+        [Target('step over backbone, at most', worst, _MOST)],
+    )
+    return 0 if ok else 1
+
+
+def _seconds(function: Callable[[], None]) -> float:
+    before = time.process_time()
+    function()
+    return time.process_time() - before
+
+
+if __name__ == '__main__':
+    sys.exit(main())
