@@ -97,15 +97,15 @@ def contrastive(
     maps_b: Tensor,
     uv_a: Tensor,
     uv_b: Tensor,
-    uv_non: Tensor,
+    others: Tensor,
     size: tuple[int, int],
     margin: float = 0.5,
 ) -> Tensor:
     """Compute the pixelwise contrastive loss with hard-negative scaling (Florence et al. 2018).
 
     maps_a, maps_b (B, D, h, w); uv_a, uv_b (B, Q, 2) pixels of the same points in views of size
-    (H, W); uv_non (B, Q, M, 2) pixels of view b that show another point than uv_a does. With d
-    the descriptors there, of unit length here, and the sums over the whole batch,
+    (H, W); others (B, Q, M): indices of cells of view b, row by row, that show another point than
+    uv_a does. With d the descriptors there, of unit length here, and sums over the whole batch,
 
         L = 1 / N sum |d_a - d_b|^2 + 1 / N_hard sum max(0, margin - |d_a - d_non|)^2
 
@@ -113,10 +113,9 @@ def contrastive(
     """
     queries = sample_descriptors(maps_a, uv_a, size)
     matches = sample_descriptors(maps_b, uv_b, size)
-    others = sample_descriptors(maps_b, uv_non.flatten(1, 2), size).unflatten(
-        1, (uv_non.shape[1], uv_non.shape[2])
-    )
     match_loss = (queries - matches).square().sum(dim=2).mean()
-    distances = torch.linalg.vector_norm(queries[:, :, None] - others, dim=3)
+    # Of vectors of unit length |a - b|^2 = 2 - 2 a.b: no descriptor is copied.
+    products = (queries @ maps_b.flatten(2)).gather(2, others)
+    distances = (2 - 2 * products).clamp_min(1e-12).sqrt()
     lacking = functional.relu(margin - distances)
     return match_loss + lacking.square().sum() / (lacking > 0).sum().clamp_min(1)

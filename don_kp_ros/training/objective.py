@@ -63,7 +63,9 @@ def _descriptor_loss(maps: Tensor, batch: Batch, configuration: LossConfiguratio
             sample_descriptors(maps_b, uv_b, size),
         )
         return nt_xent_sampled(*queries, configuration.temperature)
-    others = non_matches(batch['masks'].chunk(2)[1], uv_b, configuration.non_matches)
+    cells = (maps.shape[2], maps.shape[3])
+    masks_b = batch['masks'].chunk(2)[1]
+    others = non_matches(masks_b, uv_b, cells, configuration.non_matches)
     return contrastive(maps_a, maps_b, uv_a, uv_b, others, size, configuration.margin)
 
 
@@ -135,23 +137,21 @@ def background_cells(maps: Tensor, masks: Tensor, number: int) -> Tensor:
     return maps.flatten(2)[chosen // cells_per_map, :, chosen % cells_per_map]
 
 
-def non_matches(masks: Tensor, uv: Tensor, number: int) -> Tensor:
-    """Draw pixels that don't match, half of them on the object, half anywhere.
+def non_matches(masks: Tensor, uv: Tensor, cells: tuple[int, int], number: int) -> Tensor:
+    """Draw cells that don't match, half of them on the object, half anywhere.
 
-    masks (B, S, S) uint8; uv (B, Q, 2): the matches. Returns (B, Q, number, 2); what falls within
-    two pixels of its match is moved away by a quarter of the picture.
+    masks (B, S, S) uint8; uv (B, Q, 2): the matches, pixels. Returns indices (B, Q, number) into
+    the flattened h x w cells; one next to its match is replaced by one half of the map away.
     """
-    batch, side = masks.shape[0], masks.shape[2]
-    queries = uv.shape[1]
-    on_object = (masks.flatten(1) > 127).float()
-    on_object = on_object + (on_object.sum(dim=1, keepdim=True) == 0)
-    half = number // 2
-    drawn = on_object.multinomial(queries * half, replacement=True) if half else None
-    anywhere = torch.randint(
-        masks[0].numel(), (batch, queries * (number - half)), device=masks.device
-    )
-    cells = anywhere if drawn is None else torch.cat([drawn, anywhere], dim=1)
-    shuffled = cells.view(batch, number, queries).mT
-    pixels = torch.stack([shuffled % side, shuffled // side], dim=-1).to(uv)
-    near = (pixels - uv[:, :, None]).norm(dim=-1, keepdim=True) <= 2
-    return torch.where(near, (pixels + side / 4) % side, pixels)
+    (batch, side), queries = (masks.shape[0], masks.shape[2]), uv.shape[1]
+    total = cells[0] * cells[1]
+    shown = functional.adaptive_max_pool2d(masks[:, None].float(), cells).flatten(1) > 127
+    weights = shown.float() + (~shown.any(dim=1, keepdim=True)).float()
+    on_object = weights.multinomial(queries * (number // 2) or 1, replacement=True)
+    on_object = on_object[:, : queries * (number // 2)].view(batch, queries, -1)
+    anywhere = torch.randint(total, (batch, queries, number - number // 2), device=masks.device)
+    drawn = torch.cat([on_object, anywhere], dim=2)
+    places = torch.stack([drawn % cells[1], drawn // cells[1]], dim=-1)
+    match = (uv + 0.5) * (uv.new_tensor([cells[1], cells[0]]) / side) - 0.5
+    near = ((places - match[:, :, None]).abs() <= 1).all(dim=-1)
+    return torch.where(near, (drawn + total // 2 + cells[1] // 2) % total, drawn)

@@ -12,6 +12,7 @@ from don_kp_ros.training.losses import (
     nt_xent_sampled,
     sample_descriptors,
 )
+from don_kp_ros.training.objective import non_matches
 
 
 def unit(*shape: int) -> Tensor:
@@ -134,7 +135,7 @@ def test_contrastive_is_that_of_a_loop() -> None:
     torch.manual_seed(0)
     maps_a, maps_b = unit(2, 3, 4, 4), unit(2, 3, 4, 4)
     uv_a, uv_b = 1 + 13 * torch.rand(2, 2, 3, 2, dtype=torch.float64)
-    uv_non = 1 + 13 * torch.rand(2, 3, 5, 2, dtype=torch.float64)
+    others = torch.randint(16, (2, 3, 5))
     margin = 1.2
 
     def read(maps: Tensor, b: int, uv: Tensor) -> Tensor:
@@ -146,19 +147,21 @@ def test_contrastive_is_that_of_a_loop() -> None:
             query = read(maps_a, b, uv_a[b, q])
             match += float((query - read(maps_b, b, uv_b[b, q])).square().sum()) / 6
             for m in range(5):
-                lacking = margin - float((query - read(maps_b, b, uv_non[b, q, m])).norm())
+                lacking = margin - float((query - maps_b[b].flatten(1)[:, others[b, q, m]]).norm())
                 if lacking > 0:
                     non_match, hard = non_match + lacking**2, hard + 1
     assert 0 < hard < 30
-    loss = contrastive(maps_a, maps_b, uv_a, uv_b, uv_non, (16, 16), margin)
+    loss = contrastive(maps_a, maps_b, uv_a, uv_b, others, (16, 16), margin)
     assert loss.item() == pytest.approx(match + non_match / hard)
 
 
 def test_contrastive_of_equal_descriptors_has_a_finite_gradient() -> None:
     maps = unit(1, 3, 4, 4).requires_grad_()
     uv = torch.tensor([[[5.5, 9.5]]], dtype=torch.float64)
-    loss = contrastive(maps, maps, uv, uv, uv[:, :, None], (16, 16))
-    assert loss.item() == pytest.approx(0.25)  # the match is perfect, the non-match is it
+    loss = contrastive(maps, maps, uv, uv, torch.tensor([[[2 * 4 + 1]]]), (16, 16))
+    assert loss.item() == pytest.approx(
+        0.25, abs=1e-5
+    )  # the match is perfect, the non-match is it
     (gradient,) = torch.autograd.grad(loss, maps)
     assert gradient.isfinite().all()
 
@@ -166,19 +169,36 @@ def test_contrastive_of_equal_descriptors_has_a_finite_gradient() -> None:
 def test_contrastive_counts_no_easy_non_match() -> None:
     maps = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
     maps[:, 0, :, :2], maps[:, 1, :, 2:] = 1, 1
-    left, right = torch.tensor([[[1.5, 5.5]], [[13.5, 5.5]]], dtype=torch.float64)[:, None]
-    assert contrastive(maps, maps, left, left, right[:, :, None], (16, 16)).item() == 0
-    both = torch.stack([left, right, right], dim=2)  # one of three is hard
-    assert contrastive(maps, maps, left, left, both, (16, 16)).item() == pytest.approx(0.25)
+    left = torch.tensor([[[1.5, 5.5]]], dtype=torch.float64)
+    assert contrastive(maps, maps, left, left, torch.tensor([[[7]]]), (16, 16)).item() == 0
+    both = torch.tensor([[[4, 7, 11]]])  # one of three is hard
+    assert contrastive(maps, maps, left, left, both, (16, 16)).item() == pytest.approx(
+        0.25, abs=1e-5
+    )
 
 
 def test_gradients_of_both_sampled_losses_are_those_of_finite_differences() -> None:
     torch.manual_seed(0)
     maps_a, maps_b = unit(1, 3, 4, 4).requires_grad_(), unit(1, 3, 4, 4).requires_grad_()
     uv = 1 + 13 * torch.rand(1, 3, 2, dtype=torch.float64)
-    uv_non = 1 + 13 * torch.rand(1, 3, 2, 2, dtype=torch.float64)
+    others = torch.randint(16, (1, 3, 2))
     assert torch.autograd.gradcheck(
-        lambda a, b: contrastive(a, b, uv, uv.flip(1), uv_non, (16, 16), 1.0), (maps_a, maps_b)
+        lambda a, b: contrastive(a, b, uv, uv.flip(1), others, (16, 16), 1.0), (maps_a, maps_b)
     )
     queries = torch.randn(2, 1, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda q: nt_xent_sampled(q[0], q[1], 0.5), queries)
+
+
+def test_non_matches_are_on_the_object_or_anywhere_but_never_the_match() -> None:
+    torch.manual_seed(0)
+    masks = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    masks[:, :16] = 255
+    uv = torch.full((2, 5, 2), 25.5)
+    others = non_matches(masks, uv, (8, 8), 40)
+    assert others.shape == (2, 5, 40)
+    v, u = others // 8, others % 8
+    assert not ((v - 6).abs().le(1) & (u - 6).abs().le(1)).any()
+    # Half of them lie on the object, which is the picture's upper half, and so does half of the
+    # others; what was next to the match was moved there.
+    assert 0.7 < float((v < 4).float().mean()) < 0.9
+    assert non_matches(torch.zeros_like(masks), uv, (8, 8), 1).shape == (2, 5, 1)

@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
     saved = folder.parent / 'm.training' / 'batch-0.pt'
     message = capsys.readouterr().err
     assert str(saved) in message and 'nt_xent nan' in message
-    assert torch.load(saved, weights_only=True)['images'].shape == (4, 3, 64, 64)
+    assert torch.load(saved, weights_only=True)['images'].shape == (8, 3, 64, 64)
     assert not output.exists()
 
 
