@@ -85,7 +85,7 @@ class Data:
             samples = list(ImageFolder.open(root / 'caps').samples())
             return cls(
                 samples,
-                _objects(samples),
+                objects_shown(samples),
                 Photos.read(root / 'caps_real'),
                 [read_image(path) for path in list_images(root / 'backgrounds')],
                 root.resolve().name,
@@ -278,7 +278,7 @@ def _turned_pairs(photos: Photos) -> PairSet:
     return PairSet('photos and their turned copies', images, pairs, [])
 
 
-def _objects(samples: list[Sample]) -> list[str]:
+def objects_shown(samples: list[Sample]) -> list[str]:
     """Tell what each picture shows by the colours in its mask: the name of the first alike."""
     histograms = [_histogram(sample) for sample in samples]
     names = []

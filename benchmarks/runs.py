@@ -26,7 +26,7 @@ from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 
 _RUNS = OUTPUT / 'runs'
-_OVERHEAD_MINUTES = 0.7  # of processor time: start, measuring and writing
+_OVERHEAD_MINUTES = 0.2  # of processor time: start, measuring and writing
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import real_photos
+from benchmarks import accuracy, real_photos, runs, training_costs
 from benchmarks.report import Target, report
-from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.folder import DataError, ImageFolder
 
 ROWS = [{'descriptors': 'trained', 'median_px': 3.0}]
 
@@ -68,3 +69,60 @@ def test_a_variant_leaves_the_result_alone(
     assert first['command'] == "DATA='some caps' SEED=1 python -m benchmarks.x"
     assert (first['name'], first['seed']) == ('x', 1)
     assert (second['name'], second['targets'][0]['met']) == ('x-rendered', False)
+
+
+def test_a_run_is_done_once(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    samples = list(ImageFolder.open(folder).samples())
+    background = np.full((40, 40, 3), 90, np.uint8)
+    small = ('--views.size=32', '--network.channels=8', '--workers=0', '--validation.queries=4')
+    config = Path(__file__).parents[1] / 'config' / 'training' / 'nt_xent.yaml'
+
+    def run(seed: int) -> runs.Run:
+        return runs.trained('small', samples, config, 0.22, seed, small, (background,))
+
+    first = run(0)
+    assert first.checkpoint.card['steps'] >= 1 and first.cpu_minutes > 0.01
+    capsys.readouterr()
+    again = run(0)
+    assert 'run before' in capsys.readouterr().out
+    assert (again.checkpoint.fingerprint, again.commit) == (
+        first.checkpoint.fingerprint,
+        first.commit,
+    )
+    assert len(list((tmp_path / 'output/bench/runs').iterdir())) == 1
+
+
+def test_saved_bytes_are_those_of_every_storage_once() -> None:
+    values = torch.rand(10, 10, requires_grad=True)
+    weight = torch.nn.Parameter(torch.rand(10, 10))
+
+    def function() -> torch.Tensor:
+        inner = values @ weight  # keeps values, and a parameter, which doesn't count
+        return inner.exp() + values.square()  # keeps the exponential; values are counted already
+
+    assert training_costs.saved_bytes(function) == 2 * 400
+
+
+@pytest.mark.parametrize('method', training_costs.METHODS)
+def test_every_method_keeps_what_its_backbone_keeps(method: str) -> None:
+    pairs = {name: tensor for name, tensor in training_costs.batch().items()}
+    module = training_costs.training(method, 64)
+    own = training_costs.saved_bytes(lambda: training_costs.features(module, pairs))
+    kept = training_costs.saved_bytes(lambda: module.training_step(pairs, 0))
+    assert own <= kept <= 1.05 * own
+
+
+def test_pictures_of_one_object_are_told_by_their_colours(folder: Path) -> None:
+    samples = sorted(ImageFolder.open(folder).samples(), key=lambda s: s.path.name)
+    names = {
+        sample.path.stem: name
+        for sample, name in zip(samples, accuracy.objects_shown(samples), strict=True)
+    }
+    assert names['2'] == names['11'] == '11'  # the same, turned
+    assert len({names['1'], names['2'], names['4']}) == 3

@@ -1,4 +1,7 @@
-"""PCK@k and its AUC, in pixels of a 640-pixel-wide picture (paper 2, appendix C)."""
+"""PCK@k, its AUC, and pixel errors in figures (paper 2, appendix C and table 4).
+
+Errors are in pixels of a 640-pixel-wide picture.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,54 @@ class Accuracy:
         """Return the figures as they are reported."""
         digits = {'queries': 0, 'median_px': 2}
         return {name: round(value, digits.get(name, 4)) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class ErrorTable:
+    """A row of paper 2's table 4: mean and quantiles of the errors in pixels, and PCK@k."""
+
+    queries: int
+    mean_px: float
+    median_px: float
+    q75_px: float
+    q90_px: float
+    q95_px: float
+    pck_3: float
+    pck_5: float
+    pck_10: float
+    pck_25: float
+    pck_50: float
+
+    @classmethod
+    def of(cls, errors: ArrayLike) -> ErrorTable:
+        """Summarise errors of any shape but not empty.
+
+        Quantiles are interpolated linearly between the ordered errors, as NumPy's.
+        """
+        flat = _checked(errors)
+        if not np.isfinite(flat).all():
+            raise ValueError('an error is infinite: its mean and quantiles are not defined')
+        median, q75, q90, q95 = np.quantile(flat, [0.5, 0.75, 0.9, 0.95])
+        return cls(
+            queries=len(flat),
+            mean_px=float(np.mean(flat)),
+            median_px=float(median),
+            q75_px=float(q75),
+            q90_px=float(q90),
+            q95_px=float(q95),
+            pck_3=pck(flat, 3),
+            pck_5=pck(flat, 5),
+            pck_10=pck(flat, 10),
+            pck_25=pck(flat, 25),
+            pck_50=pck(flat, 50),
+        )
+
+    def rounded(self) -> dict[str, float]:
+        """Return the figures as they are reported."""
+        return {
+            name: value if name == 'queries' else round(value, 2 if name.endswith('_px') else 4)
+            for name, value in asdict(self).items()
+        }
 
 
 def _checked(errors: ArrayLike) -> Array:

@@ -1,0 +1,193 @@
+"""Descriptors that anyone has, matched as learned ones are: dense SIFT and colour patches.
+
+Every query of picture A is compared with a grid that covers the whole of picture B, object or not,
+and the nearest descriptor is its match. Nothing is learned, and nothing restricts the search.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from don_kp_ros.data.folder import Image
+from don_kp_ros.evaluation.pairs import PairSet
+from don_kp_ros.evaluation.pck import pixel_errors
+
+Array = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+Vectors = NDArray[np.float32]
+
+_PLACES_AT_ONCE = 16384  # of the grid; a chunk of patches of 15 pixels takes 44 MB
+_QUERIES_AT_ONCE = 512
+_FINEST_SIGMA = 1.6  # pixels, of SIFT's first blurred picture
+_LAYERS = 3  # of SIFT per octave; three more are blurred at full resolution
+_COARSEST_LAYER = 5
+
+
+class Baseline(ABC):
+    """Finds pixels by the nearest descriptor, in Euclidean distance.
+
+    step: pixels between neighbours of the grid in picture B; places: of the grid at once, which
+    bounds memory and does not change the result.
+    """
+
+    def __init__(self, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
+        if step < 1:
+            raise ValueError(f'step is {step}; it must be a positive number of pixels')
+        if places < 1:
+            raise ValueError(f'places is {places}; it must be positive')
+        self.step = step
+        self.places = places
+
+    @abstractmethod
+    def describe(self, image: Image, uv: ArrayLike) -> Vectors:
+        """Compute descriptors (N, D) at pixels uv (N, 2) of a picture (H, W, 3) uint8 RGB."""
+
+    def match(self, image_a: Image, image_b: Image, uv_a: ArrayLike) -> Pixels:
+        """Find the pixels uv_a (N, 2) of picture A in picture B: (N, 2), on B's grid.
+
+        Pictures are (H, W, 3) uint8 RGB. Of places that are equally near, the first row by row is
+        taken. Raises ValueError for pixels outside of A, or none.
+        """
+        _check_image(image_b)
+        queries = self.describe(image_a, _checked_pixels(image_a, uv_a))
+        places = grid(image_b, self.step)
+        distance = np.full(len(queries), np.inf, np.float32)
+        nearest = np.zeros(len(queries), np.int64)
+        for start in range(0, len(places), self.places):
+            vectors = self.describe(image_b, places[start : start + self.places])
+            own = np.square(vectors).sum(axis=1)
+            for low in range(0, len(queries), _QUERIES_AT_ONCE):
+                some = slice(low, low + _QUERIES_AT_ONCE)
+                # |a - b|^2 without |a|^2, which is the same for all places.
+                distances = own - 2 * queries[some] @ vectors.T
+                best = distances.argmin(axis=1)
+                found = distances[np.arange(len(best)), best]
+                nearer = found < distance[some]
+                nearest[some] = np.where(nearer, start + best, nearest[some])
+                distance[some] = np.where(nearer, found, distance[some])
+        return places[nearest]
+
+
+class DenseSift(Baseline):
+    """SIFT (Lowe 2004; OpenCV's) upright, of one size.
+
+    size: diameter of the keypoints, pixels; descriptors see a square six times as wide. Pictures
+    are blurred at full resolution as SIFT would have, had it detected keypoints of that size.
+    """
+
+    def __init__(self, size: float = 8.0, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
+        super().__init__(step, places)
+        if not (math.isfinite(size) and size > 0):
+            raise ValueError(f'size is {size}; it must be a positive number of pixels')
+        self.size = size
+        self._sift = cv2.SIFT.create(nOctaveLayers=_LAYERS, sigma=_FINEST_SIGMA)
+
+    def keypoints(self, uv: ArrayLike) -> list[cv2.KeyPoint]:
+        """Make the keypoints at pixels uv (N, 2) that are described."""
+        layer = round(_LAYERS * math.log2(self.size / (2 * _FINEST_SIGMA)))
+        octave = min(max(layer, 0), _COARSEST_LAYER) << 8  # OpenCV's packing: octave 0, this layer
+        return [
+            cv2.KeyPoint(float(u), float(v), self.size, 0.0, 0.0, octave)
+            for u, v in np.asarray(uv, np.float32).reshape(-1, 2)
+        ]
+
+    def describe(self, image: Image, uv: ArrayLike) -> Vectors:
+        """Compute SIFT descriptors (N, 128), whole numbers up to 255."""
+        _check_image(image)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        keypoints = self.keypoints(uv)
+        kept, vectors = self._sift.compute(grey, keypoints)
+        if len(kept) != len(keypoints):
+            raise RuntimeError(f'OpenCV described {len(kept)} of {len(keypoints)} keypoints')
+        return np.asarray(vectors, np.float32)
+
+
+class ColourPatches(Baseline):
+    """The colours about a pixel, less their mean and of unit length.
+
+    Nearest in this sense is the highest normalised cross-correlation. side: of the patch, pixels,
+    odd; beyond the picture its border is repeated.
+    """
+
+    def __init__(self, side: int = 15, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
+        super().__init__(step, places)
+        if side < 1 or side % 2 == 0:
+            raise ValueError(f'side is {side}; it must be an odd number of pixels')
+        self.side = side
+
+    def describe(self, image: Image, uv: ArrayLike) -> Vectors:
+        """Compute patches (N, 3 side^2) about the nearest pixels; a grey flat one is all 0."""
+        _check_image(image)
+        half = self.side // 2
+        padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_REPLICATE)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), (0, 1))
+        corner = [image.shape[1] - 1, image.shape[0] - 1]
+        u, v = np.clip(np.rint(np.asarray(uv, np.float64)), 0, corner).astype(int).T
+        vectors = windows[v, u].reshape(len(u), -1).astype(np.float32)
+        vectors -= vectors.mean(axis=1, keepdims=True)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.maximum(lengths, 0.5)  # lengths are 0 or at least (2 / 3)^0.5
+
+
+def grid(image: Image, step: int) -> Pixels:
+    """List every step-th pixel uv (N, 2) of a picture (H, W, ...), row by row, in its middle."""
+    rows, columns = (np.arange((side - 1) % step // 2, side, step) for side in image.shape[:2])
+    v, u = np.meshgrid(rows, columns, indexing='ij')
+    return np.stack([u.reshape(-1), v.reshape(-1)], axis=1).astype(np.float32)
+
+
+def baseline_errors(baseline: Baseline, data: PairSet) -> list[Array]:
+    """Match every pair's points: their errors (Q,) in pixels of a 640-pixel-wide picture."""
+    check(data)
+    return [
+        pixel_errors(
+            baseline.match(data.images[pair.image_a], data.images[pair.image_b], pair.uv_a),
+            pair.uv_b,
+            data.width or data.images[pair.image_b].shape[1],
+        )
+        for pair in data.pairs
+    ]
+
+
+def check(data: PairSet) -> None:
+    """Raise ValueError, naming it, where something is missing that figures need.
+
+    That is any pair, correspondences of every pair, and pixels in every mask that there is.
+    """
+    if not data.pairs:
+        raise ValueError(f'{data.origin}: there are no pairs to measure on')
+    for number, pair in enumerate(data.pairs):
+        name = f'{data.origin}: pair {number} (pictures {pair.image_a} and {pair.image_b})'
+        if len(pair.uv_a) == 0:
+            raise ValueError(f'{name} has no correspondences; leave it out')
+        if pair.uv_a.shape != pair.uv_b.shape:
+            raise ValueError(f'{name} has {len(pair.uv_a)} pixels in A and {len(pair.uv_b)} in B')
+        if not (np.isfinite(pair.uv_a).all() and np.isfinite(pair.uv_b).all()):
+            raise ValueError(f'{name} has a correspondence that is NaN or infinite; leave it out')
+        if pair.mask_b is not None and not (pair.mask_b > 127).any():
+            raise ValueError(f"{name}: the mask of B has no pixels; B doesn't show the object")
+
+
+def _check_image(image: Image) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f'picture is {image.dtype} of shape {image.shape}; it must be (H, W, 3) uint8 RGB'
+        )
+
+
+def _checked_pixels(image: Image, uv: ArrayLike) -> Pixels:
+    pixels = np.asarray(uv, np.float32)
+    if pixels.ndim != 2 or pixels.shape[1] != 2 or len(pixels) == 0:
+        raise ValueError(f'queries are of shape {pixels.shape}; they must be (N, 2), one or more')
+    _check_image(image)
+    height, width = image.shape[:2]
+    outside = ~np.all((pixels >= -0.5) & (pixels < [width - 0.5, height - 0.5]), axis=1)
+    if outside.any():
+        u, v = pixels[outside][0]
+        raise ValueError(f'query ({u:g}, {v:g}) lies outside of the picture of {width}x{height}')
+    return pixels

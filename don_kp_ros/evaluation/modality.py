@@ -1,0 +1,101 @@
+"""Whether heatmaps have one peak: the second peak over the first.
+
+A query whose heatmap peaks in two places far from each other is ambiguous, and which of the two
+is found is luck (paper 1, 4.3, looks for such heatmaps by eye).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from don_kp_ros.evaluation.pck import REFERENCE_WIDTH
+from don_kp_ros.matching.heatmap import heatmaps
+
+APART = 20.0  # pixels of a 640-pixel-wide picture
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The two highest peaks of the heatmap of each query.
+
+    uv_first, uv_second (Q, 2): pixels; first, second (Q,): cosine similarity there. Where there is
+    no second peak, uv_second is NaN and second -1.
+    """
+
+    uv_first: NDArray[np.float32]
+    first: NDArray[np.float32]
+    uv_second: NDArray[np.float32]
+    second: NDArray[np.float32]
+
+    @property
+    def ratio(self) -> NDArray[np.float32]:
+        """The second peak over the first (Q,), 0 to 1; 1 where nothing is similar at all.
+
+        Similarities below 0 count as 0: descriptors at a right angle have nothing in common.
+        """
+        similar = self.first > 0
+        ratio = np.clip(self.second, 0, None) / np.where(similar, self.first, 1)
+        return np.where(similar, ratio, 1).astype(np.float32)
+
+    def ambiguous(self, ratio: float) -> float:
+        """Compute the share of queries whose second peak is at least `ratio` of the first."""
+        return float(np.mean(self.ratio >= ratio))
+
+
+def peaks(
+    descriptor_map: Tensor,
+    queries: Tensor,
+    size: tuple[int, int],
+    apart: float = APART,
+    chunk: int = 16,
+) -> Peaks:
+    """Find the highest peak of each query, and the highest other one away from it.
+
+    descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W) of the picture; apart: how
+    far the second peak is from the first at least, pixels of a 640-pixel-wide picture; chunk:
+    heatmaps in memory at once, which does not change the result. A peak is a pixel that none of
+    its 8 neighbours exceeds; the foot of the first peak, cut off by the distance, is none.
+    """
+    if queries.ndim != 2 or len(queries) == 0:
+        shape = tuple(queries.shape)
+        raise ValueError(f'queries have shape {shape}; they must be (Q, D), one or more')
+    if not apart > 0:
+        raise ValueError(f'apart is {apart}; it must be positive')
+    if chunk < 1:
+        raise ValueError(f'chunk is {chunk}; it must be positive')
+    with torch.inference_mode():
+        parts = [
+            _peaks(heatmaps(descriptor_map, some, size), apart * size[1] / REFERENCE_WIDTH)
+            for some in queries.split(chunk)
+        ]
+    uv_first, first, uv_second, second = (
+        torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)
+    )
+    return Peaks(uv_first, first, uv_second, second)
+
+
+def _peaks(heat: Tensor, apart: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Find both peaks of heatmaps (Q, H, W): uv (Q, 2) and height (Q,) of each."""
+    height, width = heat.shape[1:]
+    first, at_first = heat.flatten(1).max(dim=1)
+    u, v = at_first % width, at_first // width
+    du = torch.arange(width, device=heat.device) - u[:, None]
+    dv = torch.arange(height, device=heat.device) - v[:, None]
+    near = dv.square()[:, :, None] + du.square()[:, None, :] < apart**2
+    below = heat < functional.max_pool2d(heat[:, None], 3, stride=1, padding=1)[:, 0]
+    others = heat.masked_fill(near | below, -torch.inf)
+    second, at_second = others.flatten(1).max(dim=1)
+    none = torch.isinf(second)
+    uv_second = torch.stack([at_second % width, at_second // width], dim=1).float()
+    return (
+        torch.stack([u, v], dim=1).float(),
+        first,
+        uv_second.masked_fill(none[:, None], torch.nan),
+        second.masked_fill(none, -1.0),
+    )

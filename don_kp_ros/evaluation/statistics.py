@@ -1,0 +1,198 @@
+"""How far figures can be trusted: intervals over pairs, and spread over seeds.
+
+Queries of one pair share its pictures and are not independent, so it is pairs that are resampled,
+with all of their queries (Efron and Tibshirani 1993, chapter 13: the percentile interval).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from don_kp_ros.evaluation.pck import THRESHOLDS
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+_ELEMENTS_AT_ONCE = 1 << 21  # of the arrays (resamples, queries) that a quantile needs
+
+
+class Statistic(Protocol):
+    """A figure of a set of errors that can be computed for many resampled sets at once."""
+
+    def __call__(self, errors: ArrayLike, /) -> float:
+        """Compute the figure of errors of any shape."""
+        ...
+
+    def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
+        """Compute it where pair p counts counts[r, p] times: counts (R, P), returns (R,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class MeanOf:
+    """The mean of a value of each error, as a hit is 1 and a miss is 0.
+
+    value: maps errors (N,) to values (N,).
+    """
+
+    value: Callable[[Array], Array]
+
+    def __call__(self, errors: ArrayLike, /) -> float:
+        """Compute the mean over errors of any shape."""
+        return float(np.mean(self.value(np.asarray(errors, np.float64).reshape(-1))))
+
+    def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
+        """Compute it for resampled pairs; see Statistic."""
+        sums = np.array([self.value(errors).sum() for errors in errors_by_pair])
+        sizes = np.array([len(errors) for errors in errors_by_pair])
+        means: Array = (counts @ sums) / (counts @ sizes)
+        return means
+
+
+@dataclass(frozen=True)
+class QuantileOf:
+    """A quantile of the errors, 0 to 1, interpolated linearly between them as NumPy's."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f'the share of a quantile is {self.share}; it must be from 0 to 1')
+
+    def __call__(self, errors: ArrayLike, /) -> float:
+        """Compute the quantile of errors of any shape."""
+        return float(np.quantile(np.asarray(errors, np.float64), self.share))
+
+    def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
+        """Compute it for resampled pairs; see Statistic."""
+        errors = np.concatenate(errors_by_pair)
+        order = np.argsort(errors, kind='stable')
+        errors = errors[order]
+        pair = np.repeat(np.arange(len(errors_by_pair)), [len(e) for e in errors_by_pair])[order]
+        rows = max(1, _ELEMENTS_AT_ONCE // len(errors))
+        parts = []
+        for start in range(0, len(counts), rows):
+            until = np.cumsum(counts[start : start + rows, pair], axis=1)
+            place = (until[:, -1] - 1) * self.share
+            below = np.floor(place)
+            low, high = (
+                errors[(until <= rank[:, None]).sum(axis=1)] for rank in (below, np.ceil(place))
+            )
+            parts.append(low + (high - low) * (place - below))
+        return np.concatenate(parts)
+
+
+def pck_at(threshold: float) -> MeanOf:
+    """Make PCK@k: the share of errors strictly below the threshold in pixels."""
+    return MeanOf(lambda errors: (errors < threshold).astype(np.float64))
+
+
+def _area(errors: Array) -> Array:
+    """Compute the share of the thresholds 1..100 that lie above each error (N,)."""
+    last = THRESHOLDS[-1]
+    return np.clip(last - np.floor(errors), 0, last) / last
+
+
+AUC = MeanOf(_area)
+MEAN = MeanOf(lambda errors: errors)
+MEDIAN = QuantileOf(0.5)
+
+
+def bootstrap(
+    errors_by_pair: Sequence[ArrayLike],
+    statistic: Statistic | Callable[[Array], float],
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Compute the percentile bootstrap interval (low, high) of a statistic over pairs.
+
+    errors_by_pair: the errors (Q,) of each pair; level: the share of the resamples between the
+    ends. AUC, MEAN, MEDIAN, pck_at(k) and QuantileOf(share) are computed for all resamples at
+    once; any other function of errors (N,) is called for each. The same seed gives the same
+    interval. Raises ValueError where there are fewer than two pairs, or one has no errors.
+    """
+    pairs = _checked(errors_by_pair)
+    if len(pairs) < 2:
+        raise ValueError('there is only one pair; an interval over pairs needs two or more')
+    if resamples < 1:
+        raise ValueError(f'resamples is {resamples}; it must be positive')
+    if not 0 < level < 1:
+        raise ValueError(f'level is {level}; it must lie between 0 and 1')
+    counts = _counts(len(pairs), resamples, seed)
+    if hasattr(statistic, 'resampled'):
+        values = statistic.resampled(pairs, counts)
+    else:
+        values = np.array(
+            [
+                statistic(np.concatenate([pairs[p] for p in np.repeat(np.arange(len(row)), row)]))
+                for row in counts
+            ]
+        )
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _counts(pairs: int, resamples: int, seed: int) -> Counts:
+    """Draw pairs with replacement and count how often each was drawn: (resamples, pairs)."""
+    drawn = np.random.default_rng(seed).integers(pairs, size=(resamples, pairs))
+    flat = drawn + pairs * np.arange(resamples)[:, None]
+    return np.bincount(flat.reshape(-1), minlength=resamples * pairs).reshape(resamples, pairs)
+
+
+def _checked(errors_by_pair: Sequence[ArrayLike]) -> list[Array]:
+    pairs = [np.asarray(errors, np.float64).reshape(-1) for errors in errors_by_pair]
+    if not pairs:
+        raise ValueError('there are no pairs to measure on')
+    for number, errors in enumerate(pairs):
+        if len(errors) == 0:
+            raise ValueError(f'pair {number} has no correspondences; leave it out')
+        if not np.isfinite(errors).all():
+            raise ValueError(f'pair {number}: an error is NaN or infinite; leave its query out')
+    return pairs
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A figure over runs that differ in their seed only.
+
+    sigma: sample standard deviation (over runs - 1), NaN for a single run.
+    """
+
+    mean: float
+    sigma: float
+    runs: int
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> OverSeeds:
+        """Summarise the figure's values (runs,), not empty and finite."""
+        values = np.asarray(values, np.float64).reshape(-1)
+        if len(values) == 0:
+            raise ValueError('there are no runs to take the mean of')
+        if not np.isfinite(values).all():
+            raise ValueError(f'the figures {values.tolist()} of runs must be finite')
+        sigma = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        return cls(float(np.mean(values)), sigma, len(values))
+
+    def text(self, digits: int = 3) -> str:
+        """Write it as a table does: 0.912 ± 0.004, or 0.912 for a single run."""
+        if math.isnan(self.sigma):
+            return f'{self.mean:.{digits}f}'
+        return f'{self.mean:.{digits}f} ± {self.sigma:.{digits}f}'
+
+
+def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, OverSeeds]:
+    """Summarise each figure of runs that report the same ones, as Accuracy.rounded() does."""
+    if not runs:
+        raise ValueError('there are no runs to take the mean of')
+    for run in runs:
+        if set(run) != set(runs[0]):
+            odd = ', '.join(sorted(set(run) ^ set(runs[0])))
+            raise ValueError(f'not every run reports {odd}; runs must report the same figures')
+    return {name: OverSeeds.of([run[name] for run in runs]) for name in runs[0]}
