@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_photos import Photos, points_to_find, rendered_folder
-from benchmarks.report import OUTPUT, Target, report
+from benchmarks.report import OUTPUT, Target, given, report
 from benchmarks.runs import Run, trained, untrained_like
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
 from don_kp_ros.data.posed import PosedFolder
@@ -111,6 +111,11 @@ class Data:
             'rendered caps',
         )
 
+    def variant(self, variables: dict[str, str]) -> str:
+        """Name the result of a run that is not the whole benchmark on given pictures."""
+        rendered = [] if os.environ.get('DATA') else ['rendered']
+        return '-'.join([*rendered, *variables.values()])
+
     def split(self, name: str, rotation: float) -> Split:
         """Make a split; backgrounds are divided between training and measuring."""
         quarter = max(1, len(self.backgrounds) // 4)
@@ -182,11 +187,7 @@ def main() -> int:
             if limit is not None and minutes == 10 and rotation == 45:
                 mean = round(float(np.mean(found)), 4)
                 targets.append(Target(f'AUC, {name}, {method}', mean, limit, at_least=True))
-    variables = {
-        key: os.environ[key]
-        for key in ('SPLITS', 'METHODS', 'SEEDS', 'MINUTES', 'ROTATION')
-        if key in os.environ
-    }
+    variables = given('SPLITS', 'METHODS', 'SEEDS', 'MINUTES', 'ROTATION')
     ok = report(
         'accuracy',
         f'Accuracy after {minutes:g} processor minutes, views turned by +-{rotation:g} degrees, '
@@ -196,9 +197,7 @@ def main() -> int:
         None,
         {'data': data.name, 'cards': cards},
         variables={'DATA': data.name, **variables},
-        variant='-'.join(
-            [*(() if os.environ.get('DATA') else ('rendered',)), *variables.values()]
-        ),
+        variant=data.variant(variables),
     )
     return 0 if ok else 1
 

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from benchmarks.accuracy import Data, at_scale, chosen, number, train
-from benchmarks.report import Target, report
+from benchmarks.report import Target, given, report
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 
@@ -63,11 +63,7 @@ def main() -> int:
         Target("spread over the mask's, +-45 degrees", upright['spread'], _SPREAD, at_least=True),
         Target('median px, +-180 degrees', _best(rows, 180.0)['median_px'], _TURNED_PX),
     ]
-    variables = {
-        key: os.environ[key]
-        for key in ('METHODS', 'SEEDS', 'MINUTES', 'TURNS', 'RETRAIN')
-        if key in os.environ
-    }
+    variables = given('METHODS', 'SEEDS', 'MINUTES', 'TURNS', 'RETRAIN')
     ok = report(
         'keypoints',
         f'Keypoints between views of held pictures after {minutes:g} processor minutes, pixels of '
@@ -77,9 +73,7 @@ def main() -> int:
         None,
         {'data': data.name},
         variables={'DATA': data.name, **variables},
-        variant='-'.join(
-            [*(() if os.environ.get('DATA') else ('rendered',)), *variables.values()]
-        ),
+        variant=data.variant(variables),
     )
     return 0 if ok else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -91,6 +92,11 @@ def report(
     path.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
     console.print(f'Written to {path}', highlight=False)
     return all(target.met for target in targets)
+
+
+def given(*names: str) -> dict[str, str]:
+    """Read those of some environment variables that are set."""
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def commit() -> str:
