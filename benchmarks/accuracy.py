@@ -99,7 +99,7 @@ class Data:
             partial = work / 'renders.partial'
             shutil.rmtree(partial, ignore_errors=True)
             command = [sys.executable, '-m', 'don_kp_ros.simulation.dataset', str(partial)]
-            options = ['--object', 'cap', '--views', '12', '--instances', '4', '--negatives', '40']
+            options = ['--object', 'cap', '--views', '15', '--instances', '5', '--negatives', '40']
             subprocess.run([*command, *options], check=True)
             partial.rename(renders)
         opened = ImageFolder.open(renders)

@@ -60,19 +60,19 @@ def pair_geometry(uv: tuple[Array, Array], depths: tuple[Array, Array], K: Array
     """Find the rigid motion that fits two views' lifted correspondences best (Kabsch).
 
     uv: pixels (Q, 2) in view a and b; depths: (Q,) metres in each; NaN is left out. View a's
-    camera frame serves as the world's. Fewer than three finite points give no motion: identity.
+    camera frame serves as the world's. Raises ValueError for fewer than three finite points.
     """
     known = np.flatnonzero(np.isfinite(depths[0]) & np.isfinite(depths[1]))
     if len(known) > CORRESPONDENCES:
         known = known[np.linspace(0, len(known) - 1, CORRESPONDENCES).astype(int)]
-    T_b_a = np.eye(4)
-    if len(known) >= 3:
-        rays = np.linalg.inv(K).T
-        a, b = (
-            (np.column_stack([pixels[known], np.ones(len(known))]) @ rays) * depth[known, None]
-            for pixels, depth in zip(uv, depths, strict=True)
-        )
-        T_b_a = kabsch(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    if len(known) < 3:
+        raise ValueError(f'{len(known)} correspondences have a depth; a motion needs at least 3')
+    rays = np.linalg.inv(K).T
+    a, b = (
+        (np.column_stack([pixels[known], np.ones(len(known))]) @ rays) * depth[known, None]
+        for pixels, depth in zip(uv, depths, strict=True)
+    )
+    T_b_a = kabsch(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     return PairGeometry(K, K, T_b_a, np.eye(4), rigid.inverse(T_b_a))
 
 

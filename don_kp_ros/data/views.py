@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.data.folder import Image, Sample
+from don_kp_ros.data.folder import DataError, Image, Sample
 from don_kp_ros.data.lifting import (
     LiftConfiguration,
     PairGeometry,
@@ -38,13 +39,16 @@ class WarpConfiguration:
     rotation: float = 180.0  # degrees, drawn from +- this
     scale: Range = (0.8, 1.25)  # relative to the object's size at inference, log-uniform
     shift: float = 0.3  # of the object off the view's centre, fraction of the view's half side
-    perspective: float = 0.2  # displacement of the view's corners, fraction of its half side
+    perspective: float = 0.2  # displacement of the view's corners, fraction of its half side:
+    # shear, stretch and perspective together
+    probability: float = 1.0  # of such a displacement; rotation, scale and shift always are
 
     def __post_init__(self) -> None:
         _within('rotation', self.rotation, 0, 180)
         _range('scale', self.scale, 0.1, 10)
         _within('shift', self.shift, 0, 1)
         _within('perspective', self.perspective, 0, 0.5)
+        _within('probability', self.probability, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class ViewConfiguration:
     size: int = 128  # pixels of a square view
     queries: int = 64  # correspondences per pair
     occlusion: float = 0.3  # probability that a patch of background hides a part of the object
+    occlusion_size: Range = (0.05, 0.18)  # half axes of the patch, fraction of the view's side
     lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)
     colour: ColourConfiguration = field(default_factory=ColourConfiguration)
@@ -112,15 +117,16 @@ class ViewConfiguration:
         if not 1 <= self.queries <= 100_000:
             raise ValueError(f'queries is {self.queries}; allowed is 1 to 100000')
         _within('occlusion', self.occlusion, 0, 1)
+        _range('occlusion_size', self.occlusion_size, 0, 1)
 
 
 @dataclass(frozen=True)
 class Source:
     """A picture prepared for warping.
 
-    object_uv (K, 2): its pixels on the object; centre (2,): of the object's bounding box; zoom:
-    network pixels per pixel of this picture, at the scale of inference; depth (H, W): metres, NaN
-    where there is none.
+    object_uv (K, 2): its pixels on the object, with a depth if it has any; centre (2,): of the
+    object's bounding box; zoom: network pixels per pixel of this picture, at the scale of
+    inference; depth (H, W): metres, NaN where there is none.
     """
 
     image: Image
@@ -129,6 +135,7 @@ class Source:
     centre: NDArray[np.float64]
     zoom: float
     depth: NDArray[np.float32] | None = None
+    path: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -160,17 +167,18 @@ def prepare(sample: Sample, input_size: int, oversampling: float = 1.25) -> Sour
     longest = max(sample.image.shape[:2])
     scale = min(1.0, oversampling * input_size / longest)
     image, mask = _resized(sample.image, scale), _resized(sample.mask, scale)
-    v, u = np.nonzero(mask > 127)
-    if len(u) == 0:
-        v, u = np.nonzero(mask == mask.max())
-    uv = np.stack([u, v], axis=1).astype(np.float32)
-    centre = (uv.min(axis=0) + uv.max(axis=0)) / 2.0
     depth = sample.depth
+    shown = mask > 127 if (mask > 127).any() else mask == mask.max()
     if depth is not None:
         size = (image.shape[1], image.shape[0])
-        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST).astype(np.float32)
+        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.float32)
+        if (known := shown & np.isfinite(depth)).any():
+            shown = known
+    v, u = np.nonzero(shown)
+    uv = np.stack([u, v], axis=1).astype(np.float32)
+    centre = (uv.min(axis=0) + uv.max(axis=0)) / 2.0
     zoom = input_size / longest / scale
-    return Source(image, mask, uv, centre.astype(np.float64), zoom, depth)
+    return Source(image, mask, uv, centre.astype(np.float64), zoom, depth, sample.path)
 
 
 def prepare_background(image: Image, input_size: int) -> Image:
@@ -192,29 +200,42 @@ class ViewSampler:
         self._backgrounds = backgrounds
 
     def draw(self, rng: np.random.Generator) -> ViewPair:
-        """Draw a picture and two square views of it with correspondences seen in both."""
+        """Draw a picture and two square views of it with correspondences seen in both.
+
+        Pairs that share too few points are drawn again; DataError where that does not end.
+        """
         source = self._sources[int(rng.integers(len(self._sources)))]
+        for _ in range(_ATTEMPTS):
+            pair = self._pair(source, rng)
+            if pair is not None:
+                return pair
+        raise DataError(
+            f'{source.path}: {_ATTEMPTS} pairs of views in a row share too few points of the '
+            'object; lower views.warp.shift, views.warp.scale or views.occlusion, or enlarge '
+            'views.size'
+        )
+
+    def _pair(self, source: Source, rng: np.random.Generator) -> ViewPair | None:
         side, wanted = self._configuration.size, self._configuration.queries
         size = (side, side)
-        for _ in range(_ATTEMPTS):
-            homographies = [
-                random_homography(source.centre, source.zoom, size, self._configuration.warp, rng)
-                for _ in range(2)
-            ]
-            candidates = rng.integers(len(source.object_uv), size=6 * wanted)
-            jitter = rng.uniform(-0.5, 0.5, (len(candidates), 2)).astype(np.float32)
-            points = source.object_uv[candidates] + jitter
-            uv = [project(homography, points) for homography in homographies]
-            inside = np.all([np.all((p >= 0) & (p <= side - 1), axis=1) for p in uv], axis=0)
-            if np.count_nonzero(inside) >= wanted:
-                break
+        homographies = [
+            random_homography(source.centre, source.zoom, size, self._configuration.warp, rng)
+            for _ in range(2)
+        ]
+        candidates = rng.integers(len(source.object_uv), size=6 * wanted)
+        jitter = rng.uniform(-0.5, 0.5, (len(candidates), 2)).astype(np.float32)
+        points = source.object_uv[candidates] + jitter
+        uv = [project(homography, points) for homography in homographies]
+        seen = np.all([np.all((p >= 0) & (p <= side - 1), axis=1) for p in uv], axis=0)
+        if np.count_nonzero(seen) < wanted:
+            return None
         views = [self.view(source, homography, size, rng) for homography in homographies]
-        seen = inside.copy()
         for view, pixels in zip(views, uv, strict=True):
-            u, v = np.rint(pixels[inside]).astype(int).T
-            seen[inside] &= view.mask[v, u] > 0  # not behind an occluding patch
-        chosen = np.flatnonzero(seen if seen.any() else inside if inside.any() else ~inside)
-        chosen = np.resize(chosen, wanted)
+            u, v = np.rint(pixels[seen]).astype(int).T
+            seen[seen] &= view.mask[v, u] > 0  # not behind an occluding patch
+        if np.count_nonzero(seen) < wanted / 2:
+            return None
+        chosen = np.resize(np.flatnonzero(seen), wanted)
         return ViewPair(
             views[0],
             views[1],
@@ -310,7 +331,8 @@ class ViewSampler:
         patch = self._background_crop(size, rng)
         if patch is None:
             patch = _plain(size, rng)
-        axes = (rng.uniform(0.05, 0.18, 2) * min(size)).astype(int).tolist()
+        half_axes = rng.uniform(*self._configuration.occlusion_size, 2) * min(size)
+        axes = half_axes.astype(int).tolist()
         centre = (rng.uniform(0.15, 0.85, 2) * size).astype(int).tolist()
         shape = np.zeros(mask.shape, np.uint8)
         cv2.ellipse(shape, centre, axes, float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)
@@ -337,6 +359,8 @@ def random_homography(
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     similarity = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     similarity[:2, 2] = place - similarity[:2, :2] @ centre
+    if warp.probability < 1 and rng.random() >= warp.probability:
+        return similarity
     corners = middle + half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     moved = corners + rng.uniform(-1, 1, (4, 2)) * warp.perspective * half
     perspective = cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))

@@ -32,7 +32,7 @@ class Baseline(ABC):
     """Finds pixels by the nearest descriptor, in Euclidean distance.
 
     step: pixels between neighbours of the grid in picture B; places: of the grid at once, which
-    bounds memory and does not change the result.
+    bounds memory and changes nothing but rounding.
     """
 
     def __init__(self, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:

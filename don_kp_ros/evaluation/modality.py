@@ -59,7 +59,7 @@ def peaks(
 
     descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W) of the picture; apart: how
     far the second peak is from the first at least, pixels of a 640-pixel-wide picture; chunk:
-    heatmaps in memory at once, which does not change the result. A peak is a pixel that none of
+    heatmaps in memory at once, which changes nothing but rounding. A peak is a pixel that none of
     its 8 neighbours exceeds; the foot of the first peak, cut off by the distance, is none.
     """
     if queries.ndim != 2 or len(queries) == 0:

@@ -27,7 +27,7 @@ def initialise(network: DescriptorNetwork, weights: str | None) -> str:
         published = get_model_weights(name).DEFAULT
         try:
             _load(network, published.get_state_dict(progress=False, check_hash=True))
-        except OSError as error:  # URLError is one
+        except (OSError, RuntimeError) as error:  # no network, or a broken download
             return f'{name}: random initialisation, ImageNet weights cannot be had ({error})'
         return f'{name}: initialised by {published}'
     try:

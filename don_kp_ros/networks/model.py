@@ -97,22 +97,26 @@ class DescriptorModel:
 def turned_copies(image: Tensor, turns: int) -> tuple[Tensor, Tensor]:
     """Turn an image (C, H, W) about its middle by equal angles, its border reflected.
 
-    Returns the copies (turns, C, H, W), the first one as it is, and for each the affine map
-    (turns, 2, 3) from its pixels uv to the image's.
+    Returns the copies (turns, C, S, S) on squares of the longer side, so that no quarter turn cuts
+    anything off, and for each the affine map (turns, 2, 3) from its pixels uv to the image's. A
+    single copy is the image as it is.
     """
     height, width = image.shape[1:]
+    if turns == 1:
+        return image[None], torch.eye(2, 3, device=image.device)[None]
+    side = max(height, width)
     angle = torch.arange(turns, device=image.device) * (2 * torch.pi / turns)
     c, s = angle.cos(), angle.sin()
     rotation = torch.stack([torch.stack([c, -s], dim=1), torch.stack([s, c], dim=1)], dim=1)
     middle = rotation.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    shift = middle - rotation @ middle
+    shift = middle - rotation @ rotation.new_tensor([(side - 1) / 2, (side - 1) / 2])
     back = torch.cat([rotation, shift[:, :, None]], dim=2)
     # grid_sample's coordinates run from -1 to 1 over the image's extent in both directions.
     extent = rotation.new_tensor([width, height])
-    theta = rotation * (extent / extent[:, None])
+    theta = rotation * (side / extent[:, None])
     grid = functional.affine_grid(
         torch.cat([theta, torch.zeros_like(theta[:, :, :1])], dim=2),
-        [turns, image.shape[0], height, width],
+        [turns, image.shape[0], side, side],
         align_corners=False,
     )
     copies = functional.grid_sample(

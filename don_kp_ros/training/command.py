@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import shlex
@@ -42,7 +41,8 @@ _OUTPUT = Path('output/training')
 
 def main(argv: Sequence[str]) -> int:
     """Run `don_kp train`; return the exit status."""
-    console = Console(quiet=int(os.environ.get('RANK', '0')) > 0)
+    rank = os.environ.get('RANK') or os.environ.get('LOCAL_RANK') or '0'
+    console = Console(quiet=int(rank) > 0)
     try:
         job, overwrite = _job(argv)
         if overwrite:
@@ -109,21 +109,18 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
         minutes = settings.minutes if arguments.minutes is None else arguments.minutes
         budget = Budget('wall', minutes * 60)
     command = shlex.join(['don_kp', 'train', *argv])
-    hardware = _launched() or Hardware(
-        arguments.accelerator, arguments.devices, arguments.nodes, arguments.strategy
-    )
-    if arguments.accelerator != 'auto':
-        hardware = dataclasses.replace(hardware, accelerator=arguments.accelerator)
+    devices, nodes = _launched() or (arguments.devices, arguments.nodes)
+    hardware = Hardware(arguments.accelerator, devices, nodes, arguments.strategy)
     job = Job(folder, output, settings, budget, arguments.seed, command, hardware)
     return job, arguments.overwrite
 
 
-def _launched() -> Hardware | None:
-    """Tell what torchrun started this process as a part of, if it did."""
+def _launched() -> tuple[int, int] | None:
+    """Tell how many processes per machine, and machines, torchrun started this one among."""
     if 'LOCAL_WORLD_SIZE' not in os.environ:
         return None
     here, everywhere = (int(os.environ[name]) for name in ('LOCAL_WORLD_SIZE', 'WORLD_SIZE'))
-    return Hardware('auto', here, everywhere // here, 'ddp')
+    return here, everywhere // here
 
 
 class Pairs(lightning.LightningDataModule):
@@ -185,12 +182,15 @@ def train(job: Job, console: Console | None = None) -> Checkpoint | None:
         enable_model_summary=False,
     )
     try:
-        trainer.fit(
-            module,
-            datamodule=Pairs(dataset, job, progress.first_step),
-            ckpt_path=str(resume) if resume else None,
-            weights_only=True,
-        )
+        if resume is not None and progress.over:  # it was stopped between its end and the model
+            module.load_state_dict(torch.load(resume, weights_only=True)['state_dict'])
+        else:
+            trainer.fit(
+                module,
+                datamodule=Pairs(dataset, job, progress.first_step),
+                ckpt_path=str(resume) if resume else None,
+                weights_only=True,
+            )
     except SystemExit:
         raise KeyboardInterrupt from None  # what Lightning makes of it
     except RuntimeError as error:

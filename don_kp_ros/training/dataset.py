@@ -38,19 +38,20 @@ class Dataset:
 def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) -> Dataset:
     """Read and check every picture of a folder; raises DataError naming the file."""
     input_size = configuration.preprocessing.input_size
-    backgrounds = _backgrounds(configuration, input_size)
+    backgrounds, measured_with = _backgrounds(configuration)
     negatives = [read_image(path) for path in list_images(root / 'negatives')]
     share = configuration.validation.held
     held = _every(len(negatives), max(round(share * len(negatives)), len(negatives) > 1))
     measured = [image for i, image in enumerate(negatives) if i in held]
-    backgrounds += [
-        prepare_background(image, input_size) for i, image in enumerate(negatives) if i not in held
-    ]
+    backgrounds += [image for i, image in enumerate(negatives) if i not in held]
+    backgrounds = [prepare_background(image, input_size) for image in backgrounds]
     sampler: PairSampler
     if (root / INDEX).exists():
         sampler, number, validation = _posed(root, configuration, backgrounds, measured)
     else:
-        sampler, number, validation = _pictures(root, configuration, seed, backgrounds, measured)
+        sampler, number, validation = _pictures(
+            root, configuration, seed, backgrounds, measured_with + measured, measured
+        )
     if not validation.pairs:
         raise DataError(f'{root}: no pair of validation pictures shows a common point')
     description = (
@@ -65,6 +66,7 @@ def _pictures(
     configuration: TrainingConfiguration,
     seed: int,
     backgrounds: list[Image],
+    measured_with: list[Image],
     negatives: list[Image],
 ) -> tuple[PairSampler, int, PairSet]:
     """Read single pictures: pairs are two warps of one."""
@@ -98,7 +100,7 @@ def _pictures(
         validation = synthetic(
             held or shown,
             configuration.views,
-            backgrounds,
+            measured_with or backgrounds,
             negatives,
             configuration.validation.final_pairs,
             configuration.validation.queries,
@@ -127,7 +129,7 @@ def _posed(
         track(folder.samples(), 'Reading views', total=len(folder.views), transient=True)
     )
     settings = configuration.validation
-    held = _every(len(samples), max(1, round(settings.held * len(samples))))
+    held = _of_every_object([sample.object for sample in samples], settings.held)
     validation = posed(samples, held, settings.final_pairs, settings.queries, negatives)
     sources = [
         prepare_posed(sample, configuration.preprocessing.input_size)
@@ -137,14 +139,37 @@ def _posed(
     return PosedSampler(configuration.views, sources, backgrounds), len(sources), validation
 
 
-def _backgrounds(configuration: TrainingConfiguration, input_size: int) -> list[Image]:
+def _backgrounds(configuration: TrainingConfiguration) -> tuple[list[Image], list[Image]]:
+    """Read the backgrounds to train with, and a held share of them to measure with."""
     folder = configuration.backgrounds
     if folder is None:
-        return []
-    paths = list_images(folder)
-    if not paths:
+        return [], []
+    images = [read_image(path) for path in list_images(folder)]
+    if not images:
         raise DataError(f'{folder}: no background pictures there (key backgrounds)')
-    return [prepare_background(read_image(path), input_size) for path in paths]
+    held = _every(len(images), round(configuration.validation.held * len(images)))
+    return (
+        [image for i, image in enumerate(images) if i not in held],
+        [image for i, image in enumerate(images) if i in held],
+    )
+
+
+def _of_every_object(objects: list[str], share: float) -> set[int]:
+    """Choose a share of the views of each object, so that none is held or trained on alone.
+
+    Objects of fewer than three views are not held; at least one view is, where it can be.
+    """
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(objects):
+        places.setdefault(name, []).append(number)
+    held = {
+        numbers[place]
+        for numbers in places.values()
+        if len(numbers) > 2
+        for place in _every(len(numbers), round(share * len(numbers)))
+    }
+    largest = max(places.values(), key=len)
+    return held or {largest[-1]}
 
 
 def _every(total: int, wanted: int) -> set[int]:

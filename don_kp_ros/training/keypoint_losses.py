@@ -110,6 +110,14 @@ def silhouette(inside: Tensor) -> Tensor:
     return (logarithm + functional.relu(1 - inside / _LEAST_MASS)).mean()
 
 
+def concentration(variance: Tensor) -> Tensor:
+    """Compute KeypointNet's variance loss: a keypoint's probability lies in one place.
+
+    variance (B, N): of each one's spatial probability, pixels^2. Returns its mean, a scalar.
+    """
+    return variance.mean()
+
+
 def separation(points: Tensor, margin: float | Tensor) -> Tensor:
     """Hold keypoints apart (KeypointNet's separation).
 

@@ -44,6 +44,7 @@ class DescriptorTraining(lightning.LightningModule):
         self.configuration = configuration
         self._fraction = fraction
         self._state_folder = state_folder
+        self._last: tuple[Parts, Batch] = ({}, {})
         self.network = DescriptorNetwork(configuration.network)
         self.initialisation = initialise(self.network, configuration.weights)
         channels_last(self.network)
@@ -83,17 +84,24 @@ class DescriptorTraining(lightning.LightningModule):
         parts = checkpoint(self.losses, features, batch, use_reentrant=False)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
-            raise TrainingError(self._refuse(parts, batch))
+            raise TrainingError(self._refuse('loss', parts, batch))
+        self._last = (parts, batch)
         return {'loss': loss, 'parts': {name: part.detach() for name, part in parts.items()}}
 
-    def _refuse(self, parts: Parts, batch: Batch) -> str:
-        """Save the batch of a loss that is not finite; say what happened."""
-        path = self._state_folder / f'batch-{self.global_step}.pt'
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Refuse a gradient that is not finite: it would spoil the weights for good."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            raise TrainingError(self._refuse('gradient', self._last[0], self._last[1]))
+
+    def _refuse(self, what: str, parts: Parts, batch: Batch) -> str:
+        """Save the batch of what is not finite; say what happened."""
+        path = self._state_folder / f'batch-{self.global_step}-{self.global_rank}.pt'
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(dict(batch), path)
         values = ', '.join(f'{name} {part.item():.3g}' for name, part in parts.items())
         return (
-            f'the loss is not finite at step {self.global_step} ({values}); its batch was saved '
+            f'the {what} is not finite at step {self.global_step} ({values}); its batch was saved '
             f'to {path}: look at it, or lower optimiser.learning_rate'
         )
 

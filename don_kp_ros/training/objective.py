@@ -10,6 +10,7 @@ from don_kp_ros.data.stream import Batch
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, unit_length
 from don_kp_ros.networks.expectation import Expectation, expect
 from don_kp_ros.training.keypoint_losses import (
+    concentration,
     consistency_camera,
     consistency_world,
     huber,
@@ -86,10 +87,10 @@ def keypoint_losses(
         points_a, points_b = _in_space(found, batch)
         parts['pose'] = configuration.pose * relative_pose(points_a, points_b, batch['T_b_a'])
     parts['silhouette'] = configuration.silhouette * silhouette(found.inside)
-    parts['variance'] = configuration.variance * found.variance.mean() / unit**2
+    parts['variance'] = configuration.variance * concentration(found.variance) / unit**2
     if configuration.margin is None:
         area = (batch['masks'] > 127).float().sum(dim=(1, 2))
-        margin = (area / number).sqrt()
+        margin = (area / number).sqrt().clamp_min(1)  # an object may be hidden altogether
         # Divided by margin^2 and summed over the others: of order 1 wherever keypoints clump.
         spread = separation(found.uv / margin[:, None, None], 1.0) * number
     else:

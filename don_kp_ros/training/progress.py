@@ -70,6 +70,11 @@ class TrainingProgress(lightning.Callback):
         """Steps taken so far, across restarts."""
         return self._steps
 
+    @property
+    def over(self) -> bool:
+        """Tell whether the budget is used, or the patience."""
+        return self._fraction >= 1 or self._stale()
+
     def restore(self) -> Path | None:
         """Take over the state of an interrupted training, if there is one; return its file."""
         path = self._job.resume_path
@@ -115,12 +120,13 @@ class TrainingProgress(lightning.Callback):
         self._fraction = trainer.strategy.broadcast(self._used())
         if trainer.is_global_zero:
             self._show(trainer, outputs)
+        patience = self._job.settings.validation.patience
         due = (len(self.history) + 1) / self._job.settings.validation.times
-        if due <= self._fraction < 1:
+        if due <= self._fraction and (self._fraction < 1 or patience):
             entry = self._measure(trainer, module) if trainer.is_global_zero else {}
             self.history.append(trainer.strategy.broadcast(entry))
         epoch_over = self._steps % self._job.settings.epoch == 0
-        if self._fraction >= 1 or self._stale():
+        if self.over:
             trainer.should_stop = True
         elif epoch_over:
             if trainer.is_global_zero and self._steps % self._picture_every() == 0:

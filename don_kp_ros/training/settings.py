@@ -79,7 +79,7 @@ class OptimiserConfiguration:
 class ValidationConfiguration:
     """How the model is measured on held pictures."""
 
-    times: int = 4  # during the training, the last one at its end
+    times: int = 4  # in equal parts of the training, the last one at its end
     pairs: int = 24  # at most, while training
     final_pairs: int = 100  # at most, at the end
     queries: int = 64  # per pair
@@ -128,6 +128,11 @@ class TrainingConfiguration:
             )
         losses = self.loss.keypoints
         in_space = losses.truth != 'image' or losses.pose > 0
+        if keypoints is not None and keypoints.depth and not in_space:
+            raise ValueError(
+                'network.keypoints.depth is true, but loss.keypoints.truth is image and pose 0: '
+                'nothing would train the depth; set truth to camera or world'
+            )
         if keypoints is not None and in_space and not keypoints.depth:
             raise ValueError(
                 f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}: keypoints in '

@@ -114,7 +114,7 @@ def test_the_homography_follows_its_configuration(
     warp: dict[str, object], expected: np.ndarray
 ) -> None:
     settings = configuration.read(
-        ViewConfiguration, {'warp': {**warp, 'shift': 0, 'perspective': 0}}, 'test'
+        ViewConfiguration, {'size': 192, 'warp': {**warp, 'shift': 0, 'perspective': 0}}, 'test'
     )
     original = source()
     pair = ViewSampler(settings, [original], []).draw(np.random.default_rng(0))

@@ -110,14 +110,16 @@ def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
 def test_copies_are_turned_about_the_middle_and_lead_back() -> None:
     image = torch.rand(3, 30, 40)
     copies, back = turned_copies(image, 4)
-    torch.testing.assert_close(copies[0], image)
-    torch.testing.assert_close(copies[2], image.flip(1, 2), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(back[0], torch.eye(2, 3))
+    assert copies.shape == (4, 3, 40, 40)
+    torch.testing.assert_close(copies[0, :, 5:35], image, atol=1e-4, rtol=0)
+    torch.testing.assert_close(copies[2, :, 5:35], image.flip(1, 2), atol=1e-4, rtol=0)
     for turned, map_ in zip(copies, back, strict=True):
-        v, u = 18, 23  # of the turned copy; it shows what lies at `there`
-        there = map_[:, :2] @ torch.tensor([float(u), v]) + map_[:, 2]
-        column, row = there.round().long().tolist()
-        torch.testing.assert_close(turned[:, v, u], image[:, row, column], atol=1e-3, rtol=0)
+        for v, u in ((18, 23), (30, 12)):  # of the turned copy; it shows what lies at `there`
+            there = map_[:, :2] @ torch.tensor([float(u), v]) + map_[:, 2]
+            column, row = there.round().long().tolist()
+            torch.testing.assert_close(turned[:, v, u], image[:, row, column], atol=1e-3, rtol=0)
+    alone, itself = turned_copies(image, 1)
+    assert alone[0].equal(image) and itself[0].equal(torch.eye(2, 3))
 
 
 def test_the_most_certain_turn_is_believed() -> None:

@@ -19,7 +19,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
-from don_kp_ros.training import command, module, progress
+from don_kp_ros.training import command, dataset, module, progress
 
 SMALL = [
     '--views.size=64',
@@ -82,15 +82,18 @@ def run(folder: Path, output: Path, *arguments: str) -> int:
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_moves_what_it_trains(folder: Path, method: str) -> None:
     output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps=3', *METHODS[method], '--optimiser.warmup=0') == 0
+    options = [*METHODS[method], '--optimiser.warmup=0', '--optimiser.weight_decay=0']
+    assert run(folder, output, '--steps=3', *options) == 0
     trained = checkpoint.load(output)
     torch.manual_seed(0)
-    first = DescriptorNetwork(trained.network).state_dict()
-    moved = {name for name, value in trained.weights.items() if not value.equal(first[name])}
-    assert {'stem.0.weight', 'identity.weight'} <= moved
-    heads = {name for name in first if name.startswith('keypoints')}
-    in_space = method in ('paper', 'world')
-    assert heads & moved == {name for name in heads if in_space or 'depth' not in name}
+    network = DescriptorNetwork(trained.network)
+    first = network.state_dict()
+    for name, _ in network.named_parameters():
+        assert not trained.weights[name].equal(first[name]), name
+    still = folder.parent / 'still.safetensors'
+    assert run(folder, still, '--steps=1', *options, '--optimiser.learning_rate=0') == 0
+    for name, _ in network.named_parameters():
+        torch.testing.assert_close(checkpoint.load(still).weights[name], first[name])
 
 
 @pytest.fixture
@@ -175,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
     monkeypatch.setattr(module, 'objective', poisoned)
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps=3', KEYPOINTS) == 1
-    saved = folder.parent / 'm.training' / 'batch-0.pt'
+    saved = folder.parent / 'm.training' / 'batch-0-0.pt'
     message = capsys.readouterr().err
     assert str(saved) in message and 'nt_xent nan' in message
     assert torch.load(saved, weights_only=True)['images'].shape == (8, 3, 64, 64)
@@ -201,6 +204,55 @@ def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
     best = checkpoint.load(output)
     assert len(measured_models) == best.card['steps'] == 4
     assert best.fingerprint == measured_models[1]
+
+    # What becomes better until its end is exported as it is then.
+    aucs, measured_models[:] = iter([0.1, 0.2, 0.3, 0.4]), []
+    options[1] = '--validation.times=4'
+    assert run(folder, output, '--steps=8', *options, '--overwrite') == 0
+    assert checkpoint.load(output).card['steps'] == 8
+    assert checkpoint.load(output).fingerprint == measured_models[3]
+
+
+def test_a_gradient_that_is_not_finite_is_not_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    original = module.objective
+
+    def rooted(*arguments: Any) -> dict[str, torch.Tensor]:
+        part = original(*arguments)['nt_xent']
+        return {'nt_xent': part + (part - part.detach()).sqrt()}  # 0, with an infinite slope
+
+    monkeypatch.setattr(module, 'objective', rooted)
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps=3', KEYPOINTS) == 1
+    assert 'the gradient is not finite at step 0' in capsys.readouterr().err
+    assert (folder.parent / 'm.training' / 'batch-0-0.pt').exists()
+
+
+def test_a_training_killed_at_its_very_end_is_not_trained_further(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, other = (folder.parent / f'{name}.safetensors' for name in ('m', 'other'))
+    options = ['--steps=4', KEYPOINTS, '--optimiser.schedule=constant']
+    assert run(folder, output, *options) == 0
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(command, '_finish', killed)
+        assert run(folder, other, *options) == 130
+    assert run(folder, other, *options) == 0
+    a, b = checkpoint.load(output), checkpoint.load(other)
+    assert b.card['steps'] == 4
+    assert a.fingerprint == b.fingerprint
+
+
+def test_a_share_of_every_objects_views_is_held() -> None:
+    objects = [f'cap-{i % 10}' for i in range(100)]
+    held = dataset._of_every_object(objects, 0.1)
+    assert sorted(objects[i] for i in held) == sorted(f'cap-{i}' for i in range(10))
+    assert dataset._of_every_object(['a', 'a', 'b'], 0.1) == {1}
 
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -231,10 +283,23 @@ def test_a_killed_training_goes_on_from_its_last_epoch(folder: Path, workers: in
 
 
 def test_two_processes_train_one_model(folder: Path) -> None:
-    output, single = (folder.parent / f'{name}.safetensors' for name in ('two', 'one'))
+    output = folder.parent / 'm.safetensors'
+    script = folder.parent / 'train.py'
+    script.write_text(
+        'import os, sys\n'
+        'from don_kp_ros.training import command\n'
+        'finish = command.TrainingProgress.on_train_end\n'
+        'def on_train_end(self, trainer, module):\n'
+        '    finish(self, trainer, module)\n'
+        '    sums = [float(p.double().sum()) for p in module.network.parameters()]\n'
+        f'    path = {str(folder.parent)!r} + "/rank" + os.environ["RANK"]\n'
+        '    open(path, "w").write(repr(sums))\n'
+        'command.TrainingProgress.on_train_end = on_train_end\n'
+        'sys.exit(command.main(sys.argv[1:]))\n'
+    )
     arguments = [str(folder), '--output', str(output), *SMALL, KEYPOINTS, '--steps=4']
     torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
-    command_line = ['-m', 'don_kp_ros.training.command', *arguments, '--accelerator=cpu']
+    command_line = [str(script), *arguments, '--accelerator=cpu']
     result = subprocess.run(
         [sys.executable, *torchrun, *command_line, '--epoch=2'],
         capture_output=True,
@@ -247,6 +312,6 @@ def test_two_processes_train_one_model(folder: Path) -> None:
     assert result.stdout.count('Training on') == 1
     model = checkpoint.load(output)
     assert (model.card['steps'], model.card['processes']) == (4, 2)
-    # The second one's pairs count: alone, the first one learns something else.
-    assert run(folder, single, '--steps=4', KEYPOINTS) == 0
-    assert checkpoint.load(single).fingerprint != model.fingerprint
+    # Each saw other pairs, and their gradients were averaged: the weights are the same.
+    ranks = [(folder.parent / f'rank{rank}').read_text() for rank in (0, 1)]
+    assert ranks[0] == ranks[1]
