@@ -9,7 +9,7 @@ TEACH ?= each
 
 PICTURES := output/training/pictures
 TRAINED := output/training/caps.safetensors
-BENCHMARKS := $(filter-out __init__ report,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ report runs training_costs,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -39,6 +39,7 @@ from benchmarks.runs import Run, trained, untrained_like
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.views import BackgroundConfiguration, ViewConfiguration, WarpConfiguration
+from don_kp_ros.evaluation.baselines import ColourPatches, DenseSift, baseline_errors
 from don_kp_ros.evaluation.measure import centroid_accuracy, measure, random_accuracy
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre, synthetic
 from don_kp_ros.evaluation.pck import Accuracy
@@ -169,7 +170,8 @@ def main() -> int:
     for name in chosen('SPLITS', SPLITS):
         split = data.split(name, rotation)
         rows += _references(name, split)
-        methods = chosen('METHODS', (*METHODS, *(('renders',) if name == 'transfer' else ())))
+        more = ('renders',) if name in ('unseen', 'transfer') else ()
+        methods = chosen('METHODS', (*METHODS, *more))
         if name == 'transfer':
             shipped = Run(load(Path('models/caps.safetensors')), 0.0, '')
             rows.append(_row(name, 'shipped model', '', shipped, split)[0])
@@ -256,6 +258,10 @@ def _references(name: str, split: Split) -> list[dict[str, Any]]:
     for reference, function in references:
         whole = None if split.whole is None else function(split.whole)
         rows.append(_figures(name, reference, '', function(split.about), whole, ''))
+    if 'METHODS' not in os.environ:  # half a minute each
+        for reference, baseline in (('dense SIFT', DenseSift()), ('colours', ColourPatches())):
+            errors = np.concatenate(baseline_errors(baseline, split.about))
+            rows.append(_figures(name, reference, '', Accuracy.of(errors), None, ''))
     return rows
 
 
