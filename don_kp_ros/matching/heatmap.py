@@ -22,6 +22,7 @@ _SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation leaves nothing of
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
 _BLOCKS_AT_ONCE = 8192
 _HEATMAPS_AT_ONCE = 16
+_TIE = {torch.float32: 1e-6, torch.float64: 1e-12}  # scores nearer than this are equal
 _CROWDED = 0.1  # share of candidate blocks above which the whole heatmap is faster
 
 _Axis = tuple[Tensor, Tensor, Tensor]  # first pixel of each block, their number, pixels' weights
@@ -66,7 +67,9 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     pixels and score (Q,). It is the maximum of `heatmaps`, found by branch and bound: between four
     cells the product with d is at most its largest corner, and the squared norm at least the
     smallest entry of the corners' Gram matrix, so only blocks that can hold the maximum are
-    evaluated; where those are many, the whole heatmap is.
+    evaluated; where those are many, the whole heatmap is. Of pixels that are equal but for
+    rounding, as beyond the outermost cells, the first one is found, whatever else is asked in the
+    same call.
     """
     descriptor_map = _checked_map(descriptor_map)
     queries = _checked_queries(queries, descriptor_map)
@@ -88,12 +91,12 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     candidates = bound >= best.score[:, None] - _BOUND_SLACK
     crowded = candidates.sum(1) > _CROWDED * candidates.shape[1]
     for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
-        score, pixel = heatmaps(descriptor_map, queries[some], size).flatten(1).max(1)
+        score, pixel = _first_peak(heatmaps(descriptor_map, queries[some], size).flatten(1))
         best.include(some, score, torch.stack([pixel % size[1], pixel // size[1]], 1).float())
     owners, places = torch.nonzero(candidates & ~crowded[:, None], as_tuple=True)
     for part in torch.arange(len(owners), device=owners.device).split(_BLOCKS_AT_ONCE):
         best.include(owners[part], *blocks.peaks(products, owners[part], places[part]))
-    return best.uv, best.score.clamp(-1, 1)
+    return best.first(size[1]), best.score.clamp(-1, 1)
 
 
 def _checked_map(descriptor_map: Tensor) -> Tensor:
@@ -225,10 +228,16 @@ class _Blocks:
         )
         scores = numerator * squared.clamp_min_(_SMALLEST_SQUARED_NORM).rsqrt_()
         scores.masked_fill_(no_row[:, :, None] | no_column[:, None, :], -torch.inf)
-        score, where = scores.flatten(1).max(dim=1)
+        score, where = _first_peak(scores.flatten(1))
         k = torch.arange(len(blocks), device=blocks.device)
         width = u.shape[1]
         return score, torch.stack([u[k, where % width], v[k, where // width]], dim=1).float()
+
+
+def _first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the largest of each row (K, P), and the first place where it is but for rounding."""
+    score = scores.amax(dim=1)
+    return score, (scores >= score[:, None] - _TIE[scores.dtype]).int().argmax(dim=1)
 
 
 def _pixels_in(axis: _Axis, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -241,13 +250,22 @@ def _pixels_in(axis: _Axis, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Best:
-    """The best score and pixel of each query so far."""
+    """The best score of each query so far, and the pixels that may have it."""
 
     def __init__(self, queries: int, device: torch.device, dtype: torch.dtype) -> None:
         self.score = torch.full((queries,), -torch.inf, device=device, dtype=dtype)
-        self.uv = torch.zeros((queries, 2), device=device)
+        self._found: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def include(self, owners: Tensor, score: Tensor, uv: Tensor) -> None:
         self.score.scatter_reduce_(0, owners, score, 'amax')
-        winners = torch.nonzero(score == self.score[owners])[:, 0]
-        self.uv[owners[winners]] = uv[winners]
+        near = score >= self.score[owners] - _TIE[score.dtype]
+        self._found.append((owners[near], score[near], uv[near]))
+
+    def first(self, width: int) -> Tensor:
+        """Return the first pixel (Q, 2), row by row, of each query's best score."""
+        owners, score, uv = (torch.cat(parts) for parts in zip(*self._found, strict=True))
+        near = score >= self.score[owners] - _TIE[score.dtype]
+        pixel = (uv[near, 1] * width + uv[near, 0]).long()
+        first = torch.full_like(self.score, torch.iinfo(torch.long).max, dtype=torch.long)
+        first.scatter_reduce_(0, owners[near], pixel, 'amin')
+        return torch.stack([first % width, first // width], dim=1).float()

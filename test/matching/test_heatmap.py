@@ -120,3 +120,19 @@ def test_wrong_shapes_are_named():
         heatmaps(random_map(8, 6, 6), torch.zeros(1, 9), (12, 12))
     with pytest.raises(ValueError, match=r'\(D, h, w\)'):
         match(torch.zeros(6, 6), torch.zeros(1, 6), (12, 12))
+
+
+def test_what_is_found_does_not_depend_on_what_else_is_asked() -> None:
+    """Beyond the outermost cells the similarity is constant, and only rounding differs."""
+    torch.manual_seed(0)
+    size = (96, 128)
+    for dtype in (torch.float32, torch.float64):
+        descriptor_map = functional.normalize(torch.randn(16, 12, 16, dtype=dtype), dim=0)
+        edges = torch.tensor([[0.0, 0.0], [2, 90], [126, 3], [127, 95], [64, 1], [1, 40]])
+        inner = torch.rand(200, 2) * torch.tensor([127.0, 95.0])
+        queries = describe_at(descriptor_map, torch.cat([edges, inner]), size)
+        together, _ = match(descriptor_map, queries, size)
+        alone = torch.cat([match(descriptor_map, query[None], size)[0] for query in queries])
+        assert together.equal(alone)
+        some = torch.cat([match(descriptor_map, part, size)[0] for part in queries.split(7)])
+        assert together.equal(some)
