@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from benchmarks.real_photos import Photos, points_to_find, rendered_folder
 from benchmarks.report import OUTPUT, Target, given, report
-from benchmarks.runs import Run, trained, untrained_like
+from benchmarks.runs import Run, trained
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.views import BackgroundConfiguration, ViewConfiguration, WarpConfiguration
@@ -241,7 +241,7 @@ def _row(
 
 
 def _untrained(name: str, like: Checkpoint, split: Split) -> dict[str, Any]:
-    run = Run(untrained_like(like), 0.0, '')
+    run = Run(like.untrained(), 0.0, '')
     accuracy = measure(at_scale(run.checkpoint, split.about), split.about).accuracy
     whole = None
     if split.whole is not None:

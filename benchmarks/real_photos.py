@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import OUTPUT, Target, report
-from benchmarks.runs import trained, untrained_like, write_pictures
+from benchmarks.runs import trained, write_pictures
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample
 from don_kp_ros.evaluation.pck import Accuracy, pixel_errors
 from don_kp_ros.evaluation.transfer import transfer
@@ -74,7 +74,7 @@ def main() -> int:
     model, minutes = run.checkpoint, run.cpu_minutes
 
     model_errors, untrained_errors, centroid_errors = [], [], []
-    untrained = untrained_like(model)
+    untrained = model.untrained()
     for photo, copy in photos.pairs:
         uv, truth = points_to_find(photo, np.random.default_rng(seed))
         views = (photo.image, copy.image)

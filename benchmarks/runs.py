@@ -17,14 +17,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from benchmarks.report import OUTPUT, commit
 from don_kp_ros import configuration
 from don_kp_ros.data.folder import Image, Sample
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.training.settings import TrainingConfiguration
 
 _RUNS = OUTPUT / 'runs'
@@ -91,13 +89,6 @@ def trained(
     for folder in (work / 'pictures', work / 'backgrounds'):
         shutil.rmtree(folder, ignore_errors=True)
     return Run(model, used, record['commit'])
-
-
-def untrained_like(model: Checkpoint) -> Checkpoint:
-    """Make a model of the same architecture with random weights."""
-    torch.manual_seed(0)
-    weights = DescriptorNetwork(model.network).state_dict()
-    return Checkpoint(model.network, model.preprocessing, weights, 0.0)
 
 
 def write_pictures(folder: Path, samples: list[Sample]) -> None:

@@ -91,6 +91,13 @@ class Checkpoint:
         network.load_state_dict(self.weights)
         return network.eval()
 
+    def untrained(self, seed: int = 0) -> Checkpoint:
+        """Make the same architecture with random weights, to be measured beside the trained one."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            weights = DescriptorNetwork(self.network).state_dict()
+        return Checkpoint(self.network, self.preprocessing, weights, 0.0)
+
     def save(self, path: Path) -> None:
         """Write the checkpoint; a reader sees the old file or the whole new one."""
         header = {

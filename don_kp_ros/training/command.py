@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -23,9 +22,8 @@ from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.stream import Batch, PairStream
-from don_kp_ros.evaluation.measure import Measurement, centroid_accuracy, measure
+from don_kp_ros.evaluation.measure import centroid_accuracy, measure
 from don_kp_ros.networks.checkpoint import Checkpoint
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.card import card_text
@@ -225,7 +223,9 @@ def _finish(
         'cpu_minutes': round(progress.stopwatch.cpu / 60, 2),
         'metrics': {
             'model': result.accuracy.rounded(),
-            'untrained': _untrained(draft, data, module.device).accuracy.rounded(),
+            'untrained': measure(
+                DescriptorModel(draft.untrained(), module.device), data
+            ).accuracy.rounded(),
             'centroid': centroid_accuracy(data).rounded(),
         },
         'match_threshold': {
@@ -247,14 +247,6 @@ def _finish(
         highlight=False,
     )
     return checkpoint
-
-
-def _untrained(draft: Checkpoint, data: Any, device: torch.device) -> Measurement:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        weights = DescriptorNetwork(draft.network).state_dict()
-    untrained = Checkpoint(draft.network, draft.preprocessing, weights, 0.0)
-    return measure(DescriptorModel(untrained, device), data)
 
 
 def _quieten() -> None:

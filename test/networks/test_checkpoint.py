@@ -104,3 +104,11 @@ def test_a_file_of_another_program_is_refused(path: Path) -> None:
 def test_a_changed_file_is_refused(path: Path, changes: dict[str, object], part: str) -> None:
     rewrite(path, **changes)
     assert part in refusal(path)
+
+
+def test_an_untrained_twin_has_the_architecture_and_other_weights(example: Checkpoint) -> None:
+    state = torch.random.get_rng_state()
+    twin = example.untrained(seed=1)
+    assert torch.random.get_rng_state().equal(state)
+    assert (twin.network, twin.preprocessing) == (example.network, example.preprocessing)
+    assert twin.fingerprint == example.untrained(seed=1).fingerprint != example.fingerprint
