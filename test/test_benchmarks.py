@@ -80,7 +80,7 @@ def test_a_run_is_done_once(
     monkeypatch.chdir(tmp_path)
     samples = list(ImageFolder.open(folder).samples())
     background = np.full((40, 40, 3), 90, np.uint8)
-    small = ('--views.size=32', '--network.channels=8', '--workers=0', '--validation.queries=4')
+    small = ('--views.size=96', '--network.channels=8', '--workers=0', '--validation.queries=4')
     config = Path(__file__).parents[1] / 'config' / 'training' / 'nt_xent.yaml'
 
     def run(seed: int) -> runs.Run:

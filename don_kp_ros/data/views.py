@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import DataError, Image, Sample
 from don_kp_ros.data.lifting import (
+    CORRESPONDENCES,
     LiftConfiguration,
     PairGeometry,
     intrinsics,
@@ -222,18 +223,19 @@ class ViewSampler:
             random_homography(source.centre, source.zoom, size, self._configuration.warp, rng)
             for _ in range(2)
         ]
-        candidates = rng.integers(len(source.object_uv), size=6 * wanted)
+        fewest = min(CORRESPONDENCES, wanted)
+        candidates = rng.integers(len(source.object_uv), size=6 * max(wanted, CORRESPONDENCES))
         jitter = rng.uniform(-0.5, 0.5, (len(candidates), 2)).astype(np.float32)
         points = source.object_uv[candidates] + jitter
         uv = [project(homography, points) for homography in homographies]
         seen = np.all([np.all((p >= 0) & (p <= side - 1), axis=1) for p in uv], axis=0)
-        if np.count_nonzero(seen) < wanted:
+        if np.count_nonzero(seen) < fewest:
             return None
         views = [self.view(source, homography, size, rng) for homography in homographies]
         for view, pixels in zip(views, uv, strict=True):
             u, v = np.rint(pixels[seen]).astype(int).T
             seen[seen] &= view.mask[v, u] > 0  # not behind an occluding patch
-        if np.count_nonzero(seen) < wanted / 2:
+        if np.count_nonzero(seen) < fewest:
             return None
         chosen = np.resize(np.flatnonzero(seen), wanted)
         return ViewPair(

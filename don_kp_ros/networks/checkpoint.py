@@ -92,7 +92,7 @@ class Checkpoint:
         return network.eval()
 
     def untrained(self, seed: int = 0) -> Checkpoint:
-        """Make the same architecture with random weights, to be measured beside the trained one."""
+        """Make the same architecture with random weights, to measure beside the trained one."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weights = DescriptorNetwork(self.network).state_dict()
