@@ -6,8 +6,8 @@ questions are asked, each with its own trainings:
 held       other renders of objects that were trained on, each in two random views
 unseen     renders of an object that was left out
 photos     photos of one object, found in one that is another turned by 180 degrees
-transfer   the same photos, after training on renders alone; also by config/training/renders.yaml,
-           and by the shipped model, which learned from many more renders
+transfer   the same photos, after training on renders alone; also by the shipped model, which
+           learned from many more renders
 
 In whole pictures, transfer is measured on random views of the photos.
 
@@ -57,7 +57,7 @@ _LIMITS = {
     ('held', 'joint'): 0.965,
     ('unseen', 'joint'): 0.94,
     ('photos', 'joint'): 0.92,
-    ('transfer', 'renders'): 0.58,
+    ('transfer', 'joint'): 0.58,
 }
 
 
@@ -170,12 +170,10 @@ def main() -> int:
     for name in chosen('SPLITS', SPLITS):
         split = data.split(name, rotation)
         rows += _references(name, split)
-        more = ('renders',) if name in ('unseen', 'transfer') else ()
-        methods = chosen('METHODS', (*METHODS, *more))
         if name == 'transfer':
             shipped = Run(load(Path('models/caps.safetensors')), 0.0, '')
             rows.append(_row(name, 'shipped model', '', shipped, split)[0])
-        for place, method in enumerate(methods):
+        for place, method in enumerate(chosen('METHODS', METHODS)):
             found = []
             for seed in seeds:
                 run = train(data, split, name, method, rotation, minutes, seed)
@@ -189,6 +187,8 @@ def main() -> int:
             if limit is not None and minutes == 10 and rotation == 45:
                 mean = round(float(np.mean(found)), 4)
                 targets.append(Target(f'AUC, {name}, {method}', mean, limit, at_least=True))
+            if (name, method, minutes, rotation) == ('held', 'joint', 30, 45):
+                targets += _after_half_an_hour(rows[-len(seeds) :])
     variables = given('SPLITS', 'METHODS', 'SEEDS', 'MINUTES', 'ROTATION')
     ok = report(
         'accuracy',
@@ -202,6 +202,14 @@ def main() -> int:
         variant=data.variant(variables),
     )
     return 0 if ok else 1
+
+
+def _after_half_an_hour(rows: list[dict[str, Any]]) -> list[Target]:
+    """Say what the default method must reach in thirty minutes."""
+    return [
+        Target(f'{key}, held, joint', float(np.mean([row[key] for row in rows])), limit, True)
+        for key, limit in (('auc', 0.98), ('pck_5', 0.88))
+    ]
 
 
 def train(

@@ -97,7 +97,7 @@ class TestCaps:
     def test_pairs_are_drawn_of_it(self, folder: Path) -> None:
         sources = [prepare_posed(sample, 640) for sample in samples(folder)]
         pair = PosedSampler(ViewConfiguration(), sources, []).draw(np.random.default_rng(0))
-        assert pair.uv_a.shape == (128, 2)
+        assert pair.uv_a.shape == (ViewConfiguration().queries, 2)
 
     def test_equal_seeds_render_equal_folders(self, folder: Path, tmp_path: Path) -> None:
         again = render(tmp_path, *CAPS)
