@@ -9,8 +9,6 @@ photos     photos of one object, found in one that is another turned by 180 degr
 transfer   the same photos, after training on renders alone; also by the shipped model, which
            learned from many more renders
 
-In whole pictures, transfer is measured on random views of the photos.
-
 Without DATA rendered caps take the place of both, and the result goes to accuracy-rendered.json.
 SPLITS, METHODS and SEEDS choose some (SPLITS=held METHODS=joint SEEDS=0,1), MINUTES is the
 processor time of each (10), ROTATION the degrees by which views are turned (45). Trainings are
@@ -122,14 +120,8 @@ class Data:
         quarter = max(1, len(self.backgrounds) // 4)
         backgrounds = self.backgrounds[-quarter:]
         if name in ('photos', 'transfer'):
-            turned = _turned_pairs(self.photos)
-            if name == 'photos':
-                return Split(self.photos.learned, turned, None)
-            own = BackgroundConfiguration(keep=1, image=0, noise=0, plain=0)
-            views = ViewConfiguration(occlusion=0, background=own)
-            photos = self.photos.learned
-            whole = synthetic(photos, views, [], [], _PAIRS // 2, _QUERIES, 0, True, both=True)
-            return Split(self.renders, turned, whole)
+            learned = self.photos.learned if name == 'photos' else self.renders
+            return Split(learned, _turned_pairs(self.photos), None)
         if name == 'held':
             held = [i for i in range(len(self.renders)) if i % 4 == 2]
         else:

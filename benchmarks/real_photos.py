@@ -17,7 +17,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,13 +24,13 @@ from benchmarks.report import OUTPUT, Target, report
 from benchmarks.runs import trained, write_pictures
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample
 from don_kp_ros.evaluation.pck import Accuracy, pixel_errors
+from don_kp_ros.evaluation.protocol import turned_copies
 from don_kp_ros.evaluation.transfer import transfer
 from don_kp_ros.networks.model import DescriptorModel
 
 CPU_MINUTES = 10.0
 _POINTS = 100
 _CONFIG = Path('config/training/photos.yaml')
-_SAME = 6.0  # mean difference of 255 below which two pictures are the same but for compression
 
 Errors = NDArray[np.float64]
 
@@ -143,21 +142,6 @@ def rendered_folder(work: Path, seed: int) -> Path:
         write_pictures(partial, turned)
         partial.rename(folder)
     return folder
-
-
-def turned_copies(images: list[Image]) -> dict[int, int]:
-    """Find pictures that are an earlier one turned by 180 degrees: {copy: original}."""
-    copies: dict[int, int] = {}
-    for later, image in enumerate(images):
-        for earlier in range(later):
-            other = images[earlier]
-            if earlier in copies or other.shape != image.shape:
-                continue
-            difference = cv2.absdiff(np.ascontiguousarray(image[::-1, ::-1]), other)
-            if difference.mean() < _SAME:
-                copies[later] = earlier
-                break
-    return copies
 
 
 def points_to_find(

@@ -53,6 +53,8 @@ def report(
     to NAME-VARIANT.json.
     """
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
     table = Table(title=title)
     for column in rows[0]:
         numeric = all(isinstance(row[column], (int, float)) for row in rows)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from don_kp_ros.evaluation.pck import REFERENCE_WIDTH
-from don_kp_ros.matching.heatmap import heatmaps
+from don_kp_ros.matching.heatmap import first_peak, heatmaps
 
 APART = 20.0  # pixels of a 640-pixel-wide picture
 
@@ -83,7 +83,7 @@ def peaks(
 def _peaks(heat: Tensor, apart: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Find both peaks of heatmaps (Q, H, W): uv (Q, 2) and height (Q,) of each."""
     height, width = heat.shape[1:]
-    first, at_first = heat.flatten(1).max(dim=1)
+    first, at_first = first_peak(heat.flatten(1))
     u, v = at_first % width, at_first // width
     du = torch.arange(width, device=heat.device) - u[:, None]
     dv = torch.arange(height, device=heat.device) - v[:, None]

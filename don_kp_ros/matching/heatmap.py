@@ -91,7 +91,7 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     candidates = bound >= best.score[:, None] - _BOUND_SLACK
     crowded = candidates.sum(1) > _CROWDED * candidates.shape[1]
     for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
-        score, pixel = _first_peak(heatmaps(descriptor_map, queries[some], size).flatten(1))
+        score, pixel = first_peak(heatmaps(descriptor_map, queries[some], size).flatten(1))
         best.include(some, score, torch.stack([pixel % size[1], pixel // size[1]], 1).float())
     owners, places = torch.nonzero(candidates & ~crowded[:, None], as_tuple=True)
     for part in torch.arange(len(owners), device=owners.device).split(_BLOCKS_AT_ONCE):
@@ -228,13 +228,13 @@ class _Blocks:
         )
         scores = numerator * squared.clamp_min_(_SMALLEST_SQUARED_NORM).rsqrt_()
         scores.masked_fill_(no_row[:, :, None] | no_column[:, None, :], -torch.inf)
-        score, where = _first_peak(scores.flatten(1))
+        score, where = first_peak(scores.flatten(1))
         k = torch.arange(len(blocks), device=blocks.device)
         width = u.shape[1]
         return score, torch.stack([u[k, where % width], v[k, where // width]], dim=1).float()
 
 
-def _first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
+def first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Find the largest of each row (K, P), and the first place where it is but for rounding."""
     score = scores.amax(dim=1)
     return score, (scores >= score[:, None] - _TIE[scores.dtype]).int().argmax(dim=1)

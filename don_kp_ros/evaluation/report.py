@@ -1,0 +1,288 @@
+"""One HTML page of results, with everything that it shows inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from don_kp_ros.evaluation.drawings import BAD, plot_curve, plot_pck
+
+Figures = Mapping[str, Any]
+
+_CSS = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #f5f6f8; color: #1f262d; line-height: 1.5;
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px; }
+h1 { font-size: 26px; margin: 0 0 4px; }
+h2 { font-size: 18px; margin: 0 0 12px; }
+p { margin: 0 0 12px; max-width: 80ch; }
+section { background: #fff; border: 1px solid #e1e5ea; border-radius: 8px; margin: 20px 0;
+  padding: 20px 24px; overflow-x: auto; }
+.lead { color: #5a646e; }
+.cards { display: flex; flex-wrap: wrap; gap: 12px; margin: 20px 0; }
+.card { background: #fff; border: 1px solid #e1e5ea; border-radius: 8px; padding: 12px 18px;
+  min-width: 150px; }
+.card b { display: block; font-size: 24px; font-weight: 600; }
+.card span { color: #5a646e; font-size: 13px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
+th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid #e8ebef;
+  white-space: nowrap; }
+th { color: #5a646e; font-weight: 600; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+tr.model td { font-weight: 600; background: #f0f5fb; }
+tr.model td:first-child { padding-left: 8px; }
+td small { display: block; color: #7a848e; font-weight: 400; font-size: 12px; }
+table.facts td { text-align: left; white-space: normal; vertical-align: top; }
+table.facts td:first-child { color: #5a646e; white-space: nowrap; padding-right: 24px; }
+table.facts td + td { overflow-wrap: anywhere; }
+code { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+svg { max-width: 100%; height: auto; display: block; }
+svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif !important; }
+figure { margin: 0 0 24px; }
+figure img { display: block; width: 100%; height: auto; border-radius: 4px; }
+figcaption { color: #3a424a; font-size: 14px; margin-top: 6px; }
+.warning { border-color: #e3b341; background: #fffbef; }
+"""
+
+_COLUMNS = (
+    ('auc', 'AUC'),
+    ('pck_3', 'PCK@3'),
+    ('pck_5', 'PCK@5'),
+    ('pck_10', 'PCK@10'),
+    ('pck_25', 'PCK@25'),
+    ('median_px', 'median px'),
+    ('mean_px', 'mean px'),
+    ('q75_px', '75 % px'),
+    ('q90_px', '90 % px'),
+    ('q95_px', '95 % px'),
+)
+_SPACE = (
+    ('within_5_mm', 'within 5 mm'),
+    ('within_10_mm', 'within 10 mm'),
+    ('median_mm', 'median mm'),
+    ('mean_mm', 'mean mm'),
+    ('q75_mm', '75 % mm'),
+    ('q95_mm', '95 % mm'),
+    ('queries', 'queries'),
+    ('truth_unknown', 'no depth at the truth'),
+    ('guess_unknown', 'no depth at the match'),
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture as a data URI, its title, and what it shows."""
+
+    title: str
+    caption: str
+    uri: str
+
+
+def html_text(results: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
+    """Write the page of results as they stand in results.json; nothing in it lies elsewhere."""
+    model, protocol = results['model'], results['protocol']
+    methods = results['summary']['methods']
+    title = f'{model["file"]} on {protocol["kind"]}'
+    parts = [
+        f'<h1>{escape(title)}</h1>',
+        f'<p class="lead">{escape(protocol["description"] or protocol["kind"])}: '
+        f'{escape(results["data"]["description"])}</p>',
+        _cards(methods),
+        _skipped(results['data']['skipped']),
+        _section('Accuracy', _accuracy(results['summary'])),
+        _section('PCK curves', plot_pck({name: m['pck_curve'] for name, m in methods.items()})),
+        *(
+            _section(label[:1].upper() + label[1:], _curve(f'curve{number}', label, points))
+            for number, (label, points) in enumerate(results['curves'].items())
+        ),
+        _optional('Error in space', methods, 'space', _SPACE),
+        _section('Ambiguity', _peaks(methods)),
+        _optional('Keypoints', methods, 'keypoints', _KEYPOINTS),
+        _section('Matches of the model', _pictures(drawings)),
+        _section('How this was measured', _facts(results)),
+    ]
+    body = '\n'.join(part for part in parts if part)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n'
+        f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
+    )
+
+
+_KEYPOINTS = (
+    ('keypoints', 'keypoints'),
+    ('median_px', 'median px'),
+    ('p90_px', '90 % px'),
+    ('inside', 'on the object'),
+    ('spread', 'spread'),
+)
+
+
+def _section(title: str, content: str) -> str:
+    return f'<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>' if content else ''
+
+
+def _cards(methods: Mapping[str, Figures]) -> str:
+    name, own = next(iter(methods.items()))
+    others = {other: figures['auc'] for other, figures in methods.items() if other != name}
+    best = max(others, key=lambda other: others[other])
+    cards = [
+        (f'{own["auc"]:.3f}', f'AUC of the {name}'),
+        (f'{own["pck_10"]:.1%}', 'within 10 pixels'),
+        (f'{own["median_px"]:.1f} px', 'median error'),
+        (f'{others[best]:.3f}', f'AUC of the best other: {best}'),
+    ]
+    inner = ''.join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+        for value, label in cards
+    )
+    return f'<div class="cards">{inner}</div>'
+
+
+def _skipped(messages: Sequence[str]) -> str:
+    if not messages:
+        return ''
+    items = ''.join(f'<li>{escape(message)}</li>' for message in messages)
+    return (
+        '<section class="warning">\n<h2>Left out</h2>\n<p>These files could not be read:</p>\n'
+        f'<ul>{items}</ul>\n</section>'
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = 0) -> str:
+    """Make a table of cells that are HTML already."""
+    header = ''.join(f'<th>{cell}</th>' for cell in head)
+    lines = [f'<tr>{header}</tr>']
+    for number, row in enumerate(rows):
+        kind = ' class="model"' if number == marked else ''
+        lines.append(f'<tr{kind}>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>')
+    return '<table>\n' + '\n'.join(lines) + '\n</table>'
+
+
+def _accuracy(summary: Mapping[str, Any]) -> str:
+    rows = []
+    for name, own in summary['methods'].items():
+        cells = [escape(name)]
+        for key, _ in _COLUMNS:
+            interval = (own['interval_95'] or {}).get(key)
+            cells.append(_number(key, own[key]))
+            if interval:
+                low, high = (_number(key, end) for end in interval)
+                cells[-1] += f'<small>{low} to {high}</small>'
+        rows.append(cells)
+    note = (
+        f'{summary["pairs"]} pairs of pictures ({escape(summary["name"])}), {summary["queries"]} '
+        'queries, the same for all. PCK@k is the share of queries found less than k pixels from '
+        'the truth, AUC its mean over k = 1 to 100; pixels are those of a 640-pixel-wide picture. '
+    )
+    if any(own['interval_95'] for own in summary['methods'].values()):
+        note += 'Small figures: 95 % bootstrap interval over pairs, those of one picture together '
+        note += 'where several changes are summed up.'
+    else:
+        note += 'There is only one picture, and so no interval.'
+    return f'<p>{note}</p>\n' + _table(['', *(escape(title) for _, title in _COLUMNS)], rows)
+
+
+def _curve(identity: str, label: str, points: Sequence[Mapping[str, Any]]) -> str:
+    values = [point['value'] for point in points]
+    figures = [point['methods'] for point in points]
+    head = [escape(label), *(f'{value:g}' for value in values)]
+    rows = [['pairs', *(str(point['pairs']) for point in points)]]
+    rows += [
+        [escape(name), *(_number('auc', own[name]['auc']) for own in figures)]
+        for name in figures[0]
+    ]
+    plot = plot_curve(identity, label, values, figures)
+    return f'{plot}\n<p>AUC at each value; the shade is the 95 % interval of the first.</p>\n' + (
+        _table(head, rows, marked=1)
+    )
+
+
+def _optional(
+    title: str, methods: Mapping[str, Figures], key: str, columns: Sequence[tuple[str, str]]
+) -> str:
+    rows = [
+        [escape(name), *(_number(column, own[key][column]) for column, _ in columns)]
+        for name, own in methods.items()
+        if own.get(key)
+    ]
+    if not rows:
+        return ''
+    return _section(title, _table(['', *(escape(text) for _, text in columns)], rows))
+
+
+def _peaks(methods: Mapping[str, Figures]) -> str:
+    rows, shares = [], ''
+    for name, own in methods.items():
+        if second := own.get('second_peak'):
+            shares = next(key for key in second if key.startswith('share_above_'))
+            ratio, share = f'{second["median_ratio"]:.3f}', f'{second[shares]:.1%}'
+            rows.append([escape(name), ratio, share, str(second['queries'])])
+    if not rows:
+        return ''
+    above = escape(shares.removeprefix('share_above_'))
+    head = ['', 'median second peak over first', f'share above {above}', 'queries']
+    note = (
+        'A heatmap whose second peak, 20 pixels away or more, is nearly as high as the first is '
+        'ambiguous.'
+    )
+    return f'<p>{note}</p>\n{_table(head, rows)}'
+
+
+def _pictures(drawings: Sequence[Drawing]) -> str:
+    figures = [
+        f'<figure>\n<img src="{escape(drawing.uri)}" alt="{escape(drawing.title)}">\n'
+        f'<figcaption><b>{escape(drawing.title)}</b>: {escape(drawing.caption)}</figcaption>\n'
+        '</figure>'
+        for drawing in drawings
+    ]
+    note = (
+        'Left picture A, right picture B. A cross is a point of A and where it was found in B, a '
+        f'ring its true place. Green is no error, red {BAD:g} pixels or more.'
+    )
+    return '\n'.join([f'<p>{note}</p>', *figures]) if figures else ''
+
+
+def _facts(results: Mapping[str, Any]) -> str:
+    model, data, run = results['model'], results['data'], results['run']
+    settings = {k: v for k, v in results['protocol'].items() if k not in ('kind', 'description')}
+    facts = [
+        (
+            'Model',
+            f'{model["file"]}, fingerprint {model["fingerprint"]}, D = {model["dimension"]}',
+        ),
+        ('Network', _words(model['network'])),
+        ('Data', f'{data["folder"]}: {data["description"]}; fingerprint {data["fingerprint"]}'),
+        ('Protocol', f'{results["protocol"]["kind"]}; {_words(settings)}'),
+        ('Seed', str(results['seed'])),
+        ('Versions', _words(results['versions'])),
+        ('Command', run['command']),
+        ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}'),
+    ]
+    rows = [f'<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>' for k, v in facts]
+    return '<table class="facts">\n' + '\n'.join(rows) + '\n</table>'
+
+
+def _words(mapping: Mapping[str, Any], prefix: str = '') -> str:
+    parts = []
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            parts.append(_words(value, f'{prefix}{key}.'))
+        else:
+            parts.append(f'{prefix}{key} {value}')
+    return ', '.join(parts)
+
+
+def _number(key: str, value: float | int | None) -> str:
+    if value is None:
+        return '&ndash;'
+    if isinstance(value, int):
+        return str(value)
+    return (
+        f'{value:.1f}' if key.endswith(('_px', '_mm')) and 'within' not in key else f'{value:.3f}'
+    )
