@@ -31,7 +31,7 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import models_path
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, mujoco, with_faults
-from don_kp_ros.simulation.dataset import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN_CAPS
 from don_kp_ros.simulation.scene import Layout, build
 from don_kp_ros.simulation.world import World
 

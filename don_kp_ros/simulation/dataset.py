@@ -17,28 +17,22 @@ With ``--object`` posed views of an object are rendered instead: `don_kp_ros.sim
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
+from don_kp_ros.simulation.instances import TRAINING_CAPS, VALIDATION_CAPS
+from don_kp_ros.simulation.rendering import render_all, write_picture
 from don_kp_ros.simulation.scene import CAP, Layout, build
 
 Array = NDArray[np.float64]
-
-TRAINING_CAPS = range(0, 100_000)
-VALIDATION_CAPS = range(100_000, 200_000)
-UNSEEN_CAPS = range(200_000, 300_000)
-"""Caps of the grasp trials: in no training or validation picture."""
 
 POINTS_PER_PAIR = 256
 
@@ -158,22 +152,6 @@ def _render_posed(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     return 0
 
 
-def render_all(
-    jobs: list[tuple[Callable[..., object], tuple[object, ...]]], workers: int
-) -> list[Any]:
-    """Run functions with their arguments in processes, a bar showing how far; list the results."""
-    # Spawned, not forked: a graphics context does not survive a fork.
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        return list(
-            tqdm(pool.imap(_run, jobs, chunksize=4), total=len(jobs), desc='render', unit='scene')
-        )
-
-
-def _run(job: tuple[Callable[..., object], tuple[object, ...]]) -> object:
-    function, arguments = job
-    return function(*arguments)
-
-
 def _render_scene(folder: Path, seed: list[int], index: int) -> None:
     rng = np.random.default_rng(seed)
     layout = Layout.draw(int(rng.integers(2**62)), int(rng.choice(TRAINING_CAPS)))
@@ -266,14 +244,6 @@ class _Stage:
                     continue
             self.truth = self._renderer.render(self._data, T_world_optical)
             return with_faults(self.truth, rng), mask, T_world_optical
-
-
-def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a picture (H, W, 3) RGB or (H, W), as its suffix says; raises OSError."""
-    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == '.jpg' else []
-    if not cv2.imwrite(str(path), bgr, options):
-        raise OSError(f'{path} could not be written')
 
 
 if __name__ == '__main__':

@@ -20,7 +20,8 @@ from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
-from don_kp_ros.simulation.dataset import TRAINING_CAPS, render_all, write_picture
+from don_kp_ros.simulation.instances import TRAINING_CAPS
+from don_kp_ros.simulation.rendering import render_all, write_picture
 from don_kp_ros.simulation.scene import Layout, build
 
 Array = NDArray[np.float64]

@@ -20,7 +20,7 @@ from don_kp.action import Grasp
 from don_kp_ros.nodes.bringup import Bringup
 from don_kp_ros.nodes.domain import free_domain
 from don_kp_ros.nodes.simulation.judge import Judge
-from don_kp_ros.simulation.dataset import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN_CAPS
 
 CAP = UNSEEN_CAPS[42]
 FREE = 6  # a placement that leaves the table's middle free

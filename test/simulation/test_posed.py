@@ -19,7 +19,7 @@ from don_kp_ros.data.posed import (
 )
 from don_kp_ros.data.views import ViewConfiguration
 from don_kp_ros.geometry import rigid
-from don_kp_ros.simulation import dataset, meshes
+from don_kp_ros.simulation import dataset, instances, meshes
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.objects import CapShape
 from don_kp_ros.simulation.posed import Shot, Subject, Viewpoints, take
@@ -57,7 +57,7 @@ class TestCaps:
     def test_views_are_of_the_instances_in_turn(self, folder: Path) -> None:
         objects = [sample.object for sample in samples(folder)]
         assert objects[:2] == objects[2:] and objects[0] != objects[1]
-        assert all(int(name.removeprefix('cap-')) in dataset.TRAINING_CAPS for name in objects)
+        assert all(int(name.removeprefix('cap-')) in instances.TRAINING_CAPS for name in objects)
 
     def test_a_caps_button_is_where_its_pose_says(self, folder: Path) -> None:
         for sample in samples(folder):

@@ -7,7 +7,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.kinematics import Kinematics
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import Trajectory
-from don_kp_ros.simulation.dataset import TRAINING_CAPS, UNSEEN_CAPS, VALIDATION_CAPS
+from don_kp_ros.simulation.instances import TRAINING_CAPS, UNSEEN_CAPS, VALIDATION_CAPS
 from don_kp_ros.simulation.objects import CapShape
 from don_kp_ros.simulation.scene import Layout, Placement
 from don_kp_ros.simulation.world import World

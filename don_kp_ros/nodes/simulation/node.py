@@ -34,7 +34,7 @@ from don_kp_ros.nodes.runner import run_node
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.camera import D435, Renderer, look_at, mujoco, with_faults
 from don_kp_ros.simulation.controllers import Trajectory, TrajectoryError
-from don_kp_ros.simulation.dataset import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN_CAPS
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR, World
 

@@ -31,7 +31,7 @@ from don_kp_ros.nodes import table
 from don_kp_ros.nodes.bringup import Bringup
 from don_kp_ros.nodes.domain import free_domain
 from don_kp_ros.nodes.simulation.judge import Judge, StackEndedError, UnansweredError
-from don_kp_ros.simulation.dataset import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN_CAPS
 
 TARGET = 'cap/brim'
 LIFTED = 0.10  # metres that count as lifted
