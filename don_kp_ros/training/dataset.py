@@ -121,8 +121,8 @@ def _posed(
     if configuration.network.keypoints and configuration.loss.keypoints.truth == 'image':
         raise ConfigurationError(
             f'loss.keypoints.truth is image, but {root} holds posed views, which no homography '
-            'relates: set it to camera or world, with network.keypoints.depth=true, or '
-            'network.keypoints=null'
+            'relates: train as config/training/posed.yaml does, with truth camera or world and '
+            'network.keypoints.depth=true, or set network.keypoints=null'
         )
     folder = PosedFolder.open(root)
     samples = list(
