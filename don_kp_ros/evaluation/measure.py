@@ -75,7 +75,10 @@ def centroid_accuracy(data: PairSet) -> Accuracy:
 
 
 def random_accuracy(data: PairSet) -> Accuracy:
-    """Measure a blind guess: any pixel of the object. Pairs without a mask are left out."""
+    """Measure a blind guess: any pixel of the object. Pairs without a mask are left out.
+
+    Raises ValueError where no pair has one.
+    """
     errors = []
     rng = np.random.default_rng(0)
     for pair in data.pairs:
@@ -86,6 +89,8 @@ def random_accuracy(data: PairSet) -> Accuracy:
         guess = np.stack([u[chosen], v[chosen]], axis=1)
         width = data.width or data.images[pair.image_b].shape[1]
         errors.append(pixel_errors(guess, pair.uv_b, width))
+    if not errors:
+        raise ValueError(f'{data.origin}: no pair has a mask to guess on')
     return Accuracy.of(np.concatenate(errors))
 
 

@@ -131,7 +131,7 @@ def synthetic(
         uv_a = points if view_a is None else project(to_a, points)
         uv_b = project(to_b, points)
         places = np.flatnonzero(
-            _shown(uv_b, view_b.mask) & (True if view_a is None else _shown(uv_a, view_a.mask))
+            shown_on(uv_b, view_b.mask) & (True if view_a is None else shown_on(uv_a, view_a.mask))
         )
         if len(places) == 0:
             continue
@@ -191,7 +191,7 @@ def posed(
     )
 
 
-def _shown(uv: Pixels, mask: Image) -> NDArray[np.bool_]:
+def shown_on(uv: Pixels, mask: Image) -> NDArray[np.bool_]:
     """Tell which pixels (N, 2) lie in the picture and on the object's mask (H, W)."""
     height, width = mask.shape
     inside = np.all((uv >= 0) & (uv <= [width - 1, height - 1]), axis=1)

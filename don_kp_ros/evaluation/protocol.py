@@ -39,7 +39,14 @@ from don_kp_ros.data.views import (
     prepare_background,
     project,
 )
-from don_kp_ros.evaluation.pairs import Pair, PairSet, from_folder, mask_centre, synthetic
+from don_kp_ros.evaluation.pairs import (
+    Pair,
+    PairSet,
+    from_folder,
+    mask_centre,
+    shown_on,
+    synthetic,
+)
 from don_kp_ros.geometry import rigid
 from don_kp_ros.resources import config_path
 
@@ -466,7 +473,7 @@ class Invariance(Protocol):
             image, mask = _warped(source, homography, size)
             uv_a = source.object_uv[order]
             uv_b = project(homography, uv_a)
-            shown = np.flatnonzero(_shown(uv_b, mask))[: self.queries]
+            shown = np.flatnonzero(shown_on(uv_b, mask))[: self.queries]
             if len(shown) == 0:
                 raise DataError(
                     f'{source.path}: at {name} {value:g} nothing of the object is in the picture; '
@@ -630,15 +637,6 @@ def _warped(source: Source, homography: Array, size: tuple[int, int]) -> tuple[I
     warped = cv2.warpPerspective(image, homography, size, borderMode=cv2.BORDER_REPLICATE)
     mask = cv2.warpPerspective(source.mask, homography, size)
     return warped.astype(np.uint8, copy=False), mask.astype(np.uint8, copy=False)
-
-
-def _shown(uv: Pixels, mask: Image) -> NDArray[np.bool_]:
-    """Tell which pixels (N, 2) lie in a picture and on its object's mask (H, W)."""
-    height, width = mask.shape
-    inside = np.all((uv >= 0) & (uv <= [width - 1, height - 1]), axis=1)
-    u, v = np.rint(np.where(inside[:, None], uv, 0)).astype(int).T
-    shown: NDArray[np.bool_] = inside & (mask[v, u] > 127)
-    return shown
 
 
 def _places(items: Sequence[object], number: int) -> list[int]:
