@@ -281,7 +281,7 @@ class ViewSampler:
             image = _uint8(cv2.GaussianBlur(image, (0, 0), 0.4 / shrink))
         warped = _uint8(
             cv2.warpPerspective(
-                image, homography, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+                image, homography, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         )
         mask = _uint8(cv2.warpPerspective(source.mask, homography, size, flags=cv2.INTER_LINEAR))

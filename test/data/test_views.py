@@ -12,6 +12,7 @@ from don_kp_ros.data.folder import Sample
 from don_kp_ros.data.lifting import LiftConfiguration
 from don_kp_ros.data.stream import PairStream
 from don_kp_ros.data.views import (
+    BackgroundConfiguration,
     ColourConfiguration,
     Source,
     ViewConfiguration,
@@ -155,6 +156,25 @@ def test_backgrounds_change_and_the_object_stays() -> None:
     view = ViewSampler(settings, [dark], [background]).draw(np.random.default_rng(3)).a
     assert (view.image[view.mask == 0] > 250).mean() > 0.9 or not view.image.any()
     assert not view.image[view.mask == 255].any()
+
+
+def test_a_kept_background_shows_the_object_once() -> None:
+    v, u = np.indices((240, 320))
+    mask = ((u - 40) ** 2 + (v - 30) ** 2 < 25**2).astype(np.uint8) * 255  # beside two borders
+    image = np.zeros((240, 320, 3), np.uint8)
+    image[mask > 0] = 255
+    prepared = prepare(Sample(Path('corner.png'), image, mask), 320)
+    settings = ViewConfiguration(
+        size=192,
+        occlusion=0,
+        colour=PLAIN_COLOURS,
+        background=BackgroundConfiguration(keep=1, image=0, noise=0, plain=0),
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        view = ViewSampler(settings, [prepared], []).draw(rng).a
+        outside = cv2.dilate(view.mask, np.ones((5, 5), np.uint8)) == 0
+        assert view.image[outside].max() < 128
 
 
 def test_hidden_points_are_no_correspondences() -> None:
