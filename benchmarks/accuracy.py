@@ -36,7 +36,12 @@ from benchmarks.report import OUTPUT, Target, given, report
 from benchmarks.runs import Run, trained
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
 from don_kp_ros.data.posed import PosedFolder
-from don_kp_ros.data.views import BackgroundConfiguration, ViewConfiguration, WarpConfiguration
+from don_kp_ros.data.views import (
+    BackgroundConfiguration,
+    ColourConfiguration,
+    ViewConfiguration,
+    WarpConfiguration,
+)
 from don_kp_ros.evaluation.baselines import ColourPatches, DenseSift, baseline_errors
 from don_kp_ros.evaluation.measure import centroid_accuracy, measure, random_accuracy
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre, synthetic
@@ -133,6 +138,7 @@ class Data:
         views = ViewConfiguration(
             occlusion=0,
             warp=WarpConfiguration(rotation=rotation),
+            colour=ColourConfiguration(hue=20),  # as light may change them; more is for training
             background=BackgroundConfiguration(keep=0, image=1, noise=0, plain=0),
         )
 

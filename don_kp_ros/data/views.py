@@ -61,7 +61,7 @@ class ColourConfiguration:
     contrast: Range = (0.6, 1.5)  # factor about the mean, log-uniform
     gamma: Range = (0.6, 1.6)  # exponent, log-uniform
     saturation: Range = (0.3, 1.7)  # factor
-    hue: float = 20.0  # degrees, drawn from +- this
+    hue: float = 180.0  # degrees, drawn from +- this: points are told by shape, not by colour
     tint: float = 0.1  # factor of each channel, drawn from 1 +- this
     grey: float = 0.1  # probability of a view without colours
     gradient: float = 0.5  # probability of light that falls off to one side

@@ -18,6 +18,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.networks.model import channels_last, fast_bfloat16, normalise
 from don_kp_ros.training.budget import learning_rate_factor
+from don_kp_ros.training.muon import Muon
 from don_kp_ros.training.objective import Parts, objective
 from don_kp_ros.training.settings import TrainingConfiguration
 
@@ -54,13 +55,14 @@ class DescriptorTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimiser; its learning rate is set before each step."""
-        optimiser = self.configuration.optimiser
-        return torch.optim.AdamW(
-            self.network.parameters(),
-            lr=optimiser.learning_rate,
-            weight_decay=optimiser.weight_decay,
-            fused=True,
-        )
+        settings = self.configuration.optimiser
+        options: dict[str, Any] = {
+            'lr': settings.learning_rate,
+            'weight_decay': settings.weight_decay,
+        }
+        if settings.kind == 'muon':
+            return Muon(self.network.parameters(), **options)
+        return torch.optim.AdamW(self.network.parameters(), **options, fused=True)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate."""

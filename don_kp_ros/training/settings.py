@@ -58,9 +58,10 @@ class LossConfiguration:
 
 @dataclass(frozen=True)
 class OptimiserConfiguration:
-    """AdamW, and an average of the weights that is exported."""
+    """How the weights change, and an average of them that is exported."""
 
-    learning_rate: float = 0.002
+    kind: Literal['muon', 'adamw'] = 'muon'  # muon: more learned per step, which costs more
+    learning_rate: float = 0.004
     weight_decay: float = 0.0001
     schedule: Literal['cosine', 'constant'] = 'cosine'  # linear warm-up, then a cosine to zero
     warmup: float = 0.1  # fraction of the training
