@@ -54,16 +54,19 @@ class WarpConfiguration:
 
 @dataclass(frozen=True)
 class ColourConfiguration:
-    """How the colours, the light and the sharpness of a view change."""
+    """How the colours, the light and the sharpness of a view change.
+
+    Strongly, by default: points are to be told by shape, since another cap has other colours.
+    """
 
     probability: float = 0.9  # of brightness, contrast, saturation, hue and gamma, together
-    brightness: float = 0.2  # added, fraction of the range, drawn from +- this
+    brightness: float = 0.3  # added, fraction of the range, drawn from +- this
     contrast: Range = (0.6, 1.5)  # factor about the mean, log-uniform
-    gamma: Range = (0.6, 1.6)  # exponent, log-uniform
-    saturation: Range = (0.3, 1.7)  # factor
-    hue: float = 180.0  # degrees, drawn from +- this: points are told by shape, not by colour
+    gamma: Range = (0.4, 2.5)  # exponent, log-uniform
+    saturation: Range = (0.0, 2.5)  # factor
+    hue: float = 180.0  # degrees, drawn from +- this
     tint: float = 0.1  # factor of each channel, drawn from 1 +- this
-    grey: float = 0.1  # probability of a view without colours
+    grey: float = 0.3  # probability of a view without colours
     gradient: float = 0.5  # probability of light that falls off to one side
     gradient_strength: float = 0.5  # at most, fraction of the light at the darker side
     blur: float = 0.3  # probability
