@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,18 +43,26 @@ def trained(
     name: str,
     samples: list[Sample],
     config: Path,
-    minutes: float,
+    minutes: float | None,
     seed: int,
     overrides: tuple[str, ...] = (),
     backgrounds: tuple[Image, ...] = (),
+    steps: int | None = None,
+    log: Path | None = None,
 ) -> Run:
     """Train on pictures for some processor minutes on one thread, or take what was trained before.
 
-    minutes: of this process's children in all, from start to end.
+    minutes: of this process's children in all, from start to end; without them the training takes
+    `steps`, on a GPU where there is one. log: where it prints to; trainings may run side by side.
     """
+    amount: float | None = steps
+    unit, option, device = 'steps', '--steps', 'auto'
+    if minutes is not None:
+        amount = _TRAINED * minutes
+        unit, option, device = 'processor minutes', '--cpu-minutes', 'cpu'
     mapping = configuration.override(configuration.load(config), overrides)
     settings = configuration.plain(configuration.read(TrainingConfiguration, mapping, str(config)))
-    known_by = [seed, _TRAINED * minutes, settings]
+    known_by = [seed, amount, settings]
     digest = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode())
     for sample in samples:
         digest.update(sample.image.tobytes() + sample.mask.tobytes())
@@ -66,11 +75,11 @@ def trained(
         record = json.loads(measured.read_text())
         return Run(checkpoint.load(output), float(record['cpu_minutes']), record['commit'])
     output.unlink(missing_ok=True)  # its record is missing: it was being written
-    print(f'{name}, seed {seed}: {minutes:g} processor minutes, {work}')
+    print(f'{name}, seed {seed}: {amount:g} {unit}, {work}')
     shutil.rmtree(work / 'pictures', ignore_errors=True)
     write_pictures(work / 'pictures', samples)
     options = ['--output', str(output), '--config', str(config), '--seed', str(seed)]
-    options += ['--cpu-minutes', str(_TRAINED * minutes), '--threads=1']
+    options += [option, str(amount), f'--accelerator={device}', '--threads=1']
     options += ['--validation.times=1', '--validation.final_pairs=10', *overrides]
     if backgrounds:
         folder = work / 'backgrounds'
@@ -78,12 +87,11 @@ def trained(
         for number, image in enumerate(backgrounds):
             cv2.imwrite(str(folder / f'{number:03}.png'), image[:, :, ::-1])
         options += [f'--backgrounds={folder}']
-    before = _cpu_seconds_of_children()
-    command = [sys.executable, '-m', 'don_kp_ros.training.command']
-    subprocess.run([*command, str(work / 'pictures'), *options], check=True)
+    command = [sys.executable, '-m', 'don_kp_ros.training.command', str(work / 'pictures')]
+    cpu_seconds = _run([*command, *options], log)
     model = checkpoint.load(output)
     # An interrupted training's card knows what was used before it went on; the system does not.
-    used = max((_cpu_seconds_of_children() - before) / 60, float(model.card['cpu_minutes']))
+    used = max(cpu_seconds / 60, float(model.card['cpu_minutes']))
     record = {'cpu_minutes': used, 'commit': commit()}
     measured.write_text(json.dumps(record))
     for folder in (work / 'pictures', work / 'backgrounds'):
@@ -102,6 +110,12 @@ def write_pictures(folder: Path, samples: list[Sample]) -> None:
         cv2.imwrite(str(folder / 'masks' / f'{stem}.png'), sample.mask)
 
 
-def _cpu_seconds_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+def _run(command: list[str], log: Path | None) -> float:
+    """Run a command; return its seconds of processor time, its own children's included."""
+    with nullcontext() if log is None else log.open('a') as output:
+        process = subprocess.Popen(command, stdout=output)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     return usage.ru_utime + usage.ru_stime
