@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+SQLITE = 'sqlite'
+POSTGRESQL = 'postgresql+psycopg'
 
 
 def default_path() -> Path:
@@ -11,3 +18,48 @@ def default_path() -> Path:
     data = os.environ.get('XDG_DATA_HOME', '')
     folder = Path(data) if os.path.isabs(data) else Path.home() / '.local' / 'share'
     return folder / 'don_kp' / 'descriptors.sqlite'
+
+
+def database_url(database: Path | str | None = None) -> sa.URL:
+    """Return the URL of a database given by path or URL, by default `default_path()`.
+
+    Its password, wherever the text has it, is in the URL's `password`, so that no repr shows it.
+    Raises ValueError, without the text, which may hold a password.
+    """
+    # Only here: the default needs no SQLAlchemy, and it is slow to import.
+    import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError
+
+    text = str(database or default_path())
+    if '://' not in text:
+        return sa.URL.create(SQLITE, database=text)
+    advice = f'give {POSTGRESQL}://user@host/database, {SQLITE}:///file, or the path of a file'
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(f'the URL of the database cannot be read; {advice}') from error
+    if url.drivername == SQLITE:
+        if url.database in (None, '', ':memory:') or url.query or url.host:
+            raise ValueError(f'the URL {SQLITE}:// names no file; {advice}')
+        return url
+    if url.drivername not in (POSTGRESQL, 'postgresql'):
+        raise ValueError(f'the URL is of kind {url.drivername.split("+")[0]!r}; {advice}')
+    password = url.query.get('password')
+    if isinstance(password, str):
+        url = url.set(password=password)
+    return url.set(drivername=POSTGRESQL).difference_update_query(['password'])
+
+
+def has_password(database: Path | str | None) -> bool:
+    """Tell whether a database is given by a URL that holds a password. Raises ValueError."""
+    return database_url(database).password is not None
+
+
+def without_password(database: Path | str | sa.URL | None) -> str:
+    """Write a database as a path, or a URL without its password. Raises ValueError."""
+    url = database if isinstance(database, tuple) else database_url(database)
+    if url.drivername == SQLITE:
+        return str(url.database)
+    # Nothing else of the query either: it may name a file with a key, and its password.
+    public = url.set(query={})._replace(password=None)
+    return public.render_as_string()

@@ -1,128 +1,117 @@
-"""The descriptor store: one SQLite file, through SQLAlchemy."""
+"""The descriptor store: what nodes and commands call, on SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
 import difflib
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
-from sqlalchemy import exc
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
 
-from don_kp_ros.database.location import default_path
-
-SCHEMA_VERSION = 1
-LONGEST_NAME = 128
-_BUSY_TIMEOUT_S = 5.0
-_UNIT_TOLERANCE = 1e-4
-
-_metadata = sa.MetaData()
-_schema = sa.Table('schema_version', _metadata, sa.Column('version', sa.Integer, primary_key=True))
-_models = sa.Table(
-    'models',
-    _metadata,
-    sa.Column('id', sa.Integer, primary_key=True),
-    sa.Column('fingerprint', sa.String(LONGEST_NAME), nullable=False, unique=True),
-    sa.Column('dimension', sa.Integer, nullable=False),
+from don_kp_ros.database import records
+from don_kp_ros.database.engine import connect
+from don_kp_ros.database.records import (
+    DamagedError,
+    InvalidDescriptorError,
+    NameTakenError,
+    Observation,
+    RefusedError,
+    StoredDescriptor,
+    StoredModel,
+    UnknownNameError,
+    shortened,
+    shown,
 )
-_descriptors = sa.Table(
-    'descriptors',
-    _metadata,
-    sa.Column('id', sa.Integer, primary_key=True),
-    sa.Column('model_id', sa.ForeignKey('models.id'), nullable=False),
-    sa.Column('name', sa.String(LONGEST_NAME), nullable=False),
-    sa.Column('values', sa.LargeBinary, nullable=False),  # float32, little endian
-    sa.Column('created', sa.Float, nullable=False),  # seconds since 1970, UTC
-    sa.Column('updated', sa.Float, nullable=False),
-    sa.UniqueConstraint('model_id', 'name'),
+from don_kp_ros.database.schema import (
+    descriptors,
+    models,
+    objects,
+    observations,
+    revision,
+    tags,
 )
-_joined = _descriptors.join(_models)
+
+# Also where damage made them a number. `values` is a method of rows.
+_values = sa.cast(descriptors.c['values'], sa.LargeBinary).label('values_')
+_observed = sa.cast(observations.c['values'], sa.LargeBinary).label('values_')
+_joined = descriptors.join(models).join(objects)
 _columns = (
-    _descriptors.c.name,
-    _models.c.fingerprint,
-    _models.c.dimension,
-    sa.cast(_descriptors.c['values'], sa.LargeBinary),  # also where damage made it a number
-    _descriptors.c.created,
-    _descriptors.c.updated,
+    descriptors.c.id,
+    descriptors.c.name,
+    models.c.fingerprint,
+    objects.c.name.label('object'),
+    models.c.dimension,
+    _values,
+    # No tag has a newline.
+    sa.select(sa.func.aggregate_strings(tags.c.tag, '\n'))
+    .where(tags.c.descriptor_id == descriptors.c.id)
+    .scalar_subquery()
+    .label('tags'),
+    descriptors.c.observations,
+    descriptors.c.created,
+    descriptors.c.updated,
+    descriptors.c.deleted,
 )
-
-
-class StoreError(Exception):
-    """The database cannot be read or written; the message names the file and the remedy."""
-
-
-class DamagedError(StoreError):
-    """A stored descriptor cannot be read, the others can; the message names it and the remedy."""
-
-
-class RefusedError(ValueError):
-    """A request that changed nothing; the message says why and what to do."""
-
-
-class InvalidNameError(RefusedError):
-    """A name or fingerprint that is empty, too long, or not printable."""
-
-
-class InvalidDescriptorError(RefusedError):
-    """Values that are not a descriptor, or not one of that model."""
-
-
-class NameTakenError(RefusedError):
-    """A name that is stored already, and was not to be replaced."""
-
-
-class UnknownNameError(RefusedError):
-    """A name that is not stored for that model."""
+_Row: TypeAlias = sa.Row
+_live = descriptors.c.deleted.is_(None)
 
 
 @dataclass(frozen=True)
-class StoredDescriptor:
-    """A named point as a model describes it."""
+class _Filter:
+    """Which descriptors are meant; see `DescriptorStore.list`."""
 
-    name: str
-    model: str  # fingerprint
-    values: NDArray[np.float32]  # (D,), unit length, read-only
-    created: datetime  # UTC
-    updated: datetime  # UTC
+    prefix: str
+    model: str | None
+    object: str | None
+    tag: str | None
+    deleted: bool
+
+    def impossible(self) -> bool:
+        """Tell whether it asks for what no name can be."""
+        texts = (self.prefix, self.model or '', self.object or '', self.tag or '')
+        return not all(map(_is_text, texts))
+
+    def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
+        """Yield conditions of descriptors alone, so that their indexes serve."""
+        yield (_last_deleted() if self.deleted else _live)
+        if self.prefix:
+            # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
+            yield descriptors.c.name >= self.prefix
+            yield descriptors.c.name < self.prefix + '\U0010ffff'  # in no name: not printable
+        if self.model is not None:
+            yield descriptors.c.model_id == _id_of(models, models.c.fingerprint, self.model)
+        if self.object is not None:
+            yield descriptors.c.object_id == _id_of(objects, objects.c.name, self.object)
+        if self.tag is not None:
+            tagged = sa.select(tags.c.descriptor_id).where(tags.c.tag == self.tag)
+            yield descriptors.c.id.in_(tagged)
 
 
 class DescriptorStore:
-    """Descriptors by name and model. Thread-safe; several processes may share the file.
+    """Descriptors by name and model. Thread-safe; many processes and robots may share it.
 
-    A write is on the disk when the call returns. Every method raises StoreError where the
-    database fails, and a RefusedError where the request is wrong; then nothing has changed.
+    A write is durable when the call returns. Every method raises StoreError where the database
+    fails, and a RefusedError where the request is wrong; then nothing has changed.
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
-        """Open a database file, by default `default_path()`; create it where it is missing.
+    def __init__(self, database: Path | str | None = None) -> None:
+        """Open a database by path or URL, by default `default_path()`; create it where missing.
 
-        Raises StoreError where the file is damaged, belongs to something else, or has the schema
-        of a newer version. Such a file is left as it is.
+        An older schema is migrated. Raises DamagedFileError, SchemaError (a newer one, or of
+        something else), UnavailableError (the server does not answer) or another StoreError; then
+        the database is left as it is.
         """
-        self.path = Path(path) if path is not None else default_path()
+        self._database = connect(database)
+        self.location = self._database.location  # for messages; without a password
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f'cannot make the folder of the descriptor database {self.path}: '
-                f'{error.strerror}; choose another file, or make the folder writable'
-            ) from error
-        url = sa.URL.create('sqlite', database=str(self.path))
-        self._engine = sa.create_engine(url, connect_args={'timeout': _BUSY_TIMEOUT_S})
-        sa.event.listen(self._engine, 'connect', _configure)
-        sa.event.listen(self._engine, 'begin', _begin)
-        try:
-            self._prepare()
+            self._database.prepare()
         except BaseException:
             self.close()
             raise
@@ -139,252 +128,486 @@ class DescriptorStore:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._engine.dispose()
+        """Close all connections."""
+        self._database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all that this thread does within, or nothing of it where an error leaves it.
+
+        Others wait with their writing meanwhile: keep it short.
+        """
+        with self._database.transaction(write=True):
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state in all that this thread reads within, whatever others write."""
+        with self._database.transaction(snapshot=True):
+            yield
 
     def put(
-        self, name: str, model: str, values: ArrayLike, replace: bool = False
+        self,
+        name: str,
+        model: str,
+        values: ArrayLike | Observation,
+        replace: bool = False,
+        add: bool = False,
+        object: str | None = None,
+        tags: Sequence[str] = (),
     ) -> StoredDescriptor:
-        """Store values (D,) under a name, unique per model; scale them to unit length if need be.
+        """Store an observation, or values (D,), under a name, unique per model.
 
-        Raises InvalidNameError, InvalidDescriptorError, or NameTakenError unless ``replace``.
+        With `add`, one more of a stored name, or the first: the descriptor becomes the mean of
+        all, and its tags those of before and these. With `replace`, a stored name is begun anew.
+        `object` is by default the name up to its last slash. Raises NameTakenError with neither,
+        InvalidNameError, InvalidDescriptorError, InvalidObservationError.
         """
-        _check_name(name, 'name')
-        _check_name(model, 'model')
-        descriptor = _unit_vector(values)
-        stored = {'values': descriptor.astype('<f4').tobytes(), 'updated': time.time()}
-        with self._transaction(write=True) as connection:
-            model_id = _model_id(connection, model, len(descriptor))
-            same = (_descriptors.c.model_id == model_id) & (_descriptors.c.name == name)
-            if connection.scalar(sa.select(_descriptors.c.id).where(same)) is None:
-                connection.execute(
-                    _descriptors.insert().values(
-                        model_id=model_id, name=name, created=stored['updated'], **stored
-                    )
-                )
-            elif replace:
-                connection.execute(_descriptors.update().where(same).values(**stored))
+        records.check_name(name, 'name')
+        records.check_name(model, 'model')
+        if object is not None:
+            records.check_name(object, 'object')
+        if add and replace:
+            raise RefusedError('add and replace were both given; choose one')
+        labels = records.checked_tags(tags)
+        seen = records.checked(values)
+        with self._database.transaction(write=True) as connection:
+            stored = _find(connection, name, model, _live)
+            if stored is not None:
+                _model_id(connection, model, len(seen.values))
+            if stored is not None and add:
+                self._add(connection, stored, seen, object, labels)
+            elif stored is None or replace:
+                self._begin(connection, stored, name, model, seen, object, labels)
             else:
                 raise NameTakenError(
                     f'{shown(name)} is already stored for model {shortened(model)}; call again '
-                    'with replace: true to overwrite it, or choose another name'
+                    'with replace: true to overwrite it, with add: true to add an observation, '
+                    'or choose another name'
                 )
-            written = self._find(connection, name, model)
-        assert written is not None
-        return written
+            self._database.changed(connection)
+            return self._found(connection, name, model)
+
+    def put_back(self, descriptor: StoredDescriptor, seen: Sequence[Observation]) -> None:
+        """Store a descriptor as it was, times included, in place of what its name has now.
+
+        `seen` are its observations, oldest first; its values are their mean. Raises as `put` does.
+        """
+        name, model = descriptor.name, descriptor.model
+        for text, what in (name, 'name'), (model, 'model'), (descriptor.object, 'object'):
+            records.check_name(text, what)
+        labels = records.checked_tags(descriptor.tags)
+        checked = [records.checked(observation) for observation in seen]
+        if not 1 <= len(checked) <= records.MOST_OBSERVATIONS:
+            raise InvalidDescriptorError(
+                f'{shown(name)} has {len(checked)} observations; allowed are 1 to '
+                f'{records.MOST_OBSERVATIONS}'
+            )
+        sizes = {len(each.values) for each in checked} | {len(descriptor.values)}
+        if len(sizes) > 1:
+            raise InvalidDescriptorError(
+                f'{shown(name)} has observations of {" and ".join(map(str, sorted(sizes)))} '
+                'values; all must have as many'
+            )
+        content = {
+            'values': _blob(records.unit_mean(np.stack([each.values for each in checked]))),
+            'observations': len(checked),
+            'created': records.checked_time(descriptor.created),
+            'updated': records.checked_time(descriptor.updated),
+        }
+        with self._database.transaction(write=True) as connection:
+            _model_id(connection, model, len(descriptor.values))
+            former = _find(connection, name, model, _live)
+            number = self._begin(
+                connection, former, name, model, checked[0], descriptor.object, labels
+            )
+            for observation in checked[1:]:
+                _observe(connection, number, observation, [])
+            same = descriptors.c.id == number
+            connection.execute(descriptors.update().where(same).values(content))
+            self._database.changed(connection)
+
+    def has(self, name: str, model: str) -> bool:
+        """Tell whether a name is stored for a model, damaged or not."""
+        with self._database.transaction() as connection:
+            return _find(connection, name, model, _live) is not None
 
     def get(self, name: str, model: str) -> StoredDescriptor:
         """Read a descriptor. Raises UnknownNameError, with the nearest names, or DamagedError."""
-        with self._transaction() as connection:
-            descriptor = self._find(connection, name, model)
-            if descriptor is None:
-                raise _unknown(connection, name, model)
-        return descriptor
+        with self._database.transaction() as connection:
+            return self._found(connection, name, model)
 
-    def list(self, prefix: str = '', model: str | None = None) -> list[StoredDescriptor]:
-        """List descriptors in order of name, of one model or of all (None), but not `damaged`."""
-        records = self._records(prefix, model)
-        return [record for record in records if not isinstance(record, DamagedError)]
+    def observations(self, name: str, model: str) -> list[Observation]:
+        """Read a descriptor's observations in the order of their coming.
 
-    def damaged(self, prefix: str = '', model: str | None = None) -> Sequence[DamagedError]:
+        Raises UnknownNameError, DamagedError.
+        """
+        with self._database.transaction() as connection:
+            number = self._identified(connection, name, model).id
+            query = sa.select(observations, _observed, models.c.dimension)
+            query = query.select_from(observations.join(descriptors).join(models))
+            query = query.where(observations.c.descriptor_id == number)
+            rows = connection.execute(query.order_by(observations.c.id)).all()
+        return [self._observation(name, model, row) for row in rows]
+
+    def list(
+        self,
+        prefix: str = '',
+        model: str | None = None,
+        object: str | None = None,
+        tag: str | None = None,
+        deleted: bool = False,
+        after: tuple[str, str] | None = None,
+        limit: int | None = None,
+    ) -> list[StoredDescriptor]:
+        """List descriptors in order of (name, model), but not `damaged` ones.
+
+        None means any model, object, tag. With `deleted`, those that `restore` can bring back
+        instead. A page is `limit` long; `after` is the (name, model) that the one before ended at.
+        """
+        wanted = _Filter(prefix, model, object, tag, deleted)
+        if wanted.impossible():
+            return []
+        query = _select(wanted)
+        if after is not None:
+            # Both engines walk the index of names from here; a row value would keep them from it.
+            name, fingerprint = after
+            query = query.where(descriptors.c.name >= name).where(
+                (descriptors.c.name > name) | (models.c.fingerprint > fingerprint)
+            )
+        found: list[StoredDescriptor] = []
+        read = 0
+        with self._database.transaction() as connection:
+            while True:
+                missing = None if limit is None else limit - len(found)
+                rows = connection.execute(query.limit(missing).offset(read)).all()
+                found += (record for record in map(self._record, rows) if _is_sound(record))
+                read += len(rows)
+                if missing is None or len(rows) < missing or len(found) == limit:
+                    return found
+
+    def count(
+        self,
+        prefix: str = '',
+        model: str | None = None,
+        object: str | None = None,
+        tag: str | None = None,
+        deleted: bool = False,
+    ) -> int:
+        """Count what `list` would give, with damaged ones."""
+        wanted = _Filter(prefix, model, object, tag, deleted)
+        if wanted.impossible():
+            return 0
+        query = sa.select(sa.func.count()).select_from(descriptors).where(*wanted.conditions())
+        with self._database.transaction() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def damaged(
+        self,
+        prefix: str = '',
+        model: str | None = None,
+        object: str | None = None,
+        tag: str | None = None,
+        deleted: bool = False,
+    ) -> Sequence[DamagedError]:
         """List what `list` leaves out, because it cannot be read."""
-        records = self._records(prefix, model)
-        return [record for record in records if isinstance(record, DamagedError)]
+        wanted = _Filter(prefix, model, object, tag, deleted)
+        if wanted.impossible():
+            return []
+        with self._database.transaction() as connection:
+            found = map(self._record, connection.execute(_select(wanted)))
+            return [record for record in found if isinstance(record, DamagedError)]
+
+    def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
+        """Return the names of a model's descriptors, in order, and their values (N, D).
+
+        Damaged ones are left out. An unknown model has none: (0, 0).
+        """
+        wanted = _Filter('', model, None, None, False)
+        if wanted.impossible():
+            return [], np.empty((0, 0), np.float32)
+        dimension = sa.select(models.c.dimension).where(models.c.fingerprint == model)
+        query = sa.select(descriptors.c.name, _values).where(*wanted.conditions())
+        with self._database.transaction() as connection:
+            size = connection.scalar(dimension) or 0
+            rows = connection.execute(query.order_by(descriptors.c.name)).all()
+        sound = [row for row in rows if len(row.values_) == 4 * size and _is_text(row.name)]
+        blob = b''.join(row.values_ for row in sound)
+        matrix = np.frombuffer(blob, '<f4').astype(np.float32).reshape(len(sound), size)
+        finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))
+        return [sound[i].name for i in finite], matrix[finite]
 
     def delete(self, name: str, model: str) -> None:
-        """Delete a descriptor, damaged or not. Raises UnknownNameError, with the nearest names."""
-        model_id = sa.select(_models.c.id).where(_models.c.fingerprint == _encodable(model))
-        delete = _descriptors.delete().where(
-            _descriptors.c.name == _encodable(name),
-            _descriptors.c.model_id == model_id.scalar_subquery(),
+        """Delete a descriptor, damaged or not, such that `restore` brings it back.
+
+        Raises UnknownNameError, with the nearest names.
+        """
+        with self._database.transaction(write=True) as connection:
+            row = self._identified(connection, name, model)
+            mark = descriptors.update().where(descriptors.c.id == row.id)
+            connection.execute(mark.values(deleted=records.now()))
+            self._database.changed(connection)
+
+    def restore(self, name: str, model: str) -> StoredDescriptor:
+        """Bring back the descriptor of a name that was deleted last.
+
+        Raises UnknownNameError, or NameTakenError where the name is in use again.
+        """
+        with self._database.transaction(write=True) as connection:
+            if _find(connection, name, model, _live) is not None:
+                raise NameTakenError(
+                    f'{shown(name)} is in use again for model {shortened(model)}; delete that one '
+                    'first, then restore'
+                )
+            row = _find(connection, name, model, _last_deleted())
+            if row is None:
+                raise UnknownNameError(
+                    f'nothing was deleted under {shown(name)} for model {shortened(model)}, or it '
+                    'was pruned; list the deleted ones'
+                )
+            mark = descriptors.update().where(descriptors.c.id == row.id)
+            connection.execute(mark.values(deleted=None))
+            self._database.changed(connection)
+            return self._found(connection, name, model)
+
+    def prune(self, before: datetime) -> int:
+        """Remove for good what was deleted before a time; return how many that were."""
+        gone = descriptors.c.deleted < records.checked_time(before)
+        with self._database.transaction(write=True) as connection:
+            number = connection.execute(descriptors.delete().where(gone)).rowcount
+            if number:
+                used = sa.exists().where(descriptors.c.object_id == objects.c.id)
+                connection.execute(objects.delete().where(~used))
+                self._database.changed(connection)
+            return int(number)
+
+    def models(self) -> Sequence[StoredModel]:
+        """List the models that descriptors were stored for, in order of fingerprint."""
+        number = (
+            sa.select(sa.func.count())
+            .where(descriptors.c.model_id == models.c.id, _live)
+            .scalar_subquery()
         )
-        with self._transaction(write=True) as connection:
-            if connection.execute(delete).rowcount == 0:
-                raise _unknown(connection, name, model)
+        query = sa.select(models, number.label('number')).order_by(models.c.fingerprint)
+        with self._database.transaction() as connection:
+            rows = connection.execute(query).all()
+        return [
+            StoredModel(row.fingerprint, row.dimension, self._card(row), row.number)
+            for row in rows
+        ]
 
-    def _records(
-        self, prefix: str, model: str | None
-    ) -> Sequence[StoredDescriptor | DamagedError]:
-        query = sa.select(*_columns).select_from(_joined)
-        query = query.order_by(_descriptors.c.name, _models.c.fingerprint)
-        if model is not None:
-            query = query.where(_models.c.fingerprint == _encodable(model))
-        if prefix:
-            # Not LIKE, which ignores the case of ASCII letters in SQLite.
-            beginning = sa.func.substr(_descriptors.c.name, 1, len(prefix))
-            query = query.where(beginning == _encodable(prefix))
-        with self._transaction() as connection:
-            return [self._record(tuple(row)) for row in connection.execute(query)]
+    def keep_model(self, fingerprint: str, dimension: int, card: Mapping[str, Any]) -> None:
+        """Store what is known of a model, in place of what was.
 
-    def _find(self, connection: sa.Connection, name: str, model: str) -> StoredDescriptor | None:
-        query = sa.select(*_columns).select_from(_joined)
-        query = query.where(_descriptors.c.name == _encodable(name))
-        query = query.where(_models.c.fingerprint == _encodable(model))
-        row = connection.execute(query).one_or_none()
+        Raises InvalidNameError, InvalidDescriptorError where its descriptors have another
+        dimension, InvalidObservationError for a card that cannot be kept.
+        """
+        records.check_name(fingerprint, 'model')
+        if not 1 <= dimension <= records.LARGEST_DIMENSION:
+            raise InvalidDescriptorError(
+                f'the dimension is {dimension}; allowed are 1 to {records.LARGEST_DIMENSION}'
+            )
+        text = records.card_text(card)
+        with self._database.transaction(write=True) as connection:
+            model_id = _model_id(connection, fingerprint, dimension)
+            changed = models.update().where(models.c.id == model_id, models.c.card != text)
+            if connection.execute(changed.values(card=text)).rowcount:
+                self._database.changed(connection)
+
+    def revision(self) -> int:
+        """Return a number that grows with every change, whoever made it."""
+        with self._database.transaction() as connection:
+            return int(connection.execute(sa.select(revision.c.number)).scalar_one())
+
+    def listening(self) -> AbstractContextManager[Callable[[float], bool]]:
+        """Listen to changes; `changes.watch` does it in a thread. See `Database.listening`."""
+        return self._database.listening()
+
+    def _add(
+        self,
+        connection: sa.Connection,
+        stored: _Row,
+        seen: Observation,
+        object: str | None,
+        labels: tuple[str, ...],
+    ) -> None:
+        """Add an observation to a stored descriptor."""
+        query = sa.select(observations.c['values']).order_by(observations.c.id)
+        blobs = connection.scalars(query.where(observations.c.descriptor_id == stored.id)).all()
+        if len(blobs) >= records.MOST_OBSERVATIONS:
+            raise InvalidDescriptorError(
+                f'{shown(stored.name)} has {len(blobs)} observations; allowed are '
+                f'{records.MOST_OBSERVATIONS}: replace them'
+            )
+        try:
+            former = [_vector(blob, stored.dimension) for blob in blobs]
+        except (TypeError, ValueError) as error:
+            raise DamagedError(
+                f'an observation of {shown(stored.name)} is damaged in {self.location} ({error}); '
+                'store it anew with replace: true'
+            ) from error
+        mean = records.unit_mean(np.stack([*former, seen.values]))
+        had = connection.scalars(sa.select(tags.c.tag).where(tags.c.descriptor_id == stored.id))
+        known = set(had)
+        records.checked_tags([*known, *labels])
+        changes = {'values': _blob(mean), 'observations': len(blobs) + 1, 'updated': records.now()}
+        if object is not None:
+            changes['object_id'] = _object_id(connection, object)
+        same = descriptors.c.id == stored.id
+        connection.execute(descriptors.update().where(same).values(changes))
+        _observe(connection, stored.id, seen, [label for label in labels if label not in known])
+
+    def _begin(
+        self,
+        connection: sa.Connection,
+        stored: _Row | None,
+        name: str,
+        model: str,
+        seen: Observation,
+        object: str | None,
+        labels: tuple[str, ...],
+    ) -> int:
+        """Begin a descriptor, or begin a stored one anew; return its id."""
+        content = {
+            'object_id': _object_id(connection, object or records.object_of(name)),
+            'values': _blob(seen.values),
+            'observations': 1,
+            'updated': records.now(),
+        }
+        if stored is None:
+            model_id = _model_id(connection, model, len(seen.values))
+            insert = descriptors.insert().values(
+                **content, model_id=model_id, name=name, created=content['updated']
+            )
+            number = connection.execute(insert.returning(descriptors.c.id)).scalar_one()
+        else:
+            number = stored.id
+            for table in observations, tags:
+                connection.execute(table.delete().where(table.c.descriptor_id == number))
+            same = descriptors.c.id == number
+            connection.execute(descriptors.update().where(same).values(content))
+        _observe(connection, number, seen, labels)
+        return int(number)
+
+    def _identified(self, connection: sa.Connection, name: str, model: str) -> _Row:
+        row = _find(connection, name, model, _live)
         if row is None:
-            return None
-        record = self._record(tuple(row))
+            raise _unknown(connection, name, model)
+        return row
+
+    def _found(self, connection: sa.Connection, name: str, model: str) -> StoredDescriptor:
+        row = None
+        if _is_text(name) and _is_text(model):
+            query = _select(_Filter('', model, None, None, False))
+            row = connection.execute(query.where(descriptors.c.name == name)).one_or_none()
+        if row is None:
+            raise _unknown(connection, name, model)
+        record = self._record(row)
         if isinstance(record, DamagedError):
             raise record
         return record
 
-    def _record(self, row: tuple[Any, ...]) -> StoredDescriptor | DamagedError:
-        name, model, dimension, blob, created, updated = row
+    def _record(self, row: _Row) -> StoredDescriptor | DamagedError:
         try:
-            if len(blob) != 4 * dimension:
-                raise ValueError(f'it holds {len(blob)} bytes, not {4 * dimension}')
-            values = np.frombuffer(blob, dtype='<f4').astype(np.float32)
-            if not np.isfinite(values).all():
-                raise ValueError('not all of its values are finite')
+            if not _is_text(row.name):
+                raise ValueError('its name is no text; `don_kp db doctor` examines the database')
+            values = _vector(row.values_, row.dimension)
             values.flags.writeable = False
-            return StoredDescriptor(name, model, values, _utc(created), _utc(updated))
-        except (TypeError, ValueError, OverflowError, OSError) as error:
+            if row.created is None or row.updated is None:
+                raise ValueError('its times cannot be read')
+            return StoredDescriptor(
+                name=row.name,
+                model=row.fingerprint,
+                object=row.object,
+                values=values,
+                tags=tuple(sorted(row.tags.split('\n'))) if row.tags else (),
+                observations=row.observations,
+                created=row.created,
+                updated=row.updated,
+                deleted=row.deleted,
+            )
+        except (TypeError, ValueError) as error:
             return DamagedError(
-                f'{shown(name)} of model {shown(model)} is damaged in {self.path} ({error}); '
-                'delete it with /delete_descriptor, then store it again'
+                f'{shown(row.name)} of model {shown(row.fingerprint)} is damaged in '
+                f'{self.location} ({error}); delete it with /delete_descriptor, then store it '
+                'again'
             )
 
-    def _prepare(self) -> None:
-        with self._transaction(write=True) as connection:
-            tables = set(sa.inspect(connection).get_table_names())
-            if not tables:
-                _metadata.create_all(connection)
-                connection.execute(_schema.insert().values(version=SCHEMA_VERSION))
-            else:
-                self._check_contents(connection, tables)
-        # Only now: to set the journal mode writes to the file.
-        with self._failures_named(), self._engine.connect() as connection:
-            connection = connection.execution_options(begin=None)
-            connection.exec_driver_sql('PRAGMA journal_mode = WAL')
-
-    def _check_contents(self, connection: sa.Connection, tables: set[str]) -> None:
-        if missing := sorted(_metadata.tables.keys() - tables):
-            raise StoreError(
-                f'{self.path} is an SQLite database, but not one of descriptors (it has no table '
-                f'{missing[0]}); it was left as it is: choose another file'
-            )
-        version = connection.scalar(sa.select(_schema.c.version))
-        if version != SCHEMA_VERSION:
-            raise StoreError(
-                f'{self.path} has schema version {version}, this don_kp reads {SCHEMA_VERSION}; '
-                'it was left as it is: update don_kp, or choose another file'
-            )
-        verdict = connection.exec_driver_sql('PRAGMA quick_check(1)').scalar()
-        if verdict != 'ok':
-            raise self._damaged(str(verdict))
-
-    @contextmanager
-    def _transaction(self, write: bool = False) -> Iterator[sa.Connection]:
-        with self._failures_named(), self._engine.connect() as connection:
-            if write:
-                connection = connection.execution_options(begin='BEGIN IMMEDIATE')
-            with connection.begin():
-                yield connection
-
-    @contextmanager
-    def _failures_named(self) -> Iterator[None]:
+    def _observation(self, name: str, model: str, row: _Row) -> Observation:
         try:
-            yield
-        except exc.SQLAlchemyError as error:
-            raise self._named(error) from error
-
-    def _named(self, error: exc.SQLAlchemyError) -> StoreError:
-        reason = str(getattr(error, 'orig', error))
-        if 'malformed' in reason or 'not a database' in reason:
-            return self._damaged(reason)
-        if 'locked' in reason:
-            return StoreError(
-                f'{self.path} has been locked by another process for {_BUSY_TIMEOUT_S:g} s; end '
-                'that process, or choose another file'
+            if row.created is None:
+                raise ValueError('its time cannot be read')
+            return Observation(
+                values=_vector(row.values_, row.dimension),
+                pixel=None if row.u is None else (row.u, row.v),
+                image_size=None
+                if row.image_width is None
+                else (row.image_width, row.image_height),
+                camera=None if row.camera is None else records.loaded(row.camera),
+                position=None if row.x is None else (row.x, row.y, row.z),
+                patch=row.patch,
+                author=row.author,
+                created=row.created,
             )
-        if 'readonly' in reason or 'unable to open' in reason:
-            return StoreError(
-                f'{self.path} cannot be written ({reason}); make the file and its folder '
-                'writable, or choose another file'
-            )
-        if 'full' in reason:
-            return StoreError(f'no space is left for {self.path}; free some, nothing was stored')
-        return StoreError(f'the descriptor database {self.path} failed: {reason}')
+        except (TypeError, ValueError) as error:
+            raise DamagedError(
+                f'an observation of {shown(name)} of model {shown(model)} is damaged in '
+                f'{self.location} ({error}); store it anew with replace: true'
+            ) from error
 
-    def _damaged(self, reason: str) -> StoreError:
-        return StoreError(
-            f'{self.path} is damaged, or is no descriptor database ({reason}); it was left as it '
-            'is: move it away or restore a backup, then start again'
-        )
-
-
-def shown(name: str) -> str:
-    """Quote a name for a message: escaped where it is not printable, cut where it is long."""
-    return repr(name if len(name) <= 48 else name[:47] + '…')
+    def _card(self, row: _Row) -> Mapping[str, Any]:
+        try:
+            return records.loaded(row.card)
+        except (TypeError, ValueError) as error:
+            raise DamagedError(
+                f'the card of model {shown(row.fingerprint)} is damaged in {self.location} '
+                f'({error}); start perception with that model to store it again'
+            ) from error
 
 
-def shortened(model: str) -> str:
-    """Shorten a fingerprint for a message."""
-    quoted = repr(model)[1:-1]
-    return quoted if len(quoted) <= 12 else quoted[:12] + '…'
+def _select(wanted: _Filter) -> sa.Select[Any]:
+    query = sa.select(*_columns).select_from(_joined).where(*wanted.conditions())
+    # A model's fingerprint is one: leaving it out lets the index give the order.
+    order = [descriptors.c.name] if wanted.model else [descriptors.c.name, models.c.fingerprint]
+    return query.order_by(*order)
 
 
-def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # SQLAlchemy begins transactions itself (_begin); the driver would begin them too late.
-    connection.isolation_level = None
-    # A name that is no UTF-8 any more must not keep the others from being read.
-    connection.text_factory = lambda raw: raw.decode('utf-8', 'replace')
-    cursor = connection.cursor()
-    cursor.execute('PRAGMA foreign_keys = ON')
-    cursor.execute('PRAGMA synchronous = FULL')
-    cursor.close()
+def _find(
+    connection: sa.Connection, name: str, model: str, state: sa.ColumnElement[bool]
+) -> _Row | None:
+    """Read the id, name and dimension of a descriptor in a state; it may be damaged."""
+    if not (_is_text(name) and _is_text(model)):
+        return None
+    query = sa.select(descriptors.c.id, descriptors.c.name, models.c.dimension)
+    query = query.select_from(descriptors.join(models)).where(state)
+    query = query.where(descriptors.c.name == name, models.c.fingerprint == model)
+    return connection.execute(query).one_or_none()
 
 
-def _begin(connection: sa.Connection) -> None:
-    statement = connection.get_execution_options().get('begin', 'BEGIN')
-    if statement is not None:
-        connection.exec_driver_sql(statement)
+def _last_deleted() -> sa.ColumnElement[bool]:
+    """Choose, of the deleted descriptors of every name and model, the one deleted last."""
+    later = descriptors.alias()
+    # Each was made after the one before was deleted.
+    superseded = sa.exists().where(
+        later.c.deleted.is_not(None),
+        later.c.model_id == descriptors.c.model_id,
+        later.c.name == descriptors.c.name,
+        later.c.id > descriptors.c.id,
+    )
+    return descriptors.c.deleted.is_not(None) & ~superseded
 
 
-def _check_name(name: str, what: str) -> None:
-    if not name.strip():
-        raise InvalidNameError(f'the {what} is empty; give 1 to {LONGEST_NAME} characters')
-    if len(name) > LONGEST_NAME:
-        raise InvalidNameError(
-            f'the {what} {shown(name)} has {len(name)} characters; allowed are {LONGEST_NAME}'
-        )
-    if not name.isprintable() or name != name.strip():
-        raise InvalidNameError(
-            f'the {what} {shown(name)} has characters that cannot be printed, or begins or ends '
-            'with a space; use letters, digits, signs and spaces, such as cap/brim'
-        )
-
-
-def _unit_vector(values: ArrayLike) -> NDArray[np.float32]:
-    try:
-        with np.errstate(over='ignore'):
-            vector = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InvalidDescriptorError(f'the values are not numbers: {error}') from error
-    if vector.ndim != 1 or vector.size == 0:
-        raise InvalidDescriptorError(
-            f'the values have shape {vector.shape}; give the D numbers of one descriptor'
-        )
-    if wrong := np.flatnonzero(~np.isfinite(vector)).tolist():
-        raise InvalidDescriptorError(
-            f'value {wrong[0]} of {vector.size} is {vector[wrong[0]]}; all must be finite'
-        )
-    length = float(np.linalg.norm(vector.astype(np.float64)))
-    if length < 1e-6:
-        raise InvalidDescriptorError(
-            f'the {vector.size} values have length {length:.3g}; a descriptor has a direction'
-        )
-    if abs(length - 1) <= _UNIT_TOLERANCE:
-        return vector
-    return (vector / np.float64(length)).astype(np.float32)
+def _id_of(table: sa.Table, column: sa.Column[str], name: str) -> sa.ScalarSelect[int]:
+    return sa.select(table.c.id).where(column == name).scalar_subquery()
 
 
 def _model_id(connection: sa.Connection, model: str, dimension: int) -> int:
-    query = sa.select(_models.c.id, _models.c.dimension).where(_models.c.fingerprint == model)
+    """Return the id of a model, stored if need be. Raises InvalidDescriptorError."""
+    query = sa.select(models.c.id, models.c.dimension).where(models.c.fingerprint == model)
     row = connection.execute(query).one_or_none()
     if row is None:
-        insert = _models.insert().values(fingerprint=model, dimension=dimension)
-        return int(connection.execute(insert.returning(_models.c.id)).scalar_one())
+        insert = models.insert().values(fingerprint=model, dimension=dimension, card='{}')
+        return int(connection.execute(insert.returning(models.c.id)).scalar_one())
     if row.dimension != dimension:
         raise InvalidDescriptorError(
             f'{dimension} values were given; descriptors of model {shortened(model)} have '
@@ -393,26 +616,87 @@ def _model_id(connection: sa.Connection, model: str, dimension: int) -> int:
     return int(row.id)
 
 
+def _object_id(connection: sa.Connection, name: str) -> int:
+    number = connection.scalar(sa.select(objects.c.id).where(objects.c.name == name))
+    if number is None:
+        insert = objects.insert().values(name=name).returning(objects.c.id)
+        number = connection.execute(insert).scalar_one()
+    return int(number)
+
+
+def _observe(
+    connection: sa.Connection, number: int, seen: Observation, labels: Sequence[str]
+) -> None:
+    """Write an observation and new tags of a descriptor."""
+    u, v = seen.pixel or (None, None)
+    width, height = seen.image_size or (None, None)
+    x, y, z = seen.position or (None, None, None)
+    insert = observations.insert().values(
+        descriptor_id=number,
+        values=_blob(seen.values),
+        u=u,
+        v=v,
+        image_width=width,
+        image_height=height,
+        camera=None if seen.camera is None else records.camera_text(seen.camera),
+        x=x,
+        y=y,
+        z=z,
+        patch=seen.patch,
+        author=seen.author,
+        created=seen.created,
+    )
+    connection.execute(insert)
+    if labels:
+        rows = [{'descriptor_id': number, 'tag': label} for label in labels]
+        connection.execute(tags.insert(), rows)
+
+
 def _unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameError:
-    query = sa.select(_descriptors.c.name).select_from(_joined).order_by(_descriptors.c.name)
-    query = query.where(_models.c.fingerprint == _encodable(model)).limit(1000)
-    names = list(connection.scalars(query))
+    names: Sequence[str] = []
+    if _is_text(model):
+        query = sa.select(descriptors.c.name).select_from(descriptors.join(models))
+        query = query.where(models.c.fingerprint == model, _live).order_by(descriptors.c.name)
+        names = connection.scalars(query.limit(1000)).all()
+    if _find(connection, name, model, _last_deleted()) is not None:
+        return UnknownNameError(
+            f'{shown(name)} was deleted for model {shortened(model)}; bring it back with '
+            '/restore_descriptor, or store it anew with /store_descriptor'
+        )
     if not names:
         return UnknownNameError(
             f'{shown(name)} is not stored: nothing is, for model {shortened(model)}; store it '
             'with /store_descriptor'
         )
-    nearest = difflib.get_close_matches(name[:LONGEST_NAME], names, n=3, cutoff=0.4) or names[:3]
+    longest = records.LONGEST_NAME
+    nearest = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]
     return UnknownNameError(
         f'{shown(name)} is not stored for model {shortened(model)}; nearest names: '
         + ', '.join(shown(near) for near in nearest)
     )
 
 
-def _encodable(text: str) -> str:
-    """Replace what UTF-8 cannot carry (lone surrogates): no stored name has it."""
-    return text.encode('utf-8', 'replace').decode('utf-8')
+def _is_text(text: str) -> bool:
+    """Tell whether both engines can hold a text; no name that is stored is any other."""
+    try:
+        return '\0' not in text and len(text.encode()) <= 4 * records.LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
 
 
-def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, timezone.utc)
+def _is_sound(record: StoredDescriptor | DamagedError) -> TypeGuard[StoredDescriptor]:
+    return isinstance(record, StoredDescriptor)
+
+
+def _blob(values: NDArray[np.float32]) -> bytes:
+    return values.astype('<f4').tobytes()
+
+
+def _vector(blob: bytes, dimension: int) -> NDArray[np.float32]:
+    """Read values (D,). Raises TypeError, ValueError."""
+    if len(blob) != 4 * dimension:
+        raise ValueError(f'it holds {len(blob)} bytes, not {4 * dimension}')
+    values = np.frombuffer(blob, '<f4').astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError('not all of its values are finite')
+    return values

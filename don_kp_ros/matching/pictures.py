@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +13,7 @@ Array = NDArray[np.float64]
 
 FOUND = (64, 255, 96)
 NOT_FOUND = (255, 96, 64)
+_BASELINE = 36  # pixels from line to line, at scale 1
 _CONTRAST_FROM = 0.3  # similarities below are common to everything and are drawn as nothing
 
 
@@ -49,11 +52,35 @@ def draw_cross(picture: Image, uv: ArrayLike, colour: tuple[int, int, int]) -> N
 
 def draw_caption(picture: Image, text: str) -> None:
     """Write a line at the lower left, in place."""
-    scale = max(0.45, min(picture.shape[:2]) / 800)
+    _write(picture, text, picture.shape[0] - 10)
+
+
+def draw_legend(picture: Image, lines: Sequence[str]) -> None:
+    """Write lines below each other at the upper left, in place."""
+    height = round(_BASELINE * _text_scale(picture))
+    for number, line in enumerate(lines, start=1):
+        _write(picture, line, 4 + number * height)
+
+
+def patch_about(picture: Image, uv: ArrayLike, side: int) -> Image:
+    """Cut out a square about a pixel; at the picture's border it is moved inwards, or smaller."""
+    place = []
+    for centre, length in zip(np.asarray(uv), picture.shape[1::-1], strict=True):
+        first = min(max(round(float(centre)) - side // 2, 0), max(length - side, 0))
+        place.append(slice(first, first + side))
+    return picture[place[1], place[0]]
+
+
+def _text_scale(picture: Image) -> float:
+    return max(0.45, min(picture.shape[:2]) / 800)
+
+
+def _write(picture: Image, text: str, v: int) -> None:
+    scale = _text_scale(picture)
     edges = [((0, 0, 0), du, dv) for du in (-1, 0, 1) for dv in (-1, 0, 1)]
     # The edge is moved text, not thicker text: OpenCV 5 sets bolder letters wider apart.
     for colour, du, dv in [*edges, ((255, 255, 255), 0, 0)]:
-        origin = (8 + du, picture.shape[0] - 10 + dv)
+        origin = (8 + du, v + dv)
         cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 

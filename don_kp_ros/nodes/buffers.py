@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -27,21 +28,29 @@ class Stamped(Generic[Value]):
 class Latest(Generic[Value]):
     """The newest values, by arrival. Thread-safe."""
 
-    def __init__(self, kept: int = 1) -> None:
-        """Keep ``kept`` values."""
+    def __init__(self, kept: int = 1, seconds: float = math.inf) -> None:
+        """Keep ``kept`` values; of those, the newest, and what came less than ``seconds`` ago."""
         self._values: deque[Stamped[Value]] = deque(maxlen=kept)
+        self._seconds = seconds
         self._changed = threading.Condition()
 
     def put(self, value: Value, stamp: float) -> None:
         """Add a value, and wake who waits for one."""
         with self._changed:
             self._values.append(Stamped(value, stamp, time.monotonic()))
+            self._forget()
             self._changed.notify_all()
 
     def get(self) -> Stamped[Value] | None:
         """Return the newest value, or None."""
         with self._changed:
             return self._values[-1] if self._values else None
+
+    def all(self) -> list[Stamped[Value]]:
+        """Return all values that are kept, the newest last."""
+        with self._changed:
+            self._forget()
+            return list(self._values)
 
     def nearest(
         self, stamp: float, tolerance: float, timeout: float = 0.0
@@ -64,3 +73,8 @@ class Latest(Generic[Value]):
             self._changed.wait_for(lambda: self._values and self._values[-1] is not than, timeout)
             newest = self._values[-1] if self._values else None
         return None if newest is than else newest
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - self._seconds
+        while len(self._values) > 1 and self._values[0].arrival < oldest:
+            self._values.popleft()

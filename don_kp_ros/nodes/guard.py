@@ -35,15 +35,18 @@ def guarded(callback: Callback) -> Callback:
 
 
 def guarded_service(callback: Callback) -> Callback:
-    """Answer a failed service call with success = False and the error; log it as `guarded`."""
+    """Answer a failed service call with success = False and the error; log it as `guarded` does.
+
+    The method is a node's, or that of an object which keeps its node as ``_node``.
+    """
     report = _Report(callback.__name__)
 
     @functools.wraps(callback)
-    def call(self: Node, request: Any, response: Any) -> Any:
+    def call(self: Any, request: Any, response: Any) -> Any:
         try:
             return callback(self, request, response)
         except Exception as error:
-            report(self, error)
+            report(getattr(self, '_node', self), error)
             if hasattr(response, 'message'):
                 response.success = False
                 response.message = (

@@ -20,8 +20,14 @@ from visualization_msgs.msg import MarkerArray
 from don_kp.msg import DescriptorMap, Descriptors, Match, Matches
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import heatmaps
-from don_kp_ros.matching.pictures import DescriptorColours, draw_caption, heatmap_overlay
-from don_kp_ros.matching.points import FoundPoint, View, find_points
+from don_kp_ros.matching.pictures import (
+    DescriptorColours,
+    draw_caption,
+    draw_legend,
+    heatmap_overlay,
+)
+from don_kp_ros.matching.points import FoundPoint, find_points
+from don_kp_ros.matching.view import View
 from don_kp_ros.networks.checkpoint import CheckpointError
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.buffers import Latest, Stamped
@@ -43,6 +49,8 @@ from don_kp_ros.resources import models_path
 
 _CAMERA = '/camera/camera'
 _DEPTHS_KEPT = 30  # one second, in which the network must have described the colours
+_MOST_SAID = 20  # names in a line of the log
+_NAMED = 5  # of the stored points, those that fit best, on the heatmap
 _DEPTH_DELAY_S = 0.05  # drivers align depth to colour, and publish it after the colours
 
 
@@ -165,7 +173,8 @@ class Perception(Node):
         self._tell_once(len(message.descriptors) - len(usable), usable)
 
     def _tell_once(self, ignored: int, usable: Sequence[str]) -> None:
-        said = f'looking for {len(usable)} stored points: {", ".join(usable) or "none"}'
+        few = [*usable[:_MOST_SAID], *(['...'] if len(usable) > _MOST_SAID else [])]
+        said = f'looking for {len(usable)} stored points: {", ".join(few) or "none"}'
         if ignored:
             said += f'; {ignored} of other models are ignored'
         if said != self._said:
@@ -255,7 +264,10 @@ class Perception(Node):
         point, query = points[index], queries.vectors[index : index + 1]
         heatmap = heatmaps(descriptor_map, query, picture.shape[:2])[0].cpu().numpy()
         caption = f'{point.name} {point.score:.3f}' + ('' if point.found else ' not found')
-        return heatmap_overlay(picture, heatmap, point.uv, caption, point.found)
+        drawn = heatmap_overlay(picture, heatmap, point.uv, caption, point.found)
+        best = sorted(points, key=lambda one: one.score, reverse=True)[:_NAMED]
+        draw_legend(drawn, [f'{one.score:.3f} {one.name}' for one in best])
+        return drawn
 
 
 def _load_model(settings: PerceptionParameters) -> DescriptorModel:

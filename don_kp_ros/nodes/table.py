@@ -70,7 +70,11 @@ NODES = (
         only_if='simulation',
     ),
     NodeSpec('perception', 'Finds the stored points in the camera picture', {'model': 'model'}),
-    NodeSpec('descriptor_database', 'Keeps named descriptors', {'database': 'database'}),
+    NodeSpec(
+        'descriptor_database',
+        'Keeps named descriptors',
+        {'database': 'database', 'database_url': 'database_url'},
+    ),
     NodeSpec(
         'grasp',
         'Grasps at the points that perception finds',
@@ -95,6 +99,12 @@ ARGUMENTS = (
     Argument('robot', 'panda', 'Preset in config/robots', ('panda', 'fr3')),
     Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
     Argument('database', str(default_path()), 'File of the descriptor database'),
+    Argument(
+        'database_url',
+        '',
+        'PostgreSQL server in place of the file, e.g. postgresql+psycopg://robot@host/don_kp; '
+        'empty: DON_KP_DATABASE_URL, or the file',
+    ),
     Argument('camera_namespace', CAMERA_NAMESPACE, 'Namespace of the camera topics'),
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),

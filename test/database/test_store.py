@@ -1,29 +1,32 @@
-"""The descriptor store: what is acknowledged is there, what is wrong is refused with a reason."""
+"""On both engines: what is acknowledged is there, what is wrong is refused with a reason."""
 
-import os
-import shutil
-import sqlite3
-import subprocess
-import sys
+import dataclasses
+import io
 import threading
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
-from don_kp_ros.database.store import (
+from don_kp_ros.database.records import (
+    MOST_OBSERVATIONS,
     DamagedError,
-    DescriptorStore,
     InvalidDescriptorError,
     InvalidNameError,
+    InvalidObservationError,
     NameTakenError,
+    Observation,
+    RefusedError,
     StoreError,
     UnknownNameError,
-    default_path,
+    now,
 )
+from don_kp_ros.database.store import DescriptorStore
 
 MODEL = 'ab12cd34ef56ab12'
 
@@ -33,298 +36,552 @@ def unit(seed: int, dimension: int = 8) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-@pytest.fixture
-def store(tmp_path):
-    with DescriptorStore(tmp_path / 'd.sqlite') as opened:
-        yield opened
+def png(width: int = 64, height: int = 48) -> bytes:
+    file = io.BytesIO()
+    Image.new('RGB', (width, height), 'red').save(file, 'PNG')
+    return file.getvalue()
 
 
-def test_what_is_put_is_read_back_bit_for_bit_after_reopening(tmp_path):
-    path = tmp_path / 'deep' / 'er' / 'd.sqlite'
-    with DescriptorStore(path) as store:
-        stored = store.put('cap/brim', MODEL, unit(0))
-    with DescriptorStore(path) as store:
-        read = store.get('cap/brim', MODEL)
-    assert read.values.tobytes() == unit(0).tobytes() == stored.values.tobytes()
-    assert read.values.dtype == np.float32
-    assert (read.name, read.model) == ('cap/brim', MODEL)
-    assert read.created == read.updated == stored.created
-    assert read.created.tzinfo is not None
+def names(store, **wanted) -> list[str]:
+    return [found.name for found in store.list(**wanted)]
 
 
-def test_the_file_is_set_up_to_lose_nothing(store):
-    store.put('cap/brim', MODEL, unit(0))
-    with store._engine.connect() as connection:
-        pragmas = {
-            name: connection.exec_driver_sql(f'PRAGMA {name}').scalar()
-            for name in ('journal_mode', 'foreign_keys', 'synchronous', 'busy_timeout')
-        }
-    assert pragmas == {
-        'journal_mode': 'wal',
-        'foreign_keys': 1,
-        'synchronous': 2,
-        'busy_timeout': 5000,
-    }
+def change(store, statement, **parameters) -> None:
+    """Write to the database behind the store's back."""
+    with store._database.transaction(write=True) as connection:
+        connection.execute(sa.text(statement), parameters)
 
 
-def test_a_taken_name_is_refused_unless_replaced(store):
-    store.put('cap/brim', MODEL, unit(0))
-    with pytest.raises(NameTakenError, match=r"'cap/brim' is already stored.*replace: true"):
-        store.put('cap/brim', MODEL, unit(1))
-    np.testing.assert_array_equal(store.get('cap/brim', MODEL).values, unit(0))
-    replaced = store.put('cap/brim', MODEL, unit(1), replace=True)
-    np.testing.assert_array_equal(store.get('cap/brim', MODEL).values, unit(1))
-    assert replaced.created < replaced.updated
-
-
-def test_names_are_unique_per_model(store):
-    store.put('cap/brim', MODEL, unit(0))
-    store.put('cap/brim', 'other', unit(1, 3))
-    assert [d.model for d in store.list()] == [MODEL, 'other']
-    store.delete('cap/brim', MODEL)
-    assert [d.model for d in store.list()] == ['other']
-
-
-def test_unknown_names_come_with_near_ones(store):
-    with pytest.raises(UnknownNameError, match=r'nothing is, for model.*/store_descriptor'):
-        store.get('cap/brim', MODEL)
-    store.put('cap/brim', MODEL, unit(0))
-    for call in store.get, store.delete:
-        with pytest.raises(UnknownNameError, match=r"'cap/brm' is not stored.*'cap/brim'"):
-            call('cap/brm', MODEL)
-
-
-def test_list_filters_by_prefix_with_case_and_by_model(store):
-    for name in ('cap/brim', 'Cap/brim', 'cap/top', 'c%p/x', 'mug/handle'):
-        store.put(name, MODEL, unit(0))
-    store.put('cap/else', 'other', unit(0))
-    assert [d.name for d in store.list('cap/', MODEL)] == ['cap/brim', 'cap/top']
-    assert [d.name for d in store.list('c%p')] == ['c%p/x']
-    assert [d.name for d in store.list('cap/')] == ['cap/brim', 'cap/else', 'cap/top']
-    assert store.list('\ud800') == []
-    assert store.list('cap/brim and more') == []
-
-
-@pytest.mark.parametrize('name', ['', ' ', 'x' * 129, 'a\nb', 'a\0b', ' a', 'a\ud800', '\u202ea'])
-def test_unusable_names_are_refused(store, name):
-    with pytest.raises(InvalidNameError):
-        store.put(name, MODEL, unit(0))
-    with pytest.raises(InvalidNameError):
-        store.put('cap/brim', name, unit(0))
-    assert store.list() == []
-
-
-@pytest.mark.parametrize(
-    ('values', 'message'),
-    [
-        ([], 'shape'),
-        ([[1.0, 0.0]], 'shape'),
-        ([1.0, float('nan')], 'value 1 of 2 is nan'),
-        ([float('inf'), 0.0], 'value 0 of 2 is inf'),
-        ([1e300, 0.0], 'finite'),
-        ([0.0, 0.0], 'length 0'),
-        (['a', 'b'], 'not numbers'),
-    ],
+SEEN = Observation(
+    values=unit(0),
+    pixel=(320.5, 0.0),
+    image_size=(640, 480),
+    camera={'frame': 'camera_color_optical_frame', 'fx': 615.1, 'fy': 615.2, 'cx': 320, 'cy': 240},
+    position=(0.1, -0.2, 0.65),
+    patch=png(),
+    author='Ada "the robot" 🧢',
+    created=datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc),
 )
-def test_unusable_values_are_refused(store, values, message):
-    with pytest.raises(InvalidDescriptorError, match=message):
-        store.put('cap/brim', MODEL, values)
-    assert store.list() == []
+SEEN_TWICE = SEEN, Observation(unit(1))
 
 
-def test_a_wrong_dimension_for_the_model_is_refused(store):
-    store.put('cap/brim', MODEL, unit(0))
-    with pytest.raises(InvalidDescriptorError, match=r'9 values.*ab12cd34ef56… have 8'):
-        store.put('cap/top', MODEL, unit(0, 9))
-    assert len(store.list()) == 1
+class TestPut:
+    def test_is_read_back_bit_for_bit_after_reopening(self, database):
+        with DescriptorStore(database) as store:
+            stored = store.put('cap/brim', MODEL, unit(0), tags=['red', 'a b', 'red'])
+        with DescriptorStore(database) as store:
+            read = store.get('cap/brim', MODEL)
+            (seen,) = store.observations('cap/brim', MODEL)
+        assert read.values.tobytes() == unit(0).tobytes() == stored.values.tobytes()
+        assert seen.values.tobytes() == unit(0).tobytes()
+        assert read.values.dtype == np.float32
+        assert not read.values.flags.writeable
+        assert (read.name, read.model, read.object) == ('cap/brim', MODEL, 'cap')
+        assert (read.tags, read.observations, read.deleted) == (('a b', 'red'), 1, None)
+        assert read.created == read.updated == stored.created
+        assert read.created.tzinfo == timezone.utc
+        assert timedelta(0) <= now() - read.created < timedelta(minutes=1)
+
+    def test_keeps_all_of_an_observation(self, store):
+        store.put('cap/brim', MODEL, SEEN)
+        bare = dataclasses.replace(
+            SEEN, pixel=None, image_size=None, camera=None, position=None, patch=None, author=''
+        )
+        store.put('cap/brim', MODEL, bare, add=True)
+        for seen, given_ in zip(store.observations('cap/brim', MODEL), (SEEN, bare), strict=True):
+            for field in dataclasses.fields(Observation):
+                kept, wanted = getattr(seen, field.name), getattr(given_, field.name)
+                np.testing.assert_equal(kept, wanted)
+        assert store.get('cap/brim', MODEL).values.tobytes() == SEEN.values.tobytes()
+
+    def test_refuses_a_taken_name_unless_replaced(self, store):
+        store.put('cap/brim', MODEL, unit(0), tags=['old'])
+        with pytest.raises(NameTakenError, match=r"'cap/brim' is already stored.*replace: true"):
+            store.put('cap/brim', MODEL, unit(1))
+        np.testing.assert_array_equal(store.get('cap/brim', MODEL).values, unit(0))
+        store.put('cap/brim', MODEL, unit(2), add=True)
+        replaced = store.put('cap/brim', MODEL, unit(1), replace=True, object='hat', tags=['new'])
+        np.testing.assert_array_equal(store.get('cap/brim', MODEL).values, unit(1))
+        assert replaced.created < replaced.updated
+        assert (replaced.observations, replaced.object, replaced.tags) == (1, 'hat', ('new',))
+        assert len(store.observations('cap/brim', MODEL)) == 1
+
+    def test_averages_what_is_added(self, store):
+        vectors = [unit(seed) for seed in range(5)]
+        for vector in vectors:
+            store.put('cap/brim', MODEL, vector, add=True, tags=['clicked'])
+        mean = np.mean(np.asarray(vectors, np.float64), axis=0)
+        stored = store.get('cap/brim', MODEL)
+        np.testing.assert_allclose(stored.values, mean / np.linalg.norm(mean), atol=1e-7)
+        assert np.linalg.norm(stored.values.astype(np.float64)) == pytest.approx(1, abs=1e-6)
+        assert (stored.observations, stored.tags) == (5, ('clicked',))
+        seen = [seen.values.tobytes() for seen in store.observations('cap/brim', MODEL)]
+        assert seen == [vector.tobytes() for vector in vectors]
+
+    def test_joins_tags_and_keeps_the_object_of_what_is_added_to(self, store):
+        store.put('cap/brim', MODEL, unit(0), object='hat', tags=['a'])
+        assert store.put('cap/brim', MODEL, unit(1), add=True, tags=['b', 'a']).object == 'hat'
+        joined = store.put('cap/brim', MODEL, unit(1), add=True, object='helmet')
+        assert (joined.object, joined.tags) == ('helmet', ('a', 'b'))
+        with pytest.raises(InvalidNameError, match='33 tags'):
+            store.put('cap/brim', MODEL, unit(1), add=True, tags=[str(i) for i in range(31)])
+        assert store.get('cap/brim', MODEL).observations == 3
+
+    def test_refuses_observations_that_cancel_each_other(self, store):
+        store.put('cap/brim', MODEL, unit(0))
+        with pytest.raises(InvalidDescriptorError, match='2 observations cancel'):
+            store.put('cap/brim', MODEL, -unit(0), add=True)
+        assert store.get('cap/brim', MODEL).observations == 1
+        assert store.get('cap/brim', MODEL).values.tobytes() == unit(0).tobytes()
+
+    def test_refuses_endless_observations(self, store, monkeypatch):
+        monkeypatch.setattr('don_kp_ros.database.records.MOST_OBSERVATIONS', 2)
+        assert MOST_OBSERVATIONS > 1000
+        for seed in range(2):
+            store.put('cap/brim', MODEL, unit(seed), add=True)
+        with pytest.raises(InvalidDescriptorError, match='2 observations; allowed are 2: replace'):
+            store.put('cap/brim', MODEL, unit(3), add=True)
+
+    def test_refuses_to_add_and_replace(self, store):
+        with pytest.raises(RefusedError, match='add and replace'):
+            store.put('cap/brim', MODEL, unit(0), add=True, replace=True)
+
+    def test_names_are_unique_per_model(self, store):
+        store.put('cap/brim', MODEL, unit(0))
+        store.put('cap/brim', 'other', unit(1, 3))
+        assert [d.model for d in store.list()] == [MODEL, 'other']
+        store.delete('cap/brim', MODEL)
+        assert [d.model for d in store.list()] == ['other']
+
+    def test_refuses_a_wrong_dimension_for_the_model(self, store):
+        store.put('cap/brim', MODEL, unit(0))
+        for name in 'cap/top', 'cap/brim':
+            with pytest.raises(InvalidDescriptorError, match=r'9 values.*ab12cd34ef56… have 8'):
+                store.put(name, MODEL, unit(0, 9), add=True)
+        assert len(store.list()) == 1
+
+    def test_scales_values_to_unit_length(self, store):
+        assert store.put('a', MODEL, [3.0, 4.0]).values.tolist() == pytest.approx([0.6, 0.8])
+
+    @pytest.mark.parametrize(
+        'name', ['', ' ', 'x' * 129, 'a\nb', 'a\0b', ' a', 'a\ud800', '\u202ea', 7]
+    )
+    def test_refuses_unusable_names(self, store, name):
+        for request in (
+            {'name': name, 'model': MODEL},
+            {'name': 'cap/brim', 'model': name},
+            {'name': 'cap/brim', 'model': MODEL, 'object': name},
+            {'name': 'cap/brim', 'model': MODEL, 'tags': ['a', name]},
+        ):
+            with pytest.raises(InvalidNameError):
+                store.put(values=unit(0), **request)
+        assert store.list() == store.models() == []
+
+    @pytest.mark.parametrize(
+        ('values', 'message'),
+        [
+            ([], 'shape'),
+            ([[1.0, 0.0]], 'shape'),
+            ([1.0, float('nan')], 'value 1 of 2 is nan'),
+            ([float('inf'), 0.0], 'value 0 of 2 is inf'),
+            ([1e300, 0.0], 'finite'),
+            ([10**400, 0.0], 'not numbers'),
+            ([0.0, 0.0], 'length 0'),
+            (['a', 'b'], 'not numbers'),
+            (['\n\0' + 'x' * 1_000_000], 'not numbers'),
+            (np.ones(4097), '4097 values'),
+        ],
+    )
+    def test_refuses_unusable_values(self, store, values, message):
+        for given_ in values, Observation(values):
+            with pytest.raises(InvalidDescriptorError, match=message) as raised:
+                store.put('cap/brim', MODEL, given_)
+            assert str(raised.value).isprintable()
+            assert len(str(raised.value)) < 1000
+        assert store.list() == []
+
+    def test_begins_anew_under_a_deleted_name(self, store):
+        store.put('cap/brim', MODEL, unit(0), tags=['old'])
+        store.delete('cap/brim', MODEL)
+        stored = store.put('cap/brim', MODEL, unit(1), add=True)
+        assert (stored.observations, stored.tags) == (1, ())
+        np.testing.assert_array_equal(stored.values, unit(1))
 
 
-def test_values_are_scaled_to_unit_length(store):
-    assert store.put('a', MODEL, [3.0, 4.0]).values.tolist() == pytest.approx([0.6, 0.8])
+class TestPutBack:
+    OLD = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+    def put_back(self, store, seen=SEEN_TWICE, **changes):
+        """Move a descriptor as an import does."""
+        stored = store.put('other', MODEL, unit(0), object='hat', tags=['a', 'b'])
+        moved = dataclasses.replace(
+            stored, **{'name': 'cap/brim', 'created': self.OLD, 'updated': self.OLD, **changes}
+        )
+        store.put_back(moved, seen)
+
+    def test_keeps_times_and_replaces_what_the_name_had(self, store):
+        store.put('cap/brim', MODEL, unit(5), tags=['c'])
+        assert store.has('cap/brim', MODEL)
+        self.put_back(store)
+        found = store.get('cap/brim', MODEL)
+        assert (found.created, found.updated) == (self.OLD, self.OLD)
+        assert (found.object, found.tags, found.observations) == ('hat', ('a', 'b'), 2)
+        mean = unit(0).astype(np.float64) + unit(1)
+        np.testing.assert_allclose(found.values, mean / np.linalg.norm(mean), atol=1e-7)
+        np.testing.assert_equal(
+            dataclasses.astuple(store.observations('cap/brim', MODEL)[0]),
+            dataclasses.astuple(SEEN),
+        )
+
+    def test_refuses_what_put_refuses(self, store):
+        for wrong in (
+            {'name': 'a\n'},
+            {'object': ''},
+            {'tags': ('a\0',)},
+            {'model': ' '},
+            {'seen': ()},
+            {'seen': (Observation(unit(0)), Observation(unit(0, 3)))},
+            {'seen': (Observation(unit(0, 3)),)},
+            {'seen': (Observation(unit(0)), Observation(-unit(0)))},
+            {'values': unit(0, 3), 'seen': (Observation(unit(0, 3)),)},
+            {'created': datetime(2026, 1, 1)},
+        ):
+            with pytest.raises(RefusedError):
+                self.put_back(store, **wrong)
+            assert names(store) == ['other']
+            store.delete('other', MODEL)
+        assert not store.has('cap/brim', MODEL)
 
 
-@settings(
+class TestRead:
+    def test_unknown_names_come_with_near_ones(self, store):
+        with pytest.raises(UnknownNameError, match=r'nothing is, for model.*/store_descriptor'):
+            store.get('cap/brim', MODEL)
+        store.put('cap/brim', MODEL, unit(0))
+        for call in store.get, store.delete, store.observations:
+            with pytest.raises(UnknownNameError, match=r"'cap/brm' is not stored.*'cap/brim'"):
+                call('cap/brm', MODEL)
+
+    @pytest.mark.parametrize('name', ['', 'a\0', 'a\ud800', 'x' * 1_000_000, "';--", '%', '_'])
+    def test_what_nothing_can_be_called_is_unknown(self, store, name):
+        store.put('a?', MODEL, unit(0))
+        for call in store.get, store.delete, store.observations, store.restore:
+            for wanted in (name, MODEL), ('a?', name):
+                with pytest.raises(UnknownNameError) as raised:
+                    call(*wanted)
+                assert str(raised.value).isprintable()
+        assert store.list(prefix=name or 'x') == store.list(model=name) == []
+        assert store.list(object=name) == store.list(tag=name) == []
+        assert store.count(tag=name) == store.count(model=name) == 0
+        names_, values = store.matrix(name)
+        assert (names_, values.size) == ([], 0)
+        assert len(store.list()) == 1
+
+    def test_filters(self, store):
+        for name in ('cap/brim', 'Cap/brim', 'cap/top', 'c%p/x', 'mug/handle'):
+            store.put(name, MODEL, unit(0), tags=['all', name[:3]])
+        store.put('cap/else', 'other', unit(0), object='mug')
+        assert names(store, prefix='cap/', model=MODEL) == ['cap/brim', 'cap/top']
+        assert names(store, prefix='c%p') == ['c%p/x']
+        assert names(store, prefix='cap/') == ['cap/brim', 'cap/else', 'cap/top']
+        assert names(store, object='mug') == ['cap/else', 'mug/handle']
+        assert names(store, object='mug', model=MODEL) == ['mug/handle']
+        assert names(store, tag='cap') == ['cap/brim', 'cap/top']
+        assert names(store, tag='all', object='cap', prefix='cap/t') == ['cap/top']
+        for wanted in ({}, {'prefix': 'cap/'}, {'object': 'mug'}, {'tag': 'all', 'model': MODEL}):
+            assert store.count(**wanted) == len(store.list(**wanted))
+
+    def test_orders_names_as_python_does_on_every_engine(self, store):
+        unordered = ['b', 'B', 'ä', 'a-b', 'ab', 'a b', 'Z', '🧢', 'ﬁ', '1', '_']
+        for name in unordered:
+            store.put(name, MODEL, unit(0))
+        assert names(store) == names(store, model=MODEL) == sorted(unordered)
+        assert list(store.matrix(MODEL)[0]) == sorted(unordered)
+
+    def test_pages_hold_everything_once(self, store):
+        wanted = sorted((f'n{i % 7}', f'm{i // 7}') for i in range(20))
+        for name, model in wanted:
+            store.put(name, model, unit(0))
+        for limit in 1, 2, 7, 20, 50:
+            pages, after = [], None
+            while page := store.list(limit=limit, after=after):
+                assert len(page) <= limit
+                after = page[-1].name, page[-1].model
+                pages += page
+            assert [(d.name, d.model) for d in pages] == wanted
+        of_model = store.list(model='m1', limit=3, after=('n2', 'm1'))
+        assert [d.name for d in of_model] == ['n3', 'n4', 'n5']
+        assert store.list(limit=0) == []
+
+    def test_matrix_is_what_is_listed(self, store):
+        for seed in range(5):
+            store.put(f'cap/{seed}', MODEL, unit(seed))
+        store.put('cap/other', 'other', unit(0, 3))
+        store.delete('cap/3', MODEL)
+        found, values = store.matrix(MODEL)
+        assert list(found) == ['cap/0', 'cap/1', 'cap/2', 'cap/4']
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, np.stack([unit(seed) for seed in (0, 1, 2, 4)]))
+        assert store.matrix('unknown')[1].shape == (0, 0)
+
+    def test_models(self, store):
+        store.put('a', MODEL, unit(0))
+        store.put('b', MODEL, unit(1))
+        store.delete('b', MODEL)
+        card = {'name': 'caps', 'size': [640, 480], 'nested': {'ä': None, 'x': 0.1}}
+        store.keep_model('fresh', 16, card)
+        before = store.revision()
+        store.keep_model('fresh', 16, card)
+        assert store.revision() == before
+        assert [dataclasses.astuple(model) for model in store.models()] == [
+            (MODEL, 8, {}, 1),
+            ('fresh', 16, card, 0),
+        ]
+        store.keep_model(MODEL, 8, {'name': 'other'})
+        assert store.models()[0].card == {'name': 'other'}
+        assert store.revision() > before
+        for wrong, message in ((7, '7 values.* have 8'), (0, 'allowed are 1 to')):
+            with pytest.raises(InvalidDescriptorError, match=message):
+                store.keep_model(MODEL, wrong, {})
+        for bad in {'x': float('nan')}, {'x': object()}, {'x': 'y' * 300_000}, ['x'], {1: 2}:
+            with pytest.raises(InvalidObservationError, match="model's card"):
+                store.keep_model(MODEL, 8, bad)
+
+
+class TestDelete:
+    def test_is_undone_by_restore(self, store):
+        store.put('cap/brim', MODEL, SEEN, tags=['a'])
+        before = store.get('cap/brim', MODEL)
+        store.delete('cap/brim', MODEL)
+        with pytest.raises(UnknownNameError, match=r'was deleted.*restore_descriptor'):
+            store.get('cap/brim', MODEL)
+        assert (store.list(), store.count(), store.matrix(MODEL)[0]) == ([], 0, [])
+        (gone,) = store.list(deleted=True)
+        assert gone.deleted is not None
+        assert store.count(deleted=True) == 1
+        restored = store.restore('cap/brim', MODEL)
+        np.testing.assert_equal(dataclasses.astuple(restored), dataclasses.astuple(before))
+        assert store.observations('cap/brim', MODEL)[0].patch == SEEN.patch
+        with pytest.raises(UnknownNameError, match='nothing was deleted'):
+            store.restore('cap/top', MODEL)
+
+    def test_restores_the_one_deleted_last(self, store):
+        for seed in range(3):
+            store.put('cap/brim', MODEL, unit(seed))
+            if seed < 2:
+                store.delete('cap/brim', MODEL)
+        assert [d.values.tolist() for d in store.list(deleted=True)] == [unit(1).tolist()]
+        with pytest.raises(NameTakenError, match='in use again'):
+            store.restore('cap/brim', MODEL)
+        store.delete('cap/brim', MODEL)
+        assert store.restore('cap/brim', MODEL).values.tolist() == unit(2).tolist()
+
+    def test_prune_removes_for_good_what_was_deleted_before(self, store):
+        for name in ('old/a', 'old/b', 'young/c', 'live/d'):
+            store.put(name, MODEL, SEEN, tags=['t'])
+        for name in ('old/a', 'old/b'):
+            store.delete(name, MODEL)
+        between = now()
+        store.delete('young/c', MODEL)
+        before = store.revision()
+        assert store.prune(between - timedelta(days=1)) == 0
+        assert store.revision() == before
+        assert store.prune(between) == 2
+        assert store.revision() > before
+        assert names(store, deleted=True) == ['young/c']
+        with pytest.raises(UnknownNameError, match='nothing was deleted'):
+            store.restore('old/a', MODEL)
+        with store._database.transaction() as connection:
+            left = [
+                connection.exec_driver_sql(f'SELECT count(*) FROM {table}').scalar()
+                for table in ('objects', 'descriptors', 'observations', 'tags')
+            ]
+        assert left == [2, 2, 2, 2]
+        with pytest.raises(RefusedError, match='time zone'):
+            store.prune(datetime(2026, 1, 1))
+
+
+class TestTransactions:
+    def test_revision_grows_with_every_change_and_with_nothing_else(self, database):
+        with DescriptorStore(database) as store, DescriptorStore(database) as other:
+            seen = [store.revision()]
+
+            def grown() -> bool:
+                seen.append(other.revision())
+                return seen[-1] > seen[-2]
+
+            store.put('a', MODEL, unit(0))
+            assert grown()
+            store.get('a', MODEL)
+            store.list()
+            with pytest.raises(RefusedError):
+                store.put('a', MODEL, unit(0))
+            assert not grown()
+            store.put('a', MODEL, unit(1), add=True)
+            assert grown()
+            store.delete('a', MODEL)
+            assert grown()
+            store.restore('a', MODEL)
+            assert grown()
+
+    def test_are_whole_or_nothing(self, database):
+        with DescriptorStore(database) as store, DescriptorStore(database) as other:
+
+            def interrupted() -> None:
+                with store.transaction():
+                    store.put('a', MODEL, unit(0))
+                    assert names(store) == ['a']
+                    assert names(other) == []
+                    raise KeyError
+
+            with pytest.raises(KeyError):
+                interrupted()
+            assert names(store) == []
+            with store.transaction():
+                store.put('a', MODEL, unit(0))
+                with pytest.raises(NameTakenError):  # refused, and nothing of it is left
+                    store.put('a', MODEL, unit(1))
+                with pytest.raises(InvalidDescriptorError):
+                    store.put('b', MODEL, unit(1, 9))
+                store.put('c', MODEL, unit(1))
+            assert names(other) == ['a', 'c']
+
+    def test_a_failure_that_is_passed_over_undoes_them(self, store):
+        def failing() -> None:
+            with store.transaction():
+                store.put('a', MODEL, unit(0))
+                with pytest.raises(StoreError):
+                    change(store, 'SELECT * FROM nowhere')
+
+        with pytest.raises(StoreError, match='nothing of it was stored'):
+            failing()
+        assert store.list() == []
+
+    def test_snapshots_read_one_state(self, database):
+        with DescriptorStore(database) as store, DescriptorStore(database) as other:
+            store.put('a', MODEL, unit(0))
+            with store.snapshot():
+                assert names(store) == ['a']
+                other.put('b', MODEL, unit(0))
+                assert names(store) == ['a']
+                with pytest.raises(RuntimeError, match='reading a snapshot'):
+                    store.put('c', MODEL, unit(0))
+            assert names(store) == ['a', 'b']
+
+    def test_threads_do_not_meet(self, store):
+        with store.transaction():
+            store.put('a', MODEL, unit(0))
+            found = []
+            thread = threading.Thread(target=lambda: found.extend(store.list()))
+            thread.start()
+            thread.join()
+        assert found == []
+
+    def test_two_stores_never_both_win(self, database):
+        wins = []
+        barrier = threading.Barrier(2)
+
+        def put_all() -> None:
+            with DescriptorStore(database) as store:
+                barrier.wait()
+                for i in range(25):
+                    try:
+                        store.put(f'point {i}', MODEL, unit(i))
+                        wins.append(i)
+                    except NameTakenError:
+                        pass
+
+        threads = [threading.Thread(target=put_all) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(wins) == list(range(25))
+        with DescriptorStore(database) as store:
+            assert len(store.list()) == 25
+
+
+class TestDamage:
+    BLOBS = [
+        (b'\0\0', 'it holds 2 bytes, not 32'),
+        (b'', 'it holds 0 bytes, not 32'),
+        (bytes.fromhex('0000c07f') * 8, 'not all of its values are finite'),
+    ]
+
+    @pytest.mark.parametrize(('blob', 'reason'), BLOBS)
+    def test_of_a_descriptor_hides_no_other_and_can_be_undone(self, store, blob, reason):
+        for seed, name in enumerate(('cap/brim', 'cap/top', 'mug/rim')):
+            store.put(name, MODEL, unit(seed))
+        statement = 'UPDATE descriptors SET "values" = :blob WHERE name = \'cap/top\''
+        change(store, statement, blob=blob)
+        assert names(store) == list(store.matrix(MODEL)[0]) == ['cap/brim', 'mug/rim']
+        assert names(store, limit=2) == ['cap/brim', 'mug/rim']
+        assert names(store, limit=2, after=('cap/brim', MODEL)) == ['mug/rim']
+        assert store.count() == 3
+        remedy = rf"'cap/top' of model '{MODEL}' is damaged.*{reason}.*delete it"
+        with pytest.raises(DamagedError, match=remedy) as raised:
+            store.get('cap/top', MODEL)
+        for listed in store.damaged(), store.damaged('cap/', MODEL, object='cap'):
+            assert [str(error) for error in listed] == [str(raised.value)]
+        assert store.damaged('mug/') == store.damaged(model='other') == []
+        # A further observation mends it: the descriptor is the mean of its observations.
+        mended = store.put('cap/top', MODEL, unit(1), add=True)
+        assert mended.values.tolist() == pytest.approx(unit(1).tolist())
+        change(store, statement, blob=blob)
+        store.delete('cap/top', MODEL)
+        assert store.damaged() == []
+        store.put('cap/top', MODEL, unit(1))
+        assert names(store, prefix='cap/') == ['cap/brim', 'cap/top']
+
+    @pytest.mark.parametrize(('blob', 'reason'), BLOBS)
+    def test_of_an_observation_is_named(self, store, blob, reason):
+        store.put('cap/top', MODEL, unit(0))
+        change(store, 'UPDATE observations SET "values" = :blob', blob=blob)
+        assert store.get('cap/top', MODEL).values.tolist() == unit(0).tolist()
+        for read in (
+            lambda: store.observations('cap/top', MODEL),
+            lambda: store.put('cap/top', MODEL, unit(1), add=True),
+        ):
+            with pytest.raises(DamagedError, match=rf"'cap/top'.*{reason}.*replace: true"):
+                read()
+        store.put('cap/top', MODEL, unit(1), replace=True)
+        assert len(store.observations('cap/top', MODEL)) == 1
+
+    def test_of_a_card_is_named(self, store):
+        store.keep_model(MODEL, 8, {})
+        change(store, "UPDATE models SET card = '[1'")
+        with pytest.raises(DamagedError, match='card of model'):
+            store.models()
+
+
+requests = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+HOSTILE = st.text(max_size=140) | st.sampled_from(
+    ["'; DROP TABLE descriptors; --", '../x', '🧢', 'a\0', '\ud800', '%', ' ', 'x' * 100_000]
+)
+
+
+@requests
 @given(
-    name=st.text(max_size=140) | st.sampled_from(["'; DROP TABLE descriptors; --", '../x', '🧢']),
+    name=HOSTILE,
+    tags=st.lists(HOSTILE, max_size=3),
     values=hnp.arrays(np.float32, st.integers(0, 6), elements=st.floats(width=32)),
 )
-def test_any_request_is_stored_exactly_or_refused(store, name, values):
-    before = [d.name for d in store.list()]
+def test_any_request_is_stored_exactly_or_refused(store, name, tags, values):
+    before = names(store), store.revision()
     refusal = None
     try:
-        stored = store.put(name, f'model of {values.size}', values, replace=True)
+        stored = store.put(name, f'model of {values.size}', values, replace=True, tags=tags)
     except (InvalidNameError, InvalidDescriptorError) as error:
         refusal = str(error)
     if refusal is not None:
         assert refusal.isprintable()
-        assert [d.name for d in store.list()] == before
+        assert (names(store), store.revision()) == before
         return
     read = store.get(name, stored.model)
-    assert read.name == name
+    assert (read.name, read.tags) == (name, tuple(sorted(set(tags))))
     assert read.values.tobytes() == stored.values.tobytes()
     assert np.linalg.norm(read.values) == pytest.approx(1, abs=2e-4)
-    assert name in [d.name for d in store.list(name)]
-
-
-def test_two_connections_see_each_other_and_never_both_win(tmp_path):
-    path = tmp_path / 'd.sqlite'
-    wins = []
-    barrier = threading.Barrier(2)
-
-    def put_all() -> None:
-        with DescriptorStore(path) as store:
-            barrier.wait()
-            for i in range(25):
-                try:
-                    store.put(f'point {i}', MODEL, unit(i))
-                    wins.append(i)
-                except NameTakenError:
-                    pass
-
-    threads = [threading.Thread(target=put_all) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(wins) == list(range(25))
-    with DescriptorStore(path) as store:
-        assert len(store.list()) == 25
-
-
-def test_an_acknowledged_write_survives_kill(tmp_path):
-    path = tmp_path / 'd.sqlite'
-    script = (
-        'import os, signal, sys\n'
-        'from don_kp_ros.database.store import DescriptorStore\n'
-        'DescriptorStore(sys.argv[1]).put("cap/brim", "m", [1.0, 0.0])\n'
-        'os.kill(os.getpid(), signal.SIGKILL)\n'
-    )
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, '-c', script, str(path)], cwd=root, check=False)
-    with DescriptorStore(path) as store:
-        assert store.get('cap/brim', 'm').values.tolist() == [1.0, 0.0]
-
-
-def test_a_file_that_is_no_database_is_left_alone(tmp_path):
-    path = tmp_path / 'd.sqlite'
-    path.write_bytes(b'my diary, ' * 1000)
-    with pytest.raises(StoreError, match=r'd\.sqlite is damaged.*move it away'):
-        DescriptorStore(path)
-    assert path.read_bytes() == b'my diary, ' * 1000
-
-
-def test_a_foreign_database_is_left_alone(tmp_path):
-    path = tmp_path / 'd.sqlite'
-    with sqlite3.connect(path) as connection:
-        connection.execute('CREATE TABLE diary (day TEXT)')
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=r'd\.sqlite .*not one of descriptors.*another file'):
-        DescriptorStore(path)
-    assert path.read_bytes() == before
-
-
-def test_a_damaged_database_is_left_alone(tmp_path):
-    path = tmp_path / 'd.sqlite'
-    with DescriptorStore(path) as store:
-        for i in range(200):
-            store.put(f'point {i}', MODEL, unit(i, 64))
-    damaged = bytearray(path.read_bytes())
-    assert len(damaged) > 40000
-    damaged[4096 * 3 : 4096 * 8] = os.urandom(4096 * 5)
-    path.write_bytes(damaged)
-    with pytest.raises(StoreError, match=r'd\.sqlite is damaged'):
-        DescriptorStore(path)
-    assert path.read_bytes() == damaged
-
-
-@pytest.mark.parametrize(
-    ('damage', 'reason'),
-    [
-        ('"values" = x\'0000\'', 'it holds 2 bytes, not 32'),
-        ('"values" = 7', 'it holds 1 bytes, not 32'),
-        ('"values" = \'text\'', 'it holds 4 bytes, not 32'),
-        ('"values" = x\'' + '0000c07f' * 8 + "'", 'not all .* finite'),
-        ("created = 'yesterday'", 'str'),
-        ('updated = 1e300', 'out of range'),
-    ],
-)
-def test_a_damaged_descriptor_is_left_out_and_can_be_deleted(tmp_path, damage, reason):
-    path = tmp_path / 'd.sqlite'
-    with DescriptorStore(path) as store:
-        for seed, name in enumerate(('cap/brim', 'cap/top', 'mug/rim')):
-            store.put(name, MODEL, unit(seed))
-        with sqlite3.connect(path) as connection:
-            connection.execute(f"UPDATE descriptors SET {damage} WHERE name = 'cap/top'")
-        connection.close()
-    with DescriptorStore(path) as store:
-        assert [d.name for d in store.list()] == ['cap/brim', 'mug/rim']
-        remedy = rf"'cap/top' of model '{MODEL}' is damaged.*{reason}.*delete it"
-        with pytest.raises(DamagedError, match=remedy) as raised:
-            store.get('cap/top', MODEL)
-        for listed in store.damaged(), store.damaged('cap/', MODEL):
-            assert [str(error) for error in listed] == [str(raised.value)]
-        assert store.damaged('mug/') == store.damaged(model='other') == []
-        store.delete('cap/top', MODEL)
-        assert store.damaged() == []
-        store.put('cap/top', MODEL, unit(1))
-        assert [d.name for d in store.list('cap/')] == ['cap/brim', 'cap/top']
-
-
-def test_a_name_that_is_no_text_hides_no_other(store):
-    store.put('cap/brim', MODEL, unit(0))
-    store.put('cap/top', MODEL, unit(1))
-    with store._transaction(write=True) as connection:
-        update = "UPDATE descriptors SET name = CAST(x'ff2f' AS TEXT) WHERE name = 'cap/top'"
-        connection.exec_driver_sql(update)
-    assert [d.name for d in store.list()] == ['cap/brim', '\ufffd/']
-
-
-def test_a_newer_schema_is_left_alone(tmp_path):
-    path = tmp_path / 'd.sqlite'
-    DescriptorStore(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute('UPDATE schema_version SET version = 99')
-    connection.close()
-    with pytest.raises(StoreError, match=r'schema version 99.*update don_kp'):
-        DescriptorStore(path)
-
-
-def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
-    with pytest.raises(StoreError, match=tmp_path.name):
-        DescriptorStore(tmp_path)
-    (tmp_path / 'file').touch()
-    with pytest.raises(StoreError, match='cannot make the folder'):
-        DescriptorStore(tmp_path / 'file' / 'd.sqlite')
-
-
-def test_a_locked_database_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr('don_kp_ros.database.store._BUSY_TIMEOUT_S', 0.1)
-    path = tmp_path / 'd.sqlite'
-    with DescriptorStore(path) as store:
-        other = sqlite3.connect(path)
-        other.execute('BEGIN IMMEDIATE')
-        with pytest.raises(StoreError, match=r'd\.sqlite has been locked'):
-            store.put('cap/brim', MODEL, unit(0))
-        other.rollback()
-        other.close()
-        store.put('cap/brim', MODEL, unit(0))
-
-
-def test_a_file_that_vanishes_while_open_fails_with_its_name(tmp_path):
-    folder = tmp_path / 'folder'
-    with DescriptorStore(folder / 'd.sqlite') as store:
-        store.close()
-        shutil.rmtree(folder)
-        with pytest.raises(StoreError, match=r'd\.sqlite'):
-            store.list()
-
-
-def test_the_default_file_lies_in_the_data_folder(monkeypatch):
-    monkeypatch.setenv('XDG_DATA_HOME', '/data')
-    assert default_path() == Path('/data/don_kp/descriptors.sqlite')
-    monkeypatch.setenv('XDG_DATA_HOME', 'relative')
-    monkeypatch.setenv('HOME', '/home/somebody')
-    assert default_path() == Path('/home/somebody/.local/share/don_kp/descriptors.sqlite')
+    assert name in names(store, prefix=name)
+    assert all(name in names(store, tag=tag) for tag in tags)

@@ -5,7 +5,9 @@ import pytest
 
 from don_kp_ros.matching.pictures import (
     DescriptorColours,
+    draw_legend,
     heatmap_overlay,
+    patch_about,
     side_by_side,
 )
 
@@ -37,6 +39,36 @@ def test_overlay_marks_the_peak_where_it_is():
 def test_caption_with_any_characters_does_not_fail():
     image = np.zeros((60, 80, 3), dtype=np.uint8)
     heatmap_overlay(image, np.zeros((60, 80), dtype=np.float32), (-5, 900), 'Mütze 🧢/☃')
+
+
+def test_a_legend_has_its_lines_below_each_other_from_the_top():
+    def rows(lines):
+        picture = np.zeros((240, 320, 3), dtype=np.uint8)
+        draw_legend(picture, lines)
+        return np.nonzero(picture.any(axis=(1, 2)))[0]
+
+    assert len(rows([])) == 0
+    one, three = rows(['HHH']), rows(['HHH'] * 3)
+    assert one.max() < 30
+    height = (three.max() - one.max()) / 2
+    assert height > one.max() - one.min()  # they do not touch
+    np.testing.assert_array_equal(
+        three, np.concatenate([one + round(number * height) for number in range(3)])
+    )
+
+
+@pytest.mark.parametrize(
+    ('uv', 'corner'), [((40, 30), (32, 22)), ((0, 59), (0, 44)), ((79.4, 2), (64, 0))]
+)
+def test_a_patch_lies_about_its_pixel_and_in_the_picture(uv, corner):
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    u, v = corner
+    np.testing.assert_array_equal(patch_about(picture, uv, 16), picture[v : v + 16, u : u + 16])
+
+
+def test_a_patch_of_a_smaller_picture_is_all_of_it():
+    picture = np.random.default_rng(0).integers(0, 255, (10, 80, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(patch_about(picture, (40, 3), 16), picture[:, 32:48])
 
 
 @pytest.mark.parametrize('dimension', [2, 3, 16])

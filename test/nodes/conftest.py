@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
 import torch
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
+from don_kp.msg import DescriptorMap, Descriptors
+from don_kp.srv import (
+    DeleteDescriptor,
+    ExportDescriptors,
+    GetDescriptor,
+    ImportDescriptors,
+    ListDescriptors,
+    RankDescriptors,
+    RestoreDescriptor,
+    StoreDescriptor,
+)
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.nodes import conversions
 from don_kp_ros.nodes.domain import free_domain
+from don_kp_ros.nodes.qos import LATCHED, RESULT
 from don_kp_ros.resources import config_path
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +185,142 @@ def peer():
     made = Peer()
     yield made
     made.close()
+
+
+class Desk:
+    """A descriptor database node; the test plays camera, perception and users."""
+
+    SIZE = (96, 128)
+    MODEL = 'ab12cd34ef567890'
+    FRAME = 'camera_color_optical_frame'
+    CAMERA = Camera(128, 96, 100.0, 101.0, 63.5, 47.5)
+
+    def __init__(self, peer, start_node, **parameters) -> None:
+        self.peer, self._start_node = peer, start_node
+        self.database, self._parameters = parameters.get('database'), parameters
+        cells = torch.randn(4, 12, 16, generator=torch.Generator().manual_seed(0))
+        self.map = torch.nn.functional.normalize(cells, dim=0).half().numpy()
+        rng = np.random.default_rng(0)
+        self.picture = rng.integers(0, 255, (*self.SIZE, 3), dtype=np.uint8)
+        self.latched = peer.listen(Descriptors, '/don_kp/descriptors', LATCHED)
+        create, camera = peer.node.create_publisher, '/camera/camera'
+        self._maps = create(DescriptorMap, '/don_kp/descriptor_map', RESULT)
+        self._colours = create(Image, f'{camera}/color/image_raw', 10)
+        self._depths = create(Image, f'{camera}/aligned_depth_to_color/image_raw', 10)
+        self._infos = create(CameraInfo, f'{camera}/color/camera_info', 10)
+        self.start()
+
+    def start(self) -> None:
+        self.node = self._start_node('descriptor_database', **self._parameters)
+        self.node.wait_for(' descriptors in ')
+        for publisher in self._maps, self._colours, self._depths, self._infos:
+            self.peer.wait_until(publisher.get_subscription_count)
+
+    def close(self) -> None:
+        """End the node; take back what the test said for it."""
+        if self.node.process.poll() is None:
+            assert self.node.end() == 0
+        for publisher in self._maps, self._colours, self._depths, self._infos:
+            self.peer.node.destroy_publisher(publisher)
+
+    def store(self, name, **fields):
+        return self.peer.call(StoreDescriptor, '/store_descriptor', name=name, **fields)
+
+    def get(self, name, model=''):
+        return self.peer.call(GetDescriptor, '/get_descriptor', name=name, model=model)
+
+    def delete(self, name, model=''):
+        return self.peer.call(DeleteDescriptor, '/delete_descriptor', name=name, model=model)
+
+    def restore(self, name, model=''):
+        return self.peer.call(RestoreDescriptor, '/restore_descriptor', name=name, model=model)
+
+    def list(self, prefix='', model='', **fields):
+        return self.peer.call(
+            ListDescriptors, '/list_descriptors', prefix=prefix, model=model, **fields
+        )
+
+    def export(self, file, **fields):
+        return self.peer.call(ExportDescriptors, '/export_descriptors', file=file, **fields)
+
+    def load(self, file, **fields):
+        return self.peer.call(ImportDescriptors, '/import_descriptors', file=file, **fields)
+
+    def rank(self, **fields):
+        return self.peer.call(RankDescriptors, '/rank_descriptors', **fields)
+
+    def change(self, statement) -> None:
+        """Write to the file behind the node's back."""
+        with sqlite3.connect(self.database) as connection:
+            connection.execute(statement)
+        connection.close()
+
+    def names(self, prefix='', model='', **fields):
+        response = self.list(prefix, model, **fields)
+        assert response.success, response.message
+        assert response.message.startswith(f'{len(response.descriptors)} descriptors')
+        return [descriptor.name for descriptor in response.descriptors]
+
+    def show(self, age_s: float = 0.0, picture: bool = False, depth_mm: int = 0, model=MODEL):
+        """Publish what is seen once, as old as that: the map, and what else is asked for.
+
+        Returns its stamp.
+        """
+        seconds = 1e-9 * self.peer.node.get_clock().now().nanoseconds - age_s
+        header = Header(stamp=conversions.stamp_from_seconds(seconds), frame_id=self.FRAME)
+        if picture:
+            self._colours.publish(conversions.image_message(self.picture, 'rgb8', header))
+        if depth_mm:
+            depth = np.full(self.SIZE, depth_mm, dtype=np.uint16)
+            self._infos.publish(conversions.info_from_camera(self.CAMERA, header))
+            self._depths.publish(conversions.image_message(depth, '16UC1', header))
+        self._maps.publish(conversions.map_message(self.map, self.SIZE, model, header))
+        return header.stamp
+
+    def answer(self, ask, refused_with='', **shown):
+        """Show maps, asking each time, until the answer is the wanted one; return it."""
+
+        def answer():
+            self.show(**shown)
+            response = ask()
+            if response.success == (not refused_with) and refused_with in response.message:
+                return response
+            assert not response.success, response.message
+            return None
+
+        return self.peer.wait_until(answer)
+
+    def store_pixel(self, name, u, v, refused_with='', age_s=0.0, **fields):
+        """Show maps until the answer is the wanted one, for the map comes when it comes."""
+        return self.answer(lambda: self.store(name, u=u, v=v, **fields), refused_with, age_s=age_s)
+
+    def at(self, u, v):
+        """Say what the map holds at a pixel."""
+        return describe_at(torch.from_numpy(self.map), torch.tensor([[u, v]]), self.SIZE)[
+            0
+        ].numpy()
+
+    def told(self, wanted):
+        """Wait until the newest message on the latched topic is as wanted; return its content."""
+
+        def newest():
+            return self.latched and wanted([d.name for d in self.latched[-1].descriptors])
+
+        self.peer.wait_until(newest)
+        return list(self.latched[-1].descriptors)
+
+
+@pytest.fixture(scope='module')
+def open_desk(peer, start_node):
+    """Start database nodes; they are closed with the module's tests."""
+    with contextlib.ExitStack() as opened:
+
+        def start(**parameters: object) -> Desk:
+            desk = Desk(peer, start_node, **parameters)
+            opened.callback(desk.close)
+            return desk
+
+        yield start
 
 
 @pytest.fixture(scope='session')

@@ -30,6 +30,22 @@ def test_latest_keeps_the_newest_and_finds_the_nearest():
     assert buffer.nearest(2.96, 0.05).value == 'at 3.0'
 
 
+def test_what_came_too_long_ago_is_forgotten_but_for_the_newest():
+    buffer = Latest(kept=10, seconds=0.05)
+    for stamp in (1.0, 2.0):
+        buffer.put(f'at {stamp}', stamp)
+    assert Latest(kept=10).all() == []
+    time.sleep(0.06)
+    assert [kept.stamp for kept in buffer.all()] == [2.0]
+    assert buffer.get().stamp == 2.0
+    buffer.put('at 3', 3.0)
+    assert [kept.stamp for kept in buffer.all()] == [3.0]
+    lasting = Latest(kept=2, seconds=60.0)
+    for stamp in (1.0, 2.0, 3.0):
+        lasting.put('', stamp)
+    assert [kept.stamp for kept in lasting.all()] == [2.0, 3.0]
+
+
 def test_what_is_near_may_yet_come():
     buffer = Latest(kept=3)
     buffer.put('the image before', 10.0)

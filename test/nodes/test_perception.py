@@ -161,6 +161,25 @@ def test_maps_and_pictures_are_published_to_who_listens(stage, peer):
     assert marker.pose.position.z == pytest.approx(0.5)
 
 
+def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
+    heard = peer.listen(Image, '/don_kp/heatmap', RESULT)
+
+    def legend(**models):
+        """The rows of the picture's upper half that are as white as its writing."""
+        stage.store(**models)
+        heard.clear()
+
+        def drawn():
+            stage.answer(sorted(models), lambda matches: all(match.found for match in matches))
+            return list(heard)
+
+        picture = conversions.rgb_image(peer.wait_until(drawn)[-1])
+        return (picture[:48] == 255).all(axis=2).any(axis=1).sum()
+
+    fingerprint = stage.model.fingerprint
+    assert legend(brim=fingerprint, brim2=fingerprint) > legend(brim=fingerprint) > 0
+
+
 def test_a_broken_image_does_not_silence_the_node(stage):
     for _ in range(5):
         stage.show(encoding='nonsense')

@@ -1,0 +1,304 @@
+"""Requests to the descriptor database as an attacker or a broken program sends them, by a seed.
+
+A request is put together from sound and hostile parts. What has only sound ones must be carried
+out; what has a hostile one must be refused with a reason, and change nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from don_kp.srv import (
+    DeleteDescriptor,
+    ExportDescriptors,
+    GetDescriptor,
+    ImportDescriptors,
+    ListDescriptors,
+    RankDescriptors,
+    RestoreDescriptor,
+    StoreDescriptor,
+)
+
+_SHARE_HOSTILE = 0.6  # of the requests
+_NAMES = 40  # different sound ones: requests meet what former ones stored
+_MIB = 1 << 20
+_LONGEST_MESSAGE = 2000  # characters
+_FEWEST_WORDS = 4
+# Without faults these are carried out; the others perhaps lack what they ask for.
+_CERTAIN = (StoreDescriptor, ListDescriptors, ExportDescriptors)
+_READING = (GetDescriptor, ListDescriptors, RankDescriptors, ExportDescriptors)
+
+# What is sound, however it looks: names that must be stored and given back as they are.
+_SOUND = (
+    'cap/brim',
+    "Robert'); DROP TABLE descriptors;--",
+    '" OR 1=1 --',
+    "it's",
+    '../../etc/passwd',
+    'C:\\windows\\system32',
+    '%s%n{0}${HOME}`id`',
+    '🧢/☃',
+    'Mütze/Schirm',
+    '帽子/つば',
+    'null',
+    '<script>alert(1)</script>',
+    '-1',
+    'x' * 128,
+    '*',
+    'a_b%c',
+)
+_HOSTILE_NAMES: Sequence[tuple[str, Callable[[random.Random], str]]] = (
+    ('empty', lambda _: ''),
+    ('space', lambda _: '   '),
+    ('NUL first', lambda _: '\0cap'),  # ROS ends a text at a NUL: what comes is empty
+    ('newline', lambda _: 'cap\nbrim'),
+    ('carriage return', lambda _: 'cap\r\n[INFO] all is well'),
+    ('escape sequence', lambda _: '\x1b[2Jcap'),
+    ('right to left', lambda _: 'cap\u202ebrim'),
+    ('one too long', lambda _: 'x' * 129),
+    ('1 MB', lambda random: random.choice('x/é🧢') * _MIB),
+    ('ends with a space', lambda _: 'cap '),
+    ('no character', lambda _: 'cap\ufffe'),
+)
+
+
+@dataclass(frozen=True)
+class HostileRequest:
+    """A request, and what is wrong with it."""
+
+    kind: Any  # of the service
+    service: str
+    fields: Mapping[str, Any]
+    faults: tuple[str, ...]
+
+    def complaint(self, response: Any, before: int, after: int) -> str:
+        """Say what is wrong with a response, given the database's revisions; '' if nothing is."""
+        reason = _complaint(self, response, before, after)
+        if not reason:
+            return ''
+        return f'{self.service}: {reason}; faults {self.faults}; {dict(self.fields)!r}'[:600]
+
+
+def requests(
+    seed: int, model: str, dimension: int, size: tuple[int, int]
+) -> Iterator[HostileRequest]:
+    """Yield requests without end: to a database whose running model is `model` of `dimension`.
+
+    `size` (H, W) is that of the image that is shown to it.
+    """
+    maker = _Maker(random.Random(seed), np.random.default_rng(seed), model, dimension, size)
+    while True:
+        yield maker.make()
+
+
+def _complaint(request: HostileRequest, response: Any, before: int, after: int) -> str:
+    if response is None:
+        return 'it was not answered'
+    if 'internal error' in response.message:
+        return f'the node failed: {response.message}'
+    if len(response.message) > _LONGEST_MESSAGE or not response.message.isprintable():
+        return f'the answer is no line for people: {response.message!r}'
+    if request.faults and response.success:
+        return 'it was carried out'
+    if not response.success and len(response.message.split()) < _FEWEST_WORDS:
+        return f'the refusal gives no reason: {response.message!r}'
+    if not response.success and after != before:
+        return f'it was refused ({response.message}), but changed the database'
+    if not request.faults and not response.success and request.kind in _CERTAIN:
+        return f'it was refused: {response.message}'
+    if request.kind in _READING and after != before:
+        return 'it changed the database'
+    return ''
+
+
+class _Maker:
+    def __init__(
+        self,
+        draw: random.Random,
+        numbers: np.random.Generator,
+        model: str,
+        dimension: int,
+        size: tuple[int, int],
+    ) -> None:
+        self._random, self._numbers = draw, numbers
+        self._model, self._dimension, self._size = model, dimension, size
+        self._faults: list[str] = []
+        self._hostile = 0.0
+
+    def make(self) -> HostileRequest:
+        """Make the next request."""
+        self._faults.clear()
+        # Half of the parts of a hostile request are hostile.
+        self._hostile = 0.5 if self._random.random() < _SHARE_HOSTILE else 0.0
+        makers = [self._store_values, self._store_pixel, self._get, self._list, self._delete]
+        makers += [self._restore, self._rank, self._export, self._import]
+        weights = [8, 4, 3, 3, 2, 2, 2, 1, 1]
+        (maker,) = self._random.choices(makers, weights)
+        kind, service, fields = maker()
+        return HostileRequest(kind, service, fields, tuple(self._faults))
+
+    def _store_values(self) -> tuple[Any, str, dict[str, Any]]:
+        fields = {
+            'name': self._name('name'),
+            'values': self._values(),
+            'model': self._given_model(),
+            'u': self._random.choice([0, -1, 2**31 - 1]),  # nothing reads it
+            **self._common(),
+        }
+        return StoreDescriptor, '/store_descriptor', fields
+
+    def _store_pixel(self) -> tuple[Any, str, dict[str, Any]]:
+        height, width = self._size
+        fields = {'name': self._name('name'), **self._common()}
+        fields['u'] = self._random.randrange(width)
+        fields['v'] = self._random.randrange(height)
+        if self._goes_wrong():
+            axis, side = self._random.choice([('u', width), ('v', height)])
+            fields[axis] = self._random.choice([-1, side, -(2**31), 2**31 - 1])
+            self._faults.append(f'{axis} = {fields[axis]}')
+        return StoreDescriptor, '/store_descriptor', fields
+
+    def _common(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {'tags': [], 'object': '', 'author': ''}
+        fields['replace'] = True
+        if self._random.random() < 0.3:
+            fields['replace'], fields['add'] = False, True
+        for key in ('object', 'author'):
+            if self._random.random() < 0.3:
+                fields[key] = self._name(key, optional=True)
+        if self._random.random() < 0.3:
+            fields['tags'] = [self._name('tag') for _ in range(self._random.randrange(4))]
+        if self._goes_wrong(0.1):
+            fields['tags'] = [f'tag {i}' for i in range(33)]
+            self._faults.append('33 tags')
+        if self._goes_wrong(0.1):
+            fields['replace'] = fields['add'] = True
+            self._faults.append('add and replace')
+        return fields
+
+    def _get(self) -> tuple[Any, str, dict[str, Any]]:
+        return GetDescriptor, '/get_descriptor', self._named()
+
+    def _delete(self) -> tuple[Any, str, dict[str, Any]]:
+        return DeleteDescriptor, '/delete_descriptor', self._named()
+
+    def _restore(self) -> tuple[Any, str, dict[str, Any]]:
+        return RestoreDescriptor, '/restore_descriptor', self._named()
+
+    def _named(self) -> dict[str, Any]:
+        fields = {'name': self._name('name'), 'model': self._model}
+        if self._goes_wrong():
+            fields['model'] = self._other_model()
+        return fields
+
+    def _list(self) -> tuple[Any, str, dict[str, Any]]:
+        fields: dict[str, Any] = {'limit': self._random.choice([0, 1, 7, 1000])}
+        for key in ('prefix', 'model', 'object', 'tag'):
+            if self._random.random() < 0.3:
+                fields[key] = self._anything()
+        fields['deleted'] = self._random.random() < 0.3
+        if self._goes_wrong():
+            fields['limit'] = self._random.choice([1001, 2**32 - 1])
+            self._faults.append(f'limit = {fields["limit"]}')
+        if self._goes_wrong():
+            fields['after'] = self._token()
+            self._faults.append('token')
+        return ListDescriptors, '/list_descriptors', fields
+
+    def _rank(self) -> tuple[Any, str, dict[str, Any]]:
+        height, width = self._size
+        fields: dict[str, Any] = {'limit': self._random.choice([0, 1, 100])}
+        if self._random.random() < 0.5:
+            fields['radius'] = self._random.choice([1e-6, 3.0, 1e30])
+            fields['u'] = self._random.uniform(0, width - 1)
+            fields['v'] = self._random.uniform(0, height - 1)
+            if self._goes_wrong():
+                key = self._random.choice(['u', 'v', 'radius'])
+                fields[key] = self._random.choice([float('nan'), float('inf'), -1e30])
+                self._faults.append(f'{key} = {fields[key]}')
+        if self._goes_wrong():
+            fields['limit'] = self._random.choice([101, 2**32 - 1])
+            self._faults.append(f'limit = {fields["limit"]}')
+        return RankDescriptors, '/rank_descriptors', fields
+
+    def _export(self) -> tuple[Any, str, dict[str, Any]]:
+        fields: dict[str, Any] = {'file': self._file(), 'replace': True}
+        if self._random.random() < 0.5:
+            fields['tag'] = self._anything()
+        return ExportDescriptors, '/export_descriptors', fields
+
+    def _import(self) -> tuple[Any, str, dict[str, Any]]:
+        # What a sound export wrote may be there; nothing else is.
+        fields: dict[str, Any] = {'file': self._file(), 'keep': True}
+        if self._goes_wrong():
+            fields['file'] = 'missing.jsonl'
+            self._faults.append('no such file')
+        return ImportDescriptors, '/import_descriptors', fields
+
+    def _goes_wrong(self, share: float = 1.0) -> bool:
+        return self._random.random() < self._hostile * share
+
+    def _name(self, what: str, optional: bool = False) -> str:
+        if self._goes_wrong(0.5):
+            kinds = _HOSTILE_NAMES[3:] if optional else _HOSTILE_NAMES  # none is allowed there
+            kind, make = self._random.choice(kinds)
+            self._faults.append(f'{what}: {kind}')
+            return make(self._random)
+        if self._random.random() < 0.5:
+            return self._random.choice(_SOUND)
+        return f'{self._random.choice(["cap", "mug"])}/{self._random.randrange(_NAMES)}'
+
+    def _anything(self) -> str:
+        """Draw a text that is looked for, not stored: anything may be."""
+        if self._random.random() < 0.5:
+            return self._random.choice(_SOUND)
+        return self._random.choice(_HOSTILE_NAMES)[1](self._random)
+
+    def _values(self) -> list[float]:
+        values = self._numbers.standard_normal(self._dimension).astype(np.float32)
+        if not self._goes_wrong():
+            return values.tolist()
+        kind = self._random.choice(['nan', 'inf', '-inf', 'zero', 'short', 'long', 'huge'])
+        self._faults.append(f'values: {kind}')
+        if kind in ('nan', 'inf', '-inf'):
+            values[self._random.randrange(self._dimension)] = float(kind)
+        elif kind == 'zero':
+            values[:] = 0
+        elif kind == 'short':
+            values = values[: self._random.randrange(1, self._dimension)]
+        else:
+            values = np.ones(self._dimension + 1 if kind == 'long' else 100_000, np.float32)
+        return values.tolist()
+
+    def _given_model(self) -> str:
+        if self._goes_wrong():
+            return self._other_model(with_empty=True)
+        return self._model
+
+    def _other_model(self, with_empty: bool = False) -> str:
+        others = ['another', self._model + "'", self._model[:-1], '\x1b[2J', 'x' * _MIB]
+        model = self._random.choice([*others, ''] if with_empty else others)
+        self._faults.append(f'model: {model[:20]!r}')
+        return model
+
+    def _file(self) -> str:
+        if self._goes_wrong():
+            hostile = ['', '.', '..', '../up.jsonl', '/tmp/absolute.jsonl', 'a/b.jsonl', 'a\\b']
+            hostile += ['new\nline', 'x' * 129, '~/home/x.jsonl', 'x' * _MIB, '../' * 1000]
+            name = self._random.choice(hostile)
+            self._faults.append(f'file: {name[:20]!r}')
+            return name
+        return self._random.choice(['caps.jsonl', "it's; rm -rf.jsonl", '🧢.jsonl', '$(id)'])
+
+    def _token(self) -> str:
+        hostile = ["' OR 1=1", '\n', '🧢', '[' * 5000, 'AAAA', 'x' * _MIB]
+        for content in ([1, 2], ['a'], ['a', 'b', 'c'], {'a': 'b'}, ['a\n', 'b'], None, ['', '']):
+            hostile.append(base64.urlsafe_b64encode(json.dumps(content).encode()).decode())
+        return self._random.choice(hostile)

@@ -1,0 +1,154 @@
+"""Moving descriptors between databases by a file: a backup, a hand-over, a way to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from don_kp_ros.database.exchange_file import Entry, ExchangeError, read, write
+from don_kp_ros.database.records import (
+    DamagedError,
+    StoredModel,
+    shortened,
+    shown,
+)
+from don_kp_ros.database.store import DescriptorStore
+
+_PAGE = 500
+_MOST_NAMED = 10
+
+
+class ConflictError(ExchangeError):
+    """Names that are stored with other content than the file's; nothing was imported."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an export wrote, or what an import did with the file's descriptors."""
+
+    models: int = 0
+    descriptors: int = 0
+    added: int = 0
+    replaced: int = 0
+    kept: int = 0  # stored with other content, and left so
+    unchanged: int = 0
+    left_out: tuple[str, ...] = ()  # damaged: why, and the remedy
+
+
+def export(
+    store: DescriptorStore,
+    file: Path | str,
+    model: str | None = None,
+    object: str | None = None,
+    tag: str | None = None,
+) -> Summary:
+    """Write descriptors as they are at one moment, without deleted ones; None means any.
+
+    A file of that name is replaced once all is written. Raises ExchangeError, StoreError.
+    """
+    wanted = '', model, object, tag
+    models, descriptors = 0, 0
+    left_out: list[str] = []
+
+    def items() -> Iterator[StoredModel | Entry]:
+        nonlocal models, descriptors
+        for known in store.models():
+            if model in (None, known.fingerprint):
+                models += 1
+                yield known
+        after = None
+        while page := store.list(*wanted, after=after, limit=_PAGE):
+            for stored in page:
+                try:
+                    seen = store.observations(stored.name, stored.model)
+                except DamagedError as error:
+                    left_out.append(str(error))
+                    continue
+                descriptors += 1
+                yield Entry(stored, seen)
+            after = page[-1].name, page[-1].model
+
+    with store.snapshot():
+        left_out += [str(error) for error in store.damaged(*wanted)]
+        write(file, items())
+    return Summary(models, descriptors, left_out=tuple(left_out))
+
+
+def load(
+    store: DescriptorStore,
+    file: Path | str,
+    existing: Literal['refuse', 'replace', 'keep'] = 'refuse',
+) -> Summary:
+    """Store what a file holds: all of it in one transaction, or nothing where an error leaves it.
+
+    The file is checked to its end before anything is written. What is stored already stays as it
+    is; `existing` says what to do with names that are stored with other content. Raises
+    ExchangeError (ConflictError for such names), StoreError.
+    """
+    path = Path(file)
+    for _ in read(path):
+        pass
+    counts: Counter[str] = Counter()
+    conflicts: list[str] = []
+    with store.transaction():
+        known = {model.fingerprint: model for model in store.models()}
+        for item in read(path):
+            if isinstance(item, StoredModel):
+                counts['models'] += 1
+                _load_model(store, path, known.get(item.fingerprint), item, existing)
+                continue
+            counts['descriptors'] += 1
+            outcome = _load_descriptor(store, item, existing)
+            if outcome == 'conflict':
+                conflicts.append(_told(item))
+            else:
+                counts[outcome] += 1
+        if conflicts:
+            more = len(conflicts) - _MOST_NAMED
+            listed = ', '.join(conflicts[:_MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
+            raise ConflictError(
+                f'{path}: {listed}: stored with other content in {store.location}; nothing was '
+                'imported: choose to replace them, or to keep them'
+            )
+    return Summary(**dict(counts))  # type: ignore[arg-type]
+
+
+def _load_model(
+    store: DescriptorStore,
+    path: Path,
+    stored: StoredModel | None,
+    given: StoredModel,
+    existing: str,
+) -> None:
+    if stored is not None and stored.dimension != given.dimension:
+        raise ExchangeError(
+            f'{path}: descriptors of model {shortened(given.fingerprint)} have '
+            f'{given.dimension} values, those in {store.location} {stored.dimension}; it is not '
+            'the same model: import into another database'
+        )
+    if stored is None or (given.card and (existing == 'replace' or not stored.card)):
+        store.keep_model(given.fingerprint, given.dimension, given.card)
+
+
+def _load_descriptor(store: DescriptorStore, given: Entry, existing: str) -> str:
+    """Store a descriptor of a file; return what became of it: a field of Summary, or conflict."""
+    name, model = given.descriptor.name, given.descriptor.model
+    if not store.has(name, model):
+        store.put_back(given.descriptor, given.observations)
+        return 'added'
+    try:
+        if Entry(store.get(name, model), store.observations(name, model)) == given:
+            return 'unchanged'
+    except DamagedError:
+        pass  # as good as other content
+    if existing == 'replace':
+        store.put_back(given.descriptor, given.observations)
+        return 'replaced'
+    return 'kept' if existing == 'keep' else 'conflict'
+
+
+def _told(entry: Entry) -> str:
+    return f'{shown(entry.descriptor.name)} of model {shortened(entry.descriptor.model)}'

@@ -1,0 +1,407 @@
+"""The file of an export: JSON Lines with checksums, read and written line by line.
+
+A line is a JSON object: a header, models, descriptors each followed by its observations, an end.
+Each has ``sha256``, the checksum of its other content in canonical form (keys sorted, no spaces,
+UTF-8); the end also has that of all checksums before it. Values are base64 of float32, little
+endian. docs/database.md describes the fields.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros import configuration
+from don_kp_ros.database import records
+from don_kp_ros.database.records import (
+    Observation,
+    RefusedError,
+    StoredDescriptor,
+    StoredModel,
+    shown,
+)
+
+FORMAT, VERSION = 'don_kp descriptors', 1
+LONGEST_LINE = 1 << 20  # bytes; what records allow stays far below
+_AGAIN = 'export again, or copy the file again in full'
+_TOLERANCE = 1e-5  # by which a mean may differ where it was computed elsewhere
+
+
+class ExchangeError(RefusedError):
+    """A file that cannot be written or read; the message names it, the line and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A descriptor of a file, with its observations, oldest first."""
+
+    descriptor: StoredDescriptor
+    observations: Sequence[Observation]
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether two say the same of a name; when they were written does not count."""
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return self._content() == other._content()
+
+    def _content(self) -> tuple[object, ...]:
+        one = self.descriptor
+        seen = [_as_observation(observation) for observation in self.observations]
+        return one.name, one.model, one.object, one.tags, seen
+
+
+def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> None:
+    """Write models, and descriptors after their models; the file appears when it is whole.
+
+    A file of that name is replaced. Raises ExchangeError.
+    """
+    path = Path(file)
+    partial = path.parent / f'.{uuid.uuid4().hex}.partial'
+    try:
+        with partial.open('xb') as output:
+            writer = _Writer(output)
+            for item in items:
+                writer.write(item)
+            writer.finish()
+            output.flush()
+            os.fsync(output.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise ExchangeError(
+            f'{path} cannot be written ({error.strerror}); choose another file, or make its '
+            'folder writable and free some space'
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def read(file: Path | str) -> Iterator[StoredModel | Entry]:
+    """Yield the models and descriptors of a file, each checked.
+
+    Only after the last one is it known that the file is whole. Raises ExchangeError.
+    """
+    path = Path(file)
+    try:
+        with path.open('rb') as lines:
+            yield from _items(_Reader(path, lines))
+    except OSError as error:
+        raise ExchangeError(
+            f'{path} cannot be read ({error.strerror}); give a file that `don_kp db export` wrote'
+        ) from error
+
+
+# The lines, as they stand in a file.
+
+
+@dataclass(frozen=True)
+class _Header:
+    format: str
+    version: int
+    created: str
+
+
+@dataclass(frozen=True)
+class _Model:
+    fingerprint: str
+    dimension: int
+    card: Any  # a mapping
+
+
+@dataclass(frozen=True)
+class _Descriptor:
+    name: str
+    model: str
+    object: str
+    tags: tuple[str, ...]
+    values: str
+    observations: int  # lines that follow
+    created: str
+    updated: str
+
+
+@dataclass(frozen=True)
+class _Observation:
+    values: str
+    pixel: tuple[float, float] | None
+    image_size: tuple[int, int] | None
+    camera: Any  # a mapping or None
+    position: tuple[float, float, float] | None
+    patch: str | None
+    author: str
+    created: str
+
+
+@dataclass(frozen=True)
+class _End:
+    models: int
+    descriptors: int
+    all: str
+
+
+_KINDS: dict[str, type] = {
+    'header': _Header,
+    'model': _Model,
+    'descriptor': _Descriptor,
+    'observation': _Observation,
+    'end': _End,
+}
+_KIND_OF = {cls: kind for kind, cls in _KINDS.items()}
+
+
+class _Writer:
+    """Writes items as lines."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._all = hashlib.sha256()
+        self._models = self._descriptors = 0
+        self._write(_Header(FORMAT, VERSION, records.now().isoformat()))
+
+    def write(self, item: StoredModel | Entry) -> None:
+        """Write a model, or a descriptor with its observations."""
+        if isinstance(item, StoredModel):
+            self._models += 1
+            self._write(_Model(item.fingerprint, item.dimension, dict(item.card)))
+            return
+        self._descriptors += 1
+        self._write(_as_descriptor(item))
+        for seen in item.observations:
+            self._write(_as_observation(seen))
+
+    def finish(self) -> None:
+        """Write the end."""
+        self._write(_End(self._models, self._descriptors, self._all.hexdigest()))
+
+    def _write(self, line: Any) -> None:
+        content = {'kind': _KIND_OF[type(line)], **vars(line)}
+        checksum = _checksum(content)
+        self._all.update(checksum.encode())
+        self._file.write(_canonical({**content, 'sha256': checksum}) + b'\n')
+
+
+class _Reader:
+    """Reads lines; checks each, and names file and line in every error."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path, self._file = path, file
+        self._number = 0
+        self._all = hashlib.sha256()
+
+    def next(self, *kinds: type) -> Any:
+        """Read a line of one of these kinds."""
+        content = self._content()
+        with self.located():
+            checksum = content.pop('sha256', None)
+            if checksum != _checksum(content):
+                raise ValueError('its content does not fit its checksum')
+            kind = str(content.pop('kind', None))
+            if _KINDS.get(kind) not in kinds:
+                expected = ' or '.join(_KIND_OF[each] for each in kinds)
+                raise ValueError(f'it is of kind {shown(kind)}; here must come {expected}')
+            line: Any = configuration.read(_KINDS[kind], content, kind)
+            if isinstance(line, _End) and line.all != self._all.hexdigest():
+                raise ValueError('lines before it are missing, doubled, or in another order')
+        self._all.update(str(checksum).encode())
+        return line
+
+    def finish(self) -> None:
+        """Check that nothing follows."""
+        if self._file.read(1):
+            raise self._error('something follows this end', _AGAIN)
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Name file and line in what is wrong with a line."""
+        try:
+            yield
+        except ExchangeError:
+            raise
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise self._error(str(error), _AGAIN) from error
+
+    def _content(self) -> dict[str, Any]:
+        self._number += 1
+        line = self._file.readline(LONGEST_LINE + 1)
+        with self.located():
+            if not line:
+                raise ValueError('the file ends here, before its end line')
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f'it is longer than {LONGEST_LINE >> 20} MiB')
+        try:
+            content = json.loads(line.decode('utf-8'))
+        except (ValueError, RecursionError) as error:
+            if self._number == 1:
+                raise self._foreign() from error
+            raise self._error(f'it is no JSON: {error}', _AGAIN) from error
+        if not isinstance(content, dict) or (
+            self._number == 1 and content.get('format') != FORMAT
+        ):
+            raise self._foreign() if self._number == 1 else self._error('it is no object', _AGAIN)
+        if self._number == 1 and content.get('version') != VERSION:
+            found = shown(str(content.get('version')))
+            raise self._error(
+                f'it is of version {found}, this don_kp reads {VERSION}', 'update don_kp'
+            )
+        return content
+
+    def _foreign(self) -> ExchangeError:
+        return self._error(
+            f'it is no file of {FORMAT}', 'give a file that `don_kp db export` wrote'
+        )
+
+    def _error(self, reason: str, remedy: str) -> ExchangeError:
+        reason = records.printable(reason)
+        return ExchangeError(f'{self._path}, line {self._number}: {reason}; {remedy}')
+
+
+def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
+    reader.next(_Header)
+    dimensions: dict[str, int] = {}
+    names: set[tuple[str, str]] = set()
+    line: Any
+    while not isinstance(line := reader.next(_Model, _Descriptor, _End), _End):
+        if isinstance(line, _Model):
+            with reader.located():
+                model = _model(line)
+                if model.fingerprint in dimensions:
+                    raise ValueError('that model came before')
+            dimensions[model.fingerprint] = model.dimension
+            yield model
+            continue
+        with reader.located():
+            descriptor = _descriptor(line, dimensions)
+            if (descriptor.name, descriptor.model) in names:
+                raise ValueError('that name came before for the same model')
+        names.add((descriptor.name, descriptor.model))
+        seen = []
+        for _ in range(line.observations):
+            observation = reader.next(_Observation)
+            with reader.located():
+                seen.append(_observation(observation, dimensions[descriptor.model]))
+        with reader.located():
+            mean = records.unit_mean(np.stack([observation.values for observation in seen]))
+            if np.abs(mean - descriptor.values).max() > _TOLERANCE:
+                raise ValueError('the values are not the mean of the observations')
+        yield Entry(descriptor, seen)
+    with reader.located():
+        if (line.models, line.descriptors) != (len(dimensions), len(names)):
+            raise ValueError(
+                f'{line.models} models and {line.descriptors} descriptors were written, but '
+                f'{len(dimensions)} and {len(names)} are here'
+            )
+    reader.finish()
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(content)).hexdigest()
+
+
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    text = json.dumps(
+        content, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(',', ':')
+    )
+    return text.encode('utf-8')
+
+
+def _as_descriptor(entry: Entry) -> _Descriptor:
+    stored = entry.descriptor
+    return _Descriptor(
+        name=stored.name,
+        model=stored.model,
+        object=stored.object,
+        tags=stored.tags,
+        values=_encoded(stored.values),
+        observations=len(entry.observations),
+        created=stored.created.isoformat(),
+        updated=stored.updated.isoformat(),
+    )
+
+
+def _as_observation(seen: Observation) -> _Observation:
+    return _Observation(
+        values=_encoded(seen.values),
+        pixel=seen.pixel,
+        image_size=seen.image_size,
+        camera=None if seen.camera is None else dict(seen.camera),
+        position=seen.position,
+        patch=None if seen.patch is None else base64.b64encode(seen.patch).decode(),
+        author=seen.author,
+        created=seen.created.isoformat(),
+    )
+
+
+def _model(line: _Model) -> StoredModel:
+    records.check_name(line.fingerprint, 'model')
+    if not 1 <= line.dimension <= records.LARGEST_DIMENSION:
+        raise ValueError(
+            f'the dimension is {line.dimension}; allowed are 1 to {records.LARGEST_DIMENSION}'
+        )
+    records.card_text(line.card)
+    return StoredModel(line.fingerprint, line.dimension, line.card, 0)
+
+
+def _descriptor(line: _Descriptor, dimensions: Mapping[str, int]) -> StoredDescriptor:
+    records.check_name(line.name, 'name')
+    records.check_name(line.object, 'object')
+    if line.model not in dimensions:
+        raise ValueError(f'model {shown(line.model)} did not come before')
+    if not 1 <= line.observations <= records.MOST_OBSERVATIONS:
+        raise ValueError(
+            f'it has {line.observations} observations; allowed are 1 to '
+            f'{records.MOST_OBSERVATIONS}'
+        )
+    return StoredDescriptor(
+        name=line.name,
+        model=line.model,
+        object=line.object,
+        values=_decoded(line.values, dimensions[line.model]),
+        tags=records.checked_tags(line.tags),
+        observations=line.observations,
+        created=_time(line.created),
+        updated=_time(line.updated),
+        deleted=None,
+    )
+
+
+def _observation(line: _Observation, dimension: int) -> Observation:
+    return records.checked(
+        Observation(
+            values=_decoded(line.values, dimension),
+            pixel=line.pixel,
+            image_size=line.image_size,
+            camera=line.camera,
+            position=line.position,
+            patch=None if line.patch is None else base64.b64decode(line.patch, validate=True),
+            author=line.author,
+            created=_time(line.created),
+        )
+    )
+
+
+def _encoded(values: NDArray[np.float32]) -> str:
+    return base64.b64encode(values.astype('<f4').tobytes()).decode()
+
+
+def _decoded(text: str, dimension: int) -> NDArray[np.float32]:
+    values = np.frombuffer(base64.b64decode(text, validate=True), '<f4').astype(np.float32)
+    if len(values) != dimension:
+        raise ValueError(f'it has {len(values)} values, those of its model {dimension}')
+    return values
+
+
+def _time(text: str) -> datetime:
+    return records.checked_time(datetime.fromisoformat(text))

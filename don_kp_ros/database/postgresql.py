@@ -1,0 +1,150 @@
+"""A PostgreSQL server as the descriptor database of many robots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from don_kp_ros.database import schema
+from don_kp_ros.database.engine import Database
+from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError, printable
+
+CHANNEL = 'don_kp_descriptors'
+_LOCK_TIMEOUT_S = 5.0
+_MIGRATION = 0x646F6E5F6B70  # the key of the lock that one migration at a time holds
+# A server that is gone is told within 2 s: so long takes a connection, at most, and so long may
+# the network leave what was sent unanswered.
+_NETWORK = {
+    'connect_timeout': 2,  # seconds, the least that libpq takes
+    'tcp_user_timeout': 1500,  # milliseconds
+    'keepalives_idle': 1,
+    'keepalives_interval': 1,
+    'keepalives_count': 1,
+}
+_SESSION = {
+    'timezone': 'UTC',
+    'synchronous_commit': 'on',
+    'lock_timeout': f'{_LOCK_TIMEOUT_S:g}s',
+    'statement_timeout': '60s',
+    # A robot that is switched off within a transaction holds up the others so long.
+    'idle_in_transaction_session_timeout': '30s',
+}
+
+
+class PostgresqlDatabase(Database):
+    """A database on a server."""
+
+    def prepare(self) -> None:
+        """Create the tables where they are missing, and migrate them where they are older."""
+        with self.transaction() as connection:
+            encoding = connection.exec_driver_sql('SHOW server_encoding').scalar()
+            if encoding != 'UTF8':
+                raise SchemaError(
+                    f'{self.location} has the encoding {encoding}, which cannot hold every name; '
+                    'make one with `createdb --encoding=UTF8 --template=template0`'
+                )
+            if self._revision(connection) == schema.REVISION:
+                return
+        with self._failures_named(), self._engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION)))
+            self._bring_up_to_date(connection)
+
+    def changed(self, connection: sa.Connection) -> None:
+        """Count a change, and tell those who listen when it is committed."""
+        super().changed(connection)
+        connection.execute(sa.select(sa.func.pg_notify(CHANNEL, '')))
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[float], bool]]:
+        """LISTEN on a connection of its own."""
+        with self._failures_named(), self._engine.connect() as connection:
+            connection = connection.execution_options(isolation_level='AUTOCOMMIT')
+            driver = cast('psycopg.Connection[Any]', connection.connection.driver_connection)
+            connection.detach()  # not to be lent to others, who would hear no end of it
+            connection.exec_driver_sql(f'LISTEN {CHANNEL}')
+
+            def hears(seconds: float) -> bool:
+                try:
+                    return bool(list(driver.notifies(timeout=seconds, stop_after=1)))
+                except psycopg.Error as error:
+                    raise UnavailableError(
+                        f'{self.location} no longer tells of changes: {printable(str(error))}'
+                    ) from error
+
+            yield hears
+
+    def _create_engine(self, url: sa.URL) -> sa.Engine:
+        session = ' '.join(f'-c {name}={value}' for name, value in _SESSION.items())
+        options = ' '.join(filter(None, (session, str(url.query.get('options', '')))))
+        return sa.create_engine(
+            url.difference_update_query(['options', *_NETWORK]),
+            connect_args={**_NETWORK, **_given(url), 'options': options},
+            isolation_level='READ COMMITTED',
+            pool_pre_ping=True,
+            pool_timeout=_LOCK_TIMEOUT_S,
+            hide_parameters=True,
+        )
+
+    def _options(self, connection: sa.Connection, write: bool, snapshot: bool) -> sa.Connection:
+        if not snapshot:
+            return connection
+        return connection.execution_options(
+            isolation_level='REPEATABLE READ', postgresql_readonly=True
+        )
+
+    def _commit(self, connection: sa.Connection, write: bool) -> None:
+        try:
+            connection.commit()
+        except exc.DBAPIError as error:
+            if write and error.connection_invalidated:
+                raise UnavailableError(
+                    f'the descriptor database {self.location} was lost just as it was told to '
+                    'store: whether it did is not known; look when it is back'
+                ) from error
+            raise
+
+    def _named(self, error: exc.SQLAlchemyError) -> StoreError:
+        cause = getattr(error, 'orig', None)
+        reason = printable(str(cause or error))
+        if self._engine.url.password:
+            reason = reason.replace(str(self._engine.url.password), '***')
+        state = getattr(cause, 'sqlstate', None) or ''
+        place = f'the descriptor database {self.location}'
+        if isinstance(error, exc.TimeoutError) or state == '55P03':
+            return UnavailableError(
+                f'{place} was busy for {_LOCK_TIMEOUT_S:g} s: others are writing; try again'
+            )
+        refused = not state and any(words in reason for words in _REFUSALS)
+        if refused or state.startswith('28') or state == '3D000':
+            return StoreError(
+                f'{place} refuses the connection ({reason}); check user, password (~/.pgpass) and '
+                "database, and the server's pg_hba.conf"
+            )
+        if state == '53100':
+            return StoreError(f'no space is left for {place}; free some, nothing was stored')
+        lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+        unconnected = isinstance(error, exc.OperationalError) and not state
+        if lost or unconnected or state[:2] in ('08', '53') or state.startswith('57P'):
+            return UnavailableError(
+                f'{place} does not answer ({reason}); check that the server runs and can be '
+                'reached, then try again'
+            )
+        if state in ('42501', '25006'):
+            return StoreError(
+                f'{place} does not let this user do that ({reason}); give its role the rights, or '
+                'run `don_kp db migrate` as the owner of the tables'
+            )
+        return StoreError(f'{place} failed: {reason}')
+
+
+# How servers put it: no code comes with a refused connection.
+_REFUSALS = ('authentication failed', 'no password supplied', 'pg_hba.conf', 'does not exist')
+
+
+def _given(url: sa.URL) -> dict[str, object]:
+    return {name: url.query[name] for name in _NETWORK if name in url.query}

@@ -1,0 +1,369 @@
+"""What the descriptor database keeps, what it refuses, and how it fails. Knows no engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+LONGEST_NAME = 128  # characters of a name, object, tag, author or fingerprint
+MOST_TAGS = 32
+MOST_OBSERVATIONS = 4096  # of one descriptor
+LARGEST_DIMENSION = 4096
+LARGEST_PATCH = 256  # pixels along a side
+MOST_PATCH_BYTES = 64 * 1024
+MOST_CAMERA_BYTES = 4 * 1024  # as JSON
+MOST_CARD_BYTES = 256 * 1024
+_LARGEST_IMAGE = 65535  # pixels along a side
+_UNIT_TOLERANCE = 1e-4
+_SHORTEST_MEAN = 1e-6
+_FIRST_TIME = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class StoreError(Exception):
+    """The database cannot be read or written; the message names it and the remedy."""
+
+
+class DamagedError(StoreError):
+    """A stored descriptor cannot be read, the others can; the message names it and the remedy."""
+
+
+class DamagedFileError(StoreError):
+    """A file that is damaged, or no database at all; it was left as it is."""
+
+
+class SchemaError(StoreError):
+    """A database of a newer don_kp, or of something else; it was left as it is."""
+
+
+class UnavailableError(StoreError):
+    """The server does not answer now; the same request may succeed later."""
+
+
+class RefusedError(ValueError):
+    """A request that changed nothing; the message says why and what to do."""
+
+
+class InvalidNameError(RefusedError):
+    """A name, object, tag, author or fingerprint that is empty, too long, or not printable."""
+
+
+class InvalidDescriptorError(RefusedError):
+    """Values that are not a descriptor, or not one of that model."""
+
+
+class InvalidObservationError(RefusedError):
+    """What is told of an observation (pixel, camera, position, patch, time) cannot be."""
+
+
+class NameTakenError(RefusedError):
+    """A name that is stored already, and was not to be replaced."""
+
+
+class UnknownNameError(RefusedError):
+    """A name that is not stored for that model."""
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look at a point: what one click, or one set of values, gave."""
+
+    values: NDArray[np.float32]  # (D,), unit length
+    pixel: tuple[float, float] | None = None  # (u, v) in the source image
+    image_size: tuple[int, int] | None = None  # (W, H) of it
+    camera: Mapping[str, Any] | None = None  # {'frame': ..., 'fx', 'fy', 'cx', 'cy'} as known
+    position: tuple[float, float, float] | None = None  # metres, in the optical frame
+    patch: bytes | None = None  # PNG about the pixel
+    author: str = ''  # who, '' if not said
+    created: datetime = field(default_factory=now)  # UTC; of the image where there is one
+
+
+@dataclass(frozen=True)
+class StoredDescriptor:
+    """A named point as a model describes it."""
+
+    name: str
+    model: str  # fingerprint
+    object: str
+    values: NDArray[np.float32]  # (D,), the mean of its observations, unit length, read-only
+    tags: tuple[str, ...]  # sorted
+    observations: int
+    created: datetime  # UTC
+    updated: datetime  # UTC
+    deleted: datetime | None  # UTC
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that descriptors belong to."""
+
+    fingerprint: str
+    dimension: int
+    card: Mapping[str, Any]  # what is known of it; empty where nothing is
+    descriptors: int  # not counting deleted ones
+
+
+def checked(observation: Observation | ArrayLike) -> Observation:
+    """Return an observation, or one of values (D,) alone, with everything in its proper form.
+
+    Values are scaled to unit length if need be. Raises InvalidDescriptorError for the values,
+    InvalidNameError for the author, InvalidObservationError for the rest.
+    """
+    if not isinstance(observation, Observation):
+        return Observation(unit_vector(observation))
+    if observation.author:
+        check_name(observation.author, 'author')
+    size = _image_size(observation.image_size)
+    if observation.patch is not None:
+        check_patch(observation.patch)
+    return dataclasses.replace(
+        observation,
+        values=unit_vector(observation.values),
+        pixel=_pixel(observation.pixel, size),
+        image_size=size,
+        camera=None if observation.camera is None else loaded(camera_text(observation.camera)),
+        position=_position(observation.position),
+        created=checked_time(observation.created),
+    )
+
+
+def object_of(name: str) -> str:
+    """Return the object that a name belongs to: cap of cap/brim, and a name without / itself."""
+    return name.rpartition('/')[0].strip() or name
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise InvalidNameError unless a text can be a name; `what` it is stands in the message."""
+    if not isinstance(name, str):
+        raise InvalidNameError(f'the {what} is of type {type(name).__name__}; give a text')
+    if not name.strip():
+        raise InvalidNameError(f'the {what} is empty; give 1 to {LONGEST_NAME} characters')
+    if len(name) > LONGEST_NAME:
+        raise InvalidNameError(
+            f'the {what} {shown(name)} has {len(name)} characters; allowed are {LONGEST_NAME}'
+        )
+    if not name.isprintable() or name != name.strip():
+        raise InvalidNameError(
+            f'the {what} {shown(name)} has characters that cannot be printed, or begins or ends '
+            'with a space; use letters, digits, signs and spaces, such as cap/brim'
+        )
+
+
+def could_be_name(name: str) -> bool:
+    """Tell whether anything can be stored under a name."""
+    try:
+        check_name(name, 'name')
+    except InvalidNameError:
+        return False
+    return True
+
+
+def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return tags sorted, each once. Raises InvalidNameError."""
+    if isinstance(tags, str):
+        raise InvalidNameError(f'the tags are one text, {shown(tags)}; give a list of texts')
+    for tag in tags:
+        check_name(tag, 'tag')
+    unique = tuple(sorted(set(tags)))
+    if len(unique) > MOST_TAGS:
+        raise InvalidNameError(f'{len(unique)} tags were given; allowed are {MOST_TAGS}')
+    return unique
+
+
+def unit_vector(values: ArrayLike) -> NDArray[np.float32]:
+    """Return a descriptor (D,) in unit length, bit for bit where it has that already.
+
+    Raises InvalidDescriptorError.
+    """
+    try:
+        with np.errstate(over='ignore'):
+            vector = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidDescriptorError(
+            f'the values are not numbers: {printable(str(error))}'
+        ) from error
+    if vector.ndim != 1 or vector.size == 0:
+        raise InvalidDescriptorError(
+            f'the values have shape {vector.shape}; give the D numbers of one descriptor'
+        )
+    if vector.size > LARGEST_DIMENSION:
+        raise InvalidDescriptorError(
+            f'{vector.size} values were given; allowed are {LARGEST_DIMENSION}'
+        )
+    if wrong := np.flatnonzero(~np.isfinite(vector)).tolist():
+        raise InvalidDescriptorError(
+            f'value {wrong[0]} of {vector.size} is {vector[wrong[0]]}; all must be finite'
+        )
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if length < _SHORTEST_MEAN:
+        raise InvalidDescriptorError(
+            f'the {vector.size} values have length {length:.3g}; a descriptor has a direction'
+        )
+    if abs(length - 1) <= _UNIT_TOLERANCE:
+        return vector
+    return (vector / np.float64(length)).astype(np.float32)
+
+
+def unit_mean(observed: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean direction (D,) of observations (N, D); one alone is kept bit for bit.
+
+    Raises InvalidDescriptorError where they cancel each other.
+    """
+    if len(observed) == 1:
+        return observed[0]
+    mean = observed.mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    if length < _SHORTEST_MEAN:
+        raise InvalidDescriptorError(
+            f'the {len(observed)} observations cancel each other: their mean has length '
+            f'{length:.3g}; look at the same point each time, or replace them'
+        )
+    return (mean / length).astype(np.float32)
+
+
+def check_patch(patch: bytes) -> None:
+    """Raise InvalidObservationError unless a patch is a PNG of a size that may be kept.
+
+    Its size is read off the header before anything is decoded.
+    """
+    limits = f'give a PNG of at most {LARGEST_PATCH}x{LARGEST_PATCH} pixels'
+    if not isinstance(patch, bytes):
+        raise InvalidObservationError(f'the patch is of type {type(patch).__name__}; {limits}')
+    if len(patch) > MOST_PATCH_BYTES:
+        raise InvalidObservationError(
+            f'the patch has {len(patch)} bytes; allowed are {MOST_PATCH_BYTES}'
+        )
+    if patch[:8] != b'\x89PNG\r\n\x1a\n' or patch[12:16] != b'IHDR' or len(patch) < 24:
+        raise InvalidObservationError(f'the patch is no PNG; {limits}')
+    width, height = struct.unpack('>II', patch[16:24])
+    if not (0 < width <= LARGEST_PATCH and 0 < height <= LARGEST_PATCH):
+        raise InvalidObservationError(f'the patch has {width}x{height} pixels; {limits}')
+    try:
+        with Image.open(io.BytesIO(patch), formats=['PNG']) as image:
+            image.load()
+    # What Pillow raises on broken files.
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise InvalidObservationError(
+            f'the patch cannot be decoded ({printable(str(error))}); {limits}'
+        ) from error
+
+
+def checked_time(time: datetime) -> datetime:
+    """Return a time in UTC. Raises InvalidObservationError without a time zone or before 1970."""
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        raise InvalidObservationError(
+            f'the time {printable(repr(time))} has no time zone; give it in UTC'
+        )
+    try:
+        utc = time.astimezone(timezone.utc)
+    except OverflowError as error:
+        raise InvalidObservationError(f'the time {time} is no time in UTC') from error
+    if utc < _FIRST_TIME:
+        raise InvalidObservationError(f'the time {utc} is before 1970; set the clock')
+    return utc
+
+
+def camera_text(camera: Mapping[str, Any]) -> str:
+    """Write what is known of a camera as JSON. Raises InvalidObservationError."""
+    return _json(camera, 'camera', MOST_CAMERA_BYTES)
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """Write a model's card as JSON. Raises InvalidObservationError."""
+    return _json(card, "model's card", MOST_CARD_BYTES)
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """Read what `camera_text` or `card_text` wrote. Raises ValueError."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f'it holds {type(content).__name__}, not names and values')
+    return content
+
+
+def shown(name: str) -> str:
+    """Quote a name for a message: escaped where it is not printable, cut where it is long."""
+    return repr(name if len(name) <= 48 else name[:47] + '…')
+
+
+def shortened(model: str) -> str:
+    """Shorten a fingerprint for a message."""
+    quoted = repr(model)[1:-1]
+    return quoted if len(quoted) <= 12 else quoted[:12] + '…'
+
+
+def printable(reason: str) -> str:
+    """Return what another library said in one printable line of bounded length."""
+    line = ' '.join(reason.split())[:400]
+    return ''.join(letter if letter.isprintable() else '?' for letter in line)
+
+
+def _json(content: Mapping[str, Any], what: str, most: int) -> str:
+    advice = 'give names with texts, finite numbers and lists of them'
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise InvalidObservationError(f'the {what} is no mapping of names; {advice}')
+    try:
+        text = json.dumps(dict(content), allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidObservationError(
+            f'the {what} cannot be kept ({printable(str(error))}); {advice}'
+        ) from error
+    if len(text) > most:
+        raise InvalidObservationError(f'the {what} has {len(text)} bytes; allowed are {most}')
+    return text
+
+
+def _image_size(size: Sequence[int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    numbers = _numbers(size, 2, 'image size')
+    if not all(number == int(number) and 0 < number <= _LARGEST_IMAGE for number in numbers):
+        raise InvalidObservationError(
+            f'the image size is {tuple(size)}; width and height are 1 to {_LARGEST_IMAGE} pixels'
+        )
+    return int(numbers[0]), int(numbers[1])
+
+
+def _pixel(pixel: Sequence[float] | None, size: tuple[int, int] | None) -> Any:
+    if pixel is None:
+        return None
+    numbers = _numbers(pixel, 2, 'pixel')
+    width, height = size or (_LARGEST_IMAGE, _LARGEST_IMAGE)
+    u, v = numbers
+    if not (-0.5 <= u <= width - 0.5 and -0.5 <= v <= height - 0.5):
+        raise InvalidObservationError(
+            f'the pixel {numbers} is outside of the picture, which is {width}x{height}'
+        )
+    return numbers
+
+
+def _position(position: Sequence[float] | None) -> Any:
+    return None if position is None else _numbers(position, 3, 'position')
+
+
+def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidObservationError(
+            f'the {what} is not {count} numbers: {printable(str(error))}'
+        ) from error
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise InvalidObservationError(f'the {what} is {numbers[:8]}; give {count} finite numbers')
+    return numbers

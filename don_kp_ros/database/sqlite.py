@@ -1,0 +1,149 @@
+"""One SQLite file as the descriptor database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from don_kp_ros.database.engine import Database
+from don_kp_ros.database.records import DamagedFileError, StoreError, printable
+
+BUSY_TIMEOUT_S = 5.0
+# Up to here a file is checked whenever it is opened (at about 1 GB/s); beyond, by doctor alone.
+CHECKED_BYTES = 256 << 20
+
+
+class SqliteDatabase(Database):
+    """A file, in WAL mode: a transaction is on the disk when its commit returns."""
+
+    def __init__(self, url: sa.URL) -> None:
+        """Take the place of the file."""
+        self.path = Path(str(url.database))
+        self._opened: tuple[int, int] | None = None
+        super().__init__(url)
+
+    def prepare(self) -> None:
+        """Create the file where it is missing, check it, and migrate it where it is older."""
+        self._make()
+        self._opened = self._identity()
+        # Writing from the start: a file that cannot be written fails now, not at the first store.
+        with self._failures_named(), self._engine.connect() as connection:
+            connection = connection.execution_options(begin='BEGIN IMMEDIATE')
+            with connection.begin():
+                if self.path.stat().st_size <= CHECKED_BYTES:
+                    verdict = connection.exec_driver_sql('PRAGMA quick_check(1)').scalar()
+                    if verdict != 'ok':
+                        raise self._damaged(str(verdict))
+                self._bring_up_to_date(connection)
+        # Only now: to set the journal mode writes to the file.
+        with self._failures_named(), self._engine.connect() as connection:
+            connection = connection.execution_options(begin=None)
+            connection.exec_driver_sql('PRAGMA journal_mode = WAL')
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[float], bool]]:
+        """Ask the file, after every wait, whether another connection has written to it."""
+        with self._failures_named(), self._engine.connect() as connection:
+            connection = connection.execution_options(begin=None)
+
+            def version() -> int:
+                return int(connection.exec_driver_sql('PRAGMA data_version').scalar_one())
+
+            seen = version()
+
+            def hears(seconds: float) -> bool:
+                nonlocal seen
+                time.sleep(seconds)
+                before, seen = seen, version()
+                return seen != before
+
+            yield hears
+
+    def _create_engine(self, url: sa.URL) -> sa.Engine:
+        engine = sa.create_engine(
+            url, creator=self.connect, poolclass=sa.QueuePool, hide_parameters=True
+        )
+        sa.event.listen(engine, 'begin', _begin)
+        return engine
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection of its own to the file, which must exist."""
+        connection = sqlite3.connect(
+            f'file:{quote(str(self.path))}?mode=rw',
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,  # transactions begin in _begin; the driver begins them too late
+            check_same_thread=False,
+        )
+        # A name that is no UTF-8 any more must not keep the others from being read.
+        connection.text_factory = lambda raw: raw.decode('utf-8', 'surrogateescape')
+        connection.execute('PRAGMA foreign_keys = ON')
+        connection.execute('PRAGMA synchronous = FULL')
+        return connection
+
+    def _options(self, connection: sa.Connection, write: bool, snapshot: bool) -> sa.Connection:
+        if self._opened is not None and self._identity() != self._opened:
+            raise StoreError(
+                f'{self.path} was moved, deleted or replaced while it was open; bring it back, '
+                'or start again to open what lies there now'
+            )
+        return connection.execution_options(begin='BEGIN IMMEDIATE' if write else 'BEGIN')
+
+    def _make(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.touch()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, 'strerror', None) or error
+            raise StoreError(
+                f'cannot make the descriptor database {printable(str(self.path))}: {reason}; '
+                'choose another file, or make its folder writable'
+            ) from error
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _named(self, error: exc.SQLAlchemyError) -> StoreError:
+        reason = printable(str(getattr(error, 'orig', error)))
+        if 'malformed' in reason or 'not a database' in reason:
+            return self._damaged(reason)
+        if 'locked' in reason:
+            return StoreError(
+                f'{self.path} has been locked by another process for {BUSY_TIMEOUT_S:g} s; end '
+                'that process, or choose another file'
+            )
+        if 'readonly' in reason or 'unable to open' in reason:
+            return StoreError(
+                f'{self.path} cannot be written ({reason}); make the file and its folder '
+                'writable, or choose another file'
+            )
+        if 'full' in reason:
+            return StoreError(f'no space is left for {self.path}; free some, nothing was stored')
+        return StoreError(
+            f'the descriptor database {self.path} failed: {reason}; `don_kp db doctor` examines it'
+        )
+
+    def _damaged(self, reason: str) -> DamagedFileError:
+        return DamagedFileError(
+            f'{self.path} is damaged, or is no descriptor database ({printable(reason)}); it was '
+            'left as it is: `don_kp db doctor` examines it and sets it aside, or restore a backup'
+        )
+
+
+def _begin(connection: sa.Connection) -> None:
+    statement = connection.get_execution_options().get('begin', 'BEGIN')
+    if statement is not None:
+        connection.exec_driver_sql(statement)

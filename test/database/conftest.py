@@ -1,0 +1,48 @@
+"""Empty databases of both kinds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from benchmarks import postgresql_server
+from benchmarks.postgresql_server import PostgresqlServer
+from don_kp_ros.database.store import DescriptorStore
+
+
+@pytest.fixture(scope='session')
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Start a private PostgreSQL server. Not for tests that stop it."""
+    if postgresql_server.programs() is None:
+        pytest.skip('POSTGRESQL IS NOT INSTALLED: apt-get install postgresql; not tested')
+    # A server that is killed loses nothing by it; only a machine that loses its power would.
+    with PostgresqlServer('fsync = off') as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def postgresql_url(postgresql: PostgresqlServer) -> str:
+    """Make a database with tables, once: that takes as long as many tests."""
+    url = postgresql.database()
+    DescriptorStore(url).close()
+    return url
+
+
+@pytest.fixture(params=['sqlite', 'postgresql'])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return path or URL of an empty database."""
+    if request.param == 'sqlite':
+        return str(tmp_path / 'd.sqlite')
+    url: str = request.getfixturevalue('postgresql_url')
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql('TRUNCATE objects, models, descriptors, observations, tags')
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[DescriptorStore]:
+    with DescriptorStore(database) as opened:
+        yield opened

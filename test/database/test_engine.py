@@ -1,0 +1,285 @@
+"""One SQLite file: durable, checked when opened, and left as it is where anything is wrong."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from don_kp_ros.database.engine import connect
+from don_kp_ros.database.records import (
+    DamagedError,
+    DamagedFileError,
+    SchemaError,
+    StoreError,
+)
+from don_kp_ros.database.store import DescriptorStore
+
+MODEL = 'ab12cd34ef56ab12'
+NOBODY = 65534
+ROOT = Path(__file__).parents[2]
+
+
+def unit(seed: int, dimension: int = 8) -> np.ndarray:
+    vector = np.random.default_rng(seed).normal(size=dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def change(path, statement) -> None:
+    """Write to a file behind the store's back."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / 'd.sqlite'
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """Give up root's rights, which no file's mode restricts; yield a folder of nobody's."""
+    folder = Path(tempfile.mkdtemp())
+    if os.geteuid() != 0:
+        yield folder
+    else:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        yield folder
+        os.seteuid(0)
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def test_the_file_is_set_up_to_lose_nothing(path):
+    with DescriptorStore(path) as store, store._database.transaction() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f'PRAGMA {name}').scalar()
+            for name in ('journal_mode', 'foreign_keys', 'synchronous', 'busy_timeout')
+        }
+    assert pragmas == {
+        'journal_mode': 'wal',
+        'foreign_keys': 1,
+        'synchronous': 2,
+        'busy_timeout': 5000,
+    }
+
+
+def test_folders_are_made_and_any_path_will_do(tmp_path):
+    path = tmp_path / 'deep' / "it's 100% ?mode=ro#🧢" / 'd.sqlite'
+    with DescriptorStore(path) as store:
+        store.put('a', MODEL, unit(0))
+        assert store.location == str(path)
+    assert path.stat().st_size > 0
+    with DescriptorStore(f'sqlite:///{tmp_path}/by url.sqlite') as store:
+        assert store.location == f'{tmp_path}/by url.sqlite'
+    assert (tmp_path / 'by url.sqlite').exists()
+
+
+def test_an_acknowledged_write_survives_kill(path):
+    script = (
+        'import os, signal, sys\n'
+        'from don_kp_ros.database.store import DescriptorStore\n'
+        'DescriptorStore(sys.argv[1]).put("cap/brim", "m", [1.0, 0.0])\n'
+        'os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    subprocess.run([sys.executable, '-c', script, str(path)], cwd=ROOT, check=False)
+    with DescriptorStore(path) as store:
+        assert store.get('cap/brim', 'm').values.tolist() == [1.0, 0.0]
+
+
+def test_two_processes_that_add_to_one_name_lose_nothing(database):
+    script = (
+        'import sys\n'
+        'import numpy as np\n'
+        'from don_kp_ros.database.store import DescriptorStore\n'
+        'database, first = sys.argv[1], int(sys.argv[2])\n'
+        'with DescriptorStore(database) as store:\n'
+        '    print("ready", flush=True)\n'
+        '    sys.stdin.readline()\n'
+        '    for vector in np.eye(80)[first : first + 40]:\n'
+        '        store.put("cap/brim", "m", vector, add=True)\n'
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', script, database, first],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first in ('0', '40')
+    ]
+    for process in processes:
+        assert process.stdout.readline() == 'ready\n'
+    for process in processes:
+        process.stdin.write('go\n')
+        process.stdin.flush()
+    assert [process.wait(60) for process in processes] == [0, 0]
+    for process in processes:
+        process.communicate()
+    with DescriptorStore(database) as store:
+        stored = store.get('cap/brim', 'm')
+        seen = [int(seen.values.argmax()) for seen in store.observations('cap/brim', 'm')]
+    assert sorted(seen) == list(range(80))
+    assert stored.observations == 80
+    np.testing.assert_allclose(stored.values, np.full(80, 80**-0.5), atol=1e-7)
+
+
+class TestWhatIsNoDatabaseIsLeftAlone:
+    def refused(self, path: Path, error: type[StoreError], message: str) -> None:
+        before = path.read_bytes()
+        with pytest.raises(error, match=message):
+            DescriptorStore(path)
+        assert path.read_bytes() == before
+
+    def test_text(self, path):
+        path.write_bytes(b'my diary, ' * 1000)
+        self.refused(path, DamagedFileError, r'd\.sqlite is damaged.*don_kp db doctor')
+
+    def test_the_database_of_something_else(self, path):
+        change(path, 'CREATE TABLE diary (day TEXT)')
+        self.refused(path, SchemaError, r"not one of descriptors.*'diary'.*choose another")
+
+    def test_the_database_of_something_else_that_uses_alembic(self, path):
+        change(path, 'CREATE TABLE alembic_version (version_num TEXT)')
+        self.refused(path, SchemaError, 'not one of descriptors')
+
+    def test_damage(self, path):
+        with DescriptorStore(path) as store, store.transaction():
+            for i in range(200):
+                store.put(f'point {i}', MODEL, unit(i, 64))
+        damaged = bytearray(path.read_bytes())
+        assert len(damaged) > 40000
+        damaged[4096 * 3 : 4096 * 8] = np.random.default_rng(0).bytes(4096 * 5)
+        path.write_bytes(damaged)
+        self.refused(path, DamagedFileError, r'd\.sqlite is damaged')
+
+    def test_a_cut_file(self, path):
+        with DescriptorStore(path) as store, store.transaction():
+            for i in range(200):
+                store.put(f'point {i}', MODEL, unit(i, 64))
+        os.truncate(path, path.stat().st_size // 8192 * 4096)
+        self.refused(path, DamagedFileError, r'd\.sqlite is damaged')
+
+    def test_a_table_too_few(self, path):
+        DescriptorStore(path).close()
+        change(path, 'DROP TABLE tags')
+        self.refused(path, SchemaError, "lacks the table 'tags'")
+
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(StoreError, match=tmp_path.name):
+            DescriptorStore(tmp_path)
+        (tmp_path / 'file').touch()
+        with pytest.raises(StoreError, match=r'cannot make.*file/d\.sqlite.*choose another'):
+            DescriptorStore(tmp_path / 'file' / 'd.sqlite')
+
+    @pytest.mark.parametrize('path_', ['a\0b', 'x' * 300])
+    def test_no_path(self, tmp_path, path_):
+        with pytest.raises(StoreError, match='cannot make') as raised:
+            DescriptorStore(tmp_path / path_)
+        assert str(raised.value).isprintable()
+
+
+class TestFaults:
+    def test_a_read_only_folder_is_named(self, as_nobody):
+        as_nobody.chmod(0o500)
+        with pytest.raises(StoreError, match=r'cannot make.*d\.sqlite: Permission denied.*folder'):
+            DescriptorStore(as_nobody / 'd.sqlite')
+
+    def test_a_read_only_file_is_read_and_named(self, as_nobody):
+        path = as_nobody / 'd.sqlite'
+        DescriptorStore(path).close()
+        path.chmod(0o400)
+        before = path.read_bytes()
+        with DescriptorStore(path) as store:
+            assert store.list() == []
+            with pytest.raises(
+                StoreError, match=r'd\.sqlite cannot be written .*readonly.*folder'
+            ):
+                store.put('cap/brim', MODEL, unit(0))
+        assert path.read_bytes() == before
+
+    def test_a_locked_file_is_named(self, path, monkeypatch):
+        monkeypatch.setattr('don_kp_ros.database.sqlite.BUSY_TIMEOUT_S', 0.1)
+        with DescriptorStore(path) as store:
+            with contextlib.closing(sqlite3.connect(path)) as other:
+                other.execute('BEGIN IMMEDIATE')
+                with pytest.raises(StoreError, match=r'd\.sqlite has been locked.*for 0\.1 s'):
+                    store.put('cap/brim', MODEL, unit(0))
+                assert store.list() == []
+                other.rollback()
+            store.put('cap/brim', MODEL, unit(0))
+
+    def test_a_full_disk_is_named_and_costs_nothing(self, path):
+        with DescriptorStore(path) as store:
+            store.put('cap/brim', MODEL, unit(0))
+            # Of every connection, SQLite's own limit stands for the disk's.
+            with store._database.transaction() as connection:
+                connection.exec_driver_sql('PRAGMA max_page_count = 1')
+
+            def fill() -> None:
+                for seed in range(1000):
+                    store.put(f'cap/{seed}', MODEL, unit(seed))
+
+            with pytest.raises(StoreError, match=r'no space is left for .*d\.sqlite; free some'):
+                fill()
+            kept = [found.name for found in store.list()]
+        assert 'cap/brim' in kept
+        with DescriptorStore(path) as store:
+            assert [found.name for found in store.list()] == kept
+            store.put('cap/then', MODEL, unit(0))
+
+    @pytest.mark.parametrize('then', ['moved', 'replaced'])
+    def test_a_file_that_vanishes_while_open_is_named(self, tmp_path, then):
+        path = tmp_path / 'folder' / 'd.sqlite'
+        with DescriptorStore(path) as store:
+            store.put('a', MODEL, unit(0))
+            path.parent.rename(tmp_path / 'elsewhere')
+            if then == 'replaced':
+                DescriptorStore(path).close()
+            for call in store.list, lambda: store.put('b', MODEL, unit(0)):
+                with pytest.raises(StoreError, match=r'd\.sqlite was moved, deleted or replaced'):
+                    call()
+        with DescriptorStore(tmp_path / 'elsewhere' / 'd.sqlite') as store:
+            assert [found.name for found in store.list()] == ['a']
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        ('"values" = 7', 'it holds 1 bytes, not 32'),
+        ('"values" = \'text\'', 'it holds 4 bytes, not 32'),
+        ("created = 'yesterday'", 'its times cannot be read'),
+        ('updated = 1e300', 'its times cannot be read'),
+        ("name = CAST(x'ff2f' AS TEXT)", r'its name is no text; .*doctor'),
+    ],
+)
+def test_what_only_sqlite_can_hold_hides_no_other_descriptor(path, damage, reason):
+    with DescriptorStore(path) as store:
+        for seed, name in enumerate(('cap/brim', 'cap/top', 'mug/rim')):
+            store.put(name, MODEL, unit(seed))
+    change(path, f"UPDATE descriptors SET {damage} WHERE name = 'cap/top'")
+    with DescriptorStore(path) as store:
+        assert [found.name for found in store.list()] == ['cap/brim', 'mug/rim']
+        assert [found.name for found in store.list(limit=2)] == ['cap/brim', 'mug/rim']
+        (damaged,) = store.damaged()
+        assert isinstance(damaged, DamagedError)
+        with pytest.raises(DamagedError, match=reason):
+            raise damaged
+
+
+def test_revision_tells_the_schema_and_changes_nothing(path):
+    DescriptorStore(path).close()
+    before = path.read_bytes()
+    database = connect(path)
+    assert database.revision() == '0002'
+    database.close()
+    assert path.read_bytes() == before

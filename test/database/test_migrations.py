@@ -1,0 +1,204 @@
+"""Files of former versions keep all that they hold; those of later ones are left as they are."""
+
+import contextlib
+import sqlite3
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from don_kp_ros.database import migrations, schema
+from don_kp_ros.database.engine import connect
+from don_kp_ros.database.records import SchemaError, StoreError
+from don_kp_ros.database.store import DescriptorStore
+
+# What the first version of the store wrote, word for word.
+FIRST = """
+CREATE TABLE schema_version (
+	version INTEGER NOT NULL,
+	PRIMARY KEY (version)
+);
+CREATE TABLE models (
+	id INTEGER NOT NULL,
+	fingerprint VARCHAR(128) NOT NULL,
+	dimension INTEGER NOT NULL,
+	PRIMARY KEY (id),
+	UNIQUE (fingerprint)
+);
+CREATE TABLE descriptors (
+	id INTEGER NOT NULL,
+	model_id INTEGER NOT NULL,
+	name VARCHAR(128) NOT NULL,
+	"values" BLOB NOT NULL,
+	created FLOAT NOT NULL,
+	updated FLOAT NOT NULL,
+	PRIMARY KEY (id),
+	UNIQUE (model_id, name),
+	FOREIGN KEY(model_id) REFERENCES models (id)
+);
+INSERT INTO schema_version VALUES (1);
+"""
+VALUES = np.random.default_rng(0).normal(size=(3, 4))
+VALUES = (VALUES / np.linalg.norm(VALUES, axis=1, keepdims=True)).astype('<f4')
+
+
+@pytest.fixture
+def first(tmp_path) -> Path:
+    """Write a file of the first version, in its journal mode, two models in it, one unused."""
+    path = tmp_path / 'd.sqlite'
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute('PRAGMA journal_mode = WAL')
+        connection.executescript(FIRST)
+        connection.executemany(
+            'INSERT INTO models VALUES (?, ?, ?)', [(1, 'm', 4), (2, 'n', 4), (3, 'unused', 7)]
+        )
+        connection.executemany(
+            'INSERT INTO descriptors VALUES (?, ?, ?, ?, ?, ?)',
+            [
+                (1, 1, 'cap/brim', VALUES[0].tobytes(), 1767323045.678901, 1767323046.25),
+                (2, 1, 'mug', VALUES[1].tobytes(), 1767323045.0, 1767323045.0),
+                (5, 2, 'cap/brim', VALUES[2].tobytes(), 0.0, 1.5),
+            ],
+        )
+    return path
+
+
+def test_a_file_of_the_first_version_keeps_its_content(first):
+    with DescriptorStore(first) as store:
+        stored = store.list()
+        assert [(d.name, d.model, d.object) for d in stored] == [
+            ('cap/brim', 'm', 'cap'),
+            ('cap/brim', 'n', 'cap'),
+            ('mug', 'm', 'mug'),
+        ]
+        for descriptor, values in zip(stored, VALUES[[0, 2, 1]], strict=True):
+            assert descriptor.values.tobytes() == values.tobytes()
+            assert (descriptor.observations, descriptor.tags, descriptor.deleted) == (1, (), None)
+            (seen,) = store.observations(descriptor.name, descriptor.model)
+            assert seen.values.tobytes() == values.tobytes()
+            assert seen.created == descriptor.updated
+            assert (seen.pixel, seen.patch, seen.author) == (None, None, '')
+        brim = stored[0]
+        assert brim.created == datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
+        assert brim.updated == datetime(2026, 1, 2, 3, 4, 6, 250000, timezone.utc)
+        assert stored[1].updated == datetime(1970, 1, 1, 0, 0, 1, 500000, timezone.utc)
+        models = [(model.fingerprint, model.dimension) for model in store.models()]
+        assert models == [('m', 4), ('n', 4), ('unused', 7)]
+        # It is used like any other.
+        assert store.put('cap/brim', 'm', VALUES[1], add=True).observations == 2
+        store.delete('cap/brim', 'n')
+        store.put('cap/brim', 'n', VALUES[1])
+    with DescriptorStore(first) as store:
+        assert store.count() == 3
+
+
+def test_what_is_damaged_is_kept_too(first):
+    with contextlib.closing(sqlite3.connect(first)) as connection, connection:
+        connection.execute('UPDATE descriptors SET "values" = 7, created = \'?\' WHERE id = 1')
+    with DescriptorStore(first) as store:
+        assert [d.name for d in store.list()] == ['cap/brim', 'mug']
+        assert len(store.damaged()) == 1
+        store.delete('cap/brim', 'm')
+
+
+def test_a_migration_that_fails_changes_nothing(first, monkeypatch):
+    before = first.read_bytes()
+
+    def fail(connection: sa.Connection, revision: str | None) -> None:
+        upgrade(connection, revision)
+        connection.exec_driver_sql('SELECT * FROM nowhere')
+
+    upgrade = migrations.upgrade
+    monkeypatch.setattr(migrations, 'upgrade', fail)
+    with pytest.raises(StoreError, match=r'd\.sqlite failed: no such table'):
+        DescriptorStore(first)
+    assert first.read_bytes() == before
+    monkeypatch.undo()
+    with DescriptorStore(first) as store:
+        assert store.count() == 3
+
+
+def test_the_first_version_refuses_what_was_migrated(first):
+    """It looks for this table, and for its own number in it."""
+    DescriptorStore(first).close()
+    with contextlib.closing(sqlite3.connect(first)) as connection:
+        assert connection.execute('SELECT version FROM schema_version').fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        ("UPDATE alembic_version SET version_num = '0099'", "schema '0099'"),
+        ("UPDATE alembic_version SET version_num = 'f00'", "schema 'f00'"),
+        ('DELETE FROM alembic_version', "schema 'None'"),
+        ('DROP TABLE alembic_version', "schema 'of version 2'"),
+    ],
+)
+def test_a_newer_schema_is_refused_and_untouched(tmp_path, change, found):
+    path = tmp_path / 'd.sqlite'
+    DescriptorStore(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change)
+    before = path.read_bytes()
+    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0002.*update don_kp'):
+        DescriptorStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_version_of_the_first_kind_that_never_was_is_refused(first):
+    with contextlib.closing(sqlite3.connect(first)) as connection, connection:
+        connection.execute('UPDATE schema_version SET version = 99')
+    with pytest.raises(SchemaError, match="schema 'of version 99'"):
+        DescriptorStore(first)
+
+
+def test_tables_are_what_the_code_believes(database):
+    with DescriptorStore(database) as store, store._database.transaction() as connection:
+        context = MigrationContext.configure(connection, opts={'compare_type': True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_the_newest_revision_is_the_one_that_is_expected():
+    scripts = ScriptDirectory.from_config(migrations._config())
+    assert scripts.get_heads() == [schema.REVISION]
+
+
+def test_steps_tell_what_a_migration_would_do(first):
+    database = connect(first)
+    before = first.read_bytes()
+    assert database.revision() == '0001'
+    assert first.read_bytes() == before
+    ((revision, what),) = migrations.steps('0001')
+    assert (revision, what.partition(',')[0]) == ('0002', 'Objects')
+    assert [revision for revision, _ in migrations.steps(None)] == ['0001', '0002']
+    assert migrations.steps(schema.REVISION) == []
+    database.close()
+
+
+@pytest.mark.parametrize('engine', ['sqlite', 'postgresql'])
+def test_many_may_open_a_new_database_at_once(request, tmp_path, engine):
+    where = str(tmp_path / 'd.sqlite')
+    if engine == 'postgresql':
+        where = request.getfixturevalue('postgresql').database()
+    failures = []
+
+    def open_it() -> None:
+        try:
+            DescriptorStore(where).close()
+        except StoreError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with DescriptorStore(where) as store:
+        assert store.put('a', 'm', [1.0]).observations == 1

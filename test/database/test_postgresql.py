@@ -1,0 +1,237 @@
+"""What only a server can do: go away, come back, refuse, and hold others up."""
+
+import logging
+import queue
+import socket
+import threading
+import time
+import traceback
+
+import pytest
+import sqlalchemy as sa
+
+from benchmarks import postgresql_server
+from benchmarks.postgresql_server import PostgresqlServer
+from don_kp_ros.database.changes import watch
+from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError
+from don_kp_ros.database.store import DescriptorStore
+
+ROLES = """
+CREATE ROLE robot LOGIN PASSWORD 'robots';
+CREATE ROLE reader LOGIN PASSWORD 'readers';
+GRANT USAGE ON SCHEMA public TO robot, reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO robot;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO robot;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader;
+"""
+
+
+def execute(url: str, *statements: str) -> None:
+    """Do as somebody else would, with psql."""
+    engine = sa.create_engine(url, isolation_level='AUTOCOMMIT')
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@pytest.fixture
+def url(postgresql: PostgresqlServer) -> str:
+    return postgresql.database()
+
+
+@pytest.fixture(scope='module')
+def server():
+    """Start a server that may be stopped."""
+    if postgresql_server.programs() is None:
+        pytest.skip('POSTGRESQL IS NOT INSTALLED: apt-get install postgresql; not tested')
+    with PostgresqlServer('fsync = off') as started:
+        yield started
+
+
+@pytest.mark.parametrize('mode', ['fast', 'immediate'])
+def test_a_server_that_is_stopped_is_told_at_once_and_used_again_when_it_is_back(server, mode):
+    url = server.database()
+    told = queue.Queue()
+    with DescriptorStore(url) as store, DescriptorStore(url) as other:
+        watcher = watch(store, lambda: told.put(store.count()))
+        store.put('before', 'm', [1.0])
+        assert told.get(timeout=30) == 1
+        server.stop(mode)
+        for call in (
+            store.list,
+            store.revision,
+            lambda: store.put('during', 'm', [1.0]),
+            lambda: DescriptorStore(url),
+        ):
+            begun = time.monotonic()
+            with pytest.raises(UnavailableError, match=r'does not answer .*server runs.*again'):
+                call()
+            assert time.monotonic() - begun < 2
+        server.start()
+        assert [found.name for found in store.list()] == ['before']
+        other.put('after', 'm', [1.0])
+        assert told.get(timeout=30) == 2
+        watcher.stop()
+
+
+def test_a_server_that_restarts_between_two_requests_is_not_noticed(server):
+    with DescriptorStore(server.database()) as store:
+        store.put('before', 'm', [1.0])
+        server.stop()
+        server.start()
+        store.put('after', 'm', [1.0])
+        assert store.count() == 2
+
+
+def test_a_connection_that_ends_within_a_transaction_undoes_it(url):
+    with DescriptorStore(url) as store:
+        store.put('before', 'm', [1.0])
+
+        def interrupted() -> None:
+            with store.transaction():
+                store.put('during', 'm', [1.0])
+                with store._database.transaction() as connection:
+                    number = connection.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+                execute(url, f'SELECT pg_terminate_backend({number}, 5000)')
+
+        with pytest.raises(UnavailableError, match='whether it did is not known'):
+            interrupted()
+        assert [found.name for found in store.list()] == ['before']
+
+
+def test_a_server_that_accepts_and_says_nothing_is_told(postgresql):
+    with socket.socket() as silent:
+        silent.bind(('127.0.0.1', 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        with pytest.raises(UnavailableError, match=r'does not answer .*timeout'):
+            DescriptorStore(f'postgresql+psycopg://robot@127.0.0.1:{port}/don')
+
+
+def test_who_is_held_up_by_others_is_told(url):
+    with (
+        DescriptorStore(url) as store,
+        DescriptorStore(f'{url}?options=-c lock_timeout=100ms') as hasty,
+    ):
+        with store.transaction():
+            store.put('slow', 'm', [1.0])
+            failures = []
+
+            def put() -> None:
+                try:
+                    hasty.put('hasty', 'm', [1.0])
+                except UnavailableError as error:
+                    failures.append(str(error))
+
+            thread = threading.Thread(target=put)
+            thread.start()
+            thread.join()
+        assert 'others are writing; try again' in failures[0]
+        hasty.put('hasty', 'm', [1.0])
+        assert store.count() == 2
+
+
+def test_a_session_is_set_up_to_lose_nothing_and_to_hold_up_nobody(url):
+    with DescriptorStore(url) as store, store._database.transaction() as connection:
+        settings = {
+            name: connection.exec_driver_sql(f'SHOW {name}').scalar()
+            for name in (
+                'synchronous_commit',
+                'transaction_isolation',
+                'lock_timeout',
+                'idle_in_transaction_session_timeout',
+            )
+        }
+    assert settings == {
+        'synchronous_commit': 'on',
+        'transaction_isolation': 'read committed',
+        'lock_timeout': '5s',
+        'idle_in_transaction_session_timeout': '30s',
+    }
+
+
+def test_names_compare_by_code_point_in_every_locale(url):
+    query = """
+        SELECT table_name || '.' || column_name, collation_name FROM information_schema.columns
+        WHERE table_schema = 'public' AND data_type = 'character varying'
+        AND table_name <> 'alembic_version'
+    """
+    with DescriptorStore(url) as store, store._database.transaction() as connection:
+        found = dict(connection.exec_driver_sql(query).all())
+    assert set(found.values()) == {'C'}
+    assert {'descriptors.name', 'models.fingerprint', 'objects.name', 'tags.tag'} <= set(found)
+
+
+def test_roles_may_do_what_they_are_granted(postgresql, url):
+    name = sa.make_url(url).database
+    robot = postgresql.url(name, 'robot', 'robots')
+    reader = postgresql.url(name, 'reader', 'readers')
+    execute(url, *ROLES.split(';\n')[:2])
+    with pytest.raises(StoreError, match=r'does not let.*don_kp db migrate'):
+        DescriptorStore(robot)
+    with DescriptorStore(url) as owner:
+        execute(url, *ROLES.split(';\n')[2:-1])
+        owner.put('by owner', 'm', [1.0])
+    with DescriptorStore(robot) as store:
+        store.put('by robot', 'm', [1.0], tags=['t'])
+        store.delete('by owner', 'm')
+        store.restore('by owner', 'm')
+    with DescriptorStore(reader) as store:
+        assert [found.name for found in store.list()] == ['by owner', 'by robot']
+        with pytest.raises(StoreError, match=r'does not let this user do that .*rights'):
+            store.put('by reader', 'm', [1.0])
+        assert store.count() == 2
+        told = queue.Queue()
+        watcher = watch(store, lambda: told.put(1))
+        with DescriptorStore(robot) as other:
+            other.put('also by robot', 'm', [1.0])
+        told.get(timeout=30)
+        watcher.stop()
+
+
+def test_what_is_no_database_of_descriptors_is_left_alone(postgresql, url):
+    execute(url, 'CREATE TABLE diary (day TEXT)')
+    with pytest.raises(SchemaError, match=r"not one of descriptors.*'diary'"):
+        DescriptorStore(url)
+    latin = f'{sa.make_url(url).database}_latin'
+    kind = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    execute(url, f'CREATE DATABASE {latin} {kind}')
+    with pytest.raises(SchemaError, match=r'encoding LATIN1.*createdb --encoding=UTF8'):
+        DescriptorStore(postgresql.url(latin))
+    with pytest.raises(StoreError, match=r'refuses the connection .*"nowhere" does not exist'):
+        DescriptorStore(postgresql.url('nowhere'))
+
+
+def test_a_newer_schema_is_refused(url):
+    DescriptorStore(url).close()
+    execute(url, "UPDATE alembic_version SET version_num = '0099'")
+    with pytest.raises(SchemaError, match=r"has the schema '0099'.*update don_kp"):
+        DescriptorStore(url)
+
+
+def test_the_password_is_in_no_message_and_no_log(postgresql, url, caplog):
+    caplog.set_level(logging.DEBUG)
+    said = []
+
+    def attempt(call, reason) -> None:
+        with pytest.raises(StoreError, match=reason) as raised:
+            call()
+        said.extend(traceback.format_exception(raised.value))
+
+    with DescriptorStore(url) as store:
+        assert postgresql.password not in store.location
+        said += [repr(store), repr(vars(store)), repr(vars(store._database))]
+        store.put('a', 'm', [1.0])
+        execute(url, 'ALTER TABLE tags RENAME TO renamed')
+        attempt(store.list, r'failed: relation "tags" does not exist')
+    attempt(lambda: DescriptorStore(url), "lacks the table 'tags'")
+    attempt(lambda: DescriptorStore(postgresql.url('nowhere')), 'refuses the connection')
+    wrong = postgresql.url('postgres', password='hunter2')
+    attempt(lambda: DescriptorStore(wrong), 'password authentication failed')
+    elsewhere = wrong.replace(str(postgresql.port), '1')
+    attempt(lambda: DescriptorStore(elsewhere), 'does not answer')
+    text = ''.join(said) + caplog.text
+    assert 'hunter2' not in text
+    assert text.count('127.0.0.1') > 3
+    assert postgresql.password not in text

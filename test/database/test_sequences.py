@@ -1,0 +1,151 @@
+"""Any sequence of operations leaves what a plain dictionary would hold."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from don_kp_ros.database.records import NameTakenError, UnknownNameError, now
+from don_kp_ros.database.store import DescriptorStore
+
+MODELS = {'m': 3, 'n': 2}
+key = st.tuples(st.sampled_from(['a', 'a/b', 'a/c', 'ä']), st.sampled_from(sorted(MODELS)))
+seeds = st.integers(0, 10_000)
+tag_sets = st.sets(st.sampled_from(['t', 'u']))
+
+
+def direction(seed: int, model: str) -> np.ndarray:
+    # All in one half of the space: none cancel each other.
+    vector = np.abs(np.random.default_rng(seed).normal(size=MODELS[model])) + 0.01
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class Operations(RuleBasedStateMachine):
+    """A store, and a dictionary that is told the same; each sees names as (name, model)."""
+
+    store: DescriptorStore
+
+    def __init__(self) -> None:
+        super().__init__()
+        with self.store._database.transaction(write=True) as connection:
+            for table in 'tags', 'observations', 'descriptors', 'models', 'objects':
+                connection.exec_driver_sql(f'DELETE FROM {table}')
+        self.live: dict = {}  # (seeds, tags) by key
+        self.gone: dict = {}  # lists of them by key, oldest first
+
+    def expect(self, error, call, *arguments, **options):
+        """Call; where an error is expected, see that it comes and that nothing has changed."""
+        if error is None:
+            return call(*arguments, **options)
+        before = self.store.revision()
+        with pytest.raises(error):
+            call(*arguments, **options)
+        assert self.store.revision() == before
+        return None
+
+    @rule(key=key, seed=seeds, tags=tag_sets, mode=st.sampled_from(['', 'add', 'replace']))
+    def put(self, key, seed, tags, mode):
+        known = key in self.live
+        error = NameTakenError if known and not mode else None
+        options = {mode: True} if mode else {}
+        values = direction(seed, key[1])
+        self.expect(error, self.store.put, *key, values, tags=sorted(tags), **options)
+        if error is None:
+            former = self.live[key] if known and mode == 'add' else ([], set())
+            self.live[key] = [*former[0], seed], former[1] | tags
+
+    @rule(key=key)
+    def delete(self, key):
+        self.expect(None if key in self.live else UnknownNameError, self.store.delete, *key)
+        if key in self.live:
+            self.gone.setdefault(key, []).append(self.live.pop(key))
+
+    @rule(key=key)
+    def restore(self, key):
+        error = None
+        if key in self.live:
+            error = NameTakenError
+        elif not self.gone.get(key):
+            error = UnknownNameError
+        self.expect(error, self.store.restore, *key)
+        if error is None:
+            self.live[key] = self.gone[key].pop()
+
+    @rule(old=st.booleans())
+    def prune(self, old):
+        number = sum(map(len, self.gone.values()))
+        before = now() - timedelta(days=1) if old else now() + timedelta(days=1)
+        assert self.store.prune(before) == (0 if old else number)
+        if not old:
+            self.gone.clear()
+
+    @rule(key=key)
+    def get(self, key):
+        found = self.expect(None if key in self.live else UnknownNameError, self.store.get, *key)
+        if found is not None:
+            self.check(found, key, self.live[key])
+            seen = [seen.values.tolist() for seen in self.store.observations(*key)]
+            wanted = [direction(seed, key[1]).tolist() for seed in self.live[key][0]]
+            assert seen == wanted
+
+    @rule(
+        prefix=st.sampled_from(['', 'a', 'a/', 'b']),
+        model=st.none() | st.sampled_from(['m', 'n', 'o']),
+        object_=st.none() | st.sampled_from(['a', 'ä', 'b']),
+        tag=st.none() | st.sampled_from(['t', 'u', 'v']),
+        deleted=st.booleans(),
+        limit=st.none() | st.integers(0, 3),
+        after=st.none() | key,
+    )
+    def list(self, prefix, model, object_, tag, deleted, limit, after):
+        held = {k: v[-1] for k, v in self.gone.items() if v} if deleted else self.live
+        wanted = [
+            key
+            for key in sorted(held)
+            if key[0].startswith(prefix)
+            and model in (None, key[1])
+            and object_ in (None, key[0].partition('/')[0])
+            and (tag is None or tag in held[key][1])
+        ]
+        where = {'prefix': prefix, 'model': model, 'object': object_, 'tag': tag}
+        assert self.store.count(**where, deleted=deleted) == len(wanted)
+        page = [key for key in wanted if after is None or key > after][:limit]
+        found = self.store.list(**where, deleted=deleted, limit=limit, after=after)
+        assert [(one.name, one.model) for one in found] == page
+        for one, key in zip(found, page, strict=True):
+            self.check(one, key, held[key])
+            assert (one.deleted is not None) == deleted
+
+    @rule(model=st.sampled_from(sorted(MODELS)))
+    def matrix(self, model):
+        wanted = sorted(name for name, of in self.live if of == model)
+        names, values = self.store.matrix(model)
+        assert list(names) == wanted
+        for name, row in zip(names, values, strict=True):
+            assert row.tolist() == self.store.get(name, model).values.tolist()
+
+    def check(self, found, key, held):
+        """Compare a descriptor with what the dictionary holds."""
+        seen, tags = held
+        assert (found.name, found.model) == key
+        assert found.tags == tuple(sorted(tags))
+        assert found.observations == len(seen)
+        mean = np.sum([direction(seed, key[1]).astype(np.float64) for seed in seen], axis=0)
+        np.testing.assert_allclose(found.values, mean / np.linalg.norm(mean), atol=1e-7)
+
+
+def test_sequences(database):
+    with DescriptorStore(database) as store:
+        machine = type('OperationsOnOne', (Operations,), {'store': store})
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=8 if '://' in database else 20,
+                stateful_step_count=25,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
