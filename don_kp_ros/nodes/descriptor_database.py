@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from don_kp_ros.database.location import default_path
 from don_kp_ros.database.records import StoreError
+from don_kp_ros.nodes.database.cards import ModelCards
 from don_kp_ros.nodes.database.exchange import ExchangeServices
 from don_kp_ros.nodes.database.link import DatabaseLink, chosen_database
 from don_kp_ros.nodes.database.ranking import RankingService
@@ -66,6 +67,7 @@ class DescriptorDatabase(Node):
         sightings = Sightings(
             self, lambda: self._settings.value.max_map_age_s, self._topic.run_models
         )
+        ModelCards(self, self._link)
         DescriptorServices(self, self._link, sightings, changed, group)
         ExchangeServices(self, self._link, Path(folder), changed, group)
         RankingService(self, self._link, sightings, group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 from visualization_msgs.msg import MarkerArray
 
-from don_kp.msg import DescriptorMap, Descriptors, Match, Matches
+from don_kp.msg import DescriptorMap, Descriptors, Match, Matches, Model
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.pictures import (
@@ -123,6 +124,14 @@ class Perception(Node):
         self._heatmaps = self.create_publisher(Image, '/don_kp/heatmap', RESULT)
         self._matches = self.create_publisher(Matches, '/don_kp/matches', RESULT)
         self._markers = self.create_publisher(MarkerArray, '/don_kp/markers', RESULT)
+        self._running = self.create_publisher(Model, '/don_kp/model', LATCHED)
+        self._running.publish(
+            Model(
+                fingerprint=self._model.fingerprint,
+                dimension=self._model.dimension,
+                card=json.dumps(self._model.card),
+            )
+        )
 
         group = ReentrantCallbackGroup()
         for kind, topic, callback, qos in (

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from don_kp.msg import Model
 from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.nodes.qos import LATCHED
 
 VALUES = np.array([0.6, 0.0, 0.8, 0.0], dtype=np.float32)
 
@@ -42,6 +44,20 @@ def test_without_a_map_perception_is_told_of_all_models(desk):
     assert [d.model for d in desk.told(lambda names: names == ['early'])] == [desk.MODEL]
     for model in desk.MODEL, 'another':
         assert desk.delete('early', model).success
+
+
+def test_the_cards_of_models_that_run_are_kept(desk):
+    publisher = desk.peer.node.create_publisher(Model, '/don_kp/model', LATCHED)
+    publisher.publish(Model(fingerprint='broken', dimension=4, card='[1]'))
+    desk.node.wait_for('the card of model broken is not kept')
+    publisher.publish(Model(fingerprint='carded', dimension=4, card='{"steps": 7}'))
+    desk.peer.wait_until(lambda: kept(desk) == {'carded': {'steps': 7}})
+    desk.peer.node.destroy_publisher(publisher)
+
+
+def kept(desk):
+    with DescriptorStore(desk.database) as store:
+        return {model.fingerprint: model.card for model in store.models() if model.card}
 
 
 def test_a_pixel_is_stored_read_listed_and_deleted(desk):

@@ -1,5 +1,6 @@
 """The perception node, fed by a camera and a database that the test plays."""
 
+import json
 import signal
 
 import cv2
@@ -13,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from don_kp.msg import Descriptor, DescriptorMap, Descriptors, Matches
+from don_kp.msg import Descriptor, DescriptorMap, Descriptors, Matches, Model
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.networks.model import DescriptorModel
@@ -102,6 +103,13 @@ def stage(peer, checkpoint, start_node):
     node.wait_for('waiting for images')
     yield stage
     assert 'Traceback' not in node.output.replace('Traceback (most recent call last):', '', 1)
+
+
+def test_the_model_and_its_card_are_told(stage, peer):
+    told = peer.listen(Model, '/don_kp/model', LATCHED)
+    peer.wait_until(lambda: told)
+    assert (told[0].fingerprint, told[0].dimension) == (stage.model.fingerprint, 8)
+    assert json.loads(told[0].card) == stage.model.card
 
 
 def test_matches_without_descriptors_are_empty(stage):
