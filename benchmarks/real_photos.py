@@ -24,7 +24,7 @@ from benchmarks.report import OUTPUT, Target, report
 from benchmarks.runs import trained, write_pictures
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample
 from don_kp_ros.evaluation.pck import Accuracy, pixel_errors
-from don_kp_ros.evaluation.protocol import turned_copies
+from don_kp_ros.evaluation.protocols.turned import turned_copies
 from don_kp_ros.evaluation.transfer import transfer
 from don_kp_ros.networks.model import DescriptorModel
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -83,6 +84,11 @@ def _copied(mapping: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def _dataclass(cls: Any, mapping: Any, where: str, prefix: str) -> Any:
     name = prefix.rstrip('.') or 'the configuration'
     if not isinstance(mapping, Mapping):
@@ -92,7 +98,7 @@ def _dataclass(cls: Any, mapping: Any, where: str, prefix: str) -> Any:
         if key not in fields:
             allowed = ', '.join(sorted(fields))
             raise ConfigurationError(f'{where}: unknown key {prefix}{key}; allowed are {allowed}')
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     values = {
         key: _value(hints[key], value, where, f'{prefix}{key}') for key, value in mapping.items()
     }
@@ -132,6 +138,11 @@ def _value(hint: Any, value: Any, where: str, key: str) -> Any:
                 _value(item_hint, item, where, f'{key}[{index}]')
                 for index, (item_hint, item) in enumerate(zip(arguments, value, strict=True))
             )
+    if origin is dict and isinstance(value, Mapping):
+        return {
+            str(name): _value(arguments[1], item, where, f'{key}.{name}')
+            for name, item in value.items()
+        }
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
     if hint is float and isinstance(value, str):

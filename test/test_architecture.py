@@ -23,6 +23,7 @@ ALLOWED = {
     'matching': BASE | {'networks'},
     'evaluation': BASE | {'networks', 'data', 'matching'},
     'training': LEARNING,
+    'studies': LEARNING | {'training'},
     'database': BASE,
     'pose': BASE | {'networks', 'data'},
     'grasping': BASE | {'robots'},

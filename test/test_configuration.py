@@ -26,13 +26,19 @@ class Outer:
     active: bool = True
     folder: Path | None = None
     names: list[str] = field(default_factory=list)
+    weights: dict[str, float] = field(default_factory=dict)
     inner: Inner = field(default_factory=Inner)
 
 
 def test_reads_nested_values_and_keeps_defaults() -> None:
     mapping = {'kind': 'b', 'folder': 'x/y', 'names': ['n'], 'inner': {'limits': [1, 2.5]}}
+    mapping['weights'] = {'a': 1}
     assert configuration.read(Outer, mapping, 'here') == Outer(
-        kind='b', folder=Path('x/y'), names=['n'], inner=Inner(limits=(1.0, 2.5))
+        kind='b',
+        folder=Path('x/y'),
+        names=['n'],
+        weights={'a': 1.0},
+        inner=Inner(limits=(1.0, 2.5)),
     )
 
 

@@ -5,7 +5,8 @@ The layout is that of `don_kp_ros.data.folder` with depths and an index beside i
     FOLDER/rgbs/NAME.jpg    picture
     FOLDER/masks/NAME.png   mask, object > 127
     FOLDER/depths/NAME.png  depth along the optical axis, 16 bits, units of the index; 0: none
-    FOLDER/views.json       camera, and of every view its object and T_object_camera
+    FOLDER/views.json       camera, of every view its object and T_object_camera, and where named
+                            points lie on the objects, if that is known
 
 Two views of one object are a training pair: a pixel of one is lifted by its depth, moved by the
 poses, and projected into the other (Florence et al. 2018, the baseline of paper 2).
@@ -16,11 +17,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -41,13 +42,17 @@ from don_kp_ros.data.views import (
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
-FORMAT, VERSION = 'don_kp posed views', 1
+FORMAT = 'don_kp posed views'
+VERSIONS = (1, 2)  # named points came with the second
 DEPTH_UNIT = 0.0001  # metres; 16 bits reach 6.5 m
 FEWEST_COMMON = 24  # points seen in both views of a pair: as many as there are in paper 1
 TOLERANCE = 0.003  # metres by which a seen point may miss the depth of the other view
 
 _ATTEMPTS = 50
 _FIELDS = ('width', 'height', 'fx', 'fy', 'cx', 'cy')
+
+
+Points = Mapping[str, Mapping[str, Matrix]]  # object, name: a point (3,) in its frame, metres
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,10 @@ class PosedSample(DepthView):
 
 @dataclass(frozen=True)
 class PosedFolder:
-    """A data set of posed views; `samples` reads them."""
+    """A data set of posed views; `samples` reads them.
+
+    points: by object and name, (3,) in the object's frame, metres; empty where none are known.
+    """
 
     root: Path
     camera: Camera
@@ -130,13 +138,14 @@ class PosedFolder:
     views: tuple[PosedView, ...]
     images: tuple[Path, ...]
     negatives: tuple[Path, ...]
+    points: Points
 
     @classmethod
     def open(cls, root: Path) -> PosedFolder:
         """Read the index and find every view's files; raises DataError."""
         if not root.is_dir():
             raise DataError(f'{root}: no such folder')
-        camera, unit, views = read_index(root / INDEX)
+        camera, unit, views, points = read_index(root / INDEX)
         pictures = {path.stem: path for path in list_images(root / 'rgbs')}
         for view in views:
             if view.name not in pictures:
@@ -152,6 +161,7 @@ class PosedFolder:
             views=views,
             images=tuple(pictures[view.name] for view in views),
             negatives=tuple(list_images(root / 'negatives')),
+            points=points,
         )
 
     def samples(self) -> Iterator[PosedSample]:
@@ -186,8 +196,17 @@ class PosedFolder:
         )
 
 
-def read_index(path: Path) -> tuple[Camera, float, tuple[PosedView, ...]]:
-    """Read and check views.json: camera, metres per unit of depth, views; raises DataError."""
+class Index(NamedTuple):
+    """What views.json holds: see PosedFolder."""
+
+    camera: Camera
+    depth_unit: float
+    views: tuple[PosedView, ...]
+    points: Points
+
+
+def read_index(path: Path) -> Index:
+    """Read and check views.json; raises DataError."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
@@ -196,10 +215,11 @@ def read_index(path: Path) -> tuple[Camera, float, tuple[PosedView, ...]]:
         raise DataError(f'{path}: cannot be read as JSON ({error})') from error
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise DataError(f'{path}: not an index of posed views; "format" must be "{FORMAT}"')
-    if content.get('version') != VERSION:
+    if content.get('version') not in VERSIONS:
         raise DataError(
-            f'{path}: version {content.get("version")} is not known; this program reads version '
-            f'{VERSION}: render or record the folder anew, or update the program'
+            f'{path}: version {content.get("version")} is not known; this program reads versions '
+            f'{VERSIONS[0]} and {VERSIONS[1]}: render or record the folder anew, or update the '
+            'program'
         )
     unit: Any = content.get('depth_unit_m')
     if not _is_number(unit) or not 0 < unit <= 0.01:
@@ -211,14 +231,23 @@ def read_index(path: Path) -> tuple[Camera, float, tuple[PosedView, ...]]:
     name, times = Counter(view.name for view in views).most_common(1)[0]
     if times > 1:
         raise DataError(f'{path}: the view {name} is listed {times} times')
-    return _read_camera(path, content.get('camera')), float(unit), views
+    if 'points' in content and content['version'] == VERSIONS[0]:
+        raise DataError(f'{path}: "points" came with version {VERSIONS[1]}; set version to it')
+    points = _read_points(path, content.get('points', {}), {view.object for view in views})
+    return Index(_read_camera(path, content.get('camera')), float(unit), views, points)
 
 
-def write_index(root: Path, camera: Camera, views: Iterable[PosedView]) -> None:
-    """Write views.json for depths in DEPTH_UNIT."""
+def write_index(
+    root: Path, camera: Camera, views: Iterable[PosedView], points: Points | None = None
+) -> None:
+    """Write views.json for depths in DEPTH_UNIT; points: see PosedFolder."""
+    named = {
+        shown: {name: np.asarray(point, np.float64).tolist() for name, point in own.items()}
+        for shown, own in (points or {}).items()
+    }
     content = {
         'format': FORMAT,
-        'version': VERSION,
+        'version': VERSIONS[1] if named else VERSIONS[0],
         'depth_unit_m': DEPTH_UNIT,
         'camera': asdict(camera),
         'views': [
@@ -229,6 +258,7 @@ def write_index(root: Path, camera: Camera, views: Iterable[PosedView]) -> None:
             }
             for view in views
         ],
+        **({'points': named} if named else {}),
     }
     (root / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
 
@@ -461,6 +491,29 @@ def _read_camera(path: Path, entry: Any) -> Camera:
         )
     except ValueError as error:
         raise DataError(f'{path}: {error}') from error
+
+
+def _read_points(path: Path, entry: Any, objects: set[str]) -> Points:
+    if not isinstance(entry, dict) or not all(isinstance(own, dict) for own in entry.values()):
+        raise DataError(
+            f'{path}: "points" must map objects to their points: {{"cap-17": {{"button": '
+            "[x, y, z]}}, metres in the object's frame"
+        )
+    result: dict[str, dict[str, Matrix]] = {}
+    for shown, own in entry.items():
+        if shown not in objects:
+            raise DataError(f'{path}: "points" names {shown}, which no view shows; remove it')
+        for name, values in own.items():
+            numbers = (
+                isinstance(values, list) and len(values) == 3 and all(map(_is_number, values))
+            )
+            if not name or not numbers:
+                raise DataError(
+                    f'{path}: the point {name!r} of {shown} is {values}; three finite numbers '
+                    'under a name are expected'
+                )
+            result.setdefault(shown, {})[name] = np.array(values, dtype=np.float64)
+    return result
 
 
 def _read_view(path: Path, number: int, entry: Any) -> PosedView:

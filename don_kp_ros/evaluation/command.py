@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import platform
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from don_kp_ros import configuration
@@ -38,18 +24,32 @@ from don_kp_ros.evaluation.comparison import (
     MODEL,
     Found,
     Learned,
+    by_name,
     curve,
     figures,
     fingerprint,
+    independent,
     joined,
     keypoint_figures,
     match_all,
     matchers,
     space_figures,
+    summed_up,
 )
 from don_kp_ros.evaluation.drawings import draw_matches, jpeg
-from don_kp_ros.evaluation.protocol import Condition, Protocol, Reader, read_protocol
+from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
+from don_kp_ros.evaluation.protocols.registry import read_protocol
+from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.report import Drawing, html_text
+from don_kp_ros.evaluation.results import (
+    check_device,
+    device_name,
+    progress_bar,
+    say_where,
+    versions,
+    without_nan,
+    write,
+)
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint, CheckpointError
 
@@ -79,16 +79,12 @@ def main(argv: Sequence[str]) -> int:
         job, output, wanted = _job(argv)
         network = _checked(checkpoint.load(job.model), job.model, *wanted)
         results, drawings = evaluate(job, network, console)
-        output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(results, indent=1, allow_nan=False) + '\n'
-        (output / 'results.json').write_text(text, encoding='utf-8')
-        (output / 'report.html').write_text(html_text(results, drawings), encoding='utf-8')
+        write(output, results, html_text(results, drawings))
     except (CheckpointError, ConfigurationError, DataError, OSError, ValueError) as error:
         print(f'don_kp evaluate: {error}', file=sys.stderr)
         return 1
     _print(results, console)
-    console.print(f'results: {output / "results.json"}', highlight=False, soft_wrap=True)
-    console.print(f'report:  {output / "report.html"}', highlight=False, soft_wrap=True)
+    say_where(output, console)
     return 0
 
 
@@ -106,7 +102,8 @@ def _job(argv: Sequence[str]) -> tuple[Job, Path, tuple[str | None, int | None]]
         '--protocol',
         type=Path,
         required=True,
-        help='YAML file, or the name of one in config/evaluation: held_views, folder, ...',
+        help='YAML file, or the name of one in config/evaluation: held_views, folder, ...; '
+        '`--protocol leave_one_out --help` tells of those that train models of their own',
     )
     parser.add_argument(
         '--output', type=Path, help=f'folder to write to (default: {_OUTPUT}/MODEL-PROTOCOL)'
@@ -121,7 +118,7 @@ def _job(argv: Sequence[str]) -> tuple[Job, Path, tuple[str | None, int | None]]
     arguments, overrides = parser.parse_known_args(list(argv))
     if arguments.seed < 0:
         raise ConfigurationError(f'--seed is {arguments.seed}; it must not be negative')
-    _check_device(arguments.device)
+    check_device(arguments.device)
     job = Job(
         arguments.model,
         read_protocol(arguments.protocol, overrides),
@@ -133,14 +130,6 @@ def _job(argv: Sequence[str]) -> tuple[Job, Path, tuple[str | None, int | None]]
     )
     name = f'{arguments.model.stem}-{arguments.protocol.stem}'
     return job, arguments.output or _OUTPUT / name, (arguments.fingerprint, arguments.dimension)
-
-
-def _check_device(name: str) -> None:
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f'--device {name} cannot be used ({reason}); cpu can') from error
 
 
 def _checked(
@@ -181,7 +170,7 @@ def evaluate(
     console.print(line, highlight=False, markup=False, soft_wrap=True)
     methods = matchers(network, job.device, job.protocol.step, job.seed)
     found: dict[str, list[Found]] = {}
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task('', total=len(methods) * pairs, what='')
         for name, matcher in methods.items():
             progress.update(task, what=name)
@@ -189,9 +178,7 @@ def evaluate(
             found[name] = [match_all(condition, matcher, advance) for condition in conditions]
     model = methods[MODEL]
     assert isinstance(model, Learned)
-    # A protocol without a set of its own for the whole is summed up by all of its curves.
-    whole = [i for i, condition in enumerate(conditions) if not condition.curve]
-    chosen = whole or list(range(len(conditions)))
+    chosen = summed_up(conditions)
     summary = _measured(job, conditions, found, chosen)
     for name, own in summary['methods'].items():
         parts = [found[name][i] for i in chosen]
@@ -206,7 +193,9 @@ def evaluate(
         if condition.curve:
             point = {'value': condition.value, **_measured(job, conditions, found, [number])}
             curves.setdefault(condition.curve, []).append(point)
-    described = '; '.join(dict.fromkeys(conditions[i].data.origin for i in whole))
+    described = '; '.join(
+        dict.fromkeys(conditions[i].data.origin for i in chosen if not conditions[i].curve)
+    )
     results = {
         'format': FORMAT,
         'version': VERSION,
@@ -226,18 +215,19 @@ def evaluate(
             'fingerprint': fingerprint(conditions),
             'skipped': reader.skipped,
         },
-        'versions': _versions(),
+        'versions': versions(),
         'summary': summary,
         'curves': curves,
+        'points': _points(job, conditions, found, chosen),
         'run': {
             'date': date.strftime('%Y-%m-%d %H:%M UTC'),
             'seconds': round(time.monotonic() - started, 1),
             'command': job.command,
-            'device': _device_name(job.device),
+            'device': device_name(job.device),
         },
     }
     drawings = _drawings([conditions[i] for i in chosen], [found[MODEL][i] for i in chosen])
-    return _without_nan(results), drawings
+    return without_nan(results), drawings
 
 
 def _measured(
@@ -245,10 +235,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Summarise some of the conditions together: intervals are then over pictures A."""
     parts = {name: joined(own[i] for i in chosen) for name, own in found.items()}
-    errors, groups = parts[MODEL].errors, None
-    if len(chosen) > 1:  # the same pictures at every value of the curves
-        data = [conditions[i].data for i in chosen]
-        groups = [id(own.images[pair.image_a]) for own in data for pair in own.pairs]
+    errors, groups = parts[MODEL].errors, independent([conditions[i] for i in chosen])
     return {
         'name': conditions[chosen[0]].name if len(chosen) == 1 else _ALL,
         'pairs': len(errors),
@@ -258,6 +245,18 @@ def _measured(
             for name, part in parts.items()
         },
     }
+
+
+def _points(
+    job: Job, conditions: list[Condition], found: dict[str, list[Found]], chosen: list[int]
+) -> dict[str, dict[str, Any]]:
+    """Summarise what was found by the points' names: figures of every method."""
+    result: dict[str, dict[str, Any]] = {}
+    names = [pair.names for i in chosen for pair in conditions[i].data.pairs]
+    for method, own in found.items():
+        for name, part in by_name(names, joined(own[i] for i in chosen)).items():
+            result.setdefault(name, {})[method] = figures(part, job.seed, job.protocol.resamples)
+    return result
 
 
 def _drawings(conditions: list[Condition], found: list[Found]) -> list[Drawing]:
@@ -301,18 +300,6 @@ def _drawing(
     return Drawing(title, caption, jpeg(picture))
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn('{task.fields[what]:14}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-
-
 def _print(results: dict[str, Any], console: Console) -> None:
     summary = results['summary']
     title = f'{summary["pairs"]} pairs, {summary["queries"]} queries'
@@ -328,37 +315,6 @@ def _print(results: dict[str, Any], console: Console) -> None:
             f'{own["median_px"]:.1f}',
         )
     console.print(table)
-
-
-def _versions() -> dict[str, str]:
-    try:
-        own = version('don_kp')
-    except PackageNotFoundError:
-        own = 'not installed'
-    return {
-        'don_kp': own,
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-        'numpy': np.__version__,
-        'opencv': cv2.__version__,
-    }
-
-
-def _device_name(device: str) -> str:
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{device} ({platform.machine()})'
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace what JSON can't hold by null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.modality import peaks
 from don_kp_ros.evaluation.pairs import Pair, PairSet
 from don_kp_ros.evaluation.pck import THRESHOLDS, Accuracy, ErrorTable, pixel_errors
-from don_kp_ros.evaluation.protocol import Condition
+from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.space import SpaceErrors, space_errors
 from don_kp_ros.evaluation.transfer import transfer
 from don_kp_ros.matching.heatmap import describe_at
@@ -170,6 +170,35 @@ def joined(parts: Iterable[Found]) -> Found:
     return whole
 
 
+def summed_up(conditions: Sequence[Condition]) -> list[int]:
+    """Choose the conditions that are summed up: those of no curve, else all of the curves."""
+    whole = [i for i, condition in enumerate(conditions) if not condition.curve]
+    return whole or list(range(len(conditions)))
+
+
+def independent(conditions: Sequence[Condition]) -> list[Hashable] | None:
+    """Name a group of each pair: those of one picture A go together (none: each on its own).
+
+    Curves show the same pictures at each of their values.
+    """
+    if len(conditions) == 1:
+        return None
+    data = [condition.data for condition in conditions]
+    return [id(own.images[pair.image_a]) for own in data for pair in own.pairs]
+
+
+def by_name(names: Sequence[Sequence[str]], found: Found) -> dict[str, Found]:
+    """Part what was found by the names of each pair's points, where they have any."""
+    parts: dict[str, Found] = {}
+    for named, uv, errors in zip(names, found.uv, found.errors, strict=True):
+        for name in dict.fromkeys(named):
+            own = np.array([other == name for other in named])
+            part = parts.setdefault(name, Found([], [], []))
+            part.uv.append(uv[own])
+            part.errors.append(errors[own])
+    return parts
+
+
 def figures(
     found: Found, seed: int, resamples: int, groups: Sequence[Hashable] | None = None
 ) -> dict[str, Any]:
@@ -183,16 +212,13 @@ def figures(
     names: Sequence[Hashable] = range(len(found.errors)) if groups is None else groups
     for group, errors in zip(names, found.errors, strict=True):
         together.setdefault(group, []).append(errors)
-    intervals, independent = None, [np.concatenate(parts) for parts in together.values()]
-    if len(independent) > 1:
-        intervals = {
-            name: [
-                round(end, 2 if name.endswith('_px') else 4)
-                for end in statistics.bootstrap(independent, statistic, resamples, seed)
-            ]
-            for name, statistic in INTERVALS.items()
-        }
-    result['interval_95'] = intervals
+    independent = [np.concatenate(parts) for parts in together.values()]
+    intervals = {
+        name: [round(end, 2 if name.endswith('_px') else 4) for end in interval]
+        for name, statistic in INTERVALS.items()
+        if (interval := statistics.bootstrap(independent, statistic, resamples, seed)) is not None
+    }
+    result['interval_95'] = intervals or None
     if found.peaks:
         ratios = np.concatenate(found.peaks)
         result['second_peak'] = {

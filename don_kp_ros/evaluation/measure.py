@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,7 @@ def measure(model: DescriptorModel, data: PairSet) -> Measurement:
     """Match every pair's points and compare with the truth."""
     maps: dict[int, Tensor] = {}
     absent_maps: dict[int, Tensor] = {}
+    uses = Counter(index for pair in data.pairs for index in (pair.image_a, pair.image_b))
     errors, present, absent = [], [], []
     for number, pair in enumerate(data.pairs):
         for index in (pair.image_a, pair.image_b):
@@ -57,6 +59,10 @@ def measure(model: DescriptorModel, data: PairSet) -> Measurement:
             absent.append(
                 transfer(a, absent_maps[index], pair.uv_a, size_a, _size(negative)).score
             )
+        for index in (pair.image_a, pair.image_b):
+            uses[index] -= 1
+            if uses[index] == 0:  # all maps of many pictures together are large
+                del maps[index]
     return Measurement(
         np.concatenate(errors),
         np.concatenate(present),

@@ -21,7 +21,7 @@ from don_kp_ros.data.views import (
 
 Pixels = NDArray[np.float32]
 
-_SIDE = 640  # pixels of the longer side of synthetic pictures
+SIDE = 640  # pixels of the longer side of synthetic pictures
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Pair:
     """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2), and B's object's centre (2,).
 
     homography (3, 3): maps any pixel of A to B, where they are views of one picture; mask_b
-    (H, W): the object in B, uint8.
+    (H, W): the object in B, uint8; names: of the points, if they have any.
     """
 
     image_a: int
@@ -39,6 +39,7 @@ class Pair:
     centre_b: NDArray[np.float64]
     homography: NDArray[np.float64] | None = None
     mask_b: Image | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class PairSet:
         for pair in (self.pairs[i] for i in places):
             chosen = np.random.default_rng(0).permutation(len(pair.uv_a))[:queries]
             uv_a, uv_b = pair.uv_a[chosen], pair.uv_b[chosen]
-            kept.append(dataclasses.replace(pair, uv_a=uv_a, uv_b=uv_b))
+            names = tuple(pair.names[i] for i in chosen if pair.names)
+            kept.append(dataclasses.replace(pair, uv_a=uv_a, uv_b=uv_b, names=names))
         return dataclasses.replace(self, pairs=kept)
 
 
@@ -81,8 +83,9 @@ def from_folder(
     ):
         known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
         if known.any():
-            centre = mask_centre(samples[b].mask)
-            pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre))
+            mask = samples[b].mask
+            centre = mask_centre(mask)
+            pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre, mask_b=mask))
     images = [sample.image for sample in samples]
     own = [read_image(path) for path in folder.negatives]
     return PairSet(
@@ -110,7 +113,7 @@ def synthetic(
     both: A is a random view as well, and not the picture as it is; crop: the side of square views
     about the object, in pixels of a 640-pixel-wide picture, instead of whole pictures.
     """
-    sources = [prepare(sample, _SIDE, oversampling=1.0) for sample in samples]
+    sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
     sampler = ViewSampler(configuration, sources, backgrounds)
     images: list[Image] = []
     if not both:
@@ -152,7 +155,7 @@ def synthetic(
             )
         )
     kind = 'held pictures' if held else 'the training pictures (too few to hold any)'
-    width = None if crop is None else _SIDE
+    width = None if crop is None else SIDE
     return PairSet(f'{len(result)} random views of {kind}', images, result, negatives, width)
 
 
@@ -181,8 +184,9 @@ def posed(
         if np.count_nonzero(seen) < FEWEST_COMMON:
             continue
         shown = np.flatnonzero(seen)[:queries]
-        centre = mask_centre(samples[b].mask)
-        result.append(Pair(a, b, uv_a[shown], uv_b[shown].astype(np.float32), centre))
+        mask = samples[b].mask
+        there = uv_b[shown].astype(np.float32)
+        result.append(Pair(a, b, uv_a[shown], there, mask_centre(mask), mask_b=mask))
     return PairSet(
         f'{len(result)} pairs of {len(held)} held views with true poses',
         [sample.image for sample in samples],

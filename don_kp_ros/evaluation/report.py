@@ -93,18 +93,24 @@ def html_text(results: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
         f'{escape(results["data"]["description"])}</p>',
         _cards(methods),
         _skipped(results['data']['skipped']),
-        _section('Accuracy', _accuracy(results['summary'])),
-        _section('PCK curves', plot_pck({name: m['pck_curve'] for name, m in methods.items()})),
+        section('Accuracy', accuracy(results['summary'])),
+        section('PCK curves', plot_pck({name: m['pck_curve'] for name, m in methods.items()})),
         *(
-            _section(label[:1].upper() + label[1:], _curve(f'curve{number}', label, points))
-            for number, (label, points) in enumerate(results['curves'].items())
+            section(label[:1].upper() + label[1:], _curve(f'curve{place}', label, points))
+            for place, (label, points) in enumerate(results['curves'].items())
         ),
+        section('By point', _points(results['points'])),
         _optional('Error in space', methods, 'space', _SPACE),
-        _section('Ambiguity', _peaks(methods)),
+        section('Ambiguity', _peaks(methods)),
         _optional('Keypoints', methods, 'keypoints', _KEYPOINTS),
-        _section('Matches of the model', _pictures(drawings)),
-        _section('How this was measured', _facts(results)),
+        section('Matches of the model', _pictures(drawings)),
+        section('How this was measured', _facts(results)),
     ]
+    return page(title, parts)
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """Put parts that are HTML already, empty ones left out, into a page."""
     body = '\n'.join(part for part in parts if part)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -123,7 +129,8 @@ _KEYPOINTS = (
 )
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """Make a section of content that is HTML already; nothing of nothing."""
     return f'<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>' if content else ''
 
 
@@ -154,25 +161,26 @@ def _skipped(messages: Sequence[str]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = 0) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = 0) -> str:
     """Make a table of cells that are HTML already."""
     header = ''.join(f'<th>{cell}</th>' for cell in head)
     lines = [f'<tr>{header}</tr>']
-    for number, row in enumerate(rows):
-        kind = ' class="model"' if number == marked else ''
+    for place, row in enumerate(rows):
+        kind = ' class="model"' if place == marked else ''
         lines.append(f'<tr{kind}>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>')
     return '<table>\n' + '\n'.join(lines) + '\n</table>'
 
 
-def _accuracy(summary: Mapping[str, Any]) -> str:
+def accuracy(summary: Mapping[str, Any]) -> str:
+    """Make the table of every method's figures and their intervals."""
     rows = []
     for name, own in summary['methods'].items():
         cells = [escape(name)]
         for key, _ in _COLUMNS:
             interval = (own['interval_95'] or {}).get(key)
-            cells.append(_number(key, own[key]))
+            cells.append(number(key, own[key]))
             if interval:
-                low, high = (_number(key, end) for end in interval)
+                low, high = (number(key, end) for end in interval)
                 cells[-1] += f'<small>{low} to {high}</small>'
         rows.append(cells)
     note = (
@@ -184,8 +192,8 @@ def _accuracy(summary: Mapping[str, Any]) -> str:
         note += 'Small figures: 95 % bootstrap interval over pairs, those of one picture together '
         note += 'where several changes are summed up.'
     else:
-        note += 'There is only one picture, and so no interval.'
-    return f'<p>{note}</p>\n' + _table(['', *(escape(title) for _, title in _COLUMNS)], rows)
+        note += 'No interval can be given: there is a single pair, or pairs of a single picture.'
+    return f'<p>{note}</p>\n' + table(['', *(escape(title) for _, title in _COLUMNS)], rows)
 
 
 def _curve(identity: str, label: str, points: Sequence[Mapping[str, Any]]) -> str:
@@ -194,26 +202,49 @@ def _curve(identity: str, label: str, points: Sequence[Mapping[str, Any]]) -> st
     head = [escape(label), *(f'{value:g}' for value in values)]
     rows = [['pairs', *(str(point['pairs']) for point in points)]]
     rows += [
-        [escape(name), *(_number('auc', own[name]['auc']) for own in figures)]
+        [escape(name), *(number('auc', own[name]['auc']) for own in figures)]
         for name in figures[0]
     ]
     plot = plot_curve(identity, label, values, figures)
     return f'{plot}\n<p>AUC at each value; the shade is the 95 % interval of the first.</p>\n' + (
-        _table(head, rows, marked=1)
+        table(head, rows, marked=1)
     )
+
+
+def _points(points: Mapping[str, Mapping[str, Figures]]) -> str:
+    if not points:
+        return ''
+    methods = list(next(iter(points.values())))
+    columns = (('median_px', 'median px'), ('pck_10', 'PCK@10'))
+    head = [
+        '',
+        'pairs',
+        *map(escape, methods),
+        *(f'{title}, {methods[0]}' for _, title in columns),
+    ]
+    rows = [
+        [
+            escape(name),
+            str(own[methods[0]]['queries']),
+            *(number('auc', own[method]['auc']) for method in methods),
+            *(number(key, own[methods[0]][key]) for key, _ in columns),
+        ]
+        for name, own in sorted(points.items())
+    ]
+    return f'<p>AUC of each method at each point.</p>\n{table(head, rows, marked=None)}'
 
 
 def _optional(
     title: str, methods: Mapping[str, Figures], key: str, columns: Sequence[tuple[str, str]]
 ) -> str:
     rows = [
-        [escape(name), *(_number(column, own[key][column]) for column, _ in columns)]
+        [escape(name), *(number(column, own[key][column]) for column, _ in columns)]
         for name, own in methods.items()
         if own.get(key)
     ]
     if not rows:
         return ''
-    return _section(title, _table(['', *(escape(text) for _, text in columns)], rows))
+    return section(title, table(['', *(escape(text) for _, text in columns)], rows))
 
 
 def _peaks(methods: Mapping[str, Figures]) -> str:
@@ -231,7 +262,7 @@ def _peaks(methods: Mapping[str, Figures]) -> str:
         'A heatmap whose second peak, 20 pixels away or more, is nearly as high as the first is '
         'ambiguous.'
     )
-    return f'<p>{note}</p>\n{_table(head, rows)}'
+    return f'<p>{note}</p>\n{table(head, rows)}'
 
 
 def _pictures(drawings: Sequence[Drawing]) -> str:
@@ -256,29 +287,36 @@ def _facts(results: Mapping[str, Any]) -> str:
             'Model',
             f'{model["file"]}, fingerprint {model["fingerprint"]}, D = {model["dimension"]}',
         ),
-        ('Network', _words(model['network'])),
+        ('Network', words(model['network'])),
         ('Data', f'{data["folder"]}: {data["description"]}; fingerprint {data["fingerprint"]}'),
-        ('Protocol', f'{results["protocol"]["kind"]}; {_words(settings)}'),
+        ('Protocol', f'{results["protocol"]["kind"]}; {words(settings)}'),
         ('Seed', str(results['seed'])),
-        ('Versions', _words(results['versions'])),
+        ('Versions', words(results['versions'])),
         ('Command', run['command']),
         ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}'),
     ]
+    return facts_table(facts)
+
+
+def facts_table(facts: Sequence[tuple[str, str]]) -> str:
+    """Make a table of what is called what."""
     rows = [f'<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>' for k, v in facts]
     return '<table class="facts">\n' + '\n'.join(rows) + '\n</table>'
 
 
-def _words(mapping: Mapping[str, Any], prefix: str = '') -> str:
+def words(mapping: Mapping[str, Any], prefix: str = '') -> str:
+    """Write nested settings as a line."""
     parts = []
     for key, value in mapping.items():
         if isinstance(value, Mapping):
-            parts.append(_words(value, f'{prefix}{key}.'))
+            parts.append(words(value, f'{prefix}{key}.'))
         else:
             parts.append(f'{prefix}{key} {value}')
     return ', '.join(parts)
 
 
-def _number(key: str, value: float | int | None) -> str:
+def number(key: str, value: float | int | None) -> str:
+    """Write a figure as its key asks for; a dash where there is none."""
     if value is None:
         return '&ndash;'
     if isinstance(value, int):

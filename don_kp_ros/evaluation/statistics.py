@@ -110,21 +110,23 @@ def bootstrap(
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Compute the percentile bootstrap interval (low, high) of a statistic over pairs.
+
+    None of a single pair: nothing says how others would differ.
 
     errors_by_pair: the errors (Q,) of each pair; level: the share of the resamples between the
     ends. AUC, MEAN, MEDIAN, pck_at(k) and QuantileOf(share) are computed for all resamples at
     once; any other function of errors (N,) is called for each. The same seed gives the same
-    interval. Raises ValueError where there are fewer than two pairs, or one has no errors.
+    interval. Raises ValueError where there are no pairs, or one has no errors.
     """
     pairs = _checked(errors_by_pair)
-    if len(pairs) < 2:
-        raise ValueError('there is only one pair; an interval over pairs needs two or more')
     if resamples < 1:
         raise ValueError(f'resamples is {resamples}; it must be positive')
     if not 0 < level < 1:
         raise ValueError(f'level is {level}; it must lie between 0 and 1')
+    if len(pairs) == 1:
+        return None
     counts = _counts(len(pairs), resamples, seed)
     if hasattr(statistic, 'resampled'):
         values = statistic.resampled(pairs, counts)

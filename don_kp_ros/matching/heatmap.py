@@ -20,12 +20,15 @@ from torch.nn import functional
 
 _SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation leaves nothing of a blended norm
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
+_SMALLEST_DIVISOR = 1e-2  # products of cells below it are too inexact to divide by
+_PRODUCTS_AT_ONCE = 3 << 19  # of queries and cells: more costs fresh memory, less costs calls
+_BOUNDS_AT_ONCE = 1 << 17  # blocks
 _BLOCKS_AT_ONCE = 8192
 _HEATMAPS_AT_ONCE = 16
 _TIE = {torch.float32: 1e-6, torch.float64: 1e-12}  # scores nearer than this are equal
-_CROWDED = 0.1  # share of candidate blocks above which the whole heatmap is faster
+_CROWDED = 0.5  # share of candidate blocks above which the whole heatmap is faster
 
-_Axis = tuple[Tensor, Tensor, Tensor]  # first pixel of each block, their number, pixels' weights
+_Axis = tuple[Tensor, Tensor]  # of each block its pixels (blocks, most), and their weights
 
 
 def describe_at(descriptor_map: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
@@ -66,36 +69,62 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W). Returns uv (Q, 2) float32
     pixels and score (Q,). It is the maximum of `heatmaps`, found by branch and bound: between four
     cells the product with d is at most its largest corner, and the squared norm at least the
-    smallest entry of the corners' Gram matrix, so only blocks that can hold the maximum are
-    evaluated; where those are many, the whole heatmap is. Of pixels that are equal but for
-    rounding, as beyond the outermost cells, the first one is found, whatever else is asked in the
-    same call.
+    smallest entry of the corners' Gram matrix. Blocks that can hold the maximum by this bound are
+    held against a tighter one, and those that still can are evaluated; where they are many, the
+    whole heatmap is. Of pixels that are equal but for rounding, as beyond the outermost cells, the
+    first one is found, whatever else is asked in the same call.
     """
     descriptor_map = _checked_map(descriptor_map)
     queries = _checked_queries(queries, descriptor_map)
     if queries.shape[0] == 0:
         return queries.new_zeros((0, 2), dtype=torch.float32), queries.new_zeros((0,))
     blocks = _Blocks.between_cells(descriptor_map, size)
-    products = torch.einsum('qd,dhw->qhw', queries, blocks.cells)
+    together = max(1, _PRODUCTS_AT_ONCE // blocks.cells[0].numel())
+    parts = [_match(descriptor_map, blocks, some, size) for some in queries.split(together)]
+    uv, score = (torch.cat(column) for column in zip(*parts, strict=True))
+    return uv, score
 
-    cosines = products / blocks.cells.norm(dim=0).clamp_min(_SMALLEST_SQUARED_NORM**0.5)
-    promising = _largest_corner(cosines).masked_fill(blocks.empty, -torch.inf).flatten(1)
+
+def _match(
+    descriptor_map: Tensor, blocks: _Blocks, queries: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Match queries whose products with all cells fit into memory; see `match`."""
+    products = (queries @ blocks.cells.flatten(1)).unflatten(1, blocks.cells.shape[1:])
     best = _Best(len(queries), queries.device, products.dtype)
-    seeds = promising.topk(min(4, promising.shape[1]), dim=1).indices
-    owners = torch.arange(len(queries), device=queries.device).repeat_interleave(seeds.shape[1])
+    every = torch.arange(len(queries), device=queries.device)
+    row = products.amax(dim=2).argmax(dim=1)
+    seeds = blocks.around(row, products[every, row].argmax(dim=1))
+    owners = every.repeat_interleave(seeds.shape[1])
     best.include(owners, *blocks.peaks(products, owners, seeds.flatten()))
 
-    largest = _largest_corner(products)
-    bound = torch.where(largest > 0, largest / blocks.least_norm, largest / blocks.greatest_norm)
-    bound = bound.clamp_max(1.0).masked_fill(blocks.empty, -torch.inf).flatten(1)
-    candidates = bound >= best.score[:, None] - _BOUND_SLACK
-    crowded = candidates.sum(1) > _CROWDED * candidates.shape[1]
-    for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
-        score, pixel = first_peak(heatmaps(descriptor_map, queries[some], size).flatten(1))
-        best.include(some, score, torch.stack([pixel % size[1], pixel // size[1]], 1).float())
-    owners, places = torch.nonzero(candidates & ~crowded[:, None], as_tuple=True)
-    for part in torch.arange(len(owners), device=owners.device).split(_BLOCKS_AT_ONCE):
-        best.include(owners[part], *blocks.peaks(products, owners[part], places[part]))
+    least = best.score - _BOUND_SLACK
+    bound = _largest_corner(products).mul_(blocks.steepest)
+    # Most rows of blocks hold no candidate: to look at their maxima first is cheaper.
+    rows = torch.nonzero((bound.amax(dim=2) >= least[:, None]).flatten())[:, 0]
+    owner = rows // bound.shape[1]
+    near = bound.flatten(0, 1).index_select(0, rows) >= least[owner, None]
+    near, columns = torch.nonzero(near, as_tuple=True)
+    owners = owner[near]
+    places = (rows % bound.shape[1])[near] * bound.shape[2] + columns
+    number = torch.bincount(owners, minlength=len(queries))
+    crowded = (number > _CROWDED * blocks.steepest.numel()) | (least <= 0)  # bounds are positive
+    if crowded.any():
+        for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
+            score, pixel = first_peak(heatmaps(descriptor_map, queries[some], size).flatten(1))
+            best.include(some, score, torch.stack([pixel % size[1], pixel // size[1]], 1).float())
+        owners, places = owners[~crowded[owners]], places[~crowded[owners]]
+    possible = [
+        blocks.may_reach(least[some], products, some, there)
+        for some, there in zip(
+            owners.split(_BOUNDS_AT_ONCE), places.split(_BOUNDS_AT_ONCE), strict=True
+        )
+    ]
+    kept = torch.cat(possible)
+    owners, places = owners[kept], places[kept]
+    for some, there in zip(
+        owners.split(_BLOCKS_AT_ONCE), places.split(_BLOCKS_AT_ONCE), strict=True
+    ):
+        best.include(some, *blocks.peaks(products, some, there))
     return best.first(size[1]), best.score.clamp(-1, 1)
 
 
@@ -131,11 +160,11 @@ def _padded(descriptor_map: Tensor) -> Tensor:
 
 def _squared_norms(descriptor_map: Tensor, size: tuple[int, int]) -> Tensor:
     """Compute the squared norm (H, W) of the bilinearly upsampled map."""
-    own, right, below, diagonal = _gram(_padded(descriptor_map))
+    own, right, below, down, up = _gram(_padded(descriptor_map))
     squares_v, products_v = _interpolation(size[0], descriptor_map.shape[1], descriptor_map)
     squares_u, products_u = _interpolation(size[1], descriptor_map.shape[2], descriptor_map)
     blended = squares_v @ (own @ squares_u.T + right @ products_u.T)
-    blended += products_v @ (below @ squares_u.T + diagonal @ products_u.T)
+    blended += products_v @ (below @ squares_u.T + (down + up) / 2 @ products_u.T)
     return blended.clamp_min_(_SMALLEST_SQUARED_NORM)
 
 
@@ -148,14 +177,14 @@ def _interpolation(pixels: int, cells: int, like: Tensor) -> tuple[Tensor, Tenso
     return matrix.square(), 2 * matrix[:, :-1] * matrix[:, 1:]
 
 
-def _gram(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Multiply each cell with itself, its right and lower neighbour; average both diagonals."""
+def _gram(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Multiply each cell with itself, its right and lower neighbour, and along both diagonals."""
     own = cells.square().sum(0)
     right = (cells[:, :, :-1] * cells[:, :, 1:]).sum(0)
     below = (cells[:, :-1] * cells[:, 1:]).sum(0)
-    diagonal = (cells[:, :-1, :-1] * cells[:, 1:, 1:]).sum(0)
-    diagonal += (cells[:, :-1, 1:] * cells[:, 1:, :-1]).sum(0)
-    return own, right, below, diagonal / 2
+    down = (cells[:, :-1, :-1] * cells[:, 1:, 1:]).sum(0)
+    up = (cells[:, :-1, 1:] * cells[:, 1:, :-1]).sum(0)
+    return own, right, below, down, up
 
 
 def _corners(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -165,7 +194,8 @@ def _corners(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _largest_corner(values: Tensor) -> Tensor:
-    return functional.max_pool2d(values[:, None], 2, stride=1)[:, 0]
+    rows = torch.maximum(values[..., :-1, :], values[..., 1:, :])
+    return torch.maximum(rows[..., :-1], rows[..., 1:])
 
 
 @dataclass(frozen=True)
@@ -173,80 +203,116 @@ class _Blocks:
     """The squares between four neighbouring cells, numbered row by row, and the pixels in them."""
 
     cells: Tensor  # (D, h + 2, w + 2)
-    gram: Tensor  # (blocks, 9), dot products of the corners: 4 own, 2 across, 2 down, 1 diagonal
-    least_norm: Tensor  # (h + 1, w + 1), a lower bound on the blended norm
-    greatest_norm: Tensor  # (h + 1, w + 1), an upper bound
-    empty: Tensor  # (h + 1, w + 1), no pixel lies in the block
+    gram: Tensor  # (9, blocks), dot products of the corners: 4 own, 2 across, 2 down, 1 diagonal
+    unsure: Tensor  # (blocks,), some of them are too small to bound with
+    steepest: Tensor  # (h + 1, w + 1), an upper bound on the inverse of the blended norm
     rows: _Axis
     columns: _Axis
 
     @classmethod
     def between_cells(cls, descriptor_map: Tensor, size: tuple[int, int]) -> _Blocks:
         cells = _padded(descriptor_map)
-        own, right, below, diagonal = _gram(cells)
+        own, right, below, down, up = _gram(cells)
         n00, n01, n10, n11 = _corners(own)
         h0, h1, v0, v1 = right[:-1], right[1:], below[:, :-1], below[:, 1:]
-        down = (cells[:, :-1, :-1] * cells[:, 1:, 1:]).sum(0)
-        up = 2 * diagonal - down
         least = torch.stack([n00, n01, n10, n11, h0, h1, v0, v1, down, up]).amin(0)
-        greatest = torch.stack([n00, n01, n10, n11]).amax(0)
-        axes = []
+        axes: list[_Axis] = []
+        empty: list[Tensor] = []
         for pixels, count in zip(size, descriptor_map.shape[1:], strict=True):
             block, weight = _axis(pixels, count, descriptor_map)
             number = torch.bincount(block, minlength=count + 1)
-            axes.append((number.cumsum(0) - number, number, weight))
-        gram = torch.stack([n00, n01, n10, n11, h0, h1, v0, v1, diagonal]).flatten(1).T
+            offset = torch.arange(int(number.max()), device=block.device)
+            # A block of fewer pixels than others has its last one several times.
+            pixel = (number.cumsum(0) - number)[:, None] + offset.minimum(number[:, None] - 1)
+            pixel.clamp_(0, pixels - 1)
+            axes.append((pixel, weight[pixel]))
+            empty.append(number == 0)
+        gram = torch.stack([n00, n01, n10, n11, h0, h1, v0, v1, (down + up) / 2]).flatten(1)
         return cls(
             cells=cells,
-            gram=gram.contiguous(),
-            least_norm=least.clamp_min(_SMALLEST_SQUARED_NORM).sqrt(),
-            greatest_norm=greatest.clamp_min(_SMALLEST_SQUARED_NORM).sqrt(),
-            empty=(axes[0][1] == 0)[:, None] | (axes[1][1] == 0),
+            gram=gram,
+            unsure=(gram < _SMALLEST_DIVISOR).any(dim=0),
+            steepest=least.clamp_min(_SMALLEST_SQUARED_NORM)
+            .rsqrt()
+            .masked_fill(empty[0][:, None] | empty[1], 0),
             rows=axes[0],
             columns=axes[1],
         )
 
+    def around(self, row: Tensor, column: Tensor) -> Tensor:
+        """List the blocks (K, 4) that meet in cells (K,) of the padded map."""
+        height, width = self.steepest.shape
+        rows = torch.stack([row - 1, row], dim=1).clamp(0, height - 1)
+        columns = torch.stack([column - 1, column], dim=1).clamp(0, width - 1)
+        return (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+
+    def may_reach(self, score: Tensor, products: Tensor, owners: Tensor, blocks: Tensor) -> Tensor:
+        """Tell whether blocks[k] may hold a score[k] > 0 for query owners[k]: (K,).
+
+        The squares of product and norm are biquadratic in the weights; their ratio is at most the
+        largest ratio of their nine Bernstein coefficients.
+        """
+        p00, p01, p10, p11 = self._corners(products, owners, blocks)
+        squared = [p00 * p00, p01 * p01, p10 * p10, p11 * p11]
+        squared += [p00 * p01, p10 * p11, p00 * p10, p01 * p11, (p00 * p11 + p01 * p10) / 2]
+        beyond = torch.stack(squared) - score.square() * self.gram.index_select(1, blocks)
+        return (beyond.amax(dim=0) >= 0) | self.unsure[blocks]
+
+    def _corners(
+        self, products: Tensor, owners: Tensor, blocks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Read the products (Q, h + 2, w + 2) of the corners of blocks[k] with owners[k]."""
+        across = products.shape[2]
+        first = owners * products[0].numel() + blocks + blocks // (across - 1)
+        corners = torch.stack([first, first + 1, first + across, first + across + 1])
+        p00, p01, p10, p11 = products.flatten().index_select(0, corners.flatten()).chunk(4)
+        return p00, p01, p10, p11
+
     def peaks(self, products: Tensor, owners: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the best pixel of blocks[k] for query owners[k]: score (K,) and uv (K, 2)."""
-        across = self.empty.shape[1]
+        """Find the best pixel of blocks[k] for query owners[k]: score (K,) and uv (K, 2).
+
+        The score of a block without pixels is -inf.
+        """
+        across = self.steepest.shape[1]
         i, j = blocks // across, blocks % across
-        v, a, no_row = _pixels_in(self.rows, i)
-        u, b, no_column = _pixels_in(self.columns, j)
-        a, b = a[:, :, None], b[:, None, :]
-        d00, d01, d10, d11 = (
-            products[owners, i + down, j + right][:, None, None]
-            for down in (0, 1)
-            for right in (0, 1)
+        a, b = (
+            self.rows[1].index_select(0, i)[:, :, None],
+            self.columns[1].index_select(0, j)[:, None],
         )
-        numerator = (1 - a) * ((1 - b) * d00 + b * d01) + a * ((1 - b) * d10 + b * d11)
-        n00, n01, n10, n11, h0, h1, v0, v1, x = self.gram[blocks].T[:, :, None, None]
+        d00, d01, d10, d11 = (
+            corner[:, None, None] for corner in self._corners(products, owners, blocks)
+        )
+        scores = (1 - a) * ((1 - b) * d00 + b * d01) + a * ((1 - b) * d10 + b * d11)
+        # Queries share blocks.
+        asked = torch.zeros_like(self.unsure)
+        asked[blocks] = True
+        inverse = self._inverse_norms(torch.nonzero(asked)[:, 0])
+        scores *= inverse.index_select(0, asked.cumsum(0)[blocks] - 1)
+        score, where = first_peak(scores.flatten(1))
+        score = score.masked_fill(self.steepest.flatten()[blocks] == 0, -torch.inf)
+        width = scores.shape[2]
+        u, v = self.columns[0][j, where % width], self.rows[0][i, where // width]
+        return score, torch.stack([u, v], dim=1).float()
+
+    def _inverse_norms(self, blocks: Tensor) -> Tensor:
+        """Compute one over the norm of the blended descriptor at the pixels of blocks."""
+        across = self.steepest.shape[1]
+        a = self.rows[1][blocks // across][:, :, None]
+        b = self.columns[1][blocks % across][:, None, :]
+        n00, n01, n10, n11, h0, h1, v0, v1, x = self.gram.index_select(1, blocks)[:, :, None, None]
         b2, bb, bm = (1 - b) ** 2, b**2, 2 * b * (1 - b)
         squared = (
             (1 - a) ** 2 * (b2 * n00 + bb * n01 + bm * h0)
             + a**2 * (b2 * n10 + bb * n11 + bm * h1)
             + 2 * a * (1 - a) * (b2 * v0 + bb * v1 + bm * x)
         )
-        scores = numerator * squared.clamp_min_(_SMALLEST_SQUARED_NORM).rsqrt_()
-        scores.masked_fill_(no_row[:, :, None] | no_column[:, None, :], -torch.inf)
-        score, where = first_peak(scores.flatten(1))
-        k = torch.arange(len(blocks), device=blocks.device)
-        width = u.shape[1]
-        return score, torch.stack([u[k, where % width], v[k, where // width]], dim=1).float()
+        return squared.clamp_min_(_SMALLEST_SQUARED_NORM).rsqrt_()
 
 
 def first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Find the largest of each row (K, P), and the first place where it is but for rounding."""
     score = scores.amax(dim=1)
     return score, (scores >= score[:, None] - _TIE[scores.dtype]).int().argmax(dim=1)
-
-
-def _pixels_in(axis: _Axis, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """List the pixels (K, most) of each block with their weights; the mask marks the surplus."""
-    first, number, weight = axis
-    offset = torch.arange(int(number.max()), device=block.device)
-    surplus = offset >= number[block][:, None]
-    pixel = (first[block][:, None] + offset).clamp_max(len(weight) - 1)
-    return pixel, weight[pixel], surplus
 
 
 class _Best:

@@ -18,6 +18,7 @@ from don_kp_ros.simulation import textures
 
 Array = NDArray[np.float64]
 
+BUTTON = (0.006, 0.006, 0.003)  # metres, half axes; its middle lies on the crown
 DRAWN, COLLIDING = 2, 3  # geom groups: the renderer shows the first, contacts use the second
 
 
@@ -35,6 +36,11 @@ class CapShape:
     edge_height: float  # of the brim's side edges over the table, at the crown
     droop: float  # by how much the brim sinks towards its front
     thickness: float  # of the brim
+
+    @classmethod
+    def of(cls, instance: int) -> CapShape:
+        """Return the measures of cap number ``instance``."""
+        return cls.draw(cap_rng(instance))
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> CapShape:
@@ -83,13 +89,34 @@ class CapShape:
         """The point that the demo teaches, (3,): the middle of the brim's upper side."""
         return self.brim(np.array(0.5), np.array(0.0))
 
+    @property
+    def points(self) -> dict[str, Array]:
+        """Points (3,) that every cap has, by name; those of the crown lie halfway up."""
+        halfway = np.array(np.pi / 4)
+        return {
+            'brim': self.brim_point,
+            'brim, front': self.brim(np.array(0.9), np.array(0.0)),
+            'brim, left': self.brim(np.array(0.5), np.array(0.75)),
+            'brim, right': self.brim(np.array(0.5), np.array(-0.75)),
+            'button': np.array([0.0, 0.0, self.height + BUTTON[2]]),
+            'crown, front': self.crown(np.array(0.0), halfway),
+            'crown, left': self.crown(np.array(np.pi / 2), halfway),
+            'crown, back': self.crown(np.array(np.pi), halfway),
+            'crown, right': self.crown(np.array(-np.pi / 2), halfway),
+        }
+
+
+def cap_rng(instance: int) -> np.random.Generator:
+    """Make the source of everything about a cap; its measures are drawn first."""
+    return np.random.default_rng([instance, 0xCA9])
+
 
 def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShape:
     """Add cap number ``instance`` to a body and return its measures.
 
     Shape, colours and print are a function of the number alone.
     """
-    rng = np.random.default_rng([instance, 0xCA9])
+    rng = cap_rng(instance)
     shape = CapShape.draw(rng)
     base, accent = textures.colour(rng), textures.colour(rng)
     brim_base = base if rng.random() < 0.5 else accent
@@ -120,7 +147,7 @@ def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShap
     body.add_geom(
         name=f'{body.name}/button',
         type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
-        size=[0.006, 0.006, 0.003],
+        size=BUTTON,
         pos=[0, 0, shape.height],
         rgba=[*(accent / 255), 1],
         contype=0,

@@ -69,6 +69,11 @@ class Subject:
         text = f'{self.kind}: {x:.3f} x {y:.3f} x {z:.3f} m, {mesh.look}'
         return text if mesh.textured else f'{text}; it has no texture'
 
+    @property
+    def points(self) -> dict[str, Array]:
+        """Its named points (3,) in its frame, metres; only caps have any."""
+        return objects.CapShape.of(self.instance).points if self.kind == 'cap' else {}
+
     def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
         """Add it to a body; looks and measures are a function of the number alone."""
         mesh = self.mesh
@@ -254,7 +259,8 @@ def render(
         for i in range(negatives)
     ]
     found = [view for view in render_all(jobs, workers) if isinstance(view, PosedView)]
-    write_index(folder, D435, found)
+    points = {subject.name: subject.points for subject in subjects if subject.points}
+    write_index(folder, D435, found, points)
 
 
 def draw_instances(count: int, seed: int) -> list[int]:

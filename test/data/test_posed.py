@@ -332,6 +332,16 @@ class TestFolder:
             assert sample.depth.dtype == np.float32
             np.testing.assert_allclose(sample.depth, true.depth, atol=5.1e-5)  # NaN included
 
+    def test_named_points_are_read_as_they_were_written(self, tmp_path: Path) -> None:
+        root = write(tmp_path / 'data')
+        assert PosedFolder.open(root).points == {}
+        assert json.loads((root / 'views.json').read_text())['version'] == 1
+        folder = PosedFolder.open(root)
+        write_index(root, CAMERA, folder.views, {'ball': {'top': np.array([0, 0, RADIUS])}})
+        assert json.loads((root / 'views.json').read_text())['version'] == 2
+        ((name, point),) = PosedFolder.open(root).points['ball'].items()
+        assert (name, point.tolist()) == ('top', [0, 0, RADIUS])
+
     def test_it_is_a_plain_folder_too(self, tmp_path: Path) -> None:
         folder = ImageFolder.open(write(tmp_path / 'data'))
         assert len(folder.images) == len(folder.masks) == 3
@@ -388,10 +398,15 @@ class TestFolder:
         ('change', 'message'),
         [
             (lambda c: c.update(format='other'), 'format'),
-            (lambda c: c.update(version=2), 'version 2 is not known'),
+            (lambda c: c.update(version=3), 'version 3 is not known'),
             (lambda c: c.pop('version'), 'version None is not known'),
             (lambda c: c.update(depth_unit_m=0), 'depth_unit_m is 0'),
             (lambda c: c.update(depth_unit_m='mm'), 'depth_unit_m is mm'),
+            (lambda c: c.update(points={}), 'points.*version 2'),
+            (lambda c: c.update(version=2, points=[]), 'points.*must map'),
+            (lambda c: c.update(version=2, points={'cup': {}}), 'names cup, which no view'),
+            (lambda c: _name(c, [1, 2]), "'top' of ball is"),
+            (lambda c: _name(c, [1, 2, 'x']), "'top' of ball is"),
             (lambda c: c.update(views=[]), 'at least one view'),
             (lambda c: c.pop('camera'), 'camera'),
             (lambda c: c['camera'].update(fx=-1), 'fx is -1'),
@@ -426,6 +441,10 @@ class TestFolder:
             (root / 'views.json').write_text(text)
             with pytest.raises(DataError, match=r'views\.json'):
                 PosedFolder.open(root)
+
+
+def _name(content: Any, point: Any) -> None:
+    content.update(version=2, points={'ball': {'top': point}})
 
 
 def _set(content: Any, row: int, column: int, value: float) -> None:

@@ -15,21 +15,14 @@ from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.data.views import project
 from don_kp_ros.evaluation.baselines import check
 from don_kp_ros.evaluation.comparison import Found, figures, fingerprint, space_figures
-from don_kp_ros.evaluation.protocol import (
-    PROTOCOLS,
-    Condition,
-    Folder,
-    HeldViews,
-    Invariance,
-    Limits,
-    Posed,
-    Reader,
-    Turned,
-    change,
-    read_protocol,
-    turned_copies,
-    warp_about,
-)
+from don_kp_ros.evaluation.protocols.folder import Folder
+from don_kp_ros.evaluation.protocols.held_views import HeldViews
+from don_kp_ros.evaluation.protocols.invariance import Invariance, warp_about
+from don_kp_ros.evaluation.protocols.posed import Limits, Posed, change
+from don_kp_ros.evaluation.protocols.protocol import Condition
+from don_kp_ros.evaluation.protocols.registry import PROTOCOLS, read_protocol
+from don_kp_ros.evaluation.protocols.turned import Turned, turned_copies
+from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 

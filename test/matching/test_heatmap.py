@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from don_kp_ros.matching import heatmap
 from don_kp_ros.matching.heatmap import describe_at, heatmaps, match
 
 SHAPES = [
@@ -136,3 +137,50 @@ def test_what_is_found_does_not_depend_on_what_else_is_asked() -> None:
         assert together.equal(alone)
         some = torch.cat([match(descriptor_map, part, size)[0] for part in queries.split(7)])
         assert together.equal(some)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('size', [(96, 128), (101, 131), (30, 70)])
+def test_bounds_leave_out_no_block_that_holds_the_maximum(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, size: tuple[int, int]
+) -> None:
+    """A map that changes as slowly as a network's: few blocks are looked at."""
+    torch.manual_seed(5)
+    coarse = torch.randn(1, 16, 7, 9, dtype=torch.float64)
+    smooth = functional.interpolate(coarse, (24, 32), mode='bicubic')[0]
+    descriptor_map = functional.normalize(smooth, dim=0).to(dtype)
+    mixed = functional.normalize(torch.randn(60, 16, dtype=dtype), dim=1)
+    uv = torch.rand(60, 2) * torch.tensor([size[1] - 1, size[0] - 1])
+    exact = describe_at(descriptor_map, uv, size)
+    queries = functional.normalize(torch.cat([exact, exact + 0.5 * mixed]), dim=1)
+    expected = explicit(descriptor_map, queries, size)
+    monkeypatch.setattr(heatmap, '_CROWDED', 1.0)
+    monkeypatch.setattr(heatmap, 'heatmaps', None)  # nothing but the bounds finds them
+    found, score = match(descriptor_map, queries, size)
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-6
+    torch.testing.assert_close(score.double(), expected.flatten(1).amax(1), atol=tolerance, rtol=0)
+    u, v = found.long().T
+    torch.testing.assert_close(
+        expected[range(len(queries)), v, u], score.double(), atol=2 * tolerance, rtol=0
+    )
+
+
+def test_a_block_that_may_hold_a_score_is_told_so() -> None:
+    """The bound is never below the largest score of a block, for any corners."""
+    torch.manual_seed(6)
+    size = (64, 64)
+    for spread in (0.1, 0.5, 2.0):
+        middle = torch.randn(6, 1, 1, dtype=torch.float64)
+        cells = functional.normalize(middle + spread * torch.randn(6, 8, 8).double(), dim=0)
+        queries = functional.normalize(torch.randn(40, 6).double() + middle[:, 0, 0], dim=1)
+        blocks = heatmap._Blocks.between_cells(cells, size)
+        products = (queries @ blocks.cells.flatten(1)).unflatten(1, blocks.cells.shape[1:])
+        owners = torch.arange(40).repeat_interleave(81)
+        places = torch.arange(81).repeat(40)
+        score, _ = blocks.peaks(products, owners, places)
+        some = score > 0.01
+        assert some.sum() > 500
+        below, places, owners = score[some] - 1e-9, places[some], owners[some]
+        assert blocks.may_reach(below, products, owners, places).all()
+        above = blocks.may_reach(torch.full_like(below, 1.01), products, owners, places)
+        assert spread > 0.1 or not above.any()  # and is not always there

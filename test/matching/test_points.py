@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import describe_at
-from don_kp_ros.matching.points import View, find_points
+from don_kp_ros.matching.points import find_points
+from don_kp_ros.matching.view import View
 
 SIZE = (48, 64)
 CAMERA = Camera(64, 48, 60.0, 61.0, 31.5, 23.5)

@@ -69,6 +69,18 @@ class TestCaps:
             assert sample.mask[v, u] == 255
             assert sample.depth[v, u] == pytest.approx(in_camera[2], abs=1.5e-3)
 
+    def test_named_points_lie_on_the_caps(self, folder: Path) -> None:
+        points, seen = PosedFolder.open(folder).points, set()
+        for sample in samples(folder):
+            for name, point in points[sample.object].items():
+                in_camera = rigid.apply(rigid.inverse(sample.T_object_camera), point)
+                gap = in_camera[2] - sample.depth_at(D435.project(in_camera)[None])[0]
+                # Nothing that is seen there lies behind the point; the meshes are faceted.
+                assert np.isnan(gap) or gap > -0.0015, name
+                if abs(gap) < 0.0015:
+                    seen.add(name)
+        assert {'button', 'brim', 'brim, left', 'brim, right', 'crown, back'} <= seen
+
     def test_cameras_stand_where_the_options_say(self, folder: Path) -> None:
         for sample in samples(folder):
             eye, sight = sample.T_object_camera[:3, 3], sample.T_object_camera[:3, 2]

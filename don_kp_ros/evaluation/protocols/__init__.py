@@ -1,0 +1,1 @@
+"""Protocols: what a model is measured on, each a configuration (config/evaluation/)."""

@@ -1,0 +1,87 @@
+"""Read what is measured on: a broken picture is an error, or left out and named."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, read_image, read_sample
+from don_kp_ros.data.posed import PosedFolder, PosedSample
+from don_kp_ros.data.views import prepare_background
+from don_kp_ros.evaluation.pairs import SIDE
+
+_MOST_BACKGROUNDS = 64
+
+
+@dataclass
+class Reader:
+    """Reads pictures: a broken one is a DataError, or left out and named in `skipped`."""
+
+    skip_broken: bool = False
+    skipped: list[str] = field(default_factory=list)
+
+    def samples(self, folder: ImageFolder, most: int | None = None) -> dict[int, Sample]:
+        """Read a folder's pictures with their masks, by index; raises DataError.
+
+        most: of the pictures, evenly spread ones (none: all).
+        """
+        found = {}
+        for index in spread(len(folder.images), most or len(folder.images)):
+            files = (folder.images[index], folder.masks[index])
+            try:
+                found[index] = read_sample(*files)
+            except DataError as error:
+                self._skip(error, files)
+        if not found:
+            raise DataError(f'{folder.root}: none of its pictures can be read')
+        return found
+
+    def posed(self, folder: PosedFolder, places: Iterable[int]) -> list[PosedSample]:
+        """Read some of a folder's posed views, by index; raises DataError."""
+        found: list[PosedSample] = []
+        for view, image in ((folder.views[i], folder.images[i]) for i in places):
+            try:
+                found += dataclasses.replace(folder, views=(view,), images=(image,)).samples()
+            except DataError as error:
+                names = (('masks', view.name), ('depths', view.name))
+                self._skip(error, (image, *(folder.root / d / f'{n}.png' for d, n in names)))
+        if not found:
+            raise DataError(f'{folder.root}: none of its views can be read')
+        return found
+
+    def backgrounds(self, folder: ImageFolder) -> list[Image]:
+        """Read a folder's pictures without the object, evenly spread ones of many."""
+        found = []
+        for place in spread(len(folder.negatives), _MOST_BACKGROUNDS):
+            path = folder.negatives[place]
+            try:
+                found.append(prepare_background(read_image(path), SIDE))
+            except DataError as error:
+                self._skip(error, (path,))
+        return found
+
+    def _skip(self, error: DataError, files: Sequence[Path]) -> None:
+        if not any(_is_broken(path) for path in files):
+            raise error  # the files are whole, what they say is wrong
+        if not self.skip_broken:
+            raise DataError(f'{error}; --skip-broken leaves it out') from error
+        self.skipped.append(str(error))
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """Choose at most so many indices of range(total), evenly spread, both ends among them."""
+    if total == 0:
+        return []
+    return [int(i) for i in np.unique(np.linspace(0, total - 1, wanted).round())]
+
+
+def _is_broken(path: Path) -> bool:
+    try:
+        read_image(path)
+    except DataError:
+        return True
+    return False

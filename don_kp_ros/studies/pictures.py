@@ -1,0 +1,132 @@
+"""A data folder in parts: what each of its pictures shows, and folders of some of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.data.folder import INDEX, DataError, ImageFolder, Sample, read_sample
+from don_kp_ros.data.posed import PosedFolder
+
+OBJECTS = 'objects.txt'
+ALIKE = 0.25  # Bhattacharyya distance of colour histograms below which two pictures show the same
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder's pictures with their masks and depths (none, or one each).
+
+    told: what each shows, where the folder says so.
+    """
+
+    root: Path
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    depths: tuple[Path, ...]
+    negatives: tuple[Path, ...]
+    told: tuple[str, ...] | None
+
+    @classmethod
+    def open(cls, root: Path) -> Pictures:
+        """List a folder's files; raises DataError."""
+        if (root / INDEX).exists():
+            posed = PosedFolder.open(root)
+            names = [view.name for view in posed.views]
+            return cls(
+                root,
+                posed.images,
+                tuple(root / 'masks' / f'{name}.png' for name in names),
+                tuple(root / 'depths' / f'{name}.png' for name in names),
+                posed.negatives,
+                tuple(view.object for view in posed.views),
+            )
+        folder = ImageFolder.open(root)
+        told = None
+        if (root / OBJECTS).exists():
+            told = read_objects(root / OBJECTS, folder.images)
+        return cls(root, folder.images, folder.masks, folder.depths, folder.negatives, told)
+
+    @property
+    def posed(self) -> bool:
+        """Tell whether the folder holds posed views."""
+        return (self.root / INDEX).exists()
+
+    def objects(self) -> tuple[str, ...]:
+        """Tell what each picture shows; by colours where the folder doesn't; raises DataError."""
+        if self.told is not None:
+            return self.told
+        return alike([read_sample(*files) for files in zip(self.images, self.masks, strict=True)])
+
+    def write(
+        self, target: Path, places: Iterable[int], negatives: Iterable[Path], poses: bool
+    ) -> None:
+        """Make a folder of links to some of the pictures, by index, and to some negatives.
+
+        poses: keep those of posed views; without them a folder of single pictures is made.
+        """
+        shutil.rmtree(target, ignore_errors=True)
+        places = list(places)
+        depths = self.depths if poses or not self.posed else ()
+        parts = {'rgbs': self.images, 'masks': self.masks, 'depths': depths}
+        files = {name: [own[i] for i in places if own] for name, own in parts.items()}
+        for name, paths in {**files, 'negatives': list(negatives)}.items():
+            if not paths:
+                continue
+            (target / name).mkdir(parents=True)
+            for path in paths:
+                (target / name / path.name).symlink_to(path.resolve())
+        if self.posed and poses:
+            content = json.loads((self.root / INDEX).read_text(encoding='utf-8'))
+            content['views'] = [content['views'][i] for i in places]
+            shown = {view['object'] for view in content['views']}
+            if 'points' in content:
+                points = content['points'].items()
+                content['points'] = {name: own for name, own in points if name in shown}
+            (target / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+
+
+def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:
+    """Read what each picture shows: lines of a picture's name and its object; raises DataError."""
+    told: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+        words = line.split(maxsplit=1)
+        if not words:
+            continue
+        if len(words) != 2:
+            raise DataError(
+                f'{path}: line {number} is {line!r}; the name of a picture and of its object are '
+                'expected'
+            )
+        told[words[0]] = words[1].strip()
+    for image in images:
+        if image.name not in told:
+            raise DataError(f'{path}: does not say what {image} shows; add the line')
+    known = {image.name for image in images}
+    for name in told:
+        if name not in known:
+            raise DataError(f'{path}: names {name}, but there is no such picture; remove the line')
+    return tuple(told[image.name] for image in images)
+
+
+def alike(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Tell what pictures show by the colours in their masks: the name of the first one alike."""
+    histograms = [_histogram(sample) for sample in samples]
+    names = []
+    for histogram in histograms:
+        distances = [
+            cv2.compareHist(histogram, other, cv2.HISTCMP_BHATTACHARYYA) for other in histograms
+        ]
+        names.append(samples[int(np.argmax(np.array(distances) < ALIKE))].path.stem)
+    return tuple(names)
+
+
+def _histogram(sample: Sample) -> NDArray[np.float32]:
+    histogram = cv2.calcHist([sample.image], [0, 1, 2], sample.mask, [12] * 3, [0, 256] * 3)
+    return np.asarray(histogram / histogram.sum(), np.float32)

@@ -1,0 +1,33 @@
+"""Studies by their names, and their configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.evaluation.protocols.registry import find_protocol, make_protocol
+from don_kp_ros.studies.ablation import Ablation
+from don_kp_ros.studies.leave_one_out import LeaveOneOut
+from don_kp_ros.studies.study import Study
+
+STUDIES: dict[str, type[Study]] = {study.kind: study for study in (LeaveOneOut, Ablation)}
+
+
+def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """Read a study's configuration; raises ConfigurationError.
+
+    path: a YAML file, or the name of one in config/evaluation/; overrides: `--key=value`.
+    """
+    path = find_protocol(path)
+    mapping = configuration.override(configuration.load(path), overrides)
+    kind = mapping.pop('kind', None)
+    if kind not in STUDIES:
+        raise ConfigurationError(f'{path}: kind is {kind!r}; allowed are {", ".join(STUDIES)}')
+    measure = mapping.pop('measure', {'kind': 'held_views'})
+    if not isinstance(measure, dict):
+        raise ConfigurationError(f'{path}: measure is {measure!r}; a protocol is expected')
+    study = configuration.read(STUDIES[kind], mapping, str(path))
+    return dataclasses.replace(study, measure=make_protocol(measure, f'{path}: measure'))

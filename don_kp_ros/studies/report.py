@@ -1,0 +1,91 @@
+"""One HTML page of a study's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from don_kp_ros.evaluation.comparison import MODEL
+from don_kp_ros.evaluation.report import accuracy, facts_table, number, page, section, table, words
+
+_COLUMNS = (
+    ('auc', 'AUC'),
+    ('pck_5', 'PCK@5'),
+    ('pck_10', 'PCK@10'),
+    ('mean_px', 'mean px'),
+    ('median_px', 'median px'),
+    ('q75_px', '75 % px'),
+    ('q90_px', '90 % px'),
+)
+
+
+def html_text(results: Mapping[str, Any]) -> str:
+    """Write the page of results as they stand in results.json; nothing in it lies elsewhere."""
+    study, data = results['study'], results['data']
+    title = f'{study["kind"]} on {data["folder"]}'
+    rows = [*results['cases'], *([results['summary']] if results['summary'] else [])]
+    return page(
+        title,
+        [
+            f'<h1>{escape(title)}</h1>',
+            f'<p class="lead">{escape(study["description"] or study["kind"])}</p>',
+            section('Trainings', _cases(rows, len(study['seeds']))),
+            *(section(row['name'], accuracy(row)) for row in rows),
+            section('How this was measured', _facts(results)),
+        ],
+    )
+
+
+def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
+    others = [name for name in rows[0]['methods'] if name != MODEL]
+    head = ['', *(escape(title) for _, title in _COLUMNS), *(f'AUC, {escape(o)}' for o in others)]
+    lines = []
+    for row in rows:
+        own = row['methods'][MODEL]
+        cells = [escape(row['name'])]
+        for key, _ in _COLUMNS:
+            text = number(key, own[key])
+            if (sigma := own['over_seeds'][key]['sigma']) is not None:
+                text += f' &plusmn; {number(key, sigma)}'
+            if interval := (own['interval_95'] or {}).get(key):
+                low, high = (number(key, end) for end in interval)
+                text += f'<small>{low} to {high}</small>'
+            cells.append(text)
+        cells += [number('auc', row['methods'][other]['auc']) for other in others]
+        lines.append(cells)
+    note = (
+        f'Trainings of equal length, {seeds} of each row, that differ in their seed; &plusmn; is '
+        'the standard deviation over several. Small figures: 95 % bootstrap interval over pairs, '
+        'or over objects where several are summed up. Pixels are those of a 640-pixel-wide '
+        'picture.'
+    )
+    return f'<p>{note}</p>\n{table(head, lines, marked=None)}'
+
+
+def _facts(results: Mapping[str, Any]) -> str:
+    study, data, run = results['study'], results['data'], results['run']
+    settings = {k: v for k, v in study.items() if k not in ('kind', 'description')}
+    told = 'told by the folder' if data['objects_told'] else 'not told by the folder'
+    trainings = (
+        f'{case["name"]}: seed {kept["seed"]}, {kept["steps"]} steps, {kept["cpu_minutes"]} '
+        f'processor minutes, fingerprint {kept["fingerprint"]}'
+        for case in results['cases']
+        for kept in case['trainings']
+    )
+    return facts_table(
+        [
+            (
+                'Data',
+                f'{data["folder"]}: {data["pictures"]} pictures; what they show is {told}; '
+                f'fingerprint {data["fingerprint"]}',
+            ),
+            ('Study', f'{study["kind"]}; {words(settings)}'),
+            ('Measured by', results['measure']),
+            ('Trainings', '; '.join(trainings)),
+            ('Seed', str(results['seed'])),
+            ('Versions', words(results['versions'])),
+            ('Command', run['command']),
+            ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}'),
+        ]
+    )

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+WIDTH, HEIGHT = 128, 96
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write four pictures of each of two patterned squares, and four without any."""
+    root = tmp_path / 'squares'
+    for name in ('rgbs', 'masks', 'negatives'):
+        (root / name).mkdir(parents=True)
+    for number in range(8):
+        shown = 'red' if number % 2 == 0 else 'blue'
+        draw = np.random.default_rng(number % 2).integers(40, 215, (6, 6, 3), dtype=np.uint8)
+        draw[..., 0 if shown == 'blue' else 2] = 0
+        rng = np.random.default_rng(10 + number)
+        image = np.full((HEIGHT, WIDTH, 3), 60 + 20 * number, np.uint8)
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        v, u = int(rng.integers(40)), int(rng.integers(70))
+        image[v : v + 50, u : u + 50] = cv2.resize(draw, (50, 50))
+        mask[v : v + 50, u : u + 50] = 255
+        cv2.imwrite(str(root / f'rgbs/{number}.png'), image[..., ::-1])
+        cv2.imwrite(str(root / f'masks/{number}.png'), mask)
+        if number < 4:
+            plain = np.full((HEIGHT, WIDTH, 3), 90 + 30 * number, np.uint8)
+            cv2.imwrite(str(root / f'negatives/{number}.png'), plain)
+    return root
