@@ -21,8 +21,9 @@ COMMANDS = {
     ),
     'render': Command('don_kp_ros.simulation.dataset', 'render pictures to train on'),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
-    'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
+    'evaluate': Command('don_kp_ros.studies.command', 'measure a model and write a report'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
+    'db': Command('don_kp_ros.database.command', 'look at and care for stored descriptors'),
     'export': Command('don_kp_ros.networks.export', 'write a model as ONNX'),
 }
 

@@ -1,0 +1,248 @@
+"""What the descriptor database costs when it is full.
+
+`python -m benchmarks.database_load`: DESCRIPTORS=100000 of D = 512, 1000 of each model, on either
+engine. A page of 100 and a single descriptor are timed REPEATS=300 times at random places, beside
+the same statements through the engine's driver alone. Then a real node is started: how long until
+it answers, and from the first map of a model until what perception needs of it has come;
+beside a node with an empty database. SEED=1 draws other places. About ten minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import sqlalchemy as sa
+from std_msgs.msg import Header
+from tqdm import tqdm
+
+from benchmarks import postgresql_server
+from benchmarks.database_node import Caller, Place, enter_a_domain, unit_vectors
+from benchmarks.postgresql_server import PostgresqlServer
+from benchmarks.report import Target, given, report
+from don_kp.msg import DescriptorMap, Descriptors
+from don_kp_ros.database import records, schema
+from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.nodes import conversions
+from don_kp_ros.nodes.qos import LATCHED, RESULT
+
+DIMENSION = 512
+OF_EACH = 1000  # descriptors of a model
+PAGE = 100
+_OVER_MS, _START_S = 5.0, 2.0
+_SIZE = (48, 64)
+
+
+def main() -> int:
+    """Measure, print, write; 1 where a target is missed."""
+    number = int(os.environ.get('DESCRIPTORS') or 100_000)
+    repeats = int(os.environ.get('REPEATS') or 300)
+    seed = int(os.environ.get('SEED') or 0)
+    rows: list[dict[str, Any]] = []
+    targets: list[Target] = []
+    with tempfile.TemporaryDirectory(prefix='don_kp-load-') as folder:
+        enter_a_domain(Path(folder))
+        with Caller() as caller:
+            for engine in 'SQLite', 'PostgreSQL':
+                place = Place(Path(folder) / engine, [seed], caller)
+                place.folder.mkdir()
+                with _databases(place, engine) as databases:
+                    if databases is None:
+                        print('LEFT OUT: PostgreSQL: it is not installed')
+                        continue
+                    full, empty = databases
+                    filled = _fill(full, number, place.rng)
+                    taken = _reading(full, number, repeats, place.rng)
+                    taken |= _starting(place, full, empty)
+                rows.append({'engine': engine, 'filled in s': filled, **taken})
+                targets += [
+                    Target(f'{engine}: page, ms over the engine', taken['page over ms'], _OVER_MS),
+                    Target(f'{engine}: get, ms over the engine', taken['get over ms'], _OVER_MS),
+                    Target(f'{engine}: start, s', taken['start s'], _START_S),
+                    Target(f'{engine}: published of a model', taken['published'], OF_EACH, True),
+                ]
+    title = f'{number} descriptors of D = {DIMENSION}, {OF_EACH} of each model; medians'
+    variables = given('DESCRIPTORS', 'REPEATS', 'SEED')
+    return 0 if report('database_load', title, rows, targets, seed, None, variables) else 1
+
+
+@contextlib.contextmanager
+def _databases(place: Place, engine: str) -> Iterator[tuple[str, str] | None]:
+    """Make two databases, with tables and nothing in them."""
+    if engine == 'SQLite':
+        urls = tuple(f'sqlite:///{place.folder}/{name}.sqlite' for name in ('full', 'empty'))
+        yield _with_tables(urls)
+    elif postgresql_server.programs() is None:
+        yield None
+    else:
+        with PostgresqlServer() as server:
+            yield _with_tables((server.database(), server.database()))
+
+
+def _with_tables(urls: Sequence[str]) -> tuple[str, str]:
+    for url in urls:
+        DescriptorStore(url).close()
+    return urls[0], urls[1]
+
+
+def _model(number: int) -> str:
+    return f'{number:016x}'
+
+
+def _fill(url: str, number: int, rng: np.random.Generator) -> float:
+    """Write descriptors of one observation each, past the store; return the seconds taken."""
+    engine = sa.create_engine(url)
+    now, began = records.now(), time.monotonic()
+    with engine.begin() as connection:
+        for start in tqdm(range(0, number, OF_EACH), 'models', unit='model'):
+            model = start // OF_EACH + 1
+            count = min(OF_EACH, number - start)
+            blobs = [values.tobytes() for values in unit_vectors(rng, count, DIMENSION)]
+            ids = range(start + 1, start + count + 1)
+            fields = {'fingerprint': _model(model), 'dimension': DIMENSION, 'card': '{}'}
+            connection.execute(schema.models.insert().values(id=model, **fields))
+            connection.execute(schema.objects.insert().values(id=model, name=f'object {model}'))
+            times = {'created': now, 'updated': now}
+            connection.execute(
+                schema.descriptors.insert(),
+                [
+                    {
+                        'id': each,
+                        'model_id': model,
+                        'object_id': model,
+                        'name': f'object {model}/point {each - start:05}',
+                        'values': blob,
+                        'observations': 1,
+                        'deleted': None,
+                        **times,
+                    }
+                    for each, blob in zip(ids, blobs, strict=True)
+                ],
+            )
+            connection.execute(
+                schema.observations.insert(),
+                [
+                    {'descriptor_id': each, 'values': blob, 'author': '', 'created': now}
+                    for each, blob in zip(ids, blobs, strict=True)
+                ],
+            )
+        connection.execute(schema.revision.update().values(number=number))
+    if engine.dialect.name == 'postgresql':  # what its autovacuum does after a while
+        with engine.connect().execution_options(isolation_level='AUTOCOMMIT') as connection:
+            connection.exec_driver_sql('VACUUM ANALYZE')
+    engine.dispose()
+    return round(time.monotonic() - began, 1)
+
+
+def _reading(url: str, number: int, repeats: int, rng: np.random.Generator) -> dict[str, float]:
+    """Time pages and single descriptors by the store, and its statements by the driver alone."""
+    places = [
+        (f'object {(at // OF_EACH) + 1}/point {at % OF_EACH + 1:05}', _model(at // OF_EACH + 1))
+        for at in rng.integers(0, number, repeats).tolist()
+    ]
+    said: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
+        if statement.startswith('SELECT'):
+            said.append((statement, values))
+
+    sa.event.listen(sa.Engine, 'before_cursor_execute', note)
+    try:
+        with DescriptorStore(url) as store, _driver(url) as ask:
+            readings: dict[str, Callable[[str, str], Sequence[Any]]] = {
+                'page': lambda name, model: store.list(after=(name, model), limit=PAGE),
+                'get': lambda name, model: [store.get(name, model)],
+            }
+            times: dict[str, list[tuple[float, float]]] = {what: [] for what in readings}
+            for name, model in places:
+                for what, reading in readings.items():
+                    said.clear()
+                    began = time.perf_counter()
+                    found = reading(name, model)
+                    between = time.perf_counter()
+                    alone = [ask(statement, values) for statement, values in said]
+                    ended = time.perf_counter()
+                    if sum(map(len, alone)) != len(found):
+                        raise RuntimeError(f'{what}: the driver alone read something else')
+                    times[what].append((1000 * (between - began), 1000 * (ended - between)))
+    finally:
+        sa.event.remove(sa.Engine, 'before_cursor_execute', note)
+    medians = {what: np.median(taken, axis=0) for what, taken in times.items()}
+    return {
+        f'{what}{told} ms': round(float(figure), 2)
+        for what, (whole, alone) in medians.items()
+        for told, figure in (('', whole), (' over', whole - alone))
+    }
+
+
+@contextlib.contextmanager
+def _driver(url: str) -> Iterator[Callable[[str, Any], list[Any]]]:
+    """Ask the engine through its own driver."""
+    parsed = sa.make_url(url)
+    if parsed.drivername == 'sqlite':
+        with contextlib.closing(sqlite3.connect(str(parsed.database))) as file:
+            yield lambda statement, values: file.execute(statement, values).fetchall()
+        return
+    plain = parsed.set(drivername='postgresql').render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as server:
+        yield lambda statement, values: server.execute(statement, values).fetchall()
+
+
+def _starting(place: Place, full: str, empty: str) -> dict[str, float]:
+    """Start nodes; return how long until they answer, and until a model's descriptors come.
+
+    The least of three starts of each, turn by turn: a start waits for whatever else runs.
+    """
+    seconds: dict[str, float] = {}
+    for what, url in 3 * (('empty', empty), ('full', full)):
+        began = time.monotonic()
+        with place.running({'DON_KP_DATABASE_URL': url}):
+            taken = time.monotonic() - began
+            seconds[what] = min(taken, seconds.get(what, taken))
+            if what == 'full':
+                published, told = _published(place, _model(2))
+    return {
+        'start s': round(seconds['full'], 2),
+        'start, empty s': round(seconds['empty'], 2),
+        'publish s': round(told, 2),
+        'published': published,
+    }
+
+
+def _published(place: Place, model: str) -> tuple[int, float]:
+    """Show maps of a model until its descriptors come; return their number and the seconds."""
+    heard: list[Descriptors] = []
+    node = place.caller.node
+    subscription = node.create_subscription(
+        Descriptors, '/don_kp/descriptors', heard.append, LATCHED
+    )
+    publisher = node.create_publisher(DescriptorMap, '/don_kp/descriptor_map', RESULT)
+    cells = place.rng.standard_normal((DIMENSION, 12, 16))
+    cells = (cells / np.linalg.norm(cells, axis=0)).astype(np.float16)
+    while not publisher.get_subscription_count():
+        time.sleep(0.01)
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        header = Header(stamp=node.get_clock().now().to_msg())
+        publisher.publish(conversions.map_message(cells, _SIZE, model, header))
+        time.sleep(0.05)
+        whole = [each for each in heard if {one.model for one in each.descriptors} == {model}]
+        if whole:
+            break
+    taken = time.monotonic() - began
+    node.destroy_subscription(subscription)
+    node.destroy_publisher(publisher)
+    return (len(whole[-1].descriptors) if whole else 0), taken
+
+
+if __name__ == '__main__':
+    sys.exit(main())

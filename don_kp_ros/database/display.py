@@ -1,0 +1,94 @@
+"""Stored descriptors as tables on the terminal, and as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from don_kp_ros.database.records import Observation, StoredDescriptor, shortened
+
+
+def table(found: Sequence[StoredDescriptor], deleted: bool = False) -> Table:
+    """Lay out descriptors, one a row; for deleted ones, with the time of that."""
+    laid = Table()
+    for heading in ('name', 'model', 'object', 'tags'):
+        laid.add_column(heading, overflow='fold')
+    laid.add_column('observations', justify='right')
+    laid.add_column('deleted, UTC' if deleted else 'updated, UTC')
+    for one in found:
+        texts = one.name, shortened(one.model), one.object, ', '.join(one.tags)
+        time = one.deleted if deleted else one.updated
+        # Text: names may look like markup.
+        laid.add_row(*map(Text, texts), str(one.observations), f'{time:%Y-%m-%d %H:%M}')
+    return laid
+
+
+def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterator[RenderableType]:
+    """Yield lines about a descriptor and a table of its observations."""
+    for heading, text in (
+        ('name', stored.name),
+        ('model', stored.model),
+        ('object', stored.object),
+        ('tags', ', '.join(stored.tags)),
+        ('values', f'{stored.values.size}, the mean of {len(seen)} observations'),
+        ('created', utc(stored.created)),
+        ('updated', utc(stored.updated)),
+    ):
+        yield Text(f'{heading:8} {text}')
+    laid = Table()
+    for heading in ('', 'when, UTC', 'who', 'pixel', 'image', 'frame', 'position, m', 'patch'):
+        laid.add_column(heading, overflow='fold')
+    for number, each in enumerate(seen, 1):
+        laid.add_row(
+            str(number),
+            f'{each.created:%Y-%m-%d %H:%M:%S}',
+            Text(each.author),
+            _numbers(each.pixel, '.1f'),
+            'x'.join(map(str, each.image_size or ())),
+            Text(str((each.camera or {}).get('frame', ''))),
+            _numbers(each.position, '.3f'),
+            f'{len(each.patch)} bytes' if each.patch else '',
+        )
+    yield laid
+
+
+def plain(stored: StoredDescriptor) -> dict[str, Any]:
+    """Return what JSON takes of a descriptor, but for its values."""
+    return {
+        'name': stored.name,
+        'model': stored.model,
+        'object': stored.object,
+        'tags': stored.tags,
+        'dimension': stored.values.size,
+        'observations': stored.observations,
+        'created': stored.created.isoformat(),
+        'updated': stored.updated.isoformat(),
+        'deleted': stored.deleted.isoformat() if stored.deleted else None,
+    }
+
+
+def plain_observation(seen: Observation) -> dict[str, Any]:
+    """Return what JSON takes of an observation, but for its values and its patch."""
+    return {
+        'created': seen.created.isoformat(),
+        'author': seen.author,
+        'pixel': seen.pixel,
+        'image_size': seen.image_size,
+        'camera': seen.camera,
+        'position': seen.position,
+        'patch_bytes': len(seen.patch) if seen.patch is not None else 0,
+    }
+
+
+def utc(time: datetime) -> str:
+    """Write a time to the second."""
+    return f'{time:%Y-%m-%d %H:%M:%S} UTC'
+
+
+def _numbers(values: Sequence[float] | None, form: str) -> str:
+    return ', '.join(format(value, form) for value in values or ())

@@ -1,0 +1,195 @@
+"""Examines a descriptor database and names what is wrong; changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from don_kp_ros.database import schema
+from don_kp_ros.database.engine import Database, connect
+from don_kp_ros.database.records import SchemaError, StoreError, printable
+from don_kp_ros.database.sqlite import SqliteDatabase
+from don_kp_ros.database.store import DescriptorStore
+
+_LEAST_SPACE = 256 << 20  # bytes
+_LARGE_WAL = 64 << 20  # bytes
+_MOST_TOLD = 20
+_SET_ASIDE = '`don_kp db doctor --set-aside` keeps the file and saves what can be read'
+
+
+class State(IntEnum):
+    """How bad a finding is."""
+
+    WELL = 0
+    NOTE = 1  # it works, but heed it
+    WRONG = 2  # it cannot be used as it is
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at and found, with the remedy where it is not well."""
+
+    what: str
+    state: State
+    told: str
+
+
+def examine(database: Path | str | None = None) -> Iterator[Finding]:
+    """Yield findings, until one keeps from looking further. Raises StoreError for a wrong URL."""
+    place = connect(database)
+    locked = False
+    try:
+        if isinstance(place, SqliteDatabase):
+            for finding in itertools.chain(_file(place.path), _integrity(place.path)):
+                yield finding
+                if finding.state is State.WRONG:
+                    return
+                locked |= finding.what == 'lock' and finding.state is State.NOTE
+        finding = _schema(place)
+        yield finding
+        if finding.state is State.WELL and not locked:
+            yield from _content(place, database)
+    finally:
+        place.close()
+
+
+def users(path: Path) -> list[str]:
+    """Name the other processes that have a file open, as far as this user may know."""
+    found = []
+    for process in Path('/proc').glob('[0-9]*'):
+        # Processes end meanwhile, and those of others are closed to us.
+        with suppress(OSError):
+            opened = {os.readlink(link) for link in (process / 'fd').iterdir()}
+            if str(path.resolve()) in opened and process.name != str(os.getpid()):
+                name = (process / 'comm').read_text().strip()
+                found.append(f'{printable(name)} (process {process.name})')
+    return found
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    if not path.is_file():
+        yield Finding('file', State.WRONG, f'{path} is missing; the first store makes it')
+        return
+    size = path.stat().st_size
+    wanting = [str(each) for each in (path, path.parent) if not os.access(each, os.W_OK)]
+    if wanting:
+        told = f'{" and ".join(wanting)} cannot be written; make writable: chmod u+w, or chown'
+        yield Finding('file', State.WRONG, told)
+        return
+    yield Finding('file', State.WELL, f'{path}, {_size(size)}, writable')
+    free = shutil.disk_usage(path.parent).free
+    if free < max(_LEAST_SPACE, size):
+        told = f'{_size(free)} are left beside {_size(size)}; free some before it is full'
+        yield Finding('space', State.NOTE, told)
+    else:
+        yield Finding('space', State.WELL, f'{_size(free)} are left')
+    wal = path.with_name(f'{path.name}-wal')
+    waiting = wal.stat().st_size if wal.exists() else 0
+    if waiting > _LARGE_WAL:
+        told = f'{_size(waiting)} wait in {wal.name}; end what reads the file for long'
+        yield Finding('journal', State.NOTE, told)
+    else:
+        yield Finding('journal', State.WELL, f'{_size(waiting)} wait in {wal.name}')
+    using = ', '.join(users(path)) or 'no other process that can be seen'
+    if _is_locked(path):
+        told = f'locked for writing; open in {using}: end it if that lasts'
+        yield Finding('lock', State.NOTE, told)
+    else:
+        yield Finding('lock', State.WELL, f'not locked; open in {using}')
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with closing(_opened(path, 'rw')) as connection:
+            connection.execute('BEGIN IMMEDIATE')
+            connection.execute('ROLLBACK')
+    except sqlite3.DatabaseError as error:
+        return 'locked' in str(error)
+    return False
+
+
+def _integrity(path: Path) -> Iterator[Finding]:
+    try:
+        with closing(_opened(path, 'ro')) as connection:
+            query = f'PRAGMA integrity_check({_MOST_TOLD})'
+            verdicts = [str(row[0]) for row in connection.execute(query)]
+            orphans = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST_TOLD)
+    except sqlite3.DatabaseError as error:
+        verdicts, orphans = [str(error)], []
+    if verdicts != ['ok']:
+        told = f'{path} is damaged: {"; ".join(map(printable, verdicts))}; {_SET_ASIDE}'
+        yield Finding('integrity', State.WRONG, told)
+    elif orphans:
+        rows = ', '.join(f'row {row[1]} of {row[0]} without its {row[2]}' for row in orphans)
+        yield Finding('integrity', State.WRONG, f'{path} has loose ends: {rows}; {_SET_ASIDE}')
+    else:
+        yield Finding('integrity', State.WELL, "SQLite's check and all references are well")
+
+
+def _schema(place: Database) -> Finding:
+    try:
+        revision = place.revision()
+    except SchemaError as error:
+        return Finding('schema', State.WRONG, str(error))
+    except StoreError as error:
+        return Finding('connection', State.WRONG, str(error))
+    if revision is None:
+        return Finding(
+            'schema', State.NOTE, f'{place.location} is empty; the first store fills it'
+        )
+    if revision != schema.REVISION:
+        told = f'{revision}, older than {schema.REVISION}; `don_kp db migrate` keeps a copy of it'
+        return Finding('schema', State.NOTE, told)
+    return Finding('schema', State.WELL, f'{revision}, the newest')
+
+
+def _content(place: Database, database: Path | str | None) -> Iterator[Finding]:
+    try:
+        with DescriptorStore(database) as store:
+            number, deleted = store.count(), store.count(deleted=True)
+            damaged = [str(error) for error in store.damaged()]
+        bad = _damaged_observations(place)
+    except StoreError as error:
+        yield Finding('content', State.WRONG, str(error))
+        return
+    if damaged or bad:
+        told = damaged[:_MOST_TOLD]
+        if len(damaged) > len(told):
+            told.append(f'and {len(damaged) - len(told)} more')
+        if bad:
+            told.append(f'{bad} observations are damaged; store those descriptors anew')
+        yield Finding('content', State.NOTE, '; '.join(told))
+    else:
+        well = f'{number} descriptors, and {deleted} deleted ones that can be restored'
+        yield Finding('content', State.WELL, well)
+
+
+def _damaged_observations(place: Database) -> int:
+    """Count observations of which not even the length is right."""
+    joined = schema.observations.join(schema.descriptors).join(schema.models)
+    length = sa.func.length(sa.cast(schema.observations.c['values'], sa.LargeBinary))
+    query = sa.select(sa.func.count()).select_from(joined)
+    query = query.where(length != 4 * schema.models.c.dimension)
+    with place.transaction() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    place = f'file:{quote(str(path))}?mode={mode}'
+    connection = sqlite3.connect(place, uri=True, timeout=0.0, isolation_level=None)
+    connection.text_factory = lambda raw: raw.decode('utf-8', 'replace')
+    return connection
+
+
+def _size(number: int) -> str:
+    return f'{number / 1e6:.1f} MB'

@@ -1,0 +1,295 @@
+"""Sets a damaged SQLite file aside and saves what can be read of it into a new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.database import records
+from don_kp_ros.database.doctor import users
+from don_kp_ros.database.records import (
+    Observation,
+    RefusedError,
+    StoredDescriptor,
+    StoreError,
+    now,
+    printable,
+    shown,
+)
+from don_kp_ros.database.store import DescriptorStore
+
+_MOST_PROBES = 20_000  # row numbers that are tried one by one, where no index names them
+_UNIT_TOLERANCE = 1e-3  # of a length; what damage leaves is far from it
+# What stands in indexes: name, columns, and the condition that lets it be used.
+_INDEXES = {
+    'models': [('sqlite_autoindex_models_1', 'id, fingerprint', 'TRUE')],
+    'objects': [('sqlite_autoindex_objects_1', 'id, name', 'TRUE')],
+    'descriptors': [
+        ('ix_descriptors_live', 'id, model_id, name', 'deleted IS NULL'),
+        ('ix_descriptors_live_name', 'id, name', 'deleted IS NULL'),
+        ('sqlite_autoindex_descriptors_1', 'id, model_id, name', 'TRUE'),  # the first schema's
+    ],
+    'tags': [('ix_tags_tag_descriptor_id', 'rowid AS id, descriptor_id, tag', 'TRUE')],
+    'observations': [('ix_observations_descriptor_id', 'id, descriptor_id', 'TRUE')],
+}
+_Row = Mapping[str, Any]
+_Rows = dict[int, _Row]
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """What came of setting a file aside."""
+
+    aside: Path  # the file as it was
+    saved: int  # descriptors in the new file, deleted ones too
+    missing: tuple[str, ...]  # what is not, as far as it is known
+
+
+def set_aside(path: Path) -> Salvage:
+    """Rename a file, with its journal, and make a new one of what can be read.
+
+    The old file keeps every byte. Raises StoreError where others have it open, or where a file
+    cannot be renamed or written.
+    """
+    if using := users(path):
+        raise StoreError(f'{path} is open in {", ".join(using)}; end that first')
+    stamp = f'{now():%Y%m%d-%H%M%S}'
+    aside = path.with_name(f'{path.name}.damaged-{stamp}')
+    fresh = path.with_name(f'{path.name}.salvaged-{stamp}')
+    try:
+        with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+            # Of a copy: to open a file with a journal writes to both.
+            copy = Path(folder) / 'copy.sqlite'
+            for ending in ('', '-wal'):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(f'{path}{ending}', f'{copy}{ending}')
+            saved, missing = _salvage(copy, fresh)
+        # Links, not renames: what has such a name already stays.
+        for ending in ('', '-wal', '-shm'):
+            with suppress(FileNotFoundError):
+                os.link(f'{path}{ending}', f'{aside}{ending}')
+                os.unlink(f'{path}{ending}')
+        os.link(fresh, path)
+    except OSError as error:
+        raise StoreError(
+            f'{path} cannot be set aside ({error.strerror}); make its folder writable, and free '
+            'as much space as it has twice'
+        ) from error
+    finally:
+        for ending in ('', '-wal', '-shm'):
+            with suppress(FileNotFoundError):
+                os.unlink(f'{fresh}{ending}')
+    return Salvage(aside, saved, tuple(missing))
+
+
+def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
+    """Copy what can be read; return the number of descriptors, and what is missing."""
+    tables, missing = _read(damaged)
+    models, objects = tables['models'], tables['objects']
+    tags: dict[int, list[str]] = defaultdict(list)
+    for row in tables['tags'].values():
+        tags[row['descriptor_id']].append(row['tag'])
+    observations: dict[int, list[_Row]] = defaultdict(list)
+    for row in tables['observations'].values():
+        observations[row['descriptor_id']].append(row)
+    saved = 0
+    with DescriptorStore(fresh) as store:
+        for row in models.values():
+            with suppress(RefusedError, TypeError, KeyError):  # it comes with its descriptors
+                store.keep_model(row['fingerprint'], row['dimension'], _card(row))
+        # Live ones last: deleted ones may have the same name.
+        rows = sorted(tables['descriptors'].values(), key=lambda row: not _deleted(row))
+        for row in rows:
+            told = shown(str(row['name']))
+            try:
+                if 'model_id' not in row:
+                    raise ValueError('all but the name')
+                model = models[row['model_id']]
+                seen, lacks = _observations(row, observations[row['id']], model)
+                descriptor = _descriptor(row, seen, model, objects, tags[row['id']])
+                if store.has(descriptor.name, descriptor.model):
+                    raise ValueError('another one has that name')
+                with store.transaction():
+                    store.put_back(descriptor, seen)
+                    if _deleted(row):
+                        store.delete(descriptor.name, descriptor.model)
+            except (RefusedError, ValueError, TypeError, KeyError) as error:
+                missing.append(f'{told}: {printable(str(error))}')
+                continue
+            saved += 1
+            if lacks:
+                missing.append(f'{told}: {lacks}')
+    return saved, missing
+
+
+def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
+    """Read what can be of every table; name what cannot."""
+    tables: dict[str, _Rows] = {name: {} for name in _INDEXES}
+    missing: list[str] = []
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.text_factory = lambda raw: raw.decode('utf-8', 'replace')
+            connection.execute('PRAGMA writable_schema = ON')  # reads past a broken schema
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            known = {row['name'] for row in connection.execute(query)}
+            for name in tables.keys() & known:
+                tables[name], told = _table(connection, name)
+                missing += told
+    except sqlite3.DatabaseError as error:
+        missing.append(
+            f'all else, since the schema is damaged too ({printable(str(error))}); the program '
+            'sqlite3 may read more, with .recover'
+        )
+    return tables, missing
+
+
+def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]:
+    """Read a table, of rows that are lost what its indexes hold; name what may be missing."""
+    indexed, indexes_sound = _indexed(connection, name)
+    rows, rows_sound = _rows(connection, name, indexed if indexes_sound else None)
+    missing = []
+    if not rows_sound and not indexes_sound:
+        missing.append(f'{name}: an unknown number of rows')
+    elif not rows_sound and name == 'descriptors':
+        missing.append('descriptors that were deleted, where their rows are damaged')
+    return {**indexed, **rows}, missing
+
+
+def _indexed(connection: sqlite3.Connection, table: str) -> tuple[_Rows, bool]:
+    """Read what a table's index holds of its rows; tell whether all of one was read."""
+    found: dict[int, _Row] = {}
+    for index, columns, state in _INDEXES[table]:
+        query = f'SELECT {columns} FROM {table} INDEXED BY {index} WHERE {state}'
+        try:
+            for row in connection.execute(query):
+                found[row['id']] = {**found.get(row['id'], {}), **dict(row)}
+        except sqlite3.DatabaseError:  # also where there is no such index, in the other schema
+            continue
+        return found, True
+    return found, False
+
+
+def _rows(
+    connection: sqlite3.Connection, table: str, known: Iterable[int] | None
+) -> tuple[_Rows, bool]:
+    """Read the rows of a table; tell whether no damage was met.
+
+    From both ends up to the damage; then one by one, those that an index knows of or all numbers.
+    """
+    query = f'SELECT rowid AS id, * FROM {table} NOT INDEXED'
+    found: dict[int, _Row] = {}
+    for order in 'ASC', 'DESC':
+        try:
+            for row in connection.execute(f'{query} ORDER BY rowid {order}'):
+                found[row['id']] = dict(row)
+        except sqlite3.DatabaseError:
+            continue
+        return found, order == 'ASC'
+    if known is None:
+        known = range(1, max(found, default=0) + _MOST_PROBES)
+    for number in sorted(set(known) - found.keys()):
+        with suppress(sqlite3.DatabaseError):
+            for row in connection.execute(f'{query} WHERE rowid = ?', (number,)):
+                found[number] = dict(row)
+    return found, False
+
+
+def _descriptor(
+    row: _Row,
+    seen: list[Observation],
+    model: _Row,
+    objects: _Rows,
+    tags: list[str],
+) -> StoredDescriptor:
+    thing = objects.get(row.get('object_id', 0), {}).get('name')
+    return StoredDescriptor(
+        name=row['name'],
+        model=model['fingerprint'],
+        object=thing or records.object_of(row['name']),
+        values=seen[0].values,
+        tags=tuple(tags),
+        observations=len(seen),
+        created=_time(row.get('created')) or seen[0].created,
+        updated=_time(row.get('updated')) or seen[-1].created,
+        deleted=None,
+    )
+
+
+def _observations(row: _Row, looks: list[_Row], model: _Row) -> tuple[list[Observation], str]:
+    """Return a descriptor's observations, and what is missing of it.
+
+    Where not all can be read, their mean stands in, if it can; else those that can be.
+    """
+    found = []
+    for look in looks:
+        # Of an observation that is damaged, nothing is trusted.
+        with suppress(RefusedError, ValueError, TypeError, KeyError):
+            found.append(_observation(look, model))
+    whole = bool(found) and len(found) == len(looks)
+    if whole and len(found) == row.get('observations'):
+        return found, ''
+    with suppress(ValueError, TypeError, KeyError):
+        mean = _values(row['values'], model)
+        seen = [Observation(mean, created=_time(row['updated']) or now())]
+        return seen, 'its observations, but for their mean' if looks else ''
+    if not found:
+        raise ValueError('all but the name')
+    if whole:
+        return found, 'its row; object and times are guessed'
+    return found, f'all but {len(found)} of its observations; its values may differ'
+
+
+def _observation(row: _Row, model: _Row) -> Observation:
+    size = row['image_width'], row['image_height']
+    return records.checked(
+        Observation(
+            values=_values(row['values'], model),
+            pixel=None if row['u'] is None else (row['u'], row['v']),
+            image_size=None if row['image_width'] is None else size,
+            camera=None if row['camera'] is None else records.loaded(row['camera']),
+            position=None if row['x'] is None else (row['x'], row['y'], row['z']),
+            patch=row['patch'],
+            author=row['author'],
+            created=_time(row['created']) or now(),
+        )
+    )
+
+
+def _values(blob: Any, model: _Row) -> NDArray[np.float32]:
+    values = np.frombuffer(blob, '<f4').astype(np.float32)
+    length = float(np.linalg.norm(values.astype(np.float64)))
+    if len(values) != model.get('dimension', len(values)) or not abs(length - 1) < _UNIT_TOLERANCE:
+        raise ValueError('its values are damaged')
+    return values
+
+
+def _deleted(row: _Row) -> bool:
+    return row.get('deleted') is not None
+
+
+def _card(row: _Row) -> Mapping[str, Any]:
+    with suppress(ValueError, TypeError):
+        return records.loaded(row.get('card', '{}'))
+    return {}
+
+
+def _time(stored: Any) -> datetime | None:
+    """Read a time of any schema, None where it is none."""
+    with suppress(ValueError, TypeError, OverflowError, OSError):
+        if isinstance(stored, str):
+            return datetime.fromisoformat(stored).replace(tzinfo=timezone.utc)
+        return datetime.fromtimestamp(stored, timezone.utc)
+    return None

@@ -1,0 +1,440 @@
+"""`don_kp db` as it is typed; what it prints, writes and refuses."""
+
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from don_kp_ros.database import command, exchange, salvage
+from don_kp_ros.database.records import Observation, StoreError
+from don_kp_ros.database.store import DescriptorStore
+
+MODEL, OTHER = 'ab12cd34ef567890', '0123456789abcdef'
+THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+
+def unit(seed: int, dimension: int = 8) -> np.ndarray:
+    vector = np.random.default_rng(seed).standard_normal(dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def png(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new('RGB', (3, 2), (shade, 0, 0)).save(file, 'PNG')
+    return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path / 'home'))
+    monkeypatch.delenv(command.URL_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / 'd.sqlite'
+    with DescriptorStore(file) as store:
+        look = Observation(
+            unit(0),
+            (3.0, 4.5),
+            (640, 480),
+            {'frame': 'lens'},
+            (0.1, 0.2, 0.3),
+            png(1),
+            'eve',
+            THEN,
+        )
+        store.put('cap/brim', MODEL, look, tags=['new', 'red'])
+        store.put('cap/brim', MODEL, Observation(unit(1), patch=png(2)), add=True)
+        store.put('cap/[red]', MODEL, unit(2))
+        store.put('cup/rim', MODEL, unit(3), object='mug')
+        store.put('cup/rim', OTHER, unit(4, 4))
+    return file
+
+
+class Said:
+    """Runs commands on a file; keeps what was said."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._place, self._capsys = ['--database', str(path)], capsys
+
+    def __call__(self, *arguments: object, status: int = 0) -> str:
+        self._capsys.readouterr()
+        assert command.main([*map(str, arguments), *self._place]) == status
+        said = self._capsys.readouterr()
+        assert 'Traceback' not in said.err
+        return said.out + said.err
+
+
+@pytest.fixture
+def run(path: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    return Said(path, capsys)
+
+
+def rows(text: str) -> list[list[str]]:
+    """Read the cells of a table's body."""
+    body = [line for line in text.splitlines() if line.startswith('│')]
+    return [[cell.strip() for cell in line.strip('│').split('│')] for line in body]
+
+
+def test_descriptors_are_listed(run: Said) -> None:
+    listed = rows(run('list'))
+    assert [(row[0], row[1][:4], row[2], row[3], row[4]) for row in listed] == [
+        ('cap/[red]', 'ab12', 'cap', '', '1'),
+        ('cap/brim', 'ab12', 'cap', 'new, red', '2'),
+        ('cup/rim', '0123', 'cup', '', '1'),
+        ('cup/rim', 'ab12', 'mug', '', '1'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'names'),
+    [
+        (['cap/'], ['cap/[red]', 'cap/brim']),
+        (['--model', '01'], ['cup/rim']),
+        (['--object', 'mug'], ['cup/rim']),
+        (['--tag', 'red'], ['cap/brim']),
+        (['--limit', '1'], ['cap/[red]']),
+        (['--limit', '0'], ['cap/[red]', 'cap/brim', 'cup/rim', 'cup/rim']),
+        (['no such'], []),
+        (['--deleted'], []),
+    ],
+)
+def test_lists_are_filtered(wanted: list[str], names: list[str], run: Said) -> None:
+    assert [row[0] for row in rows(run('list', *wanted))] == names
+    lines = run('list', '--json', *wanted).splitlines()
+    assert [json.loads(line)['name'] for line in lines] == names
+
+
+def test_a_part_says_of_how_many_it_is(run: Said) -> None:
+    assert '1 of 4; ' in run('list', '--limit', 1)
+    assert '4 descriptors in ' in run('list')
+    assert '--limit is -1' in run('list', '--limit', -1, status=1)
+
+
+def test_deleted_ones_are_listed_apart(path: Path, run: Said) -> None:
+    with DescriptorStore(path) as store:
+        store.delete('cap/brim', MODEL)
+    assert [row[0] for row in rows(run('list', '--deleted'))] == ['cap/brim']
+    assert 'cap/brim' not in run('list')
+
+
+def test_a_damaged_one_is_told_of_and_hides_no_other(path: Path, run: Said) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'cap/brim'")
+    said = run('list', status=1)
+    assert len(rows(said)) == 3
+    assert "left out: 'cap/brim'" in said
+    assert 'damaged' in run('show', 'cap/brim', status=1)
+    assert 'left out' in run('export', path.with_suffix('.jsonl'), status=1)
+    said = run('doctor', status=1)
+    assert [row[1] for row in rows(said) if row[0] == 'note'] == ['content']
+
+
+def test_a_descriptor_is_shown_and_its_patch_written(run: Said, tmp_path: Path) -> None:
+    said = run('show', 'cap/brim', '--patch', tmp_path / 'p.png')
+    assert (tmp_path / 'p.png').read_bytes() == png(2)
+    assert f'model    {MODEL}' in said
+    first = rows(said)[0]
+    assert first[1:7] == ['2026-01-02 03:04:05', 'eve', '3.0, 4.5', '640x480', 'lens', first[6]]
+    assert first[6] == '0.100, 0.200, 0.300'
+    shown = json.loads(run('show', 'cap/brim', '--json'))
+    mean = unit(0).astype(float) + unit(1)
+    np.testing.assert_allclose(shown['values'], mean / np.linalg.norm(mean), atol=1e-6)
+    assert shown['observations'][0]['position'] == [0.1, 0.2, 0.3]
+
+
+def test_what_cannot_be_shown_says_why(run: Said, tmp_path: Path) -> None:
+    assert "nearest names: 'cap/brim'" in run('show', 'cap/brin', '--model', MODEL, status=1)
+    said = run('show', 'cup/rim', status=1)
+    assert MODEL in said and OTHER in said and '--model' in said
+    assert 'frame' in run('show', 'cup/rim', '--model', 'ab')
+    assert '2 fingerprints' not in run('show', 'cup/rim', '--model', 'ab1')
+    assert 'the beginning of 0 fingerprints' in run('list', '--model', 'zz', status=1)
+    assert 'has no patch' in run('show', 'cap/[red]', '--patch', tmp_path / 'p.png', status=1)
+    assert not (tmp_path / 'p.png').exists()
+
+
+def test_export_and_import_bring_all_of_it_elsewhere(
+    path: Path, run: Said, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert '4 descriptors of 2 models' in run('export', tmp_path / 'x.jsonl')
+    there = Said(tmp_path / 'new' / 'e.sqlite', capsys)
+    assert '4 added' in there('import', tmp_path / 'x.jsonl')
+    assert '0 added, 0 replaced, 0 kept as they were, 4 unch' in there(
+        'import', tmp_path / 'x.jsonl'
+    )
+    assert there('list', '--json') == run('list', '--json')
+    with DescriptorStore(tmp_path / 'new' / 'e.sqlite') as store:
+        store.put('cup/rim', MODEL, unit(9), replace=True)
+    said = there('import', tmp_path / 'x.jsonl', status=1)
+    assert "'cup/rim' of model ab12" in said and '--replace, or --keep' in said
+    assert '1 kept as they were' in there('import', tmp_path / 'x.jsonl', '--keep')
+    assert '1 replaced' in there('import', tmp_path / 'x.jsonl', '--replace')
+    assert 'line 1: it is no file of' in there('import', path, status=1)
+    assert '1 descriptors' in run('export', tmp_path / 'y.jsonl', '--tag', 'red')
+
+
+def test_prune_asks_and_removes_only_what_is_old(
+    path: Path, run: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DescriptorStore(path) as store:
+        store.delete('cap/brim', MODEL)
+        store.delete('cup/rim', OTHER)
+    old = f'{datetime.now(timezone.utc) - timedelta(days=31):%Y-%m-%d %H:%M:%S.000000}'
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute('UPDATE descriptors SET deleted = ? WHERE name = ?', (old, 'cap/brim'))
+    for answer in 'n', '':
+        monkeypatch.setattr('sys.stdin', io.StringIO(f'{answer}\n' if answer else ''))
+        said = run('prune', '--older-than', '30d', status=1)
+        assert '1 deleted before' in said and "go for good: 'cap/brim'" in said
+        assert 'nothing was removed' in said
+    assert len(rows(run('list', '--deleted'))) == 2
+    monkeypatch.setattr('sys.stdin', io.StringIO('y\n'))
+    assert '1 removed from' in run('prune', '--older-than', '30d')
+    assert [row[0] for row in rows(run('list', '--deleted'))] == ['cup/rim']
+    assert 'nothing was deleted before' in run('prune', '--older-than', '4w')
+    assert '1 removed from' in run('prune', '--older-than', '0m', '--yes')
+    with pytest.raises(SystemExit):
+        run('prune', '--older-than', 'soon')
+
+
+def first_schema(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(
+            'CREATE TABLE schema_version (version INTEGER PRIMARY KEY);'
+            'CREATE TABLE models (id INTEGER PRIMARY KEY, fingerprint VARCHAR(128) NOT NULL '
+            'UNIQUE, dimension INTEGER NOT NULL);'
+            'CREATE TABLE descriptors (id INTEGER PRIMARY KEY, model_id INTEGER NOT NULL '
+            'REFERENCES models (id), name VARCHAR(128) NOT NULL, "values" BLOB NOT NULL, '
+            'created FLOAT NOT NULL, updated FLOAT NOT NULL, UNIQUE (model_id, name));'
+            'INSERT INTO schema_version VALUES (1);'
+            f"INSERT INTO models VALUES (1, '{MODEL}', 8);"
+        )
+        for number in range(200):
+            stored = number + 1, 1, f'cap/{number}', unit(number).tobytes(), 1.7e9, 1.7e9
+            connection.execute('INSERT INTO descriptors VALUES (?, ?, ?, ?, ?, ?)', stored)
+
+
+def test_migrate_keeps_a_copy_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'old.sqlite'
+    first_schema(path)
+    before, old = path.read_bytes(), Said(path, capsys)
+    assert '0002' in old('migrate', '--dry-run')
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+    assert [row[1] for row in rows(old('doctor', status=1)) if row[0] == 'note'] == ['schema']
+    assert 'now has the schema 0002' in old('migrate')
+    (copy,) = tmp_path.glob('old.sqlite.0001-*')
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute('SELECT count(*) FROM descriptors').fetchone() == (200,)
+        assert connection.execute('SELECT version FROM schema_version').fetchone() == (1,)
+    assert 'the newest schema' in old('migrate')
+    assert len(rows(old('list', '--limit', 0))) == 200
+
+
+def test_a_newer_schema_is_named_and_left(path: Path, run: Said) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = path.read_bytes()
+    for arguments, status in ((['migrate'], 1), (['list'], 1), (['doctor'], 2)):
+        assert 'update don_kp' in run(*arguments, status=status)
+    assert 'only a damaged file' in run('doctor', '--set-aside', status=2)
+    assert path.read_bytes() == before
+
+
+def test_the_doctor_finds_a_sound_file_well(run: Said, path: Path) -> None:
+    said = rows(run('doctor'))
+    assert {row[0] for row in said} == {'well'}
+    looked = ['file', 'space', 'journal', 'lock', 'integrity', 'schema', 'content']
+    assert [row[1] for row in said] == looked
+    assert '4 descriptors' in said[-1][2]
+    assert 'only a damaged file is set aside' in run('doctor', '--set-aside', status=2)
+
+
+def test_the_doctor_names_who_holds_a_lock(run: Said, path: Path) -> None:
+    hold = (
+        'import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); '
+        "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, '-c', hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b'held\n'
+        notes = [row for row in rows(run('doctor', status=1)) if row[1] == 'lock']
+        assert notes[0][0] == 'note'
+        assert f'process {holder.pid}' in notes[0][2]
+        with pytest.raises(StoreError, match=f'is open in .*process {holder.pid}.*end that'):
+            salvage.set_aside(path)
+    finally:
+        holder.communicate()
+    assert path.exists()
+
+
+def test_loose_ends_and_damaged_observations_are_found(run: Said, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute('UPDATE observations SET "values" = x\'0000\' WHERE id = 2')
+    assert '1 observations are damaged' in run('doctor', status=1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute('DELETE FROM models WHERE fingerprint = ?', (OTHER,))
+    assert 'of descriptors without its models' in run('doctor', status=2)
+
+
+def test_a_missing_file_is_not_made_by_looking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = Said(tmp_path / 'none.sqlite', capsys)
+    for arguments in (['list'], ['show', 'a'], ['export', 'x'], ['migrate']):
+        assert 'there is no database' in nothing(*arguments, status=1)
+    assert 'is missing' in nothing('doctor', status=2)
+    assert not (tmp_path / 'none.sqlite').exists()
+
+
+def big(path: Path) -> dict[tuple[str, str], bytes]:
+    """Make a file of many pages; return its values."""
+    with DescriptorStore(path) as store, store.transaction():
+        for number in range(300):
+            store.put(f'cap/{number}', MODEL, unit(number, 64), tags=['t'], object='hat')
+            if number % 3 == 0:
+                store.put(f'cap/{number}', MODEL, unit(1000 + number, 64), add=True)
+        store.delete('cap/7', MODEL)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+    return contents(path)
+
+
+def contents(path: Path) -> dict[tuple[str, str], bytes]:
+    with DescriptorStore(path) as store:
+        return {(one.name, one.object): one.values.tobytes() for one in store.list()}
+
+
+@pytest.mark.parametrize('seed', [0, 3, 6])
+def test_a_damaged_file_is_set_aside_and_salvaged(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'd.sqlite'
+    before, rng = big(path), np.random.default_rng(seed)
+    content = bytearray(path.read_bytes())
+    with closing(sqlite3.connect(path)) as connection:
+        query = 'SELECT rootpage FROM sqlite_master WHERE rootpage > 4'
+        roots = [row[0] for row in connection.execute(query)]
+    # Not the schema's own pages, of which one lies between the roots.
+    pages = [*roots, *range(max(roots) + 1, len(content) // 4096 + 1)]
+    for page in rng.choice(pages, 2, replace=False) - 1:
+        content[page * 4096 : (page + 1) * 4096] = rng.bytes(4096)
+    path.write_bytes(content)
+    damaged = Said(path, capsys)
+    with pytest.raises(StoreError, match='don_kp db doctor'):
+        DescriptorStore(path)
+    assert 'integrity' in damaged('doctor', status=2)
+    assert path.read_bytes() == content
+    capsys.readouterr()
+    status = command.main(['doctor', '--set-aside', '--database', str(path)])
+    said = capsys.readouterr().out
+    assert status in (0, 1)
+    (aside,) = tmp_path.glob('d.sqlite.damaged-*[0-9]')
+    assert aside.read_bytes() == content
+    after = contents(path)
+    whole = {key for key in after if after[key] == before.get(key)}
+    # Two pages hold some tens of rows; each that is not as it was, is told of.
+    assert len(whole) > 200
+    for name, _ in before.keys() - whole:
+        assert f"missing: '{name}': " in said
+    assert damaged('doctor').count('wrong') == 0
+    assert not list(tmp_path.glob('*salvaged*')) + list(tmp_path.glob('.d.sqlite*'))
+
+
+def test_a_file_that_is_no_database_is_set_aside_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'd.sqlite'
+    path.write_bytes(b'nothing to see here ' * 500)
+    damaged = Said(path, capsys)
+    said = damaged('doctor', '--set-aside', status=1)
+    assert '0 descriptors were saved' in said and 'missing: all else' in said
+    (aside,) = tmp_path.glob('d.sqlite.damaged-*[0-9]')
+    assert aside.read_bytes() == b'nothing to see here ' * 500
+    assert '0 descriptors' in damaged('list')
+
+
+def test_what_waits_in_the_journal_is_salvaged(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute('PRAGMA wal_autocheckpoint = 0')
+        connection.execute("UPDATE descriptors SET name = 'cap/late' WHERE name = 'cap/brim'")
+        connection.commit()
+        copy = tmp_path / 'copy'
+        copy.mkdir()
+        for ending in '', '-wal':  # as after a power cut
+            (copy / f'd.sqlite{ending}').write_bytes(Path(f'{path}{ending}').read_bytes())
+    done = salvage.set_aside(copy / 'd.sqlite')
+    assert done.saved == 4 and not done.missing
+    assert ('cap/late', 'cap') in contents(copy / 'd.sqlite')
+
+
+def test_a_damaged_file_of_the_first_schema_is_salvaged(tmp_path: Path) -> None:
+    path = tmp_path / 'old.sqlite'
+    first_schema(path)
+    content = bytearray(path.read_bytes())
+    content[-4096:] = bytes(4096)
+    path.write_bytes(content)
+    done = salvage.set_aside(path)
+    after = contents(path)
+    assert done.saved == len(after) > 100
+    assert all(values == unit(int(name[4:])).tobytes() for (name, _), values in after.items())
+    named = [each for each in done.missing if each.startswith("'cap/")]
+    assert done.saved + len(named) == 200
+
+
+def test_postgresql_is_asked_the_same(
+    postgresql_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    exchange_file = tmp_path / 'x.jsonl'
+    with DescriptorStore(path) as store:
+        exchange.export(store, exchange_file)
+    secret = postgresql_url.partition('//')[2].partition('@')[0].partition(':')[2]
+    monkeypatch.setenv(command.URL_VARIABLE, postgresql_url)
+    for arguments in (
+        ['import', str(exchange_file)], ['list'], ['show', 'cap/brim'], ['doctor'], ['migrate'],
+        ['prune', '--older-than', '1h'], ['export', str(tmp_path / 'y.jsonl')],
+    ):  # fmt: skip
+        assert command.main(arguments) == 0, capsys.readouterr()
+        said = capsys.readouterr()
+        assert secret not in said.out + said.err
+    one, two = (tmp_path / name for name in ('x.jsonl', 'y.jsonl'))
+    assert one.read_text().splitlines()[1:-1] == two.read_text().splitlines()[1:-1]
+    assert command.main(['doctor', '--set-aside']) == 2
+    away = postgresql_url.replace('/test_', '/no_test_')
+    assert command.main(['list', '--url', away]) == 1
+    assert command.main(['doctor', '--url', away]) == 2
+    said = capsys.readouterr()
+    assert 'don_kp db list: ' in said.err
+    assert secret not in said.out + said.err
+
+
+def test_the_command_is_known_and_loads_nothing_large(tmp_path: Path) -> None:
+    look = (
+        'import sys; from don_kp_ros import cli; status = cli.main(sys.argv[1:]); '
+        "print('heavy', {'torch', 'cv2', 'rclpy', 'alembic', 'psycopg'} & set(sys.modules)); "
+        'sys.exit(status)'
+    )
+    place = tmp_path / 'e.sqlite'
+    DescriptorStore(place).close()
+    done = subprocess.run(
+        [sys.executable, '-c', look, 'db', '--database', str(place), 'list'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 'heavy set()' in done.stdout
