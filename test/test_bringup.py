@@ -50,22 +50,6 @@ class TestTable:
         assert argument.default or 'empty:' in argument.description
         assert not argument.choices or argument.default in argument.choices
 
-    @pytest.mark.parametrize('data', ['', 'relative', '/data'])
-    def test_the_database_is_the_one_of_the_node(self, data: str) -> None:
-        script = (
-            'import sys; from don_kp_ros.nodes import table;'
-            'print(table.checked({})["database"]); assert "sqlalchemy" not in sys.modules'
-        )
-        shown = subprocess.run(
-            [sys.executable, '-c', script],
-            env={**os.environ, 'XDG_DATA_HOME': data, 'HOME': '/home/somebody'},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        folder = data if data == '/data' else '/home/somebody/.local/share'
-        assert shown == f'{folder}/don_kp/descriptors.sqlite\n'
-
     def test_simulation_starts_everything(self) -> None:
         assert table.selected(table.checked({'simulation': 'true'})) == list(table.NODES)
 

@@ -23,7 +23,7 @@ from don_kp_ros.database import display, exchange, schema
 from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.engine import connect
-from don_kp_ros.database.location import SQLITE, database_url, default_path
+from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
 from don_kp_ros.database.records import (
     RefusedError,
     StoreError,
@@ -34,7 +34,6 @@ from don_kp_ros.database.salvage import set_aside
 from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore
 
-URL_VARIABLE = 'DON_KP_DATABASE_URL'
 _UNITS = {'m': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
 _STATES = {
     State.WELL: Text('well', 'green'),

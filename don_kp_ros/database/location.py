@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SQLITE = 'sqlite'
 POSTGRESQL = 'postgresql+psycopg'
+URL_VARIABLE = 'DON_KP_DATABASE_URL'  # of the environment; others cannot read a password there
 
 
 def default_path() -> Path:

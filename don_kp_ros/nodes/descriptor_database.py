@@ -30,10 +30,11 @@ class DatabaseParameters:
     """What can be set; units in the descriptions."""
 
     database: str = parameter(
-        '', "SQLite file; empty: don_kp/descriptors.sqlite in the user's data folder"
+        '', 'SQLite file; empty: database_url, or don_kp/descriptors.sqlite in the data folder'
     )
     database_url: str = parameter(
-        '', 'of a PostgreSQL server, without a password; empty: DON_KP_DATABASE_URL, or the file'
+        '',
+        'of a PostgreSQL server, without a password; empty: the file, or else DON_KP_DATABASE_URL',
     )
     exchange_folder: str = parameter(
         '',

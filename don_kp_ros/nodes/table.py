@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from don_kp_ros.database.location import default_path
 from don_kp_ros.resources import config_path, models_path
 
 CAMERA_NAMESPACE = '/camera/camera'
@@ -98,12 +97,17 @@ ARGUMENTS = (
     ),
     Argument('robot', 'panda', 'Preset in config/robots', ('panda', 'fr3')),
     Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
-    Argument('database', str(default_path()), 'File of the descriptor database'),
+    Argument(
+        'database',
+        '',
+        'SQLite file of the descriptor database; empty: database_url, or else '
+        "don_kp/descriptors.sqlite in the user's data folder",
+    ),
     Argument(
         'database_url',
         '',
         'PostgreSQL server in place of the file, e.g. postgresql+psycopg://robot@host/don_kp; '
-        'empty: DON_KP_DATABASE_URL, or the file',
+        'empty: the file, if one is given, or else DON_KP_DATABASE_URL',
     ),
     Argument('camera_namespace', CAMERA_NAMESPACE, 'Namespace of the camera topics'),
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),

@@ -9,19 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.database.changes import Watcher, watch
-from don_kp_ros.database.location import default_path, has_password, without_password
+from don_kp_ros.database.location import (
+    URL_VARIABLE,
+    default_path,
+    has_password,
+    without_password,
+)
 from don_kp_ros.database.records import StoreError, UnavailableError
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.nodes.runner import StartupError
 
-URL_VARIABLE = 'DON_KP_DATABASE_URL'
 _MOST_KEPT = 4  # models
 
 Contents = tuple[Sequence[str], NDArray[np.float32]]  # names, values (N, D)
 
 
 def chosen_database(file: str, url: str) -> str:
-    """Return the database that parameters and environment name: a URL, or else a file.
+    """Return the database that is named: by a parameter, or else by the environment.
 
     Raises StartupError for a password in the parameter, which everyone could read.
     """
@@ -34,7 +38,7 @@ def chosen_database(file: str, url: str) -> str:
             )
     except ValueError as error:
         raise StartupError(f'database_url: {error}') from error
-    return url or os.environ.get(URL_VARIABLE, '') or file or str(default_path())
+    return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
 
 
 class DatabaseLink:

@@ -18,12 +18,13 @@ VALUES = [0.6, 0.8]
     [
         ('', '', '', ''),
         ('d.sqlite', '', '', 'd.sqlite'),
-        ('d.sqlite', '', WITH_PASSWORD, WITH_PASSWORD),
+        ('', '', WITH_PASSWORD, WITH_PASSWORD),
+        ('d.sqlite', '', WITH_PASSWORD, 'd.sqlite'),
         ('d.sqlite', URL, '', URL),
         ('d.sqlite', URL, WITH_PASSWORD, URL),
     ],
 )
-def test_a_url_goes_before_the_environment_before_the_file(
+def test_a_url_goes_before_the_file_before_the_environment(
     monkeypatch, file, url, environment, chosen
 ):
     monkeypatch.setenv('DON_KP_DATABASE_URL', environment)
