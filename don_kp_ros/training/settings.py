@@ -15,7 +15,7 @@ from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 class KeypointLossConfiguration:
     """The losses that keypoints, and the descriptors under them, are mined by (paper 1, 3.3)."""
 
-    weight: float = 0.3  # of all of these together, beside the descriptors' loss
+    weight: float = 1.0  # of all of these together, beside the descriptors' loss
     truth: Literal['image', 'camera', 'world'] = 'image'  # where two views of a keypoint agree:
     # in the picture, by the homography; in view b's camera frame, eq. 6; in the world's, 1b eq. 6
     units: Literal['relative', 'pixels'] = 'relative'  # of image, variance, separation;
