@@ -22,11 +22,21 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture(scope='session')
-def postgresql_url(postgresql: PostgresqlServer) -> str:
-    """Make a database with tables, once: that takes as long as many tests."""
+def tables(postgresql: PostgresqlServer) -> str:
+    """Make a database with tables, once: that takes as long as many tests. Return its URL."""
     url = postgresql.database()
     DescriptorStore(url).close()
     return url
+
+
+@pytest.fixture
+def postgresql_url(tables: str) -> str:
+    """Return the URL of an empty database on a server."""
+    engine = sa.create_engine(tables)
+    with engine.begin() as connection:
+        connection.exec_driver_sql('TRUNCATE objects, models, descriptors, observations, tags')
+    engine.dispose()
+    return tables
 
 
 @pytest.fixture(params=['sqlite', 'postgresql'])
@@ -35,10 +45,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == 'sqlite':
         return str(tmp_path / 'd.sqlite')
     url: str = request.getfixturevalue('postgresql_url')
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql('TRUNCATE objects, models, descriptors, observations, tags')
-    engine.dispose()
     return url
 
 
