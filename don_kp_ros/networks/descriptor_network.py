@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from don_kp_ros.networks.expectation import Expectation, expect
+from don_kp_ros.networks.expectation import Expectation, around_peak, expect
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration, KeypointHead
 from don_kp_ros.networks.torchvision_import import resnet
 
 STAGE_STRIDES = (4, 8, 16, 32)  # of ResNet's layer1 to layer4
 _SMALLEST_SQUARE = 1e-24
+_PEAK_RADIUS = 32  # network pixels about a keypoint's peak
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,20 @@ class DescriptorNetwork(nn.Module):
         return functional.normalize(self.identity(self.features(images)).float(), dim=1)
 
     def detect(self, images: Tensor) -> Expectation:
-        """Find the keypoints of normalised images (B, 3, H, W), in their pixels (eq. 4)."""
+        """Find the keypoints of normalised images (B, 3, H, W), in their pixels.
+
+        Places and depths are expectations (eq. 4) about the peak of each probability alone; the
+        variance is of the whole, and tells of other peaks. Training takes the whole for all.
+        """
         if self.keypoints is None:
             raise ValueError('this network has no keypoints (network.keypoints)')
         identity = self.identity(self.features(images)).float()
         with torch.autocast(identity.device.type, enabled=False):
             logits, depths = self.keypoints(identity, unit_length(identity))
-            return expect(logits, (images.shape[2], images.shape[3]), depths)
+            size = (images.shape[2], images.shape[3])
+            radius = max(1.5, _PEAK_RADIUS / self.configuration.stride)
+            variance = expect(logits, size).variance
+            return replace(expect(around_peak(logits, radius), size, depths), variance=variance)
 
     @staticmethod
     def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -66,6 +66,19 @@ def expect(
     return Expectation(uv, variance.clamp_min(0), depth, inside)
 
 
+def around_peak(logits: Tensor, radius: float) -> Tensor:
+    """Keep the cells within `radius` cells of the highest of each map (B, N, h, w).
+
+    The others' logits become -inf. A second peak elsewhere then draws no expectation to a place
+    between the two, where the keypoint certainly is not.
+    """
+    height, width = logits.shape[-2:]
+    peak = logits.flatten(2).argmax(dim=2)[..., None, None]
+    rows = torch.arange(height, device=logits.device)[:, None] - peak // width
+    columns = torch.arange(width, device=logits.device) - peak % width
+    return logits.masked_fill(rows.square() + columns.square() > radius**2, -torch.inf)
+
+
 @dataclass(frozen=True)
 class _Axis:
     """One direction of the image: interpolation, and moments in coordinates from -1 to 1."""

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from don_kp_ros.networks.expectation import expect
+from don_kp_ros.networks.expectation import around_peak, expect
 
 
 @settings(deadline=None, max_examples=25)
@@ -55,3 +55,28 @@ def test_half_precision_logits_lose_nothing_more_than_their_own_bits() -> None:
     torch.testing.assert_close(
         expect(logits, (32, 32)).uv, expect(logits.float(), (32, 32)).uv, atol=1e-4, rtol=0
     )
+
+
+def test_a_second_peak_does_not_draw_a_keypoint_away_from_the_first() -> None:
+    logits = torch.full((1, 1, 8, 16), -torch.inf)
+    logits[0, 0, 3, 2], logits[0, 0, 3, 3], logits[0, 0, 6, 13] = 1.0, 0.5, 0.99
+    whole = expect(logits, (8, 16)).uv[0, 0]
+    found = expect(around_peak(logits, 4), (8, 16))
+    first, second = torch.tensor([1.0, 0.5]).softmax(dim=0).tolist()
+    assert whole[0] > 5
+    assert found.uv[0, 0].tolist() == pytest.approx([2 * first + 3 * second, 3], abs=1e-4)
+    assert found.variance.item() == pytest.approx(first * second, abs=1e-3)
+
+
+def test_each_map_keeps_the_cells_within_the_radius_of_its_own_peak() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 7, 9)
+    kept = around_peak(logits, 2.5)
+    for image in range(2):
+        for keypoint in range(3):
+            row, column = divmod(int(logits[image, keypoint].argmax()), 9)
+            for r in range(7):
+                for c in range(9):
+                    near = (r - row) ** 2 + (c - column) ** 2 <= 2.5**2
+                    value = kept[image, keypoint, r, c]
+                    assert value == (logits[image, keypoint, r, c] if near else -torch.inf)
