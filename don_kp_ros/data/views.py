@@ -8,7 +8,7 @@ the homography in closed form.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,22 @@ class BackgroundConfiguration:
 
 
 @dataclass(frozen=True)
+class TextureConfiguration:
+    """A random texture on the object, the same in both views of a pair: its shading remains.
+
+    An object is seen with many prints so, and the network must tell points apart by what it has
+    never seen before. Views of one picture alone can have it; posed views have none.
+    """
+
+    probability: float = 0.5
+    strength: Range = (0.2, 1.0)  # share of the texture in the colours
+
+    def __post_init__(self) -> None:
+        _within('probability', self.probability, 0, 1)
+        _range('strength', self.strength, 0, 1)
+
+
+@dataclass(frozen=True)
 class ViewConfiguration:
     """How view pairs are made."""
 
@@ -112,6 +128,7 @@ class ViewConfiguration:
     occlusion_size: Range = (0.05, 0.18)  # half axes of the patch, fraction of the view's side
     lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)
+    texture: TextureConfiguration = field(default_factory=TextureConfiguration)
     colour: ColourConfiguration = field(default_factory=ColourConfiguration)
     background: BackgroundConfiguration = field(default_factory=BackgroundConfiguration)
 
@@ -234,6 +251,8 @@ class ViewSampler:
         seen = np.all([np.all((p >= 0) & (p <= side - 1), axis=1) for p in uv], axis=0)
         if np.count_nonzero(seen) < fewest:
             return None
+        if rng.random() < self._configuration.texture.probability:
+            source = self._textured(source, rng)
         views = [self.view(source, homography, size, rng) for homography in homographies]
         for view, pixels in zip(views, uv, strict=True):
             u, v = np.rint(pixels[seen]).astype(int).T
@@ -295,6 +314,20 @@ class ViewSampler:
             warped, mask = self._occlude(warped, mask, rng)
         return View(change_colours(warped, configuration.colour, rng), mask, homography)
 
+    def _textured(self, source: Source, rng: np.random.Generator) -> Source:
+        """Paint the object of a picture anew, under its own light and shade."""
+        size = (source.image.shape[1], source.image.shape[0])
+        texture = self._background_crop(size, rng) if rng.random() < 0.6 else None
+        if texture is None:
+            texture = (_smooth_noise if rng.random() < 0.5 else _plain)(size, rng)
+        grey = cv2.cvtColor(source.image, cv2.COLOR_RGB2GRAY)
+        light = grey / np.float32(max(1.0, cv2.mean(grey, source.mask)[0]))
+        painted = _uint8(np.clip(texture * light[:, :, None], 0, 255).astype(np.uint8))
+        weight = source.mask.astype(np.float32) / 255
+        weight *= np.float32(rng.uniform(*self._configuration.texture.strength))
+        image = _uint8(cv2.blendLinear(painted, source.image, weight, 1 - weight))
+        return replace(source, image=image)
+
     def _background(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
         weights = self._configuration.background
         kinds = np.array([weights.keep, weights.image, weights.noise, weights.plain])
@@ -307,9 +340,7 @@ class ViewSampler:
                 return crop
         if kind == 3:
             return _plain(size, rng)
-        cells = int(rng.choice([4, 8, 16, 32, 64]))
-        noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-        return _uint8(cv2.resize(noise, size, interpolation=cv2.INTER_LINEAR))
+        return _smooth_noise(size, rng)
 
     def _background_crop(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
         for _ in range(_ATTEMPTS):
@@ -448,6 +479,12 @@ def _blend(inside: Image, outside: Image, mask: Image) -> Image:
 def _uint8(image: NDArray[Any]) -> Image:
     """State the type that OpenCV keeps but doesn't declare."""
     return image.astype(np.uint8, copy=False)
+
+
+def _smooth_noise(size: tuple[int, int], rng: np.random.Generator) -> Image:
+    cells = int(rng.choice([4, 8, 16, 32, 64]))
+    noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+    return _uint8(cv2.resize(noise, size, interpolation=cv2.INTER_LINEAR))
 
 
 def _plain(size: tuple[int, int], rng: np.random.Generator) -> Image:

@@ -15,6 +15,7 @@ from don_kp_ros.data.views import (
     BackgroundConfiguration,
     ColourConfiguration,
     Source,
+    TextureConfiguration,
     ViewConfiguration,
     ViewSampler,
     WarpConfiguration,
@@ -25,6 +26,7 @@ from don_kp_ros.data.views import (
 from don_kp_ros.geometry import rigid
 
 PLAIN_COLOURS = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)
+AS_IT_IS = TextureConfiguration(probability=0)
 
 
 def sample() -> Sample:
@@ -40,7 +42,9 @@ def source() -> Source:
 
 
 def test_corresponding_pixels_show_the_same_point_of_the_object() -> None:
-    settings = ViewConfiguration(size=192, queries=64, occlusion=0.3, colour=PLAIN_COLOURS)
+    settings = ViewConfiguration(
+        size=192, queries=64, occlusion=0.3, texture=AS_IT_IS, colour=PLAIN_COLOURS
+    )
     sampler = ViewSampler(settings, [source()], [])
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -151,11 +155,56 @@ def test_backgrounds_change_and_the_object_stays() -> None:
     background = np.full((200, 200, 3), 255, np.uint8)
     mapping = {'background': {'keep': 0, 'image': 1, 'noise': 0, 'plain': 0}, 'occlusion': 0}
     settings = configuration.read(ViewConfiguration, mapping, 'test')
-    settings = replace(settings, colour=PLAIN_COLOURS)
+    settings = replace(settings, texture=AS_IT_IS, colour=PLAIN_COLOURS)
     dark = replace(source(), image=np.zeros_like(source().image))
     view = ViewSampler(settings, [dark], [background]).draw(np.random.default_rng(3)).a
     assert (view.image[view.mask == 0] > 250).mean() > 0.9 or not view.image.any()
     assert not view.image[view.mask == 255].any()
+
+
+@pytest.mark.parametrize('seed', range(5))  # other pictures, noise and plain colours in turn
+def test_a_texture_lies_on_the_object_alone_and_is_the_same_in_both_views(seed: int) -> None:
+    settings = ViewConfiguration(
+        occlusion=0,
+        warp=WarpConfiguration(0, (1, 1), 0, 0),
+        texture=TextureConfiguration(probability=1, strength=(1, 1)),
+        colour=PLAIN_COLOURS,
+        background=BackgroundConfiguration(keep=1, image=0, noise=0, plain=0),
+    )
+    background = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
+    pairs = [
+        ViewSampler(kind, [source()], [background]).draw(np.random.default_rng(seed))
+        for kind in (settings, replace(settings, texture=AS_IT_IS))
+    ]
+    textured, bare = pairs
+    np.testing.assert_array_equal(textured.a.image, textured.b.image)
+    outside = textured.a.mask == 0
+    np.testing.assert_array_equal(textured.a.image[outside], bare.a.image[outside])
+    changed = np.abs(textured.a.image.astype(int) - bare.a.image).max(axis=2)
+    assert (changed[textured.a.mask == 255] > 8).mean() > 0.5
+
+
+def test_a_textured_object_keeps_its_light_and_shade() -> None:
+    image = np.full((240, 320, 3), 40, np.uint8)
+    image[:, 160:] = 80
+    mask = np.zeros((240, 320), np.uint8)
+    mask[90:150, 130:190] = 255
+    prepared = prepare(Sample(Path('halves.png'), image, mask), 320)
+    settings = ViewConfiguration(
+        occlusion=0,
+        warp=WarpConfiguration(0, (1, 1), 0, 0),
+        texture=TextureConfiguration(probability=1, strength=(1, 1)),
+        colour=PLAIN_COLOURS,
+    )
+    # The only background there is, at most 150 bright: 4/3 of it is still a colour.
+    sampler = ViewSampler(settings, [prepared], [np.full((320, 320, 3), 150, np.uint8)])
+    seen = set()
+    for seed in range(40):
+        view = sampler.draw(np.random.default_rng(seed)).a.image[40:88, 40:88]
+        halves = (int(np.median(view[:, :20])), int(np.median(view[:, -20:])))
+        if np.ptp(view[:, :20]) == 0:
+            seen.add(halves)
+    assert (100, 200) in seen
 
 
 def test_a_kept_background_shows_the_object_once() -> None:
