@@ -110,7 +110,7 @@ class TextureConfiguration:
     never seen before. Views of one picture alone can have it; posed views have none.
     """
 
-    probability: float = 0.5
+    probability: float = 0.3
     strength: Range = (0.2, 1.0)  # share of the texture in the colours
 
     def __post_init__(self) -> None:
