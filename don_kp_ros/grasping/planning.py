@@ -14,7 +14,7 @@ from don_kp_ros.grasping.heightmap import CLEAR_RADIUS, Grid, HeightMap
 from don_kp_ros.grasping.kinematics import Kinematics
 from don_kp_ros.grasping.motion import MotionCode, MotionError, pick_poses
 from don_kp_ros.grasping.scene import Scene
-from don_kp_ros.grasping.timing import Trajectory, time_path
+from don_kp_ros.grasping.timing import Trajectory, time_path, time_pieces
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -47,7 +47,8 @@ class Planner:
     """Plans motions from given joint positions (7,); every failure is a MotionError.
 
     Free motions: RRTConnect (Kuffner and LaValle 2000) in OMPL, shortened, then timed. The timed
-    motion is checked anew every 10 ms, for its spline leaves the straight pieces. Straight lines:
+    motion is checked anew every 10 ms, for its spline leaves the straight pieces; where it touches
+    something time and again, the arm stops at every corner instead. Straight lines:
     inverse kinematics every 5 mm. The same calls in the same order give the same motions when the
     planner is the process's first.
     """
@@ -221,7 +222,10 @@ class Planner:
             path = np.array([start, goal])
             if attempt or not self._free_between(start, goal):
                 path = self._search(start, goal, deadline)
-            trajectory = time_path(_dense(path), self._velocity, self._acceleration)
+            if attempt < _ATTEMPTS - 1:
+                trajectory = time_path(_dense(path), self._velocity, self._acceleration)
+            else:  # corners that no spline rounds in the free space
+                trajectory = time_pieces(path, self._velocity, self._acceleration)
             if trajectory is None:
                 continue
             self.scene.set_padding(padding / 2)

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping import planning
 from don_kp_ros.grasping.heightmap import Grid, HeightMap
 from don_kp_ros.grasping.kinematics import Kinematics
 from don_kp_ros.grasping.motion import MotionCode, MotionError
 from don_kp_ros.grasping.planning import Planner
-from don_kp_ros.grasping.timing import time_path
+from don_kp_ros.grasping.timing import time_path, time_pieces
 from don_kp_ros.robots.panda import panda_spec
 from don_kp_ros.robots.preset import load_preset
 
@@ -236,3 +237,28 @@ def test_a_straight_path_takes_the_time_of_a_trapezoid():
     # Half a second up to 1 rad/s and down again, and the rest at full speed.
     assert trajectory.duration == pytest.approx(2.5, rel=0.02)
     assert trajectory.positions[-1, 0] == pytest.approx(2.0)
+
+
+def test_pieces_stay_on_their_lines_and_rest_at_the_corners():
+    corners = np.array([[0.0] * 7, [0.5] * 7, [0.5, 1.0, *[0.5] * 5], [0.2] * 7])
+    velocity, acceleration = np.full(7, 0.8), np.full(7, 2.0)
+    timed = time_pieces(corners, velocity, acceleration)
+    assert (np.diff(timed.times) > 0).all() and np.diff(timed.times).max() <= 0.011
+    assert np.abs(timed.velocities).max() <= 0.8 + 1e-6
+    ends = [int(np.abs(timed.positions - corner).max(axis=1).argmin()) for corner in corners]
+    assert ends[0] == 0 and ends[-1] == len(timed.times) - 1
+    for corner, at in zip(corners, ends, strict=True):
+        np.testing.assert_allclose(timed.positions[at], corner, atol=1e-6)
+        np.testing.assert_allclose(timed.velocities[at], 0, atol=1e-9)
+    for a, b, first, last in zip(corners, corners[1:], ends, ends[1:], strict=False):
+        piece = timed.positions[first : last + 1]
+        along = (piece - a) @ (b - a) / ((b - a) @ (b - a))
+        np.testing.assert_allclose(a + along[:, None] * (b - a), piece, atol=1e-6)
+
+
+def test_a_path_whose_corners_no_spline_rounds_is_gone_with_stops(planner, monkeypatch):
+    monkeypatch.setattr(planning, 'time_path', lambda *_: None)
+    motion = planner.to_joints(OBSERVE, PRESET.position('ready'))
+    np.testing.assert_allclose(motion.positions[-1], PRESET.position('ready'), atol=1e-6)
+    oracle = Oracle([])
+    assert not any(oracle.collides(q) for q in motion.positions)
