@@ -159,6 +159,8 @@ def train(job: Job, console: Console | None = None) -> Checkpoint | None:
         torch.set_num_threads(job.settings.threads)
     dataset = read_dataset(job.folder, job.settings, job.seed)
     console.print(f'Training on {dataset.description}.', highlight=False)
+    if job.settings.caution:
+        console.print(f'{job.settings.caution}.', style='yellow', highlight=False)
     lightning.seed_everything(job.seed, verbose=False)
     progress = TrainingProgress(job, dataset, console)
     module = DescriptorTraining(job.settings, progress.fraction, job.state_folder)

@@ -10,6 +10,8 @@ from don_kp_ros.data.views import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
+_MOST_TURNED = 90  # degrees; more was measured at 180 alone
+
 
 @dataclass(frozen=True)
 class KeypointLossConfiguration:
@@ -139,6 +141,18 @@ class TrainingConfiguration:
                 f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}: keypoints in '
                 'space need network.keypoints.depth: true'
             )
+
+    @property
+    def caution(self) -> str | None:
+        """What is allowed and brings less than its user hopes for."""
+        turned = self.views.warp.rotation
+        if self.network.keypoints is None or turned <= _MOST_TURNED:
+            return None
+        return (
+            f'Keypoints are not learned from views turned by +-{turned:g} degrees, and the '
+            'descriptors suffer (docs/results.md): set views.warp.rotation to 45, or '
+            'network.keypoints to null'
+        )
 
 
 def _within(name: str, value: float, lowest: float, highest: float) -> None:

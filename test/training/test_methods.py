@@ -132,6 +132,15 @@ def test_settings_that_do_not_fit_the_data_are_refused(
     assert 'nothing would be learned' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(('turned', 'told'), [(180, True), (45, False)])
+def test_keypoints_of_views_turned_by_any_angle_are_warned_of(
+    folder: Path, capsys: Any, turned: int, told: bool
+) -> None:
+    options = ['--steps=1', KEYPOINTS, f'--views.warp.rotation={turned}']
+    assert run(folder, folder.parent / 'm.safetensors', *options) == 0
+    assert ('turned by +-180 degrees' in ' '.join(capsys.readouterr().out.split())) == told
+
+
 def test_tensorboard_gets_losses_figures_and_pictures(folder: Path) -> None:
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps=11', '--epoch=5', '--pictures=1', KEYPOINTS) == 0
