@@ -58,13 +58,13 @@ _SAME_OBJECT = 0.25  # Bhattacharyya distance of colour histograms
 _COLOUR = ColourConfiguration(
     brightness=0.2, gamma=(0.6, 1.6), saturation=(0.3, 1.7), hue=20, grey=0.1
 )
-# AUC to be reached after ten minutes, by each method or by the best one.
+# AUC to be reached after ten minutes; photos and transfer are of what is best.
 _LIMITS = {
     ('held', 'mined'): 0.955,
     ('held', 'joint'): 0.965,
-    ('unseen', 'best'): 0.94,
-    ('photos', 'best'): 0.92,
-    ('transfer', 'best'): 0.58,
+    ('unseen', 'joint'): 0.94,
+    ('photos', 'joint'): 0.92,
+    ('transfer', 'joint'): 0.58,
 }
 
 
@@ -169,14 +169,12 @@ def main() -> int:
     seeds = [int(seed) for seed in chosen('SEEDS', ('0', '1'))]
     rows: list[dict[str, Any]] = []
     targets, cards = [], {}
-    judged = minutes == 10 and rotation == 45
     for name in chosen('SPLITS', SPLITS):
         split = data.split(name, rotation)
         rows += _references(name, split)
         if name == 'transfer':
             shipped = Run(load(Path('models/caps.safetensors')), 0.0, '')
             rows.append(_row(name, 'shipped model', '', shipped, split)[0])
-        reached: dict[str, float] = {}
         for place, method in enumerate(chosen('METHODS', METHODS)):
             found = []
             for seed in seeds:
@@ -187,15 +185,12 @@ def main() -> int:
                 rows.append(row)
                 found.append(accuracy.auc)
                 cards[f'{name}-{method}-{seed}'] = {**run.checkpoint.card, 'commit': run.commit}
-            reached[method] = round(float(np.mean(found)), 4)
+            limit = _LIMITS.get((name, method))
+            if limit is not None and minutes == 10 and rotation == 45:
+                mean = round(float(np.mean(found)), 4)
+                targets.append(Target(f'AUC, {name}, {method}', mean, limit, at_least=True))
             if (name, method, minutes, rotation) == ('held', 'joint', 30, 45):
                 targets += _after_half_an_hour(rows[-len(seeds) :])
-        reached['best'] = max(reached.values())
-        targets += [
-            Target(f'AUC, {name}, {method}', reached[method], limit, at_least=True)
-            for (split_name, method), limit in _LIMITS.items()
-            if judged and split_name == name and method in reached
-        ]
     variables = given('SPLITS', 'METHODS', 'SEEDS', 'MINUTES', 'ROTATION')
     ok = report(
         'accuracy',
