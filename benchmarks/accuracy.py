@@ -58,7 +58,7 @@ _SAME_OBJECT = 0.25  # Bhattacharyya distance of colour histograms
 _COLOUR = ColourConfiguration(
     brightness=0.2, gamma=(0.6, 1.6), saturation=(0.3, 1.7), hue=20, grey=0.1
 )
-# AUC to be reached after ten minutes; photos and transfer are of what is best.
+# AUC to be reached after ten minutes; beyond held views by the default method.
 _LIMITS = {
     ('held', 'mined'): 0.955,
     ('held', 'joint'): 0.965,

@@ -145,7 +145,10 @@ class TestCommand:
         assert process.returncode == 0
         assert 'Traceback' not in output
 
-    @pytest.mark.skipif(not shutil.which('setpriv'), reason='setpriv is not installed')
+    @pytest.mark.skipif(
+        not shutil.which('setpriv'),
+        reason='only setpriv (util-linux, in every Debian and Ubuntu) lets nodes end so',
+    )
     def test_nodes_do_not_outlive_a_killed_parent(self, tmp_path: Path) -> None:
         database = tmp_path / 'descriptors.sqlite'
         process = self.start('nodes:=descriptor_database', f'database:={database}')

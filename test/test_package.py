@@ -85,7 +85,10 @@ class TestInstallation:
         interpreter = executable.read_text().splitlines()[0].removeprefix('#!')
         assert Path(interpreter).samefile(sys.executable)
 
-    @pytest.mark.skipif(not Path('/proc/self/maps').exists(), reason='shows what is imported')
+    @pytest.mark.skipif(
+        not Path('/proc/self/maps').exists(),
+        reason="only Linux's /proc shows when the imports have begun",
+    )
     def test_ctrl_c_during_the_imports_ends_an_executable_quietly(self) -> None:
         process = subprocess.Popen(
             [PREFIX / 'lib' / 'don_kp' / 'perception'],
@@ -200,7 +203,7 @@ class TestLaunchFiles:
     # PyPI's ROS has no launch, and a folder of this name lies in the checkout.
     @pytest.mark.skipif(
         getattr(importlib.util.find_spec('launch'), 'origin', None) is None,
-        reason='launch is not installed',
+        reason='ROS 2 launch is not on PyPI: source a Jazzy that has it',
     )
     def test_loads(self, path: Path) -> None:
         runpy.run_path(str(path))['generate_launch_description']()

@@ -322,7 +322,7 @@ class ViewSampler:
             texture = (_smooth_noise if rng.random() < 0.5 else _plain)(size, rng)
         grey = cv2.cvtColor(source.image, cv2.COLOR_RGB2GRAY)
         light = grey / np.float32(max(1.0, cv2.mean(grey, source.mask)[0]))
-        painted = _uint8(np.clip(texture * light[:, :, None], 0, 255).astype(np.uint8))
+        painted = np.clip(texture * light[:, :, None], 0, 255).astype(np.uint8)
         weight = source.mask.astype(np.float32) / 255
         weight *= np.float32(rng.uniform(*self._configuration.texture.strength))
         image = _uint8(cv2.blendLinear(painted, source.image, weight, 1 - weight))

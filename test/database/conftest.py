@@ -6,16 +6,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import postgresql_server
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.store import DescriptorStore
 
 
 @pytest.fixture(scope='session')
-def postgresql() -> Iterator[PostgresqlServer]:
+def postgresql(_postgresql_installed: None) -> Iterator[PostgresqlServer]:
     """Start a private PostgreSQL server. Not for tests that stop it."""
-    if postgresql_server.programs() is None:
-        pytest.skip('POSTGRESQL IS NOT INSTALLED: apt-get install postgresql; not tested')
     # A server that is killed loses nothing by it; only a machine that loses its power would.
     with PostgresqlServer('fsync = off') as server:
         yield server

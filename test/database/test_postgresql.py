@@ -10,7 +10,6 @@ import traceback
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import postgresql_server
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.changes import watch
 from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError
@@ -41,10 +40,8 @@ def url(postgresql: PostgresqlServer) -> str:
 
 
 @pytest.fixture(scope='module')
-def server():
+def server(_postgresql_installed):
     """Start a server that may be stopped."""
-    if postgresql_server.programs() is None:
-        pytest.skip('POSTGRESQL IS NOT INSTALLED: apt-get install postgresql; not tested')
     with PostgresqlServer('fsync = off') as started:
         yield started
 

@@ -3,6 +3,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -12,9 +14,6 @@ from don_kp_ros.networks import export
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.export import ExportError, export_onnx
-
-onnx = pytest.importorskip('onnx')
-onnxruntime = pytest.importorskip('onnxruntime')
 
 MEAN, DEVIATION = (0.4, 0.5, 0.3), (0.2, 0.25, 0.3)
 COMMAND = 'don_kp train caps --output caps.safetensors'

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from benchmarks import postgresql_server
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.store import DescriptorStore
 
@@ -15,10 +14,8 @@ MODEL = 'ab12cd34ef567890'
 
 
 @pytest.fixture(scope='module')
-def server():
+def server(_postgresql_installed):
     """A server that the tests stop and start."""
-    if postgresql_server.programs() is None:
-        pytest.skip('POSTGRESQL IS NOT INSTALLED: apt-get install postgresql; not tested')
     with PostgresqlServer() as started:
         yield started
 
