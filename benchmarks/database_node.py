@@ -154,7 +154,8 @@ class Caller:
         while time.monotonic() < end:
             if not node.runs:
                 raise RuntimeError(f'the node ended:\n{node.output}')
-            if not client.wait_for_service(0.05):
+            if not client.service_is_ready():
+                time.sleep(0.01)  # rclpy's own wait looks four times a second
                 continue
             answer = self.call(ListDescriptors, service, patience=0.25, limit=1)
             if answer is not None:
