@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from don_kp_ros.networks.checkpoint import CheckpointError, load
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.torchvision_import import get_model_weights, resnet
 
@@ -14,11 +15,13 @@ IMAGENET = 'imagenet'
 
 
 def initialise(network: DescriptorNetwork, weights: str | None) -> str:
-    """Give the backbone torchvision's ImageNet weights; return in words what it was given.
+    """Give the network weights to begin with; return in words what it was given.
 
-    weights: `imagenet`, which torchvision loads from its cache or the network, and without both
-    leaves the random weights; a file (.pth) of a state dict, of which only tensors are read; or
-    None. Raises ValueError naming a file that does not hold this backbone.
+    weights: `imagenet` for torchvision's backbone, from its cache or the network, and without both
+    the random weights stay; a torchvision state dict (.pth), of which only tensors are read; a
+    model of don_kp (.safetensors), of which also the layers above the backbone are taken as far
+    as they are of the same shape; or None. Raises ValueError naming a file that does not hold
+    this backbone.
     """
     name = network.configuration.backbone
     if weights is None:
@@ -30,6 +33,8 @@ def initialise(network: DescriptorNetwork, weights: str | None) -> str:
         except (OSError, RuntimeError) as error:  # no network, or a broken download
             return f'{name}: random initialisation, ImageNet weights cannot be had ({error})'
         return f'{name}: initialised by {published}'
+    if Path(weights).suffix == '.safetensors':
+        return _continue(network, Path(weights))
     try:
         _load(network, torch.load(Path(weights), map_location='cpu', weights_only=True))
     except FileNotFoundError as error:
@@ -46,3 +51,26 @@ def _load(network: DescriptorNetwork, state: Any) -> None:
     network.stem[1].load_state_dict(backbone.bn1.state_dict())
     for stage, layer in zip(network.stages, network.configuration.layers, strict=True):
         stage.load_state_dict(getattr(backbone, layer).state_dict())
+
+
+def _continue(network: DescriptorNetwork, path: Path) -> str:
+    try:
+        model = load(path)
+    except CheckpointError as error:
+        raise ValueError(str(error)) from error
+    state = network.state_dict()
+    same = {
+        name: tensor
+        for name, tensor in model.weights.items()
+        if name in state and state[name].shape == tensor.shape
+    }
+    other = sorted(name for name in state if name not in same)
+    if any(name.startswith(('stem.', 'stages.')) for name in other):
+        raise ValueError(
+            f'{path}: holds {model.network.backbone} to {model.network.last_layer}, the network '
+            f'has {network.configuration.backbone} to {network.configuration.last_layer}; set '
+            'network.backbone and network.last_layer as there, or name another file'
+        )
+    network.load_state_dict({**state, **same})
+    random = f', but random {", ".join(other)}' if other else ''
+    return f'initialised by {path} ({model.fingerprint}){random}'

@@ -108,7 +108,7 @@ class TrainingConfiguration:
     workers: int = 1  # processes that make view pairs
     threads: int = 0  # of the processor that a step uses; 0: torch's choice
     backgrounds: Path | None = None  # folder of pictures without the object
-    weights: str | None = None  # of the backbone: imagenet, or a file (.pth); random without
+    weights: str | None = None  # to begin with: imagenet, a file (.pth), or a model; or random
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     views: ViewConfiguration = field(default_factory=ViewConfiguration)

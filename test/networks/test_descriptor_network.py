@@ -187,6 +187,33 @@ def test_published_weights_are_read_from_a_file(tmp_path: Path) -> None:
             initialise(net, str(tmp_path / name))
 
 
+def test_training_goes_on_from_a_model(tmp_path: Path) -> None:
+    earlier = network(dimension=16)
+    path = tmp_path / 'earlier.safetensors'
+    Checkpoint(earlier.configuration, Preprocessing(), earlier.state_dict(), 0.5).save(path)
+    same = network(dimension=16)
+    assert initialise(same, str(path)).endswith(')')
+    torch.testing.assert_close(same.state_dict(), earlier.state_dict())
+    wider = network(dimension=8)
+    identity = wider.identity.weight.clone()
+    assert 'random identity.bias, identity.weight' in initialise(wider, str(path))
+    torch.testing.assert_close(wider.identity.weight, identity)
+    torch.testing.assert_close(wider.stem.state_dict(), earlier.stem.state_dict())
+
+
+def test_another_backbone_is_not_gone_on_from(tmp_path: Path) -> None:
+    earlier = network(dimension=16)
+    path = tmp_path / 'earlier.safetensors'
+    Checkpoint(earlier.configuration, Preprocessing(), earlier.state_dict(), 0.5).save(path)
+    other = network(backbone='resnet34', dimension=16)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(ValueError, match=r'earlier.*holds resnet18.*has resnet34'):
+        initialise(other, str(path))
+    torch.testing.assert_close(other.state_dict(), before)
+    with pytest.raises(ValueError, match=r'missing\.safetensors'):
+        initialise(other, str(tmp_path / 'missing.safetensors'))
+
+
 def model() -> DescriptorModel:
     net = network(dimension=16)
     return DescriptorModel(Checkpoint(net.configuration, Preprocessing(), net.state_dict(), 0.5))
