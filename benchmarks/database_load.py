@@ -204,7 +204,10 @@ def _starting(place: Place, full: str, empty: str, starts: int) -> dict[str, flo
 
     Medians of starts turn by turn, the longest beside, and the least that was published.
     """
-    full_s, empty_s, told_s, published = [], [], [], []
+    full_s: list[float] = []
+    empty_s: list[float] = []
+    told_s: list[float] = []
+    published: list[int] = []
     for _ in tqdm(range(starts), 'starts'):
         for seconds, url in ((empty_s, empty), (full_s, full)):
             began = time.monotonic()

@@ -111,7 +111,10 @@ class DescriptorTraining(lightning.LightningModule):
         """Compute the weighted losses by name from features (2B, channels, h, w)."""
         with self.autocast():
             identity = self.network.identity(features)
-        return objective(self.network, identity, batch, self.configuration.loss)
+        configuration = self.configuration
+        return objective(
+            self.network, identity, batch, configuration.loss, configuration.keypoints_alone
+        )
 
     def autocast(self) -> torch.autocast:
         """Compute in bfloat16 where that is faster."""

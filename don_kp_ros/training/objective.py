@@ -26,12 +26,17 @@ Parts = dict[str, Tensor]
 
 
 def objective(
-    network: DescriptorNetwork, identity: Tensor, batch: Batch, configuration: LossConfiguration
+    network: DescriptorNetwork,
+    identity: Tensor,
+    batch: Batch,
+    configuration: LossConfiguration,
+    keypoints_alone: bool = False,
 ) -> Parts:
     """Compute the weighted losses of a batch (don_kp_ros.data.stream.collate) by name.
 
     identity (2B, D, h, w): the identity layer's output for the views a, then the views b. The
-    losses' sum is to be minimised.
+    losses' sum is to be minimised. keypoints_alone: those of the keypoints train their head and
+    nothing under it.
     """
     identity = identity.float()
     maps = unit_length(identity)
@@ -40,6 +45,8 @@ def objective(
         parts[configuration.descriptors] = _descriptor_loss(maps, batch, configuration)
     if network.keypoints is not None:
         settings = configuration.keypoints
+        if keypoints_alone:
+            identity, maps = identity.detach(), maps.detach()
         logits, depths = network.keypoints(identity, maps)
         masks = batch['masks'] > 127
         size = (masks.shape[1], masks.shape[2])

@@ -18,6 +18,8 @@ class KeypointLossConfiguration:
     """The losses that keypoints, and the descriptors under them, are mined by (paper 1, 3.3)."""
 
     weight: float = 1.0  # of all of these together, beside the descriptors' loss
+    shape_descriptors: bool | None = None  # whether they change the descriptors beside the
+    # descriptors' loss; none: where views are turned by at most 90 degrees
     truth: Literal['image', 'camera', 'world'] = 'image'  # where two views of a keypoint agree:
     # in the picture, by the homography; in view b's camera frame, eq. 6; in the world's, 1b eq. 6
     units: Literal['relative', 'pixels'] = 'relative'  # of image, variance, separation;
@@ -130,6 +132,11 @@ class TrainingConfiguration:
                 'learned; set one of them'
             )
         losses = self.loss.keypoints
+        if self.loss.descriptors == 'none' and losses.shape_descriptors is False:
+            raise ValueError(
+                'loss.descriptors is none and loss.keypoints.shape_descriptors is false: nothing '
+                'would train the descriptors; set one of them'
+            )
         in_space = losses.truth != 'image' or losses.pose > 0
         if keypoints is not None and keypoints.depth and not in_space:
             raise ValueError(
@@ -143,15 +150,32 @@ class TrainingConfiguration:
             )
 
     @property
+    def keypoints_alone(self) -> bool:
+        """Whether the keypoints' losses leave the descriptors as they are.
+
+        Keypoints cannot follow views turned by any angle, and would spoil the descriptors under
+        them. Without a descriptors' loss nothing else trains these.
+        """
+        if self.loss.descriptors == 'none':
+            return False
+        chosen = self.loss.keypoints.shape_descriptors
+        return self.views.warp.rotation > _MOST_TURNED if chosen is None else not chosen
+
+    @property
     def caution(self) -> str | None:
         """What is allowed and brings less than its user hopes for."""
         turned = self.views.warp.rotation
         if self.network.keypoints is None or turned <= _MOST_TURNED:
             return None
+        descriptors = (
+            'the descriptors are trained without them'
+            if self.keypoints_alone
+            else 'the descriptors suffer'
+        )
         return (
-            f'Keypoints are not learned from views turned by +-{turned:g} degrees, and the '
-            'descriptors suffer (docs/results.md): set views.warp.rotation to 45, or '
-            'network.keypoints to null'
+            f'Keypoints are hardly learned from views turned by +-{turned:g} degrees, and '
+            f'{descriptors} (docs/results.md): for keypoints set views.warp.rotation to 45, for '
+            'descriptors alone network.keypoints to null'
         )
 
 

@@ -130,6 +130,9 @@ def test_settings_that_do_not_fit_the_data_are_refused(
     nothing = ['--loss.descriptors=none', '--network.keypoints=null']
     assert run(folder, output, '--steps=1', *nothing) == 1
     assert 'nothing would be learned' in capsys.readouterr().err
+    alone = ['--loss.descriptors=none', KEYPOINTS, '--loss.keypoints.shape_descriptors=false']
+    assert run(folder, output, '--steps=1', *alone) == 1
+    assert 'nothing would train the descriptors' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('turned', 'told'), [(180, True), (45, False)])
@@ -139,6 +142,21 @@ def test_keypoints_of_views_turned_by_any_angle_are_warned_of(
     options = ['--steps=1', KEYPOINTS, f'--views.warp.rotation={turned}']
     assert run(folder, folder.parent / 'm.safetensors', *options) == 0
     assert ('turned by +-180 degrees' in ' '.join(capsys.readouterr().out.split())) == told
+
+
+@pytest.mark.parametrize(('turned', 'alone'), [(180, True), (45, False)])
+def test_keypoints_leave_descriptors_alone_where_they_cannot_follow(
+    folder: Path, turned: int, alone: bool
+) -> None:
+    options = ['--steps=3', KEYPOINTS, f'--views.warp.rotation={turned}', '--optimiser.warmup=0']
+    trained = []
+    for weight in (0.1, 10):
+        output = folder.parent / f'{weight}.safetensors'
+        unclipped = [f'--loss.keypoints.weight={weight}', '--optimiser.clip=1e6']
+        assert run(folder, output, *options, *unclipped) == 0
+        trained.append(checkpoint.load(output).weights)
+    for name in ('stem.0.weight', 'stages.2.1.conv2.weight', 'identity.weight'):
+        assert torch.allclose(trained[0][name], trained[1][name], atol=1e-6) == alone, name
 
 
 def test_tensorboard_gets_losses_figures_and_pictures(folder: Path) -> None:
