@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
+from don_kp_ros.resources import config_path
+
 Configuration = TypeVar('Configuration')
 
 
@@ -27,6 +29,23 @@ def read(cls: type[Configuration], mapping: Mapping[str, Any], where: str) -> Co
     missing keys, and for what a dataclass's own __post_init__ refuses with a ValueError.
     """
     return _dataclass(cls, mapping, where, '')
+
+
+def find(path: Path | str, folder: str) -> Path:
+    """Find a YAML file, or one by its bare name in config/FOLDER; raises ConfigurationError.
+
+    What can only be a file's path is returned as it is; reading it tells whether it is there.
+    """
+    path = Path(path)
+    if path.exists() or path.name != str(path) or path.suffix:
+        return path
+    try:
+        return config_path(f'{folder}/{path}.yaml')
+    except FileNotFoundError as error:
+        names = ', '.join(sorted(own.stem for own in config_path(folder).glob('*.yaml')))
+        raise ConfigurationError(
+            f'{path}: neither a file nor the name of one in config/{folder}; those are {names}'
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -95,6 +95,19 @@ def test_files_that_hold_no_mapping_are_errors(tmp_path: Path) -> None:
             configuration.load(tmp_path / name)
 
 
+def test_a_file_is_found_by_its_path_or_by_a_name_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert configuration.find('joint', 'training').parent.name == 'training'
+    (tmp_path / 'joint').touch()
+    assert configuration.find('joint', 'training') == Path('joint')
+    for elsewhere in ('mined.yaml', 'my/mined'):  # not there, which reading tells
+        assert configuration.find(elsewhere, 'training') == Path(elsewhere)
+    with pytest.raises(ConfigurationError, match=r'none: neither .*joint.*nt_xent'):
+        configuration.find('none', 'training')
+
+
 @pytest.mark.parametrize('path', sorted(Path('config/training').glob('*.yaml')), ids=str)
 def test_shipped_configurations_are_valid(path: Path) -> None:
     configuration.read(TrainingConfiguration, configuration.load(path), str(path))

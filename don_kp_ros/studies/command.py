@@ -20,7 +20,7 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.evaluation import command
 from don_kp_ros.evaluation.comparison import MODEL
-from don_kp_ros.evaluation.protocols.registry import find_protocol
+from don_kp_ros.evaluation.protocols.registry import FOLDER
 from don_kp_ros.evaluation.results import check_device, say_where, write
 from don_kp_ros.networks.checkpoint import CheckpointError
 from don_kp_ros.studies.comparison import Job, study
@@ -62,7 +62,7 @@ def _is_study(argv: Sequence[str]) -> bool:
     if path is None:
         return False
     try:
-        return configuration.load(find_protocol(path)).get('kind') in STUDIES
+        return configuration.load(configuration.find(path, FOLDER)).get('kind') in STUDIES
     except ConfigurationError:
         return False  # whoever reads it next says what is wrong
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
-from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros import configuration
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
 from don_kp_ros.evaluation.protocols.protocol import Protocol, within
-from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import Pictures
 from don_kp_ros.studies.trainings import Recipe
 
@@ -64,18 +62,5 @@ class Study(ABC):
     def recipe(self, case: Case, seed: int) -> Recipe:
         """Say how a case is trained; raises ConfigurationError."""
         overrides = (*self.overrides, *case.overrides)
-        return Recipe(training_config(self.training), overrides, self.minutes, self.steps, seed)
-
-
-def training_config(name: str) -> Path:
-    """Find a training configuration: a YAML file, or one by its name in config/training/."""
-    path = Path(name)
-    if path.exists() or path.suffix:
-        return path
-    try:
-        return config_path(f'training/{name}.yaml')
-    except FileNotFoundError as error:
-        names = sorted(path.stem for path in config_path('training').glob('*.yaml'))
-        raise ConfigurationError(
-            f'training is {name}, neither a file nor the name of one; those are {", ".join(names)}'
-        ) from error
+        config = configuration.find(self.training, 'training')
+        return Recipe(config, overrides, self.minutes, self.steps, seed)

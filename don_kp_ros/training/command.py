@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -76,7 +77,11 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
         type=Path,
         help=f'model to write (default: {_OUTPUT}/NAME.safetensors, by the configuration)',
     )
-    parser.add_argument('--config', type=Path, help='YAML file (default: the built-in defaults)')
+    parser.add_argument(
+        '--config',
+        type=Path,
+        help='YAML file, or the name of one in config/training (default: the built-in defaults)',
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--minutes', type=float, help='wall time (default: the key minutes)')
     length.add_argument('--cpu-minutes', type=float, help='processor time, loader included')
@@ -88,7 +93,9 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
     parser.add_argument('--nodes', type=int, default=1, help='machines')
     parser.add_argument('--strategy', default='auto', help="Lightning's: auto, ddp, ...")
     arguments, overrides = parser.parse_known_args(list(argv))
-    mapping = configuration.load(arguments.config) if arguments.config else {}
+    mapping: dict[str, Any] = {}
+    if arguments.config:
+        mapping = configuration.load(configuration.find(arguments.config, 'training'))
     settings = configuration.read(
         TrainingConfiguration,
         configuration.override(mapping, overrides),

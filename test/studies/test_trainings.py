@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros import configuration
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.studies import trainings
-from don_kp_ros.studies.study import training_config
 from don_kp_ros.studies.trainings import Kept, Recipe, StudyError
 
-RECIPE = Recipe(training_config('nt_xent'), steps=3, seed=1)
+RECIPE = Recipe(configuration.find('nt_xent', 'training'), steps=3, seed=1)
 
 
 def kept(root: Path, recipe: Recipe = RECIPE, content: bytes = b'picture') -> Kept:
@@ -69,7 +68,7 @@ def test_a_training_is_done_once(tmp_path: Path, runs: list[list[str]]) -> None:
         lambda recipe: dataclasses.replace(recipe, steps=4),
         lambda recipe: dataclasses.replace(recipe, steps=None),
         lambda recipe: dataclasses.replace(recipe, overrides=('--pairs=2',)),
-        lambda recipe: dataclasses.replace(recipe, config=training_config('mined')),
+        lambda recipe: dataclasses.replace(recipe, config=configuration.find('mined', 'training')),
     ],
 )
 def test_another_recipe_is_another_training(
@@ -136,8 +135,3 @@ def test_a_training_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(trainings, '_COMMAND', (sys.executable, '-c', 'raise SystemExit(3)'))
     with pytest.raises(StudyError, match='case ended with status 3'):
         trainings._run([], 'case')
-
-
-def test_an_unknown_configuration_lists_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match=r'training is none, .*joint.*nt_xent'):
-        training_config('none')

@@ -15,8 +15,8 @@ from don_kp_ros.evaluation.protocols.named_points import NamedPoints
 from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.protocols.turned import Turned
-from don_kp_ros.resources import config_path
 
+FOLDER = 'evaluation'  # of configurations, below config/
 PROTOCOLS: dict[str, type[Protocol]] = {
     protocol.kind: protocol
     for protocol in (HeldViews, Folder, Posed, NamedPoints, Invariance, Turned)
@@ -28,7 +28,7 @@ def read_protocol(path: Path, overrides: Sequence[str] = ()) -> Protocol:
 
     path: a YAML file, or the name of one in config/evaluation/; overrides: `--key=value`.
     """
-    path = find_protocol(path)
+    path = configuration.find(path, FOLDER)
     mapping = configuration.override(configuration.load(path), overrides)
     return make_protocol(mapping, str(path))
 
@@ -40,16 +40,3 @@ def make_protocol(mapping: Mapping[str, Any], where: str) -> Protocol:
     if kind not in PROTOCOLS:
         raise ConfigurationError(f'{where}: kind is {kind!r}; allowed are {", ".join(PROTOCOLS)}')
     return configuration.read(PROTOCOLS[kind], settings, where)
-
-
-def find_protocol(path: Path) -> Path:
-    """Find a YAML file, or one by its name in config/evaluation/; raises ConfigurationError."""
-    if path.exists() or path.name != str(path) or path.suffix:
-        return path
-    try:
-        return config_path(f'evaluation/{path}.yaml')
-    except FileNotFoundError as error:
-        names = sorted(own.stem for own in config_path('evaluation').glob('*.yaml'))
-        raise ConfigurationError(
-            f'{path}: neither a file nor the name of a protocol; those are {", ".join(names)}'
-        ) from error
