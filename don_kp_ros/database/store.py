@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.database import records
+from don_kp_ros.database import records, statements
 from don_kp_ros.database.engine import connect
 from don_kp_ros.database.records import (
     DamagedError,
@@ -37,61 +35,6 @@ from don_kp_ros.database.schema import (
     revision,
     tags,
 )
-
-# Also where damage made them a number. `values` is a method of rows.
-_values = sa.cast(descriptors.c['values'], sa.LargeBinary).label('values_')
-_observed = sa.cast(observations.c['values'], sa.LargeBinary).label('values_')
-_joined = descriptors.join(models).join(objects)
-_columns = (
-    descriptors.c.id,
-    descriptors.c.name,
-    models.c.fingerprint,
-    objects.c.name.label('object'),
-    models.c.dimension,
-    _values,
-    # No tag has a newline.
-    sa.select(sa.func.aggregate_strings(tags.c.tag, '\n'))
-    .where(tags.c.descriptor_id == descriptors.c.id)
-    .scalar_subquery()
-    .label('tags'),
-    descriptors.c.observations,
-    descriptors.c.created,
-    descriptors.c.updated,
-    descriptors.c.deleted,
-)
-_Row: TypeAlias = sa.Row
-_live = descriptors.c.deleted.is_(None)
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """Which descriptors are meant; see `DescriptorStore.list`."""
-
-    prefix: str
-    model: str | None
-    object: str | None
-    tag: str | None
-    deleted: bool
-
-    def impossible(self) -> bool:
-        """Tell whether it asks for what no name can be."""
-        texts = (self.prefix, self.model or '', self.object or '', self.tag or '')
-        return not all(map(_is_text, texts))
-
-    def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
-        """Yield conditions of descriptors alone, so that their indexes serve."""
-        yield (_last_deleted() if self.deleted else _live)
-        if self.prefix:
-            # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
-            yield descriptors.c.name >= self.prefix
-            yield descriptors.c.name < self.prefix + '\U0010ffff'  # in no name: not printable
-        if self.model is not None:
-            yield descriptors.c.model_id == _id_of(models, models.c.fingerprint, self.model)
-        if self.object is not None:
-            yield descriptors.c.object_id == _id_of(objects, objects.c.name, self.object)
-        if self.tag is not None:
-            tagged = sa.select(tags.c.descriptor_id).where(tags.c.tag == self.tag)
-            yield descriptors.c.id.in_(tagged)
 
 
 class DescriptorStore:
@@ -172,9 +115,9 @@ class DescriptorStore:
         labels = records.checked_tags(tags)
         seen = records.checked(values)
         with self._database.transaction(write=True) as connection:
-            stored = _find(connection, name, model, _live)
+            stored = statements.find(connection, name, model, statements.LIVE)
             if stored is not None:
-                _model_id(connection, model, len(seen.values))
+                statements.model_id(connection, model, len(seen.values))
             if stored is not None and add:
                 self._add(connection, stored, seen, object, labels)
             elif stored is None or replace:
@@ -210,19 +153,21 @@ class DescriptorStore:
                 'values; all must have as many'
             )
         content = {
-            'values': _blob(records.unit_mean(np.stack([each.values for each in checked]))),
+            'values': statements.blob(
+                records.unit_mean(np.stack([each.values for each in checked]))
+            ),
             'observations': len(checked),
             'created': records.checked_time(descriptor.created),
             'updated': records.checked_time(descriptor.updated),
         }
         with self._database.transaction(write=True) as connection:
-            _model_id(connection, model, len(descriptor.values))
-            former = _find(connection, name, model, _live)
+            statements.model_id(connection, model, len(descriptor.values))
+            former = statements.find(connection, name, model, statements.LIVE)
             number = self._begin(
                 connection, former, name, model, checked[0], descriptor.object, labels
             )
             for observation in checked[1:]:
-                _observe(connection, number, observation, [])
+                statements.observe(connection, number, observation, [])
             same = descriptors.c.id == number
             connection.execute(descriptors.update().where(same).values(content))
             self._database.changed(connection)
@@ -230,7 +175,7 @@ class DescriptorStore:
     def has(self, name: str, model: str) -> bool:
         """Tell whether a name is stored for a model, damaged or not."""
         with self._database.transaction() as connection:
-            return _find(connection, name, model, _live) is not None
+            return statements.find(connection, name, model, statements.LIVE) is not None
 
     def get(self, name: str, model: str) -> StoredDescriptor:
         """Read a descriptor. Raises UnknownNameError, with the nearest names, or DamagedError."""
@@ -244,7 +189,7 @@ class DescriptorStore:
         """
         with self._database.transaction() as connection:
             number = self._identified(connection, name, model).id
-            query = sa.select(observations, _observed, models.c.dimension)
+            query = sa.select(observations, statements.OBSERVED, models.c.dimension)
             query = query.select_from(observations.join(descriptors).join(models))
             query = query.where(observations.c.descriptor_id == number)
             rows = connection.execute(query.order_by(observations.c.id)).all()
@@ -265,10 +210,10 @@ class DescriptorStore:
         None means any model, object, tag. With `deleted`, those that `restore` can bring back
         instead. A page is `limit` long; `after` is the (name, model) that the one before ended at.
         """
-        wanted = _Filter(prefix, model, object, tag, deleted)
+        wanted = statements.Filter(prefix, model, object, tag, deleted)
         if wanted.impossible():
             return []
-        query = _select(wanted)
+        query = statements.select(wanted)
         if after is not None:
             # Both engines walk the index of names from here; a row value would keep them from it.
             name, fingerprint = after
@@ -295,7 +240,7 @@ class DescriptorStore:
         deleted: bool = False,
     ) -> int:
         """Count what `list` would give, with damaged ones."""
-        wanted = _Filter(prefix, model, object, tag, deleted)
+        wanted = statements.Filter(prefix, model, object, tag, deleted)
         if wanted.impossible():
             return 0
         query = sa.select(sa.func.count()).select_from(descriptors).where(*wanted.conditions())
@@ -311,11 +256,11 @@ class DescriptorStore:
         deleted: bool = False,
     ) -> Sequence[DamagedError]:
         """List what `list` leaves out, because it cannot be read."""
-        wanted = _Filter(prefix, model, object, tag, deleted)
+        wanted = statements.Filter(prefix, model, object, tag, deleted)
         if wanted.impossible():
             return []
         with self._database.transaction() as connection:
-            found = map(self._record, connection.execute(_select(wanted)))
+            found = map(self._record, connection.execute(statements.select(wanted)))
             return [record for record in found if isinstance(record, DamagedError)]
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
@@ -323,15 +268,17 @@ class DescriptorStore:
 
         Damaged ones are left out. An unknown model has none: (0, 0).
         """
-        wanted = _Filter('', model, None, None, False)
+        wanted = statements.Filter('', model, None, None, False)
         if wanted.impossible():
             return [], np.empty((0, 0), np.float32)
         dimension = sa.select(models.c.dimension).where(models.c.fingerprint == model)
-        query = sa.select(descriptors.c.name, _values).where(*wanted.conditions())
+        query = sa.select(descriptors.c.name, statements.VALUES).where(*wanted.conditions())
         with self._database.transaction() as connection:
             size = connection.scalar(dimension) or 0
             rows = connection.execute(query.order_by(descriptors.c.name)).all()
-        sound = [row for row in rows if len(row.values_) == 4 * size and _is_text(row.name)]
+        sound = [
+            row for row in rows if len(row.values_) == 4 * size and statements.is_text(row.name)
+        ]
         blob = b''.join(row.values_ for row in sound)
         matrix = np.frombuffer(blob, '<f4').astype(np.float32).reshape(len(sound), size)
         finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))
@@ -354,12 +301,12 @@ class DescriptorStore:
         Raises UnknownNameError, or NameTakenError where the name is in use again.
         """
         with self._database.transaction(write=True) as connection:
-            if _find(connection, name, model, _live) is not None:
+            if statements.find(connection, name, model, statements.LIVE) is not None:
                 raise NameTakenError(
                     f'{shown(name)} is in use again for model {shortened(model)}; delete that one '
                     'first, then restore'
                 )
-            row = _find(connection, name, model, _last_deleted())
+            row = statements.find(connection, name, model, statements.last_deleted())
             if row is None:
                 raise UnknownNameError(
                     f'nothing was deleted under {shown(name)} for model {shortened(model)}, or it '
@@ -385,7 +332,7 @@ class DescriptorStore:
         """List the models that descriptors were stored for, in order of fingerprint."""
         number = (
             sa.select(sa.func.count())
-            .where(descriptors.c.model_id == models.c.id, _live)
+            .where(descriptors.c.model_id == models.c.id, statements.LIVE)
             .scalar_subquery()
         )
         query = sa.select(models, number.label('number')).order_by(models.c.fingerprint)
@@ -409,7 +356,7 @@ class DescriptorStore:
             )
         text = records.card_text(card)
         with self._database.transaction(write=True) as connection:
-            model_id = _model_id(connection, fingerprint, dimension)
+            model_id = statements.model_id(connection, fingerprint, dimension)
             changed = models.update().where(models.c.id == model_id, models.c.card != text)
             if connection.execute(changed.values(card=text)).rowcount:
                 self._database.changed(connection)
@@ -426,7 +373,7 @@ class DescriptorStore:
     def _add(
         self,
         connection: sa.Connection,
-        stored: _Row,
+        stored: sa.Row,
         seen: Observation,
         object: str | None,
         labels: tuple[str, ...],
@@ -440,7 +387,7 @@ class DescriptorStore:
                 f'{records.MOST_OBSERVATIONS}: replace them'
             )
         try:
-            former = [_vector(blob, stored.dimension) for blob in blobs]
+            former = [statements.vector(blob, stored.dimension) for blob in blobs]
         except (TypeError, ValueError) as error:
             raise DamagedError(
                 f'an observation of {shown(stored.name)} is damaged in {self.location} ({error}); '
@@ -450,17 +397,23 @@ class DescriptorStore:
         had = connection.scalars(sa.select(tags.c.tag).where(tags.c.descriptor_id == stored.id))
         known = set(had)
         records.checked_tags([*known, *labels])
-        changes = {'values': _blob(mean), 'observations': len(blobs) + 1, 'updated': records.now()}
+        changes = {
+            'values': statements.blob(mean),
+            'observations': len(blobs) + 1,
+            'updated': records.now(),
+        }
         if object is not None:
-            changes['object_id'] = _object_id(connection, object)
+            changes['object_id'] = statements.object_id(connection, object)
         same = descriptors.c.id == stored.id
         connection.execute(descriptors.update().where(same).values(changes))
-        _observe(connection, stored.id, seen, [label for label in labels if label not in known])
+        statements.observe(
+            connection, stored.id, seen, [label for label in labels if label not in known]
+        )
 
     def _begin(
         self,
         connection: sa.Connection,
-        stored: _Row | None,
+        stored: sa.Row | None,
         name: str,
         model: str,
         seen: Observation,
@@ -469,13 +422,13 @@ class DescriptorStore:
     ) -> int:
         """Begin a descriptor, or begin a stored one anew; return its id."""
         content = {
-            'object_id': _object_id(connection, object or records.object_of(name)),
-            'values': _blob(seen.values),
+            'object_id': statements.object_id(connection, object or records.object_of(name)),
+            'values': statements.blob(seen.values),
             'observations': 1,
             'updated': records.now(),
         }
         if stored is None:
-            model_id = _model_id(connection, model, len(seen.values))
+            model_id = statements.model_id(connection, model, len(seen.values))
             insert = descriptors.insert().values(
                 **content, model_id=model_id, name=name, created=content['updated']
             )
@@ -486,32 +439,32 @@ class DescriptorStore:
                 connection.execute(table.delete().where(table.c.descriptor_id == number))
             same = descriptors.c.id == number
             connection.execute(descriptors.update().where(same).values(content))
-        _observe(connection, number, seen, labels)
+        statements.observe(connection, number, seen, labels)
         return int(number)
 
-    def _identified(self, connection: sa.Connection, name: str, model: str) -> _Row:
-        row = _find(connection, name, model, _live)
+    def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
+        row = statements.find(connection, name, model, statements.LIVE)
         if row is None:
-            raise _unknown(connection, name, model)
+            raise statements.unknown(connection, name, model)
         return row
 
     def _found(self, connection: sa.Connection, name: str, model: str) -> StoredDescriptor:
         row = None
-        if _is_text(name) and _is_text(model):
-            query = _select(_Filter('', model, None, None, False))
+        if statements.is_text(name) and statements.is_text(model):
+            query = statements.select(statements.Filter('', model, None, None, False))
             row = connection.execute(query.where(descriptors.c.name == name)).one_or_none()
         if row is None:
-            raise _unknown(connection, name, model)
+            raise statements.unknown(connection, name, model)
         record = self._record(row)
         if isinstance(record, DamagedError):
             raise record
         return record
 
-    def _record(self, row: _Row) -> StoredDescriptor | DamagedError:
+    def _record(self, row: sa.Row) -> StoredDescriptor | DamagedError:
         try:
-            if not _is_text(row.name):
+            if not statements.is_text(row.name):
                 raise ValueError('its name is no text; `don_kp db doctor` examines the database')
-            values = _vector(row.values_, row.dimension)
+            values = statements.vector(row.values_, row.dimension)
             values.flags.writeable = False
             if row.created is None or row.updated is None:
                 raise ValueError('its times cannot be read')
@@ -533,12 +486,12 @@ class DescriptorStore:
                 'again'
             )
 
-    def _observation(self, name: str, model: str, row: _Row) -> Observation:
+    def _observation(self, name: str, model: str, row: sa.Row) -> Observation:
         try:
             if row.created is None:
                 raise ValueError('its time cannot be read')
             return Observation(
-                values=_vector(row.values_, row.dimension),
+                values=statements.vector(row.values_, row.dimension),
                 pixel=None if row.u is None else (row.u, row.v),
                 image_size=None
                 if row.image_width is None
@@ -555,7 +508,7 @@ class DescriptorStore:
                 f'{self.location} ({error}); store it anew with replace: true'
             ) from error
 
-    def _card(self, row: _Row) -> Mapping[str, Any]:
+    def _card(self, row: sa.Row) -> Mapping[str, Any]:
         try:
             return records.loaded(row.card)
         except (TypeError, ValueError) as error:
@@ -565,138 +518,5 @@ class DescriptorStore:
             ) from error
 
 
-def _select(wanted: _Filter) -> sa.Select[Any]:
-    query = sa.select(*_columns).select_from(_joined).where(*wanted.conditions())
-    # A model's fingerprint is one: leaving it out lets the index give the order.
-    order = [descriptors.c.name] if wanted.model else [descriptors.c.name, models.c.fingerprint]
-    return query.order_by(*order)
-
-
-def _find(
-    connection: sa.Connection, name: str, model: str, state: sa.ColumnElement[bool]
-) -> _Row | None:
-    """Read the id, name and dimension of a descriptor in a state; it may be damaged."""
-    if not (_is_text(name) and _is_text(model)):
-        return None
-    query = sa.select(descriptors.c.id, descriptors.c.name, models.c.dimension)
-    query = query.select_from(descriptors.join(models)).where(state)
-    query = query.where(descriptors.c.name == name, models.c.fingerprint == model)
-    return connection.execute(query).one_or_none()
-
-
-def _last_deleted() -> sa.ColumnElement[bool]:
-    """Choose, of the deleted descriptors of every name and model, the one deleted last."""
-    later = descriptors.alias()
-    # Each was made after the one before was deleted.
-    superseded = sa.exists().where(
-        later.c.deleted.is_not(None),
-        later.c.model_id == descriptors.c.model_id,
-        later.c.name == descriptors.c.name,
-        later.c.id > descriptors.c.id,
-    )
-    return descriptors.c.deleted.is_not(None) & ~superseded
-
-
-def _id_of(table: sa.Table, column: sa.Column[str], name: str) -> sa.ScalarSelect[int]:
-    return sa.select(table.c.id).where(column == name).scalar_subquery()
-
-
-def _model_id(connection: sa.Connection, model: str, dimension: int) -> int:
-    """Return the id of a model, stored if need be. Raises InvalidDescriptorError."""
-    query = sa.select(models.c.id, models.c.dimension).where(models.c.fingerprint == model)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        insert = models.insert().values(fingerprint=model, dimension=dimension, card='{}')
-        return int(connection.execute(insert.returning(models.c.id)).scalar_one())
-    if row.dimension != dimension:
-        raise InvalidDescriptorError(
-            f'{dimension} values were given; descriptors of model {shortened(model)} have '
-            f'{row.dimension}'
-        )
-    return int(row.id)
-
-
-def _object_id(connection: sa.Connection, name: str) -> int:
-    number = connection.scalar(sa.select(objects.c.id).where(objects.c.name == name))
-    if number is None:
-        insert = objects.insert().values(name=name).returning(objects.c.id)
-        number = connection.execute(insert).scalar_one()
-    return int(number)
-
-
-def _observe(
-    connection: sa.Connection, number: int, seen: Observation, labels: Sequence[str]
-) -> None:
-    """Write an observation and new tags of a descriptor."""
-    u, v = seen.pixel or (None, None)
-    width, height = seen.image_size or (None, None)
-    x, y, z = seen.position or (None, None, None)
-    insert = observations.insert().values(
-        descriptor_id=number,
-        values=_blob(seen.values),
-        u=u,
-        v=v,
-        image_width=width,
-        image_height=height,
-        camera=None if seen.camera is None else records.camera_text(seen.camera),
-        x=x,
-        y=y,
-        z=z,
-        patch=seen.patch,
-        author=seen.author,
-        created=seen.created,
-    )
-    connection.execute(insert)
-    if labels:
-        rows = [{'descriptor_id': number, 'tag': label} for label in labels]
-        connection.execute(tags.insert(), rows)
-
-
-def _unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameError:
-    names: Sequence[str] = []
-    if _is_text(model):
-        query = sa.select(descriptors.c.name).select_from(descriptors.join(models))
-        query = query.where(models.c.fingerprint == model, _live).order_by(descriptors.c.name)
-        names = connection.scalars(query.limit(1000)).all()
-    if _find(connection, name, model, _last_deleted()) is not None:
-        return UnknownNameError(
-            f'{shown(name)} was deleted for model {shortened(model)}; bring it back with '
-            '/restore_descriptor, or store it anew with /store_descriptor'
-        )
-    if not names:
-        return UnknownNameError(
-            f'{shown(name)} is not stored: nothing is, for model {shortened(model)}; store it '
-            'with /store_descriptor'
-        )
-    longest = records.LONGEST_NAME
-    nearest = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]
-    return UnknownNameError(
-        f'{shown(name)} is not stored for model {shortened(model)}; nearest names: '
-        + ', '.join(shown(near) for near in nearest)
-    )
-
-
-def _is_text(text: str) -> bool:
-    """Tell whether both engines can hold a text; no name that is stored is any other."""
-    try:
-        return '\0' not in text and len(text.encode()) <= 4 * records.LONGEST_NAME
-    except UnicodeEncodeError:
-        return False
-
-
 def _is_sound(record: StoredDescriptor | DamagedError) -> TypeGuard[StoredDescriptor]:
     return isinstance(record, StoredDescriptor)
-
-
-def _blob(values: NDArray[np.float32]) -> bytes:
-    return values.astype('<f4').tobytes()
-
-
-def _vector(blob: bytes, dimension: int) -> NDArray[np.float32]:
-    """Read values (D,). Raises TypeError, ValueError."""
-    if len(blob) != 4 * dimension:
-        raise ValueError(f'it holds {len(blob)} bytes, not {4 * dimension}')
-    values = np.frombuffer(blob, '<f4').astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ValueError('not all of its values are finite')
-    return values
