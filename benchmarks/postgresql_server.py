@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -86,6 +89,20 @@ class PostgresqlServer:
     def stop(self, mode: str = 'fast') -> None:
         """Stop the server: `smart`, `fast` or, as if it crashed, `immediate`."""
         self._run('pg_ctl', 'stop', '-w', f'--mode={mode}', f'--pgdata={self._data}')
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let no process of the server go on, while their machine still takes what is sent."""
+        first = int((self._data / 'postmaster.pid').read_text().split()[0])
+        children = Path(f'/proc/{first}/task/{first}/children').read_text().split()
+        processes = [first, *map(int, children)]
+        try:
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the server and remove its folder."""

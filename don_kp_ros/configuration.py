@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ def find(path: Path | str, folder: str) -> Path:
     What can only be a file's path is returned as it is; reading it tells whether it is there.
     """
     path = Path(path)
-    if path.exists() or path.name != str(path) or path.suffix:
+    if path.is_file() or path.name != str(path) or path.suffix:
         return path
     try:
         return config_path(f'{folder}/{path}.yaml')
@@ -164,15 +166,13 @@ def _value(hint: Any, value: Any, where: str, key: str) -> Any:
         }
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
-    if hint is float and isinstance(value, str):
+    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         # YAML 1.1 reads 1e-3, without a dot, as text.
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and type(value) is hint:
+        with contextlib.suppress(ValueError):
+            number = float(value)
+            if not math.isnan(number):
+                return number
+    elif isinstance(hint, type) and type(value) is hint:
         return value
     expected = hint.__name__ if isinstance(hint, type) else str(hint).replace('typing.', '')
     raise ConfigurationError(f'{where}: {key} is {value!r}; {expected} is expected')

@@ -108,6 +108,19 @@ def test_a_file_is_found_by_its_path_or_by_a_name_in_the_folder(
         configuration.find('none', 'training')
 
 
+def test_the_default_is_spelled_out() -> None:
+    path = Path('config/training/joint.yaml')
+    spelled = configuration.read(TrainingConfiguration, configuration.load(path), str(path))
+    assert spelled == TrainingConfiguration()
+
+
+@pytest.mark.parametrize('value', ['.nan', 'nan'])
+def test_what_is_no_number_is_refused(value: str) -> None:
+    mapping = configuration.override({}, [f'--inner.limits=[0, {value}]'])
+    with pytest.raises(ConfigurationError, match=r'inner\.limits\[1\] is .*float is expected'):
+        configuration.read(Outer, mapping, 'here')
+
+
 @pytest.mark.parametrize('path', sorted(Path('config/training').glob('*.yaml')), ids=str)
 def test_shipped_configurations_are_valid(path: Path) -> None:
     configuration.read(TrainingConfiguration, configuration.load(path), str(path))

@@ -180,10 +180,12 @@ class PosedFolder:
                     f'{file}: {array.shape[1]}x{array.shape[0]} pixels, but the camera of '
                     f'{self.root / INDEX} has {expected[1]}x{expected[0]}'
                 )
-        if not np.isfinite(depth[sample.mask > 0]).any():
+        known = int(np.isfinite(depth[sample.mask > 0]).sum())
+        if known < FEWEST_COMMON:
             raise DataError(
-                f'{depth_path}: no depth where {mask_path} marks the object; '
-                f'leave the view {view.name} out of {INDEX}'
+                f'{depth_path}: {known} pixels have a depth where {mask_path} marks the object, '
+                f'and pairs share at least {FEWEST_COMMON}; leave the view {view.name} out of '
+                f'{INDEX}'
             )
         return PosedSample(
             mask=sample.mask,

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.data.folder import DataError, Image, Sample
+from don_kp_ros.data.folder import SMALLEST_OBJECT, DataError, Image, Sample
 from don_kp_ros.data.lifting import (
     CORRESPONDENCES,
     LiftConfiguration,
@@ -37,7 +37,7 @@ _ATTEMPTS = 10
 class WarpConfiguration:
     """Where the object appears in a view."""
 
-    rotation: float = 180.0  # degrees, drawn from +- this
+    rotation: float = 45.0  # degrees, drawn from +- this
     scale: Range = (0.8, 1.25)  # relative to the object's size at inference, log-uniform
     shift: float = 0.3  # of the object off the view's centre, fraction of the view's half side
     perspective: float = 0.2  # displacement of the view's corners, fraction of its half side:
@@ -99,7 +99,9 @@ class BackgroundConfiguration:
     def __post_init__(self) -> None:
         weights = (self.keep, self.image, self.noise, self.plain)
         if min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(f'weights are {weights}; none may be negative, their sum not zero')
+            raise ValueError(
+                f'keep, image, noise, plain are {weights}; none may be negative, one must be more'
+            )
 
 
 @dataclass(frozen=True)
@@ -184,22 +186,37 @@ class ViewPair:
 
 
 def prepare(sample: Sample, input_size: int, oversampling: float = 1.25) -> Source:
-    """Resize a picture for warping: a little finer than the network's input, to stay sharp."""
+    """Resize a picture for warping: a little finer than the network's input, to stay sharp.
+
+    Raises DataError where too little of the object is left, or of its depth.
+    """
     longest = max(sample.image.shape[:2])
     scale = min(1.0, oversampling * input_size / longest)
     image, mask = _resized(sample.image, scale), _resized(sample.mask, scale)
     depth = sample.depth
-    shown = mask > 127 if (mask > 127).any() else mask == mask.max()
+    shown = mask > 127
+    _check_size(sample.path, 'the object', shown)
     if depth is not None:
         size = (image.shape[1], image.shape[0])
         depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.float32)
-        if (known := shown & np.isfinite(depth)).any():
-            shown = known
+        shown &= np.isfinite(depth)
+        _check_size(sample.path, "the object's depth", shown)
     v, u = np.nonzero(shown)
     uv = np.stack([u, v], axis=1).astype(np.float32)
     centre = (uv.min(axis=0) + uv.max(axis=0)) / 2.0
     zoom = input_size / longest / scale
     return Source(image, mask, uv, centre.astype(np.float64), zoom, depth, sample.path)
+
+
+def _check_size(path: Path, what: str, shown: NDArray[np.bool_]) -> None:
+    area = int(np.count_nonzero(shown))
+    if area < SMALLEST_OBJECT:
+        height, width = shown.shape
+        raise DataError(
+            f'{path}: {what} has {area} pixels in the {width}x{height} that the picture is '
+            f'resized to; at least {SMALLEST_OBJECT} are needed: raise preprocessing.input_size, '
+            'or crop the picture about the object'
+        )
 
 
 def prepare_background(image: Image, input_size: int) -> Image:

@@ -45,6 +45,8 @@ def database_url(database: Path | str | None = None) -> sa.URL:
         return url
     if url.drivername not in (POSTGRESQL, 'postgresql'):
         raise ValueError(f'the URL is of kind {url.drivername.split("+")[0]!r}; {advice}')
+    if '@' in (url.host or ''):
+        raise ValueError('the URL has two @; write the one in its password as %40')
     password = url.query.get('password')
     if isinstance(password, str):
         url = url.set(password=password)
@@ -53,7 +55,8 @@ def database_url(database: Path | str | None = None) -> sa.URL:
 
 def has_password(database: Path | str | None) -> bool:
     """Tell whether a database is given by a URL that holds a password. Raises ValueError."""
-    return database_url(database).password is not None
+    url = database_url(database)
+    return url.password is not None or 'sslpassword' in url.query
 
 
 def without_password(database: Path | str | sa.URL | None) -> str:

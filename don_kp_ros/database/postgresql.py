@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy import exc
 
 from don_kp_ros.database import schema
@@ -17,8 +18,9 @@ from don_kp_ros.database.records import SchemaError, StoreError, UnavailableErro
 CHANNEL = 'don_kp_descriptors'
 _LOCK_TIMEOUT_S = 5.0
 _MIGRATION = 0x646F6E5F6B70  # the key of the lock that one migration at a time holds
-# A server that is gone is told within 2 s: so long takes a connection, at most, and so long may
-# the network leave what was sent unanswered.
+# A server that is gone is told within 2 s: so long takes a connection, at most, so long may the
+# network leave what was sent unanswered, and so long a server, before it is asked anything.
+_ANSWER_S = 1.5
 _NETWORK = {
     'connect_timeout': 2,  # seconds, the least that libpq takes
     'tcp_user_timeout': 1500,  # milliseconds
@@ -26,14 +28,34 @@ _NETWORK = {
     'keepalives_interval': 1,
     'keepalives_count': 1,
 }
+_STATEMENT_S = 60.0
 _SESSION = {
     'timezone': 'UTC',
     'synchronous_commit': 'on',
     'lock_timeout': f'{_LOCK_TIMEOUT_S:g}s',
-    'statement_timeout': '60s',
+    'statement_timeout': f'{_STATEMENT_S:g}s',
     # A robot that is switched off within a transaction holds up the others so long.
     'idle_in_transaction_session_timeout': '30s',
 }
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that does not wait for ever where a server hangs and its machine does not."""
+
+    patience_s = _STATEMENT_S + 5  # the server's own limits come first
+    hung = False
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for the server; raises OperationalError where it takes too long."""
+        limit = self.patience_s if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, limit)
+        except psycopg.OperationalError as error:
+            if timeout is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.hung = True
+                self.close()  # its answer may still come, and would be taken for another's
+                raise psycopg.OperationalError(f'no answer within {limit:g} s') from error
+            raise
 
 
 class PostgresqlDatabase(Database):
@@ -81,14 +103,30 @@ class PostgresqlDatabase(Database):
     def _create_engine(self, url: sa.URL) -> sa.Engine:
         session = ' '.join(f'-c {name}={value}' for name, value in _SESSION.items())
         options = ' '.join(filter(None, (session, str(url.query.get('options', '')))))
-        return sa.create_engine(
+        engine = sa.create_engine(
             url.difference_update_query(['options', *_NETWORK]),
             connect_args={**_NETWORK, **_given(url), 'options': options},
             isolation_level='READ COMMITTED',
-            pool_pre_ping=True,
             pool_timeout=_LOCK_TIMEOUT_S,
             hide_parameters=True,
         )
+
+        def connect(_: object, __: object, arguments: list[Any], named: dict[str, Any]) -> object:
+            return _Connection.connect(*arguments, **named)
+
+        def ping(connection: _Connection, *_: object) -> None:
+            connection.patience_s = _ANSWER_S
+            try:
+                engine.dialect.do_ping(connection)  # type: ignore[arg-type]
+            except psycopg.Error as error:
+                if connection.hung:  # so would the next one
+                    raise exc.OperationalError('', None, error) from error
+                raise exc.InvalidatePoolError from error
+            connection.patience_s = _Connection.patience_s
+
+        sa.event.listen(engine, 'do_connect', connect)
+        sa.event.listen(engine, 'checkout', ping)
+        return engine
 
     def _options(self, connection: sa.Connection, write: bool, snapshot: bool) -> sa.Connection:
         if not snapshot:
@@ -118,6 +156,16 @@ class PostgresqlDatabase(Database):
         if isinstance(error, exc.TimeoutError) or state == '55P03':
             return UnavailableError(
                 f'{place} was busy for {_LOCK_TIMEOUT_S:g} s: others are writing; try again'
+            )
+        if state == '57014':
+            return StoreError(
+                f'{place} took more than {_STATEMENT_S:g} s: ask for less at once, or see what '
+                'else the server does'
+            )
+        if state == '53300':
+            return UnavailableError(
+                f'{place} takes no more connections ({reason}); end other programs, or raise '
+                "max_connections or the role's CONNECTION LIMIT"
             )
         refused = not state and any(words in reason for words in _REFUSALS)
         if refused or state.startswith('28') or state == '3D000':

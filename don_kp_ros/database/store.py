@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -205,14 +205,27 @@ class DescriptorStore:
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[StoredDescriptor]:
-        """List descriptors in order of (name, model), but not `damaged` ones.
+        """List descriptors as `page` does, but not damaged ones."""
+        return list(self.page(prefix, model, object, tag, deleted, after, limit)[0])
+
+    def page(
+        self,
+        prefix: str = '',
+        model: str | None = None,
+        object: str | None = None,
+        tag: str | None = None,
+        deleted: bool = False,
+        after: tuple[str, str] | None = None,
+        limit: int | None = None,
+    ) -> tuple[Sequence[StoredDescriptor], Sequence[DamagedError]]:
+        """List descriptors in order of (name, model), and the damaged ones met on the way.
 
         None means any model, object, tag. With `deleted`, those that `restore` can bring back
         instead. A page is `limit` long; `after` is the (name, model) that the one before ended at.
         """
         wanted = statements.Filter(prefix, model, object, tag, deleted)
         if wanted.impossible():
-            return []
+            return [], []
         query = statements.select(wanted)
         if after is not None:
             # Both engines walk the index of names from here; a row value would keep them from it.
@@ -221,15 +234,20 @@ class DescriptorStore:
                 (descriptors.c.name > name) | (models.c.fingerprint > fingerprint)
             )
         found: list[StoredDescriptor] = []
+        damaged: list[DamagedError] = []
         read = 0
         with self._database.transaction() as connection:
             while True:
                 missing = None if limit is None else limit - len(found)
                 rows = connection.execute(query.limit(missing).offset(read)).all()
-                found += (record for record in map(self._record, rows) if _is_sound(record))
+                for record in map(self._record, rows):
+                    if isinstance(record, DamagedError):
+                        damaged.append(record)
+                    else:
+                        found.append(record)
                 read += len(rows)
                 if missing is None or len(rows) < missing or len(found) == limit:
-                    return found
+                    return found, damaged
 
     def count(
         self,
@@ -256,12 +274,7 @@ class DescriptorStore:
         deleted: bool = False,
     ) -> Sequence[DamagedError]:
         """List what `list` leaves out, because it cannot be read."""
-        wanted = statements.Filter(prefix, model, object, tag, deleted)
-        if wanted.impossible():
-            return []
-        with self._database.transaction() as connection:
-            found = map(self._record, connection.execute(statements.select(wanted)))
-            return [record for record in found if isinstance(record, DamagedError)]
+        return self.page(prefix, model, object, tag, deleted)[1]
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """Return the names of a model's descriptors, in order, and their values (N, D).
@@ -516,7 +529,3 @@ class DescriptorStore:
                 f'the card of model {shown(row.fingerprint)} is damaged in {self.location} '
                 f'({error}); start perception with that model to store it again'
             ) from error
-
-
-def _is_sound(record: StoredDescriptor | DamagedError) -> TypeGuard[StoredDescriptor]:
-    return isinstance(record, StoredDescriptor)

@@ -58,6 +58,7 @@ def _continue(network: DescriptorNetwork, path: Path) -> str:
         model = load(path)
     except CheckpointError as error:
         raise ValueError(str(error)) from error
+    wanted = network.configuration
     state = network.state_dict()
     same = {
         name: tensor
@@ -65,11 +66,13 @@ def _continue(network: DescriptorNetwork, path: Path) -> str:
         if name in state and state[name].shape == tensor.shape
     }
     other = sorted(name for name in state if name not in same)
-    if any(name.startswith(('stem.', 'stages.')) for name in other):
+    whole = not any(name.startswith(('stem.', 'stages.')) for name in other)
+    # The smaller of two backbones may be a part of the larger one, by names and shapes.
+    if model.network.backbone != wanted.backbone or not whole:
         raise ValueError(
             f'{path}: holds {model.network.backbone} to {model.network.last_layer}, the network '
-            f'has {network.configuration.backbone} to {network.configuration.last_layer}; set '
-            'network.backbone and network.last_layer as there, or name another file'
+            f'has {wanted.backbone} to {wanted.last_layer}; set network.backbone and '
+            'network.last_layer as there, or name another file'
         )
     network.load_state_dict({**state, **same})
     random = f', but random {", ".join(other)}' if other else ''

@@ -371,7 +371,7 @@ class TestFolder:
             ('depths/001.png', empty, '16 bits'),
             ('masks/001.png', small, '161x120'),
             ('masks/001.png', empty, 'empty'),
-            ('masks/001.png', beside, 'no depth where'),
+            ('masks/001.png', beside, '0 pixels have a depth where'),
         ]
         for name, content, message in cases:
             path = root / name

@@ -129,7 +129,7 @@ def test_the_homography_follows_its_configuration(
 
 
 def test_rotations_cover_the_circle() -> None:
-    settings = ViewConfiguration(warp=WarpConfiguration(perspective=0))
+    settings = ViewConfiguration(warp=WarpConfiguration(rotation=180, perspective=0))
     sampler = ViewSampler(settings, [source()], [])
     rng = np.random.default_rng(0)
     homographies = [sampler.draw(rng).a.homography for _ in range(60)]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.changes import watch
+from don_kp_ros.database.postgresql import _Connection
 from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError
 from don_kp_ros.database.store import DescriptorStore
 
@@ -70,6 +71,35 @@ def test_a_server_that_is_stopped_is_told_at_once_and_used_again_when_it_is_back
         other.put('after', 'm', [1.0])
         assert told.get(timeout=30) == 2
         watcher.stop()
+
+
+def test_a_server_that_hangs_is_told_and_used_again_when_it_goes_on(server):
+    with DescriptorStore(server.database()) as store:
+        store.put('before', 'm', [1.0])
+        with server.frozen():
+            begun = time.monotonic()
+            with pytest.raises(UnavailableError, match=r'does not answer \(no answer .*try again'):
+                store.put('during', 'm', [1.0])
+            assert time.monotonic() - begun < 10  # without a limit it would wait for ever
+        store.put('after', 'm', [1.0])
+        assert [found.name for found in store.list()] == ['after', 'before']
+
+
+def test_a_server_that_hangs_within_a_transaction_is_told_and_nothing_is_stored(
+    server, monkeypatch
+):
+    monkeypatch.setattr(_Connection, 'patience_s', 1.0)
+    with DescriptorStore(server.database()) as store:
+
+        def put_two():
+            with store.transaction():
+                store.put('first', 'm', [1.0])
+                with server.frozen():
+                    store.put('second', 'm', [1.0])
+
+        with pytest.raises(UnavailableError, match='no answer within 1 s'):
+            put_two()
+        assert store.list() == []
 
 
 def test_a_server_that_restarts_between_two_requests_is_not_noticed(server):

@@ -201,13 +201,14 @@ def test_training_goes_on_from_a_model(tmp_path: Path) -> None:
     torch.testing.assert_close(wider.stem.state_dict(), earlier.stem.state_dict())
 
 
-def test_another_backbone_is_not_gone_on_from(tmp_path: Path) -> None:
-    earlier = network(dimension=16)
+@pytest.mark.parametrize('backbones', [('resnet18', 'resnet34'), ('resnet34', 'resnet18')])
+def test_another_backbone_is_not_gone_on_from(tmp_path: Path, backbones: tuple[str, str]) -> None:
+    earlier = network(backbone=backbones[0], dimension=16)
     path = tmp_path / 'earlier.safetensors'
     Checkpoint(earlier.configuration, Preprocessing(), earlier.state_dict(), 0.5).save(path)
-    other = network(backbone='resnet34', dimension=16)
+    other = network(backbone=backbones[1], dimension=16)
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    with pytest.raises(ValueError, match=r'earlier.*holds resnet18.*has resnet34'):
+    with pytest.raises(ValueError, match=r'earlier.*holds {}.*has {}'.format(*backbones)):
         initialise(other, str(path))
     torch.testing.assert_close(other.state_dict(), before)
     with pytest.raises(ValueError, match=r'missing\.safetensors'):

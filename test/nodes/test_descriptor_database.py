@@ -138,8 +138,9 @@ def test_a_pixel_outside_of_the_picture_is_refused(desk, uv):
 
 
 def test_a_stale_map_is_refused(desk):
-    response = desk.store_pixel('stale', 3, 4, refused_with='s old, allowed are 1 s', age_s=30)
-    assert 'the newest descriptor map is 3' in response.message
+    refusal = 'the newest descriptor map is 30'
+    response = desk.store_pixel('stale', 3, 4, refused_with=refusal, age_s=30)
+    assert 's old, allowed are 1 s' in response.message
     assert 'stale' not in desk.names()
 
 

@@ -17,7 +17,7 @@ from don_kp_ros.nodes.database.link import DatabaseLink
 from don_kp_ros.nodes.guard import guarded
 from don_kp_ros.nodes.qos import LATCHED
 
-_RETRY_S = 5.0
+_RETRY_S, _TELL_S = 5.0, 60.0
 
 
 class ModelCards:
@@ -45,7 +45,13 @@ class ModelCards:
                 self._link.store.keep_model(fingerprint, model.dimension, loaded(model.card))
             except UnavailableError:
                 return  # the topic's thread says so, and opens it
-            except (RefusedError, StoreError, ValueError, RecursionError) as error:
+            except StoreError as error:
+                self._node.get_logger().warning(
+                    f'the card of model {shortened(fingerprint)} is not kept yet: {error}',
+                    throttle_duration_sec=_TELL_S,
+                )
+                continue
+            except (RefusedError, ValueError, RecursionError) as error:
                 self._node.get_logger().warning(
                     f'the card of model {shortened(fingerprint)} is not kept: {error}'
                 )

@@ -27,17 +27,18 @@ Contents = tuple[Sequence[str], NDArray[np.float32]]  # names, values (N, D)
 def chosen_database(file: str, url: str) -> str:
     """Return the database that is named: by a parameter, or else by the environment.
 
-    Raises StartupError for a password in the parameter, which everyone could read.
+    Raises StartupError for a password in a parameter, which everyone could read.
     """
-    try:
-        if url and has_password(url):
-            raise StartupError(
-                f'database_url holds a password, which every node can read: give '
-                f'{without_password(url)}, and the password in ~/.pgpass or PGPASSWORD, or the '
-                f'whole URL in the environment variable {URL_VARIABLE}'
-            )
-    except ValueError as error:
-        raise StartupError(f'database_url: {error}') from error
+    for name, given in (('database', file), ('database_url', url)):
+        try:
+            if given and has_password(given):
+                raise StartupError(
+                    f'{name} holds a password, which every node can read: give '
+                    f'{without_password(given)}, and the password in ~/.pgpass or PGPASSWORD, or '
+                    f'the whole URL in the environment variable {URL_VARIABLE}'
+                )
+        except ValueError as error:
+            raise StartupError(f'{name} cannot be used: {error}') from error
     return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
 
 

@@ -109,9 +109,8 @@ class DescriptorServices:
         )
         store = self._link.store
         with store.snapshot():
-            found = store.list(*wanted, after=after, limit=limit + 1)
+            found, damaged = store.page(*wanted, after=after, limit=limit + 1)
             page, whole = found[:limit], len(found) <= limit
-            damaged = store.damaged(*wanted) if whole else []
             response.total = store.count(*wanted)
         response.descriptors = [descriptor_message(stored) for stored in page]
         response.details = [details_message(stored) for stored in page]

@@ -10,6 +10,7 @@ from don_kp_ros.nodes.runner import StartupError
 
 URL = 'postgresql+psycopg://robot@host/don_kp'
 WITH_PASSWORD = 'postgresql+psycopg://robot:secret@host/don_kp'
+_ARGUMENTS = {'database': 'file', 'database_url': 'url'}
 VALUES = [0.6, 0.8]
 
 
@@ -31,16 +32,25 @@ def test_a_url_goes_before_the_file_before_the_environment(
     assert chosen_database(file, url) == (chosen or str(default_path()))
 
 
+@pytest.mark.parametrize('parameter', ['database', 'database_url'])
 @pytest.mark.parametrize(
-    'url', [WITH_PASSWORD, 'postgresql://host/don_kp?password=secret', 'secret://x', '://secret']
+    'url',
+    [
+        WITH_PASSWORD,
+        'postgresql://host/don_kp?password=secret',
+        'postgresql://host/don_kp?sslpassword=secret',
+        'postgresql://robot:top@secret@host/don_kp',
+        'secret://x',
+        '://secret',
+    ],
 )
-def test_a_parameter_with_a_password_or_no_url_is_refused_without_telling_it(url):
+def test_a_parameter_with_a_password_or_no_url_is_refused_without_telling_it(parameter, url):
     with pytest.raises(StartupError) as refusal:
-        chosen_database('', url)
-    assert str(refusal.value).startswith('database_url')
+        chosen_database(**{'file': '', 'url': '', _ARGUMENTS[parameter]: url})
+    assert str(refusal.value).startswith(f'{parameter} ')
     if url.startswith('postgresql'):
         assert 'secret' not in str(refusal.value)
-        assert 'DON_KP_DATABASE_URL' in str(refusal.value)
+        assert 'DON_KP_DATABASE_URL' in str(refusal.value) or '%40' in str(refusal.value)
 
 
 def test_until_it_is_open_the_reason_is_told(tmp_path):
