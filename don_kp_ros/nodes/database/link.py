@@ -38,7 +38,7 @@ def chosen_database(file: str, url: str) -> str:
                     f'the whole URL in the environment variable {URL_VARIABLE}'
                 )
         except ValueError as error:
-            raise StartupError(f'{name} cannot be used: {error}') from error
+            raise StartupError(f'{name}: {error}') from error
     return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
 
 
