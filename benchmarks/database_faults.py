@@ -4,8 +4,8 @@
 stream of stores; a full disk, a read-only folder, a locked, a damaged and a newer file; STOPS=10
 stops of a PostgreSQL server under a stream of stores; two nodes and eight clients with
 OPERATIONS=10000 mixed operations on either engine; REQUESTS=20000 hostile requests.
-FAULTS=kill,full runs only these; SEED=1 draws other moments, operations and requests. About an
-hour on two cores.
+FAULTS=kill,full runs only these; SEED=1 draws other moments, operations and requests. Half
+an hour on two cores.
 
 The full disk and the read-only folder are small file systems of their own, which only root can
 mount; PostgreSQL must be installed. Where that is not so, those are left out, loudly.

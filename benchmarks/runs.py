@@ -68,6 +68,8 @@ def trained(
         digest.update(sample.image.tobytes() + sample.mask.tobytes())
     for image in backgrounds:
         digest.update(image.tobytes())
+    if settings['weights'] is not None and Path(settings['weights']).is_file():
+        digest.update(Path(settings['weights']).read_bytes())
     work = _RUNS / f'{name}-{seed}-{digest.hexdigest()[:10]}'
     output, measured = work / 'model.safetensors', work / 'run.json'
     if output.is_file() and measured.is_file():

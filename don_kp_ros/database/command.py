@@ -35,6 +35,7 @@ from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore
 
 _UNITS = {'m': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
+_OLDEST = timedelta(days=18_000)  # not before 1970
 _STATES = {
     State.WELL: Text('well', 'green'),
     State.NOTE: Text('note', 'yellow'),
@@ -369,7 +370,10 @@ def _age(text: str) -> timedelta:
     match = re.fullmatch(r'(\d{1,5})([mhdw])', text)
     if match is None:
         raise argparse.ArgumentTypeError(f'{text!r}; write 30d, 12h or 4w')
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    age = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if age > _OLDEST:
+        raise argparse.ArgumentTypeError(f'{text!r}; nothing is older than {_OLDEST.days}d')
+    return age
 
 
 def _say(console: Console, text: str) -> None:

@@ -106,6 +106,9 @@ class Kept:
             backgrounds = list_images(settings.backgrounds)
             files += backgrounds
             names += [path.name for path in backgrounds]
+        if settings.weights is not None and Path(settings.weights).is_file():
+            files.append(Path(settings.weights))
+            names.append('weights')
         for name, path in zip(names, files, strict=True):
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()[:10]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.settings import TrainingConfiguration
 
@@ -19,6 +20,11 @@ class Hardware:
     devices: int = 1
     nodes: int = 1
     strategy: str = 'auto'
+
+    def __post_init__(self) -> None:
+        for name in ('devices', 'nodes'):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f'{name} is {getattr(self, name)}; at least 1 is needed')
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import Sample
+from don_kp_ros.data.folder import DataError, Sample
 from don_kp_ros.data.lifting import LiftConfiguration
 from don_kp_ros.data.stream import PairStream
 from don_kp_ros.data.views import (
@@ -39,6 +39,18 @@ def sample() -> Sample:
 
 def source() -> Source:
     return prepare(sample(), 320)
+
+
+def test_what_is_too_small_once_resized_is_named() -> None:
+    image, mask = np.zeros((1200, 1600, 3), np.uint8), np.zeros((1200, 1600), np.uint8)
+    mask[600:610, 800:810] = 255  # 100 pixels, and 6 at a quarter of the size
+    with pytest.raises(DataError, match=r'far\.png: the object has . pixels in the 400x300'):
+        prepare(Sample(Path('far.png'), image, mask), 320)
+    mask[400:800, 400:1200] = 255
+    depth = np.full(mask.shape, np.nan, np.float32)
+    depth[600, 400:430] = 1.0  # enough in the file
+    with pytest.raises(DataError, match=r"far\.png: the object's depth has \d pixels"):
+        prepare(Sample(Path('far.png'), image, mask, depth), 320)
 
 
 def test_corresponding_pixels_show_the_same_point_of_the_object() -> None:
@@ -268,7 +280,7 @@ def test_batches_depend_on_seed_and_number_alone() -> None:
         ({'warp': {'rotation': 200}}, 'rotation is 200'),
         ({'warp': {'scale': [2, 1]}}, 'scale is'),
         ({'colour': {'noise': 1.5}}, 'noise is 1.5'),
-        ({'background': {'keep': 0, 'image': 0, 'noise': 0, 'plain': 0}}, 'weights'),
+        ({'background': {'keep': 0, 'image': 0, 'noise': 0, 'plain': 0}}, 'keep, image'),
     ],
 )
 def test_values_out_of_range_are_named(mapping: dict[str, object], part: str) -> None:

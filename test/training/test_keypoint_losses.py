@@ -7,7 +7,9 @@ from scipy.linalg import expm, logm
 from torch import Tensor
 
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.networks.expectation import expect
 from don_kp_ros.training.keypoint_losses import (
+    concentration,
     consistency_camera,
     consistency_world,
     huber,
@@ -221,3 +223,12 @@ def test_separation_keeps_its_digits_far_from_the_origin() -> None:
     line = torch.stack([1e5 + torch.arange(40.0), torch.full((40,), 5e4)], dim=1)[None]
     # Each of the 39 neighbouring pairs, counted twice, lacks 4 - 1; the next are 2 apart.
     assert separation(line, 2.0).item() == pytest.approx(2 * 39 * 3 / 40**2, rel=1e-6)
+
+
+def test_the_variance_loss_is_that_of_two_equal_peaks() -> None:
+    logits = torch.full((1, 2, 8, 8), -1e4)
+    logits[0, 0, 4, [1, 6]] = 0.0  # 2.5 pixels to either side of their mean
+    logits[0, 1, 4, 3] = 0.0
+    variance = expect(logits, (8, 8)).variance
+    torch.testing.assert_close(concentration(variance[:, :1]), torch.tensor(2.5**2))
+    torch.testing.assert_close(concentration(variance), torch.tensor(2.5**2 / 2))
