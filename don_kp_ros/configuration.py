@@ -14,8 +14,6 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
-from don_kp_ros.resources import config_path
-
 Configuration = TypeVar('Configuration')
 
 
@@ -33,21 +31,21 @@ def read(cls: type[Configuration], mapping: Mapping[str, Any], where: str) -> Co
     return _dataclass(cls, mapping, where, '')
 
 
-def find(path: Path | str, folder: str) -> Path:
-    """Find a YAML file, or one by its bare name in config/FOLDER; raises ConfigurationError.
+def find(path: Path | str, folder: Path) -> Path:
+    """Find a YAML file, or one by its bare name in a folder; raises ConfigurationError.
 
     What can only be a file's path is returned as it is; reading it tells whether it is there.
     """
     path = Path(path)
     if path.is_file() or path.name != str(path) or path.suffix:
         return path
-    try:
-        return config_path(f'{folder}/{path}.yaml')
-    except FileNotFoundError as error:
-        names = ', '.join(sorted(own.stem for own in config_path(folder).glob('*.yaml')))
+    named = folder / f'{path}.yaml'
+    if not named.is_file():
+        names = ', '.join(sorted(own.stem for own in folder.glob('*.yaml')))
         raise ConfigurationError(
-            f'{path}: neither a file nor the name of one in config/{folder}; those are {names}'
-        ) from error
+            f'{path}: neither a file nor the name of one in {folder}; those are {names}'
+        )
+    return named
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.resources import config_path
 from don_kp_ros.training.settings import TrainingConfiguration
 
 
@@ -99,13 +100,14 @@ def test_a_file_is_found_by_its_path_or_by_a_name_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert configuration.find('joint', 'training').parent.name == 'training'
+    folder = config_path('training')
+    assert configuration.find('joint', folder).parent == folder
     (tmp_path / 'joint').touch()
-    assert configuration.find('joint', 'training') == Path('joint')
+    assert configuration.find('joint', folder) == Path('joint')
     for elsewhere in ('mined.yaml', 'my/mined'):  # not there, which reading tells
-        assert configuration.find(elsewhere, 'training') == Path(elsewhere)
+        assert configuration.find(elsewhere, folder) == Path(elsewhere)
     with pytest.raises(ConfigurationError, match=r'none: neither .*joint.*nt_xent'):
-        configuration.find('none', 'training')
+        configuration.find('none', folder)
 
 
 def test_the_default_is_spelled_out() -> None:

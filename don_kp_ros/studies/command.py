@@ -23,6 +23,7 @@ from don_kp_ros.evaluation.comparison import MODEL
 from don_kp_ros.evaluation.protocols.registry import FOLDER
 from don_kp_ros.evaluation.results import check_device, say_where, write
 from don_kp_ros.networks.checkpoint import CheckpointError
+from don_kp_ros.resources import config_path
 from don_kp_ros.studies.comparison import Job, study
 from don_kp_ros.studies.registry import STUDIES, read_study
 from don_kp_ros.studies.report import html_text
@@ -62,7 +63,10 @@ def _is_study(argv: Sequence[str]) -> bool:
     if path is None:
         return False
     try:
-        return configuration.load(configuration.find(path, FOLDER)).get('kind') in STUDIES
+        return (
+            configuration.load(configuration.find(path, config_path(FOLDER))).get('kind')
+            in STUDIES
+        )
     except ConfigurationError:
         return False  # whoever reads it next says what is wrong
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.evaluation.protocols.registry import FOLDER, make_protocol
+from don_kp_ros.resources import config_path
 from don_kp_ros.studies.ablation import Ablation
 from don_kp_ros.studies.leave_one_out import LeaveOneOut
 from don_kp_ros.studies.study import Study
@@ -21,7 +22,7 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
     path: a YAML file, or the name of one in config/evaluation/; overrides: `--key=value`.
     """
-    path = configuration.find(path, FOLDER)
+    path = configuration.find(path, config_path(FOLDER))
     mapping = configuration.override(configuration.load(path), overrides)
     kind = mapping.pop('kind', None)
     if kind not in STUDIES:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from don_kp_ros import configuration
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
 from don_kp_ros.evaluation.protocols.protocol import Protocol, within
+from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import Pictures
 from don_kp_ros.studies.trainings import Recipe
 
@@ -62,5 +63,5 @@ class Study(ABC):
     def recipe(self, case: Case, seed: int) -> Recipe:
         """Say how a case is trained; raises ConfigurationError."""
         overrides = (*self.overrides, *case.overrides)
-        config = configuration.find(self.training, 'training')
+        config = configuration.find(self.training, config_path('training'))
         return Recipe(config, overrides, self.minutes, self.steps, seed)

@@ -26,6 +26,7 @@ from don_kp_ros.data.stream import Batch, PairStream
 from don_kp_ros.evaluation.measure import centroid_accuracy, measure
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.resources import config_path
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.card import card_text
 from don_kp_ros.training.dataset import Dataset, read_dataset
@@ -95,7 +96,7 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
     arguments, overrides = parser.parse_known_args(list(argv))
     mapping: dict[str, Any] = {}
     if arguments.config:
-        mapping = configuration.load(configuration.find(arguments.config, 'training'))
+        mapping = configuration.load(configuration.find(arguments.config, config_path('training')))
     settings = configuration.read(
         TrainingConfiguration,
         configuration.override(mapping, overrides),

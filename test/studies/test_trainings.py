@@ -6,19 +6,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from don_kp_ros import configuration
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.resources import config_path
 from don_kp_ros.studies import trainings
 from don_kp_ros.studies.trainings import Kept, Recipe, StudyError
 
-RECIPE = Recipe(configuration.find('nt_xent', 'training'), steps=3, seed=1)
+RECIPE = Recipe(config_path('training/nt_xent.yaml'), steps=3, seed=1)
 
 
 def kept(root: Path, recipe: Recipe = RECIPE, content: bytes = b'picture') -> Kept:
@@ -68,7 +68,7 @@ def test_a_training_is_done_once(tmp_path: Path, runs: list[list[str]]) -> None:
         lambda recipe: dataclasses.replace(recipe, steps=4),
         lambda recipe: dataclasses.replace(recipe, steps=None),
         lambda recipe: dataclasses.replace(recipe, overrides=('--pairs=2',)),
-        lambda recipe: dataclasses.replace(recipe, config=configuration.find('mined', 'training')),
+        lambda recipe: dataclasses.replace(recipe, config=config_path('training/mined.yaml')),
     ],
 )
 def test_another_recipe_is_another_training(
@@ -103,6 +103,15 @@ def test_an_interrupted_training_goes_on_with_the_same_command(
     assert runs[0] == runs[1] and len(runs) == 2
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Hear SIGINT, which a shell's background processes, and theirs, ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('_interruptible')
 def test_a_training_is_told_to_end_and_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from don_kp_ros.evaluation.protocols.named_points import NamedPoints
 from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.protocols.turned import Turned
+from don_kp_ros.resources import config_path
 
 FOLDER = 'evaluation'  # of configurations, below config/
 PROTOCOLS: dict[str, type[Protocol]] = {
@@ -28,7 +29,7 @@ def read_protocol(path: Path, overrides: Sequence[str] = ()) -> Protocol:
 
     path: a YAML file, or the name of one in config/evaluation/; overrides: `--key=value`.
     """
-    path = configuration.find(path, FOLDER)
+    path = configuration.find(path, config_path(FOLDER))
     mapping = configuration.override(configuration.load(path), overrides)
     return make_protocol(mapping, str(path))
 
