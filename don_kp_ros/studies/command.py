@@ -63,12 +63,10 @@ def _is_study(argv: Sequence[str]) -> bool:
     if path is None:
         return False
     try:
-        return (
-            configuration.load(configuration.find(path, config_path(FOLDER))).get('kind')
-            in STUDIES
-        )
+        mapping = configuration.load(configuration.find(path, config_path(FOLDER)))
     except ConfigurationError:
         return False  # whoever reads it next says what is wrong
+    return mapping.get('kind') in STUDIES
 
 
 def _job(argv: Sequence[str]) -> Job:
