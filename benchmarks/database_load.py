@@ -4,7 +4,7 @@
 engine. A page of 100 and a single descriptor are timed REPEATS=300 times at random places, beside
 the same statements through the engine's driver alone. Then a real node is started STARTS=5 times:
 how long until it answers, and from the first map of a model until what perception needs of it has
-come; beside a node with an empty database. SEED=1 draws other places. About ten minutes on two
+come; beside a node with an empty database. SEED=1 draws other places. About two minutes on two
 cores.
 """
 

@@ -274,7 +274,13 @@ class DescriptorStore:
         deleted: bool = False,
     ) -> Sequence[DamagedError]:
         """List what `list` leaves out, because it cannot be read."""
-        return self.page(prefix, model, object, tag, deleted)[1]
+        wanted = statements.Filter(prefix, model, object, tag, deleted)
+        if wanted.impossible():
+            return []
+        with self._database.transaction() as connection:
+            # One by one: sound ones are not kept.
+            found = map(self._record, connection.execute(statements.select(wanted)))
+            return [record for record in found if isinstance(record, DamagedError)]
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """Return the names of a model's descriptors, in order, and their values (N, D).
