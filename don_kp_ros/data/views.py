@@ -95,13 +95,13 @@ class BackgroundConfiguration:
     image: float = 0.5  # a crop of a background, of a negative, or of a picture beside its object
     noise: float = 0.1  # smooth random colours
     plain: float = 0.1  # one colour
+    crop: Range = (0.3, 1.2)  # side of such a crop, relative to what it fills
+    mirrored: float = 0.5  # probability that it is; all quarter turns are as likely
 
     def __post_init__(self) -> None:
-        weights = (self.keep, self.image, self.noise, self.plain)
-        if min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(
-                f'keep, image, noise, plain are {weights}; none may be negative, one must be more'
-            )
+        _weights(keep=self.keep, image=self.image, noise=self.noise, plain=self.plain)
+        _range('crop', self.crop, 0.1, 10)
+        _within('mirrored', self.mirrored, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,12 @@ class TextureConfiguration:
 
     probability: float = 0.3
     strength: Range = (0.2, 1.0)  # share of the texture in the colours
+    image: float = 0.6  # relative weights: a crop as of backgrounds, ...
+    noise: float = 0.2  # ... smooth random colours
+    plain: float = 0.2  # ... one colour
 
     def __post_init__(self) -> None:
+        _weights(image=self.image, noise=self.noise, plain=self.plain)
         _within('probability', self.probability, 0, 1)
         _range('strength', self.strength, 0, 1)
 
@@ -128,6 +132,7 @@ class ViewConfiguration:
     queries: int = 64  # correspondences per pair
     occlusion: float = 0.3  # probability that a patch of background hides a part of the object
     occlusion_size: Range = (0.05, 0.18)  # half axes of the patch, fraction of the view's side
+    occlusion_place: Range = (0.15, 0.85)  # of its centre, across the view and down
     lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)
     texture: TextureConfiguration = field(default_factory=TextureConfiguration)
@@ -141,6 +146,7 @@ class ViewConfiguration:
             raise ValueError(f'queries is {self.queries}; allowed is 1 to 100000')
         _within('occlusion', self.occlusion, 0, 1)
         _range('occlusion_size', self.occlusion_size, 0, 1)
+        _range('occlusion_place', self.occlusion_place, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -334,9 +340,10 @@ class ViewSampler:
     def _textured(self, source: Source, rng: np.random.Generator) -> Source:
         """Paint the object of a picture anew, under its own light and shade."""
         size = (source.image.shape[1], source.image.shape[0])
-        texture = self._background_crop(size, rng) if rng.random() < 0.6 else None
-        if texture is None:
-            texture = (_smooth_noise if rng.random() < 0.5 else _plain)(size, rng)
+        weights = self._configuration.texture
+        kinds = np.array([weights.image, weights.noise, weights.plain])
+        kind = rng.choice(['image', 'noise', 'plain'], p=kinds / kinds.sum())
+        texture = self._surface(kind, size, rng)
         grey = cv2.cvtColor(source.image, cv2.COLOR_RGB2GRAY)
         light = grey / np.float32(max(1.0, cv2.mean(grey, source.mask)[0]))
         painted = np.clip(texture * light[:, :, None], 0, 255).astype(np.uint8)
@@ -348,18 +355,19 @@ class ViewSampler:
     def _background(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
         weights = self._configuration.background
         kinds = np.array([weights.keep, weights.image, weights.noise, weights.plain])
-        kind = rng.choice(4, p=kinds / kinds.sum())
-        if kind == 0:
-            return None
-        if kind == 1:
+        kind = rng.choice(['keep', 'image', 'noise', 'plain'], p=kinds / kinds.sum())
+        return None if kind == 'keep' else self._surface(kind, size, rng)
+
+    def _surface(self, kind: str, size: tuple[int, int], rng: np.random.Generator) -> Image:
+        """Make a picture (W, H): image, noise or plain; noise where there is no image."""
+        if kind == 'image':
             crop = self._background_crop(size, rng)
             if crop is not None:
                 return crop
-        if kind == 3:
-            return _plain(size, rng)
-        return _smooth_noise(size, rng)
+        return (_plain if kind == 'plain' else _smooth_noise)(size, rng)
 
     def _background_crop(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
+        settings = self._configuration.background
         for _ in range(_ATTEMPTS):
             number = int(rng.integers(len(self._backgrounds) + min(len(self._sources), 20)))
             if number < len(self._backgrounds):
@@ -368,12 +376,12 @@ class ViewSampler:
                 source = self._sources[int(rng.integers(len(self._sources)))]
                 picture, mask = source.image, source.mask
             height, width = picture.shape[:2]
-            side = int(min(rng.uniform(0.3, 1.2) * max(size), height, width))
+            side = int(min(rng.uniform(*settings.crop) * max(size), height, width))
             v, u = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
             if mask is not None and mask[v : v + side : 2, u : u + side : 2].any():
                 continue
             crop = np.rot90(picture[v : v + side, u : u + side], int(rng.integers(4)))
-            if rng.random() < 0.5:
+            if rng.random() < settings.mirrored:
                 crop = crop[:, ::-1]
             resized = cv2.resize(np.ascontiguousarray(crop), size, interpolation=cv2.INTER_LINEAR)
             return _uint8(resized)
@@ -386,7 +394,7 @@ class ViewSampler:
             patch = _plain(size, rng)
         half_axes = rng.uniform(*self._configuration.occlusion_size, 2) * min(size)
         axes = half_axes.astype(int).tolist()
-        centre = (rng.uniform(0.15, 0.85, 2) * size).astype(int).tolist()
+        centre = (rng.uniform(*self._configuration.occlusion_place, 2) * size).astype(int).tolist()
         shape = np.zeros(mask.shape, np.uint8)
         cv2.ellipse(shape, centre, axes, float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)
         return _blend(patch, image, shape), np.minimum(mask, 255 - shape)
@@ -520,6 +528,14 @@ def _resized(image: Image, scale: float) -> Image:
 def log_uniform(rng: np.random.Generator, bounds: Range) -> float:
     """Draw a factor whose logarithm is uniform between the bounds'."""
     return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _weights(**weights: float) -> None:
+    if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        raise ValueError(
+            f'{", ".join(weights)} are {tuple(weights.values())}; none may be negative, one must '
+            'be more'
+        )
 
 
 def _within(name: str, value: float, lowest: float, highest: float) -> None:

@@ -174,19 +174,20 @@ def test_backgrounds_change_and_the_object_stays() -> None:
     assert not view.image[view.mask == 255].any()
 
 
-@pytest.mark.parametrize('seed', range(5))  # other pictures, noise and plain colours in turn
-def test_a_texture_lies_on_the_object_alone_and_is_the_same_in_both_views(seed: int) -> None:
+@pytest.mark.parametrize('kind', ['image', 'noise', 'plain'])
+def test_a_texture_lies_on_the_object_alone_and_is_the_same_in_both_views(kind: str) -> None:
+    weights = {'image': 0.0, 'noise': 0.0, 'plain': 0.0, kind: 1.0}
     settings = ViewConfiguration(
         occlusion=0,
         warp=WarpConfiguration(0, (1, 1), 0, 0),
-        texture=TextureConfiguration(probability=1, strength=(1, 1)),
+        texture=TextureConfiguration(probability=1, strength=(1, 1), **weights),
         colour=PLAIN_COLOURS,
         background=BackgroundConfiguration(keep=1, image=0, noise=0, plain=0),
     )
     background = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
     pairs = [
-        ViewSampler(kind, [source()], [background]).draw(np.random.default_rng(seed))
-        for kind in (settings, replace(settings, texture=AS_IT_IS))
+        ViewSampler(chosen, [source()], [background]).draw(np.random.default_rng(0))
+        for chosen in (settings, replace(settings, texture=AS_IT_IS))
     ]
     textured, bare = pairs
     np.testing.assert_array_equal(textured.a.image, textured.b.image)
@@ -205,7 +206,7 @@ def test_a_textured_object_keeps_its_light_and_shade() -> None:
     settings = ViewConfiguration(
         occlusion=0,
         warp=WarpConfiguration(0, (1, 1), 0, 0),
-        texture=TextureConfiguration(probability=1, strength=(1, 1)),
+        texture=TextureConfiguration(probability=1, strength=(1, 1), noise=0, plain=0),
         colour=PLAIN_COLOURS,
     )
     # The only background there is, at most 150 bright: 4/3 of it is still a colour.
@@ -236,6 +237,20 @@ def test_a_kept_background_shows_the_object_once() -> None:
         view = ViewSampler(settings, [prepared], []).draw(rng).a
         outside = cv2.dilate(view.mask, np.ones((5, 5), np.uint8)) == 0
         assert view.image[outside].max() < 128
+
+
+def test_a_patch_hides_what_lies_where_patches_may() -> None:
+    settings = ViewConfiguration(
+        size=96, occlusion=1, occlusion_size=(0.1, 0.1), occlusion_place=(0.5, 0.5), queries=32
+    )
+    settings = replace(settings, warp=WarpConfiguration(0, (1, 1), 0, 0))
+    view = ViewSampler(settings, [source()], []).draw(np.random.default_rng(0)).a
+    bare = ViewSampler(replace(settings, occlusion=0), [source()], [])
+    hidden = (bare.draw(np.random.default_rng(0)).a.mask > 127) & (view.mask < 128)
+    v, u = np.indices(hidden.shape)
+    away = np.hypot(u - 48, v - 48)
+    assert hidden[away < 8].all()
+    assert not hidden[away > 11].any()
 
 
 def test_hidden_points_are_no_correspondences() -> None:
