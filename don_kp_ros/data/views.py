@@ -244,11 +244,14 @@ class ViewSampler:
         self._backgrounds = backgrounds
 
     def draw(self, rng: np.random.Generator) -> ViewPair:
-        """Draw a picture and two square views of it with correspondences seen in both.
+        """Draw a picture and two square views of it with correspondences seen in both."""
+        return self.draw_of(self._sources[int(rng.integers(len(self._sources)))], rng)
+
+    def draw_of(self, source: Source, rng: np.random.Generator) -> ViewPair:
+        """Draw a pair of views of one picture.
 
         Pairs that share too few points are drawn again; DataError where that does not end.
         """
-        source = self._sources[int(rng.integers(len(self._sources)))]
         for _ in range(_ATTEMPTS):
             pair = self._pair(source, rng)
             if pair is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.progress import track
 
 from don_kp_ros.configuration import ConfigurationError
@@ -108,6 +109,8 @@ def _pictures(
             held=bool(held),
         )
     sampler = ViewSampler(configuration.views, sources, backgrounds)
+    for source in track(sources, 'Drawing pairs of each', transient=True):
+        sampler.draw_of(source, np.random.default_rng(seed))  # or it says why that cannot be
     return sampler, len(sources), validation
 
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -100,6 +101,7 @@ def test_validation_folders_are_used(folder: Path) -> None:
         (['--steps', '2', '--config', 'missing.yaml'], 'missing.yaml'),
         (['--steps', '2', '--backgrounds=nowhere'], 'nowhere'),
         (['--steps', '2', '--weights=nowhere.pth'], 'nowhere.pth'),
+        (['--steps', '2', '--views.warp.scale=[9.9,10]'], 'views.warp.scale'),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(
@@ -109,6 +111,22 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert run(folder, output, *arguments) == 1
     assert part in capsys.readouterr().err
     assert not output.parent.exists()
+
+
+def test_a_picture_of_which_no_view_shows_enough_is_named(folder: Path, capsys: Any) -> None:
+    corners = np.zeros((96, 128), np.uint8)
+    corners[:10, :10] = corners[-10:, -10:] = 255  # nothing of it lies about its middle
+    cv2.imwrite(str(folder / 'masks' / '1.png'), corners)
+    assert run(folder, folder.parent / 'm.safetensors', '--steps=1', '--views.size=32') == 1
+    start = f'don_kp train: {folder / "rgbs" / "1.png"}: '
+    assert capsys.readouterr().err.startswith(start)
+    # Seen well enough now and then: the check passes, and a process that makes pairs ends it.
+    now_and_then = ['--steps=500', '--views.size=32', '--views.warp.scale=[0.2,2]', '--workers=1']
+    assert run(folder, folder.parent / 'm.safetensors', *now_and_then) == 1
+    said = capsys.readouterr()
+    assert 'random initialisation' in said.out
+    assert said.err.startswith(start)
+    assert 'views.size' in said.err
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
