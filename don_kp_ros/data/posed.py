@@ -48,7 +48,7 @@ DEPTH_UNIT = 0.0001  # metres; 16 bits reach 6.5 m
 FEWEST_COMMON = 24  # points seen in both views of a pair: as many as there are in paper 1
 TOLERANCE = 0.003  # metres by which a seen point may miss the depth of the other view
 
-_ATTEMPTS = 50
+_ATTEMPTS = 1000
 _FIELDS = ('width', 'height', 'fx', 'fy', 'cx', 'cy')
 
 
@@ -422,15 +422,20 @@ class PosedSampler:
         raise DataError(
             f'{view.path.parent.parent}: {_ATTEMPTS} pairs of views in a row share fewer than '
             f'{FEWEST_COMMON} points (the last of {view.object}); take views that differ less, '
-            'check poses and depths, or lower views.warp.shift and views.warp.scale'
+            'check poses and depths, raise views.tolerance to how much these miss each other, or '
+            'lower views.warp.shift and views.warp.scale'
         )
+
+    def check(self) -> None:
+        """Draw a pair once; raises DataError where none can be."""
+        self.draw(np.random.default_rng(0))
 
     def _pair(self, a: PosedSource, b: PosedSource, rng: np.random.Generator) -> ViewPair | None:
         side, wanted = self._configuration.size, self._configuration.queries
         if len(a.pixels) == 0:
             return None
         candidates = a.pixels[rng.integers(len(a.pixels), size=6 * max(wanted, 64))]
-        _, seen = correspondences(a.view, b.view, candidates)
+        _, seen = correspondences(a.view, b.view, candidates, self._configuration.tolerance)
         if np.count_nonzero(seen) < FEWEST_COMMON:
             return None
         chosen = candidates[seen]

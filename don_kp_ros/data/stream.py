@@ -23,6 +23,9 @@ class PairSampler(Protocol):
     def draw(self, rng: np.random.Generator) -> ViewPair:
         """Draw a pair."""
 
+    def check(self) -> None:
+        """Raise DataError where no pairs can be drawn."""
+
 
 class PairStream(IterableDataset[Batch]):
     """Batches of view pairs, the same for the same seed however many workers make them.

@@ -68,7 +68,7 @@ class ColourConfiguration:
     tint: float = 0.1  # factor of each channel, drawn from 1 +- this
     grey: float = 0.3  # probability of a view without colours
     gradient: float = 0.5  # probability of light that falls off to one side
-    gradient_strength: float = 0.5  # at most, fraction of the light at the darker side
+    gradient_strength: Range = (0.0, 0.5)  # fraction of the light at the darker side
     blur: float = 0.3  # probability
     blur_sigma: Range = (0.3, 1.2)  # pixels
     noise: float = 0.5  # probability
@@ -77,8 +77,9 @@ class ColourConfiguration:
     def __post_init__(self) -> None:
         for name in ('probability', 'grey', 'gradient', 'blur', 'noise'):
             _within(name, getattr(self, name), 0, 1)
-        for name in ('brightness', 'tint', 'gradient_strength'):
+        for name in ('brightness', 'tint'):
             _within(name, getattr(self, name), 0, 1)
+        _range('gradient_strength', self.gradient_strength, 0, 1)
         _within('hue', self.hue, 0, 180)
         for name in ('contrast', 'gamma'):
             _range(name, getattr(self, name), 0.05, 20)
@@ -97,11 +98,15 @@ class BackgroundConfiguration:
     plain: float = 0.1  # one colour
     crop: Range = (0.3, 1.2)  # side of such a crop, relative to what it fills
     mirrored: float = 0.5  # probability that it is; all quarter turns are as likely
+    own: int = 20  # at most so many pictures serve as backgrounds, too, beside their objects
+    noise_cells: Range = (4, 64)  # squares across smooth noise, log-uniform
 
     def __post_init__(self) -> None:
         _weights(keep=self.keep, image=self.image, noise=self.noise, plain=self.plain)
         _range('crop', self.crop, 0.1, 10)
         _within('mirrored', self.mirrored, 0, 1)
+        _within('own', self.own, 0, 1_000_000)
+        _range('noise_cells', self.noise_cells, 1, 1024)
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class ViewConfiguration:
     occlusion: float = 0.3  # probability that a patch of background hides a part of the object
     occlusion_size: Range = (0.05, 0.18)  # half axes of the patch, fraction of the view's side
     occlusion_place: Range = (0.15, 0.85)  # of its centre, across the view and down
+    tolerance: float = 0.003  # metres by which a point may miss the depth of another posed view
     lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)
     texture: TextureConfiguration = field(default_factory=TextureConfiguration)
@@ -147,6 +153,7 @@ class ViewConfiguration:
         _within('occlusion', self.occlusion, 0, 1)
         _range('occlusion_size', self.occlusion_size, 0, 1)
         _range('occlusion_place', self.occlusion_place, 0, 1)
+        _within('tolerance', self.tolerance, 1e-6, 1)
 
 
 @dataclass(frozen=True)
@@ -244,19 +251,30 @@ class ViewSampler:
         self._backgrounds = backgrounds
 
     def draw(self, rng: np.random.Generator) -> ViewPair:
-        """Draw a picture and two square views of it with correspondences seen in both."""
-        return self.draw_of(self._sources[int(rng.integers(len(self._sources)))], rng)
+        """Draw a picture and two square views of it with correspondences seen in both.
 
-    def draw_of(self, source: Source, rng: np.random.Generator) -> ViewPair:
-        """Draw a pair of views of one picture.
-
-        Pairs that share too few points are drawn again; DataError where that does not end.
+        Where these share too few points, others are drawn, of other pictures in the end;
+        DataError where that does not help.
         """
         for _ in range(_ATTEMPTS):
-            pair = self._pair(source, rng)
+            source = self._sources[int(rng.integers(len(self._sources)))]
+            pair = self._pair_of(source, rng)
             if pair is not None:
                 return pair
-        raise DataError(
+        raise self._impossible(source)
+
+    def check(self) -> None:
+        """Draw a pair of each picture once; raises DataError naming one of which none can be."""
+        for source in self._sources:
+            if self._pair_of(source, np.random.default_rng(0)) is None:
+                raise self._impossible(source)
+
+    def _pair_of(self, source: Source, rng: np.random.Generator) -> ViewPair | None:
+        pairs = (self._pair(source, rng) for _ in range(_ATTEMPTS))
+        return next((pair for pair in pairs if pair is not None), None)
+
+    def _impossible(self, source: Source) -> DataError:
+        return DataError(
             f'{source.path}: {_ATTEMPTS} pairs of views in a row share too few points of the '
             'object; lower views.warp.shift, views.warp.scale or views.occlusion, or enlarge '
             'views.size'
@@ -367,12 +385,18 @@ class ViewSampler:
             crop = self._background_crop(size, rng)
             if crop is not None:
                 return crop
-        return (_plain if kind == 'plain' else _smooth_noise)(size, rng)
+        if kind == 'plain':
+            return _plain(size, rng)
+        cells = log_uniform(rng, self._configuration.background.noise_cells)
+        return _smooth_noise(size, round(cells), rng)
 
     def _background_crop(self, size: tuple[int, int], rng: np.random.Generator) -> Image | None:
         settings = self._configuration.background
+        choices = len(self._backgrounds) + min(len(self._sources), settings.own)
+        if choices == 0:
+            return None
         for _ in range(_ATTEMPTS):
-            number = int(rng.integers(len(self._backgrounds) + min(len(self._sources), 20)))
+            number = int(rng.integers(choices))
             if number < len(self._backgrounds):
                 picture, mask = self._backgrounds[number], None
             else:
@@ -474,7 +498,7 @@ def _light_and_noise(
         direction = rng.uniform(0, 2 * np.pi)
         across = np.linspace(-0.5, 0.5, width, dtype=np.float32) * np.float32(np.cos(direction))
         down = np.linspace(-0.5, 0.5, height, dtype=np.float32) * np.float32(np.sin(direction))
-        strength = np.float32(rng.uniform(0, configuration.gradient_strength))
+        strength = np.float32(rng.uniform(*configuration.gradient_strength))
         result *= (1 + strength * (across + down[:, None]))[:, :, None]
     if noise:
         sigma = np.float32(rng.uniform(*configuration.noise_sigma))
@@ -509,8 +533,7 @@ def _uint8(image: NDArray[Any]) -> Image:
     return image.astype(np.uint8, copy=False)
 
 
-def _smooth_noise(size: tuple[int, int], rng: np.random.Generator) -> Image:
-    cells = int(rng.choice([4, 8, 16, 32, 64]))
+def _smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> Image:
     noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
     return _uint8(cv2.resize(noise, size, interpolation=cv2.INTER_LINEAR))
 

@@ -160,11 +160,16 @@ def synthetic(
 
 
 def posed(
-    samples: list[PosedSample], held: set[int], pairs: int, queries: int, negatives: list[Image]
+    samples: list[PosedSample],
+    held: set[int],
+    pairs: int,
+    queries: int,
+    negatives: list[Image],
+    tolerance: float,
 ) -> PairSet:
     """Pair each held view, by index, with other views of its object; their poses are the truth.
 
-    Held ones are paired with each other first.
+    Held ones are paired with each other first. tolerance: see `correspondences`.
     """
     candidates = [
         (a, b)
@@ -180,7 +185,7 @@ def posed(
         rng = np.random.default_rng((a, b))
         places = rng.choice(len(u), min(4 * max(queries, FEWEST_COMMON), len(u)), replace=False)
         uv_a = np.stack([u[places], v[places]], axis=1).astype(np.float32)
-        uv_b, seen = correspondences(samples[a], samples[b], uv_a)
+        uv_b, seen = correspondences(samples[a], samples[b], uv_a, tolerance)
         if np.count_nonzero(seen) < FEWEST_COMMON:
             continue
         shown = np.flatnonzero(seen)[:queries]

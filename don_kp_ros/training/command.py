@@ -201,8 +201,6 @@ def train(job: Job, console: Console | None = None) -> Checkpoint | None:
             )
     except SystemExit:
         raise KeyboardInterrupt from None  # what Lightning makes of it
-    except DataError as error:  # a loader's process hands on its whole traceback as the message
-        raise DataError(str(error).rpartition('DataError: ')[2].strip()) from error
     except RuntimeError as error:
         if 'DataLoader worker' not in str(error):
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.progress import track
 
 from don_kp_ros.configuration import ConfigurationError
@@ -55,6 +54,7 @@ def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) ->
         )
     if not validation.pairs:
         raise DataError(f'{root}: no pair of validation pictures shows a common point')
+    sampler.check()
     description = (
         f'{number} pictures with masks, {len(backgrounds)} backgrounds; '
         f'measured on {validation.origin}, {len(validation.negatives)} pictures without the object'
@@ -109,8 +109,6 @@ def _pictures(
             held=bool(held),
         )
     sampler = ViewSampler(configuration.views, sources, backgrounds)
-    for source in track(sources, 'Drawing pairs of each', transient=True):
-        sampler.draw_of(source, np.random.default_rng(seed))  # or it says why that cannot be
     return sampler, len(sources), validation
 
 
@@ -133,7 +131,14 @@ def _posed(
     )
     settings = configuration.validation
     held = _of_every_object([sample.object for sample in samples], settings.held)
-    validation = posed(samples, held, settings.final_pairs, settings.queries, negatives)
+    validation = posed(
+        samples,
+        held,
+        settings.final_pairs,
+        settings.queries,
+        negatives,
+        configuration.views.tolerance,
+    )
     sources = [
         prepare_posed(sample, configuration.preprocessing.input_size)
         for number, sample in enumerate(samples)

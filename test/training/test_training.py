@@ -120,13 +120,9 @@ def test_a_picture_of_which_no_view_shows_enough_is_named(folder: Path, capsys: 
     assert run(folder, folder.parent / 'm.safetensors', '--steps=1', '--views.size=32') == 1
     start = f'don_kp train: {folder / "rgbs" / "1.png"}: '
     assert capsys.readouterr().err.startswith(start)
-    # Seen well enough now and then: the check passes, and a process that makes pairs ends it.
-    now_and_then = ['--steps=500', '--views.size=32', '--views.warp.scale=[0.2,2]', '--workers=1']
-    assert run(folder, folder.parent / 'm.safetensors', *now_and_then) == 1
-    said = capsys.readouterr()
-    assert 'random initialisation' in said.out
-    assert said.err.startswith(start)
-    assert 'views.size' in said.err
+    # Seen well enough now and then, it is trained on then, and others in between.
+    now_and_then = ['--steps=20', '--views.size=32', '--views.warp.scale=[0.2,2]']
+    assert run(folder, folder.parent / 'm.safetensors', *now_and_then) == 0
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
