@@ -16,6 +16,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from torch.utils.data import DataLoader
 
@@ -43,21 +44,23 @@ def main(argv: Sequence[str]) -> int:
     """Run `don_kp train`; return the exit status."""
     rank = os.environ.get('RANK') or os.environ.get('LOCAL_RANK') or '0'
     console = Console(quiet=int(rank) > 0)
+    overwrite = False
     try:
         job, overwrite = _job(argv)
-        if overwrite:
-            for path in (job.output, job.output.with_suffix('.md')):
-                path.unlink(missing_ok=True)
-            for folder in (job.state_folder, job.log_folder):
-                shutil.rmtree(folder, ignore_errors=True)
-        elif job.output.exists():
+        if job.output.is_dir():
+            raise ConfigurationError(f'{job.output}: is a folder; name the model in it')
+        if job.output.exists() and not overwrite and not job.resume_path.exists():
             raise ConfigurationError(f'{job.output}: exists; --overwrite trains it anew')
-        train(job, console)
+        train(job, console, overwrite)
     except (ConfigurationError, DataError, TrainingError, ValueError) as error:
         print(f'don_kp train: {error}', file=sys.stderr)
         return 1
+    except OSError as error:  # the folder of the model cannot be written, the disk is full
+        print(f'don_kp train: {error.filename or job.output}: {error.strerror}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print('don_kp train: stopped; the same command goes on from here', file=sys.stderr)
+        same = 'the same command without --overwrite' if overwrite else 'the same command'
+        print(f'don_kp train: stopped; {same} goes on from here', file=sys.stderr)
         return 130
     return 0
 
@@ -103,6 +106,8 @@ def _job(argv: Sequence[str]) -> tuple[Job, bool]:
         str(arguments.config or 'command line'),
     )
     folder = arguments.folder or settings.data
+    if arguments.seed < 0:
+        raise ConfigurationError(f'--seed is {arguments.seed}; at least 0 is needed')
     if folder is None:
         parser.error('which pictures? Give a folder, or the key data in the configuration')
     name = arguments.config.stem if arguments.config else 'model'
@@ -154,12 +159,12 @@ class Pairs(lightning.LightningDataModule):
         return stream.loader(settings.workers)
 
 
-def train(job: Job, console: Console | None = None) -> Checkpoint | None:
+def train(job: Job, console: Console | None = None, overwrite: bool = False) -> Checkpoint | None:
     """Train, or go on with a training that was interrupted; write and return the model.
 
     Beside the model a card (.md) says how it was made and what it scores. Where several processes
-    train together, all but the first return None. Raises DataError, ConfigurationError or
-    TrainingError.
+    train together, all but the first return None. overwrite: begin anew; an earlier model stays
+    until the new one takes its place. Raises DataError, ConfigurationError or TrainingError.
     """
     console = console or Console(quiet=True)
     _quieten()
@@ -173,22 +178,13 @@ def train(job: Job, console: Console | None = None) -> Checkpoint | None:
     progress = TrainingProgress(job, dataset, console)
     module = DescriptorTraining(job.settings, progress.fraction, job.state_folder)
     console.print(f'{module.initialisation}.', highlight=False)
+    if overwrite:
+        for folder in (job.state_folder, job.log_folder):
+            shutil.rmtree(folder, ignore_errors=True)
     resume = progress.restore()
     if resume is not None:
         console.print(f'Going on at step {progress.first_step}, {progress.fraction():.0%} done.')
-    trainer = lightning.Trainer(
-        accelerator=job.hardware.accelerator,
-        devices=job.hardware.devices,
-        num_nodes=job.hardware.nodes,
-        strategy=job.hardware.strategy,
-        max_epochs=-1,
-        callbacks=[progress],
-        gradient_clip_val=job.settings.optimiser.clip or None,
-        logger=TensorBoardLogger(job.log_folder, name='', version=''),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = _trainer(job, progress)
     try:
         if resume is not None and progress.over:  # it was stopped between its end and the model
             module.load_state_dict(torch.load(resume, weights_only=True)['state_dict'])
@@ -208,6 +204,29 @@ def train(job: Job, console: Console | None = None) -> Checkpoint | None:
     if not trainer.is_global_zero:
         return None
     return _finish(job, dataset, module, progress, console)
+
+
+def _trainer(job: Job, progress: TrainingProgress) -> lightning.Trainer:
+    try:
+        return lightning.Trainer(
+            accelerator=job.hardware.accelerator,
+            devices=job.hardware.devices,
+            num_nodes=job.hardware.nodes,
+            strategy=job.hardware.strategy,
+            max_epochs=-1,
+            callbacks=[progress],
+            gradient_clip_val=job.settings.optimiser.clip or None,
+            logger=TensorBoardLogger(job.log_folder, name='', version=''),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ModuleNotFoundError) as error:  # no such device here
+        hardware = job.hardware
+        raise ConfigurationError(
+            f'--accelerator {hardware.accelerator}, --devices {hardware.devices}, --strategy '
+            f'{hardware.strategy}: {error}'
+        ) from error
 
 
 def _finish(

@@ -83,6 +83,12 @@ def _pictures(
     held_pictures = 0
     if external is None and len(folder.images) >= _FEWEST_TO_HOLD:
         held_pictures = round(configuration.validation.held * len(folder.images))
+    if configuration.validation.patience and external is None and not held_pictures:
+        raise ConfigurationError(
+            f'validation.patience is {configuration.validation.patience}, but of the '
+            f'{len(folder.images)} pictures of {root} none is held to measure on: take '
+            f'{_FEWEST_TO_HOLD} or more, add a folder validation/, or set it to 0'
+        )
     held: list[Sample] = []
     shown: list[Sample] = []  # a few training pictures, to measure on where none are held
     sources: list[Source] = []

@@ -11,6 +11,8 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.settings import TrainingConfiguration
 
+_INDIFFERENT = ('minutes', 'data', 'workers', 'threads', 'pictures')  # what is learned is the same
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -55,13 +57,22 @@ class Job:
         return self.output.with_name(f'{self.output.stem}.tensorboard')
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a training to be gone on with."""
+        """What must be the same for a training to be gone on with, by key."""
         identity = {
             'folder': str(self.folder.resolve()),
             'seed': self.seed,
             'budget': [self.budget.clock, self.budget.amount],
             'processes': self.hardware.devices * self.hardware.nodes,
-            **configuration.plain(self.settings),
+            **_flat(configuration.plain(self.settings)),
         }
-        del identity['minutes']  # the budget says it
+        for key in _INDIFFERENT:
+            del identity[key]
         return identity
+
+
+def _flat(settings: dict[str, Any], above: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f'{above}{key}'
+        flat |= _flat(value, f'{name}.') if isinstance(value, dict) else {name: value}
+    return flat

@@ -62,7 +62,8 @@ class DescriptorTraining(lightning.LightningModule):
         }
         if settings.kind == 'muon':
             return Muon(self.network.parameters(), **options)
-        return torch.optim.AdamW(self.network.parameters(), **options, fused=True)
+        kind = torch.optim.Adam if settings.kind == 'adam' else torch.optim.AdamW
+        return kind(self.network.parameters(), **options, fused=True)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate."""

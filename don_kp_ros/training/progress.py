@@ -83,7 +83,7 @@ class TrainingProgress(lightning.Callback):
         state = torch.load(path, map_location='cpu', weights_only=True, mmap=True)['don_kp']
         identity = json.loads(state['identity'])
         current = json.loads(json.dumps(self._job.identity()))
-        changed = [key for key in current if current[key] != identity.get(key)]
+        changed = [key for key in {**identity, **current} if current.get(key) != identity.get(key)]
         if changed:
             raise ConfigurationError(
                 f'{path.parent} holds an interrupted training with another '
@@ -125,12 +125,13 @@ class TrainingProgress(lightning.Callback):
         if due <= self._fraction and (self._fraction < 1 or patience):
             entry = self._measure(trainer, module) if trainer.is_global_zero else {}
             self.history.append(trainer.strategy.broadcast(entry))
-        epoch_over = self._steps % self._job.settings.epoch == 0
-        if self.over:
+        over = self.over
+        drawn = over or self._steps % self._picture_every() == 0
+        if drawn and trainer.is_global_zero:
+            debug_pictures(trainer.logger, module, batch, self._steps)
+        if over:
             trainer.should_stop = True
-        elif epoch_over:
-            if trainer.is_global_zero and self._steps % self._picture_every() == 0:
-                debug_pictures(trainer.logger, module, batch, self._steps)
+        elif self._steps % self._job.settings.epoch == 0:
             self.save(trainer)
 
     def on_train_end(self, trainer: Any, module: Any) -> None:

@@ -64,7 +64,8 @@ class LossConfiguration:
 class OptimiserConfiguration:
     """How the weights change, and an average of them that is exported."""
 
-    kind: Literal['muon', 'adamw'] = 'muon'  # muon: more learned per step, which costs more
+    kind: Literal['muon', 'adamw', 'adam'] = 'muon'  # muon: more learned per step, which costs
+    # more; adam: its weight decay is a part of the gradient, as in papers 1 and 2
     learning_rate: float = 0.004
     weight_decay: float = 0.0001
     schedule: Literal['cosine', 'constant'] = 'cosine'  # linear warm-up, then a cosine to zero
@@ -88,13 +89,18 @@ class ValidationConfiguration:
     pairs: int = 24  # at most, while training
     final_pairs: int = 100  # at most, at the end
     queries: int = 64  # per pair
-    patience: int = 0  # measurements without a better AUC that end the training; 0: none does
+    patience: int = 0  # measurements in a row without a better AUC that end the training; fewer
+    # than times - 1. 0: none does
     held: float = 0.1  # share of pictures and negatives that are held, where nothing else is
 
     def __post_init__(self) -> None:
         for name in ('times', 'pairs', 'final_pairs', 'queries'):
             _within(name, getattr(self, name), 1, 100_000)
-        _within('patience', self.patience, 0, 100_000)
+        if not 0 <= self.patience < max(1, self.times - 1):
+            raise ValueError(
+                f'patience is {self.patience}; of {self.times} measurements (times) they end a '
+                f'training early only if it is less than {self.times - 1}; raise times'
+            )
         _within('held', self.held, 0, 0.5)
 
 
@@ -119,7 +125,7 @@ class TrainingConfiguration:
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
 
     def __post_init__(self) -> None:
-        _within('minutes', self.minutes, 0, 1e6)
+        _within('minutes', self.minutes, 1e-6, 1e6)
         _within('epoch', self.epoch, 1, 1_000_000)
         _within('pictures', self.pictures, 1, 1_000_000)
         _within('pairs', self.pairs, 1, 4096)

@@ -23,3 +23,18 @@ def folder(tmp_path: Path) -> Path:
         cv2.imwrite(str(root / 'rgbs' / f'{number}.png'), image)
         cv2.imwrite(str(root / 'masks' / f'{number}.png'), mask)
     return root
+
+
+@pytest.fixture
+def held(folder: Path) -> Path:
+    """Add two pictures to measure on, and 20 points of the first one that are its own."""
+    root = folder / 'validation'
+    for name in ('rgbs', 'masks'):
+        (root / name).mkdir(parents=True)
+        for number in (0, 1):
+            source = folder / name / f'{number}.png'
+            (root / name / f'{number}.png').write_bytes(source.read_bytes())
+    v, u = np.nonzero(cv2.imread(str(root / 'masks' / '0.png'), cv2.IMREAD_GRAYSCALE))
+    uv = np.stack([u[:20], v[:20]], axis=1).astype(np.float32)[None]
+    np.savez(root / 'correspondences.npz', image_a=[0], image_b=[0], uv_a=uv, uv_b=uv)
+    return root

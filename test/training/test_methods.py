@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
 
 
 def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, held: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aucs = iter([0.2, 0.6, 0.5, 0.4, 0.9])
     measured_models = []
@@ -215,7 +215,7 @@ def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
 
     # What becomes better until its end is exported as it is then.
     aucs, measured_models[:] = iter([0.1, 0.2, 0.3, 0.4]), []
-    options[1] = '--validation.times=4'
+    options[1] = '--validation.times=4'  # too few to end early
     assert run(folder, output, '--steps=8', *options, '--overwrite') == 0
     assert checkpoint.load(output).card['steps'] == 8
     assert checkpoint.load(output).fingerprint == measured_models[3]

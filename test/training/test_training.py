@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from don_kp_ros.data.folder import read_mask
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training import command
@@ -75,17 +74,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
         torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
 
 
-def test_validation_folders_are_used(folder: Path) -> None:
-    held = folder / 'validation'
-    for name in ('rgbs', 'masks'):
-        (held / name).mkdir(parents=True)
-        for number in (0, 1):
-            source = folder / name / f'{number}.png'
-            (held / name / f'{number}.png').write_bytes(source.read_bytes())
-    mask = read_mask(held / 'masks' / '0.png')
-    v, u = np.nonzero(mask)
-    uv = np.stack([u[:20], v[:20]], axis=1).astype(np.float32)[None]
-    np.savez(held / 'correspondences.npz', image_a=[0], image_b=[0], uv_a=uv, uv_b=uv)
+def test_validation_folders_are_used(folder: Path, held: Path) -> None:
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps', '2') == 0
     assert '1 pairs of 2 held pictures' in checkpoint.load(output).card['data']
@@ -101,6 +90,11 @@ def test_validation_folders_are_used(folder: Path) -> None:
         (['--steps', '2', '--config', 'missing.yaml'], 'missing.yaml'),
         (['--steps', '2', '--backgrounds=nowhere'], 'nowhere'),
         (['--steps', '2', '--weights=nowhere.pth'], 'nowhere.pth'),
+        (['--steps', '2', '--validation.patience=3'], 'validation.patience is 3'),
+        (['--steps', '2', '--validation.times=9', '--validation.patience=3'], 'none is held'),
+        (['--steps', '2', '--seed', '-1'], '--seed is -1'),
+        (['--steps', '2', '--accelerator', 'tpu'], '--accelerator tpu'),
+        (['--minutes=0'], 'positive'),
         (['--steps', '2', '--views.warp.scale=[9.9,10]'], 'views.warp.scale'),
     ],
 )
@@ -123,6 +117,41 @@ def test_a_picture_of_which_no_view_shows_enough_is_named(folder: Path, capsys: 
     # Seen well enough now and then, it is trained on then, and others in between.
     now_and_then = ['--steps=20', '--views.size=32', '--views.warp.scale=[0.2,2]']
     assert run(folder, folder.parent / 'm.safetensors', *now_and_then) == 0
+
+
+def test_an_earlier_model_stays_until_the_new_one_is_done(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = folder.parent / 'm.safetensors'
+    assert run(folder, output, '--steps=2') == 0
+    first = checkpoint.load(output).fingerprint
+    anew = ['--steps=4', '--epoch=1', '--seed=1']
+    assert run(folder, output, *anew) == 1
+    assert '--overwrite' in capsys.readouterr().err
+    assert run(folder / 'nowhere', output, *anew, '--overwrite') == 1
+    assert checkpoint.load(output).fingerprint == first
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(command, '_finish', interrupted)
+        assert run(folder, output, *anew, '--overwrite') == 130
+    assert 'without --overwrite goes on' in capsys.readouterr().err
+    assert checkpoint.load(output).fingerprint == first
+    # What makes the pairs, and how fast, may change; what is learned may not.
+    assert run(folder, output, *anew, '--workers=1', '--loss.temperature=0.2') == 1
+    assert 'another loss.temperature;' in capsys.readouterr().err
+    assert run(folder, output, *anew, '--workers=1') == 0
+    assert checkpoint.load(output).card['steps'] == 4
+
+
+def test_a_model_that_cannot_be_written_is_named(folder: Path, capsys: Any) -> None:
+    (folder.parent / 'file').write_text('not a folder')
+    assert run(folder, folder.parent / 'file' / 'm.safetensors', '--steps=1') == 1
+    assert str(folder.parent / 'file') in capsys.readouterr().err
+    assert run(folder, folder.parent, '--steps=1', '--overwrite') == 1
+    assert 'is a folder' in capsys.readouterr().err
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
