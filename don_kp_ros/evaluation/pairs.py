@@ -161,20 +161,22 @@ def synthetic(
 
 def posed(
     samples: list[PosedSample],
-    held: set[int],
+    chosen: set[int],
     pairs: int,
     queries: int,
     negatives: list[Image],
+    held: bool,
     tolerance: float,
 ) -> PairSet:
-    """Pair each held view, by index, with other views of its object; their poses are the truth.
+    """Pair each chosen view, by index, with other views of its object; poses are the truth.
 
-    Held ones are paired with each other first. tolerance: see `correspondences`.
+    Chosen ones are paired with each other first. held: they are not trained on; tolerance: see
+    `correspondences`.
     """
     candidates = [
         (a, b)
-        for b in sorted(held)
-        for a in sorted(range(len(samples)), key=lambda i: (i not in held, i))
+        for b in sorted(chosen)
+        for a in sorted(range(len(samples)), key=lambda i: (i not in chosen, i))
         if a != b and samples[a].object == samples[b].object
     ]
     result: list[Pair] = []
@@ -192,8 +194,9 @@ def posed(
         mask = samples[b].mask
         there = uv_b[shown].astype(np.float32)
         result.append(Pair(a, b, uv_a[shown], there, mask_centre(mask), mask_b=mask))
+    kind = 'held views' if held else 'the training views (too few to hold any)'
     return PairSet(
-        f'{len(result)} pairs of {len(held)} held views with true poses',
+        f'{len(result)} pairs of {kind} with true poses',
         [sample.image for sample in samples],
         result,
         negatives,

@@ -122,15 +122,24 @@ class DescriptorNetwork(nn.Module):
         Places and depths are expectations (eq. 4) about the peak of each probability alone; the
         variance is of the whole, and tells of other peaks. Training takes the whole for all.
         """
+        logits, depths = self._logits_and_depths(images)
+        with torch.autocast(logits.device.type, enabled=False):
+            size = (images.shape[2], images.shape[3])
+            radius = max(1.5, _PEAK_RADIUS / self.configuration.stride)
+            variance = expect(logits, size).variance
+            return replace(expect(around_peak(logits, radius), size, depths), variance=variance)
+
+    def keypoint_logits(self, images: Tensor) -> Tensor:
+        """Compute logits (B, N, H/stride, W/stride) (eq. 2) of normalised images (B, 3, H, W)."""
+        return self._logits_and_depths(images)[0]
+
+    def _logits_and_depths(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.keypoints is None:
             raise ValueError('this network has no keypoints (network.keypoints)')
         identity = self.identity(self.features(images)).float()
         with torch.autocast(identity.device.type, enabled=False):
             logits, depths = self.keypoints(identity, unit_length(identity))
-            size = (images.shape[2], images.shape[3])
-            radius = max(1.5, _PEAK_RADIUS / self.configuration.stride)
-            variance = expect(logits, size).variance
-            return replace(expect(around_peak(logits, radius), size, depths), variance=variance)
+        return logits, depths
 
     @staticmethod
     def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -139,10 +139,11 @@ def _posed(
     held = _of_every_object([sample.object for sample in samples], settings.held)
     validation = posed(
         samples,
-        held,
+        held or set(range(len(samples))),
         settings.final_pairs,
         settings.queries,
         negatives,
+        bool(held),
         configuration.views.tolerance,
     )
     sources = [
@@ -171,7 +172,7 @@ def _backgrounds(configuration: TrainingConfiguration) -> tuple[list[Image], lis
 def _of_every_object(objects: list[str], share: float) -> set[int]:
     """Choose a share of the views of each object, so that none is held or trained on alone.
 
-    Objects of fewer than three views are not held; at least one view is, where it can be.
+    Objects of fewer than three views are not held; if there are others, at least one view is.
     """
     places: dict[str, list[int]] = {}
     for number, name in enumerate(objects):
@@ -183,7 +184,7 @@ def _of_every_object(objects: list[str], share: float) -> set[int]:
         for place in _every(len(numbers), round(share * len(numbers)))
     }
     largest = max(places.values(), key=len)
-    return held or {largest[-1]}
+    return held or ({largest[-1]} if len(largest) > 2 else set())
 
 
 def _every(total: int, wanted: int) -> set[int]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from don_kp_ros.data.stream import Batch
 from don_kp_ros.matching.heatmap import describe_at, heatmaps
@@ -28,7 +29,8 @@ def debug_pictures(
     """Draw the first pair of a batch and log it: correspondences, keypoints and heatmaps.
 
     Each picture (H, W, 3) RGB shows view a on the left and view b on the right; the same colour is
-    the same point, or the same keypoint. A heatmap shows where b resembles a point of a.
+    the same point, or the same keypoint. A heatmap shows where b resembles a point of a; a
+    keypoint's, where in either view it is believed, relative to its most likely place.
     """
     pair = batch['images'].shape[0] // 2
     views = batch['images'][[0, pair]]
@@ -40,7 +42,10 @@ def debug_pictures(
     with torch.no_grad():
         inputs = normalise(views, module.configuration.preprocessing)
         maps = network(inputs).float()
-        found = None if network.keypoints is None else network.detect(inputs).uv
+        found = logits = None
+        if network.keypoints is not None:
+            found = network.detect(inputs).uv
+            logits = network.keypoint_logits(inputs)[:, :_HEATMAPS]
     network.train(was_training)
     pictures = {'correspondences': _points(images, [uv_a, uv_b])}
     if found is not None:
@@ -55,6 +60,15 @@ def debug_pictures(
         for point, heatmap in zip(chosen.cpu().numpy(), maps_of, strict=True)
     ]
     pictures['heatmaps'] = np.vstack(rows)
+    if logits is not None:
+        likely = (logits - logits.amax(dim=(2, 3), keepdim=True)).exp()
+        likely = functional.interpolate(likely, size=size, mode='bilinear', align_corners=False)
+        pictures['keypoint heatmaps'] = np.hstack(
+            [
+                np.vstack([heatmap_overlay(image, heatmap) for heatmap in of_view])
+                for image, of_view in zip(images, likely.cpu().numpy(), strict=True)
+            ]
+        )
     if logger is not None:
         for name, picture in pictures.items():
             logger.experiment.add_image(name, picture, step, dataformats='HWC')

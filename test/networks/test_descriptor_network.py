@@ -187,6 +187,22 @@ def test_published_weights_are_read_from_a_file(tmp_path: Path) -> None:
             initialise(net, str(tmp_path / name))
 
 
+def test_imagenet_weights_are_taken_where_they_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    for name in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'):
+        monkeypatch.setenv(name, 'http://127.0.0.1:9')  # nothing listens there
+    net = network()
+    before = net.stem[0].weight.clone()
+    assert 'random initialisation, ImageNet weights cannot be had' in initialise(net, 'imagenet')
+    assert torch.equal(net.stem[0].weight, before)
+    backbone = resnet.resnet18(weights=None)  # in torch's cache, as if they had been had before
+    torch.save(backbone.state_dict(), tmp_path / 'hub' / 'checkpoints' / 'resnet18-f37072fd.pth')
+    assert 'IMAGENET1K_V1' in initialise(net, 'imagenet')
+    assert torch.equal(net.stem[0].weight, backbone.conv1.weight)
+
+
 def test_training_goes_on_from_a_model(tmp_path: Path) -> None:
     earlier = network(dimension=16)
     path = tmp_path / 'earlier.safetensors'

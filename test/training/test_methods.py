@@ -1,5 +1,6 @@
 """Every way of training, and what must hold for all of them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -167,11 +168,20 @@ def test_tensorboard_gets_losses_figures_and_pictures(folder: Path) -> None:
     events.Reload()
     scalars, images = events.Tags()['scalars'], events.Tags()['images']
     assert {'loss/all', 'loss/nt_xent', 'loss/consistency', 'validation/auc'} <= set(scalars)
-    assert set(images) == {'correspondences', 'keypoints', 'heatmaps'}
-    assert [event.step for event in events.Images('keypoints')] == [5, 10]
+    assert set(images) == {'correspondences', 'keypoints', 'heatmaps', 'keypoint heatmaps'}
+    assert [event.step for event in events.Images('keypoints')] == [5, 10, 11]
     parts = [tag for tag in scalars if tag.startswith('loss/') and tag != 'loss/all']
     total = sum(events.Scalars(tag)[0].value for tag in parts)
     assert total == pytest.approx(events.Scalars('loss/all')[0].value, rel=1e-4)
+
+
+@pytest.mark.parametrize('path', sorted(Path('config/training').glob('*.yaml')), ids=str)
+def test_every_shipped_configuration_trains(folder: Path, posed: Path, path: Path) -> None:
+    pictures = posed if path.stem == 'posed' else folder
+    output = folder.parent / 'm.safetensors'
+    held = '--validation.held=0.4'  # of the few views there are
+    assert run(pictures, output, '--steps=1', '--config', str(path), '--pairs=1', held) == 0
+    assert checkpoint.load(output).card['steps'] == 1
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
@@ -260,7 +270,17 @@ def test_a_share_of_every_objects_views_is_held() -> None:
     objects = [f'cap-{i % 10}' for i in range(100)]
     held = dataset._of_every_object(objects, 0.1)
     assert sorted(objects[i] for i in held) == sorted(f'cap-{i}' for i in range(10))
-    assert dataset._of_every_object(['a', 'a', 'b'], 0.1) == {1}
+    assert dataset._of_every_object(['a', 'a', 'a', 'b'], 0.1) == {2}
+    assert dataset._of_every_object(['a', 'a', 'b', 'b'], 0.1) == set()
+
+
+def test_two_views_of_an_object_are_enough(posed: Path) -> None:
+    index = posed / 'views.json'
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({**content, 'views': content['views'][:2]}))
+    output = posed.parent / 'm.safetensors'
+    assert run(posed, output, '--steps=1', '--network.keypoints=null') == 0
+    assert 'training views (too few to hold any)' in checkpoint.load(output).card['data']
 
 
 @pytest.mark.parametrize('workers', [0, 1])
