@@ -1,6 +1,6 @@
 """Honest accuracy of mined, NT-Xent and joint descriptors at equal processor time.
 
-`DATA=FOLDER python -m benchmarks.accuracy`: FOLDER holds caps/, caps_real/ and backgrounds/. Four
+`DATA=FOLDER python -m benchmarks.accuracy`: FOLDER holds caps/, caps_real/ and backgrounds/. Five
 questions are asked, each with its own trainings:
 
 held       other renders of objects that were trained on, each in two random views
@@ -8,6 +8,7 @@ unseen     renders of an object that was left out, each object in its turn
 photos     photos of one object, found in one that is another turned by 180 degrees
 transfer   the same photos, after training on renders alone; also by the shipped model, which
            learned from many more renders
+mixed      the same photos, after training on renders and the photos that nothing is measured on
 
 Without DATA rendered caps take the place of both, and the result goes to accuracy-rendered.json.
 SPLITS, METHODS and SEEDS choose some (SPLITS=held METHODS=joint SEEDS=0,1), LEFT_OUT some of the
@@ -51,7 +52,8 @@ from don_kp_ros.networks.checkpoint import Checkpoint, load
 from don_kp_ros.networks.model import DescriptorModel
 
 METHODS = ('mined', 'nt_xent', 'joint')
-SPLITS = ('held', 'unseen', 'photos', 'transfer')
+_OF_PHOTOS = ('photos', 'transfer', 'mixed')  # where views are turned by any angle
+SPLITS = ('held', 'unseen', *_OF_PHOTOS)
 _CROP = 384  # pixels of 640: what a training's view of 192 pixels at the network's scale shows
 _PAIRS, _QUERIES = 60, 100
 _SAME_OBJECT = 0.25  # Bhattacharyya distance of colour histograms
@@ -139,9 +141,15 @@ class Data:
         """Make a split; backgrounds are divided between training and measuring."""
         quarter = max(1, len(self.backgrounds) // 4)
         backgrounds = self.backgrounds[-quarter:]
-        if name in ('photos', 'transfer'):
-            learned = self.photos.learned if name == 'photos' else self.renders
-            return Split(learned, _turned_pairs(self.photos), None)
+        if name in _OF_PHOTOS:
+            measured = {photo.path for photo, _ in self.photos.pairs}
+            others = [photo for photo in self.photos.learned if photo.path not in measured]
+            pictures = {
+                'photos': self.photos.learned,
+                'transfer': self.renders,
+                'mixed': [*self.renders, *others],
+            }
+            return Split(pictures[name], _turned_pairs(self.photos), None)
         if name == 'held':
             held = [i for i in range(len(self.renders)) if i % 4 == 2]
         else:
@@ -239,7 +247,7 @@ def train(
     data: Data, split: Split, name: str, method: str, rotation: float, minutes: float, seed: int
 ) -> Run:
     """Train a method on a split, or take the run that was done before."""
-    turned = 180.0 if name in ('photos', 'transfer') else rotation
+    turned = 180.0 if name in _OF_PHOTOS else rotation
     return trained(
         f'{name}-{method}-{turned:g}',
         split.learned,
