@@ -142,8 +142,8 @@ class Data:
         quarter = max(1, len(self.backgrounds) // 4)
         backgrounds = self.backgrounds[-quarter:]
         if name in _OF_PHOTOS:
-            measured = {photo.path for photo, _ in self.photos.pairs}
-            others = [photo for photo in self.photos.learned if photo.path not in measured]
+            shown = {photo.path for photo, _ in self.photos.pairs}
+            others = [photo for photo in self.photos.learned if photo.path not in shown]
             pictures = {
                 'photos': self.photos.learned,
                 'transfer': self.renders,
