@@ -7,12 +7,13 @@ FOLDER/depths/NAME.(png|npy)          optional: 16-bit millimetres, 0 for none, 
 FOLDER/negatives/                     optional pictures without the object
 FOLDER/validation/                    optional held folder of the same layout, with
     correspondences.npz               image_a, image_b (P,) indices into the sorted pictures;
-                                      uv_a, uv_b (P, N, 2) true pixels, NaN where there is none
+                                      uv_a, uv_b (P, N, 2) true pixels, NaN where there is none;
+                                      version () of this layout, 1 where it is missing
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ Pixels = NDArray[np.float32]
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 DEPTH_SUFFIXES = ('.png', '.npy')
 INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed reads
+CORRESPONDENCES_VERSION = 1
 SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
 
 
@@ -79,15 +81,15 @@ class ImageFolder:
         images = list_images(root / 'rgbs')
         if not images:
             raise DataError(f'{root / "rgbs"}: no pictures ({", ".join(SUFFIXES)}) there')
-        masks = {_stem(path, '_mask'): path for path in list_images(root / 'masks')}
+        by_stem(images, '_rgb')  # a mask belongs to one picture
+        masks = by_stem(list_images(root / 'masks'), '_mask')
         for image in images:
             if _stem(image, '_rgb') not in masks:
                 expected = root / 'masks' / f'{_stem(image, "_rgb")}.png'
                 raise DataError(f'{image}: has no mask; {expected} is expected')
         depths: dict[str, Path] = {}
         if not (root / INDEX).exists():  # a posed folder's depths have a unit of their own
-            found = _list(root / 'depths', DEPTH_SUFFIXES)
-            depths = {_stem(path, '_depth'): path for path in found}
+            depths = by_stem(_list(root / 'depths', DEPTH_SUFFIXES), '_depth')
         for image in images:
             if depths and _stem(image, '_rgb') not in depths:
                 raise DataError(
@@ -209,6 +211,11 @@ def read_correspondences(path: Path, images: int) -> Correspondences:
         raise DataError(f'{path}: has no array {error}') from error
     except (OSError, ValueError) as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
+    version = arrays.get('version', np.array(CORRESPONDENCES_VERSION))
+    if version.shape != () or version != CORRESPONDENCES_VERSION:
+        raise DataError(
+            f'{path}: is of version {version}; this don_kp reads {CORRESPONDENCES_VERSION}'
+        )
     pairs = len(image_a)
     if pairs == 0:
         raise DataError(f'{path}: holds no pairs')
@@ -233,6 +240,16 @@ def _read(path: Path, flags: int) -> NDArray[Any]:
     if image is None:
         raise DataError(f'{path}: not a picture that can be read; it may be truncated')
     return image
+
+
+def by_stem(paths: Iterable[Path], suffix: str = '') -> dict[str, Path]:
+    """Find files by their stems without a suffix; raises DataError where two have the same."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        other = found.setdefault(_stem(path, suffix), path)
+        if other != path:
+            raise DataError(f'{path}: stands for the same picture as {other}; remove one of them')
+    return found
 
 
 def _stem(path: Path, suffix: str) -> str:

@@ -27,7 +27,15 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.data.folder import INDEX, DataError, Image, Sample, list_images, read_sample
+from don_kp_ros.data.folder import (
+    INDEX,
+    DataError,
+    Image,
+    Sample,
+    by_stem,
+    list_images,
+    read_sample,
+)
 from don_kp_ros.data.views import (
     Matrix,
     PairGeometry,
@@ -146,7 +154,7 @@ class PosedFolder:
         if not root.is_dir():
             raise DataError(f'{root}: no such folder')
         camera, unit, views, points = read_index(root / INDEX)
-        pictures = {path.stem: path for path in list_images(root / 'rgbs')}
+        pictures = by_stem(list_images(root / 'rgbs'))
         for view in views:
             if view.name not in pictures:
                 expected = root / 'rgbs' / f'{view.name}.jpg'

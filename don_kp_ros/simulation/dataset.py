@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.folder import CORRESPONDENCES_VERSION, DataError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
 from don_kp_ros.simulation.instances import TRAINING_CAPS, VALIDATION_CAPS
@@ -71,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     results = render_all(jobs, options.workers)
     if pairs:
         a, b, uv_a, uv_b = zip(*(pair for pair in results if pair is not None), strict=True)
-        np.savez(validation / 'correspondences.npz', image_a=a, image_b=b, uv_a=uv_a, uv_b=uv_b)
+        file, version = validation / 'correspondences.npz', CORRESPONDENCES_VERSION
+        np.savez(file, version=version, image_a=a, image_b=b, uv_a=uv_a, uv_b=uv_b)
     return 0
 
 

@@ -98,6 +98,10 @@ def test_every_bad_input_names_its_file(tmp_path: Path) -> None:
     small[:4, :5] = 255
     cv2.imwrite(str(mask), small)
     assert '20 pixels' in bad(tmp_path)
+    other = tmp_path / 'masks' / 'a_mask.png'
+    cv2.imwrite(str(other), small)
+    assert str(mask) in bad(tmp_path) and str(other) in bad(tmp_path)
+    other.unlink()
     mask.unlink()
     assert 'no mask' in bad(tmp_path) and 'a.png' in bad(tmp_path)
 
@@ -114,6 +118,9 @@ def test_correspondences_are_checked(tmp_path: Path) -> None:
         np.savez(path, **{**good, **change})
         with pytest.raises(DataError, match=r'correspondences\.npz'):
             read_correspondences(path, 2)
+    np.savez(path, **good, version=2)
+    with pytest.raises(DataError, match='version 2'):
+        read_correspondences(path, 2)
     np.savez(path, image_a=[0])
     with pytest.raises(DataError, match='image_b'):
         read_correspondences(path, 2)
