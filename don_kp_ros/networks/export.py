@@ -1,9 +1,11 @@
 """`don_kp export`: write the descriptor network of a model as ONNX, held against torch.
 
 The graph takes `image` (1, 3, H, W), float32 RGB in 0 to 255, and gives `descriptors`
-(1, D, H/stride, W/stride) of unit length. The normalisation of colours is a part of it; resizing
-the picture, so that its longer side is the model's input size, is left to the user. The file's
-metadata (strings) tell what a user must know:
+(1, D, H/stride, W/stride) of unit length; where the size is fixed and the model has keypoints,
+also `keypoints` (1, N, 3): pixels u and v of the image, and the standard deviation of each one's
+probability, pixels. The normalisation of colours is a part of it; resizing the picture, so that
+its longer side is the model's input size, is left to the user. The file's metadata (strings) tell
+what a user must know:
 
     format_version   of the checkpoint
     fingerprint      of the checkpoint: which descriptors may be compared
@@ -29,7 +31,10 @@ from torch import Tensor, nn
 from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, load
 from don_kp_ros.networks.model import normalise
 
-TOLERANCE = 1e-4  # of a component of a unit descriptor
+TOLERANCES = {
+    'descriptors': 1e-4,  # of a component of a unit descriptor
+    'keypoints': 0.01,  # pixels
+}
 _OPSET = 17  # of ONNX 1.12 (2022), so that older runtimes on robots read it too
 _DYNAMIC_AXES = {
     'image': {2: 'height', 3: 'width'},
@@ -72,7 +77,7 @@ def _export(arguments: argparse.Namespace) -> int:
         )
     checkpoint = load(arguments.model)
     size = None if height is None else (height, width)
-    difference = export_onnx(checkpoint, arguments.onnx, size, overwrite=arguments.overwrite)
+    differences = export_onnx(checkpoint, arguments.onnx, size, overwrite=arguments.overwrite)
 
     network, input_size = checkpoint.network, checkpoint.preprocessing.input_size
     multiple = network.coarsest_stride
@@ -86,9 +91,13 @@ def _export(arguments: argparse.Namespace) -> int:
     if size is not None:
         cells = f'{height // network.stride}, {width // network.stride}'
     print(f'descriptors: (1, {network.dimension}, {cells}) float32, unit length')
-    if network.keypoints is not None:
-        print(f'left out: the keypoints of {arguments.model}; descriptors alone are exported')
-    print(f'largest difference from torch: {difference:.1e}')
+    if 'keypoints' in differences:
+        number = checkpoint.network.keypoints.number if checkpoint.network.keypoints else 0
+        print(f'keypoints: (1, {number}, 3) float32: u, v and standard deviation, pixels')
+    elif network.keypoints is not None:
+        print('left out: the keypoints, which need a fixed size (--height and --width)')
+    found = ', '.join(f'{name} {difference:.1e}' for name, difference in differences.items())
+    print(f'largest difference from torch: {found}')
     print(f'written: {arguments.onnx}')
     return 0
 
@@ -98,15 +107,15 @@ def export_onnx(
     path: Path,
     size: tuple[int, int] | None = None,
     overwrite: bool = False,
-) -> float:
-    """Write a checkpoint's descriptor network as ONNX; return its largest difference from torch.
+) -> dict[str, float]:
+    """Write a checkpoint's network as ONNX; return its largest differences from torch, by output.
 
-    size: (H, W) of the images, pixels; None for a graph of any size. The difference is that of
-    components of unit descriptors, ONNX Runtime against torch in float32 on random images.
-    Keypoints are left out. A reader of the file sees the old one or the whole new one, and
-    nothing is written before the graph has passed. Raises ExportError for a size whose sides are
-    no multiples of the coarsest stride, a file that exists, a package that is missing, and a graph
-    that is invalid or differs by more than TOLERANCE.
+    size: (H, W) of the images, pixels; None for a graph of any size, which leaves keypoints out.
+    The differences are those of components of unit descriptors, and of keypoints in pixels, ONNX
+    Runtime against torch in float32 on random images. A reader of the file sees the old one or the
+    whole new one, and nothing is written before the graph has passed. Raises ExportError for a
+    size whose sides are no multiples of the coarsest stride, a file that exists, a package that is
+    missing, and a graph that is invalid or differs by more than TOLERANCES.
     """
     _check_path(path, overwrite)
     _packages()
@@ -118,13 +127,15 @@ def export_onnx(
         )
     graph = _graph(checkpoint, path, size)
     sizes = _example_sizes(checkpoint) if size is None else [size]
-    difference = _largest_difference(checkpoint, graph, sizes)
-    if not difference <= TOLERANCE:  # nor where it is not a number
-        raise ExportError(
-            f'{path}: not written, since ONNX Runtime differs from torch by {difference:.1e} '
-            f'(allowed is {TOLERANCE:.0e}); check the model with `don_kp match`, and the '
-            'versions of onnx and onnxruntime with requirements/runtime.txt'
-        )
+    differences = _largest_differences(checkpoint, graph, sizes)
+    for name, difference in differences.items():
+        if not difference <= TOLERANCES[name]:  # nor where it is not a number
+            raise ExportError(
+                f'{path}: not written, since ONNX Runtime differs from torch by {difference:.1e} '
+                f'in {name} (allowed is {TOLERANCES[name]:.0e}); check the model with '
+                '`don_kp match`, and the versions of onnx and onnxruntime with '
+                'requirements/runtime.txt'
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.partial')
     try:
@@ -132,45 +143,54 @@ def export_onnx(
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return difference
+    return differences
 
 
 class _ImageNetwork(nn.Module):
     """The network behind its normalisation of colours, as the graph has it."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int] | None) -> None:
         super().__init__()
         self.network = checkpoint.build()
         self.preprocessing = checkpoint.preprocessing
+        self.outputs = ['descriptors']
+        if size is not None and checkpoint.network.keypoints is not None:
+            self.outputs.append('keypoints')
 
-    def forward(self, image: Tensor) -> Tensor:
-        result: Tensor = self.network(normalise(image, self.preprocessing))
-        return result
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        images = normalise(image, self.preprocessing)
+        descriptors: Tensor = self.network(images)
+        if 'keypoints' not in self.outputs:
+            return (descriptors,)
+        found = self.network.detect(images)
+        return descriptors, torch.cat([found.uv, found.variance.sqrt()[..., None]], dim=2)
 
 
 def _graph(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None) -> bytes:
     """Build the ONNX file of a network. Batch norms are folded by the exporter."""
     onnx, _ = _packages()
     example = torch.zeros(1, 3, *(size or _example_sizes(checkpoint)[0]))
+    network = _ImageNetwork(checkpoint, size).eval()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The exporter that replaces this one needs onnxscript, and writes the paths of the
         # machine's sources into the file.
         warnings.simplefilter('ignore', DeprecationWarning)
         file = Path(folder) / 'graph.onnx'
         torch.onnx.export(
-            _ImageNetwork(checkpoint).eval(),
+            network,
             (example,),
             file,
             dynamo=False,
             input_names=['image'],
-            output_names=['descriptors'],
+            output_names=network.outputs,
             dynamic_axes=_DYNAMIC_AXES if size is None else None,
             opset_version=_OPSET,
         )
         model = onnx.load(file)
     model.doc_string = (
         'image: RGB, 0 to 255. descriptors: cell (i, j) of (h, w) describes pixel '
-        'u = (j + .5) W / w - .5, v = (i + .5) H / h - .5.'
+        'u = (j + .5) W / w - .5, v = (i + .5) H / h - .5. keypoints: u, v and the standard '
+        'deviation of each one, pixels of the image.'
     )
     shape = model.graph.output[0].type.tensor_type.shape
     shape.dim[0].dim_value, shape.dim[1].dim_value = 1, checkpoint.network.dimension
@@ -199,24 +219,29 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
     return metadata
 
 
-def _largest_difference(
+def _largest_differences(
     checkpoint: Checkpoint, graph: bytes, sizes: list[tuple[int, int]]
-) -> float:
-    """Compute the largest difference of a graph from torch for random images of sizes (H, W)."""
+) -> dict[str, float]:
+    """Compare a graph's outputs with torch's for random images of sizes (H, W)."""
     _, onnxruntime = _packages()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(graph, options, providers=['CPUExecutionProvider'])
-    network = checkpoint.build()  # again, for nothing that the exporter did to the other
+    names = [output.name for output in session.get_outputs()]
+    # Built again, for nothing that the exporter did to the other.
+    network = _ImageNetwork(checkpoint, sizes[0] if 'keypoints' in names else None).eval()
     generator = torch.Generator().manual_seed(0)
-    largest = torch.zeros(())
+    largest = torch.zeros(len(names))
     for size in sizes:
         image = torch.randint(0, 256, (1, 3, *size), generator=generator).float()
-        found = torch.from_numpy(session.run(['descriptors'], {'image': image.numpy()})[0])
+        found = session.run(names, {'image': image.numpy()})
         with torch.inference_mode():
-            expected = network(normalise(image, checkpoint.preprocessing))
-            largest = torch.maximum(largest, (found - expected).abs().max())  # keeps NaN
-    return float(largest)
+            differences = [
+                (torch.from_numpy(ours) - theirs).abs().max()
+                for ours, theirs in zip(found, network(image), strict=True)
+            ]
+            largest = torch.maximum(largest, torch.stack(differences))  # keeps NaN
+    return dict(zip(names, largest.tolist(), strict=True))
 
 
 def _longer_side(checkpoint: Checkpoint) -> int:
