@@ -231,6 +231,9 @@ class GraspNode(Node):
             points = self._observer.newest_points()
             target = T_base_pose[:3, 3]
             where = f'pose at {_millimetres(target)} mm'
+            if mode == Grasp.Goal.ALIGNED and target[2] < 0:
+                reason = f'{where}: lies under the table, which is z = 0'
+                raise RefusedError(Grasp.Result.UNREACHABLE, reason)
         result.point = self._point_stamped(target)
         report(Phase.PLAN, where)
         try:
