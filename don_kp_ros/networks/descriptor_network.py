@@ -122,21 +122,24 @@ class DescriptorNetwork(nn.Module):
         Places and depths are expectations (eq. 4) about the peak of each probability alone; the
         variance is of the whole, and tells of other peaks. Training takes the whole for all.
         """
-        logits, depths = self._logits_and_depths(images)
-        with torch.autocast(logits.device.type, enabled=False):
-            size = (images.shape[2], images.shape[3])
+        size = (images.shape[2], images.shape[3])
+        return self.locate(self.identity(self.features(images)).float(), size)
+
+    def locate(self, identity: Tensor, size: tuple[int, int]) -> Expectation:
+        """Find the keypoints as `detect` does, in images of a size (H, W), pixels.
+
+        identity (B, D, h, w): float32, the identity layer's output.
+        """
+        logits, depths = self.keypoint_logits(identity)
+        with torch.autocast(identity.device.type, enabled=False):
             radius = max(1.5, _PEAK_RADIUS / self.configuration.stride)
             variance = expect(logits, size).variance
             return replace(expect(around_peak(logits, radius), size, depths), variance=variance)
 
-    def keypoint_logits(self, images: Tensor) -> Tensor:
-        """Compute logits (B, N, H/stride, W/stride) (eq. 2) of normalised images (B, 3, H, W)."""
-        return self._logits_and_depths(images)[0]
-
-    def _logits_and_depths(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def keypoint_logits(self, identity: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute the keypoints' logits and depths (KeypointHead) of what `locate` takes."""
         if self.keypoints is None:
             raise ValueError('this network has no keypoints (network.keypoints)')
-        identity = self.identity(self.features(images)).float()
         with torch.autocast(identity.device.type, enabled=False):
             logits, depths = self.keypoints(identity, unit_length(identity))
         return logits, depths

@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, load
 from don_kp_ros.networks.model import normalise
@@ -91,8 +92,8 @@ def _export(arguments: argparse.Namespace) -> int:
     if size is not None:
         cells = f'{height // network.stride}, {width // network.stride}'
     print(f'descriptors: (1, {network.dimension}, {cells}) float32, unit length')
-    if 'keypoints' in differences:
-        number = checkpoint.network.keypoints.number if checkpoint.network.keypoints else 0
+    if network.keypoints is not None and size is not None:
+        number = network.keypoints.number
         print(f'keypoints: (1, {number}, 3) float32: u, v and standard deviation, pixels')
     elif network.keypoints is not None:
         print('left out: the keypoints, which need a fixed size (--height and --width)')
@@ -159,10 +160,11 @@ class _ImageNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         images = normalise(image, self.preprocessing)
-        descriptors: Tensor = self.network(images)
+        identity = self.network.identity(self.network.features(images))
+        descriptors = functional.normalize(identity, dim=1)
         if 'keypoints' not in self.outputs:
             return (descriptors,)
-        found = self.network.detect(images)
+        found = self.network.locate(identity, (image.shape[2], image.shape[3]))
         return descriptors, torch.cat([found.uv, found.variance.sqrt()[..., None]], dim=2)
 
 

@@ -41,11 +41,12 @@ def debug_pictures(
     network.eval()
     with torch.no_grad():
         inputs = normalise(views, module.configuration.preprocessing)
-        maps = network(inputs).float()
+        identity = network.identity(network.features(inputs)).float()
+        maps = functional.normalize(identity, dim=1)
         found = logits = None
         if network.keypoints is not None:
-            found = network.detect(inputs).uv
-            logits = network.keypoint_logits(inputs)[:, :_HEATMAPS]
+            found = network.locate(identity, (views.shape[2], views.shape[3])).uv
+            logits = network.keypoint_logits(identity)[0][:, :_HEATMAPS]
     network.train(was_training)
     pictures = {'correspondences': _points(images, [uv_a, uv_b])}
     if found is not None:
