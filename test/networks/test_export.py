@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros import configuration
 from don_kp_ros.networks import export
-from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
+from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing, load
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.export import ExportError, export_onnx
 from don_kp_ros.networks.model import normalise
@@ -40,6 +40,13 @@ def checkpoint() -> Checkpoint:
 def model(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     checkpoint.save(tmp_path / 'model.safetensors')
     return tmp_path / 'model.safetensors'
+
+
+@pytest.fixture
+def with_keypoints(tmp_path: Path) -> Path:
+    path = tmp_path / 'keypoints.safetensors'
+    example(keypoints={'number': 5}).save(path)
+    return path
 
 
 def run(path: Path, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -122,13 +129,11 @@ def test_a_card_without_a_command_is_no_obstacle(checkpoint: Checkpoint, tmp_pat
 
 
 def test_keypoints_come_with_a_fixed_size(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    with_keypoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = example(keypoints={'number': 5})
-    checkpoint.save(tmp_path / 'model.safetensors')
-    path = tmp_path / 'model.onnx'
-    arguments = [str(tmp_path / 'model.safetensors'), '--onnx', str(path)]
-    assert export.main([*arguments, '--height', '96', '--width', '128']) == 0
+    checkpoint, path = load(with_keypoints), with_keypoints.with_suffix('.onnx')
+    size = ['--height', '96', '--width', '128']
+    assert export.main([str(with_keypoints), '--onnx', str(path), *size]) == 0
     assert 'keypoints: (1, 5, 3)' in capsys.readouterr().out
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     image = picture(96, 128)
@@ -144,12 +149,10 @@ def test_keypoints_come_with_a_fixed_size(
 
 
 def test_keypoints_are_left_out_of_a_graph_of_any_size(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    with_keypoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = example(keypoints={'number': 5})
-    checkpoint.save(tmp_path / 'model.safetensors')
-    path = tmp_path / 'model.onnx'
-    assert export.main([str(tmp_path / 'model.safetensors'), '--onnx', str(path)]) == 0
+    path = with_keypoints.with_suffix('.onnx')
+    assert export.main([str(with_keypoints), '--onnx', str(path)]) == 0
     assert 'left out: the keypoints, which need a fixed size' in capsys.readouterr().out
     graph = onnx.load(path).graph
     assert [output.name for output in graph.output] == ['descriptors']
