@@ -47,10 +47,10 @@ from benchmarks.postgresql_server import PostgresqlServer
 from benchmarks.report import Target, given, report
 from don_kp.msg import DescriptorMap
 from don_kp.srv import StoreDescriptor
+from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes import conversions
-from don_kp_ros.nodes.domain import free_domain
-from don_kp_ros.nodes.qos import RESULT
+from don_kp_ros.nodes.kit import conversions
+from don_kp_ros.nodes.kit.qos import RESULT
 
 IN_FLIGHT = 4  # stores that wait for an answer at any time
 _ANSWER_S = 2.0  # within which a server that is away must be told

@@ -33,8 +33,8 @@ from benchmarks.report import Target, given, report
 from don_kp.msg import DescriptorMap, Descriptors
 from don_kp_ros.database import records, schema
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes import conversions
-from don_kp_ros.nodes.qos import LATCHED, RESULT
+from don_kp_ros.nodes.kit import conversions
+from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 
 DIMENSION = 512
 OF_EACH = 1000  # descriptors of a model

@@ -24,7 +24,7 @@ from rclpy.node import Node
 
 from benchmarks.report import Target
 from don_kp.srv import ListDescriptors, StoreDescriptor
-from don_kp_ros.nodes.domain import free_domain
+from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.resources import config_path
 
 MODEL = 'ab12cd34ef567890'

@@ -15,10 +15,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    'bringup': Command('don_kp_ros.nodes.bringup', 'start the nodes of the stack'),
-    'grasp': Command(
-        'don_kp_ros.nodes.simulation.trials', 'teach a point and grasp there, in simulation'
-    ),
+    'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack'),
+    'grasp': Command('don_kp_ros.demo.trials', 'teach a point and grasp there, in simulation'),
     'render': Command('don_kp_ros.simulation.dataset', 'render pictures to train on'),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.studies.command', 'measure a model and write a report'),

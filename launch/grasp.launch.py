@@ -23,13 +23,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from don_kp_ros.nodes import table
+from don_kp_ros.bringup import description
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import load_preset
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments of the table, and start what they ask for."""
+    """Declare the arguments, and start what they ask for."""
     declared = [
         DeclareLaunchArgument(
             argument.name,
@@ -37,7 +37,7 @@ def generate_launch_description() -> LaunchDescription:
             description=argument.description,
             choices=list(argument.choices) or None,
         )
-        for argument in table.ARGUMENTS
+        for argument in description.ARGUMENTS
     ]
     return LaunchDescription(
         [
@@ -58,19 +58,21 @@ def generate_launch_description() -> LaunchDescription:
 
 def _arguments(context: LaunchContext) -> dict[str, str]:
     given = context.launch_configurations
-    return table.checked({argument.name: given[argument.name] for argument in table.ARGUMENTS})
+    return description.checked(
+        {argument.name: given[argument.name] for argument in description.ARGUMENTS}
+    )
 
 
 def _nodes(context: LaunchContext) -> list[Action]:
     arguments = _arguments(context)
-    environment = table.environment(arguments)
+    environment = description.environment(arguments)
     return [
         *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
-        *(_node(spec, arguments) for spec in table.selected(arguments)),
+        *(_node(spec, arguments) for spec in description.selected(arguments)),
     ]
 
 
-def _node(spec: table.NodeSpec, arguments: dict[str, str]) -> Node:
+def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
     overrides = {
         name: ParameterValue(value, value_type=str)
         for name, value in spec.overrides(arguments).items()
@@ -79,7 +81,7 @@ def _node(spec: table.NodeSpec, arguments: dict[str, str]) -> Node:
         package='don_kp',
         executable=spec.executable,
         parameters=[str(spec.parameters_file), overrides],
-        remappings=table.remappings(arguments),
+        remappings=description.remappings(arguments),
         output='screen',
         emulate_tty=True,
         on_exit=Shutdown(reason=f'{spec.name} ended'),

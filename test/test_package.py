@@ -16,7 +16,7 @@ import pytest
 
 import don_kp
 from don_kp_ros import cli
-from don_kp_ros.nodes import table
+from don_kp_ros.bringup import description
 
 ROOT = Path(__file__).resolve().parent.parent
 # Where everything is installed: an environment, or colcon's install folder.
@@ -78,8 +78,8 @@ class TestInstallation:
         written = ElementTree.parse(ROOT / 'package.xml').findtext('version')
         assert version('don_kp') == written
 
-    @pytest.mark.parametrize('node', table.NODES, ids=lambda node: node.name)
-    def test_ros2_run_finds_an_executable(self, node: table.NodeSpec) -> None:
+    @pytest.mark.parametrize('node', description.NODES, ids=lambda node: node.name)
+    def test_ros2_run_finds_an_executable(self, node: description.NodeSpec) -> None:
         executable = PREFIX / 'lib' / 'don_kp' / node.executable
         assert os.access(executable, os.X_OK)
         interpreter = executable.read_text().splitlines()[0].removeprefix('#!')

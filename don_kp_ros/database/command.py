@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from don_kp_ros.database import display, exchange, schema
+from don_kp_ros.database.connection import connect
 from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
-from don_kp_ros.database.engine import connect
 from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
 from don_kp_ros.database.records import (
     RefusedError,

@@ -16,7 +16,8 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from don_kp_ros.database import schema
-from don_kp_ros.database.engine import Database, connect
+from don_kp_ros.database.connection import connect
+from don_kp_ros.database.engine import Database
 from don_kp_ros.database.records import SchemaError, StoreError, printable
 from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore

@@ -7,13 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from don_kp_ros.database import schema
-from don_kp_ros.database.location import SQLITE, database_url, without_password
+from don_kp_ros.database.location import without_password
 from don_kp_ros.database.records import SchemaError, StoreError, printable
 
 _FIRST_SCHEMA = {'schema_version', 'models', 'descriptors'}
@@ -27,7 +26,7 @@ class _Transaction:
 
 
 class Database(ABC):
-    """A descriptor database. Thread-safe; made by `connect`. Its methods raise StoreError."""
+    """A descriptor database, made by `connection.connect`. Thread-safe; raises StoreError."""
 
     def __init__(self, url: sa.URL) -> None:
         """Take the place of a database. Opens nothing yet."""
@@ -173,21 +172,3 @@ class Database(ABC):
                 'database'
             )
         return revision
-
-
-def connect(database: Path | str | None = None) -> Database:
-    """Return the database at a path or URL, by default `default_path()`. Opens nothing yet.
-
-    Raises StoreError where it is no path or URL of a kind that is known.
-    """
-    try:
-        url = database_url(database)
-    except ValueError as error:
-        raise StoreError(str(error)) from error
-    if url.drivername == SQLITE:
-        from don_kp_ros.database.sqlite import SqliteDatabase
-
-        return SqliteDatabase(url)
-    from don_kp_ros.database.postgresql import PostgresqlDatabase
-
-    return PostgresqlDatabase(url)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.database import records, statements
-from don_kp_ros.database.engine import connect
+from don_kp_ros.database.connection import connect
 from don_kp_ros.database.records import (
     DamagedError,
     InvalidDescriptorError,

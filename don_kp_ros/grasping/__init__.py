@@ -1,1 +1,1 @@
-"""Grasping: the motion port, the embedded planner, height maps and grasp candidates."""
+"""Grasping: candidates from what is seen, and the pick from plan to lift."""

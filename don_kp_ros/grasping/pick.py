@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.grasping.candidates import GraspCandidate
-from don_kp_ros.grasping.heightmap import HeightMap
-from don_kp_ros.grasping.motion import GraspPlan, Motion, MotionCode, MotionError, Segment
+from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.port import GraspPlan, Motion, MotionCode, MotionError, Segment
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from don_kp_ros.database.engine import connect
+from don_kp_ros.database.connection import connect
 from don_kp_ros.database.records import (
     DamagedError,
     DamagedFileError,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from don_kp_ros.database.engine import connect
+from don_kp_ros.database.connection import connect
 from don_kp_ros.database.location import (
     database_url,
     default_path,

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from don_kp_ros.database import migrations, schema
-from don_kp_ros.database.engine import connect
+from don_kp_ros.database.connection import connect
 from don_kp_ros.database.records import SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
 

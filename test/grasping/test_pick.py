@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from don_kp_ros.grasping.candidates import GraspCandidate
-from don_kp_ros.grasping.motion import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.grasping.pick import EmptyGripperError, Picker, PickParameters
+from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 
 OPEN = 0.08
 

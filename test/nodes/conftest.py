@@ -35,25 +35,16 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
-from don_kp_ros.nodes import conversions
-from don_kp_ros.nodes.domain import free_domain
-from don_kp_ros.nodes.qos import LATCHED, RESULT
-from don_kp_ros.resources import config_path
+from don_kp_ros.nodes.kit import conversions
+from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0  # for what takes a second on an idle machine
 
 
 @pytest.fixture(scope='session', autouse=True)
-def ros_environment(tmp_path_factory):
-    """Let no node see another session, or write into the user's home."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('HOME', str(tmp_path_factory.mktemp('home')))
-        patch.delenv('XDG_DATA_HOME', raising=False)
-        patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        patch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(config_path('fastdds.xml')))
-        yield
+def _alone(ros_environment):
+    """Every node here is one of this test session alone."""
 
 
 class NodeProcess:

@@ -5,7 +5,7 @@ import yaml
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.kinematics import Kinematics
+from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import RobotPreset, load_preset
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.kinematics import Kinematics
+from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import Trajectory
 from don_kp_ros.simulation.instances import TRAINING_CAPS, UNSEEN_CAPS, VALIDATION_CAPS

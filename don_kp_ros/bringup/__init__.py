@@ -1,0 +1,1 @@
+"""Start the stack: its nodes and launch arguments, once, and their processes."""

@@ -1,0 +1,164 @@
+"""The stack's nodes and launch arguments, listed once for launch files and `don_kp bringup`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from don_kp_ros.resources import config_path, models_path
+
+CAMERA_NAMESPACE = '/camera/camera'
+CAMERA_TOPICS = (
+    'color/image_raw',
+    'color/camera_info',
+    'aligned_depth_to_color/image_raw',
+    'aligned_depth_to_color/camera_info',
+)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A launch argument; `choices` empty means any text."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node of the stack.
+
+    `parameters` maps the node's parameters to the launch arguments that override them; an empty
+    argument leaves the value of the parameter file. `only_if` names an argument that must be
+    'true'.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, str]
+    only_if: str = ''
+
+    @property
+    def executable(self) -> str:
+        """Return the name of the executable for `ros2 run don_kp`."""
+        return self.name
+
+    @property
+    def module(self) -> str:
+        """Return the Python module that holds the node's main()."""
+        return f'don_kp_ros.nodes.{self.name}'
+
+    @property
+    def parameters_file(self) -> Path:
+        """Return the path of the node's parameter file."""
+        return config_path(f'{self.name}.yaml')
+
+    def overrides(self, arguments: Mapping[str, str]) -> dict[str, str]:
+        """Return the parameters that the launch arguments set."""
+        values = {name: arguments[argument] for name, argument in self.parameters.items()}
+        return {name: value for name, value in values.items() if value}
+
+
+NODES = (
+    NodeSpec(
+        'simulation',
+        'The robot, its camera and the objects, in MuJoCo',
+        {'robot': 'robot'},
+        only_if='simulation',
+    ),
+    NodeSpec('perception', 'Finds the stored points in the camera picture', {'model': 'model'}),
+    NodeSpec(
+        'descriptor_database',
+        'Keeps named descriptors',
+        {'database': 'database', 'database_url': 'database_url'},
+    ),
+    NodeSpec(
+        'grasp',
+        'Grasps at the points that perception finds',
+        {'robot': 'robot', 'motion': 'motion'},
+    ),
+)
+
+
+ARGUMENTS = (
+    Argument(
+        'simulation',
+        'false',
+        'true: simulate robot, camera and objects; false: drivers of the real ones run',
+        ('true', 'false'),
+    ),
+    Argument(
+        'motion',
+        'embedded',
+        'Who plans: embedded (OMPL, needs nothing) or moveit (a MoveIt installation)',
+        ('embedded', 'moveit'),
+    ),
+    Argument('robot', 'panda', 'Preset in config/robots', ('panda', 'fr3')),
+    Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
+    Argument(
+        'database',
+        '',
+        'SQLite file of the descriptor database; empty: database_url, or else '
+        "don_kp/descriptors.sqlite in the user's data folder",
+    ),
+    Argument(
+        'database_url',
+        '',
+        'PostgreSQL server in place of the file, e.g. postgresql+psycopg://robot@host/don_kp; '
+        'empty: the file, if one is given, or else DON_KP_DATABASE_URL',
+    ),
+    Argument('camera_namespace', CAMERA_NAMESPACE, 'Namespace of the camera topics'),
+    Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
+    Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),
+)
+
+
+def checked(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return all launch arguments, defaults filled in.
+
+    Raises ValueError for an unknown argument, a value that is not allowed or an unknown node.
+    """
+    known = {argument.name: argument for argument in ARGUMENTS}
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f'Unknown argument {name!r}; the arguments are {", ".join(known)}.')
+    values = {name: arguments.get(name, argument.default) for name, argument in known.items()}
+    for name, value in values.items():
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(choices)}.')
+    names = [node.name for node in NODES]
+    for name in values['nodes'].split(','):
+        if name not in names:
+            raise ValueError(f'nodes names {name!r}; the nodes are {", ".join(names)}.')
+    return values
+
+
+def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
+    """Return the nodes that these (checked) launch arguments ask for."""
+    names = arguments['nodes'].split(',')
+    return [
+        node
+        for node in NODES
+        if node.name in names and (not node.only_if or arguments[node.only_if] == 'true')
+    ]
+
+
+def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the topics that have another name than in the nodes, as (from, to)."""
+    namespace = '/' + arguments['camera_namespace'].strip('/')
+    if namespace == CAMERA_NAMESPACE:
+        return []
+    return [(f'{CAMERA_NAMESPACE}/{topic}', f'{namespace}/{topic}') for topic in CAMERA_TOPICS]
+
+
+def environment(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that the nodes need and the user has not set."""
+    wanted = {'FASTRTPS_DEFAULT_PROFILES_FILE': str(config_path('fastdds.xml'))}
+    if arguments['simulation'] == 'true':
+        # A simulated grasp must not command a real arm of the same network.
+        wanted['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        wanted['MUJOCO_GL'] = 'egl'
+    return {name: value for name, value in wanted.items() if name not in os.environ}

@@ -1,0 +1,164 @@
+"""The processes of the stack's nodes, started and ended without `launch`."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple
+
+from don_kp_ros.bringup import description
+
+GRACE_S = 3.0
+# Of util-linux, on every Debian: Linux itself ends the nodes when this process is killed.
+_END_WITH_PARENT = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []
+
+
+class Exit(NamedTuple):
+    """A node that ended by itself."""
+
+    node: str
+    code: int
+
+
+class Bringup:
+    """The stack's nodes as processes, each in a process group of its own.
+
+    A context manager: entering starts the nodes, leaving stops them.
+
+    Args:
+        arguments: launch arguments by name; what is left out has its default.
+        log_directory: where each node's output goes, as <node>.log; None: to the terminal,
+            each line headed by the node's name.
+
+    Raises:
+        ValueError: an unknown argument or value.
+    """
+
+    def __init__(self, arguments: Mapping[str, str], log_directory: Path | None = None) -> None:
+        self.arguments = description.checked(arguments)
+        self.nodes = description.selected(self.arguments)
+        self._log_directory = log_directory
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._readers: list[threading.Thread] = []
+
+    def __enter__(self) -> 'Bringup':
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start every node of the launch arguments.
+
+        The nodes end when the thread that called this ends, however that comes about.
+        """
+        environment = {
+            **os.environ,
+            **description.environment(self.arguments),
+            'PYTHONUNBUFFERED': '1',
+        }
+        for node in self.nodes:
+            output = self._log_file(node.name)
+            # A group of its own: Ctrl-C in the terminal reaches the nodes through stop() alone,
+            # once, and stop() ends what a node started as well.
+            process = subprocess.Popen(
+                [*_END_WITH_PARENT, *self.command(node)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output or subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+                start_new_session=True,
+            )
+            self._processes[node.name] = process
+            if output:
+                output.close()
+            else:
+                reader = threading.Thread(target=_echo, args=(node.name, process), daemon=True)
+                reader.start()
+                self._readers.append(reader)
+
+    def command(self, node: description.NodeSpec) -> list[str]:
+        """Return the command line that starts a node."""
+        command = [sys.executable, '-m', node.module, '--ros-args']
+        command += ['--params-file', str(node.parameters_file)]
+        for name, value in node.overrides(self.arguments).items():
+            command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
+        for old, new in description.remappings(self.arguments):
+            command += ['-r', f'{old}:={new}']
+        return command
+
+    def poll(self) -> Exit | None:
+        """Return the first node found to have ended, or None while all live."""
+        for name, process in self._processes.items():
+            code = process.poll()
+            if code is not None:
+                return Exit(name, code)
+        return None
+
+    def process(self, node: str) -> 'subprocess.Popen[str]':
+        """Return a running node's process."""
+        return self._processes[node]
+
+    def tail(self, node: str) -> str:
+        """Return the last 10 lines of a node's log; nothing where there is no log directory."""
+        if self._log_directory is None:
+            return ''
+        lines = (self._log_directory / f'{node}.log').read_text(errors='replace').splitlines()
+        return '\n'.join(lines[-10:])
+
+    def stop(self) -> None:
+        """End all nodes: ask, wait, and kill what still lives after 3 s."""
+        try:
+            for process in self._processes.values():
+                # Not SIGINT: Python turns that into a traceback while a node still imports.
+                _signal_group(process, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE_S
+            for process in self._processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            for process in self._processes.values():
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+        for reader in self._readers:
+            reader.join(1.0)
+        self._processes.clear()
+        self._readers.clear()
+
+    def _log_file(self, name: str) -> IO[str] | None:
+        if self._log_directory is None:
+            return None
+        self._log_directory.mkdir(parents=True, exist_ok=True)
+        return (self._log_directory / f'{name}.log').open('w')
+
+
+def _echo(name: str, process: 'subprocess.Popen[str]') -> None:
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            print(f'[{name}] {line}', end='', flush=True)
+
+
+def _signal_group(process: 'subprocess.Popen[str]', number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,1 @@
+"""The demo: grasp trials in simulation, run and judged."""

@@ -1,0 +1,206 @@
+"""A judge of grasp trials: uses the stack as a user does, and asks physics what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.task import Future
+from sensor_msgs.msg import Image, JointState
+
+from don_kp.action import Grasp
+from don_kp.msg import Matches
+from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
+from don_kp_ros.nodes.kit.guard import guarded
+
+Picture = NDArray[np.uint8]
+
+MEETING_SECONDS = 5.0  # by then the parts of a new stack have found each other
+
+
+class UnansweredError(RuntimeError):
+    """A part of the stack did not answer; the message names it."""
+
+
+class StackEndedError(RuntimeError):
+    """A node of the stack has ended; nothing further can be judged."""
+
+
+class Judge(Node):
+    """A client of the stack's services and topics, spun in a thread of its own."""
+
+    def __init__(self, alive: Callable[[], None]) -> None:
+        """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
+        super().__init__('judge')
+        self._alive = alive
+        self._reset = self.create_client(ResetScene, '/simulation/reset')
+        self._truth = self.create_client(GetSceneTruth, '/simulation/truth')
+        self._store = self.create_client(StoreDescriptor, '/store_descriptor')
+        self._grasp = ActionClient(self, Grasp, '/grasp')
+        self.create_subscription(Matches, '/don_kp/matches', self._on_matches, 10)
+        self.create_subscription(JointState, '/joint_states', self._on_joints, 10)
+        sensor = qos_profile_sensor_data
+        self.create_subscription(Image, '/don_kp/heatmap', self._on_heatmap, sensor)
+        self.create_subscription(Image, '/camera/camera/color/image_raw', self._on_colour, sensor)
+        self._matches_stamp = 0.0
+        self._sought: set[str] = set()
+        self.joints = np.full(7, np.nan)  # rad, the newest
+        self.motion = 0.0  # rad, the largest of any joint since the last goal was sent
+        self._rest = self.joints
+        self.heatmap: Picture | None = None
+        self.colour: Picture | None = None
+        self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
+        self._spectator: Any = None
+        self._goal_handle: Any = None
+        self._on_phase: Callable[[str, str], None] = lambda *_: None
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+        self._thread = threading.Thread(target=self._spin, name='judge', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop spinning and leave."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._thread.join(timeout=2.0)
+        self.destroy_node()
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Wait for every part of the stack; raises UnansweredError naming what is missing."""
+        deadline = time.monotonic() + timeout
+        for name, ready in (
+            ('service /simulation/reset', self._reset.service_is_ready),
+            ('service /store_descriptor', self._store.service_is_ready),
+            ('action /grasp', self._grasp.server_is_ready),
+            ('topic /don_kp/matches', lambda: self._matches_stamp > 0),
+            ('topic /joint_states', lambda: bool(np.isfinite(self.joints).all())),
+        ):
+            self._wait(name, ready, deadline - time.monotonic())
+
+    def record(self) -> list[Picture]:
+        """Record the spectator's view from now on into the list that is returned."""
+        self.scenes = []
+        if self._spectator is None:
+            self._spectator = self.create_subscription(
+                Image, '/simulation/spectator', self._on_scene, qos_profile_sensor_data
+            )
+        return self.scenes
+
+    def reset(self, seed: int, placement: int, instance: int, without_cap: bool = False) -> None:
+        """Lay out the table, and wait until the stack has seen it in two images."""
+        request = ResetScene.Request(
+            seed=seed, placement=placement, instance=instance, without_cap=without_cap
+        )
+        response = self._call('/simulation/reset', self._reset.call_async(request), 20.0)
+        if not response.success:
+            raise UnansweredError(f'/simulation/reset: {response.message}')
+        # The second image's descriptor map was sent after the first's had long arrived.
+        for _ in range(2):
+            self._wait_for_matches_after(self.get_clock().now().nanoseconds * 1e-9)
+
+    def truth(self) -> GetSceneTruth.Response:
+        """Ask physics."""
+        return self._call(
+            '/simulation/truth', self._truth.call_async(GetSceneTruth.Request()), 5.0
+        )
+
+    def store(self, name: str, u: int, v: int) -> None:
+        """Store the descriptor of a pixel, replacing what the name had; wait until it is sought.
+
+        A stack that has just started may not have met all its parts: a refusal is asked again.
+        """
+        request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
+        deadline = time.monotonic() + MEETING_SECONDS
+        while True:
+            response = self._call('/store_descriptor', self._store.call_async(request), 10.0)
+            if response.success:
+                break
+            if time.monotonic() > deadline:
+                raise UnansweredError(f'/store_descriptor: {response.message}')
+            time.sleep(0.2)
+        self._wait(f'perception to look for {name}', lambda: name in self._sought, 10.0)
+
+    def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
+        """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
+        self._rest, self.motion, self._on_phase = self.joints, 0.0, on_phase
+        handle = self._ask(lambda: self._grasp.send_goal_async(goal, self._on_feedback), 10.0)
+        if not handle.accepted:
+            raise UnansweredError('/grasp: the goal was rejected; is another grasp running?')
+        self._goal_handle = handle
+        return self._ask(handle.get_result_async, 120.0).result
+
+    def cancel(self) -> None:
+        """Cancel the running goal; its result will say so. For use in ``on_phase``."""
+        if self._goal_handle is not None:
+            self._goal_handle.cancel_goal_async()
+
+    def _ask(self, send: Callable[[], Future], timeout: float) -> Any:
+        # In the executor's thread: rclpy's action client loses an answer that comes before the
+        # asking thread has noted its question.
+        task = self._executor.create_task(send)
+        self._wait('/grasp', task.done, timeout)
+        return self._call('/grasp', task.result(), timeout)
+
+    def watch_height(self, seconds: float) -> float:
+        """Return the least height of the cap's centre of mass over some time, metres."""
+        lowest, deadline = np.inf, time.monotonic() + seconds
+        while True:
+            lowest = min(lowest, self.truth().cap_height)
+            if time.monotonic() > deadline:
+                return float(lowest)
+            time.sleep(0.1)
+
+    def _wait_for_matches_after(self, stamp: float) -> None:
+        self._wait('an image of the new scene', lambda: self._matches_stamp > stamp, 10.0)
+
+    def _call(self, name: str, future: Future, timeout: float) -> Any:
+        self._wait(name, future.done, timeout)
+        return future.result()
+
+    def _wait(self, name: str, done: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not done():
+            self._alive()
+            if time.monotonic() > deadline:
+                raise UnansweredError(f'{name}: no answer within {timeout:.0f} s; see the log')
+            time.sleep(0.01)
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    @guarded
+    def _on_feedback(self, message: Any) -> None:
+        self._on_phase(message.feedback.phase, message.feedback.detail)
+
+    @guarded
+    def _on_matches(self, message: Matches) -> None:
+        self._sought = {match.name for match in message.matches}
+        self._matches_stamp = seconds_from_stamp(message.header.stamp)
+
+    @guarded
+    def _on_joints(self, message: JointState) -> None:
+        self.joints = np.array(message.position[:7])
+        self.motion = max(self.motion, float(np.abs(self.joints - self._rest).max()))
+
+    @guarded
+    def _on_heatmap(self, message: Image) -> None:
+        self.heatmap = image_array(message)
+
+    @guarded
+    def _on_colour(self, message: Image) -> None:
+        self.colour = image_array(message)
+
+    @guarded
+    def _on_scene(self, message: Image) -> None:
+        if self.scenes is not None:
+            self.scenes.append(image_array(message).copy())

@@ -1,0 +1,1 @@
+"""Motion of an arm and a hand: the port, and the embedded planner behind one of its adapters."""

@@ -1,0 +1,144 @@
+"""The planner's picture of the world: the robot, the table and what stands on it."""
+
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import maximum_filter
+
+from don_kp_ros.motion.heightmap import LOWEST, Grid, HeightMap
+from don_kp_ros.robots.panda import panda_spec
+from don_kp_ros.robots.preset import RobotPreset
+
+Array = NDArray[np.float64]
+
+# Half-lengths of a D435's housing in the hand's frame, with its plug and bracket, metres.
+CAMERA_HALF_SIZE = (0.015, 0.047, 0.0125)
+# Cells where nothing stands lie this far below the table, so that the map says nothing there.
+_SUNK = 0.03
+_HIGHEST = 1.0
+
+# Collision bits: everything but the hand meets all obstacles; the hand and its fingers meet
+# those that are left when a grasp's surroundings are cleared.
+_ROBOT, _ALL, _CLEARED = 1, 2, 4
+
+
+class Scene:
+    """Tells whether joint positions touch the table, an obstacle or the robot itself.
+
+    Obstacles are a height map, padded by a distance in metres. A mesh collides as its hull.
+    """
+
+    def __init__(self, preset: RobotPreset, grid: Grid | None = None) -> None:
+        """Build the model."""
+        self._grid = grid or Grid()
+        spec = panda_spec()
+        _add_obstacles(spec, self._grid)
+        _add_camera(spec, preset)
+        for geom in spec.geoms:
+            if geom.contype or geom.conaffinity:
+                _set_bits(geom)
+        self._model: Any = spec.compile()
+        self._data: Any = mujoco.MjData(self._model)
+        self._obstacles = [self._model.geom(f'obstacles{bits}').id for bits in (_ALL, _CLEARED)]
+        self._table = self._model.geom('table').id
+        self._open_width = preset.open_width
+        self.set_width(preset.open_width)
+        self._heights: HeightMap | None = None
+        self.set_padding(0.0)
+        self.set_obstacles(None)
+
+    def set_padding(self, padding: float) -> None:
+        """Keep a distance in metres from the table and the obstacles."""
+        self._model.geom_margin[[self._table, *self._obstacles]] = padding
+
+    def set_width(self, width: float) -> None:
+        """Set the width between the fingers in metres."""
+        self._fingers = float(np.clip(width, 0.0, self._open_width)) / 2
+
+    def set_obstacles(self, heights: HeightMap | None) -> None:
+        """Replace the obstacles."""
+        if heights is not None and heights.grid != self._grid:
+            raise ValueError(f'the height map is on {heights.grid}; the scene on {self._grid}')
+        self._heights = heights
+        self.clear_near(None, 0.0)
+
+    def clear_near(self, centre: ArrayLike | None, radius: float) -> None:
+        """Let the hand and its fingers in to a radius around centre; None undoes it."""
+        cleared = self._heights
+        if cleared is not None and centre is not None:
+            cleared = cleared.cleared(centre, radius)
+        for i, heights in enumerate((self._heights, cleared)):
+            data = np.zeros(self._grid.shape)
+            if heights is not None:
+                # The field slopes down from a cell's centre: widened by a cell, no edge is lost.
+                top = maximum_filter(np.nan_to_num(heights.heights), size=3)
+                data = np.where(top > LOWEST, np.clip((top + _SUNK) / _HIGHEST, 0.0, 1.0), 0.0)
+            start = self._model.hfield_adr[i]
+            # MuJoCo's rows run along y.
+            self._model.hfield_data[start : start + data.size] = data.T.ravel()
+
+    def contact(self, q: ArrayLike) -> str | None:
+        """Say what touches what at joint positions (7,), e.g. 'panda_hand touches table'."""
+        if not self.collides(q):
+            return None
+        first, second = (self._model.geom(i).name for i in self._data.contact.geom[0])
+        names = sorted((first, second), key=lambda name: not name.startswith('panda'))
+        return f'{_readable(names[0])} touches {_readable(names[1])}'
+
+    def collides(self, q: ArrayLike) -> bool:
+        """Tell whether joint positions (7,) touch anything."""
+        self._data.qpos[:7] = q
+        self._data.qpos[7:9] = self._fingers
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_collision(self._model, self._data)
+        return bool(self._data.ncon > 0)
+
+
+def _readable(name: str) -> str:
+    return 'an obstacle' if name.startswith('obstacles') else name
+
+
+def _set_bits(geom: Any) -> None:
+    if geom.name.startswith('obstacles'):
+        geom.contype, geom.conaffinity = int(geom.name.removeprefix('obstacles')), 0
+    elif geom.name == 'table':
+        # The robot stands on it.
+        geom.contype, geom.conaffinity = _ALL | _CLEARED, 0
+    elif geom.name == 'panda_link0':
+        geom.contype, geom.conaffinity = _ROBOT, _ROBOT
+    elif geom.name in ('panda_hand', 'panda_leftfinger', 'panda_rightfinger'):
+        geom.contype, geom.conaffinity = _ROBOT, _ROBOT | _CLEARED
+    else:
+        geom.contype, geom.conaffinity = _ROBOT, _ROBOT | _ALL
+
+
+def _add_camera(spec: mujoco.MjSpec, preset: RobotPreset) -> None:
+    spec.body('panda_hand').add_geom(
+        name='panda_camera',
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=CAMERA_HALF_SIZE,
+        pos=preset.camera.translation,
+        mass=0.0,
+    )
+
+
+def _add_obstacles(spec: mujoco.MjSpec, grid: Grid) -> None:
+    spec.worldbody.add_geom(name='table', type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1.0, 1.0, 0.01])
+    nx, ny = grid.shape
+    xs, ys = grid.centres()
+    for bits in (_ALL, _CLEARED):
+        field = spec.add_hfield(
+            name=f'obstacles{bits}',
+            nrow=ny,
+            ncol=nx,
+            userdata=np.zeros(nx * ny),
+            size=[(xs[-1] - xs[0]) / 2, (ys[-1] - ys[0]) / 2, _HIGHEST, 0.01],
+        )
+        spec.worldbody.add_geom(
+            name=field.name,
+            type=mujoco.mjtGeom.mjGEOM_HFIELD,
+            hfieldname=field.name,
+            pos=[(xs[0] + xs[-1]) / 2, (ys[0] + ys[-1]) / 2, -_SUNK],
+        )

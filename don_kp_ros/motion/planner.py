@@ -1,0 +1,334 @@
+"""The embedded planner: collision-free, timed motions of the arm, without MoveIt."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from ompl import base, geometric, util
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.collision import Scene
+from don_kp_ros.motion.heightmap import CLEAR_RADIUS, Grid, HeightMap
+from don_kp_ros.motion.kinematics import Kinematics
+from don_kp_ros.motion.port import MotionCode, MotionError, pick_poses
+from don_kp_ros.motion.timing import Trajectory, time_path, time_pieces
+from don_kp_ros.robots.preset import RobotPreset
+
+Array = NDArray[np.float64]
+
+# Free motions keep the first of these distances at which their ends are free, metres.
+_PADDINGS = (0.01, 0.005, 0.002)
+# Straight lines lead to contact: they keep only this one.
+_LINE_PADDING = 0.002
+# Steps of paths: along joints [rad], along a line [m]; a larger joint step on a line is a jump.
+_JOINT_STEP = 0.05
+_CHECK_STEP = 0.03
+_LINE_STEP = 0.005
+_LINE_TURN = 0.03
+_JUMP = 0.15
+_ATTEMPTS = 5
+_RANDOM_SEEDS = 8
+
+
+@dataclass(frozen=True)
+class PlannedGrasp:
+    """The motions of a pick and the pose of the tool centre point (4, 4) that they reach."""
+
+    T_base_grasp: Array
+    to_pregrasp: Trajectory
+    approach: Trajectory
+    lift: Trajectory
+
+
+class Planner:
+    """Plans motions from given joint positions (7,); every failure is a MotionError.
+
+    Free motions: RRTConnect (Kuffner and LaValle 2000) in OMPL, shortened, then timed. The timed
+    motion is checked anew every 10 ms, for its spline leaves the straight pieces; where it touches
+    something time and again, the arm stops at every corner instead. Straight lines:
+    inverse kinematics every 5 mm. The same calls in the same order give the same motions when the
+    planner is the process's first.
+    """
+
+    def __init__(
+        self,
+        preset: RobotPreset,
+        seed: int = 1,
+        velocity_scale: float = 0.5,
+        acceleration_scale: float = 0.5,
+        planning_time: float = 3.0,
+        grid: Grid | None = None,
+    ) -> None:
+        """Build the kinematics and the scene; planning_time in seconds limits each free motion."""
+        for name, scale in (
+            ('velocity_scale', velocity_scale),
+            ('acceleration_scale', acceleration_scale),
+        ):
+            if not 0 < scale <= 1:
+                raise ValueError(f'{name} is {scale}; it must lie in (0, 1]')
+        self._preset = preset
+        self._velocity = velocity_scale * np.array(preset.velocity_limits)
+        self._acceleration = acceleration_scale * np.array(preset.acceleration_limits)
+        self._planning_time = planning_time
+        self._generator = np.random.default_rng(seed)
+        util.noOutputHandler()
+        util.RNG.setSeed(seed)
+        self.kinematics = Kinematics(preset)
+        self.scene = Scene(preset, grid)
+        # Asked now and then while planning; planning ends with CANCELLED when it says so.
+        self.cancelled: Callable[[], bool] = lambda: False
+
+    def set_obstacles(self, heights: HeightMap | None) -> None:
+        """Replace what stands on the table."""
+        self.scene.set_obstacles(heights)
+
+    def to_joints(self, start: ArrayLike, goal: ArrayLike) -> Trajectory:
+        """Plan a free motion to joint positions (7,)."""
+        q0, q1 = self._joints(start), self._joints(goal)
+        if not self.kinematics.within_limits(q1):
+            raise MotionError(
+                MotionCode.UNREACHABLE,
+                f'the joint positions {np.round(q1, 3).tolist()} are beyond the limits',
+            )
+        self.scene.clear_near(None, 0.0)
+        return self._free(q0, q1)
+
+    def grasp(
+        self,
+        start: ArrayLike,
+        T_base_grasp: ArrayLike,
+        approach_distance: float,
+        lift_height: float,
+        open_width: float,
+        speed: float = 0.1,
+    ) -> PlannedGrasp:
+        """Plan a whole pick: to above the grasp, straight to it, straight up.
+
+        The hand may come half turned; straight lines have at most that speed in m/s. There the
+        hand and the fingers may come near what stands around the grasp.
+        """
+        if not speed > 0:
+            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
+        q0, T = self._joints(start), _pose(T_base_grasp)
+        self.scene.set_width(open_width)
+        errors: list[MotionError] = []
+        picks: list[tuple[float, Array, Array, Array]] = []
+        self._clear_for_grasp(T[:3, 3])
+        for T_pre, T_grasp, T_lift in pick_poses(T, approach_distance, lift_height):
+            errors.append(_unreachable(T_grasp))
+            for q in self.kinematics.solutions(T_grasp, self._seeds(q0)):
+                try:
+                    back, up = self._line(q, T_pre), self._line(q, T_lift)
+                except MotionError as error:
+                    if error.code is MotionCode.CANCELLED:
+                        raise
+                    errors.append(error)
+                    continue
+                picks.append((float(np.abs(back[-1] - q0).max()), T_grasp, back[::-1], up))
+        for _, T_grasp, down, up in sorted(picks, key=lambda pick: pick[0]):
+            try:
+                self.scene.clear_near(None, 0.0)
+                to_pregrasp = self._free(q0, down[0])
+                self._clear_for_grasp(T[:3, 3])
+                return PlannedGrasp(
+                    T_grasp,
+                    to_pregrasp,
+                    self._timed_line(down, speed),
+                    self._timed_line(up, speed),
+                )
+            except MotionError as error:
+                if error.code is MotionCode.CANCELLED:
+                    raise
+                errors.append(error)
+        # What came furthest says most.
+        raise (
+            errors[-1]
+            if picks
+            else max(errors, key=lambda error: error.code is MotionCode.COLLISION)
+        )
+
+    def _clear_for_grasp(self, position: Array) -> None:
+        self.scene.clear_near(position, CLEAR_RADIUS)
+
+    def _joints(self, q: ArrayLike) -> Array:
+        values = np.asarray(q, dtype=np.float64)
+        if values.shape != (7,) or not np.isfinite(values).all():
+            raise ValueError(f'joint positions are {values.tolist()}; they need 7 finite values')
+        return values
+
+    def _seeds(self, start: Array) -> Iterator[Array]:
+        yield start
+        yield self._preset.position('observe')
+        yield self._preset.position('ready')
+        for _ in range(_RANDOM_SEEDS):
+            self._raise_if_cancelled()
+            yield self.kinematics.random(self._generator)
+
+    def _raise_if_cancelled(self) -> None:
+        if self.cancelled():
+            raise MotionError(MotionCode.CANCELLED, 'planning was cancelled')
+
+    def _line(self, start: Array, T_end: Array) -> Array:
+        """Return joint positions (n, 7) along a straight line, free of contact."""
+        T0 = self.kinematics.forward(start)
+        distance = float(np.linalg.norm(T_end[:3, 3] - T0[:3, 3]))
+        turn = _angle(T0, T_end)
+        count = max(1, int(np.ceil(max(distance / _LINE_STEP, turn / _LINE_TURN))))
+        self.scene.set_padding(_LINE_PADDING)
+        path = [start]
+        for i in range(count + 1):
+            self._raise_if_cancelled()
+            T = rigid.interpolate(T0, T_end, i / count)
+            q = self.kinematics.inverse(T, path[-1])
+            if q is None:
+                raise _unreachable(T)
+            if np.abs(q - path[-1]).max() > _JUMP:
+                raise MotionError(
+                    MotionCode.UNREACHABLE,
+                    f'the arm would have to jump on the line at {_at(T)}',
+                )
+            contact = self.scene.contact(q)
+            if contact:
+                raise MotionError(MotionCode.COLLISION, f'at {_at(T)}: {contact}')
+            path.append(q)
+        return np.array(path[1:])
+
+    def _timed_line(self, path: Array, speed: float) -> Trajectory:
+        poses = [self.kinematics.forward(q) for q in path]
+        # A turn counts as travel at the fingertips, about 0.1 m from the axis.
+        steps = [
+            max(float(np.linalg.norm(b[:3, 3] - a[:3, 3])), 0.1 * _angle(a, b))
+            for a, b in zip(poses, poses[1:], strict=False)
+        ]
+        lengths = np.concatenate(([0.0], np.cumsum(steps)))
+        trajectory = time_path(path, self._velocity, self._acceleration, lengths, speed)
+        if trajectory is None:
+            raise MotionError(MotionCode.UNREACHABLE, 'the line cannot be timed')
+        self.scene.set_padding(0.0)
+        contact = self._first_contact(trajectory)
+        if contact:
+            raise MotionError(MotionCode.COLLISION, f'on the line: {contact}')
+        return trajectory
+
+    def _free(self, start: Array, goal: Array) -> Trajectory:
+        padding = self._padding(start, goal)
+        deadline = time.monotonic() + self._planning_time
+        for attempt in range(_ATTEMPTS):
+            self.scene.set_padding(padding)
+            # The straight way first; it often is free, and looks calm.
+            path = np.array([start, goal])
+            if attempt or not self._free_between(start, goal):
+                path = self._search(start, goal, deadline)
+            if attempt < _ATTEMPTS - 1:
+                trajectory = time_path(_dense(path), self._velocity, self._acceleration)
+            else:  # corners that no spline rounds in the free space
+                trajectory = time_pieces(path, self._velocity, self._acceleration)
+            if trajectory is None:
+                continue
+            self.scene.set_padding(padding / 2)
+            if self._first_contact(trajectory) is None:
+                return trajectory
+        raise MotionError(
+            MotionCode.UNREACHABLE,
+            f'no motion to {_at(self.kinematics.forward(goal))} stayed free once timed',
+        )
+
+    def _padding(self, start: Array, goal: Array) -> float:
+        contact: str | None = None
+        for padding in _PADDINGS:
+            self.scene.set_padding(padding)
+            contact = None
+            for name, q in (('start', start), ('goal', goal)):
+                touch = self.scene.contact(q)
+                if touch:
+                    contact = f'at the {name}, {_at(self.kinematics.forward(q))}: {touch}'
+                    break
+            if contact is None:
+                return padding
+        raise MotionError(MotionCode.COLLISION, str(contact))
+
+    def _free_between(self, start: Array, goal: Array) -> bool:
+        count = max(2, int(np.ceil(np.linalg.norm(goal - start) / _CHECK_STEP)) + 1)
+        return not any(self.scene.collides(q) for q in np.linspace(start, goal, count))
+
+    def _first_contact(self, trajectory: Trajectory) -> str | None:
+        return next(
+            (contact for q in trajectory.positions if (contact := self.scene.contact(q))), None
+        )
+
+    def _search(self, start: Array, goal: Array, deadline: float) -> Array:
+        """Return a path (n, 7) whose straight pieces are free."""
+        space = base.RealVectorStateSpace(7)
+        bounds = base.RealVectorBounds(7)
+        for i in range(7):
+            bounds.setLow(i, min(self._preset.position_lower[i], start[i]))
+            bounds.setHigh(i, max(self._preset.position_upper[i], start[i]))
+        space.setBounds(bounds)
+        setup = geometric.SimpleSetup(space)
+        setup.setStateValidityChecker(lambda state: not self.scene.collides(_values(state)))
+        information = setup.getSpaceInformation()
+        information.setStateValidityCheckingResolution(_CHECK_STEP / space.getMaximumExtent())
+        setup.setStartAndGoalStates(_state(space, start), _state(space, goal))
+        planner = geometric.RRTConnect(information)
+        planner.setRange(1.0)
+        setup.setPlanner(planner)
+        while time.monotonic() < deadline:
+            self._raise_if_cancelled()
+            # In slices, so that a cancellation is heard.
+            setup.solve(0.1)
+            if setup.haveExactSolutionPath():
+                simplifier = setup.getPathSimplifier()
+                path = setup.getSolutionPath()
+                simplifier.reduceVertices(path)
+                simplifier.partialShortcutPath(path)
+                return np.array([_values(state) for state in path.getStates()])
+        raise MotionError(
+            MotionCode.UNREACHABLE,
+            f'no way to {_at(self.kinematics.forward(goal))} found in {self._planning_time} s',
+        )
+
+
+def _values(state: Any) -> list[float]:
+    return [state[i] for i in range(7)]
+
+
+def _state(space: Any, q: Array) -> Any:
+    state = space.allocState()
+    for i in range(7):
+        state[i] = float(q[i])
+    return state
+
+
+def _dense(path: Array) -> Array:
+    """Return the path with points every 0.05 rad, so that a spline through them stays near."""
+    pieces = [path[:1]]
+    for a, b in zip(path, path[1:], strict=False):
+        count = max(1, int(np.ceil(np.linalg.norm(b - a) / _JOINT_STEP)))
+        pieces.append(np.linspace(a, b, count + 1)[1:])
+    return np.concatenate(pieces)
+
+
+def _angle(T0: Array, T1: Array) -> float:
+    cosine = (np.trace(T0[:3, :3].T @ T1[:3, :3]) - 1) / 2
+    return float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+
+
+def _pose(T: ArrayLike) -> Array:
+    pose = np.asarray(T, dtype=np.float64)
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise ValueError(f'a pose must be (4, 4) and finite; got {pose.tolist()}')
+    return pose
+
+
+def _at(T: Array) -> str:
+    x, y, z = T[:3, 3]
+    return f'({x:.3f}, {y:.3f}, {z:.3f}) m'
+
+
+def _unreachable(T: Array) -> MotionError:
+    return MotionError(
+        MotionCode.UNREACHABLE, f'no joint positions reach {_at(T)} with the hand turned so'
+    )

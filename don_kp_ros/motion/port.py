@@ -1,0 +1,107 @@
+"""What grasping asks of a robot's motion: a port with two adapters, embedded and MoveIt."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.heightmap import HeightMap
+
+Array = NDArray[np.float64]
+
+
+class MotionCode(Enum):
+    """Why a motion failed."""
+
+    UNREACHABLE = 'unreachable'  # no inverse kinematics, or no way there
+    COLLISION = 'collision'  # the start, the goal or the line between them touches something
+    TIMEOUT = 'timeout'  # planning or a controller took too long
+    NOT_FOLLOWED = 'not followed'  # the arm did not arrive
+    CANCELLED = 'cancelled'  # stop() was called
+    STALE_STATE = 'stale state'  # the joints' positions are unknown or old
+
+
+class MotionError(Exception):
+    """A motion that was refused or failed; the arm holds its position."""
+
+    def __init__(self, code: MotionCode, message: str) -> None:
+        """Keep the code; the message is the error's text."""
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A planned motion, to be run once by the adapter that made it."""
+
+    name: str
+    duration: float  # seconds
+    trajectory: Any
+
+
+@dataclass(frozen=True)
+class GraspPlan:
+    """A whole pick, checked before anything moves; its segments run in this order."""
+
+    T_base_grasp: Array  # of the tool centre point (4, 4); may be the asked pose with the hand
+    #                      turned by 180 degrees about its approach axis
+    open_width: float  # metres, between the fingers; set it before moving
+    to_pregrasp: Segment  # free motion from where the arm is to above the grasp
+    approach: Segment  # straight along the hand's z
+    lift: Segment  # straight along the base frame's z
+
+
+def pick_poses(
+    T_base_grasp: Array, approach_distance: float, lift_height: float
+) -> list[tuple[Array, Array, Array]]:
+    """Return the poses (4, 4) above a grasp, at it and after the lift, and those half turned.
+
+    The hand is symmetrical: turned by 180 degrees about its z, it grasps as well.
+    """
+    half_turn = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], np.pi))
+    back = rigid.transform(translation=[0.0, 0.0, -approach_distance])
+    up = rigid.transform(translation=[0.0, 0.0, lift_height])
+    return [(T @ back, T, up @ T) for T in (T_base_grasp, T_base_grasp @ half_turn)]
+
+
+class Motion(Protocol):
+    """Moves an arm and its gripper; calls block, and raise MotionError when they fail.
+
+    Poses are of the tool centre point in the base frame (4, 4), metres. One thread moves; stop()
+    may be called from any other.
+    """
+
+    def joint_positions(self) -> Array:
+        """Return the arm's joint positions (7,) in radians."""
+
+    def move_to_joints(self, q: Array) -> None:
+        """Move to joint positions (7,), around obstacles."""
+
+    def plan_grasp(
+        self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
+    ) -> GraspPlan:
+        """Plan the whole pick from where the arm is; nothing moves."""
+
+    def execute(self, segment: Segment) -> None:
+        """Run a planned segment; the arm must stand at its start."""
+
+    def set_gripper(self, width: float, force: float) -> float:
+        """Bring the fingers to a width in metres, or until they press with a force in newtons.
+
+        Returns the width at which they settled.
+        """
+
+    def gripper_width(self) -> float:
+        """Return the width between the fingers in metres."""
+
+    def set_obstacles(self, heights: HeightMap | None) -> None:
+        """Replace what stands on the table; None clears it."""
+
+    def stop(self) -> None:
+        """Stop the arm and hold it; the running call and all later ones raise CANCELLED."""
+
+    def resume(self) -> None:
+        """Allow motions again after stop()."""

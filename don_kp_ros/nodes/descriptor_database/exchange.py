@@ -1,0 +1,98 @@
+"""The services that export stored descriptors to files, and import them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+
+from don_kp.srv import ExportDescriptors, ImportDescriptors
+from don_kp_ros.database import exchange
+from don_kp_ros.database.records import RefusedError, shown
+from don_kp_ros.nodes.descriptor_database.answering import answering
+from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
+
+_LONGEST_FILE_NAME = 128  # bytes
+
+
+class ExchangeServices:
+    """Files of one folder alone: whoever calls a service is not at home on this machine."""
+
+    def __init__(
+        self,
+        node: Node,
+        link: DatabaseLink,
+        folder: Path,
+        changed: Callable[[], None],
+        group: CallbackGroup,
+    ) -> None:
+        """Offer the services on a node that others spin; ``changed`` is called after an import."""
+        self._node, self._link = node, link
+        self._folder, self._changed = folder, changed
+        for kind, name, callback in (
+            (ExportDescriptors, '/export_descriptors', self._on_export),
+            (ImportDescriptors, '/import_descriptors', self._on_import),
+        ):
+            node.create_service(kind, name, callback, callback_group=group)
+
+    @answering
+    def _on_export(
+        self, request: ExportDescriptors.Request, response: ExportDescriptors.Response
+    ) -> ExportDescriptors.Response:
+        path = self._path(request.file)
+        if path.exists() and not request.replace:
+            raise RefusedError(
+                f'{path} exists; call again with replace: true to overwrite it, or choose another '
+                'name'
+            )
+        wanted = request.model or None, request.object or None, request.tag or None
+        written = exchange.export(self._link.store, path, *wanted)
+        response.success, response.descriptors = True, written.descriptors
+        told = [f'{written.descriptors} descriptors are exported to {path}']
+        told += [f'left out: {reason}' for reason in written.left_out]
+        response.message = '. '.join(told)
+        self._node.get_logger().info(response.message)
+        return response
+
+    @answering
+    def _on_import(
+        self, request: ImportDescriptors.Request, response: ImportDescriptors.Response
+    ) -> ImportDescriptors.Response:
+        if request.replace and request.keep:
+            raise RefusedError('replace and keep were both given; choose one')
+        path = self._path(request.file)
+        existing: Literal['refuse', 'replace', 'keep'] = (
+            'replace' if request.replace else 'keep' if request.keep else 'refuse'
+        )
+        read = exchange.load(self._link.store, path, existing)
+        response.added, response.replaced = read.added, read.replaced
+        response.kept, response.unchanged = read.kept, read.unchanged
+        self._changed()
+        response.success = True
+        response.message = (
+            f'of {read.descriptors} descriptors in {path}, {read.added} are added, '
+            f'{read.replaced} replaced, {read.kept} kept as they were, {read.unchanged} were '
+            'stored already'
+        )
+        self._node.get_logger().info(response.message)
+        return response
+
+    def _path(self, name: str) -> Path:
+        """Return the path of a file of that name in the folder of exchange."""
+        plain = name.isprintable() and name == Path(name).name and '\\' not in name
+        if not plain or name in ('', '..') or len(name.encode()) > _LONGEST_FILE_NAME:
+            raise RefusedError(
+                f'the file {shown(name)} is no plain name of at most {_LONGEST_FILE_NAME} bytes; '
+                f'give one without a folder, such as caps.jsonl: it lies in {self._folder}'
+            )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RefusedError(
+                f'cannot make the folder {self._folder}: {error.strerror}; set exchange_folder '
+                'to one that can be written'
+            ) from error
+        return self._folder / name

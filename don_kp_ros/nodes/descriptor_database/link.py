@@ -1,0 +1,98 @@
+"""The descriptor store as a node has it: perhaps not there yet, and changed by others, too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.database.changes import Watcher, watch
+from don_kp_ros.database.location import (
+    URL_VARIABLE,
+    default_path,
+    has_password,
+    without_password,
+)
+from don_kp_ros.database.records import StoreError, UnavailableError
+from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.nodes.kit.runner import StartupError
+
+_MOST_KEPT = 4  # models
+
+Contents = tuple[Sequence[str], NDArray[np.float32]]  # names, values (N, D)
+
+
+def chosen_database(file: str, url: str) -> str:
+    """Return the database that is named: by a parameter, or else by the environment.
+
+    Raises StartupError for a password in a parameter, which everyone could read.
+    """
+    for name, given in (('database', file), ('database_url', url)):
+        try:
+            if given and has_password(given):
+                raise StartupError(
+                    f'{name} holds a password, which every node can read: give '
+                    f'{without_password(given)}, and the password in ~/.pgpass or PGPASSWORD, or '
+                    f'the whole URL in the environment variable {URL_VARIABLE}'
+                )
+        except ValueError as error:
+            raise StartupError(f'{name}: {error}') from error
+    return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
+
+
+class DatabaseLink:
+    """The store, opened as soon as its server answers. Thread-safe.
+
+    Its methods raise StoreError where the database fails; UnavailableError while its server has
+    not answered yet.
+    """
+
+    def __init__(self, database: str, on_change: Callable[[], None]) -> None:
+        """Take the place of a database; `on_change` is called, in some thread, when it changes."""
+        self._database, self._on_change = database, on_change
+        self._store: DescriptorStore | None = None
+        self._watcher: Watcher | None = None
+        self._reason = 'the descriptor database is not open yet; try again'
+        self._read: dict[str, tuple[int, Contents]] = {}  # by model, with the revision
+
+    def open(self) -> DescriptorStore:
+        """Open the database, unless it is open. To be called from one thread at a time."""
+        if self._store is None:
+            try:
+                store = DescriptorStore(self._database)
+                try:
+                    self._watcher = watch(store, self._on_change)
+                except BaseException:
+                    store.close()
+                    raise
+            except StoreError as error:
+                self._reason = str(error)
+                raise
+            self._store = store
+        return self._store
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def store(self) -> DescriptorStore:
+        """The open store; raises UnavailableError, with what was found last, where it is not."""
+        if self._store is None:
+            raise UnavailableError(self._reason)
+        return self._store
+
+    def contents(self, model: str) -> Contents:
+        """Return a model's descriptors; they are read again only when the database has changed."""
+        with self.store.snapshot():
+            revision, read = self.store.revision(), self._read.get(model)
+            if read is None or read[0] != revision:
+                if len(self._read) >= _MOST_KEPT:
+                    self._read.clear()
+                read = self._read[model] = revision, self.store.matrix(model)
+        return read[1]

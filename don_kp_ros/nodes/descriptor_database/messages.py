@@ -1,0 +1,110 @@
+"""Stored descriptors as messages, and the tokens by which a list goes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from array import array
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from builtin_interfaces.msg import Time
+
+from don_kp.msg import Descriptor, DescriptorDetails, DescriptorObservation
+from don_kp_ros.database.records import (
+    Observation,
+    RefusedError,
+    StoredDescriptor,
+    could_be_name,
+    shown,
+)
+from don_kp_ros.nodes.kit.conversions import point_message
+
+_LONGEST_TOKEN = 4096  # characters; two names of the longest, escaped, take less
+_LAST_SECOND = 2**31 - 1
+_FIRST = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SECOND = timedelta(seconds=1)
+
+
+def descriptor_message(stored: StoredDescriptor) -> Descriptor:
+    """Make the message of a stored descriptor."""
+    message = Descriptor(name=stored.name, model=stored.model)
+    message.values = array('f', stored.values.tobytes())
+    return message
+
+
+def details_message(stored: StoredDescriptor) -> DescriptorDetails:
+    """Make the message of what is kept beside the values."""
+    message = DescriptorDetails(
+        object=stored.object, tags=list(stored.tags), observations=stored.observations
+    )
+    message.created = stamp_from_time(stored.created)
+    message.updated = stamp_from_time(stored.updated)
+    if stored.deleted is not None:
+        message.deleted = stamp_from_time(stored.deleted)
+    return message
+
+
+def observation_message(seen: Observation) -> DescriptorObservation:
+    """Make the message of an observation; NaN, 0 and '' where something is not known."""
+    camera = seen.camera or {}
+    message = DescriptorObservation(author=seen.author, patch=seen.patch is not None)
+    message.stamp = stamp_from_time(seen.created)
+    message.u, message.v = seen.pixel or (math.nan, math.nan)
+    message.image_width, message.image_height = seen.image_size or (0, 0)
+    frame = camera.get('frame')
+    message.frame = frame if isinstance(frame, str) else ''
+    message.fx, message.fy = _number(camera, 'fx'), _number(camera, 'fy')
+    message.cx, message.cy = _number(camera, 'cx'), _number(camera, 'cy')
+    message.position = point_message(seen.position or [math.nan] * 3)
+    return message
+
+
+def time_from_stamp(stamp: Time) -> datetime:
+    """Read a stamp as a time, in UTC to the microsecond."""
+    return _FIRST + timedelta(seconds=stamp.sec, microseconds=stamp.nanosec // 1000)
+
+
+def stamp_from_time(time: datetime) -> Time:
+    """Make the stamp of a time; of one beyond 2038, the last that there is."""
+    since = time - _FIRST
+    seconds = since // _SECOND
+    if seconds > _LAST_SECOND:
+        return Time(sec=_LAST_SECOND)
+    return Time(sec=seconds, nanosec=(since % _SECOND).microseconds * 1000)
+
+
+def page_token(last: StoredDescriptor) -> str:
+    """Say where a list goes on that was read up to a descriptor."""
+    return base64.urlsafe_b64encode(json.dumps([last.name, last.model]).encode()).decode()
+
+
+def place_from_token(token: str) -> tuple[str, str] | None:
+    """Read the (name, model) that a list goes on after; None for its beginning.
+
+    Raises RefusedError for what is no token.
+    """
+    if not token:
+        return None
+    try:
+        if len(token) > _LONGEST_TOKEN:
+            raise ValueError('it is too long')
+        place = json.loads(base64.urlsafe_b64decode(token))
+        if not (isinstance(place, list) and all(isinstance(name, str) for name in place)):
+            raise ValueError('it holds no names')
+        name, model = place
+        if not (could_be_name(name) and could_be_name(model)):
+            raise ValueError('it holds no names')
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(
+            f'after is {shown(token)}, which no list ended with; give next of the page before, or '
+            'leave it empty to begin'
+        ) from error
+    return name, model
+
+
+def _number(camera: Mapping[str, Any], key: str) -> float:
+    value = camera.get(key)
+    return float(value) if isinstance(value, (int, float)) else math.nan

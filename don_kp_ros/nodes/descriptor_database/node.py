@@ -1,0 +1,91 @@
+"""The descriptor database node: stores points under names, and tells perception of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from don_kp_ros.database.location import default_path
+from don_kp_ros.database.records import StoreError
+from don_kp_ros.nodes.descriptor_database.cards import ModelCards
+from don_kp_ros.nodes.descriptor_database.exchange import ExchangeServices
+from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
+from don_kp_ros.nodes.descriptor_database.ranking import RankingService
+from don_kp_ros.nodes.descriptor_database.services import DescriptorServices
+from don_kp_ros.nodes.descriptor_database.sightings import Sightings
+from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
+from don_kp_ros.nodes.kit.parameters import Parameters, parameter
+from don_kp_ros.nodes.kit.runner import StartupError, run_node
+
+_THREADS = 8  # requests that wait for a server's answer must not keep others waiting
+
+
+@dataclass(frozen=True)
+class DatabaseParameters:
+    """What can be set; units in the descriptions."""
+
+    database: str = parameter(
+        '', 'SQLite file; empty: database_url, or don_kp/descriptors.sqlite in the data folder'
+    )
+    database_url: str = parameter(
+        '',
+        'of a PostgreSQL server, without a password; empty: the file, or else DON_KP_DATABASE_URL',
+    )
+    exchange_folder: str = parameter(
+        '',
+        "of exported and imported files; empty: don_kp/exchange in the user's data folder",
+    )
+    max_map_age_s: float = parameter(
+        1.0, 'greatest age, in seconds, of the descriptor map to store a pixel of', True
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_map_age_s < math.inf:
+            raise ValueError(f'max_map_age_s is {self.max_map_age_s}; it must be positive')
+
+
+class DescriptorDatabase(Node):
+    """Serves the descriptor store."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'descriptor_database', automatically_declare_parameters_from_overrides=True
+        )
+        self._settings = Parameters(self, DatabaseParameters)
+        settings = self._settings.value
+        self._topic = DescriptorTopic(self)
+        changed = self._topic.refresh
+        self._link = DatabaseLink(
+            chosen_database(settings.database, settings.database_url), changed
+        )
+        folder = settings.exchange_folder or default_path().parent / 'exchange'
+        group = ReentrantCallbackGroup()
+        sightings = Sightings(
+            self, lambda: self._settings.value.max_map_age_s, self._topic.run_models
+        )
+        ModelCards(self, self._link)
+        DescriptorServices(self, self._link, sightings, changed, group)
+        ExchangeServices(self, self._link, Path(folder), changed, group)
+        RankingService(self, self._link, sightings, group)
+        # Last: what it says on the topic and in the log tells that the services are there.
+        try:
+            self._topic.start(self._link)
+        except StoreError as error:
+            self._link.close()
+            raise StartupError(str(error)) from error
+
+    def destroy_node(self) -> None:
+        """End the node, close the database."""
+        self._topic.stop()
+        self._link.close()
+        super().destroy_node()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is interrupted; return the exit status."""
+    return run_node(DescriptorDatabase, args, threads=_THREADS)

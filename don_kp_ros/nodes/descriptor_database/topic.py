@@ -1,0 +1,147 @@
+"""The latched topic that tells perception what is stored."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Mapping
+
+import numpy as np
+from rclpy.node import Node
+
+from don_kp.msg import Descriptor, Descriptors
+from don_kp_ros.database.records import StoreError, UnavailableError
+from don_kp_ros.nodes.descriptor_database.link import Contents, DatabaseLink
+from don_kp_ros.nodes.kit.guard import guarded
+from don_kp_ros.nodes.kit.qos import LATCHED
+
+_RETRY_S = 1.0
+_MOST_UNASKED = 1000  # descriptors that are published while no model is known to run
+
+
+class DescriptorTopic:
+    """Publishes the descriptors of the model that runs, or of several, from a thread of its own.
+
+    Only what differs from what was published last is published. While no model is known to run,
+    the descriptors of all models are, if they are few. The thread opens the database as soon as
+    its server answers.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Make the topic of a node."""
+        self._node = node
+        self._publisher = node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
+        self._models: frozenset[str] | None = None
+        self._published: Mapping[str, Contents] | None = None
+        self._said: set[str] = set()
+        self._failure = ''
+        self._due, self._ending = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name='descriptor topic')
+
+    def start(self, link: DatabaseLink) -> None:
+        """Publish what is stored, then what changes.
+
+        Raises StoreError where the database fails; a server that does not answer is waited for.
+        """
+        self._link = link
+        try:
+            self._publish()
+        except UnavailableError as error:
+            self._failed(error)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ending.set()
+        self._due.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def refresh(self) -> None:
+        """Look soon whether there is something new to publish."""
+        self._due.set()
+
+    def run_models(self, models: frozenset[str]) -> None:
+        """Take note of the models that run."""
+        if models != self._models:
+            self._models = models
+            self.refresh()
+
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            self._due.wait()
+            self._due.clear()
+            self._attempt()
+
+    @guarded
+    def _attempt(self) -> None:
+        if self._ending.is_set():
+            return
+        try:
+            self._publish()
+        except StoreError as error:
+            self._failed(error)
+            self._ending.wait(_RETRY_S)
+        else:
+            self._failure = ''
+
+    def _failed(self, error: StoreError) -> None:
+        self._due.set()
+        if str(error) != self._failure:
+            self._failure = str(error)
+            self._node.get_logger().error(f'perception was not told: {error}; trying again')
+
+    def _publish(self) -> None:
+        store = self._link.open()
+        with store.snapshot():
+            contents = self._contents()
+            if self._published is None:
+                self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
+        if self._published is not None and _equal(contents, self._published):
+            return
+        message = Descriptors(
+            descriptors=[
+                Descriptor(name=name, model=model, values=array('f', values.tobytes()))
+                for model, (names, matrix) in contents.items()
+                for name, values in zip(names, matrix, strict=True)
+            ]
+        )
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+        self._published = contents
+
+    def _contents(self) -> dict[str, Contents]:
+        """Read what is to be published, by model."""
+        store, running = self._link.store, self._models
+        if running is not None:
+            models = {model: store.count(model=model) for model in sorted(running)}
+        else:
+            models = {model.fingerprint: model.descriptors for model in store.models()}
+            number = sum(models.values())
+            if number > _MOST_UNASKED:
+                self._say_once(
+                    f'{number} descriptors are stored; which of them perception needs is known '
+                    'when it runs'
+                )
+                return {}
+        contents = {}
+        for model, number in models.items():
+            names, values = self._link.contents(model)
+            if len(names):
+                contents[model] = names, values
+            if len(names) != number:
+                for damaged in store.damaged(model=model):
+                    self._say_once(f'left out: {damaged}')
+        return contents
+
+    def _say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._node.get_logger().warning(message)
+
+
+def _equal(one: Mapping[str, Contents], other: Mapping[str, Contents]) -> bool:
+    return one.keys() == other.keys() and all(
+        list(names) == list(other[model][0]) and np.array_equal(values, other[model][1])
+        for model, (names, values) in one.items()
+    )

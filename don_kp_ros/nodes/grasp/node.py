@@ -1,0 +1,284 @@
+"""The grasp node: from a stored point seen by the camera to an object in the hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import PointStamped, PoseStamped
+from numpy.typing import NDArray
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from don_kp.action import Grasp
+from don_kp_ros.grasping.candidates import (
+    NoGraspError,
+    PinchParameters,
+    aligned_candidate,
+    pinch_candidates,
+)
+from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParameters
+from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.port import Motion, MotionCode, MotionError
+from don_kp_ros.nodes.grasp.observer import LookParameters, Observer, RefusedError
+from don_kp_ros.nodes.kit.conversions import (
+    point_message,
+    pose_from_matrix,
+)
+from don_kp_ros.nodes.kit.parameters import Parameters, parameter
+from don_kp_ros.nodes.kit.runner import run_node
+from don_kp_ros.robots.preset import RobotPreset, load_preset
+
+Array = NDArray[np.float64]
+
+CODES = {
+    MotionCode.UNREACHABLE: Grasp.Result.UNREACHABLE,
+    MotionCode.COLLISION: Grasp.Result.UNREACHABLE,
+    MotionCode.STALE_STATE: Grasp.Result.STALE_DATA,
+    MotionCode.CANCELLED: Grasp.Result.CANCELLED,
+}
+"""The action's code for each reason of a failed motion; any other is MOTION_FAILED."""
+
+
+def _embedded(node: Node, preset: RobotPreset) -> Motion:
+    from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
+
+    return EmbeddedMotion(node, preset)
+
+
+def _moveit(node: Node, preset: RobotPreset) -> Motion:
+    from don_kp_ros.nodes.motion.moveit import MoveItMotion
+
+    return MoveItMotion(node, preset)
+
+
+MOTIONS: dict[str, Callable[[Node, RobotPreset], Motion]] = {
+    'embedded': _embedded,
+    'moveit': _moveit,
+}
+"""The adapters by name; only the chosen one is imported."""
+
+
+@dataclass(frozen=True)
+class GraspParameters:
+    """The node's parameters."""
+
+    robot: str = parameter('panda', 'preset in config/robots')
+    motion: str = parameter('embedded', 'embedded: the built-in planner; moveit: moveit_py')
+    max_age: float = parameter(1.0, 'seconds; older images are refused')
+    look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
+    looks: int = parameter(3, 'images in which the point is looked for')
+    max_spread: float = parameter(0.015, 'metres; a point that moves more is not found')
+    approach_distance: float = parameter(0.10, 'metres, straight, down to the grasp')
+    lift_height: float = parameter(0.20, 'metres, straight, up from it')
+    closing_force: float = parameter(30.0, 'newtons of each finger')
+    empty_width: float = parameter(0.005, 'metres; fingers this close hold nothing')
+    hold_seconds: float = parameter(2.0, 'after the lift before the grasp counts')
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.motion not in MOTIONS:
+            raise ValueError(f"motion is '{self.motion}'; it must be {' or '.join(MOTIONS)}")
+        for name, value in vars(self).items():
+            if not isinstance(value, str) and not value > 0:
+                raise ValueError(f'{name} is {value}; it must be positive')
+
+    @property
+    def look(self) -> LookParameters:
+        """The part that the observer takes."""
+        return LookParameters(self.max_age, self.look_timeout, self.looks, self.max_spread)
+
+    @property
+    def pick(self) -> PickParameters:
+        """The part that the picker takes."""
+        return PickParameters(
+            self.approach_distance,
+            self.lift_height,
+            self.closing_force,
+            self.empty_width,
+            self.hold_seconds,
+        )
+
+
+class GraspNode(Node):
+    """Serves the action /grasp."""
+
+    def __init__(self) -> None:
+        """Declare parameters, connect the motion adapter and the camera."""
+        super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
+        self._settings = Parameters(self, GraspParameters).value
+        self._preset = load_preset(self._settings.robot)
+        self._motion = MOTIONS[self._settings.motion](self, self._preset)
+        self._picker = Picker(
+            self._motion,
+            self._preset.position('observe'),
+            self._preset.open_width,
+            self._settings.pick,
+        )
+        self._fingers = PinchParameters(opening=self._preset.open_width)
+        self._busy = threading.Lock()
+        self._cancelled = threading.Event()
+        self._observer = Observer(
+            self, self._preset.base_frame, self._settings.look, self._cancelled
+        )
+        self._pose = self.create_publisher(PoseStamped, '/don_kp/grasp_pose', 1)
+        self._server = ActionServer(
+            self,
+            Grasp,
+            '/grasp',
+            self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=self._on_cancel,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self.get_logger().info('ready for goals on /grasp')
+
+    def end(self) -> None:
+        """Stop the arm while messages still flow, and let the running goal end.
+
+        Kept busy from then on: no goal is accepted any more.
+        """
+        self._cancelled.set()
+        self._motion.stop()
+        self._busy.acquire(timeout=1.0)
+
+    def destroy_node(self) -> None:
+        """Leave."""
+        self._server.destroy()
+        super().destroy_node()
+
+    def _on_goal(self, _: Grasp.Goal) -> GoalResponse:
+        # Taken here and given back when the goal has ended: what is accepted is executed alone,
+        # and a cancellation from now on is for it.
+        if not self._busy.acquire(blocking=False):
+            self.get_logger().warning('goal rejected: another grasp is running; cancel it first')
+            return GoalResponse.REJECT
+        self._cancelled.clear()
+        self._motion.resume()
+        return GoalResponse.ACCEPT
+
+    def _on_cancel(self, _: ServerGoalHandle) -> CancelResponse:
+        self._cancelled.set()
+        self._motion.stop()
+        return CancelResponse.ACCEPT
+
+    def _execute(self, handle: ServerGoalHandle) -> Grasp.Result:
+        result = Grasp.Result(code=Grasp.Result.FAULT)
+        result.point = self._point_stamped(np.full(3, np.nan))
+        try:
+            self._serve(handle, result)
+        except RefusedError as refusal:
+            result.code, result.message = refusal.code, str(refusal)
+        except MotionError as error:
+            result.code = CODES.get(error.code, Grasp.Result.MOTION_FAILED)
+            result.message = str(error)
+        except EmptyGripperError as error:
+            result.code, result.message = Grasp.Result.EMPTY_GRIPPER, str(error)
+        except Exception as error:
+            # A bug must end this goal, not the node: the arm holds, the next goal is served.
+            self._motion.stop()
+            result.message = f'internal error: {error!r}; the log has the details'
+            self.get_logger().exception('the grasp failed by an internal error')
+        finally:
+            self._busy.release()
+        result.success = result.code == Grasp.Result.SUCCEEDED
+        if result.success:
+            handle.succeed()
+        elif handle.is_cancel_requested:
+            result.code = Grasp.Result.CANCELLED
+            handle.canceled()
+        else:
+            handle.abort()
+        if result.success:
+            self.get_logger().info(result.message)
+        else:
+            self.get_logger().warning(result.message)
+        return result
+
+    def _serve(self, handle: ServerGoalHandle, result: Grasp.Result) -> None:
+        goal: Grasp.Goal = handle.request
+
+        def report(phase: Phase, detail: str) -> None:
+            self.get_logger().info(f'{phase.value} {detail}'.rstrip())
+            handle.publish_feedback(Grasp.Feedback(phase=phase.value, detail=detail))
+
+        mode = goal.mode or Grasp.Goal.PINCH
+        self._check(goal, mode)
+        self._motion.joint_positions()  # stale joint states: nothing further is of use
+        if mode == Grasp.Goal.RELEASE:
+            report(Phase.RELEASE, '')
+            self._picker.release()
+            self._picker.go_home()
+            result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
+            return
+        if self._picker.holds_something():
+            raise RefusedError(
+                Grasp.Result.INVALID_GOAL,
+                f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
+                'send a goal of mode release first',
+            )
+        report(Phase.LOOK, goal.target)
+        if goal.target:
+            target, points = self._observer.look_for(goal.target)
+            where = f'{goal.target} at {_millimetres(target)} mm'
+        else:
+            T_base_pose = self._observer.to_base(goal.pose)
+            points = self._observer.newest_points()
+            target = T_base_pose[:3, 3]
+            where = f'pose at {_millimetres(target)} mm'
+            if mode == Grasp.Goal.ALIGNED and target[2] < 0:
+                reason = f'{where}: lies under the table, which is z = 0'
+                raise RefusedError(Grasp.Result.UNREACHABLE, reason)
+        result.point = self._point_stamped(target)
+        report(Phase.PLAN, where)
+        try:
+            if mode == Grasp.Goal.ALIGNED:
+                candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
+            else:
+                candidates = pinch_candidates(points, target, self._fingers)
+        except NoGraspError as error:
+            raise RefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+        plan = self._picker.plan(candidates, HeightMap.from_points(points))
+        result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
+        self._pose.publish(result.grasp_pose)
+        picked = self._picker.execute(plan, report, self._cancelled)
+        result.code = Grasp.Result.SUCCEEDED
+        result.width = picked.width
+        what = goal.target or 'the object'
+        result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
+
+    def _check(self, goal: Grasp.Goal, mode: str) -> None:
+        """Refuse what is no goal."""
+        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, Grasp.Goal.RELEASE)
+        if mode not in modes:
+            reason = f"mode is '{mode}'; it must be one of {', '.join(modes)}"
+        elif mode == Grasp.Goal.ALIGNED and goal.target:
+            reason = 'aligned needs a pose, and a target has none; leave target empty, or pinch'
+        elif mode != Grasp.Goal.RELEASE and not goal.target and not goal.pose.header.frame_id:
+            reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
+        else:
+            return
+        raise RefusedError(Grasp.Result.INVALID_GOAL, reason)
+
+    def _header(self) -> Header:
+        return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)
+
+    def _point_stamped(self, point: Array) -> PointStamped:
+        return PointStamped(header=self._header(), point=point_message(point))
+
+    def _pose_stamped(self, T: Array) -> PoseStamped:
+        return PoseStamped(header=self._header(), pose=pose_from_matrix(T))
+
+
+def _millimetres(point: Array) -> str:
+    return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted."""
+    return run_node(GraspNode, args, threads=4)

@@ -1,0 +1,138 @@
+"""The newest joint states of a robot, with their age."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import JointState
+
+from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
+from don_kp_ros.nodes.kit.guard import guarded
+from don_kp_ros.robots.preset import RobotPreset
+
+Array = NDArray[np.float64]
+
+# Joint states older than this are not acted on, seconds; a motion under way bears longer gaps.
+STALE = 0.5
+STALE_MOVING = 1.0
+# Planning may starve the thread that spins: fresh ones are waited for, seconds.
+_PATIENCE = 1.0
+# What is remembered, seconds of the robot's time.
+_MEMORY = 3.0
+
+
+class JointMonitor:
+    """Reads /joint_states on a node that another thread spins.
+
+    `changed` guards the histories and is notified with every message.
+    """
+
+    def __init__(self, node: Node, preset: RobotPreset) -> None:
+        """Subscribe."""
+        self._node = node
+        self.changed = threading.Condition()
+        self.arm = History()
+        self.finger = History()
+        self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
+        node.create_subscription(
+            JointState,
+            '/joint_states',
+            self._on_joint_states,
+            qos_profile_sensor_data,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+
+    def joint_positions(self) -> Array:
+        """Return the arm's joint positions (7,); MotionError STALE_STATE if they are old."""
+        return self._fresh(self.arm).copy()
+
+    def gripper_width(self) -> float:
+        """Return the width between the fingers in metres; MotionError STALE_STATE if it is old."""
+        return 2.0 * float(self._fresh(self.finger)[0])
+
+    def _fresh(self, history: History) -> Array:
+        with self.changed:
+            self.changed.wait_for(lambda: history.age <= STALE, _PATIENCE)
+            history.raise_if_stale(STALE)
+            return history.latest
+
+    @guarded
+    def _on_joint_states(self, message: JointState) -> None:
+        position = dict(zip(message.name, message.position, strict=False))
+        stamp = seconds_from_stamp(message.header.stamp)
+        with self.changed:
+            for history, joints in self._parts:
+                # The hand's driver may publish its joints in messages of their own.
+                if all(joint in position for joint in joints):
+                    history.add(stamp, np.array([position[joint] for joint in joints]))
+            self.changed.notify_all()
+
+
+class History:
+    """The positions of some joints over the last seconds of the robot's time."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, Array]] = deque()
+        self._received = -np.inf
+
+    def add(self, stamp: float, position: Array) -> None:
+        """Take positions at a time of the robot's clock in seconds."""
+        if not np.isfinite(position).all():
+            return
+        if self._samples and stamp <= self._samples[-1][0]:
+            if stamp > self._samples[-1][0] - 1.0:
+                return
+            self._samples.clear()  # the robot's clock was set back
+        self._samples.append((stamp, position))
+        self._received = time.monotonic()
+        while self._samples[0][0] < stamp - _MEMORY:
+            self._samples.popleft()
+
+    def raise_if_stale(self, oldest: float) -> None:
+        """Raise MotionError STALE_STATE if nothing came for longer than that, in seconds."""
+        if self.age > oldest:
+            known = f'the last is {self.age:.1f} s old' if self._samples else 'none came yet'
+            raise MotionError(
+                MotionCode.STALE_STATE,
+                f'no fresh joint states on /joint_states: {known}; is the robot running?',
+            )
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since the newest positions came."""
+        return time.monotonic() - self._received
+
+    @property
+    def stamp(self) -> float:
+        """Return the robot's time of the newest positions in seconds."""
+        return self._samples[-1][0]
+
+    @property
+    def latest(self) -> Array:
+        """Return the newest positions."""
+        return self._samples[-1][1]
+
+    @property
+    def velocity(self) -> Array:
+        """Return the velocity between the two newest positions."""
+        if len(self._samples) < 2:
+            return np.zeros_like(self.latest)
+        (t0, p0), (t1, p1) = self._samples[-2], self._samples[-1]
+        speed: Array = (p1 - p0) / (t1 - t0)
+        return speed
+
+    def moved(self, seconds: float) -> float:
+        """Return how far any joint moved within the last seconds; infinite if not known."""
+        since = self.stamp - seconds
+        if self._samples[0][0] > since:
+            return float('inf')
+        recent = np.array([position for stamp, position in self._samples if stamp >= since])
+        return float(np.ptp(recent, axis=0).max())

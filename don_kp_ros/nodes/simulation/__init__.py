@@ -1,1 +1,0 @@
-"""The simulated robot, camera and table as ROS nodes, and the judge of grasp trials."""

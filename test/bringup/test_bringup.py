@@ -1,0 +1,184 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from don_kp_ros.bringup import description, processes
+from don_kp_ros.bringup.processes import Bringup
+
+# A domain of our own: other stacks may run on this machine.
+DOMAIN = str(1 + os.getpid() % 100)
+ALONE = {'nodes': 'descriptor_database'}
+
+
+@pytest.fixture(autouse=True)
+def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('ROS_DOMAIN_ID', DOMAIN)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.05)
+    return condition()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class TestTable:
+    @pytest.mark.parametrize('node', description.NODES, ids=lambda node: node.name)
+    def test_overrides_are_parameters_of_the_node(self, node: description.NodeSpec) -> None:
+        content = yaml.safe_load(node.parameters_file.read_text())
+        assert set(node.parameters) <= set(content['/**']['ros__parameters'])
+
+    @pytest.mark.parametrize('argument', description.ARGUMENTS, ids=lambda argument: argument.name)
+    def test_arguments_explain_themselves(self, argument: description.Argument) -> None:
+        assert argument.description
+        assert argument.default or 'empty:' in argument.description
+        assert not argument.choices or argument.default in argument.choices
+
+    def test_simulation_starts_everything(self) -> None:
+        assert description.selected(description.checked({'simulation': 'true'})) == list(
+            description.NODES
+        )
+
+    def test_without_being_asked_nothing_is_simulated(self) -> None:
+        names = [node.name for node in description.selected(description.checked({}))]
+        assert names == ['perception', 'descriptor_database', 'grasp']
+
+    @pytest.mark.parametrize(
+        ('arguments', 'complaint'),
+        [
+            ({'simulaton': 'true'}, r"'simulaton'.*simulation, motion"),
+            ({'motion': 'magic'}, "motion is 'magic'.*embedded, moveit"),
+            ({'nodes': 'grasp,perceptoin'}, "'perceptoin'.*perception"),
+        ],
+    )
+    def test_wrong_arguments_are_named(self, arguments: dict[str, str], complaint: str) -> None:
+        with pytest.raises(ValueError, match=complaint):
+            description.checked(arguments)
+
+    def test_another_camera_is_remapped(self) -> None:
+        assert description.remappings(description.checked({})) == []
+        pairs = description.remappings(description.checked({'camera_namespace': 'left/cam/'}))
+        assert ('/camera/camera/color/image_raw', '/left/cam/color/image_raw') in pairs
+
+    def test_simulation_stays_on_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
+        monkeypatch.delenv(name, raising=False)
+        simulated = description.checked({'simulation': 'true'})
+        assert description.environment(simulated)[name] == 'LOCALHOST'
+        assert name not in description.environment(description.checked({}))
+        monkeypatch.setenv(name, 'SUBNET')
+        assert name not in description.environment(simulated)
+
+
+class TestBringup:
+    def test_starts_and_ends_a_node(self, tmp_path: Path) -> None:
+        database = tmp_path / 'a folder: with "signs"' / 'descriptors.sqlite'
+        with Bringup({**ALONE, 'database': str(database)}, tmp_path) as stack:
+            assert wait_for(database.exists), (tmp_path / 'descriptor_database.log').read_text()
+            assert stack.poll() is None
+            pids = [process.pid for process in stack._processes.values()]
+            assert all(alive(pid) for pid in pids)
+        assert not any(alive(pid) for pid in pids)
+        assert 'Traceback' not in (tmp_path / 'descriptor_database.log').read_text()
+
+    def test_names_the_node_that_died(self, tmp_path: Path) -> None:
+        with Bringup(ALONE, tmp_path) as stack:
+            stack._processes['descriptor_database'].kill()
+            assert wait_for(lambda: stack.poll() is not None)
+            assert stack.poll() == processes.Exit('descriptor_database', -signal.SIGKILL)
+
+    def test_tells_the_end_of_a_log(self, tmp_path: Path) -> None:
+        stack = Bringup(ALONE, tmp_path)
+        log = tmp_path / 'descriptor_database.log'
+        log.write_bytes(b'only \xff\n')
+        assert stack.tail('descriptor_database') == 'only \ufffd'
+        log.write_text('\n'.join(map(str, range(25))))
+        assert stack.tail('descriptor_database').split() == [str(i) for i in range(15, 25)]
+        assert Bringup(ALONE).tail('descriptor_database') == ''
+
+    def test_kills_what_does_not_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deaf = (
+            'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);'
+            'print("deaf", flush=True); time.sleep(60)'
+        )
+        monkeypatch.setattr(Bringup, 'command', lambda self, node: [sys.executable, '-c', deaf])
+        monkeypatch.setattr(processes, 'GRACE_S', 0.2)
+        with Bringup(ALONE, tmp_path) as stack:
+            log = tmp_path / 'descriptor_database.log'
+            assert wait_for(lambda: log.read_text() == 'deaf\n')
+            pid = stack._processes['descriptor_database'].pid
+        assert not alive(pid)
+
+
+class TestCommand:
+    def start(self, *arguments: str) -> 'subprocess.Popen[str]':
+        return subprocess.Popen(
+            [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_everything_quietly(self, tmp_path: Path, number: int) -> None:
+        database = tmp_path / 'descriptors.sqlite'
+        process = self.start('nodes:=descriptor_database', f'database:={database}')
+        assert wait_for(database.exists)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert 'Traceback' not in output
+
+    @pytest.mark.skipif(
+        not shutil.which('setpriv'),
+        reason='only setpriv (util-linux, in every Debian and Ubuntu) lets nodes end so',
+    )
+    def test_nodes_do_not_outlive_a_killed_parent(self, tmp_path: Path) -> None:
+        database = tmp_path / 'descriptors.sqlite'
+        process = self.start('nodes:=descriptor_database', f'database:={database}')
+        assert wait_for(database.exists)
+        process.kill()
+        process.communicate(timeout=30)  # returns once the node has closed the output, too
+
+    def test_a_dead_node_ends_the_rest(self) -> None:
+        process = self.start('nodes:=descriptor_database', 'database:=/proc/nowhere/a.sqlite')
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert '[descriptor_database] ' in output
+        assert 'descriptor_database ended with exit code 1' in output
+
+    def test_a_dead_nodes_last_words_are_shown(self, tmp_path: Path) -> None:
+        process = self.start(
+            'nodes:=descriptor_database',
+            'database:=/proc/nowhere/a.sqlite',
+            f'--log-directory={tmp_path}',
+        )
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert f'The end of {tmp_path}/descriptor_database.log:' in output
+        assert '/proc/nowhere' in output
+
+    def test_wrong_arguments_are_refused(self) -> None:
+        for argument in ('motion:=magic', 'motion=embedded'):
+            process = self.start(argument)
+            output, _ = process.communicate(timeout=30)
+            assert process.returncode == 2
+            assert argument.split(':=')[-1] in output

@@ -1,0 +1,195 @@
+"""The whole stack in its own processes: real nodes, services, physics, and the shipped model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.signals import SignalHandlerOptions
+
+from don_kp.action import Grasp
+from don_kp_ros.bringup.domain import free_domain
+from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.demo.judge import Judge
+from don_kp_ros.simulation.instances import UNSEEN_CAPS
+
+CAP = UNSEEN_CAPS[42]
+FREE = 6  # a placement that leaves the table's middle free
+BRIM = Grasp.Goal(target='cap/brim')
+
+
+@pytest.fixture(scope='module')
+def bringup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bringup]:
+    """The stack, for all tests of this file."""
+    folder = tmp_path_factory.mktemp('stack')
+    arguments = {'simulation': 'true', 'database': str(folder / 'descriptors.sqlite')}
+    with Bringup(arguments, folder / 'logs') as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def judge(bringup: Bringup) -> Iterator[Judge]:
+    """A user and judge of the stack."""
+
+    def check() -> None:
+        ended = bringup.poll()
+        assert ended is None, f'{ended}:\n{bringup.tail(ended.node) if ended else ""}'
+
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    made = Judge(check)
+    try:
+        made.wait_until_ready(timeout=120.0)
+        yield made
+    finally:
+        made.close()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture
+def at_rest(judge: Judge) -> Iterator[None]:
+    """Lay out the table without the cap; in the end the arm must not have moved."""
+    judge.reset(1, FREE, CAP, without_cap=True)
+    yield
+    assert judge.motion < 0.005
+
+
+def teach(judge: Judge) -> None:
+    judge.reset(1, 0, CAP)
+    truth = judge.truth()
+    judge.store('cap/brim', round(truth.brim_u), round(truth.brim_v))
+
+
+def send(judge: Judge, goal: Grasp.Goal) -> Grasp.Result:
+    return judge.grasp(goal, lambda *_: None)
+
+
+def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: Judge) -> None:
+    teach(judge)
+    judge.reset(1, 1, CAP)
+    before = judge.truth()
+    phases: list[str] = []
+    result = judge.grasp(BRIM, lambda phase, _: phases.append(phase))
+    assert result.success, result.message
+    assert phases == ['look', 'plan', 'approach', 'close', 'lift', 'hold']
+    found, true = result.point.point, before.brim
+    assert np.hypot(found.x - true.x, found.y - true.y) < 0.015
+    assert judge.watch_height(1.0) - before.cap_height > 0.10
+    assert 0.03 < result.width < 0.07
+
+    again = send(judge, BRIM)
+    assert again.code == Grasp.Result.INVALID_GOAL
+    assert 'release' in again.message
+    assert judge.truth().cap_height - before.cap_height > 0.10
+
+    assert send(judge, Grasp.Goal(mode='release')).success
+    assert judge.truth().cap_height - before.cap_height < 0.05
+
+
+def test_without_the_cap_nothing_is_found_and_nothing_moves(judge: Judge, at_rest: None) -> None:
+    result = send(judge, BRIM)
+    assert result.code == Grasp.Result.NOT_FOUND
+    assert 'cap/brim' in result.message
+
+
+def pose(x: float, y: float, z: float, frame: str = 'panda_link0') -> PoseStamped:
+    message = PoseStamped()
+    message.header.frame_id = frame
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = x, y, z
+    return message
+
+
+@pytest.mark.parametrize(
+    ('goal', 'code', 'words'),
+    [
+        (Grasp.Goal(), 'INVALID_GOAL', 'neither a target nor a pose'),
+        (Grasp.Goal(target='cup/rim'), 'UNKNOWN_TARGET', "'cup/rim'"),
+        (Grasp.Goal(target='cap/brim', mode='shove'), 'INVALID_GOAL', 'shove'),
+        (Grasp.Goal(target='cap/brim', mode='aligned'), 'INVALID_GOAL', 'pose'),
+        (Grasp.Goal(pose=pose(0.4, 0.0, 0.02, 'moon')), 'INVALID_GOAL', 'moon'),
+        (Grasp.Goal(pose=pose(float('nan'), 0.0, 0.02)), 'INVALID_GOAL', 'finite'),
+        (Grasp.Goal(pose=pose(0.55, 0.25, 0.0)), 'NO_GRASP', 'nothing'),
+        (Grasp.Goal(mode='aligned', pose=pose(1.4, 0.0, 0.3)), 'UNREACHABLE', '1.400'),
+        (Grasp.Goal(mode='aligned', pose=pose(0.45, 0.0, -0.1)), 'UNREACHABLE', 'table'),
+    ],
+)
+def test_bad_goals_are_refused_with_a_reason_and_nothing_moves(
+    judge: Judge, at_rest: None, goal: Grasp.Goal, code: str, words: str
+) -> None:
+    result = send(judge, goal)
+    assert not result.success
+    assert result.code == getattr(Grasp.Result, code), result.message
+    assert words in result.message
+
+
+@pytest.mark.parametrize('node', ['perception', 'simulation'])
+def test_nothing_moves_on_what_has_gone_stale(
+    judge: Judge, bringup: Bringup, at_rest: None, node: str
+) -> None:
+    process = bringup.process(node)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(1.2)
+        result = send(judge, BRIM)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert result.code == Grasp.Result.STALE_DATA, result.message
+
+
+def test_a_gripper_that_closes_on_nothing_fails_and_retreats(judge: Judge) -> None:
+    judge.reset(1, FREE, CAP, without_cap=True)
+    rest = judge.joints
+    # Above a free place of the table: the hand comes down and finds nothing.
+    result = send(judge, Grasp.Goal(mode='aligned', pose=pose(0.45, 0.0, 0.05)))
+    assert result.code == Grasp.Result.EMPTY_GRIPPER, result.message
+    assert 'nothing' in result.message
+    assert judge.motion > 0.1
+    assert np.abs(judge.joints - rest).max() < 0.02
+
+
+def test_a_cancelled_grasp_stops_the_arm(judge: Judge) -> None:
+    judge.reset(1, FREE, CAP, without_cap=True)
+
+    def cancel(phase: str, _: str) -> None:
+        if phase == 'approach':
+            judge.cancel()
+
+    result = judge.grasp(Grasp.Goal(mode='aligned', pose=pose(0.45, 0.0, 0.05)), cancel)
+    assert result.code == Grasp.Result.CANCELLED, result.message
+    stopped = judge.joints
+    time.sleep(1.0)
+    assert np.abs(judge.joints - stopped).max() < 0.01
+    assert send(judge, Grasp.Goal(mode='release')).success
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_the_stack_ends_within_five_seconds_without_a_traceback(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    command = [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', 'simulation:=true']
+    command += [f'database:={tmp_path / "d.sqlite"}', '--log-directory', str(tmp_path / 'logs')]
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(free_domain())}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    ready = tmp_path / 'logs' / 'grasp.log'
+    deadline = time.monotonic() + 60
+    while not (ready.exists() and 'ready for goals' in ready.read_text()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    asked = time.monotonic()
+    output, _ = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 5.0
+    assert process.returncode == 0
+    logs = output + ''.join(path.read_text() for path in (tmp_path / 'logs').iterdir())
+    assert 'Traceback' not in logs

@@ -1,0 +1,264 @@
+"""The planner's motions, checked by a scene of the test's own and by analytic truth."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion import planner as planning
+from don_kp_ros.motion.heightmap import Grid, HeightMap
+from don_kp_ros.motion.kinematics import Kinematics
+from don_kp_ros.motion.planner import Planner
+from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.timing import time_path, time_pieces
+from don_kp_ros.robots.panda import panda_spec
+from don_kp_ros.robots.preset import load_preset
+
+PRESET = load_preset('panda')
+OBSERVE = PRESET.position('observe')
+GRID = Grid()
+X, Y = np.meshgrid(*GRID.centres(), indexing='ij')
+
+
+class Oracle:
+    """The robot among boxes and a table, as MuJoCo's primitives; no height field, no padding."""
+
+    def __init__(self, boxes, width=0.08):
+        spec = panda_spec()
+        add = spec.worldbody.add_geom
+        for i, (x, y, half, height) in enumerate(boxes):
+            add(
+                name=f'box{i}',
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                size=[half, half, height / 2],
+                pos=[x, y, height / 2],
+            )
+        # The base stands on the table; nothing else may touch it.
+        add(
+            name='table',
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[0.4, 0.6, 0.05],
+            pos=[0.6, 0.0, -0.05],
+        )
+        self.model = spec.compile()
+        self.data = mujoco.MjData(self.model)
+        self.width = width
+
+    def collides(self, q):
+        self.data.qpos[:7], self.data.qpos[7:9] = q, self.width / 2
+        mujoco.mj_forward(self.model, self.data)
+        return self.data.ncon > 0
+
+
+def height_map(boxes):
+    heights = np.zeros(GRID.shape)
+    for x, y, half, height in boxes:
+        inside = (np.abs(X - x) <= half) & (np.abs(Y - y) <= half)
+        heights[inside] = np.maximum(heights[inside], height)
+    return HeightMap(GRID, heights)
+
+
+def down(x, y, z, yaw=0.0):
+    turn = rigid.rotation_about([0, 0, 1], yaw) @ np.diag([1.0, -1.0, -1.0])
+    return rigid.transform(turn, [x, y, z])
+
+
+@pytest.fixture(scope='module')
+def planner():
+    return Planner(PRESET)
+
+
+@pytest.fixture(scope='module')
+def kinematics():
+    return Kinematics(PRESET)
+
+
+def every_10_ms(trajectory):
+    """Return the positions, after checking that they are no further apart."""
+    assert np.diff(trajectory.times).max() <= 0.0100001
+    return trajectory.positions
+
+
+def refusal(call):
+    with pytest.raises(MotionError) as caught:
+        call()
+    return caught.value
+
+
+def attempt(call, *arguments):
+    try:
+        return call(*arguments), None
+    except MotionError as error:
+        return None, error
+
+
+def test_inverse_undoes_forward(kinematics):
+    generator = np.random.default_rng(2)
+    for _ in range(50):
+        T = kinematics.forward(kinematics.random(generator))
+        seeds = [PRESET.position('ready'), *(kinematics.random(generator) for _ in range(20))]
+        q = next(kinematics.solutions(T, seeds))
+        assert np.allclose(kinematics.forward(q), T, atol=2e-4)
+        assert kinematics.within_limits(q)
+
+
+def test_inverse_fails_without_numbers_that_are_none(kinematics):
+    assert kinematics.inverse(down(1.5, 0.0, 0.3), OBSERVE) is None
+    with pytest.raises(ValueError, match='7 finite'):
+        kinematics.inverse(down(0.5, 0.0, 0.3), np.full(7, np.nan))
+
+
+def test_random_problems_are_solved_free_of_collisions(planner, kinematics):
+    generator = np.random.default_rng(5)
+    solved = detours = 0
+    while solved < 25:
+        boxes = [
+            (*generator.uniform([0.3, -0.35], [0.7, 0.35]), 0.04, generator.uniform(0.05, 0.35))
+            for _ in range(5)
+        ]
+        ends = [
+            down(
+                *generator.uniform([0.3, -0.35, 0.05], [0.7, 0.35, 0.3]),
+                generator.uniform(-1.5, 1.5),
+            )
+            for _ in range(2)
+        ]
+        planner.set_obstacles(height_map(boxes))
+        oracle = Oracle(boxes)
+        q0, q1 = (kinematics.inverse(T, OBSERVE) for T in ends)
+        if q0 is None or q1 is None or planner.scene.contact(q0):
+            continue
+        trajectory, error = attempt(planner.to_joints, q0, q1)
+        if trajectory is None:
+            # Only where the goal itself is not free.
+            assert error.code is MotionCode.COLLISION
+            assert 'at the goal' in str(error)
+            continue
+        solved += 1
+        positions = every_10_ms(trajectory)
+        assert not any(oracle.collides(q) for q in positions)
+        direct = np.linspace(q0, q1, 100)
+        detours += any(oracle.collides(q) for q in direct)
+        assert np.allclose(positions[0], q0, atol=1e-6)
+        assert np.allclose(positions[-1], q1, atol=1e-6)
+        limits = 0.5 * np.array(PRESET.velocity_limits)
+        assert (np.abs(trajectory.velocities) <= 1.01 * limits).all()
+        assert (trajectory.velocities[[0, -1]] == 0).all()
+    assert detours >= 5  # or the problems were too easy
+
+
+def test_a_pick_is_straight_where_it_must_be_and_free(planner, kinematics):
+    generator = np.random.default_rng(6)
+    for _ in range(10):
+        x, y = generator.uniform([0.35, -0.3], [0.65, 0.3])
+        yaw = generator.uniform(-np.pi, np.pi)
+        # A block of 5 cm to hold, and a wall beside it.
+        held = (x, y, 0.02, 0.03)
+        other = (x + (0.2 if x < 0.5 else -0.2), y, 0.03, 0.12)
+        planner.set_obstacles(height_map([held, other]))
+        T = down(x, y, 0.02, yaw)
+        plan = planner.grasp(OBSERVE, T, 0.1, 0.2, 0.08, speed=0.1)
+        oracle = Oracle([other])
+        for trajectory in (plan.to_pregrasp, plan.approach, plan.lift):
+            assert not any(oracle.collides(q) for q in every_10_ms(trajectory))
+        for trajectory, low, high in ((plan.approach, 0.02, 0.12), (plan.lift, 0.02, 0.22)):
+            poses = np.array([kinematics.forward(q) for q in trajectory.positions])
+            assert np.abs(poses[:, :2, 3] - [x, y]).max() < 0.001
+            assert np.abs(poses[:, :3, :3] - plan.T_base_grasp[:3, :3]).max() < 0.005
+            heights = poses[:, 2, 3]
+            assert heights.min() == pytest.approx(low, abs=1e-3)
+            assert heights.max() == pytest.approx(high, abs=1e-3)
+            assert np.abs(np.diff(heights) / np.diff(trajectory.times)).max() < 0.102
+        assert np.allclose(plan.to_pregrasp.positions[-1], plan.approach.positions[0], atol=1e-6)
+        assert np.allclose(plan.approach.positions[-1], plan.lift.positions[0], atol=1e-6)
+        # The same pose, or the hand turned by half a turn.
+        assert abs(plan.T_base_grasp[:3, 1] @ T[:3, 1]) == pytest.approx(1.0)
+
+
+def test_a_tilted_hand_comes_along_its_own_axis(planner, kinematics):
+    planner.set_obstacles(None)
+    T = down(0.5, 0.1, 0.15, 0.4)
+    T[:3, :3] = rigid.rotation_about([0, 1, 0], -0.5) @ T[:3, :3]
+    plan = planner.grasp(OBSERVE, T, 0.1, 0.1, 0.08, speed=0.1)
+    for trajectory, direction in ((plan.approach, T[:3, 2]), (plan.lift, np.array([0, 0, 1.0]))):
+        poses = np.array([kinematics.forward(q) for q in trajectory.positions])
+        way = poses[:, :3, 3] - poses[0, :3, 3]
+        assert np.abs(way - np.outer(way @ direction, direction)).max() < 0.001
+        assert np.linalg.norm(way[-1]) == pytest.approx(0.1, abs=1e-3)
+        assert np.abs(poses[:, :3, :3] - plan.T_base_grasp[:3, :3]).max() < 0.005
+
+
+def test_refusals_say_why(planner, kinematics):
+    planner.set_obstacles(height_map([(0.5, 0.0, 0.04, 0.2)]))
+
+    def grasp(T, approach=0.1):
+        return refusal(lambda: planner.grasp(OBSERVE, T, approach, 0.1, 0.08))
+
+    def motion(T):
+        return refusal(lambda: planner.to_joints(OBSERVE, kinematics.inverse(T, OBSERVE)))
+
+    far = grasp(down(0.9, 0.5, 0.2))
+    assert far.code is MotionCode.UNREACHABLE
+    assert '(0.900, 0.500, 0.200)' in str(far)
+    low = motion(down(0.4, 0.3, 0.005))
+    assert low.code is MotionCode.COLLISION
+    assert 'finger touches table' in str(low)
+    low = grasp(down(0.4, 0.3, 0.009))
+    assert low.code is MotionCode.COLLISION
+    assert 'finger touches table' in str(low)
+    inside = motion(down(0.5, 0.0, 0.1))
+    assert inside.code is MotionCode.COLLISION
+    assert 'touches an obstacle' in str(inside)
+    beyond = refusal(lambda: planner.to_joints(OBSERVE, OBSERVE + [3.0, 0, 0, 0, 0, 0, 0]))
+    assert beyond.code is MotionCode.UNREACHABLE
+    # From the side, past the block's top edge.
+    through = down(0.5, 0.2, 0.12)
+    through[:3, :3] = rigid.rotation_about([1, 0, 0], 1.2) @ through[:3, :3]
+    assert grasp(through, approach=0.25).code is MotionCode.COLLISION
+    with pytest.raises(ValueError, match='finite'):
+        planner.grasp(OBSERVE, np.full((4, 4), np.nan), 0.1, 0.1, 0.08)
+    with pytest.raises(ValueError, match='speed is 0'):
+        planner.grasp(OBSERVE, down(0.5, 0.0, 0.3), 0.1, 0.1, 0.08, speed=0.0)
+
+
+def test_planning_can_be_cancelled(planner):
+    planner.cancelled = lambda: True
+    try:
+        error = refusal(lambda: planner.grasp(OBSERVE, down(0.5, 0.0, 0.05), 0.1, 0.1, 0.08))
+    finally:
+        planner.cancelled = lambda: False
+    assert error.code is MotionCode.CANCELLED
+
+
+def test_a_straight_path_takes_the_time_of_a_trapezoid():
+    waypoints = np.zeros((30, 7))
+    waypoints[:, 0] = np.linspace(0.0, 2.0, 30)
+    trajectory = time_path(waypoints, np.full(7, 1.0), np.full(7, 2.0))
+    # Half a second up to 1 rad/s and down again, and the rest at full speed.
+    assert trajectory.duration == pytest.approx(2.5, rel=0.02)
+    assert trajectory.positions[-1, 0] == pytest.approx(2.0)
+
+
+def test_pieces_stay_on_their_lines_and_rest_at_the_corners():
+    corners = np.array([[0.0] * 7, [0.5] * 7, [0.5, 1.0, *[0.5] * 5], [0.2] * 7])
+    velocity, acceleration = np.full(7, 0.8), np.full(7, 2.0)
+    timed = time_pieces(corners, velocity, acceleration)
+    assert (np.diff(timed.times) > 0).all() and np.diff(timed.times).max() <= 0.011
+    assert np.abs(timed.velocities).max() <= 0.8 + 1e-6
+    ends = [int(np.abs(timed.positions - corner).max(axis=1).argmin()) for corner in corners]
+    assert ends[0] == 0 and ends[-1] == len(timed.times) - 1
+    for corner, at in zip(corners, ends, strict=True):
+        np.testing.assert_allclose(timed.positions[at], corner, atol=1e-6)
+        np.testing.assert_allclose(timed.velocities[at], 0, atol=1e-9)
+    for a, b, first, last in zip(corners, corners[1:], ends, ends[1:], strict=False):
+        piece = timed.positions[first : last + 1]
+        along = (piece - a) @ (b - a) / ((b - a) @ (b - a))
+        np.testing.assert_allclose(a + along[:, None] * (b - a), piece, atol=1e-6)
+
+
+def test_a_path_whose_corners_no_spline_rounds_is_gone_with_stops(planner, monkeypatch):
+    monkeypatch.setattr(planning, 'time_path', lambda *_: None)
+    motion = planner.to_joints(OBSERVE, PRESET.position('ready'))
+    np.testing.assert_allclose(motion.positions[-1], PRESET.position('ready'), atol=1e-6)
+    oracle = Oracle([])
+    assert not any(oracle.collides(q) for q in motion.positions)

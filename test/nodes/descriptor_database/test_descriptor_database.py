@@ -1,0 +1,410 @@
+"""The descriptor database node, called as users call it; the test plays perception."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from don_kp.msg import Model
+from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.nodes.kit.qos import LATCHED
+
+VALUES = np.array([0.6, 0.0, 0.8, 0.0], dtype=np.float32)
+
+
+@pytest.fixture(scope='module')
+def desk(open_desk, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('database')
+    return open_desk(database=folder / 'd.sqlite', exchange_folder=folder / 'exchange')
+
+
+# The tests below run in this order: the first finds a node that has heard nothing yet.
+
+
+def test_without_a_map_pixels_and_the_running_model_are_unknown(desk):
+    assert [len(message.descriptors) for message in desk.latched] in ([], [0])
+    for response in desk.store('cap/brim', u=3, v=4), desk.rank():
+        assert not response.success
+        assert 'no descriptor map has come yet; start perception' in response.message
+    for ask in desk.get, desk.delete, desk.restore:
+        response = ask('cap/brim')
+        assert not response.success
+        assert 'no model is known to run yet' in response.message
+    assert desk.names() == []
+
+
+def test_without_a_map_perception_is_told_of_all_models(desk):
+    for model in desk.MODEL, 'another':
+        assert desk.store('early', values=VALUES, model=model).success
+    desk.told(lambda names: names == ['early', 'early'])
+    desk.show()
+    assert [d.model for d in desk.told(lambda names: names == ['early'])] == [desk.MODEL]
+    for model in desk.MODEL, 'another':
+        assert desk.delete('early', model).success
+
+
+def test_the_cards_of_models_that_run_are_kept(desk):
+    publisher = desk.peer.node.create_publisher(Model, '/don_kp/model', LATCHED)
+    publisher.publish(Model(fingerprint='broken', dimension=4, card='[1]'))
+    desk.node.wait_for('the card of model broken is not kept')
+    publisher.publish(Model(fingerprint='carded', dimension=4, card='{"steps": 7}'))
+    desk.peer.wait_until(lambda: kept(desk) == {'carded': {'steps': 7}})
+    desk.peer.node.destroy_publisher(publisher)
+
+
+def kept(desk):
+    with DescriptorStore(desk.database) as store:
+        return {model.fingerprint: model.card for model in store.models() if model.card}
+
+
+def test_a_pixel_is_stored_read_listed_and_deleted(desk):
+    response = desk.store_pixel('cap/brim', 20, 30)
+    assert 'pixel (20, 30)' in response.message
+    np.testing.assert_allclose(response.descriptor.values, desk.at(20, 30), atol=1e-6)
+    (told,) = desk.told(lambda names: names == ['cap/brim'])
+    assert desk.get('cap/brim').descriptor == response.descriptor == told
+    assert desk.names('cap/') == desk.names(model=desk.MODEL) == ['cap/brim']
+    assert desk.names('mug') == desk.names(model='other') == []
+    assert desk.delete('cap/brim').success
+    desk.told(lambda names: not names)
+    assert desk.names() == []
+
+
+def test_what_was_deleted_is_restored_as_it_was(desk):
+    stored = desk.store_pixel('cap/peak', 50, 60, tags=['worn', 'blue']).descriptor
+    assert desk.delete('cap/peak').success
+    refused = desk.get('cap/peak')
+    assert not refused.success
+    assert 'bring it back with /restore_descriptor' in refused.message
+    deleted = desk.list('cap/peak', deleted=True)
+    assert [d.name for d in deleted.descriptors] == ['cap/peak']
+    assert deleted.details[0].deleted.sec > 0
+    response = desk.restore('cap/peak')
+    assert response.success, response.message
+    assert response.descriptor == stored == desk.get('cap/peak').descriptor
+    details = desk.get('cap/peak').details
+    assert (details.object, list(details.tags)) == ('cap', ['blue', 'worn'])
+    assert (details.deleted.sec, details.observations) == (0, 1)
+    desk.told(lambda names: names == ['cap/peak'])
+    refused = desk.restore('cap/peak')
+    assert not refused.success
+    assert 'is in use again' in refused.message
+    assert desk.delete('cap/peak').success
+
+
+def test_several_clicks_are_stored_as_their_mean(desk):
+    pixels = [(10, 10), (90, 20), (64, 80)]
+    for number, (u, v) in enumerate(pixels, start=1):
+        response = desk.store_pixel('mean', u, v, add=True, author=f'user {number}')
+        assert ('the mean of' in response.message) == (number > 1)
+    mean = np.mean([desk.at(u, v) for u, v in pixels], axis=0, dtype=np.float64)
+    answer = desk.get('mean')
+    expected = mean / np.linalg.norm(mean)
+    np.testing.assert_allclose(answer.descriptor.values, expected, atol=1e-6)
+    assert answer.details.observations == 3
+    assert [(one.u, one.v) for one in answer.observations] == pixels
+    assert [one.author for one in answer.observations] == ['user 1', 'user 2', 'user 3']
+    replaced = desk.store_pixel('mean', 40, 40, replace=True).descriptor.values
+    np.testing.assert_allclose(replaced, desk.at(40, 40), atol=1e-6)
+    assert desk.get('mean').details.observations == 1
+    desk.store_pixel('mean', 40, 40, add=True, replace=True, refused_with='choose one')
+
+
+def test_a_taken_name_is_kept_unless_replaced(desk):
+    desk.store_pixel('taken', 20, 30)
+    refused = desk.store_pixel('taken', 40, 10, refused_with='replace: true')
+    assert "'taken' is already stored" in refused.message
+    np.testing.assert_allclose(desk.get('taken').descriptor.values, desk.at(20, 30), atol=1e-6)
+    desk.store_pixel('taken', 40, 10, replace=True)
+    np.testing.assert_allclose(desk.get('taken').descriptor.values, desk.at(40, 10), atol=1e-6)
+
+
+def test_an_unknown_name_is_answered_with_the_near_ones(desk):
+    desk.store_pixel('mug/handle', 1, 1, replace=True)
+    for response in desk.get('mug/handel'), desk.delete('mug/handel'):
+        assert not response.success
+        assert "'mug/handel' is not stored" in response.message
+        assert "'mug/handle'" in response.message
+
+
+@pytest.mark.parametrize('uv', [(-1, 0), (128, 0), (0, 96), (2**31 - 1, -(2**31))])
+def test_a_pixel_outside_of_the_picture_is_refused(desk, uv):
+    response = desk.store_pixel('outside', *uv, refused_with='outside of the picture')
+    assert 'which is 128x96' in response.message
+    assert 'outside' not in desk.names()
+
+
+def test_a_stale_map_is_refused(desk):
+    refusal = 'the newest descriptor map is 30'
+    response = desk.store_pixel('stale', 3, 4, refused_with=refusal, age_s=30)
+    assert 's old, allowed are 1 s' in response.message
+    assert 'stale' not in desk.names()
+
+
+def test_values_are_stored_exactly(desk):
+    response = desk.store(
+        'by/values', values=VALUES, model=desk.MODEL, u=-5, v=-5, object='a thing', author='me'
+    )
+    assert response.success, response.message
+    answer = desk.get('by/values')
+    np.testing.assert_array_equal(answer.descriptor.values, VALUES)
+    assert answer.details.object == 'a thing'
+    assert answer.observations[0].author == 'me'
+    assert np.isnan(answer.observations[0].u)
+    assert answer.observations[0].image_width == len(answer.patch) == 0
+
+
+@pytest.mark.parametrize(
+    ('values', 'model', 'message'),
+    [
+        ([0.6, 0.0, 0.8, 0.0], '', 'without their model'),
+        ([0.6, 0.0, 0.8, 0.0], 'another', 'but ab12cd34ef56… is running'),
+        ([0.6, 0.8], 'MODEL', '2 values were given; descriptors of model ab12cd34ef56… have 4'),
+        ([float('nan'), 0.0, 0.0, 0.0], 'MODEL', 'value 0 of 4 is nan'),
+        ([0.0, float('inf'), 0.0, 0.0], 'MODEL', 'value 1 of 4 is inf'),
+        ([0.0, 0.0, 0.0, 0.0], 'MODEL', 'length 0'),
+    ],
+)
+def test_wrong_values_are_refused(desk, values, model, message):
+    response = desk.store('wrong', values=values, model=model.replace('MODEL', desk.MODEL))
+    assert not response.success
+    assert message in response.message
+    assert 'wrong' not in desk.names()
+
+
+@pytest.mark.parametrize('name', ['', ' ', 'a\nb', 'x' * 129, 'y' * 100_000])
+def test_wrong_names_are_refused(desk, name):
+    before = desk.names()
+    response = desk.store(name, values=[1.0, 0.0, 0.0, 0.0], model=desk.MODEL)
+    assert not response.success
+    assert 'the name' in response.message
+    assert len(response.message) < 300
+    assert desk.names() == before
+
+
+def test_a_list_is_filtered(desk):
+    for name, fields in (
+        ('f/1', {'tags': ['red', 'soft']}),
+        ('f/2', {'tags': ['red'], 'object': 'g'}),
+        ('g/1', {}),
+    ):
+        desk.store(name, values=VALUES, model=desk.MODEL, **fields)
+    assert desk.names(tag='red') == ['f/1', 'f/2']
+    assert desk.names(tag='soft') == desk.names(object='f') == ['f/1']
+    assert desk.names(object='g') == ['f/2', 'g/1']
+    assert desk.names('f/', object='g', tag='red') == ['f/2']
+    assert desk.names(tag='re') == desk.names(object='f', deleted=True) == []
+
+
+def test_a_list_is_read_page_by_page(desk):
+    names = sorted(f'page/{number:03}' for number in range(103))
+    for name in names:
+        assert desk.store(name, values=VALUES, model=desk.MODEL).success
+    read, after, sizes = [], '', []
+    while True:
+        page = desk.list('page/', limit=40, after=after)
+        assert page.success, page.message
+        assert page.total == 103
+        read += [descriptor.name for descriptor in page.descriptors]
+        sizes.append(len(page.details))
+        after = page.next
+        if not after:
+            break
+    assert read == names
+    assert sizes == [40, 40, 23]
+    default = desk.list('page/')
+    assert len(default.descriptors) == 100
+    assert [d.name for d in desk.list('page/', after=default.next).descriptors] == names[100:]
+    assert desk.list('page/', limit=103).next == ''
+    assert 'limit is 1001; at most 1000' in desk.list(limit=1001).message
+    refused = desk.list(after='nonsense')
+    assert not refused.success
+    assert 'next of the page before' in refused.message
+
+
+def test_what_is_exported_is_imported_once(desk):
+    exported = desk.export('all.jsonl', tag='red')
+    assert exported.success, exported.message
+    assert exported.descriptors == 2
+    again = desk.export('all.jsonl', tag='red')
+    assert not again.success
+    assert 'all.jsonl exists; call again with replace: true' in again.message
+    assert desk.export('all.jsonl', tag='red', replace=True).success
+
+    before = desk.get('f/1')
+    loaded = desk.load('all.jsonl')
+    assert loaded.success, loaded.message
+    assert (loaded.added, loaded.replaced, loaded.kept, loaded.unchanged) == (0, 0, 0, 2)
+    assert repr(desk.get('f/1')) == repr(before)  # NaN differs from itself
+
+    assert desk.delete('f/2').success
+    loaded = desk.load('all.jsonl')
+    assert (loaded.added, loaded.unchanged) == (1, 1)
+    other = [0.0, 1.0, 0.0, 0.0]
+    assert desk.store('f/2', values=other, model=desk.MODEL, replace=True).success
+    assert not desk.load('all.jsonl').success
+    assert desk.load('all.jsonl', keep=True).kept == 1
+    np.testing.assert_array_equal(desk.get('f/2').descriptor.values, other)
+    assert desk.load('all.jsonl', replace=True).replaced == 1
+    np.testing.assert_array_equal(desk.get('f/2').descriptor.values, VALUES)
+    assert 'choose one' in desk.load('all.jsonl', keep=True, replace=True).message
+    assert 'missing.jsonl' in desk.load('missing.jsonl').message
+
+
+@pytest.mark.parametrize(
+    'file', ['', '.', '..', '../up', '/tmp/x', 'a/b', 'a\\b', 'a\nb', 'x' * 129]
+)
+def test_files_lie_in_the_exchange_folder_alone(desk, file):
+    for response in desk.export(file, replace=True), desk.load(file):
+        assert not response.success
+        assert 'no plain name' in response.message
+        assert len(response.message) < 400
+
+
+def test_changes_by_others_are_told_and_nothing_else_is(desk):
+    desk.show()
+    desk.told(lambda names: 'f/1' in names)
+    with DescriptorStore(desk.database) as other:
+        other.put('by another', desk.MODEL, VALUES)
+        desk.told(lambda names: 'by another' in names)
+        other.put('of another model', 'elsewhere', VALUES)
+        told = len(desk.latched)
+        other.delete('by another', desk.MODEL)
+        desk.told(lambda names: 'by another' not in names)
+    # What was not of the running model was no news.
+    assert len(desk.latched) == told + 1
+    assert {d.model for d in desk.latched[-1].descriptors} == {desk.MODEL}
+
+
+def test_another_model_that_runs_is_told_its_own(desk):
+    def told():
+        desk.show(model='elsewhere')
+        newest = desk.latched[-1].descriptors
+        return [d.name for d in newest] == ['of another model']
+
+    desk.peer.wait_until(told)
+
+
+def test_models_that_run_beside_each_other_are_told_together(desk):
+    def both():
+        desk.show(model='elsewhere')
+        desk.show()
+        return {d.model for d in desk.latched[-1].descriptors} == {desk.MODEL, 'elsewhere'}
+
+    desk.peer.wait_until(both)
+    told = len(desk.latched)
+    for _ in range(20):
+        assert both()
+    assert len(desk.latched) == told
+
+    def one():
+        desk.show()
+        return {d.model for d in desk.latched[-1].descriptors} == {desk.MODEL}
+
+    desk.peer.wait_until(one)
+
+
+def test_what_was_acknowledged_survives_kill_and_is_told_at_the_start(desk, peer):
+    desk.store_pixel('lasting', 5, 6)
+    assert desk.node.end(signal.SIGKILL) != 0
+    desk.latched.clear()
+    desk.start()
+    stored = peer.wait_until(lambda: desk.latched and desk.latched[-1].descriptors)
+    assert 'lasting' in [descriptor.name for descriptor in stored]
+    assert desk.names('lasting') == ['lasting']
+
+
+def test_a_broken_map_is_refused_and_the_node_goes_on(desk):
+    whole, desk.map = desk.map, desk.map[:, :, :0]
+    desk.store_pixel('broken', 3, 4, refused_with='descriptor map is empty')
+    desk.map = whole
+    desk.store_pixel('whole', 3, 4)
+
+
+def test_a_damaged_descriptor_is_named_and_hides_no_other(desk, peer):
+    desk.store_pixel('damaged', 7, 8)
+    desk.change("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'damaged'")
+    assert desk.node.end() == 0
+    desk.latched.clear()
+    desk.start()
+    told = peer.wait_until(lambda: desk.latched and desk.latched[-1].descriptors)
+    assert 'lasting' in [descriptor.name for descriptor in told]
+    assert 'damaged' not in [descriptor.name for descriptor in told]
+    remedy = 'delete it with /delete_descriptor'
+    listed = desk.list(limit=1000)
+    for answer in desk.node.output, listed.message, desk.get('damaged', desk.MODEL).message:
+        assert answer.count("'damaged' of model") == 1
+        assert remedy in answer
+    assert 'damaged' not in [descriptor.name for descriptor in listed.descriptors]
+    assert listed.total == len(listed.descriptors) + 1
+    assert desk.delete('damaged', desk.MODEL).success
+    assert remedy not in desk.list(limit=1000).message
+
+
+def test_a_database_that_fails_is_no_empty_list(desk):
+    desk.change('ALTER TABLE descriptors RENAME TO lost')
+    response = desk.list()
+    desk.change('ALTER TABLE lost RENAME TO descriptors')
+    assert not response.success
+    assert 'd.sqlite failed: no such table' in response.message
+    assert desk.names()
+
+
+def test_what_fails_at_the_first_reading_prevents_the_start_in_one_line(start_node, tmp_path):
+    path = tmp_path / 'columns.sqlite'
+    with DescriptorStore(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute('ALTER TABLE models DROP COLUMN card')
+    connection.close()
+    node = start_node('descriptor_database', database=path)
+    assert node.process.wait(60) == 1
+    assert 'columns.sqlite failed: no such column' in node.output
+    assert node.output.count('\n') == 1, node.output
+
+
+def test_a_damaged_file_prevents_the_start_in_one_line(start_node, tmp_path):
+    path = tmp_path / 'damaged.sqlite'
+    path.write_bytes(b'nothing to see here ' * 500)
+    node = start_node('descriptor_database', database=path)
+    assert node.process.wait(60) == 1
+    assert 'damaged.sqlite is damaged' in node.output
+    assert node.output.count('\n') == 1, node.output
+    assert path.read_bytes() == b'nothing to see here ' * 500
+
+
+@pytest.mark.parametrize(
+    ('url', 'reason'),
+    [
+        ('mysql://host/database', 'database_url: the URL is of kind'),
+        ('postgresql://user:secret@host/don_kp', 'database_url holds a password'),
+        ('postgresql://host/don_kp?password=secret', 'database_url holds a password'),
+    ],
+)
+def test_a_wrong_url_or_one_that_tells_a_password_is_refused(start_node, url, reason):
+    node = start_node('descriptor_database', database_url=url)
+    assert node.process.wait(60) == 1
+    assert reason in node.output
+    assert 'secret' not in node.output
+    assert node.output.count('\n') == 1, node.output
+
+
+def test_the_node_starts_without_what_is_slow_to_import():
+    script = (
+        'import sys, don_kp_ros.nodes.descriptor_database;'
+        'print([name for name in ("torch", "alembic", "psycopg") if name in sys.modules])'
+    )
+    command = [sys.executable, '-c', script]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown == '[]\n'
+
+
+def test_the_default_file_lies_in_the_home_folder(start_node, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    node = start_node('descriptor_database')
+    node.wait_for('0 descriptors in')
+    assert node.end() == 0
+    assert (tmp_path / '.local/share/don_kp/descriptors.sqlite').is_file()

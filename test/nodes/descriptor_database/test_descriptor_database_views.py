@@ -1,0 +1,199 @@
+"""What the database node keeps of a view, and what it says is in it."""
+
+import io
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from PIL import Image
+
+from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.nodes.descriptor_database import sightings
+from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
+
+PIXEL = (80, 50)
+
+
+@pytest.fixture(scope='module')
+def desk(open_desk, tmp_path_factory):
+    return open_desk(database=tmp_path_factory.mktemp('database') / 'd.sqlite')
+
+
+def store_seen(desk, name, pixel, wanted='', **shown):
+    """Show the world until a pixel of it is stored with, and without, what is wanted; get it."""
+
+    def stored():
+        stamp = desk.show(**shown)
+        response = desk.store(name, u=pixel[0], v=pixel[1], stamp=stamp, replace=True)
+        seen = wanted in response.message if wanted else 'without' not in response.message
+        if response.success and seen:
+            return response.message, stamp
+        return None
+
+    message, stamp = desk.peer.wait_until(stored)
+    return desk.get(name), message, stamp
+
+
+@pytest.mark.parametrize(
+    ('pixel', 'corner'), [(PIXEL, (48, 18)), ((0, 0), (0, 0)), ((127, 95), (64, 32))]
+)
+def test_a_click_keeps_all_that_was_seen(desk, pixel, corner):
+    answer, _, stamp = store_seen(desk, 'seen', pixel, picture=True, depth_mm=500)
+    (seen,) = answer.observations
+    assert seen.stamp.sec == stamp.sec
+    assert abs(seen.stamp.nanosec - stamp.nanosec) < 1000
+    assert (seen.u, seen.v, seen.image_width, seen.image_height) == (*pixel, 128, 96)
+    assert (seen.frame, seen.fx, seen.fy, seen.cx, seen.cy) == (
+        desk.FRAME, 100.0, 101.0, 63.5, 47.5,
+    )  # fmt: skip
+    position = [seen.position.x, seen.position.y, seen.position.z]
+    np.testing.assert_allclose(position, desk.CAMERA.deproject(pixel, 0.5), atol=1e-6)
+    assert seen.patch
+    patch = np.asarray(Image.open(io.BytesIO(bytes(answer.patch))))
+    u, v = corner
+    np.testing.assert_array_equal(patch, desk.picture[v : v + 64, u : u + 64])
+
+
+def test_what_is_missing_is_said_and_the_rest_is_kept(desk):
+    store_seen(desk, 'whole', PIXEL, picture=True, depth_mm=500)
+    answer, message, _ = store_seen(
+        desk, 'without a picture', PIXEL, 'without a picture: the image', depth_mm=500
+    )
+    assert 'without a position' not in message
+    assert not answer.observations[0].patch
+    assert len(answer.patch) == 0
+    assert answer.observations[0].position.z == pytest.approx(0.5)
+    answer, message, _ = store_seen(
+        desk, 'without depth', PIXEL, 'without a position: no depth image', picture=True
+    )
+    assert 'without a picture' not in message
+    assert np.isnan(answer.observations[0].position.z)
+    assert answer.observations[0].fx == 100.0
+    assert len(answer.patch)
+
+
+def test_the_patch_is_that_of_the_newest_click_that_has_one(desk):
+    store_seen(desk, 'clicks', PIXEL, picture=True, depth_mm=500)
+    desk.picture, first = 255 - desk.picture, desk.picture
+    try:
+        desk.answer(lambda: desk.store('clicks', u=64, v=48, add=True))
+        answer = desk.get('clicks')
+        assert [one.patch for one in answer.observations] == [True, False]
+        patch = np.asarray(Image.open(io.BytesIO(bytes(answer.patch))))
+        np.testing.assert_array_equal(patch, first[18:82, 48:112])
+    finally:
+        desk.picture = first
+
+
+def test_a_pixel_of_an_image_before_the_newest_is_asked_for_by_its_stamp(desk):
+    newest, before = desk.map, np.ascontiguousarray(desk.map[:, ::-1])
+
+    def stored():
+        desk.map = before
+        stamp = desk.show()
+        desk.map = newest
+        desk.show()
+        at_stamp = desk.store('by stamp', u=20, v=30, replace=True, stamp=stamp)
+        at_newest = desk.store('newest', u=20, v=30, replace=True)
+        return at_stamp.success and at_newest.success and (at_stamp, at_newest)
+
+    at_stamp, at_newest = desk.peer.wait_until(stored)
+    np.testing.assert_allclose(at_newest.descriptor.values, desk.at(20, 30), atol=1e-6)
+    desk.map = before
+    np.testing.assert_allclose(at_stamp.descriptor.values, desk.at(20, 30), atol=1e-6)
+    desk.map = newest
+
+
+def test_a_stamp_that_is_not_kept_is_refused_with_the_nearest_that_are(desk):
+    stamp = desk.show()
+    desk.peer.wait_until(lambda: desk.store('x', u=1, v=1, stamp=stamp, replace=True).success)
+    unknown = Time(sec=stamp.sec, nanosec=(stamp.nanosec + 1) % 10**9)
+    for response in desk.store('x', u=1, v=1, stamp=unknown), desk.rank(stamp=unknown):
+        assert not response.success
+        assert f'with stamp {unknown.sec}.{unknown.nanosec:09} is kept' in response.message
+        assert f'{stamp.sec}.{stamp.nanosec:09}' in response.message
+
+
+def test_maps_are_kept_for_two_seconds(desk):
+    def refused():
+        stamp = desk.show()
+        if not desk.store('x', u=1, v=1, stamp=stamp, replace=True).success:
+            return None  # it had not come
+        shown = seconds_from_stamp(stamp)
+        now = 1e-9 * desk.peer.node.get_clock().now().nanoseconds
+        while now < shown + sightings.KEPT_S + 0.5:
+            desk.show()
+            now = 1e-9 * desk.peer.node.get_clock().now().nanoseconds
+        return desk.store('x', u=1, v=1, stamp=stamp, replace=True)
+
+    assert 'is kept, nearest are' in desk.peer.wait_until(refused).message
+
+
+@pytest.fixture(scope='module')
+def taught(desk):
+    """Store places of the view, and what is nowhere in it."""
+    for name, (u, v) in {'cap/brim': (20, 30), 'cap/peak': (100, 70), 'mug/rim': (60, 10)}.items():
+        desk.store_pixel(name, u, v, replace=True)
+    away = -desk.at(20, 30)
+    assert desk.store('away', values=away, model=desk.MODEL, replace=True).success
+    with DescriptorStore(desk.database) as store:
+        store.put('cap/brim', 'another', away)
+    for name in desk.names(model=desk.MODEL):
+        if name not in ('cap/brim', 'cap/peak', 'mug/rim', 'away'):
+            assert desk.delete(name).success
+    return desk
+
+
+def test_all_that_is_stored_is_ranked_by_how_well_it_fits(taught):
+    desk, cells = taught, taught.map.reshape(4, -1).astype(np.float64)
+    response = desk.answer(desk.rank)
+    assert response.model == desk.MODEL
+    assert response.header.frame_id == desk.FRAME
+    stored = {d.name: d.values for d in desk.list(model=desk.MODEL).descriptors}
+    best = {
+        name: (values @ cells / np.linalg.norm(cells, axis=0)).max()
+        for name, values in stored.items()
+    }
+    assert [r.name for r in response.ranking] == sorted(best, key=lambda name: -best[name])
+    np.testing.assert_allclose(
+        [r.score for r in response.ranking], sorted(best.values())[::-1], atol=1e-5
+    )
+    assert {r.name: r.object for r in response.ranking} == {
+        'cap/brim': 'cap', 'cap/peak': 'cap', 'mug/rim': 'mug', 'away': 'away',
+    }  # fmt: skip
+    assert [r.name for r in desk.answer(lambda: desk.rank(limit=2)).ranking] == [
+        r.name for r in response.ranking[:2]
+    ]
+    assert response.message.startswith(f"of 4: '{response.ranking[0].name}'")
+
+
+@pytest.mark.parametrize(
+    ('place', 'name'), [((20, 30), 'cap/brim'), ((100, 70), 'cap/peak'), ((60, 10), 'mug/rim')]
+)
+def test_what_is_at_a_place_is_told(taught, place, name):
+    u, v = place
+    response = taught.answer(lambda: taught.rank(u=float(u), v=float(v), radius=2.0))
+    assert response.ranking[0].name == name
+    assert response.ranking[0].score > 0.999
+    assert (response.ranking[0].u, response.ranking[0].v) == place
+
+
+def test_a_wrong_question_is_refused(taught):
+    for fields, reason in (
+        ({'radius': -1.0}, 'positive radius'),
+        ({'radius': float('nan')}, 'positive radius'),
+        ({'radius': 1.0, 'u': 128.0}, 'which is 128x96'),
+        ({'radius': 1.0, 'v': float('inf')}, 'which is 128x96'),
+        ({'limit': 101}, 'at most 100'),
+    ):
+        refused = taught.answer(lambda fields=fields: taught.rank(**fields), refused_with=reason)
+        assert len(refused.ranking) == 0
+
+
+def test_a_change_is_ranked_at_once(taught):
+    first = taught.answer(taught.rank)
+    assert taught.delete('cap/brim').success
+    names = [r.name for r in taught.answer(taught.rank).ranking]
+    assert set(names) == {r.name for r in first.ranking} - {'cap/brim'}
+    assert taught.restore('cap/brim').success
+    assert [r.name for r in taught.answer(taught.rank).ranking] == [r.name for r in first.ranking]

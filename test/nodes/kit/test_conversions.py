@@ -1,0 +1,109 @@
+"""Messages to arrays and back."""
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.nodes.kit import conversions
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'dtype', 'channels'),
+    [
+        ('rgb8', np.uint8, 3),
+        ('rgba8', np.uint8, 4),
+        ('mono8', np.uint8, 0),
+        ('16UC1', np.uint16, 0),
+        ('32FC1', np.float32, 0),
+    ],
+)
+@pytest.mark.parametrize('big_endian', [False, True])
+def test_images_survive_padding_and_byte_order(encoding, dtype, channels, big_endian):
+    rng = np.random.default_rng(0)
+    shape = (5, 7, channels) if channels else (5, 7)
+    pixels = rng.integers(0, 200, shape).astype(dtype)
+    message = conversions.image_message(pixels, encoding, Header(frame_id='camera'))
+    assert (message.width, message.height, message.header.frame_id) == (7, 5, 'camera')
+    np.testing.assert_array_equal(conversions.image_array(message), pixels)
+
+    stored = pixels.astype(pixels.dtype.newbyteorder('>' if big_endian else '<'))
+    rows = np.frombuffer(stored.tobytes(), np.uint8).reshape(5, -1)
+    padded = np.hstack([rows, np.full((5, 3), 77, np.uint8)])
+    message.step, message.is_bigendian = padded.shape[1], big_endian
+    message.data = padded.ravel()[:-3].tobytes()  # some drivers leave the last padding out
+    result = conversions.image_array(message)
+    np.testing.assert_array_equal(result, pixels)
+    assert result.dtype == dtype
+    assert result.dtype.isnative
+
+
+def test_colours_are_rgb_whatever_the_encoding():
+    rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    alpha = np.full((2, 3, 1), 9, np.uint8)
+    for encoding, pixels in (
+        ('rgb8', rgb),
+        ('bgr8', rgb[..., ::-1]),
+        ('rgba8', np.dstack([rgb, alpha])),
+        ('bgra8', np.dstack([rgb[..., ::-1], alpha])),
+    ):
+        message = conversions.image_message(pixels, encoding, Header())
+        np.testing.assert_array_equal(conversions.rgb_image(message), rgb)
+    grey = conversions.image_message(rgb[..., 0].copy(), 'mono8', Header())
+    np.testing.assert_array_equal(conversions.rgb_image(grey)[..., 2], rgb[..., 0])
+
+
+def test_depth_is_metres():
+    millimetres = np.array([[0, 1500]], dtype=np.uint16)
+    message = conversions.image_message(millimetres, '16UC1', Header())
+    np.testing.assert_allclose(conversions.depth_image(message), [[np.nan, 1.5]])
+
+
+def test_broken_images_are_refused():
+    message = conversions.image_message(np.zeros((4, 4), np.uint16), '16UC1', Header())
+    with pytest.raises(ValueError, match="encoding is '16UC1'"):
+        conversions.rgb_image(message)
+    message.data = message.data[:-1]
+    with pytest.raises(ValueError, match='too little'):
+        conversions.image_array(message)
+    with pytest.raises(ValueError, match="encoding is 'yuv422'"):
+        conversions.image_array(Image(encoding='yuv422'))
+    with pytest.raises(ValueError, match='empty'):
+        conversions.image_array(Image(encoding='rgb8'))
+
+
+def test_camera_info_round_trip_and_distortion():
+    camera = Camera(640, 480, 615.0, 614.0, 320.5, 239.0)
+    info = conversions.info_from_camera(camera, Header())
+    assert conversions.camera_from_info(info) == camera
+    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match='distortion'):
+        conversions.camera_from_info(info)
+    with pytest.raises(ValueError, match='width is 0'):
+        conversions.camera_from_info(CameraInfo())
+
+
+def test_descriptor_maps_round_trip_in_half_precision():
+    values = np.random.default_rng(0).normal(size=(6, 4, 5)).astype(np.float16)
+    message = conversions.map_message(values.astype(np.float32), (40, 50), 'm', Header())
+    assert (message.image_width, message.image_height) == (50, 40)
+    np.testing.assert_array_equal(conversions.map_from_message(message), values)
+    message.rows = 3
+    with pytest.raises(ValueError, match='bytes'):
+        conversions.map_from_message(message)
+
+
+def test_transforms_and_poses_round_trip():
+    T = rigid.transform(rigid.rotation_about([1, 2, 3], 0.7), [0.1, -0.2, 0.3])
+    result = conversions.matrix_from_transform(conversions.transform_from_matrix(T))
+    np.testing.assert_allclose(result, T, atol=1e-12)
+    result = conversions.matrix_from_pose(conversions.pose_from_matrix(T))
+    np.testing.assert_allclose(result, T, atol=1e-12)
+
+
+def test_stamps_round_trip():
+    stamp = conversions.stamp_from_seconds(1234.000000001)
+    assert (stamp.sec, stamp.nanosec) == (1234, 1)
+    assert conversions.seconds_from_stamp(stamp) == pytest.approx(1234.000000001, abs=1e-9)

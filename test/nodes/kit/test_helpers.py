@@ -1,0 +1,160 @@
+"""What the nodes share: buffers, guarded callbacks, the transform listener."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import TransformStamped
+from tf2_msgs.msg import TFMessage
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.frames import TransformError
+from don_kp_ros.nodes.kit.buffers import Latest
+from don_kp_ros.nodes.kit.conversions import stamp_from_seconds, transform_from_matrix
+from don_kp_ros.nodes.kit.guard import guarded, guarded_service
+from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
+from don_kp_ros.nodes.kit.transforms import TransformListener
+
+
+def test_latest_keeps_the_newest_and_finds_the_nearest():
+    buffer = Latest(kept=2)
+    assert buffer.get() is None
+    assert buffer.nearest(1.0, 10.0) is None
+    for stamp in (1.0, 2.0, 3.0):
+        buffer.put(f'at {stamp}', stamp)
+    assert buffer.get().value == 'at 3.0'
+    assert buffer.nearest(1.0, 10.0).value == 'at 2.0'
+    assert buffer.nearest(2.94, 0.05) is None
+    assert buffer.nearest(2.96, 0.05).value == 'at 3.0'
+
+
+def test_what_came_too_long_ago_is_forgotten_but_for_the_newest():
+    buffer = Latest(kept=10, seconds=0.05)
+    for stamp in (1.0, 2.0):
+        buffer.put(f'at {stamp}', stamp)
+    assert Latest(kept=10).all() == []
+    time.sleep(0.06)
+    assert [kept.stamp for kept in buffer.all()] == [2.0]
+    assert buffer.get().stamp == 2.0
+    buffer.put('at 3', 3.0)
+    assert [kept.stamp for kept in buffer.all()] == [3.0]
+    lasting = Latest(kept=2, seconds=60.0)
+    for stamp in (1.0, 2.0, 3.0):
+        lasting.put('', stamp)
+    assert [kept.stamp for kept in lasting.all()] == [2.0, 3.0]
+
+
+def test_what_is_near_may_yet_come():
+    buffer = Latest(kept=3)
+    buffer.put('the image before', 10.0)
+    assert buffer.nearest(10.033, 0.015, timeout=0.01) is None
+    coming = threading.Timer(0.05, buffer.put, ('the same image', 10.033))
+    coming.start()
+    assert buffer.nearest(10.033, 0.015, timeout=30.0).value == 'the same image'
+    coming.join()
+    assert buffer.nearest(10.033, 0.015, timeout=30.0).value == 'the same image'
+
+
+def test_waiting_gives_what_is_newer_or_none():
+    buffer = Latest()
+    assert buffer.wait_for_newer(None, timeout=0.01) is None
+    buffer.put('a', 1.0)
+    first = buffer.wait_for_newer(None, timeout=0.01)
+    assert first.value == 'a'
+    assert buffer.wait_for_newer(first, timeout=0.01) is None
+    buffer.put('a', 1.0)  # equal, but another
+    assert buffer.wait_for_newer(first, timeout=0.01) is not None
+
+
+def test_age_is_the_greater_of_stamp_and_arrival():
+    buffer = Latest()
+    buffer.put('a', 100.0)
+    assert buffer.get().age(now=103.0) == pytest.approx(3.0, abs=0.5)
+    time.sleep(0.02)
+    assert buffer.get().age(now=90.0) >= 0.02  # a clock that lags hides no silence
+
+
+class Recorder:
+    """As much of a node as a guard uses, and its log."""
+
+    context = SimpleNamespace(ok=lambda: True)
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def get_logger(self):
+        return SimpleNamespace(error=self.lines.append)
+
+    @guarded
+    def fail(self, error):
+        raise error
+
+    @guarded_service
+    def answer(self, request, response):
+        raise ValueError(request)
+
+
+def test_guarded_logs_each_kind_of_error_once_for_a_while():
+    node = Recorder()
+    for _ in range(3):
+        assert node.fail(ValueError('odd')) is None
+    node.fail(KeyError('other'))
+    assert len(node.lines) == 2
+    assert 'fail failed, the node goes on' in node.lines[0]
+    assert 'Traceback' in node.lines[0]
+    assert 'ValueError: odd' in node.lines[0]
+
+
+def test_guarded_logs_to_the_node_that_an_object_keeps():
+    class Helper:
+        def __init__(self, node):
+            self._node = node
+
+        @guarded
+        def fail(self):
+            raise ValueError('odd')
+
+    node = Recorder()
+    assert Helper(node).fail() is None
+    assert 'ValueError: odd' in node.lines[0]
+
+
+def test_guarded_service_answers_with_the_error():
+    node, response = Recorder(), SimpleNamespace(success=True, message='')
+    assert node.answer('odd', response) is response
+    assert not response.success
+    assert "internal error: ValueError('odd')" in response.message
+    assert len(node.lines) == 1
+
+
+def test_transforms_are_heard_moving_and_static(peer):
+    listener = TransformListener(peer.node)
+    moving = peer.node.create_publisher(TFMessage, '/tf', TF)
+    static = peer.node.create_publisher(TFMessage, '/tf_static', TF_STATIC)
+    T_base_hand = rigid.transform(rigid.rotation_about([0, 0, 1], 0.3), [1, 2, 3])
+    T_hand_camera = rigid.transform(translation=[0, 0, 0.1])
+
+    def message(parent, child, T, zero_quaternion=False):
+        transform = TransformStamped(child_frame_id=child, transform=transform_from_matrix(T))
+        transform.header.frame_id, transform.header.stamp = parent, stamp_from_seconds(5.0)
+        if zero_quaternion:
+            transform.transform.rotation.w = 0.0
+        return transform
+
+    def known():
+        static.publish(TFMessage(transforms=[message('hand', 'camera', T_hand_camera)]))
+        broken = message('base', 'broken', np.eye(4), zero_quaternion=True)
+        moving.publish(TFMessage(transforms=[broken, message('base', 'hand', T_base_hand)]))
+        try:
+            return listener.lookup('base', 'camera', 5.0) is not None
+        except TransformError:
+            return False
+
+    peer.wait_until(known)
+    np.testing.assert_allclose(
+        listener.lookup('base', 'camera'), T_base_hand @ T_hand_camera, atol=1e-12
+    )
+    with pytest.raises(TransformError, match='broken'):
+        listener.lookup('base', 'broken')

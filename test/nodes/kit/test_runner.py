@@ -1,0 +1,102 @@
+"""A node's process ends when it is told to, at any moment."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os, signal, sys, threading, time
+from rclpy.node import Node
+from std_msgs.msg import Empty
+from don_kp_ros.nodes.kit.runner import StartupError, run_node
+
+moment = {moment!r}
+
+class Working(Node):
+    def __init__(self):
+        super().__init__('working')
+        if moment == 'refusing':
+            raise StartupError('the model is missing,\\ngive one')
+        if moment == 'lacking':
+            open('/nowhere/preset.yaml')
+        if moment == 'failing':
+            raise ValueError('a bug')
+        self.ending = threading.Event()
+        self.worker = threading.Thread(target=self.ending.wait)
+        self.worker.start()
+        self.heard = threading.Event()
+        self.create_subscription(Empty, 'word', lambda _: self.heard.set(), 1)
+        self.publisher = self.create_publisher(Empty, 'word', 1)
+        if moment == 'spinning':
+            self.create_timer(0.1, self.interrupt)  # again and again, to the last
+        else:
+            self.interrupt()
+
+    def interrupt(self):
+        os.kill(os.getpid(), signal.{number})
+        time.sleep(0.05)
+
+    def end(self):
+        while not self.heard.wait(0.05):
+            self.publisher.publish(Empty())
+        print('still heard')
+
+    def destroy_node(self):
+        self.ending.set()
+        self.worker.join()
+        super().destroy_node()
+
+sys.exit(run_node(Working, {arguments!r}, threads={threads}))
+"""
+
+
+def run(moment, number='SIGINT', threads=2, arguments=()):
+    script = SCRIPT.format(
+        moment=moment, number=number, threads=threads, arguments=list(arguments)
+    )
+    return subprocess.run(
+        [sys.executable, '-c', script],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
+@pytest.mark.parametrize('moment', ['starting', 'spinning'])
+def test_a_signal_ends_the_node_while_messages_flow(moment, number):
+    ended = run(moment, number, threads=1 if moment == 'spinning' else 2)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, 'still heard\n', '')
+
+
+@pytest.mark.parametrize(
+    ('moment', 'message'),
+    [
+        ('refusing', 'the model is missing, give one'),
+        ('lacking', "No such file or directory: '/nowhere/preset.yaml'"),
+    ],
+)
+def test_a_refused_start_is_one_line_and_status_1(moment, message):
+    ended = run(moment)
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith(message)
+    assert ended.stderr.count('\n') == 1
+
+
+def test_a_bug_shows_its_traceback():
+    ended = run('failing')
+    assert ended.returncode == 1
+    assert 'Traceback' in ended.stderr
+    assert 'ValueError: a bug' in ended.stderr
+
+
+def test_arguments_that_ros_cannot_read_end_with_status_1():
+    ended = run('spinning', arguments=['--ros-args', '-p', 'no value'])
+    assert ended.returncode == 1
+    assert 'cannot start: ' in ended.stderr
+    assert 'no value' in ended.stderr
+    assert 'Traceback' not in ended.stderr

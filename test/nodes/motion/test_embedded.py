@@ -1,0 +1,291 @@
+"""The embedded adapter against a node that follows trajectories as ros2_control's would."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.kinematics import Kinematics
+from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
+from don_kp_ros.robots.preset import load_preset
+
+PRESET = load_preset('panda')
+OBSERVE = PRESET.position('observe')
+
+
+class Controllers(Node):
+    """Follows trajectories exactly, in real time, and publishes joint states at 50 Hz."""
+
+    def __init__(self, context):
+        super().__init__('controllers', context=context)
+        self.joints = [*PRESET.arm_joints, PRESET.finger_joint]
+        self.q = dict(zip(self.joints, [*OBSERVE, 0.04], strict=True))
+        self.object_width = 0.0
+        self.stuck = False
+        self.silent = False
+        self.running = {}
+        self.received = []
+        self.publisher = self.create_publisher(JointState, '/joint_states', 10)
+        for topic in (PRESET.arm_topic, PRESET.hand_topic):
+            self.create_subscription(JointTrajectory, topic, self.accept, 10)
+        self.create_timer(0.02, self.step)
+
+    def accept(self, message):
+        self.received.append(message)
+        for i, name in enumerate(message.joint_names):
+            times = [0.0, *(_seconds(point.time_from_start) for point in message.points)]
+            values = [self.q[name], *(point.positions[i] for point in message.points)]
+            self.running[name] = (time.monotonic(), times, values)
+
+    def step(self):
+        for name, (begun, times, values) in list(self.running.items()):  # tests clear it
+            if not self.stuck:
+                self.q[name] = float(np.interp(time.monotonic() - begun, times, values))
+        finger = PRESET.finger_joint
+        self.q[finger] = max(self.q[finger], self.object_width / 2)
+        if self.silent:
+            return
+        message = JointState(name=self.joints, position=[self.q[name] for name in self.joints])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self.publisher.publish(message)
+
+    @property
+    def arm(self):
+        return np.array([self.q[name] for name in PRESET.arm_joints])
+
+
+def _seconds(duration):
+    return duration.sec + 1e-9 * duration.nanosec
+
+
+@pytest.fixture(scope='module')
+def robot():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
+    controllers = Controllers(context)
+    user = Node('user', context=context)
+    motion = EmbeddedMotion(user, PRESET)
+    # Each with an executor of its own, as in processes of their own.
+    spinners = []
+    for node in (controllers, user):
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        spinner = threading.Thread(target=executor.spin, daemon=True)
+        spinner.start()
+        spinners.append((executor, spinner))
+    yield controllers, motion
+    for executor, spinner in spinners:
+        executor.shutdown()
+        spinner.join(timeout=5.0)
+    user.destroy_node()
+    controllers.destroy_node()
+    context.shutdown()
+
+
+@pytest.fixture
+def arm(robot):
+    controllers, motion = robot
+    controllers.running.clear()
+    controllers.received.clear()
+    controllers.q.update(zip(controllers.joints, [*OBSERVE, 0.04], strict=True))
+    controllers.stuck = controllers.silent = False
+    controllers.object_width = 0.0
+    motion.resume()
+    motion.set_obstacles(None)
+    _until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
+    return controllers, motion
+
+
+def _known(motion):
+    try:
+        return motion.joint_positions()
+    except MotionError:
+        return np.zeros(7)
+
+
+def _until(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _above(x, y, z):
+    return rigid.transform(np.diag([1.0, -1.0, -1.0]), [x, y, z])
+
+
+def _failure(call):
+    with pytest.raises(MotionError) as caught:
+        call()
+    return caught.value
+
+
+def test_moves_to_joints(arm):
+    controllers, motion = arm
+    motion.move_to_joints(PRESET.position('ready'))
+    assert np.allclose(controllers.arm, PRESET.position('ready'), atol=0.01)
+
+
+def test_a_planned_pick_runs_segment_by_segment(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    assert controllers.received == []
+    kinematics = Kinematics(PRESET)
+    for segment in (plan.to_pregrasp, plan.approach):
+        motion.execute(segment)
+    assert np.allclose(kinematics.forward(controllers.arm), plan.T_base_grasp, atol=0.002)
+    motion.execute(plan.lift)
+    assert kinematics.forward(controllers.arm)[2, 3] == pytest.approx(0.17, abs=0.002)
+    # The arm no longer stands where this begins.
+    assert _failure(lambda: motion.execute(plan.approach)).code is MotionCode.NOT_FOLLOWED
+
+
+def test_the_gripper_settles_on_what_it_holds(arm):
+    controllers, motion = arm
+    controllers.object_width = 0.055
+    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.055, abs=0.001)
+    assert motion.set_gripper(0.08, 30.0) == pytest.approx(0.08, abs=0.001)
+    controllers.object_width = 0.0
+    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.0, abs=0.001)
+    with pytest.raises(ValueError, match=r'0\.2'):
+        motion.set_gripper(0.2, 30.0)
+
+
+def test_stop_holds_the_arm_and_ends_the_call(arm):
+    controllers, motion = arm
+    goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    failures = []
+
+    def move():
+        try:
+            motion.move_to_joints(goal)
+        except MotionError as error:
+            failures.append(error)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+    motion.stop()
+    mover.join(timeout=5.0)
+    assert failures[0].code is MotionCode.CANCELLED
+    _until(lambda: len(controllers.received) == 2)
+    hold = controllers.received[1].points[0]
+    assert _seconds(hold.time_from_start) <= 0.1
+    assert OBSERVE[0] < hold.positions[0] < goal[0]
+    _until(lambda: abs(controllers.arm[0] - hold.positions[0]) < 1e-3)
+    # It stays so until resume().
+    for call in (
+        lambda: motion.move_to_joints(OBSERVE),
+        lambda: motion.set_gripper(0.0, 10.0),
+        lambda: motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+    ):
+        assert _failure(call).code is MotionCode.CANCELLED
+    assert len(controllers.received) == 2
+    motion.resume()
+    motion.move_to_joints(OBSERVE)
+
+
+MOVING = """
+import sys, threading
+from rclpy.node import Node
+from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
+from don_kp_ros.nodes.kit.runner import run_node
+from don_kp_ros.robots.preset import load_preset
+
+class Moving(Node):
+    def __init__(self):
+        super().__init__('moving')
+        self.motion = EmbeddedMotion(self, load_preset('panda'))
+        self.mover = threading.Thread(target=self.move)
+        self.mover.start()
+
+    def move(self):
+        while True:
+            try:
+                q = self.motion.joint_positions()
+                self.motion.move_to_joints(q + [1.5, 0, 0, 0, 0, 0, 0])
+            except MotionError as error:
+                if error.code is not MotionCode.STALE_STATE:  # none came yet
+                    print(error)
+                    return
+
+    def end(self):
+        self.motion.stop()
+        self.mover.join(1.0)
+
+sys.exit(run_node(Moving))
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_process_stops_the_arm(arm, number):
+    controllers, _ = arm
+    with subprocess.Popen(
+        [sys.executable, '-c', MOVING],
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3, seconds=60.0)
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, output) == (0, 'the motion was stopped\n')
+    motion, hold = controllers.received
+    (point,) = hold.points
+    rest = point.positions[0]
+    assert OBSERVE[0] < rest < motion.points[-1].positions[0]
+    _until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
+    time.sleep(0.2)
+    assert abs(controllers.arm[0] - rest) < 1e-3
+
+
+def test_a_stuck_arm_is_reported_with_the_joint(arm):
+    controllers, motion = arm
+    controllers.stuck = True
+    goal = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    error = _failure(lambda: motion.move_to_joints(goal))
+    assert error.code is MotionCode.NOT_FOLLOWED
+    assert 'panda_joint1 is off by 0.500 rad' in str(error)
+    _until(lambda: len(controllers.received) == 2)  # the motion, and the order to hold
+
+
+def test_silence_is_stale_before_and_during_a_motion(arm):
+    controllers, motion = arm
+    timer = threading.Timer(0.5, lambda: setattr(controllers, 'silent', True))
+    timer.start()
+    goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert _failure(lambda: motion.move_to_joints(goal)).code is MotionCode.STALE_STATE
+    _until(lambda: len(controllers.received) == 2)
+    assert list(controllers.received[1].points) == []
+    for call in (motion.joint_positions, motion.gripper_width):
+        assert _failure(call).code is MotionCode.STALE_STATE
+
+
+def test_refused_goals_send_nothing(arm):
+    controllers, motion = arm
+    for pose, code in (
+        (_above(0.9, 0.6, 0.2), MotionCode.UNREACHABLE),
+        (_above(0.5, 0.0, -0.02), MotionCode.COLLISION),
+    ):
+        assert _failure(lambda T=pose: motion.plan_grasp(T, 0.1, 0.1, 0.08)).code is code
+    beyond = OBSERVE + np.array([4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert _failure(lambda: motion.move_to_joints(beyond)).code is MotionCode.UNREACHABLE
+    assert controllers.received == []

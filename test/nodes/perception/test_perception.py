@@ -1,0 +1,258 @@
+"""The perception node, fed by a camera and a database that the test plays."""
+
+import json
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+import torch
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from don_kp.msg import Descriptor, DescriptorMap, Descriptors, Matches, Model
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.matching.heatmap import describe_at
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.nodes.kit import conversions
+from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
+from don_kp_ros.nodes.kit.runner import StartupError
+from don_kp_ros.nodes.perception.node import Perception
+
+CAMERA = Camera(128, 96, 100.0, 101.0, 63.5, 47.5)
+FRAME = 'camera_color_optical_frame'
+UV = (84, 40)
+
+
+class Stage:
+    """A camera and a database for one perception node, and its audience."""
+
+    def __init__(self, peer, model) -> None:
+        self.model = model
+        noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        self.picture = cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC)
+        self._peer, node, camera = peer, peer.node, '/camera/camera'
+        depth_topic = f'{camera}/aligned_depth_to_color/image_raw'
+        self._colours = node.create_publisher(Image, f'{camera}/color/image_raw', 10)
+        self._infos = node.create_publisher(CameraInfo, f'{camera}/color/camera_info', 10)
+        self._depths = node.create_publisher(Image, depth_topic, 10)
+        self._stored = node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
+        self._matches = peer.listen(Matches, '/don_kp/matches', RESULT)
+        self._seconds = 100
+
+    def store(self, **models: str) -> None:
+        """Store, under names, what the model says of UV; as a descriptor of the given models."""
+        described = self.model.describe(self.picture)
+        values = describe_at(described, torch.tensor([UV]), (96, 128))[0].tolist()
+        self._stored.publish(
+            Descriptors(
+                descriptors=[
+                    Descriptor(name=name, model=model, values=values)
+                    for name, model in models.items()
+                ]
+            )
+        )
+
+    def show(self, depth_mm: int = 500, depth_late: float = 0.0, encoding: str = 'rgb8') -> int:
+        """Show one picture; return the seconds of its stamp."""
+        self._seconds += 1
+        header = self._header(self._seconds)
+        depth = np.full((96, 128), depth_mm, dtype=np.uint16)
+        depth_header = self._header(self._seconds + depth_late)
+        self._infos.publish(conversions.info_from_camera(CAMERA, header))
+        self._depths.publish(conversions.image_message(depth, '16UC1', depth_header))
+        colour = conversions.image_message(self.picture, 'rgb8', header)
+        colour.encoding = encoding
+        self._colours.publish(colour)
+        return self._seconds
+
+    def answer(self, names, wanted=lambda matches: True, **shown):
+        """Show pictures until the matches to one are these names and as wanted; return them."""
+
+        def answered():
+            seconds = self.show(**shown)
+            return self._peer.within(
+                1.0,
+                lambda: next(
+                    (
+                        message
+                        for message in list(self._matches)
+                        if message.header.stamp.sec == seconds
+                        and [match.name for match in message.matches] == names
+                        and wanted(message.matches)
+                    ),
+                    None,
+                ),
+            )
+
+        return self._peer.wait_until(answered)
+
+    @staticmethod
+    def _header(seconds: float) -> Header:
+        return Header(frame_id=FRAME, stamp=conversions.stamp_from_seconds(seconds))
+
+
+@pytest.fixture(scope='module')
+def stage(peer, checkpoint, start_node):
+    stage = Stage(peer, DescriptorModel.load(checkpoint))
+    node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0)
+    node.wait_for('waiting for images')
+    yield stage
+    assert 'Traceback' not in node.output.replace('Traceback (most recent call last):', '', 1)
+
+
+def test_the_model_and_its_card_are_told(stage, peer):
+    told = peer.listen(Model, '/don_kp/model', LATCHED)
+    peer.wait_until(lambda: told)
+    assert (told[0].fingerprint, told[0].dimension) == (stage.model.fingerprint, 8)
+    assert json.loads(told[0].card) == stage.model.card
+
+
+def test_matches_without_descriptors_are_empty(stage):
+    message = stage.answer([])
+    assert message.header.frame_id == FRAME
+    assert message.model == stage.model.fingerprint
+
+
+def test_a_stored_point_is_found_with_its_position(stage):
+    stage.store(brim=stage.model.fingerprint, other='of another model')
+    match = stage.answer(['brim'], lambda matches: matches[0].found).matches[0]
+    assert match.reason == ''
+    assert (match.u, match.v) == UV
+    assert match.score > 0.99
+    position = match.position
+    expected = CAMERA.deproject(UV, 0.5)
+    np.testing.assert_allclose([position.x, position.y, position.z], expected, atol=1e-6)
+
+
+def test_a_point_without_depth_is_reported_with_the_reason(stage):
+    stage.store(brim=stage.model.fingerprint)
+    stage.answer(['brim'], lambda m: m[0].reason.startswith('no depth within'), depth_mm=0)
+    # The frame before, or after, at 30 images a second.
+    for late in (-0.033, 0.033):
+        match = stage.answer(
+            ['brim'], lambda m: m[0].reason.startswith('no depth image'), depth_late=late
+        ).matches[0]
+    assert not match.found
+    assert np.isnan(match.position.z)
+    assert (match.u, match.v) == UV
+
+
+def test_maps_and_pictures_are_published_to_who_listens(stage, peer):
+    stage.store(brim=stage.model.fingerprint)
+    topics = {
+        '/don_kp/descriptor_map': DescriptorMap,
+        '/don_kp/descriptor_image': Image,
+        '/don_kp/heatmap': Image,
+        '/don_kp/markers': MarkerArray,
+    }
+    heard = {name: peer.listen(kind, name, RESULT) for name, kind in topics.items()}
+
+    def all_heard():
+        stage.answer(['brim'], lambda matches: matches[0].found)
+        return all(heard.values()) and len(heard['/don_kp/markers'][-1].markers) == 3
+
+    peer.wait_until(all_heard)
+    message = heard['/don_kp/descriptor_map'][-1]
+    expected = stage.model.describe(stage.picture).numpy()
+    assert message.model == stage.model.fingerprint
+    assert (message.image_width, message.image_height) == (128, 96)
+    np.testing.assert_allclose(conversions.map_from_message(message), expected, atol=1e-3)
+    for name in '/don_kp/descriptor_image', '/don_kp/heatmap':
+        assert conversions.rgb_image(heard[name][-1]).shape == (96, 128, 3)
+        assert heard[name][-1].header.frame_id == FRAME
+    marker = heard['/don_kp/markers'][-1].markers[1]
+    assert marker.pose.position.z == pytest.approx(0.5)
+
+
+def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
+    heard = peer.listen(Image, '/don_kp/heatmap', RESULT)
+
+    def legend(**models):
+        """The rows of the picture's upper half that are as white as its writing."""
+        stage.store(**models)
+        heard.clear()
+
+        def drawn():
+            stage.answer(sorted(models), lambda matches: all(match.found for match in matches))
+            return list(heard)
+
+        picture = conversions.rgb_image(peer.wait_until(drawn)[-1])
+        return (picture[:48] == 255).all(axis=2).any(axis=1).sum()
+
+    fingerprint = stage.model.fingerprint
+    assert legend(brim=fingerprint, brim2=fingerprint) > legend(brim=fingerprint) > 0
+
+
+def test_a_broken_image_does_not_silence_the_node(stage):
+    for _ in range(5):
+        stage.show(encoding='nonsense')
+    stage.store(brim=stage.model.fingerprint)
+    stage.answer(['brim'], lambda matches: matches[0].found)
+
+
+def test_parameters_are_checked_and_take_effect(stage, peer):
+    def set_parameter(name, value):
+        parameter = Parameter(name=name, value=value)
+        call = peer.call(SetParameters, '/perception/set_parameters', parameters=[parameter])
+        return call.results[0]
+
+    def double(value):
+        return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+
+    refused = set_parameter('match_threshold', double(1.5))
+    assert not refused.successful
+    assert 'match_threshold is 1.5; at most 1' in refused.reason
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='cuda')
+    assert not set_parameter('device', text).successful
+    whole = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=4)
+    assert not set_parameter('depth_window', whole).successful
+
+    assert set_parameter('match_threshold', double(1.0)).successful
+    stage.picture = 255 - stage.picture
+    stage.answer(['brim'], lambda matches: 'below the threshold 1.000' in matches[0].reason)
+    stage.picture = 255 - stage.picture
+    assert set_parameter('match_threshold', double(-1.0)).successful
+    stage.answer(['brim'], lambda matches: matches[0].found)
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'message'),
+    [
+        ({'model': 'none.safetensors'}, 'none.safetensors: no such file'),
+        ({'device': 'gpu'}, 'device gpu cannot be used'),
+        ({'modle': 'x'}, 'unknown key modle; allowed are'),
+        ({'depth_window': 2}, 'depth_window is 2; odd numbers'),
+        ({'max_rate_hz': 'fast'}, "max_rate_hz is 'fast'; float is expected"),
+    ],
+)
+def test_what_prevents_a_start_is_named(ros_environment, checkpoint, parameters, message):
+    arguments = ['test', '--ros-args']
+    for name, value in {'model': checkpoint, **parameters}.items():
+        arguments += ['-p', f'{name}:={value}']
+    rclpy.init(args=arguments)
+    try:
+        with pytest.raises(StartupError, match=message):
+            Perception()
+    finally:
+        rclpy.shutdown()
+
+
+def test_a_truncated_checkpoint_ends_the_process_with_one_line(start_node, checkpoint, tmp_path):
+    truncated = tmp_path / 'truncated.safetensors'
+    truncated.write_bytes(checkpoint.read_bytes()[:1000])
+    node = start_node('perception', model=truncated)
+    assert node.process.wait(60) == 1
+    assert 'truncated, or not a safetensors file' in node.output
+    assert node.output.count('\n') == 1, node.output
+
+
+def test_a_signal_ends_the_node_quietly(start_node, checkpoint):
+    node = start_node('perception', model=checkpoint, max_rate_hz=0)
+    node.wait_for('waiting for images')
+    assert node.end(signal.SIGINT) == 0
+    assert 'Traceback' not in node.output
