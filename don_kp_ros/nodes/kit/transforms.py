@@ -1,4 +1,4 @@
-"""The frames of /tf and /tf_static, without tf2_ros."""
+"""The frames of tf and tf_static, without tf2_ros."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class TransformListener:
         self._node = node
         group = ReentrantCallbackGroup()
         for topic, qos, callback in (
-            ('/tf', TF, self._on_moving),
-            ('/tf_static', TF_STATIC, self._on_static),
+            ('tf', TF, self._on_moving),
+            ('tf_static', TF_STATIC, self._on_static),
         ):
             node.create_subscription(TFMessage, topic, callback, qos, callback_group=group)
 
