@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import LOWEST, HeightMap
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
 from don_kp_ros.nodes.motion.installation import installed
+from don_kp_ros.robots import workspace
 
 # So many cells of the height map along x and y make one column.
 _COLUMN_CELLS = 2
@@ -28,8 +29,7 @@ class PlanningScene:
         self._monitor, self._base_frame = monitor, base_frame
         self._collision_object = installed('moveit_msgs.msg').CollisionObject
         self._heights: HeightMap | None = None
-        # In front of the robot, whose base would touch it otherwise.
-        self._apply('table', [_box([0.75, 0.0, -0.05], [1.0, 1.6, 0.1])])
+        self._apply('table', [_box(workspace.TABLE_CENTRE, workspace.TABLE_SIZE)])
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace what stands on the table; None clears it."""
@@ -59,7 +59,7 @@ class PlanningScene:
             scene.current_state.update()
 
 
-def _box(centre: list[float], size: list[float]) -> tuple[SolidPrimitive, Pose]:
+def _box(centre: ArrayLike, size: Iterable[float]) -> tuple[SolidPrimitive, Pose]:
     primitive = SolidPrimitive(type=SolidPrimitive.BOX, dimensions=[float(x) for x in size])
     return primitive, pose_from_matrix(rigid.transform(translation=centre))
 
