@@ -47,9 +47,7 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=_nodes),
             GroupAction(
                 [
-                    # tf2_ros names these from the root.
-                    SetRemap('/tf', 'tf'),
-                    SetRemap('/tf_static', 'tf_static'),
+                    OpaqueFunction(function=_frames),
                     OpaqueFunction(
                         function=_camera,
                         condition=UnlessCondition(LaunchConfiguration('simulation')),
@@ -87,7 +85,7 @@ def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
     return Node(
         package='don_kp',
         executable=spec.executable,
-        namespace=arguments['namespace'],
+        namespace=description.namespace(arguments),
         parameters=[str(spec.parameters_file), overrides],
         remappings=description.remappings(arguments),
         output='screen',
@@ -96,10 +94,18 @@ def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
     )
 
 
+def _frames(context: LaunchContext) -> list[Action]:
+    namespace = description.namespace(_arguments(context))
+    # tf2_ros takes these from the root, wherever its node is.
+    return [SetRemap(f'/{name}', posixpath.join(namespace, name)) for name in ('tf', 'tf_static')]
+
+
 def _camera(context: LaunchContext) -> list[Action]:
     arguments = _arguments(context)
-    camera = posixpath.join(arguments['namespace'], arguments['camera_namespace'])
-    namespace, _, name = camera.rpartition('/')
+    namespace = description.namespace(arguments)
+    camera_namespace, camera_name = posixpath.split(
+        posixpath.join(namespace, arguments['camera_namespace'])
+    )
     preset = load_preset(arguments['robot'])
     mount = preset.camera
     axes = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
@@ -109,8 +115,8 @@ def _camera(context: LaunchContext) -> list[Action]:
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(driver)),
             launch_arguments={
-                'camera_namespace': namespace,
-                'camera_name': name,
+                'camera_namespace': camera_namespace,
+                'camera_name': camera_name,
                 'align_depth.enable': 'true',
                 'enable_sync': 'true',
                 'rgb_camera.color_profile': '640x480x30',
@@ -121,7 +127,7 @@ def _camera(context: LaunchContext) -> list[Action]:
             package='tf2_ros',
             executable='static_transform_publisher',
             name='camera_mount',
-            namespace=arguments['namespace'],
+            namespace=namespace,
             arguments=[
                 *(text for axis, value in pose for text in (f'--{axis}', str(value))),
                 *('--frame-id', preset.hand_frame, '--child-frame-id', mount.frame),
@@ -135,7 +141,7 @@ def _rviz(context: LaunchContext) -> list[Action]:
         Node(
             package='rviz2',
             executable='rviz2',
-            namespace=_arguments(context)['namespace'],
+            namespace=description.namespace(_arguments(context)),
             arguments=['-d', str(config_path('rviz/don_kp.rviz'))],
         )
     ]

@@ -1,6 +1,7 @@
 """The stack's nodes and launch arguments, listed once for launch files and `don_kp bringup`."""
 
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -167,15 +168,17 @@ def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
     ]
 
 
+def namespace(arguments: Mapping[str, str]) -> str:
+    """Return the nodes' namespace from the root, e.g. /robot1, or / itself."""
+    return posixpath.join('/', arguments['namespace'])
+
+
 def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the topics that have another name than in the nodes, as (from, to)."""
-    namespace = arguments['camera_namespace']
-    if namespace == camera_topics.NAMESPACE:
+    own, given = camera_topics.NAMESPACE, arguments['camera_namespace']
+    if given == own:
         return []
-    return [
-        (topic, topic.replace(camera_topics.NAMESPACE, namespace, 1))
-        for topic in camera_topics.ALL
-    ]
+    return [(topic, topic.replace(own, given, 1)) for topic in camera_topics.ALL]
 
 
 def environment(arguments: Mapping[str, str]) -> dict[str, str]:
