@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from don_kp.msg import DescriptorMap
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.depth import to_metres
+from don_kp_ros.geometry.depth import DepthImage
 
 _LAYOUTS: dict[str, tuple[type[np.generic], int]] = {
     'rgb8': (np.uint8, 3),
@@ -76,9 +76,14 @@ def rgb_image(message: Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def depth_image(message: Image) -> NDArray[np.float32]:
-    """Read a depth image, 16UC1 in millimetres or 32FC1 in metres, as (H, W) metres, NaN: none."""
-    return to_metres(image_array(message), message.encoding)
+def depth_image(message: Image) -> DepthImage:
+    """Read a depth image, 16UC1 in millimetres or 32FC1 in metres; it shares the message's memory.
+
+    The conversion to metres is left to where it is read.
+    """
+    if message.encoding not in ('16UC1', '32FC1'):
+        raise ValueError(f"depth encoding is '{message.encoding}'; known are 16UC1 and 32FC1")
+    return DepthImage(image_array(message))
 
 
 def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
