@@ -14,7 +14,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 from numpy.typing import ArrayLike, NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from don_kp.msg import DescriptorMap
@@ -156,6 +156,24 @@ def map_from_message(message: DescriptorMap) -> NDArray[np.float32]:
             f'{2 * math.prod(shape)} are needed'
         )
     return np.frombuffer(message.data, dtype='<f2').reshape(shape).astype(np.float32)
+
+
+def cloud_message(points: ArrayLike, stamp: Time, frame: str) -> PointCloud2:
+    """Make the cloud of points (N, 3) in a frame, metres."""
+    xyz = np.asarray(points, dtype='<f4').reshape(-1, 3)
+    message = PointCloud2(header=Header(stamp=stamp, frame_id=frame), height=1, width=len(xyz))
+    message.fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate('xyz')
+    ]
+    message.point_step, message.row_step, message.is_dense = 12, 12 * len(xyz), True
+    message.data = bytes_field(xyz)
+    return message
+
+
+def points_from_cloud(message: PointCloud2) -> NDArray[np.float64]:
+    """Read the points (N, 3) of a cloud that `cloud_message` made, metres."""
+    return np.frombuffer(message.data, dtype='<f4').reshape(-1, 3).astype(np.float64)
 
 
 def seconds_from_stamp(stamp: Time) -> float:
