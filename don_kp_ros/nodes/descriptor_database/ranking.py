@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
@@ -47,7 +48,9 @@ class RankingService:
                 '/store_descriptor'
             )
         try:
-            ranked = rank(cells(seen), values, size, limit, region)
+            ranked = rank(
+                torch.from_numpy(cells(seen)), torch.from_numpy(values), size, limit, region
+            )
         except ValueError as error:
             raise RefusedError(f'{error}; restart perception') from error
         for one in ranked:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import cv2
+import numpy as np
+import torch
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from don_kp.msg import DescriptorMap
 from don_kp_ros.database.records import Observation, RefusedError, printable
-from don_kp_ros.matching.maps import Array, describe_pixel
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import patch_about
 from don_kp_ros.matching.view import View, lift
 from don_kp_ros.nodes.descriptor_database.messages import time_from_stamp
@@ -97,7 +100,8 @@ class Sightings:
                 f'pixel ({u}, {v}) is outside of the picture, which is {width}x{height}; u goes '
                 f'from 0 to {width - 1}, v from 0 to {height - 1}'
             )
-        values = describe_pixel(cells(seen), uv, (height, width))
+        here, size = torch.tensor([uv]), (height, width)
+        values = describe_at(torch.from_numpy(cells(seen)), here, size)[0].numpy()
         patch, lacks = None, []
         try:
             patch = self._patch(seen, uv)
@@ -184,7 +188,7 @@ class Sightings:
         self._info = message
 
 
-def cells(seen: DescriptorMap) -> Array:
+def cells(seen: DescriptorMap) -> NDArray[np.float32]:
     """Read a map (D, h, w). Raises RefusedError for a broken one."""
     try:
         return map_from_message(seen)
