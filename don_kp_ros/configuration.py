@@ -21,6 +21,10 @@ class ConfigurationError(ValueError):
     """A configuration holds something that it must not; the message names the key."""
 
 
+class UnknownKeyError(ConfigurationError):
+    """A configuration holds a key that is not known here."""
+
+
 def read(cls: type[Configuration], mapping: Mapping[str, Any], where: str) -> Configuration:
     """Build the dataclass `cls` from a mapping, nested dataclasses from nested mappings.
 
@@ -116,7 +120,7 @@ def _dataclass(cls: Any, mapping: Any, where: str, prefix: str) -> Any:
     for key in mapping:
         if key not in fields:
             allowed = ', '.join(sorted(fields))
-            raise ConfigurationError(f'{where}: unknown key {prefix}{key}; allowed are {allowed}')
+            raise UnknownKeyError(f'{where}: unknown key {prefix}{key}; allowed are {allowed}')
     hints = _hints(cls)
     values = {
         key: _value(hints[key], value, where, f'{prefix}{key}') for key, value in mapping.items()
