@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -24,12 +23,7 @@ from don_kp_ros.database.connection import connect
 from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
-from don_kp_ros.database.records import (
-    RefusedError,
-    StoreError,
-    now,
-    shown,
-)
+from don_kp_ros.database.records import Filter, RefusedError, StoreError, now, shown
 from don_kp_ros.database.salvage import set_aside
 from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore
@@ -86,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     def filtered(added: argparse.ArgumentParser) -> None:
+        added.set_defaults(prefix='', deleted=False)
         added.add_argument('--model', help='only of this model (the beginning of its fingerprint)')
         added.add_argument('--object', help='only on this object')
         added.add_argument('--tag', help='only with this tag')
@@ -137,17 +132,11 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.limit < 0:
         raise CommandError(f'--limit is {arguments.limit}; give 0 for all, or more')
     with _opened(arguments) as store:
-        wanted = (
-            arguments.prefix,
-            _fingerprint(store, arguments.model),
-            arguments.object,
-            arguments.tag,
-            arguments.deleted,
-        )
+        wanted = _filter(arguments, store)
         with store.snapshot():
-            found = store.list(*wanted, limit=arguments.limit or None)
-            number = store.count(*wanted)
-            damaged = store.damaged(*wanted) if len(found) < number else ()
+            found = store.list(wanted, limit=arguments.limit or None)
+            number = store.count(wanted)
+            damaged = store.damaged(wanted) if len(found) < number else ()
         if arguments.json:
             for stored in found:
                 print(json.dumps(display.plain(stored), ensure_ascii=False))
@@ -189,8 +178,7 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
 def _export(arguments: argparse.Namespace, console: Console) -> int:
     with _opened(arguments) as store:
-        model = _fingerprint(store, arguments.model)
-        written = exchange.export(store, arguments.file, model, arguments.object, arguments.tag)
+        written = exchange.export(store, arguments.file, _filter(arguments, store))
     for told in written.left_out:
         print(f'don_kp db export: left out: {told}', file=sys.stderr)
     _say(
@@ -220,32 +208,16 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
 def _prune(arguments: argparse.Namespace, console: Console) -> int:
     before = now() - arguments.older_than
     with _opened(arguments) as store:
-        number = _pruned(store, before)
-        if number == 0:
+        names = store.prunable(before)
+        if not names:
             _say(console, f'nothing was deleted before {utc(before)}')
             return 0
-        names = [
-            one.name for one in store.list(deleted=True) if one.deleted and one.deleted < before
-        ]
         listed = ', '.join(map(shown, names[:10])) + (', ...' if len(names) > 10 else '')
-        _say(console, f'{number} deleted before {utc(before)} would go for good: {listed}')
+        _say(console, f'{len(names)} deleted before {utc(before)} would go for good: {listed}')
         if not arguments.yes and not _agreed():
             raise CommandError('nothing was removed; answer y, or give --yes')
         _say(console, f'{store.prune(before)} removed from {store.location}')
     return 0
-
-
-class _UndoError(Exception):
-    """Leaves a transaction, and nothing of it."""
-
-
-def _pruned(store: DescriptorStore, before: datetime) -> int:
-    """Count what `prune` would remove."""
-    number = 0
-    with contextlib.suppress(_UndoError), store.transaction():
-        number = store.prune(before)
-        raise _UndoError
-    return number
 
 
 def _agreed() -> bool:
@@ -337,6 +309,13 @@ def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | st
 
 def _opened(arguments: argparse.Namespace, create: bool = False) -> DescriptorStore:
     return DescriptorStore(_database(arguments, missing=create))
+
+
+def _filter(arguments: argparse.Namespace, store: DescriptorStore) -> Filter:
+    model = _fingerprint(store, arguments.model)
+    return Filter(
+        arguments.prefix, model, arguments.object, arguments.tag, deleted=arguments.deleted
+    )
 
 
 def _fingerprint(store: DescriptorStore, beginning: str | None) -> str | None:

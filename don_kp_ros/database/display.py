@@ -59,29 +59,19 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
 
 def plain(stored: StoredDescriptor) -> dict[str, Any]:
     """Return what JSON takes of a descriptor, but for its values."""
-    return {
-        'name': stored.name,
-        'model': stored.model,
-        'object': stored.object,
-        'tags': stored.tags,
-        'dimension': stored.values.size,
-        'observations': stored.observations,
-        'created': stored.created.isoformat(),
-        'updated': stored.updated.isoformat(),
-        'deleted': stored.deleted.isoformat() if stored.deleted else None,
-    }
+    return {**_plain(stored), 'dimension': stored.values.size}
 
 
 def plain_observation(seen: Observation) -> dict[str, Any]:
     """Return what JSON takes of an observation, but for its values and its patch."""
+    return {**_plain(seen), 'patch_bytes': len(seen.patch or b'')}
+
+
+def _plain(record: StoredDescriptor | Observation) -> dict[str, Any]:
     return {
-        'created': seen.created.isoformat(),
-        'author': seen.author,
-        'pixel': seen.pixel,
-        'image_size': seen.image_size,
-        'camera': seen.camera,
-        'position': seen.position,
-        'patch_bytes': len(seen.patch) if seen.patch is not None else 0,
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in vars(record).items()
+        if name not in ('values', 'patch')
     }
 
 

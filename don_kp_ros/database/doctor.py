@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from don_kp_ros.database import schema
 from don_kp_ros.database.connection import connect
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.records import SchemaError, StoreError, printable
+from don_kp_ros.database.records import Filter, SchemaError, StoreError, printable
 from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore
 
@@ -157,7 +157,7 @@ def _schema(place: Database) -> Finding:
 def _content(place: Database, database: Path | str | None) -> Iterator[Finding]:
     try:
         with DescriptorStore(database) as store:
-            number, deleted = store.count(), store.count(deleted=True)
+            number, deleted = store.count(), store.count(Filter(deleted=True))
             damaged = [str(error) for error in store.damaged()]
         bad = _damaged_observations(place)
     except StoreError as error:

@@ -119,6 +119,20 @@ class StoredModel:
     descriptors: int  # not counting deleted ones
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Which descriptors are meant; None means any model, object or tag."""
+
+    prefix: str = ''  # of names
+    model: str | None = None  # fingerprint
+    object: str | None = None
+    tag: str | None = None
+    deleted: bool = False  # instead those that can be restored: of every name the last
+
+
+ALL = Filter()
+
+
 def checked(observation: Observation | ArrayLike) -> Observation:
     """Return an observation, or one of values (D,) alone, with everything in its proper form.
 
