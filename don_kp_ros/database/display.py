@@ -13,11 +13,17 @@ from rich.text import Text
 from don_kp_ros.database.records import Observation, StoredDescriptor, shortened
 
 
+def grid(*headings: str) -> Table:
+    """Make a table whose columns fold what is long."""
+    laid = Table()
+    for heading in headings:
+        laid.add_column(heading, overflow='fold')
+    return laid
+
+
 def table(found: Sequence[StoredDescriptor], deleted: bool = False) -> Table:
     """Lay out descriptors, one a row; for deleted ones, with the time of that."""
-    laid = Table()
-    for heading in ('name', 'model', 'object', 'tags'):
-        laid.add_column(heading, overflow='fold')
+    laid = grid('name', 'model', 'object', 'tags')
     laid.add_column('observations', justify='right')
     laid.add_column('deleted, UTC' if deleted else 'updated, UTC')
     for one in found:
@@ -40,9 +46,7 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
         ('updated', utc(stored.updated)),
     ):
         yield Text(f'{heading:8} {text}')
-    laid = Table()
-    for heading in ('', 'when, UTC', 'who', 'pixel', 'image', 'frame', 'position, m', 'patch'):
-        laid.add_column(heading, overflow='fold')
+    laid = grid('', 'when, UTC', 'who', 'pixel', 'image', 'frame', 'position, m', 'patch')
     for number, each in enumerate(seen, 1):
         laid.add_row(
             str(number),

@@ -16,7 +16,6 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,7 +97,13 @@ def read(file: Path | str) -> Iterator[StoredModel | Entry]:
     path = Path(file)
     try:
         with path.open('rb') as lines:
-            yield from _items(_Reader(path, lines))
+            reader = _Reader(path, lines)
+            try:
+                yield from _items(reader)
+            except ExchangeError:
+                raise
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise reader.error(str(error), _AGAIN) from error
     except OSError as error:
         raise ExchangeError(
             f'{path} cannot be read ({error.strerror}); give a file that `don_kp db export` wrote'
@@ -197,7 +202,7 @@ class _Writer:
 
 
 class _Reader:
-    """Reads lines; checks each, and names file and line in every error."""
+    """Reads lines, and checks each. What is wrong is a ValueError, of the line read last."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file = path, file
@@ -209,15 +214,14 @@ class _Reader:
         foreign = f'it is no file of {FORMAT}', 'give a file that `don_kp db export` wrote'
         try:
             content = self._content()
-        except ExchangeError as error:
-            raise self._error(*foreign) from error
+        except ValueError as error:
+            raise self.error(*foreign) from error
         if content.get('format') != FORMAT:
-            raise self._error(*foreign)
+            raise self.error(*foreign)
         if content.get('version') != VERSION:
             found = shown(str(content.get('version')))
-            raise self._error(
-                f'it is of version {found}, this don_kp reads {VERSION}', 'update don_kp'
-            )
+            told = f'it is of version {found}, this don_kp reads {VERSION}'
+            raise self.error(told, 'update don_kp')
         self._checked(content, _Header)
 
     def next(self, *kinds: type) -> Any:
@@ -227,50 +231,41 @@ class _Reader:
     def finish(self) -> None:
         """Check that nothing follows."""
         if self._file.read(1):
-            raise self._error('something follows this end', _AGAIN)
+            raise ValueError('something follows this end')
 
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        """Name file and line in what is wrong with a line."""
-        try:
-            yield
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise self._error(str(error), _AGAIN) from error
+    def error(self, reason: str, remedy: str) -> ExchangeError:
+        """Name file and line in what is wrong."""
+        reason = records.printable(reason)
+        return ExchangeError(f'{self._path}, line {self._number}: {reason}; {remedy}')
 
     def _content(self) -> dict[str, Any]:
         self._number += 1
         line = self._file.readline(LONGEST_LINE + 1)
-        with self.located():
-            if not line:
-                raise ValueError('the file ends here, before its end line')
-            if len(line) > LONGEST_LINE:
-                raise ValueError(f'it is longer than {LONGEST_LINE >> 20} MiB')
-            try:
-                content = json.loads(line.decode('utf-8'))
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f'it is no JSON: {error}') from error
-            if not isinstance(content, dict):
-                raise ValueError('it is no object')
+        if not line:
+            raise ValueError('the file ends here, before its end line')
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f'it is longer than {LONGEST_LINE >> 20} MiB')
+        try:
+            content = json.loads(line.decode('utf-8'))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'it is no JSON: {error}') from error
+        if not isinstance(content, dict):
+            raise ValueError('it is no object')
         return content
 
     def _checked(self, content: dict[str, Any], *kinds: type) -> Any:
-        with self.located():
-            checksum = content.pop('sha256', None)
-            if checksum != _checksum(content):
-                raise ValueError('its content does not fit its checksum')
-            kind = str(content.pop('kind', None))
-            if _KINDS.get(kind) not in kinds:
-                expected = ' or '.join(_KIND_OF[each] for each in kinds)
-                raise ValueError(f'it is of kind {shown(kind)}; here must come {expected}')
-            line: Any = configuration.read(_KINDS[kind], content, kind)
-            if isinstance(line, _End) and line.all != self._all.hexdigest():
-                raise ValueError('lines before it are missing, doubled, or in another order')
+        checksum = content.pop('sha256', None)
+        if checksum != _checksum(content):
+            raise ValueError('its content does not fit its checksum')
+        kind = str(content.pop('kind', None))
+        if _KINDS.get(kind) not in kinds:
+            expected = ' or '.join(_KIND_OF[each] for each in kinds)
+            raise ValueError(f'it is of kind {shown(kind)}; here must come {expected}')
+        line: Any = configuration.read(_KINDS[kind], content, kind)
+        if isinstance(line, _End) and line.all != self._all.hexdigest():
+            raise ValueError('lines before it are missing, doubled, or in another order')
         self._all.update(str(checksum).encode())
         return line
-
-    def _error(self, reason: str, remedy: str) -> ExchangeError:
-        reason = records.printable(reason)
-        return ExchangeError(f'{self._path}, line {self._number}: {reason}; {remedy}')
 
 
 def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
@@ -280,34 +275,27 @@ def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
     line: Any
     while not isinstance(line := reader.next(_Model, _Descriptor, _End), _End):
         if isinstance(line, _Model):
-            with reader.located():
-                model = _model(line)
-                if model.fingerprint in dimensions:
-                    raise ValueError('that model came before')
+            model = _model(line)
+            if model.fingerprint in dimensions:
+                raise ValueError('that model came before')
             dimensions[model.fingerprint] = model.dimension
             yield model
             continue
-        with reader.located():
-            descriptor = _descriptor(line, dimensions)
-            if (descriptor.name, descriptor.model) in names:
-                raise ValueError('that name came before for the same model')
+        descriptor = _descriptor(line, dimensions)
+        if (descriptor.name, descriptor.model) in names:
+            raise ValueError('that name came before for the same model')
         names.add((descriptor.name, descriptor.model))
-        seen = []
-        for _ in range(line.observations):
-            observation = reader.next(_Observation)
-            with reader.located():
-                seen.append(_observation(observation, dimensions[descriptor.model]))
-        with reader.located():
-            mean = records.unit_mean(np.stack([observation.values for observation in seen]))
-            if np.abs(mean - descriptor.values).max() > _TOLERANCE:
-                raise ValueError('the values are not the mean of the observations')
+        size = dimensions[descriptor.model]
+        seen = [_observation(reader.next(_Observation), size) for _ in range(line.observations)]
+        mean = records.unit_mean(np.stack([observation.values for observation in seen]))
+        if np.abs(mean - descriptor.values).max() > _TOLERANCE:
+            raise ValueError('the values are not the mean of the observations')
         yield Entry(descriptor, seen)
-    with reader.located():
-        if (line.models, line.descriptors) != (len(dimensions), len(names)):
-            raise ValueError(
-                f'{line.models} models and {line.descriptors} descriptors were written, but '
-                f'{len(dimensions)} and {len(names)} are here'
-            )
+    if (line.models, line.descriptors) != (len(dimensions), len(names)):
+        raise ValueError(
+            f'{line.models} models and {line.descriptors} descriptors were written, but '
+            f'{len(dimensions)} and {len(names)} are here'
+        )
     reader.finish()
 
 
@@ -338,33 +326,21 @@ def _json_value(value: Any) -> Any:
 
 
 def _model(line: _Model) -> StoredModel:
-    records.check_name(line.fingerprint, 'model')
-    if not 1 <= line.dimension <= records.LARGEST_DIMENSION:
-        raise ValueError(
-            f'the dimension is {line.dimension}; allowed are 1 to {records.LARGEST_DIMENSION}'
-        )
+    records.check_model(line.fingerprint, line.dimension)
     records.card_text(line.card)
     return StoredModel(line.fingerprint, line.dimension, line.card, 0)
 
 
 def _descriptor(line: _Descriptor, dimensions: Mapping[str, int]) -> StoredDescriptor:
-    records.check_name(line.name, 'name')
-    records.check_name(line.object, 'object')
     if line.model not in dimensions:
         raise ValueError(f'model {shown(line.model)} did not come before')
-    if not 1 <= line.observations <= records.MOST_OBSERVATIONS:
-        raise ValueError(
-            f'it has {line.observations} observations; allowed are 1 to '
-            f'{records.MOST_OBSERVATIONS}'
-        )
     content = {
         **vars(line),
         'values': _values(line.values, dimensions[line.model]),
-        'tags': records.checked_tags(line.tags),
-        'created': _time(line.created),
-        'updated': _time(line.updated),
+        'created': datetime.fromisoformat(line.created),
+        'updated': datetime.fromisoformat(line.updated),
     }
-    return StoredDescriptor(**content, deleted=None)
+    return records.checked_descriptor(StoredDescriptor(**content, deleted=None))
 
 
 def _observation(line: _Observation, dimension: int) -> Observation:
@@ -372,7 +348,7 @@ def _observation(line: _Observation, dimension: int) -> Observation:
         **vars(line),
         'values': _values(line.values, dimension),
         'patch': None if line.patch is None else base64.b64decode(line.patch, validate=True),
-        'created': _time(line.created),
+        'created': datetime.fromisoformat(line.created),
     }
     return records.checked(Observation(**content))
 
@@ -382,7 +358,3 @@ def _values(text: str, dimension: int) -> NDArray[np.float32]:
     if len(values) != dimension:
         raise ValueError(f'it has {len(values)} values, those of its model {dimension}')
     return values
-
-
-def _time(text: str) -> datetime:
-    return records.checked_time(datetime.fromisoformat(text))

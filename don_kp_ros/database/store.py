@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,7 @@ class DescriptorStore:
     def __enter__(self) -> DescriptorStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -131,26 +126,16 @@ class DescriptorStore:
 
         `seen` are its observations, oldest first; its values are their mean. Raises as `put` does.
         """
-        name, model = descriptor.name, descriptor.model
-        for text, what in (name, 'name'), (model, 'model'), (descriptor.object, 'object'):
-            records.check_name(text, what)
-        labels = records.checked_tags(descriptor.tags)
         checked = [records.checked(observation) for observation in seen]
-        if not 1 <= len(checked) <= records.MOST_OBSERVATIONS:
-            raise InvalidDescriptorError(
-                f'{shown(name)} has {len(checked)} observations; allowed are 1 to '
-                f'{records.MOST_OBSERVATIONS}'
-            )
-        times = {
-            'created': records.checked_time(descriptor.created),
-            'updated': records.checked_time(descriptor.updated),
-        }
+        put = records.checked_descriptor(dataclasses.replace(descriptor, observations=len(seen)))
+        name, model, times = put.name, put.model, {'created': put.created, 'updated': put.updated}
         with self._database.transaction(write=True) as connection:
             for each in checked:
                 number = statements.model_id(connection, model, len(each.values))
             former = statements.find(connection, name, model)
-            thing = descriptor.object
-            statements.begin(connection, former, number, name, thing, labels, checked, **times)
+            statements.begin(
+                connection, former, number, name, put.object, put.tags, checked, **times
+            )
             self._database.changed(connection)
 
     def has(self, name: str, model: str) -> bool:
@@ -324,11 +309,7 @@ class DescriptorStore:
         Raises InvalidNameError, InvalidDescriptorError where its descriptors have another
         dimension, InvalidObservationError for a card that cannot be kept.
         """
-        records.check_name(fingerprint, 'model')
-        if not 1 <= dimension <= records.LARGEST_DIMENSION:
-            raise InvalidDescriptorError(
-                f'the dimension is {dimension}; allowed are 1 to {records.LARGEST_DIMENSION}'
-            )
+        records.check_model(fingerprint, dimension)
         text = records.card_text(card)
         with self._database.transaction(write=True) as connection:
             model_id = statements.model_id(connection, fingerprint, dimension)
