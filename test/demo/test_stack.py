@@ -95,7 +95,7 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
     assert judge.truth().cap_height - before.cap_height < 0.05
 
 
-def pick(*arguments: str, domain: str = '') -> 'subprocess.Popen[str]':
+def pick(*arguments: str, domain: str = '') -> subprocess.Popen[str]:
     """Start the example as its user would, in the stack's domain or in another."""
     environment = {**os.environ, **({'ROS_DOMAIN_ID': domain} if domain else {})}
     command = [sys.executable, 'examples/pick.py', *arguments]
