@@ -1,4 +1,4 @@
-"""Two robots share a graph: each in its namespace, neither in the other's way."""
+"""Two robots share a graph and a database: each in its namespace, neither in the other's way."""
 
 import contextlib
 import time
@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from don_kp.srv import GetSceneTruth, ResetScene
+from don_kp.srv import GetDescriptor, GetSceneTruth, ResetScene, StoreDescriptor
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.qos import TF_STATIC
@@ -82,6 +82,8 @@ class User:
         self.arm = self.node.create_publisher(JointTrajectory, PANDA.arm_topic, 10)
         self.truth = self.node.create_client(GetSceneTruth, 'simulation/truth')
         self.reset = self.node.create_client(ResetScene, 'simulation/reset')
+        self.store = self.node.create_client(StoreDescriptor, 'store_descriptor')
+        self.get = self.node.create_client(GetDescriptor, 'get_descriptor')
 
     def _on_joints(self, message: JointState) -> None:
         self.joints = dict(zip(message.name, message.position, strict=True))
@@ -134,9 +136,14 @@ def graph(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> It
     calibrated.write_text(yaml.safe_dump({'base': 'panda', 'camera': {'translation': CALIBRATED}}))
     with contextlib.ExitStack() as running:
         for namespace, robot in zip(ROBOTS, ('panda', str(calibrated)), strict=True):
-            arguments = {'simulation': 'true', 'nodes': 'simulation', 'robot': robot}
-            logs = folder / namespace
-            running.enter_context(Bringup({**arguments, 'namespace': namespace}, logs))
+            arguments = {
+                'namespace': namespace,
+                'robot': robot,
+                'simulation': 'true',
+                'nodes': 'simulation,descriptor_database',
+                'database': str(folder / 'descriptors.sqlite'),
+            }
+            running.enter_context(Bringup(arguments, folder / namespace))
         made = Graph()
         running.callback(made.close)
         made.until(lambda: all(u.joints and u.pictures and u.mount for u in made.users))
@@ -164,6 +171,14 @@ def test_one_s_service_is_not_the_other_s(graph: Graph) -> None:
     assert graph.call(first.reset, ResetScene.Request(without_cap=True)).success
     assert not graph.call(first.truth, GetSceneTruth.Request()).has_cap
     assert graph.call(second.truth, GetSceneTruth.Request()).has_cap
+
+
+def test_both_share_one_database(graph: Graph) -> None:
+    first, second = graph.users
+    stored = StoreDescriptor.Request(name='cap/brim', model='ab12cd34ef567890', values=[0.6, 0.8])
+    assert graph.call(first.store, stored).success
+    asked = GetDescriptor.Request(name=stored.name, model=stored.model)
+    assert np.allclose(graph.call(second.get, asked).descriptor.values, [0.6, 0.8])
 
 
 def test_one_s_arm_is_not_moved_by_the_other_s_commands(graph: Graph) -> None:
