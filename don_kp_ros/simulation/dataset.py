@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.data.folder import CORRESPONDENCES_VERSION, DataError
+from don_kp_ros.data.folder import CORRESPONDENCES_VERSION, DataError, write_image
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
 from don_kp_ros.simulation.instances import TRAINING_CAPS, VALIDATION_CAPS
-from don_kp_ros.simulation.rendering import render_all, write_picture
+from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import CAP, Layout, build
 
 Array = NDArray[np.float64]
@@ -158,8 +158,8 @@ def _render_scene(folder: Path, seed: list[int], index: int) -> None:
     layout = Layout.draw(int(rng.integers(2**62)), int(rng.choice(TRAINING_CAPS)))
     with _Stage(layout) as stage:
         frame, mask, _ = stage.shoot(rng)
-    write_picture(folder / 'rgbs' / f'{index:06d}.jpg', frame.colour)
-    write_picture(folder / 'masks' / f'{index:06d}.png', mask.astype(np.uint8) * 255)
+    write_image(folder / 'rgbs' / f'{index:06d}.jpg', frame.colour)
+    write_image(folder / 'masks' / f'{index:06d}.png', mask.astype(np.uint8) * 255)
 
 
 def _render_negative(folder: Path, seed: list[int], index: int) -> None:
@@ -168,7 +168,7 @@ def _render_negative(folder: Path, seed: list[int], index: int) -> None:
     layout = Layout.draw(int(rng.integers(2**62)), 0, with_cap=False, distractors=count)
     with _Stage(layout) as stage:
         frame, _, _ = stage.shoot(rng)
-    write_picture(folder / 'negatives' / f'{index:06d}.jpg', frame.colour)
+    write_image(folder / 'negatives' / f'{index:06d}.jpg', frame.colour)
 
 
 def _render_pair(folder: Path, seed: list[int], index: int) -> tuple[int, int, Array, Array]:
@@ -179,8 +179,8 @@ def _render_pair(folder: Path, seed: list[int], index: int) -> tuple[int, int, A
         for i in (2 * index, 2 * index + 1):
             with _Stage(Layout.draw(int(rng.integers(2**62)), instance)) as stage:
                 frame, mask, T_world_optical = stage.shoot(rng)
-            write_picture(folder / 'rgbs' / f'{i:06d}.jpg', frame.colour)
-            write_picture(folder / 'masks' / f'{i:06d}.png', mask.astype(np.uint8) * 255)
+            write_image(folder / 'rgbs' / f'{i:06d}.jpg', frame.colour)
+            write_image(folder / 'masks' / f'{i:06d}.png', mask.astype(np.uint8) * 255)
             assert stage.layout.cap is not None
             T_optical_cap = rigid.inverse(T_world_optical) @ stage.layout.cap.pose
             views.append((stage.truth.depth, mask, T_optical_cap))

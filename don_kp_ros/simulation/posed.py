@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import Range
-from don_kp_ros.data.folder import DataError, list_images
+from don_kp_ros.data.folder import DataError, list_images, write_image
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
 from don_kp_ros.simulation.instances import TRAINING_CAPS
-from don_kp_ros.simulation.rendering import render_all, write_picture
+from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import Layout, build
 
 Array = NDArray[np.float64]
@@ -274,8 +274,8 @@ def _render_view(
 ) -> PosedView:
     rng = np.random.default_rng(seed)
     shot = take(subject, viewpoints, rng)
-    write_picture(folder / 'rgbs' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
-    write_picture(folder / 'masks' / f'{name}.png', shot.mask.astype(np.uint8) * 255)
+    write_image(folder / 'rgbs' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
+    write_image(folder / 'masks' / f'{name}.png', shot.mask.astype(np.uint8) * 255)
     write_depth(folder / 'depths' / f'{name}.png', shot.frame.depth)
     return PosedView(name, subject.name, shot.T_object_camera)
 
@@ -286,7 +286,7 @@ def _render_negative(
     rng = np.random.default_rng(seed)
     with Stage(None, kind, rng, int(rng.integers(0, 6))) as stage:
         shot = stage.shoot(viewpoints.draw(stage.middle, rng))
-    write_picture(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
+    write_image(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
 
 
 def _add_body(spec: mujoco.MjSpec, name: str, T_world_body: Array) -> mujoco.MjsBody:

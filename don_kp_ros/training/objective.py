@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from don_kp_ros.data.stream import Batch
+from don_kp_ros.data.loader import Batch
 from don_kp_ros.matching.maps import sample_descriptors
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, unit_length
 from don_kp_ros.networks.expectation import Expectation, expect
@@ -33,7 +33,7 @@ def objective(
     configuration: LossConfiguration,
     keypoints_alone: bool = False,
 ) -> Parts:
-    """Compute the weighted losses of a batch (don_kp_ros.data.stream.collate) by name.
+    """Compute the weighted losses of a batch (don_kp_ros.data.loader.collate) by name.
 
     identity (2B, D, h, w): the identity layer's output for the views a, then the views b. The
     losses' sum is to be minimised. keypoints_alone: those of the keypoints train their head and

@@ -8,16 +8,11 @@ import pytest
 import trimesh
 from PIL import Image
 
+from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError, ImageFolder
-from don_kp_ros.data.posed import (
-    DEPTH_UNIT,
-    PosedFolder,
-    PosedSample,
-    PosedSampler,
-    correspondences,
-    prepare_posed,
-)
-from don_kp_ros.data.views import ViewConfiguration
+from don_kp_ros.data.pairs import ViewConfiguration
+from don_kp_ros.data.posed import DEPTH_UNIT, PosedFolder, PosedSample
+from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import dataset, instances, meshes
 from don_kp_ros.simulation.camera import D435
