@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.data.depth_view import DepthView, correspondences
 from don_kp_ros.data.folder import CORRESPONDENCES_VERSION, DataError, write_image
 from don_kp_ros.geometry import rigid
-from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
+from don_kp_ros.simulation.camera import D435, Frame, StillScene, look_at, with_faults
 from don_kp_ros.simulation.instances import TRAINING_CAPS, VALIDATION_CAPS
 from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import CAP, Layout, build
@@ -180,44 +181,25 @@ def _render_pair(folder: Path, seed: list[int], index: int) -> tuple[int, int, A
             with _Stage(Layout.draw(int(rng.integers(2**62)), instance)) as stage:
                 frame, mask, T_world_optical = stage.shoot(rng)
             write_image(folder / 'rgbs' / f'{i:06d}.jpg', frame.colour)
-            write_image(folder / 'masks' / f'{i:06d}.png', mask.astype(np.uint8) * 255)
+            shown = mask.astype(np.uint8) * 255
+            write_image(folder / 'masks' / f'{i:06d}.png', shown)
             assert stage.layout.cap is not None
-            T_optical_cap = rigid.inverse(T_world_optical) @ stage.layout.cap.pose
-            views.append((stage.truth.depth, mask, T_optical_cap))
-        (depth_a, mask_a, T_a_cap), (depth_b, mask_b, T_b_cap) = views
-        v, u = np.nonzero(mask_a)
-        uv_a = np.stack([u, v], axis=-1).astype(np.float64)
-        point_b = rigid.apply(
-            T_b_cap @ rigid.inverse(T_a_cap), D435.deproject(uv_a, depth_a[v, u])
-        )
-        uv_b = D435.project(point_b)
-        cell = np.round(uv_b).astype(int)
-        seen = D435.contains(uv_b)
-        cell[~seen] = 0
-        at = cell[:, 1], cell[:, 0]
-        # Seen in B too: on the cap, and nothing of it nearer (2 mm, a slope over half a pixel).
-        seen &= mask_b[at] & (np.abs(depth_b[at] - point_b[:, 2]) < 0.002)
+            T_cap_camera = rigid.inverse(stage.layout.cap.pose) @ T_world_optical
+            views.append(DepthView(shown, stage.truth.depth, D435, T_cap_camera))
+        uv_a = np.argwhere(views[0].mask)[:, ::-1].astype(np.float64)
+        uv_b, seen = correspondences(views[0], views[1], uv_a, tolerance=0.002)
         if seen.sum() >= POINTS_PER_PAIR:
             break
     chosen = rng.choice(np.flatnonzero(seen), POINTS_PER_PAIR, replace=False)
     return 2 * index, 2 * index + 1, uv_a[chosen], uv_b[chosen]
 
 
-class _Stage:
+class _Stage(StillScene):
     """A scene, and a camera that goes where the wrist would."""
 
     def __init__(self, layout: Layout) -> None:
+        super().__init__(build(layout)[0])
         self.layout = layout
-        self._model, _ = build(layout)
-        self._data = mujoco.MjData(self._model)
-        mujoco.mj_forward(self._model, self._data)
-        self._renderer = Renderer(self._model)
-
-    def __enter__(self) -> _Stage:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._renderer.close()
 
     def shoot(self, rng: np.random.Generator) -> tuple[Frame, NDArray[np.bool_], Array]:
         """Draw a view with faults, the cap's mask and ``T_world_optical``.
@@ -239,11 +221,11 @@ class _Stage:
             T_world_optical = look_at(eye, np.array(target), up)
             mask = np.zeros((D435.height, D435.width), dtype=np.bool_)
             if self.layout.cap is not None:
-                mask = self._renderer.mask(self._data, T_world_optical, CAP)
+                mask = self.shown(CAP, T_world_optical)
                 border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
                 if mask.sum() < 3000 or border:
                     continue
-            self.truth = self._renderer.render(self._data, T_world_optical)
+            self.truth = self.render(T_world_optical)
             return with_faults(self.truth, rng), mask, T_world_optical
 
 

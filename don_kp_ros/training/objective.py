@@ -14,8 +14,8 @@ from don_kp_ros.training.keypoint_losses import (
     concentration,
     consistency_camera,
     consistency_world,
+    deproject,
     huber,
-    lift,
     relative_pose,
     separation,
     silhouette,
@@ -127,7 +127,7 @@ def _consistency(
 
 def _in_space(found: Expectation, batch: Batch) -> tuple[Tensor, Tensor]:
     assert found.depth is not None
-    points_a, points_b = lift(found.uv, found.depth, batch['K']).chunk(2)
+    points_a, points_b = deproject(found.uv, found.depth, batch['K']).chunk(2)
     return points_a, points_b
 
 
