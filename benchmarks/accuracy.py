@@ -106,7 +106,7 @@ class Data:
         if not renders.is_dir():
             partial = work / 'renders.partial'
             shutil.rmtree(partial, ignore_errors=True)
-            command = [sys.executable, '-m', 'don_kp_ros.simulation.dataset', str(partial)]
+            command = [sys.executable, '-m', 'don_kp_ros.simulation.command', str(partial)]
             options = ['--object', 'cap', '--views', '15', '--instances', '5', '--negatives', '40']
             subprocess.run([*command, *options], check=True)
             partial.rename(renders)
