@@ -36,14 +36,11 @@ from numpy.typing import NDArray
 from benchmarks.real_photos import Photos, points_to_find, rendered_folder
 from benchmarks.report import OUTPUT, Target, given, report
 from benchmarks.runs import Run, trained
+from don_kp_ros.data.appearance import BackgroundConfiguration, ColourConfiguration
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, list_images, read_image
+from don_kp_ros.data.homography import WarpConfiguration
+from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.data.posed import PosedFolder
-from don_kp_ros.data.views import (
-    BackgroundConfiguration,
-    ColourConfiguration,
-    ViewConfiguration,
-    WarpConfiguration,
-)
 from don_kp_ros.evaluation.baselines import ColourPatches, DenseSift, baseline_errors
 from don_kp_ros.evaluation.measure import centroid_accuracy, measure, random_accuracy
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre, synthetic
@@ -109,7 +106,7 @@ class Data:
         if not renders.is_dir():
             partial = work / 'renders.partial'
             shutil.rmtree(partial, ignore_errors=True)
-            command = [sys.executable, '-m', 'don_kp_ros.simulation.dataset', str(partial)]
+            command = [sys.executable, '-m', 'don_kp_ros.simulation.command', str(partial)]
             options = ['--object', 'cap', '--views', '15', '--instances', '5', '--negatives', '40']
             subprocess.run([*command, *options], check=True)
             partial.rename(renders)

@@ -21,8 +21,9 @@ from benchmarks.accuracy import Data
 from benchmarks.report import Target, report
 from don_kp_ros import configuration
 from don_kp_ros.data.folder import DataError
-from don_kp_ros.data.stream import PairStream
-from don_kp_ros.data.views import ViewConfiguration, ViewSampler, prepare, prepare_background
+from don_kp_ros.data.loader import PairStream
+from don_kp_ros.data.pairs import ViewConfiguration, ViewSampler
+from don_kp_ros.data.source import prepare, prepare_background
 from don_kp_ros.training.module import DescriptorTraining
 from don_kp_ros.training.settings import TrainingConfiguration
 

@@ -30,7 +30,7 @@ from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.networks.checkpoint import load
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.simulation import dataset
+from don_kp_ros.simulation import command
 
 _MOST = 1.3
 _QUERIES, _SEED = 256, 0
@@ -92,7 +92,7 @@ def _pairs(number: int) -> PairSet:
     folder = OUTPUT / 'evaluation_cost' / f'{number}'
     if not (folder / 'views.json').is_file():
         options = ['--object', 'cap', '--instances', str(number), '--views', str(2 * number)]
-        if dataset.main([str(folder), *options, '--negatives', '0', '--seed', str(_SEED)]):
+        if command.main([str(folder), *options, '--negatives', '0', '--seed', str(_SEED)]):
             raise SystemExit(1)
     protocol = Posed(
         pairs=10 * number, queries=_QUERIES, views=2 * number, tilt=(), ratio=(), rotation=()

@@ -128,7 +128,7 @@ def rendered_folder(work: Path, seed: int) -> Path:
     print('DATA names no folder of photos: rendered caps take their place.')
     rendered, folder = work / f'rendered-{seed}', work / f'pictures-{seed}'
     if not folder.is_dir():
-        command = [sys.executable, '-m', 'don_kp_ros.simulation.dataset', str(rendered)]
+        command = [sys.executable, '-m', 'don_kp_ros.simulation.command', str(rendered)]
         options = ['--images', '3', '--negatives', '0', '--pairs', '0', '--seed', str(seed)]
         subprocess.run([*command, *options], check=True)
         partial = folder.with_suffix('.partial')

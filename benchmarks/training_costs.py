@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from don_kp_ros import configuration
-from don_kp_ros.data.stream import Batch
+from don_kp_ros.data.loader import Batch
 from don_kp_ros.networks.model import normalise
 from don_kp_ros.training.module import DescriptorTraining
 from don_kp_ros.training.settings import TrainingConfiguration

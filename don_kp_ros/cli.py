@@ -17,7 +17,7 @@ class Command(NamedTuple):
 COMMANDS = {
     'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack'),
     'grasp': Command('don_kp_ros.demo.trials', 'teach a point and grasp there, in simulation'),
-    'render': Command('don_kp_ros.simulation.dataset', 'render pictures to train on'),
+    'render': Command('don_kp_ros.simulation.command', 'render pictures to train on'),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.studies.command', 'measure a model and write a report'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),

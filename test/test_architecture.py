@@ -24,7 +24,7 @@ ALLOWED = {
     'networks': BASE,
     'data': BASE,
     'database': BASE,
-    'matching': BASE | {'networks'},
+    'matching': BASE | {'networks', 'data'},
     'motion': BASE | {'robots'},
     'simulation': BASE | {'robots', 'data'},
     'grasping': BASE | {'robots', 'motion'},

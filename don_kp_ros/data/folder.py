@@ -23,6 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.geometry.depth import MILLIMETRE, DepthImage
+
 Image = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
 
@@ -141,33 +143,34 @@ def read_mask(path: Path) -> Image:
     return np.where(mask > 127, np.uint8(255), np.uint8(0))
 
 
-def read_depth(path: Path) -> NDArray[np.float32]:
-    """Read depth as (H, W) float32 metres, NaN where there is none; raises DataError.
+def read_depth(path: Path, unit: float) -> DepthImage:
+    """Read a depth image (.png) of 16-bit counts of ``unit`` metres; raises DataError.
 
-    A picture (.png) holds 16-bit millimetres, an array (.npy) floating-point metres; 0, negative
-    and infinite values are none in both.
+    An array (.npy) may hold floating-point metres instead.
     """
-    if path.suffix.lower() == '.npy':
-        try:
-            depth = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f'{path}: cannot be read ({error})') from error
-        if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
-            raise DataError(
-                f'{path}: {depth.dtype} of shape {depth.shape}; float metres (H, W) are expected'
-            )
-        depth = depth.astype(np.float32)
-    else:
-        picture = _read(path, cv2.IMREAD_UNCHANGED)
-        if picture.ndim != 2 or picture.dtype != np.uint16:
-            raise DataError(
-                f'{path}: {picture.dtype} of shape {picture.shape}; one channel of 16-bit '
-                'millimetres is expected'
-            )
-        depth = picture.astype(np.float32) / 1000
-    with np.errstate(invalid='ignore'):
-        depth[~((depth > 0) & np.isfinite(depth))] = np.nan
-    return depth
+    try:
+        if path.suffix.lower() != '.npy':
+            return DepthImage(_read(path, cv2.IMREAD_UNCHANGED), unit)
+        values = np.load(path, allow_pickle=False)
+        floats = np.issubdtype(values.dtype, np.floating)
+        return DepthImage(values.astype(np.float32) if floats else values, unit)
+    except (OSError, ValueError) as error:
+        raise DataError(f'{path}: cannot be read ({error})') from error
+
+
+def write_image(path: Path, image: Image | NDArray[np.uint16]) -> None:
+    """Write a picture (H, W, 3) RGB or (H, W), as its suffix says; raises DataError."""
+    bgr, suffix = image[..., ::-1] if image.ndim == 3 else image, path.suffix or '.png'
+    try:
+        known, encoded = cv2.imencode(suffix, bgr)
+    except cv2.error:
+        known = False
+    if not known:
+        raise DataError(f"{path}: no picture format ends with '{suffix}'; use .png")
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise DataError(f'{path}: cannot be written ({error.strerror})') from error
 
 
 def read_sample(image_path: Path, mask_path: Path, depth_path: Path | None = None) -> Sample:
@@ -185,7 +188,7 @@ def read_sample(image_path: Path, mask_path: Path, depth_path: Path | None = Non
         )
     if depth_path is None:
         return Sample(image_path, image, mask)
-    depth = read_depth(depth_path)
+    depth = read_depth(depth_path, MILLIMETRE).metres()
     if depth.shape != mask.shape:
         sizes = [f'{array.shape[1]}x{array.shape[0]}' for array in (depth, image)]
         raise DataError(f'{depth_path}: {sizes[0]} pixels, but {image_path} has {sizes[1]}')
@@ -238,7 +241,7 @@ def _read(path: Path, flags: int) -> NDArray[Any]:
     except cv2.error:
         image = None
     if image is None:
-        raise DataError(f'{path}: not a picture that can be read; it may be truncated')
+        raise DataError(f'{path}: not an image that can be read; it may be truncated')
     return image
 
 

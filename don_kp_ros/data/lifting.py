@@ -73,10 +73,3 @@ def pair_geometry(uv: tuple[Array, Array], depths: tuple[Array, Array], K: Array
     )
     T_b_a = kabsch(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     return PairGeometry(K, K, T_b_a, np.eye(4), rigid.inverse(T_b_a))
-
-
-def local_scale(homography: Array, points: NDArray[np.float32]) -> Array:
-    """Compute by how much a homography (3, 3) enlarges the picture at pixels (N, 2): (N,)."""
-    w = points @ homography[2, :2] + homography[2, 2]
-    scale: Array = np.sqrt(abs(np.linalg.det(homography)) / np.abs(w) ** 3)
-    return scale

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import Image
-from don_kp_ros.data.views import project
+from don_kp_ros.data.homography import project
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.pck import pixel_errors
 from don_kp_ros.networks.model import DescriptorModel

@@ -9,15 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.data.appearance import Appearance
+from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import Correspondences, Image, ImageFolder, Sample, read_image
-from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, correspondences
-from don_kp_ros.data.views import (
-    ViewConfiguration,
-    ViewSampler,
-    prepare,
-    project,
-    random_homography,
-)
+from don_kp_ros.data.homography import project, random_homography
+from don_kp_ros.data.pairs import ViewConfiguration, warped_view
+from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample
+from don_kp_ros.data.source import prepare
 
 Pixels = NDArray[np.float32]
 
@@ -114,7 +112,7 @@ def synthetic(
     about the object, in pixels of a 640-pixel-wide picture, instead of whole pictures.
     """
     sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
-    sampler = ViewSampler(configuration, sources, backgrounds)
+    appearance = Appearance(configuration, sources, backgrounds)
     images: list[Image] = []
     if not both:
         images = [source.image for source in sources]
@@ -128,9 +126,9 @@ def synthetic(
         to_a, view_a = np.eye(3), None
         if both:
             to_a = random_homography(source.centre, 1.0, size, configuration.warp, rng)
-            view_a = sampler.view(source, to_a, size, rng)
+            view_a = warped_view(source, to_a, size, appearance, rng)
         to_b = random_homography(source.centre, 1.0, size, configuration.warp, rng)
-        view_b = sampler.view(source, to_b, size, rng)
+        view_b = warped_view(source, to_b, size, appearance, rng)
         uv_a = points if view_a is None else project(to_a, points)
         uv_b = project(to_b, points)
         places = np.flatnonzero(

@@ -11,7 +11,7 @@ import numpy as np
 
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, read_image, read_sample
 from don_kp_ros.data.posed import PosedFolder, PosedSample
-from don_kp_ros.data.views import prepare_background
+from don_kp_ros.data.source import prepare_background
 from don_kp_ros.evaluation.pairs import SIDE
 
 _MOST_BACKGROUNDS = 64

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.data.posed import DepthView
+from don_kp_ros.data.depth_view import DepthView
 from don_kp_ros.geometry.camera import Camera
 
 Array = NDArray[np.float64]

@@ -6,15 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
+from don_kp_ros.data.folder import DataError, read_image, write_image
 from don_kp_ros.matching.heatmap import heatmaps, match
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import (
     FOUND,
-    Image,
     draw_caption,
     draw_cross,
     heatmap_overlay,
@@ -30,7 +28,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return _match(arguments)
-    except (CheckpointError, OSError, ValueError) as error:
+    except (CheckpointError, DataError, OSError, ValueError) as error:
         print(f'don_kp match: {error}', file=sys.stderr)
         return 1
 
@@ -72,31 +70,9 @@ def _match(arguments: argparse.Namespace) -> int:
     draw_caption(left, f'({arguments.u:g}, {arguments.v:g})')
     heatmap = heatmaps(map_b, query, size_b)[0].cpu().numpy()
     right = heatmap_overlay(image_b, heatmap, (u, v), caption, found)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_image(arguments.output, side_by_side(left, right))
     verdict = '' if found else f', below the threshold {model.match_threshold:.3f}: not found'
     print(f'match: u {u:.0f}  v {v:.0f}  similarity {similarity:.3f}{verdict}')
     print(f'picture: {arguments.output}')
     return 0
-
-
-def read_image(path: Path) -> Image:
-    """Read an image file as (H, W, 3) RGB. Raises ValueError naming the file and what is wrong."""
-    if not path.is_file():
-        raise ValueError(f'no image {path}; check the path')
-    pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f'{path} is not an image that can be read; PNG and JPEG are')
-    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
-
-
-def write_image(path: Path, image: Image) -> None:
-    """Write an RGB image; make its folder. Raises ValueError where the ending is not known."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ending = path.suffix or '.png'
-    try:
-        written, encoded = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        written = False
-    if not written:
-        raise ValueError(f"cannot write {path}: no picture format ends with '{ending}'; use .png")
-    path.write_bytes(encoded.tobytes())

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from don_kp_ros import configuration
-from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
+from don_kp_ros.configuration import ConfigurationError, UnknownKeyError, within
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 
 FORMAT_VERSION = 1
@@ -46,8 +46,7 @@ class Preprocessing:
     deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        if not 32 <= self.input_size <= 4096:
-            raise ValueError(f'input_size is {self.input_size}; allowed is 32 to 4096 pixels')
+        within('input_size', self.input_size, 32, 4096)
         if min(self.deviation) <= 0:
             raise ValueError(f'deviation is {self.deviation}; all must be positive')
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from don_kp_ros.configuration import within
 from don_kp_ros.networks.expectation import Expectation, around_peak, expect
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration, KeypointHead
 from don_kp_ros.networks.torchvision_import import resnet
@@ -32,8 +33,7 @@ class NetworkConfiguration:
 
     def __post_init__(self) -> None:
         for name in ('channels', 'dimension'):
-            if not 1 <= getattr(self, name) <= 4096:
-                raise ValueError(f'{name} is {getattr(self, name)}; allowed is 1 to 4096')
+            within(name, getattr(self, name), 1, 4096)
         last = STAGE_STRIDES[len(self.layers) - 1]
         if self.stride > last:
             raise ValueError(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from don_kp_ros.configuration import within
+
 _FIRST_SCALE, _LARGEST_SCALE = 20.0, 100.0
 
 
@@ -22,8 +24,7 @@ class KeypointConfiguration:
     depth: bool = False  # predict each keypoint's depth too
 
     def __post_init__(self) -> None:
-        if not 2 <= self.number <= 4096:
-            raise ValueError(f'number is {self.number}; allowed is 2 to 4096')
+        within('number', self.number, 2, 4096)
 
 
 class KeypointHead(nn.Module):

@@ -35,7 +35,7 @@ from don_kp_ros.nodes.kit.runner import StartupError, run_node
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Renderer, look_at, mujoco, with_faults
-from don_kp_ros.simulation.controllers import Trajectory, TrajectoryError
+from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryError
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR, World
@@ -305,7 +305,9 @@ def _check_is_panda(preset: RobotPreset) -> None:
             )
 
 
-def _read_trajectory(message: JointTrajectory, joints: tuple[str, ...]) -> Trajectory | None:
+def _read_trajectory(
+    message: JointTrajectory, joints: tuple[str, ...]
+) -> CommandedTrajectory | None:
     """Read a trajectory of exactly these joints, in any order; None for an empty one: stop."""
     if not message.points:
         return None
@@ -323,7 +325,7 @@ def _read_trajectory(message: JointTrajectory, joints: tuple[str, ...]) -> Traje
             )
     times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in message.points]
     velocities = [p.velocities for p in message.points]
-    return Trajectory(
+    return CommandedTrajectory(
         np.array(times),
         np.array([p.positions for p in message.points])[:, order],
         np.array(velocities)[:, order] if all(len(v) for v in velocities) else None,

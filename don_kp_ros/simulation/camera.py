@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
 Array = NDArray[np.float64]
+Scene = TypeVar('Scene', bound='StillScene')
 
 D435 = Camera(width=640, height=480, fx=615.0, fy=615.0, cx=319.5, cy=239.5)
 """Colour intrinsics of a D435 at 640x480 [pixels]; the depth is aligned to them."""
@@ -98,6 +100,29 @@ class Renderer:
             gl.frustum_top = near * (c.cy + 0.5) / c.fy
             gl.frustum_center = near * ((c.width - 1) / 2 - c.cx) / c.fx
             gl.frustum_width = near * c.width / 2 / c.fx
+
+
+class StillScene:
+    """A scene that nothing moves, seen from anywhere; to be used in a `with`."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self.model, self.data = model, mujoco.MjData(model)
+        mujoco.mj_forward(model, self.data)
+        self._renderer = Renderer(model)
+
+    def __enter__(self: Scene) -> Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._renderer.close()
+
+    def render(self, T_world_optical: Array) -> Frame:
+        """Draw colour and true depth from a camera pose (4, 4)."""
+        return self._renderer.render(self.data, T_world_optical)
+
+    def shown(self, body: str, T_world_optical: Array) -> NDArray[np.bool_]:
+        """Tell which pixels (H, W) show a body from a camera pose (4, 4)."""
+        return self._renderer.mask(self.data, T_world_optical, body)
 
 
 def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:

@@ -15,8 +15,8 @@ class TrajectoryError(ValueError):
 
 
 @dataclass(frozen=True)
-class Trajectory:
-    """Positions (n, joints) at times (n,) in seconds from the start, rising; rad or metres.
+class CommandedTrajectory:
+    """What a controller is told: positions (n, joints), rad or metres, at rising times (n,), s.
 
     Without velocities (n, joints) the joints go straight from point to point.
     """
@@ -67,10 +67,10 @@ class TrajectoryController:
     def reset(self, position: Array) -> None:
         """Forget what runs and hold a position."""
         self._command = np.array(position, dtype=np.float64)
-        self._trajectory: Trajectory | None = None
+        self._trajectory: CommandedTrajectory | None = None
         self._started = 0.0
 
-    def accept(self, trajectory: Trajectory | None, now: float) -> None:
+    def accept(self, trajectory: CommandedTrajectory | None, now: float) -> None:
         """Start a trajectory at a time in seconds; None stops where the command is now.
 
         The way leads from the present command, so that nothing jumps.
@@ -86,7 +86,7 @@ class TrajectoryController:
             velocities = trajectory.velocities
             if velocities is not None:
                 velocities = np.vstack([np.zeros_like(self._command), velocities])
-            trajectory = Trajectory(
+            trajectory = CommandedTrajectory(
                 np.concatenate([[0.0], trajectory.times]),
                 np.vstack([self._command, trajectory.positions]),
                 velocities,

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import Range
-from don_kp_ros.data.folder import DataError, list_images
+from don_kp_ros.data.folder import DataError, list_images, write_image
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
-from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
+from don_kp_ros.simulation.camera import D435, Frame, StillScene, look_at, mujoco, with_faults
 from don_kp_ros.simulation.instances import TRAINING_CAPS
-from don_kp_ros.simulation.rendering import render_all, write_picture
+from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import Layout, build
 
 Array = NDArray[np.float64]
@@ -129,7 +129,7 @@ class Shot:
         return rigid.inverse(self.T_world_object) @ self.T_world_optical
 
 
-class Stage:
+class Stage(StillScene):
     """A scene of an object (or of none) among things of other kinds, and its renderer."""
 
     def __init__(
@@ -160,31 +160,21 @@ class Stage:
             adder(spec, _add_body(spec, f'other_{number}', other.pose), rng)
         model, _ = build(replace(layout, cap=None, distractors=()), spec)
         self._has_subject = subject is not None
-        self._model, self._data = model, mujoco.MjData(model)
-        mujoco.mj_forward(model, self._data)
-        self._renderer = Renderer(model)
-
-    def __enter__(self) -> Stage:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._renderer.close()
+        super().__init__(model)
 
     @property
     def middle(self) -> Array:
         """The middle of the object's bounding box in the world, (3,); without one its place."""
         if not self._has_subject:
             return np.array(self.T_world_object[:3, 3])
-        body = self._model.body(SUBJECT).id
+        body = self.model.body(SUBJECT).id
         corners = []
-        for geom in np.flatnonzero(self._model.geom_bodyid == body):
-            if self._model.geom_group[geom] != objects.DRAWN:
+        for geom in np.flatnonzero(self.model.geom_bodyid == body):
+            if self.model.geom_group[geom] != objects.DRAWN:
                 continue
-            centre, half = self._model.geom_aabb[geom].reshape(2, 3)
+            centre, half = self.model.geom_aabb[geom].reshape(2, 3)
             signs = np.stack(np.meshgrid(*[[-1, 1]] * 3), axis=-1).reshape(-1, 3)
-            T = rigid.transform(
-                self._data.geom_xmat[geom].reshape(3, 3), self._data.geom_xpos[geom]
-            )
+            T = rigid.transform(self.data.geom_xmat[geom].reshape(3, 3), self.data.geom_xpos[geom])
             corners.append(rigid.apply(T, centre + signs * half))
         every = np.concatenate(corners)
         return np.asarray((every.min(axis=0) + every.max(axis=0)) / 2)
@@ -193,12 +183,12 @@ class Stage:
         """Tell which pixels (H, W) show the object from a camera pose (4, 4)."""
         if not self._has_subject:
             return np.zeros((D435.height, D435.width), dtype=np.bool_)
-        return self._renderer.mask(self._data, T_world_optical, SUBJECT)
+        return self.shown(SUBJECT, T_world_optical)
 
     def shoot(self, T_world_optical: Array) -> Shot:
         """Take the view from a camera pose (4, 4)."""
-        frame = self._renderer.render(self._data, T_world_optical)
-        return Shot(frame, self.mask(T_world_optical), T_world_optical, self.T_world_object)
+        frame, mask = self.render(T_world_optical), self.mask(T_world_optical)
+        return Shot(frame, mask, T_world_optical, self.T_world_object)
 
     def find(self, viewpoints: Viewpoints, rng: np.random.Generator) -> Shot | None:
         """Draw views until one shows the whole object large enough; None if none does."""
@@ -274,8 +264,8 @@ def _render_view(
 ) -> PosedView:
     rng = np.random.default_rng(seed)
     shot = take(subject, viewpoints, rng)
-    write_picture(folder / 'rgbs' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
-    write_picture(folder / 'masks' / f'{name}.png', shot.mask.astype(np.uint8) * 255)
+    write_image(folder / 'rgbs' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
+    write_image(folder / 'masks' / f'{name}.png', shot.mask.astype(np.uint8) * 255)
     write_depth(folder / 'depths' / f'{name}.png', shot.frame.depth)
     return PosedView(name, subject.name, shot.T_object_camera)
 
@@ -286,7 +276,7 @@ def _render_negative(
     rng = np.random.default_rng(seed)
     with Stage(None, kind, rng, int(rng.integers(0, 6))) as stage:
         shot = stage.shoot(viewpoints.draw(stage.middle, rng))
-    write_picture(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
+    write_image(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
 
 
 def _add_body(spec: mujoco.MjSpec, name: str, T_world_body: Array) -> mujoco.MjsBody:

@@ -12,7 +12,7 @@ from don_kp_ros.robots import hand
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS, HAND_ACTUATOR, panda_spec
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, mujoco
-from don_kp_ros.simulation.controllers import Trajectory, TrajectoryController
+from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
 from don_kp_ros.simulation.scene import CAP, Layout, build
 
 Array = NDArray[np.float64]
@@ -88,11 +88,13 @@ class World:
         if not np.isfinite(data.qpos).all():
             raise FloatingPointError('the physics diverged; reset the scene')
 
-    def move_arm(self, trajectory: Trajectory | None) -> None:
+    def move_arm(self, trajectory: CommandedTrajectory | None) -> None:
         """Start a trajectory of the arm, (n, 7) rad; None stops it."""
         self.arm.accept(trajectory, self.time)
 
-    def move_hand(self, trajectory: Trajectory | None, force: float | None = None) -> None:
+    def move_hand(
+        self, trajectory: CommandedTrajectory | None, force: float | None = None
+    ) -> None:
         """Start a trajectory of the fingers, (n, 1) metres per finger; None stops them.
 
         ``force`` limits that of each finger, newtons, up to the hand's own; None leaves it.

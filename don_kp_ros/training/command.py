@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError
-from don_kp_ros.data.stream import Batch, PairStream
+from don_kp_ros.data.loader import Batch, PairStream
 from don_kp_ros.evaluation.measure import centroid_accuracy, measure
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel

@@ -17,9 +17,10 @@ from don_kp_ros.data.folder import (
     list_images,
     read_image,
 )
-from don_kp_ros.data.posed import PosedFolder, PosedSampler, prepare_posed
-from don_kp_ros.data.stream import PairSampler
-from don_kp_ros.data.views import Source, ViewSampler, prepare, prepare_background
+from don_kp_ros.data.pairs import PairSampler, ViewSampler
+from don_kp_ros.data.posed import PosedFolder
+from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
+from don_kp_ros.data.source import Source, prepare, prepare_background
 from don_kp_ros.evaluation.pairs import PairSet, from_folder, posed, synthetic
 from don_kp_ros.training.settings import TrainingConfiguration
 

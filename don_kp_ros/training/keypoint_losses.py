@@ -17,8 +17,8 @@ from don_kp_ros.geometry.alignment import kabsch
 _LEAST_MASS = 1e-6  # probability below which the silhouette loss goes on as a straight line
 
 
-def lift(uv: Tensor, depth: Tensor, K: Tensor) -> Tensor:
-    """Lift pixels to the optical frame: X = K^-1 [u, v, 1]^T d (paper 1, eq. 5).
+def deproject(uv: Tensor, depth: Tensor, K: Tensor) -> Tensor:
+    """Lift pixels of many cameras to their frames: X = K^-1 [u, v, 1]^T d (paper 1, eq. 5).
 
     uv (B, N, 2) pixels; depth (B, N) along the optical axis, metres; K (B, 3, 3). Returns
     (B, N, 3), metres, NaN where the depth is; a loss that leaves these points out gets no NaN

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
 
-from don_kp_ros.data.stream import Batch
+from don_kp_ros.data.loader import Batch
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.initialisation import initialise
@@ -75,7 +75,7 @@ class DescriptorTraining(lightning.LightningModule):
             group['lr'] = settings.learning_rate * factor
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Compute the losses of a batch of view pairs (don_kp_ros.data.stream.collate).
+        """Compute the losses of a batch of view pairs (don_kp_ros.data.loader.collate).
 
         What follows the features is computed anew in the backward pass: its cost is small beside
         the backbone's, and so nothing of it is kept, whatever the number of dimensions, keypoints

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from don_kp_ros.data.stream import Batch
+from don_kp_ros.data.loader import Batch
 from don_kp_ros.matching.maps import sample_descriptors
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, unit_length
 from don_kp_ros.networks.expectation import Expectation, expect
@@ -14,8 +14,8 @@ from don_kp_ros.training.keypoint_losses import (
     concentration,
     consistency_camera,
     consistency_world,
+    deproject,
     huber,
-    lift,
     relative_pose,
     separation,
     silhouette,
@@ -33,7 +33,7 @@ def objective(
     configuration: LossConfiguration,
     keypoints_alone: bool = False,
 ) -> Parts:
-    """Compute the weighted losses of a batch (don_kp_ros.data.stream.collate) by name.
+    """Compute the weighted losses of a batch (don_kp_ros.data.loader.collate) by name.
 
     identity (2B, D, h, w): the identity layer's output for the views a, then the views b. The
     losses' sum is to be minimised. keypoints_alone: those of the keypoints train their head and
@@ -127,7 +127,7 @@ def _consistency(
 
 def _in_space(found: Expectation, batch: Batch) -> tuple[Tensor, Tensor]:
     assert found.depth is not None
-    points_a, points_b = lift(found.uv, found.depth, batch['K']).chunk(2)
+    points_a, points_b = deproject(found.uv, found.depth, batch['K']).chunk(2)
     return points_a, points_b
 
 

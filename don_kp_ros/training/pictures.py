@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from don_kp_ros.data.stream import Batch
+from don_kp_ros.data.loader import Batch
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import heatmap_overlay

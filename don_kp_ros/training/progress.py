@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.stream import Batch
+from don_kp_ros.data.loader import Batch
 from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.budget import Stopwatch

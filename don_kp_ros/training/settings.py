@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from don_kp_ros.configuration import within
-from don_kp_ros.data.views import ViewConfiguration
+from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 

@@ -1,12 +1,8 @@
 import numpy as np
 import pytest
 
-from don_kp_ros.data.lifting import (
-    LiftConfiguration,
-    intrinsics,
-    local_scale,
-    pair_geometry,
-)
+from don_kp_ros.data.homography import local_scale
+from don_kp_ros.data.lifting import LiftConfiguration, intrinsics, pair_geometry
 from don_kp_ros.geometry import rigid
 
 K = np.array([[200.0, 0, 95.5], [0, 200, 95.5], [0, 0, 1]])

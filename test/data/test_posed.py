@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 
 from don_kp_ros import configuration
+from don_kp_ros.data.depth_view import DepthView, correspondences
 from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.data.homography import project
+from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.data.posed import (
     FEWEST_COMMON,
-    DepthView,
     PosedFolder,
     PosedSample,
-    PosedSampler,
     PosedView,
-    correspondences,
-    prepare_posed,
     write_depth,
     write_index,
 )
-from don_kp_ros.data.views import ViewConfiguration, project
+from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
@@ -368,7 +367,7 @@ class TestFolder:
             ('masks/001.png', b'', 'can be read'),
             ('depths/001.png', b'nothing', 'can be read'),
             ('depths/001.png', small.astype(np.uint16), '161x120 pixels.*160x120'),
-            ('depths/001.png', empty, '16 bits'),
+            ('depths/001.png', empty, '16-bit'),
             ('masks/001.png', small, '161x120'),
             ('masks/001.png', empty, 'empty'),
             ('masks/001.png', beside, '0 pixels have a depth where'),

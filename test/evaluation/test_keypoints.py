@@ -5,13 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from don_kp_ros.data.appearance import ColourConfiguration
 from don_kp_ros.data.folder import Sample
-from don_kp_ros.data.views import (
-    ColourConfiguration,
-    ViewConfiguration,
-    WarpConfiguration,
-    project,
-)
+from don_kp_ros.data.homography import WarpConfiguration, project
+from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.measure import centroid_accuracy, random_accuracy
 from don_kp_ros.evaluation.pairs import PairSet, synthetic

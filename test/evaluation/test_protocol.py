@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
-from don_kp_ros.data.views import project
 from don_kp_ros.evaluation.baselines import check
 from don_kp_ros.evaluation.comparison import Found, figures, fingerprint, space_figures
 from don_kp_ros.evaluation.protocols.folder import Folder

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from don_kp_ros.matching.command import main, read_image
+from don_kp_ros.data.folder import read_image
+from don_kp_ros.matching.command import main
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from don_kp_ros.simulation.controllers import Trajectory, TrajectoryController, TrajectoryError
+from don_kp_ros.simulation.controllers import (
+    CommandedTrajectory,
+    TrajectoryController,
+    TrajectoryError,
+)
 
 CUBIC = np.polynomial.Polynomial([0.1, 0.5, -0.3, 0.2])
 
@@ -13,21 +17,21 @@ CUBIC = np.polynomial.Polynomial([0.1, 0.5, -0.3, 0.2])
 @given(st.floats(0, 3))
 def test_points_with_velocities_are_joined_by_cubics(t: float) -> None:
     times = np.array([0.0, 1.0, 3.0])
-    trajectory = Trajectory(times, CUBIC(times)[:, None], CUBIC.deriv()(times)[:, None])
+    trajectory = CommandedTrajectory(times, CUBIC(times)[:, None], CUBIC.deriv()(times)[:, None])
     assert trajectory.sample(t)[0] == pytest.approx(CUBIC(t), abs=1e-9)
 
 
 def test_points_without_velocities_are_joined_by_lines_and_the_last_one_holds() -> None:
-    trajectory = Trajectory(np.array([0.0, 2.0]), np.array([[0.0, 1.0], [1.0, 3.0]]))
+    trajectory = CommandedTrajectory(np.array([0.0, 2.0]), np.array([[0.0, 1.0], [1.0, 3.0]]))
     assert trajectory.sample(0.5) == pytest.approx([0.25, 1.5])
     assert trajectory.sample(9.0) == pytest.approx([1.0, 3.0])
 
 
 def test_the_way_leads_from_the_present_command() -> None:
     controller = TrajectoryController(np.array([1.0]))
-    controller.accept(Trajectory(np.array([2.0]), np.array([[3.0]])), now=10.0)
+    controller.accept(CommandedTrajectory(np.array([2.0]), np.array([[3.0]])), now=10.0)
     assert controller.command(11.0) == pytest.approx([2.0])
-    controller.accept(Trajectory(np.array([1.0]), np.array([[0.0]])), now=11.0)
+    controller.accept(CommandedTrajectory(np.array([1.0]), np.array([[0.0]])), now=11.0)
     assert controller.command(11.0) == pytest.approx([2.0])
     assert controller.command(11.5) == pytest.approx([1.0])
     controller.accept(None, now=11.5)
@@ -46,11 +50,11 @@ def test_the_way_leads_from_the_present_command() -> None:
 )
 def test_nonsense_is_refused(times: list[float], positions: np.ndarray, reason: str) -> None:
     with pytest.raises(TrajectoryError, match=reason):
-        Trajectory(np.array(times), positions)
+        CommandedTrajectory(np.array(times), positions)
 
 
 def test_a_trajectory_of_other_joints_is_refused_and_the_position_held() -> None:
     controller = TrajectoryController(np.array([1.0, 2.0]))
     with pytest.raises(TrajectoryError, match='1 joints; the controller has 2'):
-        controller.accept(Trajectory(np.array([1.0]), np.zeros((1, 1))), now=0.0)
+        controller.accept(CommandedTrajectory(np.array([1.0]), np.zeros((1, 1))), now=0.0)
     assert controller.command(1.0) == pytest.approx([1.0, 2.0])

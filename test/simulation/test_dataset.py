@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from don_kp_ros.simulation import dataset
+from don_kp_ros.simulation import command, dataset
 
 
 def render(folder: Path, seed: int) -> Path:
     arguments = ['--images', '3', '--negatives', '1', '--pairs', '1', '--workers', '1']
-    assert dataset.main([str(folder), *arguments, '--seed', str(seed)]) == 0
+    assert command.main([str(folder), *arguments, '--seed', str(seed)]) == 0
     return folder
 
 

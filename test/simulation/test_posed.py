@@ -8,18 +8,13 @@ import pytest
 import trimesh
 from PIL import Image
 
+from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError, ImageFolder
-from don_kp_ros.data.posed import (
-    DEPTH_UNIT,
-    PosedFolder,
-    PosedSample,
-    PosedSampler,
-    correspondences,
-    prepare_posed,
-)
-from don_kp_ros.data.views import ViewConfiguration
+from don_kp_ros.data.pairs import ViewConfiguration
+from don_kp_ros.data.posed import DEPTH_UNIT, PosedFolder, PosedSample
+from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
-from don_kp_ros.simulation import dataset, instances, meshes
+from don_kp_ros.simulation import command, instances, meshes
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.objects import CapShape
 from don_kp_ros.simulation.posed import Shot, Subject, Viewpoints, take
@@ -28,7 +23,7 @@ RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 220
 
 
 def render(folder: Path, *arguments: str) -> Path:
-    assert dataset.main([str(folder), '--workers', '1', *arguments]) == 0
+    assert command.main([str(folder), '--workers', '1', *arguments]) == 0
     return folder
 
 
@@ -276,7 +271,7 @@ def test_a_mesh_is_rendered_by_the_command(
         assert T[2, 1] < 0
     # A view of another folder would stay among these.
     (folder / 'rgbs' / '000002.jpg').write_bytes(b'')
-    assert dataset.main([str(folder), *arguments]) == 1
+    assert command.main([str(folder), *arguments]) == 1
     assert '000002' in capsys.readouterr().err
 
 
@@ -307,7 +302,7 @@ class TestErrors:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         missing = str(tmp_path / 'none.obj')
-        assert dataset.main([str(tmp_path / 'data'), '--object', missing]) == 1
+        assert command.main([str(tmp_path / 'data'), '--object', missing]) == 1
         assert f'don_kp render: {missing}: no such file' in capsys.readouterr().err
         assert not (tmp_path / 'data').exists()
 
@@ -332,7 +327,7 @@ class TestErrors:
         message: str,
     ) -> None:
         with pytest.raises(SystemExit):
-            dataset.main([str(tmp_path / 'data'), *arguments])
+            command.main([str(tmp_path / 'data'), *arguments])
         assert message in capsys.readouterr().err
 
     def test_an_object_that_fits_in_no_view_is_an_error(self, tmp_path: Path) -> None:

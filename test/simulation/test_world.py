@@ -6,7 +6,7 @@ import pytest
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.robots.preset import load_preset
-from don_kp_ros.simulation.controllers import Trajectory
+from don_kp_ros.simulation.controllers import CommandedTrajectory
 from don_kp_ros.simulation.instances import TRAINING_CAPS, UNSEEN_CAPS, VALIDATION_CAPS
 from don_kp_ros.simulation.objects import CapShape
 from don_kp_ros.simulation.scene import Layout, Placement
@@ -32,8 +32,8 @@ def lift(friction: float | None = None, beside: float = 0.0) -> float:
     for height, fingers in ((0.12, 0.04), (0.015, 0.04), (0.015, 0.0), (0.215, 0.0)):
         goal = np.array([*(truth.taught + beside * x)[:2], height])
         q = next(kinematics.solutions(rigid.transform(R, goal), [seed]))
-        world.move_arm(Trajectory(np.array([1.5]), q[None], np.zeros((1, 7))))
-        world.move_hand(Trajectory(np.array([0.5]), np.array([[fingers]])))
+        world.move_arm(CommandedTrajectory(np.array([1.5]), q[None], np.zeros((1, 7))))
+        world.move_hand(CommandedTrajectory(np.array([0.5]), np.array([[fingers]])))
         world.step(2.0)
         seed = q
     world.step(2.0)

@@ -1,8 +1,38 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from don_kp_ros.training import command
+
+
+@pytest.fixture
+def small() -> list[str]:
+    """Options of a training that takes a second."""
+    return [
+        '--views.size=64',
+        '--views.queries=16',
+        '--workers=0',
+        '--threads=1',
+        '--network.dimension=8',
+        '--network.channels=8',
+        '--preprocessing.input_size=96',
+        '--validation.final_pairs=3',
+        '--validation.queries=8',
+        '--validation.times=2',
+    ]
+
+
+@pytest.fixture
+def run(small: list[str]) -> Callable[..., int]:
+    """Train a small model of a folder: run(folder, output, *options) returns the exit status."""
+
+    def train(folder: Path, output: Path, *options: str) -> int:
+        return command.main([str(folder), '--output', str(output), *small, *options])
+
+    return train
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from don_kp_ros.training.keypoint_losses import (
     concentration,
     consistency_camera,
     consistency_world,
+    deproject,
     huber,
-    lift,
     relative_pose,
     separation,
     silhouette,
@@ -56,7 +56,7 @@ def test_lifting_is_the_cameras_deprojection() -> None:
     cameras = [Camera(640, 480, 615, 614, 321.5, 238), Camera(320, 240, 300, 310, 150, 130)]
     uv = 100 + 30 * normal(2, 4, 2)
     depth = 0.5 + normal(2, 4, seed=1).abs()
-    points = lift(uv, depth, torch.stack([torch.from_numpy(c.K) for c in cameras]))
+    points = deproject(uv, depth, torch.stack([torch.from_numpy(c.K) for c in cameras]))
     for camera, u, d, p in zip(cameras, uv, depth, points, strict=True):
         np.testing.assert_allclose(p, camera.deproject(u, d), atol=1e-12)
 
@@ -65,7 +65,7 @@ def test_a_point_without_depth_is_nan_and_leaves_no_nan_in_gradients() -> None:
     K = torch.tensor([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])[None]
     uv = torch.tensor([[[1.0, 2], [300, 200], [5, 6]]], requires_grad=True)
     depth = torch.tensor([[1.0, float('nan'), 2.0]], requires_grad=True)
-    points = lift(uv, depth, K)
+    points = deproject(uv, depth, K)
     assert points.isnan().all(dim=2).tolist() == [[False, True, False]]
     valid = points.isfinite().all(dim=2)
     loss = huber(points, torch.ones(1, 3, 3), 0.01, valid)

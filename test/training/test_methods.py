@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,8 @@ from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.training import command, dataset, module, progress
 
-SMALL = [
-    '--views.size=64',
-    '--views.queries=16',
-    '--workers=0',
-    '--threads=1',
-    '--network.dimension=8',
-    '--network.channels=8',
-    '--preprocessing.input_size=96',
-    '--validation.final_pairs=3',
-    '--validation.queries=8',
-    '--validation.times=2',
-]
+Run = Callable[..., int]
+
 KEYPOINTS = '--network.keypoints.number=4'
 IN_SPACE = [KEYPOINTS, '--network.keypoints.depth=true', '--views.lift.distance=0.5']
 METHODS = {
@@ -57,12 +48,8 @@ METHODS = {
 }
 
 
-def run(folder: Path, output: Path, *arguments: str) -> int:
-    return command.main([str(folder), '--output', str(output), *SMALL, *arguments])
-
-
 @pytest.mark.parametrize('method', METHODS)
-def test_every_method_moves_what_it_trains(folder: Path, method: str) -> None:
+def test_every_method_moves_what_it_trains(run: Run, folder: Path, method: str) -> None:
     output = folder.parent / 'm.safetensors'
     options = [*METHODS[method], '--optimiser.warmup=0', '--optimiser.weight_decay=0']
     assert run(folder, output, '--steps=3', *options) == 0
@@ -108,7 +95,7 @@ def posed(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize('truth', ['camera', 'world'])
-def test_posed_views_train_in_space(posed: Path, capsys: Any, truth: str) -> None:
+def test_posed_views_train_in_space(run: Run, posed: Path, capsys: Any, truth: str) -> None:
     output = posed.parent / 'm.safetensors'
     options = ['--steps=3', KEYPOINTS, f'--loss.keypoints.truth={truth}', '--validation.held=0.4']
     depth = '--network.keypoints.depth=true'
@@ -118,7 +105,7 @@ def test_posed_views_train_in_space(posed: Path, capsys: Any, truth: str) -> Non
 
 
 def test_settings_that_do_not_fit_the_data_are_refused(
-    folder: Path, posed: Path, capsys: Any
+    run: Run, folder: Path, posed: Path, capsys: Any
 ) -> None:
     output = posed.parent / 'm.safetensors'
     assert run(posed, output, '--steps=1', KEYPOINTS) == 1
@@ -138,7 +125,7 @@ def test_settings_that_do_not_fit_the_data_are_refused(
 
 @pytest.mark.parametrize(('turned', 'told'), [(180, True), (45, False)])
 def test_keypoints_of_views_turned_by_any_angle_are_warned_of(
-    folder: Path, capsys: Any, turned: int, told: bool
+    run: Run, folder: Path, capsys: Any, turned: int, told: bool
 ) -> None:
     options = ['--steps=1', KEYPOINTS, f'--views.warp.rotation={turned}']
     assert run(folder, folder.parent / 'm.safetensors', *options) == 0
@@ -147,7 +134,7 @@ def test_keypoints_of_views_turned_by_any_angle_are_warned_of(
 
 @pytest.mark.parametrize(('turned', 'alone'), [(180, True), (45, False)])
 def test_keypoints_leave_descriptors_alone_where_they_cannot_follow(
-    folder: Path, turned: int, alone: bool
+    run: Run, folder: Path, turned: int, alone: bool
 ) -> None:
     options = ['--steps=3', KEYPOINTS, f'--views.warp.rotation={turned}', '--optimiser.warmup=0']
     trained = []
@@ -160,7 +147,7 @@ def test_keypoints_leave_descriptors_alone_where_they_cannot_follow(
         assert torch.allclose(trained[0][name], trained[1][name], atol=1e-6) == alone, name
 
 
-def test_tensorboard_gets_losses_figures_and_pictures(folder: Path) -> None:
+def test_tensorboard_gets_losses_figures_and_pictures(run: Run, folder: Path) -> None:
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps=11', '--epoch=5', '--pictures=1', KEYPOINTS) == 0
     (log,) = (folder.parent / 'm.tensorboard').glob('events*')
@@ -176,7 +163,9 @@ def test_tensorboard_gets_losses_figures_and_pictures(folder: Path) -> None:
 
 
 @pytest.mark.parametrize('path', sorted(Path('config/training').glob('*.yaml')), ids=str)
-def test_every_shipped_configuration_trains(folder: Path, posed: Path, path: Path) -> None:
+def test_every_shipped_configuration_trains(
+    run: Run, folder: Path, posed: Path, path: Path
+) -> None:
     pictures = posed if path.stem == 'posed' else folder
     output = folder.parent / 'm.safetensors'
     held = '--validation.held=0.4'  # of the few views there are
@@ -185,7 +174,7 @@ def test_every_shipped_configuration_trains(folder: Path, posed: Path, path: Pat
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     original = module.objective
 
@@ -204,7 +193,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
 
 
 def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
-    folder: Path, held: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, folder: Path, held: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aucs = iter([0.2, 0.6, 0.5, 0.4, 0.9])
     measured_models = []
@@ -232,7 +221,7 @@ def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
 
 
 def test_a_gradient_that_is_not_finite_is_not_followed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     original = module.objective
 
@@ -248,7 +237,7 @@ def test_a_gradient_that_is_not_finite_is_not_followed(
 
 
 def test_a_training_killed_at_its_very_end_is_not_trained_further(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output, other = (folder.parent / f'{name}.safetensors' for name in ('m', 'other'))
     options = ['--steps=4', KEYPOINTS, '--optimiser.schedule=constant']
@@ -274,7 +263,7 @@ def test_a_share_of_every_objects_views_is_held() -> None:
     assert dataset._of_every_object(['a', 'a', 'b', 'b'], 0.1) == set()
 
 
-def test_two_views_of_an_object_are_enough(posed: Path) -> None:
+def test_two_views_of_an_object_are_enough(run: Run, posed: Path) -> None:
     index = posed / 'views.json'
     content = json.loads(index.read_text())
     index.write_text(json.dumps({**content, 'views': content['views'][:2]}))
@@ -284,12 +273,14 @@ def test_two_views_of_an_object_are_enough(posed: Path) -> None:
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_a_killed_training_goes_on_from_its_last_epoch(folder: Path, workers: int) -> None:
+def test_a_killed_training_goes_on_from_its_last_epoch(
+    run: Run, small: list[str], folder: Path, workers: int
+) -> None:
     """kill -9 leaves the state of the last epoch, and the end is as if nothing had happened."""
     whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
     options = ['--steps=12', '--epoch=2', KEYPOINTS, f'--workers={workers}']
     assert run(folder, whole, *options) == 0
-    arguments = [str(folder), '--output', str(parts), *SMALL, *options]
+    arguments = [str(folder), '--output', str(parts), *small, *options]
     process = subprocess.Popen(
         [sys.executable, '-m', 'don_kp_ros.training.command', *arguments],
         stdout=subprocess.DEVNULL,
@@ -310,7 +301,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch(folder: Path, workers: in
         torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
 
 
-def test_two_processes_train_one_model(folder: Path) -> None:
+def test_two_processes_train_one_model(small: list[str], folder: Path) -> None:
     output = folder.parent / 'm.safetensors'
     script = folder.parent / 'train.py'
     script.write_text(
@@ -325,7 +316,7 @@ def test_two_processes_train_one_model(folder: Path) -> None:
         'command.TrainingProgress.on_train_end = on_train_end\n'
         'sys.exit(command.main(sys.argv[1:]))\n'
     )
-    arguments = [str(folder), '--output', str(output), *SMALL, KEYPOINTS, '--steps=4']
+    arguments = [str(folder), '--output', str(output), *small, KEYPOINTS, '--steps=4']
     torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
     command_line = [str(script), *arguments, '--accelerator=cpu']
     result = subprocess.run(

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,10 @@ from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
 from don_kp_ros.training.objective import background_cells
 from don_kp_ros.training.threshold import Threshold
 
-SMALL = [
-    '--views.size=64',
-    '--views.queries=16',
-    '--workers=0',
-    '--threads=1',
-    '--network.dimension=8',
-    '--network.channels=8',
-    '--preprocessing.input_size=96',
-    '--validation.final_pairs=3',
-    '--validation.queries=8',
-    '--validation.times=2',
-]
+Run = Callable[..., int]
 
 
-def run(folder: Path, output: Path, *arguments: str) -> int:
-    return command.main([str(folder), '--output', str(output), *SMALL, *arguments])
-
-
-def test_a_training_writes_a_model_and_its_card(folder: Path, capsys: Any) -> None:
+def test_a_training_writes_a_model_and_its_card(run: Run, folder: Path, capsys: Any) -> None:
     output = folder.parent / 'models' / 'square.safetensors'
     assert run(folder, output, '--steps', '4') == 0
     model = DescriptorModel.load(output)
@@ -51,7 +37,7 @@ def test_a_training_writes_a_model_and_its_card(folder: Path, capsys: Any) -> No
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
     assert run(folder, whole, '--steps', '6', '--loss.negatives=0') == 0
@@ -74,7 +60,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
         torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
 
 
-def test_validation_folders_are_used(folder: Path, held: Path) -> None:
+def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None:
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps', '2') == 0
     assert '1 pairs of 2 held pictures' in checkpoint.load(output).card['data']
@@ -99,7 +85,7 @@ def test_validation_folders_are_used(folder: Path, held: Path) -> None:
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(
-    folder: Path, capsys: Any, arguments: list[str], part: str
+    run: Run, folder: Path, capsys: Any, arguments: list[str], part: str
 ) -> None:
     output = folder.parent / 'out' / 'm.safetensors'
     assert run(folder, output, *arguments) == 1
@@ -107,7 +93,9 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert not output.parent.exists()
 
 
-def test_a_picture_of_which_no_view_shows_enough_is_named(folder: Path, capsys: Any) -> None:
+def test_a_picture_of_which_no_view_shows_enough_is_named(
+    run: Run, folder: Path, capsys: Any
+) -> None:
     corners = np.zeros((96, 128), np.uint8)
     corners[:10, :10] = corners[-10:, -10:] = 255  # nothing of it lies about its middle
     cv2.imwrite(str(folder / 'masks' / '1.png'), corners)
@@ -120,7 +108,7 @@ def test_a_picture_of_which_no_view_shows_enough_is_named(folder: Path, capsys: 
 
 
 def test_an_earlier_model_stays_until_the_new_one_is_done(
-    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    run: Run, folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps=2') == 0
@@ -146,7 +134,7 @@ def test_an_earlier_model_stays_until_the_new_one_is_done(
     assert checkpoint.load(output).card['steps'] == 4
 
 
-def test_a_model_that_cannot_be_written_is_named(folder: Path, capsys: Any) -> None:
+def test_a_model_that_cannot_be_written_is_named(run: Run, folder: Path, capsys: Any) -> None:
     (folder.parent / 'file').write_text('not a folder')
     assert run(folder, folder.parent / 'file' / 'm.safetensors', '--steps=1') == 1
     assert str(folder.parent / 'file') in capsys.readouterr().err
@@ -199,7 +187,7 @@ def test_background_cells_never_show_the_object() -> None:
     assert len(background_cells(maps, torch.full_like(masks, 255), 100)) == 0
 
 
-def test_the_card_in_the_model_is_plain_json(folder: Path) -> None:
+def test_the_card_in_the_model_is_plain_json(run: Run, folder: Path) -> None:
     output = folder.parent / 'm.safetensors'
     assert run(folder, output, '--steps', '1') == 0
     card = checkpoint.load(output).card

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from don_kp_ros.data.folder import ImageFolder
-from don_kp_ros.data.views import ViewConfiguration
+from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.evaluation.pairs import synthetic
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader

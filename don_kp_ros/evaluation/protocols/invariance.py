@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import within
-from don_kp_ros.data.folder import DataError, Image, ImageFolder
-from don_kp_ros.data.lifting import local_scale
-from don_kp_ros.data.views import ColourConfiguration, Source, change_colours, prepare, project
+from don_kp_ros.data.appearance import ColourConfiguration, change_colours
+from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.data.homography import project, warped
+from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.evaluation.pairs import SIDE, Pair, PairSet, mask_centre, shown_on
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
@@ -91,7 +91,7 @@ class Invariance(Protocol):
                 self.focal * size[0],
             )
             order = rng.permutation(len(source.object_uv))
-            image, mask = _warped(source, homography, size)
+            image, mask = warped(source, homography, size)
             uv_a = source.object_uv[order]
             uv_b = project(homography, uv_a)
             shown = np.flatnonzero(shown_on(uv_b, mask))[: self.queries]
@@ -141,17 +141,3 @@ def warp_about(
     to_centre, to_middle = np.eye(3), np.eye(3)
     to_centre[:2, 2], to_middle[:2, 2] = -np.asarray(centre), middle
     return np.asarray(to_middle @ plane @ to_centre)
-
-
-def _warped(source: Source, homography: Array, size: tuple[int, int]) -> tuple[Image, Image]:
-    """Show a picture and its mask through a homography on a canvas (W, H).
-
-    Beyond its edges a picture is continued by them: its mirror image would show the object twice.
-    """
-    centre = source.centre[None].astype(np.float32)
-    image, shrink = source.image, float(local_scale(homography, centre)[0])
-    if shrink < 0.6:  # bilinear sampling would alias
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 / shrink).astype(np.uint8, copy=False)
-    warped = cv2.warpPerspective(image, homography, size, borderMode=cv2.BORDER_REPLICATE)
-    mask = cv2.warpPerspective(source.mask, homography, size)
-    return warped.astype(np.uint8, copy=False), mask.astype(np.uint8, copy=False)

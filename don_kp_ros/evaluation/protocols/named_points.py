@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import within
+from don_kp_ros.data.depth_view import TOLERANCE
 from don_kp_ros.data.folder import INDEX, DataError
-from don_kp_ros.data.posed import TOLERANCE, PosedFolder, PosedSample
+from don_kp_ros.data.posed import PosedFolder, PosedSample
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
 from don_kp_ros.evaluation.protocols.posed import candidates
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import within
+from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError
-from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample, correspondences
+from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from don_kp_ros.data.folder import DataError, Image, ImageFolder
-from don_kp_ros.data.views import project
+from don_kp_ros.data.homography import project
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader

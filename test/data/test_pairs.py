@@ -8,21 +8,18 @@ import torch
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError, Sample
-from don_kp_ros.data.lifting import LiftConfiguration
-from don_kp_ros.data.stream import PairStream
-from don_kp_ros.data.views import (
+from don_kp_ros.data.appearance import (
     BackgroundConfiguration,
     ColourConfiguration,
-    Source,
     TextureConfiguration,
-    ViewConfiguration,
-    ViewSampler,
-    WarpConfiguration,
     change_colours,
-    prepare,
-    project,
 )
+from don_kp_ros.data.folder import DataError, Sample
+from don_kp_ros.data.homography import WarpConfiguration, project
+from don_kp_ros.data.lifting import LiftConfiguration
+from don_kp_ros.data.loader import PairStream
+from don_kp_ros.data.pairs import ViewConfiguration, ViewSampler
+from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.geometry import rigid
 
 PLAIN_COLOURS = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -12,19 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from don_kp_ros.data.views import Matrix, ViewPair
+from don_kp_ros.data.homography import Matrix
+from don_kp_ros.data.pairs import PairSampler, ViewPair
 
 Batch = dict[str, Tensor]
-
-
-class PairSampler(Protocol):
-    """What draws view pairs: of single pictures, or of posed views."""
-
-    def draw(self, rng: np.random.Generator) -> ViewPair:
-        """Draw a pair."""
-
-    def check(self) -> None:
-        """Raise DataError where no pairs can be drawn."""
 
 
 class PairStream(IterableDataset[Batch]):
