@@ -315,14 +315,14 @@ def test_two_processes_train_one_model(folder: Path) -> None:
     script = folder.parent / 'train.py'
     script.write_text(
         'import os, sys\n'
-        'from don_kp_ros.training import command\n'
-        'finish = command.TrainingProgress.on_train_end\n'
+        'from don_kp_ros.training import command, progress\n'
+        'finish = progress.TrainingProgress.on_train_end\n'
         'def on_train_end(self, trainer, module):\n'
         '    finish(self, trainer, module)\n'
         '    sums = [float(p.double().sum()) for p in module.network.parameters()]\n'
         f'    path = {str(folder.parent)!r} + "/rank" + os.environ["RANK"]\n'
         '    open(path, "w").write(repr(sums))\n'
-        'command.TrainingProgress.on_train_end = on_train_end\n'
+        'progress.TrainingProgress.on_train_end = on_train_end\n'
         'sys.exit(command.main(sys.argv[1:]))\n'
     )
     arguments = [str(folder), '--output', str(output), *SMALL, KEYPOINTS, '--steps=4']
