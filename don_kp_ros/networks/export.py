@@ -275,7 +275,7 @@ def _packages() -> tuple[Any, Any]:
         import onnxruntime
     except ImportError as error:
         raise ExportError(
-            f'the package {error.name} is missing ({error}); install onnx and onnxruntime in the '
-            'versions of requirements/export.txt, or export on another machine'
+            f'the package {error.name} is missing ({error}); it comes with the extra '
+            "'export': pip install 'don_kp[export]'"
         ) from error
     return onnx, onnxruntime
