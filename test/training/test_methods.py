@@ -20,7 +20,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
-from don_kp_ros.training import command, dataset, module, progress
+from don_kp_ros.training import command, dataset, module, progress, train
 
 SMALL = [
     '--views.size=64',
@@ -258,7 +258,7 @@ def test_a_training_killed_at_its_very_end_is_not_trained_further(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(command, '_finish', killed)
+        context.setattr(train, '_finish', killed)
         assert run(folder, other, *options) == 130
     assert run(folder, other, *options) == 0
     a, b = checkpoint.load(output), checkpoint.load(other)

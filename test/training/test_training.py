@@ -9,7 +9,7 @@ import torch
 
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.training import command, progress
+from don_kp_ros.training import command, progress, train
 from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
 from don_kp_ros.training.objective import background_cells
 from don_kp_ros.training.threshold import Threshold
@@ -135,7 +135,7 @@ def test_an_earlier_model_stays_until_the_new_one_is_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(command, '_finish', interrupted)
+        context.setattr(train, '_finish', interrupted)
         assert run(folder, output, *anew, '--overwrite') == 130
     assert 'without --overwrite goes on' in capsys.readouterr().err
     assert checkpoint.load(output).fingerprint == first
