@@ -145,6 +145,16 @@ class TestDependencies:
         for name in libraries:
             assert {name, f'python3-{ROSDEP_KEYS.get(name, name)}'} & known, name
 
+    def test_every_pin_stands_once(self) -> None:
+        files = (ROOT / 'requirements').glob('*.txt')
+        names = [
+            name
+            for path in files
+            for name in set(re.findall(r'^([\w.-]+).*==', path.read_text(), re.MULTILINE))
+        ]
+        assert len(names) > 40
+        assert sorted(names) == sorted(set(names))
+
     def test_requirements_name_every_library(self) -> None:
         files = ('base', 'train', 'export', 'server', 'simulation', 'ros', 'without_dependencies')
         known = pinned(*files)
