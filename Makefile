@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 REQUIREMENTS := $(VENV)/.requirements
 PACKAGE := $(VENV)/.package
 
+PINS := $(wildcard requirements/*.txt)
+ALONE := requirements/without_dependencies.txt
 PACKAGE_SOURCES := setup.py pyproject.toml package.xml CMakeLists.txt \
 	$(wildcard cmake/*/* cmake/*/*/* scripts/*.in msg/*.msg srv/*.srv action/*.action) \
 	$(wildcard launch/* config/* config/*/* models/*)
@@ -73,12 +75,12 @@ lint: $(PACKAGE)
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(REQUIREMENTS): $(wildcard requirements/*.txt) scripts/check_system.sh
+$(REQUIREMENTS): $(PINS) scripts/check_system.sh
 	@sh scripts/check_system.sh $(PYTHON)
 	@echo 'Installing into $(VENV): about 2 GB, some minutes'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -r requirements/runtime.txt -r requirements/build.txt -r requirements/dev.txt
-	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -r requirements/without_dependencies.txt
+	$(BIN)/python -m pip install -q $(addprefix -r ,$(filter-out $(ALONE),$(PINS)))
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -r $(ALONE)
 	@touch $@
 
 # Editable: the code runs from don_kp_ros/ as it is; only what is built or copied is done again.

@@ -1,6 +1,8 @@
 """Build the interfaces with CMake and put them, the code and the data into one wheel.
 
-With a ROS installation, colcon builds the same CMakeLists.txt and does not come here.
+With a ROS installation, colcon builds the same CMakeLists.txt and does not come here. Where
+DON_KP_WITHOUT_ROS is set, the wheel holds code and data alone, for any machine, and depends on
+next to nothing: extras bring what is wanted, such as `train`.
 """
 
 import os
@@ -10,28 +12,29 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import ament_package
 from setuptools import Command, Distribution, setup
 
 SOURCE = Path(__file__).resolve().parent
 BUILD = SOURCE / 'build' / f'cmake-{sys.implementation.cache_tag}'
-# The ROS wheels unpack into an environment's prefix, four levels above a package's __init__.py.
-ROS_PREFIX = Path(ament_package.__file__).parents[4]
 
 
 def build_with_cmake() -> Path:
     """Build and install the package into a folder of its own; return that folder."""
+    import ament_package  # only here: one of the requirements that setup() names below
+
+    # The ROS wheels unpack into an environment's prefix, four levels above __init__.py.
+    ros_prefix = Path(ament_package.__file__).parents[4]
     cache = BUILD / 'CMakeCache.txt'
-    if cache.exists() and f'ROS_PREFIX:PATH={ROS_PREFIX}\n' not in cache.read_text():
+    if cache.exists() and f'ROS_PREFIX:PATH={ros_prefix}\n' not in cache.read_text():
         shutil.rmtree(BUILD)
     prefix = BUILD / 'prefix'
     shutil.rmtree(prefix, ignore_errors=True)
     generator = ['-G', 'Ninja'] if shutil.which('ninja') else []
-    environment = {**os.environ, 'AMENT_PREFIX_PATH': str(ROS_PREFIX)}
+    environment = {**os.environ, 'AMENT_PREFIX_PATH': str(ros_prefix)}
     for command in (
         [
             *('cmake', '-S', SOURCE, '-B', BUILD, *generator),
-            f'-DROS_PREFIX:PATH={ROS_PREFIX}',
+            f'-DROS_PREFIX:PATH={ros_prefix}',
             f'-DPython3_EXECUTABLE={sys.executable}',
             f'-DCMAKE_INSTALL_PREFIX={prefix}',
             '-DBUILD_TESTING=OFF',
@@ -89,8 +92,33 @@ class PlatformDistribution(Distribution):
     has_data = has_data_files  # the name under which an editable wheel asks
 
 
-setup(
-    version=ElementTree.parse(SOURCE / 'package.xml').findtext('version'),
-    distclass=PlatformDistribution,
-    cmdclass={'install_data': InstallPrefix},
-)
+def pins(*names: str) -> list[str]:
+    """Read the requirements of some files."""
+    lines = [
+        line
+        for name in names
+        for line in (SOURCE / 'requirements' / f'{name}.txt').read_text().splitlines()
+    ]
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """List configuration files and models with the folders that CMake installs them to."""
+    paths = [
+        path.relative_to(SOURCE)
+        for name in ('config', 'models')
+        for path in (SOURCE / name).rglob('*')
+    ]
+    return [(f'share/don_kp/{path.parent}', [str(path)]) for path in paths if path.is_file()]
+
+
+if os.environ.get('DON_KP_WITHOUT_ROS'):
+    parts = {'install_requires': pins('base'), 'data_files': data_files()}
+else:
+    parts = {
+        'setup_requires': pins('build'),
+        'install_requires': pins('base', 'train', 'server', 'simulation', 'ros', 'export'),
+        'distclass': PlatformDistribution,
+        'cmdclass': {'install_data': InstallPrefix},
+    }
+setup(version=ElementTree.parse(SOURCE / 'package.xml').findtext('version'), **parts)

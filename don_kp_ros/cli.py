@@ -3,27 +3,38 @@
 import importlib
 import signal
 import sys
-from importlib.metadata import version
 from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A command: a module with main(argv) -> exit status, imported only when it is called."""
+    """A command: a module with main(argv) -> exit status, imported only when it is called.
+
+    extra: of the package, with which everything is installed that the command needs.
+    """
 
     module: str
     help: str
+    extra: str = 'train'
 
 
 COMMANDS = {
-    'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack'),
-    'grasp': Command('don_kp_ros.demo.trials', 'teach a point and grasp there, in simulation'),
-    'render': Command('don_kp_ros.simulation.command', 'render pictures to train on'),
+    'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack', 'ros'),
+    'grasp': Command(
+        'don_kp_ros.demo.trials', 'teach a point and grasp there, in simulation', 'simulation'
+    ),
+    'render': Command(
+        'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
+    ),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.studies.command', 'measure a model and write a report'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
-    'db': Command('don_kp_ros.database.command', 'look at and care for stored descriptors'),
-    'export': Command('don_kp_ros.networks.export', 'write a model as ONNX'),
+    'db': Command(
+        'don_kp_ros.database.command', 'look at and care for stored descriptors', 'server'
+    ),
+    'export': Command('don_kp_ros.networks.export', 'write a model as ONNX', 'export'),
 }
+
+_OF_ROS = ('don_kp', 'rclpy')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     if arguments[0] == '--version':
+        from importlib.metadata import version  # slow to import
+
         print('don_kp', version('don_kp'))
         return 0
     name, *rest = arguments
@@ -49,7 +62,23 @@ def main(argv: list[str] | None = None) -> int:
         status: int = importlib.import_module(COMMANDS[name].module).main(rest)
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition('.')[0] == 'don_kp_ros':
+            raise
+        print(_missing(name, error.name), file=sys.stderr)
+        return 1
     return status
+
+
+def _missing(name: str, module: str) -> str:
+    """Say what to install for a command that lacks a module."""
+    extra = COMMANDS[name].extra
+    # Interfaces are built with the package, or not at all.
+    remedy = ', with DON_KP_WITHOUT_ROS unset' if module.partition('.')[0] in _OF_ROS else ''
+    return (
+        f"don_kp {name} needs the extra {extra!r}: pip install 'don_kp[{extra}]'{remedy} "
+        f'({module} is missing)'
+    )
 
 
 def usage() -> str:

@@ -25,6 +25,9 @@ PREFIX = next(
 )
 BARE = {name: os.environ[name] for name in ('HOME', 'PATH') if name in os.environ}
 
+# What takes long to import.
+HEAVY = {'torch', 'lightning', 'cv2', 'matplotlib', 'numpy', 'rich', 'sqlalchemy', 'alembic'}
+
 # What Jazzy's own tf2_msgs announces; a node elsewhere takes /tf only under this hash.
 TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
 
@@ -46,9 +49,21 @@ def imported_libraries() -> set[str]:
     return {name.partition('.')[0] for name in names} - sys.stdlib_module_names - ours
 
 
-def in_a_bare_environment(*command: str) -> str:
+def pinned(*names: str) -> set[str]:
+    """Name the projects of some files of requirements."""
+    text = '\n'.join((ROOT / 'requirements' / f'{name}.txt').read_text() for name in names)
+    return {name.lower() for name in re.findall(r'^[\w.-]+', text, re.MULTILINE)}
+
+
+def in_a_bare_environment(*command: str, **more: str) -> str:
     done = subprocess.run(
-        command, env=BARE, cwd='/', capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**BARE, **more},
+        cwd='/',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -111,15 +126,12 @@ class TestInstallation:
         for name in ('package.xml', 'launch/grasp.launch.py', 'config/fastdds.xml', 'models'):
             assert (share / name).exists()
 
-    def test_build_requirements_agree(self) -> None:
-        # tomllib came with Python 3.11; the one list of the file is easily found without it.
-        text = (ROOT / 'pyproject.toml').read_text()
-        isolated = text.split('requires = [')[1].split(']')[0].replace('"', '').replace(',', '')
-        lines = (ROOT / 'requirements' / 'build.txt').read_text().splitlines()
-        exact = dict(line.split('==') for line in lines if '==' in line)
-        pinned = dict(line.strip().split('==') for line in isolated.splitlines() if '==' in line)
-        assert {name: exact.get(name, pinned[name]) for name in pinned} == pinned
-        assert {name for name in exact if name.startswith('ros-')} <= set(pinned)
+    def test_build_requirements_name_what_cmake_looks_for(self) -> None:
+        found = re.findall(
+            r'find_package\((\w+) REQUIRED\)', (ROOT / 'CMakeLists.txt').read_text()
+        )
+        assert 'sensor_msgs' in found
+        assert {f'ros-{name.replace("_", "-")}' for name in found} <= pinned('build')
 
 
 class TestDependencies:
@@ -133,17 +145,23 @@ class TestDependencies:
         for name in libraries:
             assert {name, f'python3-{ROSDEP_KEYS.get(name, name)}'} & known, name
 
-    def test_requirements_name_every_library(self) -> None:
-        lines = [
-            line
-            for name in ('runtime', 'without_dependencies')
-            for line in (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    def test_every_pin_stands_once(self) -> None:
+        files = (ROOT / 'requirements').glob('*.txt')
+        names = [
+            name
+            for path in files
+            for name in set(re.findall(r'^([\w.-]+).*==', path.read_text(), re.MULTILINE))
         ]
-        pinned = {re.split('[=[;]', line)[0].lower() for line in lines}
+        assert len(names) > 40
+        assert sorted(names) == sorted(set(names))
+
+    def test_requirements_name_every_library(self) -> None:
+        files = ('base', 'train', 'export', 'server', 'simulation', 'ros', 'without_dependencies')
+        known = pinned(*files)
         for name in imported_libraries():
             # ros-common-interfaces brings the messages.
             if not name.endswith(('_msgs', '_interfaces')):
-                assert {PYPI_NAMES.get(name, name), f'ros-{name}'} & pinned, name
+                assert {PYPI_NAMES.get(name, name), f'ros-{name}'} & known, name
 
 
 class TestCommandLine:
@@ -159,6 +177,18 @@ class TestCommandLine:
         assert cli.main(['--help']) == 0
         text = capsys.readouterr().out
         assert all(name in text for name in cli.COMMANDS)
+
+    @pytest.mark.parametrize('command', ['train', 'db', ''])
+    def test_help_imports_nothing_heavy(self, command: str) -> None:
+        script = (
+            'import atexit, sys; from don_kp_ros import cli;'
+            'atexit.register(lambda: print(*sys.modules));'
+            f'cli.main([*{command.split()}, "--help"])'
+        )
+        output = in_a_bare_environment(sys.executable, '-c', script, PYTHONPATH=str(ROOT))
+        modules = output.splitlines()[-1].split()
+        assert 'don_kp_ros.cli' in modules
+        assert not HEAVY & set(modules)
 
     def test_unknown_command_names_the_known_ones(
         self, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,7 @@
 """`don_kp bringup simulation:=true`: start the stack's nodes without `launch`."""
 
 import argparse
+import importlib.util
 import signal
 import sys
 import threading
@@ -27,6 +28,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument('arguments', nargs='*', metavar='name:=value', help='launch arguments')
     parser.add_argument('--log-directory', type=Path, help="files for the nodes' output")
     options = parser.parse_args(argv)
+    for module in ('rclpy', 'don_kp'):
+        if importlib.util.find_spec(module) is None:  # else each node would end by saying so
+            raise ModuleNotFoundError(f'the nodes need {module}', name=module)
     try:
         arguments = dict(_assignment(text) for text in options.arguments)
         bringup = Bringup(arguments, options.log_directory)

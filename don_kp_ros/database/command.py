@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import re
-import sqlite3
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
-from don_kp_ros.database import display, exchange, schema
-from don_kp_ros.database.connection import connect
-from don_kp_ros.database.display import utc
-from don_kp_ros.database.doctor import State, examine
-from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
-from don_kp_ros.database.records import Filter, RefusedError, StoreError, now, shown
-from don_kp_ros.database.salvage import set_aside
-from don_kp_ros.database.sqlite import SqliteDatabase
-from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.database.location import URL_VARIABLE, default_path
 
 _UNITS = {'m': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
 _OLDEST = timedelta(days=18_000)  # not before 1970
-_STATES = {
-    State.WELL: Text('well', 'green'),
-    State.NOTE: Text('note', 'yellow'),
-    State.WRONG: Text('wrong', 'red'),
-}
-
-
-class CommandError(Exception):
-    """What was asked for cannot be done; the message says why and what to do."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `don_kp db`; return the exit status."""
     arguments = _parser().parse_args(list(argv))
-    try:
-        status: int = arguments.run(arguments, _console())
-    except (CommandError, RefusedError, StoreError, OSError) as error:
-        print(f'don_kp db {arguments.command}: {error}', file=sys.stderr)
-        return 2 if arguments.command == 'doctor' else 1
-    return status
+    # Only now: SQLAlchemy is slow to import.
+    from don_kp_ros.database import tasks
+
+    return tasks.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,13 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser('don_kp db', description=told, **common)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
-    def command(name: str, run: Callable[..., int], told: str) -> argparse.ArgumentParser:
+    def command(name: str, told: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=told, description=told, **common)
-        added.set_defaults(run=run, prefix='', deleted=False)
+        added.set_defaults(prefix='', deleted=False)
         return added
 
-    listing = command('list', _list, 'list descriptors')
-    export = command('export', _export, 'write descriptors to a file that imports anywhere')
+    listing = command('list', 'list descriptors')
+    export = command('export', 'write descriptors to a file that imports anywhere')
     for filtered in listing, export:
         filtered.add_argument('--model', help='of this model (the beginning of its fingerprint)')
         filtered.add_argument('--object', help='only on this object')
@@ -85,13 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument('--json', action='store_true', help='as JSON, one line each')
     export.add_argument('file', type=Path)
 
-    show = command('show', _show, 'tell all that is known of a descriptor')
+    show = command('show', 'tell all that is known of a descriptor')
     show.add_argument('name')
     show.add_argument('--model', help='the beginning of its fingerprint, if several have the name')
     show.add_argument('--patch', type=Path, metavar='FILE.png', help='write the newest patch')
     show.add_argument('--json', action='store_true')
 
-    load = command('import', _import, 'read a file of export; all of it, or nothing')
+    load = command('import', 'read a file of export; all of it, or nothing')
     load.add_argument('file', type=Path)
     existing = load.add_mutually_exclusive_group()
     for choice, told in ('replace', 'overwrite'), ('keep', 'leave as they are'):
@@ -104,224 +77,19 @@ def _parser() -> argparse.ArgumentParser:
             help=f'{told} names that have other content',
         )
 
-    prune = command('prune', _prune, 'remove for good what was deleted long ago')
+    prune = command('prune', 'remove for good what was deleted long ago')
     prune.add_argument(
         '--older-than', required=True, type=_age, metavar='30d', help='m, h, d or w'
     )
     prune.add_argument('--yes', action='store_true', help='do not ask')
 
-    migrate = command('migrate', _migrate, 'bring the schema to that of this don_kp')
+    migrate = command('migrate', 'bring the schema to that of this don_kp')
     migrate.add_argument('--dry-run', action='store_true', help='tell what would be done')
 
-    doctor = command('doctor', _doctor, 'examine the database; 0: well, 1: heed it, 2: wrong')
+    doctor = command('doctor', 'examine the database; 0: well, 1: heed it, 2: wrong')
     told = 'rename a damaged file, and save what can be read into a new one'
     doctor.add_argument('--set-aside', action='store_true', help=told)
     return parser
-
-
-def _list(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.limit < 0:
-        raise CommandError(f'--limit is {arguments.limit}; give 0 for all, or more')
-    with _opened(arguments) as store:
-        wanted = _filter(arguments, store)
-        with store.snapshot():
-            found = store.list(wanted, limit=arguments.limit or None)
-            number = store.count(wanted)
-            damaged = store.damaged(wanted) if len(found) < number else ()
-        if arguments.json:
-            for stored in found:
-                print(json.dumps(display.plain(stored), ensure_ascii=False))
-        else:
-            console.print(display.table(found, arguments.deleted))
-            if len(found) + len(damaged) < number:
-                _say(console, f'{len(found)} of {number}; a prefix or --limit 0 shows others')
-            else:
-                _say(console, f'{len(found)} descriptors in {store.location}')
-    for error in damaged:
-        print(f'don_kp db list: left out: {error}', file=sys.stderr)
-    return 1 if damaged else 0
-
-
-def _show(arguments: argparse.Namespace, console: Console) -> int:
-    with _opened(arguments) as store, store.snapshot():
-        model = _fingerprint(store, arguments.model)
-        if model is None:
-            model = _only_model(store, arguments.name)
-        stored = store.get(arguments.name, model)
-        seen = store.observations(arguments.name, model)
-    if arguments.patch:
-        patches = [each.patch for each in seen if each.patch is not None]
-        if not patches:
-            raise CommandError(f'{shown(stored.name)} has no patch; it was stored without image')
-        arguments.patch.write_bytes(patches[-1])
-    if arguments.json:
-        values = [float(value) for value in stored.values]
-        observed = [display.plain_observation(each) for each in seen]
-        told = {**display.plain(stored), 'values': values, 'observations': observed}
-        print(json.dumps(told, ensure_ascii=False))
-        return 0
-    for part in display.description(stored, seen):
-        console.print(part, soft_wrap=isinstance(part, Text))
-    if arguments.patch:
-        _say(console, f'picture: {arguments.patch}')
-    return 0
-
-
-def _export(arguments: argparse.Namespace, console: Console) -> int:
-    with _opened(arguments) as store:
-        written = exchange.export(store, arguments.file, _filter(arguments, store))
-    for told in written.left_out:
-        print(f'don_kp db export: left out: {told}', file=sys.stderr)
-    told = f'{written.descriptors} descriptors of {written.models} models: {arguments.file}'
-    _say(console, told)
-    return 1 if written.left_out else 0
-
-
-def _import(arguments: argparse.Namespace, console: Console) -> int:
-    with _opened(arguments, create=True) as store:
-        try:
-            read = exchange.load(store, arguments.file, arguments.existing)
-        except exchange.ConflictError as error:
-            raise CommandError(f'{error} (--replace, or --keep)') from error
-    _say(
-        console,
-        f'{read.added} added, {read.replaced} replaced, {read.kept} kept as they were, '
-        f'{read.unchanged} unchanged, in {store.location}',
-    )
-    return 0
-
-
-def _prune(arguments: argparse.Namespace, console: Console) -> int:
-    before = now() - arguments.older_than
-    with _opened(arguments) as store:
-        names = store.prunable(before)
-        if not names:
-            _say(console, f'nothing was deleted before {utc(before)}')
-            return 0
-        listed = ', '.join(map(shown, names[:10])) + (', ...' if len(names) > 10 else '')
-        _say(console, f'{len(names)} deleted before {utc(before)} would go for good: {listed}')
-        if not arguments.yes and not _agreed():
-            raise CommandError('nothing was removed; answer y, or give --yes')
-        _say(console, f'{store.prune(before)} removed from {store.location}')
-    return 0
-
-
-def _agreed() -> bool:
-    try:
-        return input('remove them? [y/N] ').strip().lower() in ('y', 'yes')
-    except EOFError:
-        return False
-
-
-def _migrate(arguments: argparse.Namespace, console: Console) -> int:
-    # Only here: Alembic is slow to import.
-    from don_kp_ros.database import migrations
-
-    database = _database(arguments)
-    with closing(connect(database)) as place:
-        revision = place.revision()
-    if revision == schema.REVISION:
-        _say(console, f'{place.location} has the newest schema, {revision}')
-        return 0
-    _say(console, f'{place.location} has the schema {revision or "of nothing yet"}; to do:')
-    for step, told in migrations.steps(revision):
-        _say(console, f'  {step}  {told}')
-    if arguments.dry_run:
-        return 0
-    if isinstance(place, SqliteDatabase) and revision is not None:
-        _say(console, f'copy of what was: {_copied(place.path, revision)}')
-    DescriptorStore(database).close()
-    _say(console, f'{place.location} now has the schema {schema.REVISION}')
-    return 0
-
-
-def _copied(path: Path, revision: str) -> Path:
-    copy = path.with_name(f'{path.name}.{revision}-{now():%Y%m%d-%H%M%S}')
-    if copy.exists():
-        raise CommandError(f'{copy} exists; move it away, then try again')
-    try:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-    except sqlite3.Error as error:
-        copy.unlink(missing_ok=True)
-        raise CommandError(
-            f'{copy} cannot be written ({error}); make the folder writable and free some space; '
-            'nothing was migrated'
-        ) from error
-    return copy
-
-
-def _doctor(arguments: argparse.Namespace, console: Console) -> int:
-    database = _database(arguments, missing=True)
-    table = display.grid('', 'looked at', 'found')
-    worst, damaged = State.WELL, False
-    for finding in examine(database):
-        table.add_row(_STATES[finding.state], finding.what, Text(finding.told))
-        worst = max(worst, finding.state)
-        damaged |= finding.what == 'integrity' and finding.state is State.WRONG
-    console.print(table)
-    if not arguments.set_aside:
-        return int(worst)
-    if not damaged:
-        raise CommandError('only a damaged file is set aside; nothing was done')
-    done = set_aside(Path(str(database_url(database).database)))
-    _say(console, f'the damaged file is now {done.aside}')
-    _say(console, f'{done.saved} descriptors were saved into a new one')
-    for missing in done.missing:
-        _say(console, f'missing: {missing}')
-    return int(State.NOTE if done.missing else State.WELL)
-
-
-def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | str:
-    """Return the database that is meant; raises CommandError for a file that is missing."""
-    given = getattr(arguments, 'database', None) or getattr(arguments, 'url', None)
-    given = given or os.environ.get(URL_VARIABLE) or default_path()
-    try:
-        url = database_url(given)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    if url.drivername == SQLITE and not missing and not Path(str(url.database)).is_file():
-        raise CommandError(
-            f'there is no database {url.database} yet; the first /store_descriptor makes it, or '
-            'choose another one with --database or --url'
-        )
-    return given
-
-
-def _opened(arguments: argparse.Namespace, create: bool = False) -> DescriptorStore:
-    return DescriptorStore(_database(arguments, missing=create))
-
-
-def _filter(arguments: argparse.Namespace, store: DescriptorStore) -> Filter:
-    model = _fingerprint(store, arguments.model)
-    return Filter(arguments.prefix, model, arguments.object, arguments.tag, arguments.deleted)
-
-
-def _fingerprint(store: DescriptorStore, beginning: str | None) -> str | None:
-    if beginning is None:
-        return None
-    known = [model.fingerprint for model in store.models()]
-    found = [model for model in known if model.startswith(beginning)]
-    if beginning in found:
-        return beginning
-    if len(found) == 1:
-        return found[0]
-    listed = ', '.join(map(shown, found or known)) or 'none'
-    raise CommandError(
-        f'--model {shown(beginning)} is the beginning of {len(found)} fingerprints; stored are: '
-        f'{listed}'
-    )
-
-
-def _only_model(store: DescriptorStore, name: str) -> str:
-    known = [model.fingerprint for model in store.models()]
-    found = [model for model in known if store.has(name, model)]
-    if len(found) > 1:
-        listed = ', '.join(map(shown, found))
-        raise CommandError(f'{shown(name)} is stored for {len(found)} models; --model: {listed}')
-    if not known:
-        raise CommandError(f'nothing is stored in {store.location} yet')
-    return found[0] if found else known[0]
 
 
 def _age(text: str) -> timedelta:
@@ -332,12 +100,3 @@ def _age(text: str) -> timedelta:
     if age > _OLDEST:
         raise argparse.ArgumentTypeError(f'{text!r}; nothing is older than {_OLDEST.days}d')
     return age
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)

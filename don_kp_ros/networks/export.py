@@ -135,7 +135,7 @@ def export_onnx(
                 f'{path}: not written, since ONNX Runtime differs from torch by {difference:.1e} '
                 f'in {name} (allowed is {TOLERANCES[name]:.0e}); check the model with '
                 '`don_kp match`, and the versions of onnx and onnxruntime with '
-                'requirements/runtime.txt'
+                'requirements/export.txt'
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.partial')
@@ -202,7 +202,7 @@ def _graph(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None) -> 
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
             f'{path}: not written, since the graph is invalid ({error}); check the versions of '
-            'torch and onnx with requirements/runtime.txt'
+            'torch and onnx with requirements/export.txt'
         ) from error
     graph: bytes = model.SerializeToString()
     return graph
@@ -275,7 +275,7 @@ def _packages() -> tuple[Any, Any]:
         import onnxruntime
     except ImportError as error:
         raise ExportError(
-            f'the package {error.name} is missing ({error}); install onnx and onnxruntime in the '
-            'versions of requirements/runtime.txt, or export on another machine'
+            f'the package {error.name} is missing ({error}); it comes with the extra '
+            "'export': pip install 'don_kp[export]'"
         ) from error
     return onnx, onnxruntime

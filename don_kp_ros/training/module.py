@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import lightning
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -18,6 +17,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.networks.model import channels_last, fast_bfloat16, normalise
 from don_kp_ros.training.budget import learning_rate_factor
+from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.muon import Muon
 from don_kp_ros.training.objective import Parts, objective
 from don_kp_ros.training.settings import TrainingConfiguration

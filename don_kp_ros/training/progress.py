@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,6 +20,7 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.budget import Stopwatch
 from don_kp_ros.training.dataset import Dataset
 from don_kp_ros.training.job import Job
+from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
 from don_kp_ros.training.pictures import debug_pictures
 

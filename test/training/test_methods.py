@@ -21,7 +21,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
-from don_kp_ros.training import command, dataset, module, progress
+from don_kp_ros.training import dataset, module, progress, train
 
 Run = Callable[..., int]
 
@@ -247,7 +247,7 @@ def test_a_training_killed_at_its_very_end_is_not_trained_further(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(command, '_finish', killed)
+        context.setattr(train, '_finish', killed)
         assert run(folder, other, *options) == 130
     assert run(folder, other, *options) == 0
     a, b = checkpoint.load(output), checkpoint.load(other)
@@ -306,14 +306,14 @@ def test_two_processes_train_one_model(small: list[str], folder: Path) -> None:
     script = folder.parent / 'train.py'
     script.write_text(
         'import os, sys\n'
-        'from don_kp_ros.training import command\n'
-        'finish = command.TrainingProgress.on_train_end\n'
+        'from don_kp_ros.training import command, progress\n'
+        'finish = progress.TrainingProgress.on_train_end\n'
         'def on_train_end(self, trainer, module):\n'
         '    finish(self, trainer, module)\n'
         '    sums = [float(p.double().sum()) for p in module.network.parameters()]\n'
         f'    path = {str(folder.parent)!r} + "/rank" + os.environ["RANK"]\n'
         '    open(path, "w").write(repr(sums))\n'
-        'command.TrainingProgress.on_train_end = on_train_end\n'
+        'progress.TrainingProgress.on_train_end = on_train_end\n'
         'sys.exit(command.main(sys.argv[1:]))\n'
     )
     arguments = [str(folder), '--output', str(output), *small, KEYPOINTS, '--steps=4']

@@ -10,7 +10,7 @@ import torch
 
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.training import command
+from don_kp_ros.training import progress, train
 from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
 from don_kp_ros.training.objective import background_cells
 from don_kp_ros.training.threshold import Threshold
@@ -41,14 +41,14 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
 ) -> None:
     whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
     assert run(folder, whole, '--steps', '6', '--loss.negatives=0') == 0
-    original = command.TrainingProgress.on_train_batch_end
+    original = progress.TrainingProgress.on_train_batch_end
 
     def interrupt(self: Any, *arguments: Any) -> None:
         original(self, *arguments)
         if self._steps == 3 and not self.first_step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.TrainingProgress, 'on_train_batch_end', interrupt)
+    monkeypatch.setattr(progress.TrainingProgress, 'on_train_batch_end', interrupt)
     assert run(folder, parts, '--steps', '6', '--loss.negatives=0') == 130
     assert not parts.exists()
     assert run(folder, parts, '--steps', '7', '--loss.negatives=0') == 1
@@ -123,7 +123,7 @@ def test_an_earlier_model_stays_until_the_new_one_is_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(command, '_finish', interrupted)
+        context.setattr(train, '_finish', interrupted)
         assert run(folder, output, *anew, '--overwrite') == 130
     assert 'without --overwrite goes on' in capsys.readouterr().err
     assert checkpoint.load(output).fingerprint == first
