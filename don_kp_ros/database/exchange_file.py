@@ -158,14 +158,9 @@ class _End:
     all: str
 
 
-_KINDS: dict[str, type] = {
-    'header': _Header,
-    'model': _Model,
-    'descriptor': _Descriptor,
-    'observation': _Observation,
-    'end': _End,
-}
-_KIND_OF = {cls: kind for kind, cls in _KINDS.items()}
+_LINES: tuple[type, ...] = (_Header, _Model, _Descriptor, _Observation, _End)
+_KIND_OF = {line: line.__name__.strip('_').lower() for line in _LINES}
+_KINDS = {kind: line for line, kind in _KIND_OF.items()}
 
 
 class _Writer:
