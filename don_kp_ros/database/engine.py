@@ -91,7 +91,7 @@ class Database(ABC):
 
     @abstractmethod
     def listening(self) -> AbstractContextManager[Callable[[float], bool]]:
-        """Listen to changes: the function waits so many seconds, and tells whether one came.
+        """Listen to changes: the function waits so many seconds, and tells whether one may be there.
 
         One that was committed since this began is told, perhaps one that was before.
         """

@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from don_kp_ros.database.exchange_file import Entry, ExchangeError, read, write
-from don_kp_ros.database.records import (
-    ALL,
-    DamagedError,
-    Filter,
-    StoredModel,
-    shortened,
-    shown,
-)
+from don_kp_ros.database.records import ALL, DamagedError, Filter, StoredModel, shortened, shown
 from don_kp_ros.database.store import DescriptorStore
 
 _PAGE = 500

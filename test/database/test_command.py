@@ -368,16 +368,13 @@ def test_postgresql_is_asked_the_same(postgresql_url, capsys, tmp_path, path, mo
 
 def test_the_command_is_known_and_loads_nothing_large(tmp_path: Path) -> None:
     look = (
-        'import sys; from don_kp_ros import cli; status = cli.main(sys.argv[1:]); '
+        'import sys; from don_kp_ros import cli; from don_kp_ros.database.store import *; '
+        'DescriptorStore(sys.argv[3]).close(); status = cli.main(sys.argv[1:]); '
         "print('heavy', {'torch', 'cv2', 'rclpy', 'alembic', 'psycopg'} & set(sys.modules)); "
         'sys.exit(status)'
     )
-    place = tmp_path / 'e.sqlite'
-    DescriptorStore(place).close()
+    arguments = ['db', '--database', tmp_path / 'new.sqlite', 'list']
     done = subprocess.run(
-        [sys.executable, '-c', look, 'db', '--database', str(place), 'list'],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, '-c', look, *arguments], capture_output=True, text=True, check=True
     )
     assert 'heavy set()' in done.stdout
