@@ -49,7 +49,8 @@ _records = sa.select(
 
 def is_possible(wanted: Filter) -> bool:
     """Tell whether anything stored can pass a filter: names are texts that engines can hold."""
-    return all(is_text(t or '') for t in (wanted.prefix, wanted.model, wanted.object, wanted.tag))
+    texts = wanted.prefix, wanted.model, wanted.object, wanted.tag
+    return all(is_text(text or '') for text in texts)
 
 
 def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
