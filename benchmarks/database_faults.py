@@ -13,22 +13,19 @@ mount; PostgreSQL must be installed. Where that is not so, those are left out, l
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from std_msgs.msg import Header
 from tqdm import tqdm
 
 from benchmarks import database_files, database_fleet, hostile_requests, postgresql_server
@@ -40,68 +37,52 @@ from benchmarks.database_node import (
     NodeProcess,
     Place,
     enter_a_domain,
-    unit_vectors,
+    lost,
+    sql,
     wait_until,
 )
 from benchmarks.postgresql_server import PostgresqlServer
-from benchmarks.report import Target, given, report
-from don_kp.msg import DescriptorMap
+from benchmarks.report import given, report
+from benchmarks.running_nodes import SIZE, running_nodes, store_points
 from don_kp.srv import StoreDescriptor
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes.kit import conversions
-from don_kp_ros.nodes.kit.qos import RESULT
 
+_Kept = dict[str, NDArray[np.float32]]
 IN_FLIGHT = 4  # stores that wait for an answer at any time
 _ANSWER_S = 2.0  # within which a server that is away must be told
-_SIZE = (48, 64)  # of the image that hostile requests are about
 _URL = 'DON_KP_DATABASE_URL'
 
 
-def kill(place: Place) -> Finding:
+def kill(place: Place) -> list[Finding]:
     """Kill the node at random moments under a stream of stores."""
     kills = int(os.environ.get('KILLS') or 200)
-    rng, path = place.rng, place.folder / 'descriptors.sqlite'
-    kept: dict[str, NDArray[np.float32]] = {}
-    lost, broken, began = 0, 0, time.monotonic()
+    kept: _Kept = {}
+    missing, broken, began = 0, 0, time.monotonic()
     for number in tqdm(range(kills), desc='kills', unit='kill'):
-        node = place.node(database=path)
+        node = place.node(database=place.path)
         place.caller.wait_for(node)
-        added = _stream(place, node, number, rng, kept)
-        broken += _verdict(path) != 'ok'
-        lost += database_files.lost(path, kept)
+        added = _stream(place, node, number, kept)
+        broken += not _is_whole(place.path)
+        missing += lost(place.path, kept)
         if added:
-            with DescriptorStore(path) as store:
+            with DescriptorStore(place.path) as store:
                 observations = store.get(f'hot/{number}', MODEL).observations
-            lost += max(0, added - observations)
+            missing += max(0, added - observations)
     minutes = (time.monotonic() - began) / 60
-    return Finding(
-        [
-            place.row(
-                'kill -9 under stores',
-                tried=kills,
-                kept=len(kept),
-                lost=lost,
-                seen=f'{broken} files failed the integrity check; {minutes:.0f} min',
-            )
-        ],
-        [
-            Target('kill -9: acknowledged stores lost', lost, 0),
-            Target('kill -9: files that fail the integrity check', broken, 0),
-            Target('kill -9: acknowledged stores a kill', len(kept) / kills, 1, True),
-        ],
-    )
+    seen = f'{broken} files failed the integrity check; {minutes:.0f} min'
+    holds = {
+        'files that pass the integrity check': 1 - broken / kills,
+        'acknowledged stores a kill': len(kept) / kills,
+    }
+    return [
+        place.finding('kill -9 under stores', len(kept), missing, seen, holds, tried=kills),
+    ]
 
 
-def _stream(
-    place: Place,
-    node: NodeProcess,
-    number: int,
-    rng: np.random.Generator,
-    kept: dict[str, NDArray[np.float32]],
-) -> int:
+def _stream(place: Place, node: NodeProcess, number: int, kept: _Kept) -> int:
     """Store until the node is dead; note what was acknowledged, return the observations added."""
-    killer = threading.Timer(rng.uniform(0.0, 1.0), node.process.kill)
+    killer = threading.Timer(place.rng.uniform(0.0, 1.0), node.process.kill)
     killer.start()
     waiting: dict[int, tuple[str, NDArray[np.float32], Any]] = {}
     added = sent = 0
@@ -111,7 +92,7 @@ def _stream(
         if not node.runs:
             dead_since = dead_since or time.monotonic()
         while dead_since is None and len(waiting) < IN_FLIGHT:
-            (values,) = unit_vectors(rng, 1, DIMENSION)
+            values = place.vector()
             hot = sent % 4 == 3
             name = f'hot/{number}' if hot else f'cold/{number}/{sent}'
             fields = {'name': name, 'values': values, 'model': MODEL, 'add': hot}
@@ -132,112 +113,93 @@ def _stream(
     return added
 
 
-def _verdict(path: Path) -> str:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        verdicts = [row[0] for row in connection.execute('PRAGMA integrity_check')]
-        orphans = connection.execute('PRAGMA foreign_key_check').fetchall()
-    return '; '.join([*verdicts, *(f'{row[0]} without {row[2]}' for row in orphans)])
+def _is_whole(path: Path) -> bool:
+    orphans = sql(path, 'PRAGMA foreign_key_check')
+    return not orphans and sql(path, 'PRAGMA integrity_check') == [('ok',)]
 
 
-def server(place: Place) -> Finding | None:
+def server(place: Place) -> list[Finding]:
     """Stop a PostgreSQL server, softly and hard, and start it again, under a stream of stores."""
     if postgresql_server.programs() is None:
-        return None
+        return []
     stops = int(os.environ.get('STOPS') or 10)
-    kept: dict[str, NDArray[np.float32]] = {}
+    kept: _Kept = {}
     refusals: list[str] = []
     waits, returns = [0.0], [0.0]
+    ended = threading.Event()
+
+    def store_on() -> None:
+        for number in itertools.count():
+            values, began = place.vector(), time.monotonic()
+            response = place.store(f'kept/{number}', values)
+            waits.append(time.monotonic() - began)
+            if response.success:
+                kept[f'kept/{number}'] = values
+            else:
+                refusals.append(response.message)
+            if ended.wait(0.02):
+                return
+
+    def wait_for_more(of: Sized) -> float:
+        before, began = len(of), time.monotonic()
+        wait_until(lambda: len(of) > before)
+        return time.monotonic() - began
+
     with PostgresqlServer() as private:
         url = private.database()
         with place.running({_URL: url}) as node:
-            ended = threading.Event()
-
-            def store_on() -> None:
-                for number in itertools.count():
-                    (values,) = unit_vectors(place.rng, 1, DIMENSION)
-                    began = time.monotonic()
-                    response = place.store(f'kept/{number}', values)
-                    waits.append(time.monotonic() - began)
-                    if response.success:
-                        kept[f'kept/{number}'] = values
-                    else:
-                        refusals.append(response.message)
-                    if ended.wait(0.02):
-                        return
-
             stream = threading.Thread(target=store_on)
             stream.start()
             for number in range(stops):
                 time.sleep(1.0)
                 private.stop('immediate' if number % 2 else 'fast')
-                before = len(refusals)
-                wait_until(lambda before=before: len(refusals) > before)  # type: ignore[misc]
+                wait_for_more(refusals)
                 private.start()
-                began, before = time.monotonic(), len(kept)
-                wait_until(lambda before=before: len(kept) > before)  # type: ignore[misc]
-                returns.append(time.monotonic() - began)
+                returns.append(wait_for_more(kept))
             ended.set()
             stream.join()
             told = [*refusals, node.output]
-        lost = database_files.lost(url, kept)
-        place_told = url.partition('@')[2]  # host, port and name
-        clear = [place_told in message and '; ' in message for message in refusals]
-        leaks = sum(private.password in text for text in told)
-    return Finding(
-        [
-            place.row(
-                'server stopped and started',
-                'PostgreSQL',
-                tried=stops,
-                kept=len(kept),
-                lost=lost,
-                seen=f'{len(refusals)} refusals, the slowest answer after {max(waits):.2f} s, '
-                f'stores again {max(returns):.2f} s after the start at most: '
-                + refusals[-1].replace(place_told, 'HOST/NAME'),
-            )
-        ],
-        [
-            Target('server away: acknowledged stores lost', lost, 0),
-            Target('server away: the slowest answer, s', max(waits), _ANSWER_S),
-            Target('server away: refusals that name it', sum(clear) / len(clear), 1, True),
-            Target('server away: texts with the password', leaks, 0),
-        ],
-    )
+        missing = lost(url, kept)
+    place_told = url.partition('@')[2]  # host, port and name
+    clear = [place_told in message and '; ' in message for message in refusals]
+    holds = {
+        f'the slowest answer came within {_ANSWER_S:g} s': max(waits) <= _ANSWER_S,
+        'refusals that name it': sum(clear) / len(clear),
+        'no text has the password': not any(private.password in text for text in told),
+    }
+    seen = (
+        f'{len(refusals)} refusals, the slowest answer after {max(waits):.2f} s, stores again '
+        f'{max(returns):.2f} s after the start at most: {refusals[-1]}'
+    ).replace(place_told, 'HOST/NAME')
+    fault, engine = 'server stopped and started', 'PostgreSQL'
+    return [place.finding(fault, len(kept), missing, seen, holds, tried=stops, engine=engine)]
 
 
-def fleet(place: Place) -> Finding:
+def fleet(place: Place) -> list[Finding]:
     """Let eight clients of two nodes, each in a domain of its own, work on one database."""
     operations = int(os.environ.get('OPERATIONS') or 10_000)
-    rows, targets = [], []
+    findings = []
     for engine in 'SQLite', 'PostgreSQL':
-        with _database(place, engine) as database:
-            if database is None:
-                print('LEFT OUT: fleet on PostgreSQL: it is not installed')
-                continue
-            began = time.monotonic()
-            logs = _fleet(place, database, operations)
-            seconds = time.monotonic() - began
-            with DescriptorStore(database) as store:
-                found = database_fleet.faults(logs, store, MODEL)
-            wrong = [message for log in logs for message in log.wrong]
-        done = sum(log.operations for log in logs)
-        seen = f'{done / seconds:.0f} operations a second; ' + ', '.join(
-            f'{number} {what}' for what, number in found.items()
-        )
-        kept = sum(sum(log.added.values()) + len(log.won) for log in logs)
-        rows.append(
-            place.row(
-                'two nodes, eight clients',
-                engine,
-                tried=done,
-                kept=kept,
-                lost=found['lost'],
-                seen='; '.join([seen, *wrong[:3]]),
-            )
-        )
-        targets += [Target(f'{engine}: {what}', number, 0) for what, number in found.items()]
-        targets.append(Target(f'{engine}: operations', done, operations, True))
-    return Finding(rows, targets)
+        with place.databases(engine) as databases:
+            for database in databases:
+                began = time.monotonic()
+                logs = _fleet(place, database, operations)
+                seconds = time.monotonic() - began
+                with DescriptorStore(database) as store:
+                    found = database_fleet.faults(logs, store, MODEL)
+                done = sum(log.operations for log in logs)
+                seen = [f'{done / seconds:.0f} operations a second']
+                seen += [f'{number} {what}' for what, number in found.items()]
+                seen += [message for log in logs for message in log.wrong][:3]
+                kept = sum(sum(log.added.values()) + len(log.won) for log in logs)
+                missing = found.pop('lost')
+                holds: dict[str, float] = {f'none {what}': not n for what, n in found.items()}
+                holds['operations'] = done / operations
+                fault, told = 'two nodes, eight clients', '; '.join(seen)
+                findings.append(
+                    place.finding(fault, kept, missing, told, holds, tried=done, engine=engine)
+                )
+    return findings
 
 
 def _fleet(place: Place, database: str, operations: int) -> list[database_fleet.Log]:
@@ -255,83 +217,48 @@ def _fleet(place: Place, database: str, operations: int) -> list[database_fleet.
             node.end()
 
 
-@contextlib.contextmanager
-def _database(place: Place, engine: str) -> Iterator[str | None]:
-    if engine == 'SQLite':
-        yield f'sqlite:///{place.folder / "fleet.sqlite"}'
-    elif postgresql_server.programs() is None:
-        yield None
-    else:
-        with PostgresqlServer() as private:
-            yield private.database()
-
-
-def hostile(place: Place) -> Finding:
+def hostile(place: Place) -> list[Finding]:
     """Send requests as an attacker or a broken program does; see hostile_requests."""
     number = int(os.environ.get('REQUESTS') or 20_000)
-    path = place.folder / 'descriptors.sqlite'
     complaints: list[str] = []
     outcomes: Counter[tuple[bool, bool]] = Counter()
-    with (
-        place.running(
-            database=path, exchange_folder=place.folder / 'exchange', max_map_age_s=1e6
-        ) as node,
-        DescriptorStore(path) as store,
-    ):
-        _show_a_map(place, node)
-        sent = hostile_requests.requests(place.seed, MODEL, DIMENSION, _SIZE)
-        for request in tqdm(itertools.islice(sent, number), 'requests', number, unit='request'):
-            before = store.revision()
-            response = place.caller.call(request.kind, request.service, **request.fields)
-            if complaint := request.complaint(response, before, store.revision()):
-                complaints.append(complaint)
-            outcomes[bool(request.faults), response is not None and response.success] += 1
-        alive, damaged = node.runs, len(store.damaged())
-        tracebacks = node.output.count('Traceback')
-    seen = (
+    # With perception and a camera: requests are about pixels, too.
+    with running_nodes(place.folder) as nodes:
+        store_points(place.caller, 1)
+        with DescriptorStore(place.path) as store:
+            (model,) = store.models()
+            sent = hostile_requests.requests(place.seed, model.fingerprint, model.dimension, SIZE)
+            for request in tqdm(
+                itertools.islice(sent, number), 'requests', number, unit='request'
+            ):
+                before = store.revision()
+                response = place.caller.call(request.kind, request.service, **request.fields)
+                if complaint := request.complaint(response, before, store.revision()):
+                    complaints.append(complaint)
+                outcomes[bool(request.faults), response is not None and response.success] += 1
+            damaged = len(store.damaged())
+        alive = nodes.poll() is None
+    logs = [log.read_text(errors='replace') for log in place.folder.glob('logs/*.log')]
+    tried = sum(outcomes.values())
+    seen = [
         f'{outcomes[True, False]} of {outcomes[True, False] + outcomes[True, True]} faulty ones '
-        f'refused; {outcomes[False, True]} sound ones carried out'
-    )
-    return Finding(
-        [
-            place.row(
-                'hostile requests',
-                tried=sum(outcomes.values()),
-                kept=outcomes[False, True],
-                lost=damaged,
-                seen='; '.join([seen, *complaints[:3]]),
-            )
-        ],
-        [
-            Target('hostile: requests answered as they must not be', len(complaints), 0),
-            Target('hostile: the node runs', int(alive), 1, True),
-            Target('hostile: tracebacks in its log', tracebacks, 0),
-            Target('hostile: the file is whole', int(_verdict(path) == 'ok'), 1, True),
-            Target('hostile: requests', sum(outcomes.values()), number, True),
-        ],
-    )
+        f'refused; {outcomes[False, True]} sound ones carried out',
+        *complaints[:3],
+    ]
+    holds = {
+        'requests answered as they must be': 1 - len(complaints) / tried,
+        'the nodes run': alive,
+        'no traceback in their logs': not any('Traceback' in log for log in logs),
+        'the file is whole': _is_whole(place.path),
+        'requests': tried / number,
+    }
+    kept = outcomes[False, True]
+    return [
+        place.finding('hostile requests', kept, damaged, '; '.join(seen), holds, tried=tried),
+    ]
 
 
-def _show_a_map(place: Place, node: NodeProcess) -> None:
-    """Play perception: publish a descriptor map until the node knows it."""
-    cells = place.rng.standard_normal((DIMENSION, 12, 16))
-    cells /= np.linalg.norm(cells, axis=0)
-    publisher = place.caller.node.create_publisher(DescriptorMap, '/don_kp/descriptor_map', RESULT)
-
-    def is_known() -> bool:
-        header = Header(stamp=place.caller.node.get_clock().now().to_msg())
-        publisher.publish(conversions.map_message(cells.astype(np.float16), _SIZE, MODEL, header))
-        time.sleep(0.1)
-        return bool(
-            place.caller.call(
-                StoreDescriptor, '/store_descriptor', name='known', u=1, v=1, replace=True
-            ).success
-        )
-
-    wait_until(is_known)
-
-
-FAULTS: dict[str, Callable[[Place], Finding | None]] = {
+FAULTS: dict[str, Callable[[Place], list[Finding]]] = {
     'kill': kill,
     'full': database_files.full,
     'read_only': database_files.read_only,
@@ -351,22 +278,19 @@ def main() -> int:
         print(f'no fault {unknown[0]!r}; there are {", ".join(FAULTS)}', file=sys.stderr)
         return 2
     seed = int(os.environ.get('SEED') or 0)
-    rows: list[dict[str, Any]] = []
-    targets: list[Target] = []
+    findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix='don_kp-faults-') as folder:
         enter_a_domain(Path(folder))
         with Caller() as caller:
             for number, name in enumerate(FAULTS):
                 if chosen and name not in chosen:
                     continue
-                place = Place(Path(folder) / name, [seed, number], caller)
-                place.folder.mkdir()
-                finding = FAULTS[name](place)
-                if finding is None:
+                found = FAULTS[name](Place(Path(folder) / name, [seed, number], caller))
+                if not found:
                     print(f'LEFT OUT: {name}: not root, or PostgreSQL is not installed')
-                    continue
-                rows += finding.rows
-                targets += finding.targets
+                findings += found
+    rows = [finding.row for finding in findings]
+    targets = [target for finding in findings for target in finding.targets]
     variables = given('FAULTS', 'KILLS', 'STOPS', 'OPERATIONS', 'REQUESTS', 'SEED')
     title = 'What the descriptor database keeps, and says, when things go wrong'
     variant = '-'.join(chosen)

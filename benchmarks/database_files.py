@@ -8,100 +8,67 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.database_node import DIMENSION, MODEL, Finding, Place, unit_vectors
-from benchmarks.report import Target
-from don_kp_ros.database.store import DescriptorStore
+from benchmarks.database_node import Finding, Place, lost, sql
+
+_Kept = dict[str, NDArray[np.float32]]
 
 
-def full(place: Place) -> Finding | None:
+def full(place: Place) -> list[Finding]:
     """Store until the disk is full, free some, store again."""
     with _tmpfs(place.folder / 'small', '3m') as folder:
         if folder is None:
-            return None
+            return []
         path, filler = folder / 'descriptors.sqlite', folder / 'filler'
         filler.write_bytes(bytes(1 << 20))
         with place.running(database=path):
-            kept, refusals = _fill(place, 20)
+            kept, refusals = _stored(place, 50_000, refused=20)
             filler.unlink()
-            again = place.store('again', unit_vectors(place.rng, 1, DIMENSION)[0])
+            again = place.store('again', place.vector())
         missing = lost(path, kept)
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            verdict = connection.execute('PRAGMA integrity_check').fetchone()[0]
+        whole = sql(path, 'PRAGMA integrity_check') == [('ok',)]
     clear = [_is_clear(message, path, 'space') for message in refusals]
-    return Finding(
-        [
-            place.row(
-                'disk full', tried=len(refusals), kept=len(kept), lost=missing, seen=refusals[-1]
-            )
-        ],
-        [
-            Target('disk full: refusals that name file and remedy', _share(clear), 1, True),
-            Target('disk full: acknowledged stores lost', missing, 0),
-            Target('disk full: the file is whole', verdict == 'ok', 1, True),
-            Target('disk full: stores again with space', again.success, 1, True),
-        ],
-    )
+    holds = {
+        'refusals that name file and remedy': sum(clear) / len(clear),
+        'the file is whole': whole,
+        'stores again with space': again.success,
+    }
+    tried = len(refusals)
+    return [place.finding('disk full', len(kept), missing, refusals[-1], holds, tried=tried)]
 
 
-def _fill(place: Place, refused: int) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
-    """Store until so many stores in a row are refused; return what was kept, and the refusals."""
-    kept: dict[str, NDArray[np.float32]] = {}
-    refusals: list[str] = []
-    for number, values in enumerate(unit_vectors(place.rng, 50_000, DIMENSION)):
-        name = f'kept/{number}'
-        response = place.store(name, values)
-        if not response.success:
-            refusals.append(response.message)
-            if len(refusals) == refused:
-                break
-        else:
-            kept[name] = values
-    return kept, refusals
-
-
-def read_only(place: Place) -> Finding | None:
+def read_only(place: Place) -> list[Finding]:
     """Start on a file system that cannot be written; then on the same that can."""
     with _tmpfs(place.folder / 'frozen', '8m') as folder:
         if folder is None:
-            return None
+            return []
         path = folder / 'descriptors.sqlite'
         with place.running(database=path):
-            kept = _keep(place, 50)
+            kept, _ = _stored(place, 50)
         before = _bytes(path)
         _mount('-o', 'remount,ro', folder)
         said = _refused_start(place, path)
-        untouched = _bytes(path) == before
+        holds = {
+            'the start names file and remedy': _is_clear(said, path, 'writable'),
+            'the old content is untouched': _bytes(path) == before,
+        }
         _mount('-o', 'remount,rw', folder)
         with place.running(database=path):
-            again = place.store('again', unit_vectors(place.rng, 1, DIMENSION)[0])
+            holds['serves once it is writable'] = place.store('again', place.vector()).success
         missing = lost(path, kept)
-    return Finding(
-        [place.row('read-only folder', tried=1, kept=len(kept), lost=missing, seen=said)],
-        [
-            Target(
-                'read-only: the start names file and remedy',
-                _is_clear(said, path, 'writable'),
-                1,
-                True,
-            ),
-            Target('read-only: the old content is untouched', untouched, 1, True),
-            Target('read-only: serves once it is writable', again.success, 1, True),
-        ],
-    )
+    return [place.finding('read-only folder', len(kept), missing, said, holds)]
 
 
-def locked(place: Place) -> Finding:
+def locked(place: Place) -> list[Finding]:
     """Hold a lock on the file for a time."""
-    path = place.folder / 'descriptors.sqlite'
-    (values,) = unit_vectors(place.rng, 1, DIMENSION)
+    path, values = place.path, place.vector()
     with place.running(database=path):
-        kept = _keep(place, 50)
+        kept, _ = _stored(place, 50)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
             holder.execute('BEGIN IMMEDIATE')
             began = time.monotonic()
@@ -109,120 +76,79 @@ def locked(place: Place) -> Finding:
             seconds = time.monotonic() - began
             holder.execute('ROLLBACK')
         again = place.store('again', values)
-    missing = lost(path, kept)
-    return Finding(
-        [
-            place.row(
-                'locked file',
-                tried=1,
-                kept=len(kept),
-                lost=missing,
-                seen=f'after {seconds:.1f} s: {response.message}',
-            )
-        ],
-        [
-            Target(
-                'locked: the answer names file and remedy',
-                not response.success and _is_clear(response.message, path, 'process'),
-                1,
-                True,
-            ),
-            Target('locked: acknowledged stores lost', missing, 0),
-            Target('locked: stores again afterwards', again.success, 1, True),
-        ],
-    )
+    clear = not response.success and _is_clear(response.message, path, 'process')
+    holds = {
+        'the answer names file and remedy': clear,
+        'stores again afterwards': again.success,
+    }
+    seen = f'after {seconds:.1f} s: {response.message}'
+    return [place.finding('locked file', len(kept), lost(path, kept), seen, holds)]
 
 
-def damaged(place: Place) -> Finding:
+def damaged(place: Place) -> list[Finding]:
     """Overwrite pages in the middle of the file; start; let the doctor set it aside; start."""
-    path = place.folder / 'descriptors.sqlite'
+    path = place.path
     with place.running(database=path):
-        kept = _keep(place, 500)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
-        pages, size = (
-            connection.execute(f'PRAGMA {name}').fetchone()[0]
-            for name in ('page_count', 'page_size')
-        )
+        kept, _ = _stored(place, 500)
+    sql(path, 'PRAGMA wal_checkpoint(TRUNCATE)')
+    (pages,), (size,) = sql(path, 'PRAGMA page_count') + sql(path, 'PRAGMA page_size')
     with path.open('r+b') as file:
         file.seek(size * (pages // 2))
         file.write(place.rng.bytes(4 * size))
     before = path.read_bytes()
     said = _refused_start(place, path)
     untouched = path.read_bytes() == before
-    doctor = subprocess.run(
-        [
-            *(sys.executable, '-m', 'don_kp_ros.cli', 'db'),
-            *('doctor', '--set-aside', '--database', str(path)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    doctor = [sys.executable, '-m', 'don_kp_ros.cli', 'db', 'doctor', '--set-aside']
+    done = subprocess.run([*doctor, '--database', path], capture_output=True, check=False)
     aside = [each for each in path.parent.glob('*.damaged-*') if each.read_bytes() == before]
     with place.running(database=path):
-        again = place.store('again', unit_vectors(place.rng, 1, DIMENSION)[0])
+        again = place.store('again', place.vector())
+    holds = {
+        'the start names file and remedy': _is_clear(said, path, 'don_kp db doctor'),
+        'untouched until it is set aside': untouched,
+        'set aside as it was': len(aside),
+        'the doctor ends well': done.returncode <= 1,
+        'serves afterwards': again.success,
+    }
     missing = lost(path, kept)
-    return Finding(
-        [place.row('damaged file', tried=1, kept=len(kept), lost=missing, seen=said)],
-        [
-            Target(
-                'damaged: the start names file and remedy',
-                _is_clear(said, path, 'don_kp db doctor'),
-                1,
-                True,
-            ),
-            Target('damaged: untouched until it is set aside', untouched, 1, True),
-            Target('damaged: set aside as it was', len(aside), 1, True),
-            Target('damaged: descriptors salvaged of 500', 500 - missing, 400, True),
-            Target('damaged: the doctor ends well', doctor.returncode, 1),
-            Target('damaged: serves afterwards', again.success, 1, True),
-        ],
-    )
+    return [place.finding('damaged file', len(kept), missing, said, holds, most_lost=100)]
 
 
-def newer(place: Place) -> Finding:
+def newer(place: Place) -> list[Finding]:
     """Start on a file that a newer don_kp has migrated."""
-    path = place.folder / 'descriptors.sqlite'
+    path = place.path
     with place.running(database=path):
-        kept = _keep(place, 50)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        kept, _ = _stored(place, 50)
+    sql(path, "UPDATE alembic_version SET version_num = '9999'")
+    sql(path, 'PRAGMA wal_checkpoint(TRUNCATE)')
     before = path.read_bytes()
     said = _refused_start(place, path)
-    untouched = path.read_bytes() == before
-    return Finding(
-        [place.row('newer schema', tried=1, kept=len(kept), lost=0, seen=said)],
-        [
-            Target(
-                'newer: the start names file and remedy',
-                _is_clear(said, path, 'update don_kp'),
-                1,
-                True,
-            ),
-            Target('newer: the file is untouched', untouched, 1, True),
-        ],
-    )
+    holds = {
+        'the start names file and remedy': _is_clear(said, path, 'update don_kp'),
+        'the file is untouched': path.read_bytes() == before,
+    }
+    return [place.finding('newer schema', len(kept), 0, said, holds)]
 
 
-def _keep(place: Place, count: int) -> dict[str, NDArray[np.float32]]:
-    kept = {}
-    for number, values in enumerate(unit_vectors(place.rng, count, DIMENSION)):
-        response = place.store(f'kept/{number}', values)
-        if not response.success:
+def _stored(place: Place, number: int, refused: int = 0) -> tuple[_Kept, list[str]]:
+    """Store so many, or until as many are refused as may be; return what was kept, and refusals.
+
+    Raises RuntimeError where none may be refused.
+    """
+    kept: _Kept = {}
+    refusals: list[str] = []
+    for each in range(number):
+        name, values = f'kept/{each}', place.vector()
+        response = place.store(name, values)
+        if response.success:
+            kept[name] = values
+            continue
+        refusals.append(response.message)
+        if not refused:
             raise RuntimeError(f'a store was refused: {response.message}')
-        kept[f'kept/{number}'] = values
-    return kept
-
-
-def lost(database: Path | str, kept: Mapping[str, NDArray[np.float32]]) -> int:
-    """Count the descriptors that a database does not have as they were acknowledged."""
-    with DescriptorStore(database) as store:
-        names, values = store.matrix(MODEL)
-    found = dict(zip(names, values, strict=True))
-    return sum(name not in found or bool((found[name] != kept[name]).any()) for name in kept)
+        if len(refusals) == refused:
+            break
+    return kept, refusals
 
 
 def _refused_start(place: Place, path: Path) -> str:
@@ -242,10 +168,6 @@ def _is_clear(message: str, path: Path, remedy: str) -> bool:
 
 def _bytes(path: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in sorted(path.parent.iterdir())}
-
-
-def _share(verdicts: list[bool]) -> float:
-    return sum(verdicts) / max(1, len(verdicts))
 
 
 @contextlib.contextmanager

@@ -45,10 +45,7 @@ class Log:
 def run(domains: Sequence[int], operations: int, seed: int, model: str, D: int) -> list[Log]:
     """Let eight clients work at once, spread over the nodes' domains."""
     share = operations // CLIENTS
-    jobs = [
-        (client, domains[client % len(domains)], share, seed, model, D)
-        for client in range(CLIENTS)
-    ]
+    jobs = [(n, domains[n % len(domains)], share, seed, model, D) for n in range(CLIENTS)]
     # Not forked: threads of ROS do not survive that.
     with multiprocessing.get_context('spawn').Pool(CLIENTS) as pool:
         return pool.starmap(_work, jobs)
@@ -79,98 +76,98 @@ def faults(logs: Sequence[Log], store: DescriptorStore, model: str) -> dict[str,
     }
 
 
-def _work(client: int, domain: int, operations: int, seed: int, model: str, D: int) -> Log:
-    log, rng = Log(), np.random.default_rng([seed, client])
-    with Caller(domain, f'client_{client}') as caller:
-        for number in range(operations):
-            (values,) = unit_vectors(rng, 1, D)
-            operation = rng.choice(list(_SHARES), p=list(_SHARES.values()))
-            _OPERATIONS[operation](_Call(caller, log, model), client, number, values, rng)
-            log.operations += 1
-    return log
+def _work(number: int, domain: int, operations: int, seed: int, model: str, D: int) -> Log:
+    with Caller(domain, f'client_{number}') as caller:
+        client = _Client(caller, number, np.random.default_rng([seed, number]), model)
+        for each in range(operations):
+            (values,) = unit_vectors(client.rng, 1, D)
+            operation = client.rng.choice(list(_SHARES), p=list(_SHARES.values()))
+            getattr(client, operation)(each, values)
+            client.log.operations += 1
+    return client.log
 
 
-class _Call:
-    """Calls the services of one model, and notes what is not answered."""
+class _Client:
+    """Calls the services of one model, and notes what it is told."""
 
-    def __init__(self, caller: Caller, log: Log, model: str) -> None:
-        self._caller, self.log, self._model = caller, log, model
+    def __init__(self, caller: Caller, number: int, rng: np.random.Generator, model: str) -> None:
+        self._caller, self._number, self.rng, self._model = caller, number, rng, model
+        self.log = Log()
 
-    def __call__(self, kind: Any, service: str, **fields: Any) -> Any:
-        answer = self._caller.call(kind, service, model=self._model, **fields)
+    def add(self, number: int, values: _Values) -> None:
+        """Add an observation to a name that all add to."""
+        name = f'hot/{self.rng.integers(HOT)}'
+        if self._is(True, self._call(StoreDescriptor, 'store', name, values=values, add=True)):
+            self.log.added[name] += 1
+
+    def contend(self, number: int, values: _Values) -> None:
+        """Store under a name that all clients are about at about the same time."""
+        name = f'first/{number}'
+        answer = self._call(StoreDescriptor, 'store', name, values=values)
+        self.log.tried.add(name)
+        if answer is not None and answer.success:
+            self.log.won[name] = values
+        elif answer is not None and 'already stored' not in answer.message:
+            self.log.wrong.append(answer.message)
+
+    def own(self, number: int, values: _Values) -> None:
+        """Replace, delete or restore what no other client touches."""
+        name, own = self._own_name(), self.log.own
+        present = own.get(name)
+        deleted = self.log.deleted.setdefault(name, [])
+        choice = self.rng.choice(['replace', 'delete', 'restore'], p=[0.6, 0.2, 0.2])
+        if choice == 'replace':
+            answer = self._call(StoreDescriptor, 'store', name, values=values, replace=True)
+            if self._is(True, answer):
+                own[name] = values
+        elif choice == 'delete':
+            answer = self._call(DeleteDescriptor, 'delete', name)
+            if self._is(present is not None, answer) and present is not None:
+                deleted.append(present)
+                own[name] = None
+        else:
+            possible = present is None and bool(deleted)
+            answer = self._call(RestoreDescriptor, 'restore', name)
+            if self._is(possible, answer) and possible:
+                own[name] = deleted.pop()
+
+    def get(self, number: int, values: _Values) -> None:
+        """Read an own name back."""
+        name = self._own_name()
+        present = self.log.own.get(name)
+        answer = self._call(GetDescriptor, 'get', name)
+        as_told = self._is(present is not None, answer)
+        if (
+            as_told
+            and present is not None
+            and (np.asarray(answer.descriptor.values) != present).any()
+        ):
+            self.log.wrong.append(f'{name} has other values than those stored last')
+
+    def list(self, number: int, values: _Values) -> None:
+        """List the own names."""
+        request = {'prefix': f'own/{self._number}/', 'model': self._model}
+        answer = self._answer(ListDescriptors, '/list_descriptors', request)
+        if self._is(True, answer):
+            names = [descriptor.name for descriptor in answer.descriptors]
+            if names != sorted(name for name, kept in self.log.own.items() if kept is not None):
+                self.log.wrong.append(f'own names are listed as {names}')
+
+    def _own_name(self) -> str:
+        return f'own/{self._number}/{self.rng.integers(OWN)}'
+
+    def _call(self, kind: Any, verb: str, name: str, **fields: Any) -> Any:
+        request = {'name': name, 'model': self._model, **fields}
+        return self._answer(kind, f'/{verb}_descriptor', request)
+
+    def _answer(self, kind: Any, service: str, request: dict[str, Any]) -> Any:
+        answer = self._caller.call(kind, service, **request)
         if answer is None:
             self.log.unanswered += 1
         return answer
 
-    def expect(self, answer: Any, success: bool = True) -> bool:
-        """Note an answer that must not be."""
+    def _is(self, success: bool, answer: Any) -> bool:
+        """Tell whether a call was answered so; note an answer that must not be."""
         if answer is not None and answer.success != success:
             self.log.wrong.append(answer.message)
         return answer is not None and answer.success == success
-
-
-def _add(call: _Call, client: int, number: int, values: _Values, rng: np.random.Generator) -> None:
-    name = f'hot/{rng.integers(HOT)}'
-    answer = call(StoreDescriptor, '/store_descriptor', name=name, values=values, add=True)
-    if call.expect(answer):
-        call.log.added[name] += 1
-
-
-def _contend(
-    call: _Call, client: int, number: int, values: _Values, rng: np.random.Generator
-) -> None:
-    # All clients are about here at about the same time.
-    name = f'first/{number}'
-    answer = call(StoreDescriptor, '/store_descriptor', name=name, values=values)
-    call.log.tried.add(name)
-    if answer is not None and answer.success:
-        call.log.won[name] = values
-    elif answer is not None and 'already stored' not in answer.message:
-        call.log.wrong.append(answer.message)
-
-
-def _own(call: _Call, client: int, number: int, values: _Values, rng: np.random.Generator) -> None:
-    name, log = f'own/{client}/{rng.integers(OWN)}', call.log
-    present = log.own.get(name)
-    deleted = log.deleted.setdefault(name, [])
-    choice = rng.choice(['replace', 'delete', 'restore'], p=[0.6, 0.2, 0.2])
-    if choice == 'replace':
-        answer = call(StoreDescriptor, '/store_descriptor', name=name, values=values, replace=True)
-        if call.expect(answer):
-            log.own[name] = values
-    elif choice == 'delete':
-        answer = call(DeleteDescriptor, '/delete_descriptor', name=name)
-        if call.expect(answer, present is not None) and present is not None:
-            deleted.append(present)
-            log.own[name] = None
-    else:
-        answer = call(RestoreDescriptor, '/restore_descriptor', name=name)
-        possible = present is None and bool(deleted)
-        if call.expect(answer, possible) and possible:
-            log.own[name] = deleted.pop()
-
-
-def _get(call: _Call, client: int, number: int, values: _Values, rng: np.random.Generator) -> None:
-    name = f'own/{client}/{rng.integers(OWN)}'
-    present = call.log.own.get(name)
-    answer = call(GetDescriptor, '/get_descriptor', name=name)
-    if (
-        call.expect(answer, present is not None)
-        and present is not None
-        and (np.asarray(answer.descriptor.values) != present).any()
-    ):
-        call.log.wrong.append(f'{name} has other values than those stored last')
-
-
-def _list(
-    call: _Call, client: int, number: int, values: _Values, rng: np.random.Generator
-) -> None:
-    answer = call(ListDescriptors, '/list_descriptors', prefix=f'own/{client}/')
-    if not call.expect(answer):
-        return
-    names = [descriptor.name for descriptor in answer.descriptors]
-    if names != sorted(name for name, kept in call.log.own.items() if kept is not None):
-        call.log.wrong.append(f'own names are listed as {names}')
-
-
-_OPERATIONS = {'add': _add, 'contend': _contend, 'own': _own, 'get': _get, 'list': _list}

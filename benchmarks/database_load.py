@@ -3,8 +3,8 @@
 `python -m benchmarks.database_load`: DESCRIPTORS=100000 of D = 512, 1000 of each model, on either
 engine. A page of 100 and a single descriptor are timed REPEATS=300 times at random places, beside
 the same statements through the engine's driver alone. Then a real node is started STARTS=5 times:
-how long until it answers, and from the first map of a model until what perception needs of it has
-come; beside a node with an empty database. SEED=1 draws other places. About two minutes on two
+how long until it answers, and from the news that a model runs until what perception needs of it
+has come; beside a node with an empty database. SEED=1 draws other places. About two minutes on two
 cores.
 """
 
@@ -23,24 +23,19 @@ from typing import Any
 import numpy as np
 import psycopg
 import sqlalchemy as sa
-from std_msgs.msg import Header
 from tqdm import tqdm
 
-from benchmarks import postgresql_server
-from benchmarks.database_node import Caller, Place, enter_a_domain, unit_vectors
-from benchmarks.postgresql_server import PostgresqlServer
+from benchmarks.database_node import Caller, Place, enter_a_domain, unit_vectors, wait_until
 from benchmarks.report import Target, given, report
-from don_kp.msg import DescriptorMap, Descriptors
+from don_kp.msg import Descriptors, Model
 from don_kp_ros.database import records, schema
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes.kit import conversions
-from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
+from don_kp_ros.nodes.kit.qos import LATCHED
 
 DIMENSION = 512
 OF_EACH = 1000  # descriptors of a model
 PAGE = 100
 _OVER_MS, _START_S = 5.0, 2.0
-_SIZE = (48, 64)
 
 
 def main() -> int:
@@ -56,11 +51,11 @@ def main() -> int:
         with Caller() as caller:
             for engine in 'SQLite', 'PostgreSQL':
                 place = Place(Path(folder) / engine, [seed], caller)
-                place.folder.mkdir()
-                with _databases(place, engine) as databases:
-                    if databases is None:
-                        print('LEFT OUT: PostgreSQL: it is not installed')
+                with place.databases(engine, 2) as databases:
+                    if not databases:
                         continue
+                    for database in databases:
+                        DescriptorStore(database).close()
                     full, empty = databases
                     filled = _fill(full, number, place.rng)
                     taken = _reading(full, number, repeats, place.rng)
@@ -75,25 +70,6 @@ def main() -> int:
     title = f'{number} descriptors of D = {DIMENSION}, {OF_EACH} of each model; medians'
     variables = given('DESCRIPTORS', 'REPEATS', 'STARTS', 'SEED')
     return 0 if report('database_load', title, rows, targets, seed, None, variables) else 1
-
-
-@contextlib.contextmanager
-def _databases(place: Place, engine: str) -> Iterator[tuple[str, str] | None]:
-    """Make two databases, with tables and nothing in them."""
-    if engine == 'SQLite':
-        urls = tuple(f'sqlite:///{place.folder}/{name}.sqlite' for name in ('full', 'empty'))
-        yield _with_tables(urls)
-    elif postgresql_server.programs() is None:
-        yield None
-    else:
-        with PostgresqlServer() as server:
-            yield _with_tables((server.database(), server.database()))
-
-
-def _with_tables(urls: Sequence[str]) -> tuple[str, str]:
-    for url in urls:
-        DescriptorStore(url).close()
-    return urls[0], urls[1]
 
 
 def _model(number: int) -> str:
@@ -113,20 +89,13 @@ def _fill(url: str, number: int, rng: np.random.Generator) -> float:
             fields = {'fingerprint': _model(model), 'dimension': DIMENSION, 'card': '{}'}
             connection.execute(schema.models.insert().values(id=model, **fields))
             connection.execute(schema.objects.insert().values(id=model, name=f'object {model}'))
-            times = {'created': now, 'updated': now}
+            common: dict[str, Any] = {'model_id': model, 'object_id': model, 'observations': 1}
+            common |= {'created': now, 'updated': now, 'deleted': None}
             connection.execute(
                 schema.descriptors.insert(),
                 [
-                    {
-                        'id': each,
-                        'model_id': model,
-                        'object_id': model,
-                        'name': f'object {model}/point {each - start:05}',
-                        'values': blob,
-                        'observations': 1,
-                        'deleted': None,
-                        **times,
-                    }
+                    {'id': each, 'name': f'object {model}/point {each - start:05}', **common}
+                    | {'values': blob}
                     for each, blob in zip(ids, blobs, strict=True)
                 ],
             )
@@ -227,29 +196,24 @@ def _starting(place: Place, full: str, empty: str, starts: int) -> dict[str, flo
 
 
 def _published(place: Place, model: str) -> tuple[int, float]:
-    """Show maps of a model until its descriptors come; return their number and the seconds."""
+    """Say that a model runs until its descriptors come; return their number and the seconds."""
     heard: list[Descriptors] = []
     node = place.caller.node
     subscription = node.create_subscription(
         Descriptors, '/don_kp/descriptors', heard.append, LATCHED
     )
-    publisher = node.create_publisher(DescriptorMap, '/don_kp/descriptor_map', RESULT)
-    cells = place.rng.standard_normal((DIMENSION, 12, 16))
-    cells = (cells / np.linalg.norm(cells, axis=0)).astype(np.float16)
-    while not publisher.get_subscription_count():
-        time.sleep(0.01)
+    publisher = node.create_publisher(Model, '/don_kp/model', LATCHED)
     began = time.monotonic()
-    while time.monotonic() - began < 30:
-        header = Header(stamp=node.get_clock().now().to_msg())
-        publisher.publish(conversions.map_message(cells, _SIZE, model, header))
-        time.sleep(0.05)
-        whole = [each for each in heard if {one.model for one in each.descriptors} == {model}]
-        if whole:
-            break
+    publisher.publish(Model(fingerprint=model, dimension=DIMENSION, card='{}'))
+
+    def whole() -> list[Descriptors]:
+        return [each for each in heard if {one.model for one in each.descriptors} == {model}]
+
+    number = len(wait_until(whole)[-1].descriptors)
     taken = time.monotonic() - began
     node.destroy_subscription(subscription)
     node.destroy_publisher(publisher)
-    return (len(whole[-1].descriptors) if whole else 0), taken
+    return number, taken
 
 
 if __name__ == '__main__':

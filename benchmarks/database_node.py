@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -22,9 +23,12 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from benchmarks import postgresql_server
+from benchmarks.postgresql_server import PostgresqlServer
 from benchmarks.report import Target
 from don_kp.srv import ListDescriptors, StoreDescriptor
 from don_kp_ros.bringup.domain import free_domain
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.resources import config_path
 
 MODEL = 'ab12cd34ef567890'
@@ -169,6 +173,28 @@ def unit_vectors(rng: np.random.Generator, count: int, dimension: int) -> NDArra
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
+def sql(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Read or write an SQLite file past the node."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement).fetchall()
+
+
+def lost(database: Path | str, kept: Mapping[str, NDArray[np.float32]]) -> int:
+    """Count the descriptors that a database does not have as they were acknowledged."""
+    with DescriptorStore(database) as store:
+        names, values = store.matrix(MODEL)
+    found = dict(zip(names, values, strict=True))
+    return sum(name not in found or bool((found[name] != kept[name]).any()) for name in kept)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a fault: a row of the table, and the figures that must be reached."""
+
+    row: dict[str, Any]
+    targets: list[Target]
+
+
 @dataclass
 class Place:
     """Where a fault is tried: a folder, a seed, and a caller in the domain of this process."""
@@ -180,8 +206,10 @@ class Place:
 
     def __post_init__(self) -> None:
         """Draw the same for a fault, whichever are tried before it."""
+        self.folder.mkdir()
         self.rng = np.random.default_rng(self.seeds)
         self.seed = self.seeds[0]
+        self.path = self.folder / 'descriptors.sqlite'
 
     def node(
         self, environment: Mapping[str, str] | None = None, **parameters: object
@@ -204,6 +232,22 @@ class Place:
             if node.runs:
                 node.end()
 
+    @contextlib.contextmanager
+    def databases(self, engine: str, number: int = 1) -> Iterator[list[str]]:
+        """Make new databases; none, loudly, where the engine is not installed."""
+        if engine == 'SQLite':
+            yield [f'sqlite:///{self.folder}/{each}.sqlite' for each in range(number)]
+        elif postgresql_server.programs() is None:
+            print(f'LEFT OUT: {engine}: it is not installed')
+            yield []
+        else:
+            with PostgresqlServer() as server:
+                yield [server.database() for _ in range(number)]
+
+    def vector(self) -> NDArray[np.float32]:
+        """Draw a direction (D,)."""
+        return unit_vectors(self.rng, 1, DIMENSION)[0]
+
     def store(self, name: str, values: NDArray[np.float32]) -> Any:
         """Store values by the service; return its response. Raises TimeoutError without one."""
         response = self.caller.call(
@@ -213,11 +257,20 @@ class Place:
             raise TimeoutError(f'{name} was not answered')
         return response
 
-    def row(
-        self, fault: str, engine: str = 'SQLite', *, tried: int, kept: int, lost: int, seen: str
-    ) -> dict[str, Any]:
-        """Make a row of the table."""
-        return {
+    def finding(
+        self,
+        fault: str,
+        kept: int,
+        lost: int,
+        seen: str,
+        holds: Mapping[str, float],
+        *,
+        tried: int = 1,
+        most_lost: int = 0,
+        engine: str = 'SQLite',
+    ) -> Finding:
+        """Report a fault; of what must hold, a share of 1 must be reached."""
+        row = {
             'fault': fault,
             'engine': engine,
             'tried': tried,
@@ -225,11 +278,7 @@ class Place:
             'lost': lost,
             'seen': ' '.join(seen.replace(f'{self.folder}/', '').split()),
         }
-
-
-@dataclass
-class Finding:
-    """What came of a fault: rows of the table, and the figures that must be reached."""
-
-    rows: list[dict[str, Any]]
-    targets: list[Target]
+        told = f'{fault}, {engine}'
+        targets = [Target(f'{told}: acknowledged stores lost', lost, most_lost)]
+        targets += [Target(f'{told}: {what}', share, 1, True) for what, share in holds.items()]
+        return Finding(row, targets)

@@ -118,6 +118,9 @@ def _complaint(request: HostileRequest, response: Any, before: int, after: int) 
     return ''
 
 
+_Fields = dict[str, Any]
+
+
 class _Maker:
     def __init__(
         self,
@@ -137,39 +140,42 @@ class _Maker:
         self._faults.clear()
         # Half of the parts of a hostile request are hostile.
         self._hostile = 0.5 if self._random.random() < _SHARE_HOSTILE else 0.0
-        makers = [self._store_values, self._store_pixel, self._get, self._list, self._delete]
-        makers += [self._restore, self._rank, self._export, self._import]
-        weights = [8, 4, 3, 3, 2, 2, 2, 1, 1]
-        (maker,) = self._random.choices(makers, weights)
-        kind, service, fields = maker()
+        asked = [
+            (8, StoreDescriptor, '/store_descriptor', self._values_to_store),
+            (4, StoreDescriptor, '/store_descriptor', self._pixel_to_store),
+            (3, GetDescriptor, '/get_descriptor', self._named),
+            (3, ListDescriptors, '/list_descriptors', self._listed),
+            (2, DeleteDescriptor, '/delete_descriptor', self._named),
+            (2, RestoreDescriptor, '/restore_descriptor', self._named),
+            (2, RankDescriptors, '/rank_descriptors', self._ranked),
+            (1, ExportDescriptors, '/export_descriptors', self._exported),
+            (1, ImportDescriptors, '/import_descriptors', self._imported),
+        ]
+        ((_, kind, service, maker),) = self._random.choices(asked, [each[0] for each in asked])
+        fields = maker()
         return HostileRequest(kind, service, fields, tuple(self._faults))
 
-    def _store_values(self) -> tuple[Any, str, dict[str, Any]]:
-        fields = {
+    def _values_to_store(self) -> _Fields:
+        return {
             'name': self._name('name'),
             'values': self._values(),
-            'model': self._given_model(),
+            'model': self._other_model('') if self._goes_wrong() else self._model,
             'u': self._random.choice([0, -1, 2**31 - 1]),  # nothing reads it
             **self._common(),
         }
-        return StoreDescriptor, '/store_descriptor', fields
 
-    def _store_pixel(self) -> tuple[Any, str, dict[str, Any]]:
+    def _pixel_to_store(self) -> _Fields:
         height, width = self._size
         fields = {'name': self._name('name'), **self._common()}
         fields['u'] = self._random.randrange(width)
         fields['v'] = self._random.randrange(height)
-        if self._goes_wrong():
-            axis, side = self._random.choice([('u', width), ('v', height)])
-            fields[axis] = self._random.choice([-1, side, -(2**31), 2**31 - 1])
-            self._faults.append(f'{axis} = {fields[axis]}')
-        return StoreDescriptor, '/store_descriptor', fields
+        axis, side = self._random.choice([('u', width), ('v', height)])
+        self._spoil(fields, axis, -1, side, -(2**31), 2**31 - 1)
+        return fields
 
-    def _common(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {'tags': [], 'object': '', 'author': ''}
-        fields['replace'] = True
-        if self._random.random() < 0.3:
-            fields['replace'], fields['add'] = False, True
+    def _common(self) -> _Fields:
+        add = self._random.random() < 0.3
+        fields: _Fields = {'tags': [], 'object': '', 'author': '', 'replace': not add, 'add': add}
         for key in ('object', 'author'):
             if self._random.random() < 0.3:
                 fields[key] = self._name(key, optional=True)
@@ -183,64 +189,49 @@ class _Maker:
             self._faults.append('add and replace')
         return fields
 
-    def _get(self) -> tuple[Any, str, dict[str, Any]]:
-        return GetDescriptor, '/get_descriptor', self._named()
+    def _named(self) -> _Fields:
+        model = self._other_model() if self._goes_wrong() else self._model
+        return {'name': self._name('name'), 'model': model}
 
-    def _delete(self) -> tuple[Any, str, dict[str, Any]]:
-        return DeleteDescriptor, '/delete_descriptor', self._named()
-
-    def _restore(self) -> tuple[Any, str, dict[str, Any]]:
-        return RestoreDescriptor, '/restore_descriptor', self._named()
-
-    def _named(self) -> dict[str, Any]:
-        fields = {'name': self._name('name'), 'model': self._model}
-        if self._goes_wrong():
-            fields['model'] = self._other_model()
-        return fields
-
-    def _list(self) -> tuple[Any, str, dict[str, Any]]:
-        fields: dict[str, Any] = {'limit': self._random.choice([0, 1, 7, 1000])}
+    def _listed(self) -> _Fields:
+        fields: _Fields = {'limit': self._random.choice([0, 1, 7, 1000])}
         for key in ('prefix', 'model', 'object', 'tag'):
             if self._random.random() < 0.3:
                 fields[key] = self._anything()
         fields['deleted'] = self._random.random() < 0.3
-        if self._goes_wrong():
-            fields['limit'] = self._random.choice([1001, 2**32 - 1])
-            self._faults.append(f'limit = {fields["limit"]}')
-        if self._goes_wrong():
-            fields['after'] = self._token()
-            self._faults.append('token')
-        return ListDescriptors, '/list_descriptors', fields
+        self._spoil(fields, 'limit', 1001, 2**32 - 1)
+        self._spoil(fields, 'after', self._token())
+        return fields
 
-    def _rank(self) -> tuple[Any, str, dict[str, Any]]:
+    def _ranked(self) -> _Fields:
         height, width = self._size
-        fields: dict[str, Any] = {'limit': self._random.choice([0, 1, 100])}
+        fields: _Fields = {'limit': self._random.choice([0, 1, 100])}
         if self._random.random() < 0.5:
             fields['radius'] = self._random.choice([1e-6, 3.0, 1e30])
             fields['u'] = self._random.uniform(0, width - 1)
             fields['v'] = self._random.uniform(0, height - 1)
-            if self._goes_wrong():
-                key = self._random.choice(['u', 'v', 'radius'])
-                fields[key] = self._random.choice([float('nan'), float('inf'), -1e30])
-                self._faults.append(f'{key} = {fields[key]}')
-        if self._goes_wrong():
-            fields['limit'] = self._random.choice([101, 2**32 - 1])
-            self._faults.append(f'limit = {fields["limit"]}')
-        return RankDescriptors, '/rank_descriptors', fields
+            key = self._random.choice(['u', 'v', 'radius'])
+            self._spoil(fields, key, float('nan'), float('inf'), -1e30)
+        self._spoil(fields, 'limit', 101, 2**32 - 1)
+        return fields
 
-    def _export(self) -> tuple[Any, str, dict[str, Any]]:
-        fields: dict[str, Any] = {'file': self._file(), 'replace': True}
+    def _exported(self) -> _Fields:
+        fields: _Fields = {'file': self._file(), 'replace': True}
         if self._random.random() < 0.5:
             fields['tag'] = self._anything()
-        return ExportDescriptors, '/export_descriptors', fields
+        return fields
 
-    def _import(self) -> tuple[Any, str, dict[str, Any]]:
+    def _imported(self) -> _Fields:
         # What a sound export wrote may be there; nothing else is.
-        fields: dict[str, Any] = {'file': self._file(), 'keep': True}
+        fields: _Fields = {'file': self._file(), 'keep': True}
+        self._spoil(fields, 'file', 'missing.jsonl')
+        return fields
+
+    def _spoil(self, fields: _Fields, key: str, *hostile: Any) -> None:
+        """Perhaps put something hostile in a field's place."""
         if self._goes_wrong():
-            fields['file'] = 'missing.jsonl'
-            self._faults.append('no such file')
-        return ImportDescriptors, '/import_descriptors', fields
+            fields[key] = self._random.choice(hostile)
+            self._faults.append(f'{key} = {fields[key]!r:.20}')
 
     def _goes_wrong(self, share: float = 1.0) -> bool:
         return self._random.random() < self._hostile * share
@@ -277,14 +268,9 @@ class _Maker:
             values = np.ones(self._dimension + 1 if kind == 'long' else 100_000, np.float32)
         return values.tolist()
 
-    def _given_model(self) -> str:
-        if self._goes_wrong():
-            return self._other_model(with_empty=True)
-        return self._model
-
-    def _other_model(self, with_empty: bool = False) -> str:
-        others = ['another', self._model + "'", self._model[:-1], '\x1b[2J', 'x' * _MIB]
-        model = self._random.choice([*others, ''] if with_empty else others)
+    def _other_model(self, *more: str) -> str:
+        others = ['another', self._model + "'", self._model[:-1], '\x1b[2J', 'x' * _MIB, *more]
+        model = self._random.choice(others)
         self._faults.append(f'model: {model[:20]!r}')
         return model
 

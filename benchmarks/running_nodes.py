@@ -46,6 +46,7 @@ _COLOUR = '/camera/camera/color/image_raw'
 _INFO = '/camera/camera/color/camera_info'
 _DEPTH = '/camera/camera/aligned_depth_to_color/image_raw'
 _CAMERA = Camera(640, 480, 600.0, 600.0, 319.5, 239.5)
+SIZE = (_CAMERA.height, _CAMERA.width)
 _CAMERA_HZ, _STATE_HZ = 30.0, 50.0
 
 
@@ -104,9 +105,8 @@ def cpu_seconds(pid: int) -> float:
 
 def _camera(node: Node) -> None:
     header = Header(frame_id='camera_color_optical_frame')
-    size = (_CAMERA.height, _CAMERA.width)
-    colour = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
-    depth = np.full(size, 600, dtype=np.uint16)
+    colour = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+    depth = np.full(SIZE, 600, dtype=np.uint16)
     _repeat(
         node,
         _CAMERA_HZ,

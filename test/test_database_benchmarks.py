@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import database_files, database_fleet
+from benchmarks import database_fleet
 from benchmarks.database_fleet import Log
-from benchmarks.database_node import MODEL, unit_vectors
+from benchmarks.database_node import MODEL, lost, unit_vectors
 from don_kp_ros.database.store import DescriptorStore
 
 A, B, C = unit_vectors(np.random.default_rng(0), 3, 8)
@@ -69,5 +69,5 @@ def test_two_winners_and_none_are_doubled(store: DescriptorStore) -> None:
 
 def test_lost_ones_are_those_not_as_they_were(store: DescriptorStore, tmp_path: Path) -> None:
     path = tmp_path / 'd.sqlite'
-    assert database_files.lost(path, {'first': A, 'own/1': C}) == 0
-    assert database_files.lost(path, {'first': B, 'own/1': C, 'own/2': B}) == 2
+    assert lost(path, {'first': A, 'own/1': C}) == 0
+    assert lost(path, {'first': B, 'own/1': C, 'own/2': B}) == 2

@@ -10,7 +10,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -18,7 +17,7 @@ from don_kp_ros.database import schema
 from don_kp_ros.database.connection import connect
 from don_kp_ros.database.engine import Database
 from don_kp_ros.database.records import Filter, SchemaError, StoreError, printable
-from don_kp_ros.database.sqlite import SqliteDatabase
+from don_kp_ros.database.sqlite import SqliteDatabase, open_file
 from don_kp_ros.database.store import DescriptorStore
 
 _LEAST_SPACE = 256 << 20  # bytes
@@ -105,7 +104,7 @@ def _file(path: Path) -> Iterator[Finding]:
 
 def _is_locked(path: Path) -> bool:
     try:
-        with closing(_opened(path, 'rw')) as connection:
+        with closing(open_file(path)) as connection:
             connection.execute('BEGIN IMMEDIATE')
             connection.execute('ROLLBACK')
     except sqlite3.DatabaseError as error:
@@ -115,7 +114,7 @@ def _is_locked(path: Path) -> bool:
 
 def _integrity(path: Path) -> Finding:
     try:
-        with closing(_opened(path, 'ro')) as connection:
+        with closing(open_file(path, mode='ro')) as connection:
             query = f'PRAGMA integrity_check({_MOST_TOLD})'
             verdicts = [str(row[0]) for row in connection.execute(query)]
             orphans = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST_TOLD)
@@ -171,13 +170,6 @@ def _damaged_observations(place: Database) -> int:
     query = query.where(length != 4 * schema.models.c.dimension)
     with place.transaction() as connection:
         return int(connection.execute(query).scalar_one())
-
-
-def _opened(path: Path, mode: str) -> sqlite3.Connection:
-    place = f'file:{quote(str(path))}?mode={mode}'
-    connection = sqlite3.connect(place, uri=True, timeout=0.0, isolation_level=None)
-    connection.text_factory = lambda raw: raw.decode('utf-8', 'replace')
-    return connection
 
 
 def _size(number: int) -> str:

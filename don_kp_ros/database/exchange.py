@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from don_kp_ros.database.exchange_file import Entry, ExchangeError, read, write
-from don_kp_ros.database.records import (
-    ALL,
-    DamagedError,
-    Filter,
-    StoredModel,
-    shortened,
-    shown,
-)
+from don_kp_ros.database.records import ALL, DamagedError, Filter, StoredModel, shortened, shown
 from don_kp_ros.database.store import DescriptorStore
 
 _PAGE = 500
@@ -45,15 +38,10 @@ def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Su
 
     A file of that name is replaced once all is written. Raises ExchangeError, StoreError.
     """
-    models, descriptors = 0, 0
     left_out: list[str] = []
 
     def items() -> Iterator[StoredModel | Entry]:
-        nonlocal models, descriptors
-        for known in store.models():
-            if wanted.model in (None, known.fingerprint):
-                models += 1
-                yield known
+        yield from (m for m in store.models() if wanted.model in (None, m.fingerprint))
         after = None
         while page := store.list(wanted, after=after, limit=_PAGE):
             for stored in page:
@@ -61,14 +49,13 @@ def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Su
                     seen = store.observations(stored.name, stored.model)
                 except DamagedError as error:
                     left_out.append(str(error))
-                    continue
-                descriptors += 1
-                yield Entry(stored, seen)
+                else:
+                    yield Entry(stored, seen)
             after = page[-1].name, page[-1].model
 
     with store.snapshot():
         left_out += [str(error) for error in store.damaged(wanted)]
-        write(file, items())
+        models, descriptors = write(file, items())
     return Summary(models, descriptors, left_out=tuple(left_out))
 
 
@@ -97,10 +84,10 @@ def load(
                 continue
             counts['descriptors'] += 1
             outcome = _load_descriptor(store, item, existing)
+            counts[outcome] += 1
             if outcome == 'conflict':
-                conflicts.append(_told(item))
-            else:
-                counts[outcome] += 1
+                name, model = item.descriptor.name, item.descriptor.model
+                conflicts.append(f'{shown(name)} of model {shortened(model)}')
         if conflicts:
             more = len(conflicts) - _MOST_NAMED
             listed = ', '.join(conflicts[:_MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
@@ -143,7 +130,3 @@ def _load_descriptor(store: DescriptorStore, given: Entry, existing: str) -> str
         store.put_back(given.descriptor, given.observations)
         return 'replaced'
     return 'kept' if existing == 'keep' else 'conflict'
-
-
-def _told(entry: Entry) -> str:
-    return f'{shown(entry.descriptor.name)} of model {shortened(entry.descriptor.model)}'

@@ -63,10 +63,10 @@ class Entry:
         return one.name, one.model, one.object, one.tags, seen
 
 
-def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> None:
-    """Write models, and descriptors after their models; the file appears when it is whole.
+def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> tuple[int, int]:
+    """Write models, and descriptors after their models; return how many of each.
 
-    A file of that name is replaced. Raises ExchangeError.
+    The file appears when it is whole; one of that name is replaced. Raises ExchangeError.
     """
     path = Path(file)
     partial = path.parent / f'.{uuid.uuid4().hex}.partial'
@@ -79,6 +79,7 @@ def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> None:
             output.flush()
             os.fsync(output.fileno())
         os.replace(partial, path)
+        return writer.models, writer.descriptors
     except OSError as error:
         raise ExchangeError(
             f'{path} cannot be written ({error.strerror}); choose another file, or make its '
@@ -158,14 +159,9 @@ class _End:
     all: str
 
 
-_KINDS: dict[str, type] = {
-    'header': _Header,
-    'model': _Model,
-    'descriptor': _Descriptor,
-    'observation': _Observation,
-    'end': _End,
-}
-_KIND_OF = {cls: kind for kind, cls in _KINDS.items()}
+_LINES: tuple[type, ...] = (_Header, _Model, _Descriptor, _Observation, _End)
+_KIND_OF = {line: line.__name__.strip('_').lower() for line in _LINES}
+_KINDS = {kind: line for line, kind in _KIND_OF.items()}
 
 
 class _Writer:
@@ -174,16 +170,16 @@ class _Writer:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._all = hashlib.sha256()
-        self._models = self._descriptors = 0
+        self.models = self.descriptors = 0
         self._write(_Header, {'format': FORMAT, 'version': VERSION, 'created': records.now()})
 
     def write(self, item: StoredModel | Entry) -> None:
         """Write a model, or a descriptor with its observations."""
         if isinstance(item, StoredModel):
-            self._models += 1
+            self.models += 1
             self._write(_Model, vars(item))
             return
-        self._descriptors += 1
+        self.descriptors += 1
         number = len(item.observations)
         self._write(_Descriptor, {**vars(item.descriptor), 'observations': number})
         for seen in item.observations:
@@ -191,7 +187,7 @@ class _Writer:
 
     def finish(self) -> None:
         """Write the end."""
-        numbers = {'models': self._models, 'descriptors': self._descriptors}
+        numbers = {'models': self.models, 'descriptors': self.descriptors}
         self._write(_End, {**numbers, 'all': self._all.hexdigest()})
 
     def _write(self, line: type, content: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from don_kp_ros.database import records
 from don_kp_ros.database.records import Observation, StoredDescriptor
 
-Row = Mapping[str, Any]  # by column
+Row = Mapping[Any, Any]  # by column
 
 
 def blob(values: NDArray[np.float32]) -> bytes:

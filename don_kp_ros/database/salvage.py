@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -31,7 +31,7 @@ from don_kp_ros.database.records import (
 from don_kp_ros.database.rows import Row
 from don_kp_ros.database.store import DescriptorStore
 
-_MOST_PROBES = 20_000  # row numbers that are tried one by one, where no index names them
+_MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
 _UNIT_TOLERANCE = 1e-3  # of a length; what damage leaves is far from it
 # What stands in indexes: name, columns, and the condition that lets it be used.
 _INDEXES = {
@@ -161,7 +161,7 @@ def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
 def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]:
     """Read a table, of rows that are lost what its indexes hold; name what may be missing."""
     indexed, indexes_sound = _indexed(connection, name)
-    read, rows_sound = _rows(connection, name, indexed if indexes_sound else None)
+    read, rows_sound = _rows(connection, name, max(indexed, default=0))
     missing = []
     if not rows_sound and not indexes_sound:
         missing.append(f'{name}: an unknown number of rows')
@@ -184,25 +184,20 @@ def _indexed(connection: sqlite3.Connection, table: str) -> tuple[_Rows, bool]:
     return found, False
 
 
-def _rows(
-    connection: sqlite3.Connection, table: str, known: Iterable[int] | None
-) -> tuple[_Rows, bool]:
-    """Read the rows of a table; tell whether no damage was met.
+def _rows(connection: sqlite3.Connection, table: str, last: int) -> tuple[_Rows, bool]:
+    """Read the rows of a table, up to damage and then one by one; tell whether none was met.
 
-    From both ends up to the damage; then one by one, those that an index knows of or all numbers.
+    `last` is the highest number that an index knows of.
     """
     query = f'SELECT rowid AS id, * FROM {table} NOT INDEXED'
     found: dict[int, Row] = {}
-    for order in 'ASC', 'DESC':
-        try:
-            for row in connection.execute(f'{query} ORDER BY rowid {order}'):
-                found[row['id']] = dict(row)
-        except sqlite3.DatabaseError:
-            continue
-        return found, order == 'ASC'
-    if known is None:
-        known = range(1, max(found, default=0) + _MOST_PROBES)
-    for number in sorted(set(known) - found.keys()):
+    with suppress(sqlite3.DatabaseError):
+        for row in connection.execute(query):
+            found[row['id']] = dict(row)
+        return found, True
+    with suppress(sqlite3.DatabaseError, TypeError):  # damaged, or without rows
+        last = max(last, connection.execute(f'SELECT max(rowid) FROM {table}').fetchone()[0])
+    for number in range(1, max(last, max(found, default=0) + _MOST_PROBES) + 1):
         with suppress(sqlite3.DatabaseError):
             for row in connection.execute(f'{query} WHERE rowid = ?', (number,)):
                 found[number] = dict(row)

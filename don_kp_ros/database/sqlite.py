@@ -21,6 +21,20 @@ BUSY_TIMEOUT_S = 5.0
 CHECKED_BYTES = 256 << 20
 
 
+def open_file(path: Path, timeout_s: float = 0.0, mode: str = 'rw') -> sqlite3.Connection:
+    """Open a file that exists, with a mode as in SQLite's URIs; transactions begin as told."""
+    connection = sqlite3.connect(
+        f'file:{quote(str(path))}?mode={mode}',
+        uri=True,
+        timeout=timeout_s,
+        isolation_level=None,  # the driver begins transactions too late
+        check_same_thread=False,
+    )
+    # A name that is no UTF-8 any more must not keep the others from being read.
+    connection.text_factory = lambda raw: raw.decode('utf-8', 'surrogateescape')
+    return connection
+
+
 class SqliteDatabase(Database):
     """A file, in WAL mode: a transaction is on the disk when its commit returns."""
 
@@ -50,41 +64,23 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def listening(self) -> Iterator[Callable[[float], bool]]:
-        """Ask the file, after every wait, whether another connection has written to it."""
-        with self._failures_named(), self._engine.connect() as connection:
-            connection = connection.execution_options(begin=None)
+        """Wait, and ask to look: a file tells nobody of changes."""
 
-            def version() -> int:
-                return int(connection.exec_driver_sql('PRAGMA data_version').scalar_one())
+        def hears(seconds: float) -> bool:
+            time.sleep(seconds)
+            return True
 
-            seen = version()
-
-            def hears(seconds: float) -> bool:
-                nonlocal seen
-                time.sleep(seconds)
-                before, seen = seen, version()
-                return seen != before
-
-            yield hears
+        yield hears
 
     def _create_engine(self, url: sa.URL) -> sa.Engine:
         engine = sa.create_engine(
-            url, creator=self.connect, poolclass=sa.QueuePool, hide_parameters=True
+            url, creator=self._connect, poolclass=sa.QueuePool, hide_parameters=True
         )
         sa.event.listen(engine, 'begin', _begin)
         return engine
 
-    def connect(self) -> sqlite3.Connection:
-        """Open a connection of its own to the file, which must exist."""
-        connection = sqlite3.connect(
-            f'file:{quote(str(self.path))}?mode=rw',
-            uri=True,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,  # transactions begin in _begin; the driver begins them too late
-            check_same_thread=False,
-        )
-        # A name that is no UTF-8 any more must not keep the others from being read.
-        connection.text_factory = lambda raw: raw.decode('utf-8', 'surrogateescape')
+    def _connect(self) -> sqlite3.Connection:
+        connection = open_file(self.path, BUSY_TIMEOUT_S)
         connection.execute('PRAGMA foreign_keys = ON')
         connection.execute('PRAGMA synchronous = FULL')
         return connection

@@ -29,7 +29,7 @@ OBSERVED = (
     *(column for column in observations.c if column.name != 'values'),
     sa.cast(observations.c['values'], sa.LargeBinary).label('values'),
 )
-_columns = (
+_records = sa.select(
     descriptors.c.name,
     models.c.fingerprint,
     objects.c.name.label('object'),
@@ -44,12 +44,13 @@ _columns = (
     descriptors.c.created,
     descriptors.c.updated,
     descriptors.c.deleted,
-)
+).select_from(descriptors.join(models).join(objects))
 
 
 def is_possible(wanted: Filter) -> bool:
     """Tell whether anything stored can pass a filter: names are texts that engines can hold."""
-    return all(is_text(t or '') for t in (wanted.prefix, wanted.model, wanted.object, wanted.tag))
+    texts = wanted.prefix, wanted.model, wanted.object, wanted.tag
+    return all(is_text(text or '') for text in texts)
 
 
 def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
@@ -69,8 +70,7 @@ def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
 
 def select(wanted: Filter, after: tuple[str, str] | None = None) -> sa.Select[Any]:
     """Select descriptors with all that a record holds, in order of name and model."""
-    query = sa.select(*_columns).select_from(descriptors.join(models).join(objects))
-    query = query.where(*conditions(wanted))
+    query = _records.where(*conditions(wanted))
     if after is not None:
         # Both engines walk the index of names from here; a row value would keep them from it.
         name, fingerprint = after

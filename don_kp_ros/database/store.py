@@ -159,7 +159,7 @@ class DescriptorStore:
             found = connection.execute(query.where(observations.c.descriptor_id == known.id)).all()
         told = f'an observation of {shown(name)} of model {shown(model)}'
         with self._damage_named(told, 'store it anew with replace: true'):
-            return [rows.observation(row._asdict(), known.dimension) for row in found]
+            return [rows.observation(row._mapping, known.dimension) for row in found]
 
     def list(
         self,
@@ -378,20 +378,19 @@ class DescriptorStore:
         return record
 
     def _record(self, row: sa.Row) -> StoredDescriptor | DamagedError:
-        told = f'{shown(row.name)} of model {shown(row.fingerprint)}'
         try:
-            with self._damage_named(
-                told, 'delete it with /delete_descriptor, then store it again'
-            ):
-                return rows.descriptor(row._asdict())
-        except DamagedError as error:
-            return error
+            return rows.descriptor(row._mapping)
+        except (TypeError, ValueError) as error:
+            told = f'{shown(row.name)} of model {shown(row.fingerprint)}'
+            remedy = 'delete it with /delete_descriptor, then store it again'
+            return self._damage(told, error, remedy)
+
+    def _damage(self, what: str, error: Exception, remedy: str) -> DamagedError:
+        return DamagedError(f'{what} is damaged in {self.location} ({error}); {remedy}')
 
     @contextmanager
     def _damage_named(self, what: str, remedy: str) -> Iterator[None]:
         try:
             yield
         except (TypeError, ValueError) as error:
-            raise DamagedError(
-                f'{what} is damaged in {self.location} ({error}); {remedy}'
-            ) from error
+            raise self._damage(what, error, remedy) from error

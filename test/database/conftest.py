@@ -49,3 +49,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(database: str) -> Iterator[DescriptorStore]:
     with DescriptorStore(database) as opened:
         yield opened
+
+
+@pytest.fixture
+def other(database: str) -> Iterator[DescriptorStore]:
+    """Open the same database once more, as another process would."""
+    with DescriptorStore(database) as opened:
+        yield opened

@@ -18,12 +18,6 @@ def _short_period(monkeypatch):
     monkeypatch.setattr(changes, 'PERIOD_S', 0.01)
 
 
-@pytest.fixture
-def other(database):
-    with DescriptorStore(database) as opened:
-        yield opened
-
-
 def test_changes_of_all_are_told(store, other):
     told = queue.Queue()
     watcher = Watcher(store, lambda: told.put([d.name for d in store.list()]))

@@ -1,35 +1,25 @@
 """`don_kp db` as it is typed; what it prints, writes and refuses."""
 
+import functools
 import io
 import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from samples import MODEL, OTHER, change, first_schema, png, read, unit
 
 from don_kp_ros.database import command, exchange, salvage
 from don_kp_ros.database.records import Observation, StoreError
 from don_kp_ros.database.store import DescriptorStore
 
-MODEL, OTHER = 'ab12cd34ef567890', '0123456789abcdef'
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-
-
-def unit(seed: int, dimension: int = 8) -> np.ndarray:
-    vector = np.random.default_rng(seed).standard_normal(dimension)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-def png(shade: int) -> bytes:
-    file = io.BytesIO()
-    Image.new('RGB', (3, 2), (shade, 0, 0)).save(file, 'PNG')
-    return file.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -42,41 +32,34 @@ def _nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def path(tmp_path: Path) -> Path:
     file = tmp_path / 'd.sqlite'
     with DescriptorStore(file) as store:
-        look = Observation(
-            unit(0),
-            (3.0, 4.5),
-            (640, 480),
-            {'frame': 'lens'},
-            (0.1, 0.2, 0.3),
-            png(1),
-            'eve',
-            THEN,
-        )
+        place, lens = (0.1, 0.2, 0.3), {'frame': 'lens'}
+        look = Observation(unit(0), (3.0, 4.5), (640, 480), lens, place, png(), 'eve', THEN)
         store.put('cap/brim', MODEL, look, tags=['new', 'red'])
-        store.put('cap/brim', MODEL, Observation(unit(1), patch=png(2)), add=True)
+        store.put('cap/brim', MODEL, Observation(unit(1), patch=png(shade=2)), add=True)
         store.put('cap/[red]', MODEL, unit(2))
         store.put('cup/rim', MODEL, unit(3), object='mug')
         store.put('cup/rim', OTHER, unit(4, 4))
     return file
 
 
-class Said:
-    """Runs commands on a file; keeps what was said."""
+@pytest.fixture
+def run_on(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command on a file; return what was said."""
 
-    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self._place, self._capsys = ['--database', str(path)], capsys
-
-    def __call__(self, *arguments: object, status: int = 0) -> str:
-        self._capsys.readouterr()
-        assert command.main([*map(str, arguments), *self._place]) == status
-        said = self._capsys.readouterr()
+    def run(path: Path, *arguments: object, status: int | None = 0) -> str:
+        capsys.readouterr()
+        ended = command.main([*map(str, arguments), '--database', str(path)])
+        said = capsys.readouterr()
+        assert ended in (0, 1) if status is None else ended == status
         assert 'Traceback' not in said.err
         return said.out + said.err
 
+    return run
+
 
 @pytest.fixture
-def run(path: Path, capsys: pytest.CaptureFixture[str]) -> Said:
-    return Said(path, capsys)
+def run(path: Path, run_on: Callable[..., str]) -> Callable[..., str]:
+    return functools.partial(run_on, path)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -85,7 +68,7 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip('│').split('│')] for line in body]
 
 
-def test_descriptors_are_listed(run: Said) -> None:
+def test_descriptors_are_listed(run) -> None:
     listed = rows(run('list'))
     assert [(row[0], row[1][:4], row[2], row[3], row[4]) for row in listed] == [
         ('cap/[red]', 'ab12', 'cap', '', '1'),
@@ -108,28 +91,27 @@ def test_descriptors_are_listed(run: Said) -> None:
         (['--deleted'], []),
     ],
 )
-def test_lists_are_filtered(wanted: list[str], names: list[str], run: Said) -> None:
+def test_lists_are_filtered(wanted: list[str], names: list[str], run) -> None:
     assert [row[0] for row in rows(run('list', *wanted))] == names
     lines = run('list', '--json', *wanted).splitlines()
     assert [json.loads(line)['name'] for line in lines] == names
 
 
-def test_a_part_says_of_how_many_it_is(run: Said) -> None:
+def test_a_part_says_of_how_many_it_is(run) -> None:
     assert '1 of 4; ' in run('list', '--limit', 1)
     assert '4 descriptors in ' in run('list')
     assert '--limit is -1' in run('list', '--limit', -1, status=1)
 
 
-def test_deleted_ones_are_listed_apart(path: Path, run: Said) -> None:
+def test_deleted_ones_are_listed_apart(path: Path, run) -> None:
     with DescriptorStore(path) as store:
         store.delete('cap/brim', MODEL)
     assert [row[0] for row in rows(run('list', '--deleted'))] == ['cap/brim']
     assert 'cap/brim' not in run('list')
 
 
-def test_a_damaged_one_is_told_of_and_hides_no_other(path: Path, run: Said) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'cap/brim'")
+def test_a_damaged_one_is_told_of_and_hides_no_other(path: Path, run) -> None:
+    change(path, "UPDATE descriptors SET \"values\" = x'00' WHERE name = 'cap/brim'")
     said = run('list', status=1)
     assert len(rows(said)) == 3
     assert "left out: 'cap/brim'" in said
@@ -139,9 +121,9 @@ def test_a_damaged_one_is_told_of_and_hides_no_other(path: Path, run: Said) -> N
     assert [row[1] for row in rows(said) if row[0] == 'note'] == ['content']
 
 
-def test_a_descriptor_is_shown_and_its_patch_written(run: Said, tmp_path: Path) -> None:
+def test_a_descriptor_is_shown_and_its_patch_written(run, tmp_path: Path) -> None:
     said = run('show', 'cap/brim', '--patch', tmp_path / 'p.png')
-    assert (tmp_path / 'p.png').read_bytes() == png(2)
+    assert (tmp_path / 'p.png').read_bytes() == png(shade=2)
     assert f'model    {MODEL}' in said
     first = rows(said)[0]
     assert first[1:7] == ['2026-01-02 03:04:05', 'eve', '3.0, 4.5', '640x480', 'lens', first[6]]
@@ -152,7 +134,7 @@ def test_a_descriptor_is_shown_and_its_patch_written(run: Said, tmp_path: Path) 
     assert shown['observations'][0]['position'] == [0.1, 0.2, 0.3]
 
 
-def test_what_cannot_be_shown_says_why(run: Said, tmp_path: Path) -> None:
+def test_what_cannot_be_shown_says_why(run, tmp_path: Path) -> None:
     assert "nearest names: 'cap/brim'" in run('show', 'cap/brin', '--model', MODEL, status=1)
     said = run('show', 'cup/rim', status=1)
     assert MODEL in said and OTHER in said and '--model' in said
@@ -163,35 +145,29 @@ def test_what_cannot_be_shown_says_why(run: Said, tmp_path: Path) -> None:
     assert not (tmp_path / 'p.png').exists()
 
 
-def test_export_and_import_bring_all_of_it_elsewhere(
-    path: Path, run: Said, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert '4 descriptors of 2 models' in run('export', tmp_path / 'x.jsonl')
-    there = Said(tmp_path / 'new' / 'e.sqlite', capsys)
-    assert '4 added' in there('import', tmp_path / 'x.jsonl')
-    assert '0 added, 0 replaced, 0 kept as they were, 4 unch' in there(
-        'import', tmp_path / 'x.jsonl'
-    )
+def test_export_and_import_bring_all_of_it_elsewhere(path: Path, run, run_on, tmp_path) -> None:
+    file, elsewhere = tmp_path / 'x.jsonl', tmp_path / 'new' / 'e.sqlite'
+    there = functools.partial(run_on, elsewhere)
+    assert '4 descriptors of 2 models' in run('export', file)
+    assert '4 added' in there('import', file)
+    assert '0 added, 0 replaced, 0 kept as they were, 4 unch' in there('import', file)
     assert there('list', '--json') == run('list', '--json')
-    with DescriptorStore(tmp_path / 'new' / 'e.sqlite') as store:
+    with DescriptorStore(elsewhere) as store:
         store.put('cup/rim', MODEL, unit(9), replace=True)
-    said = there('import', tmp_path / 'x.jsonl', status=1)
+    said = there('import', file, status=1)
     assert "'cup/rim' of model ab12" in said and '--replace, or --keep' in said
-    assert '1 kept as they were' in there('import', tmp_path / 'x.jsonl', '--keep')
-    assert '1 replaced' in there('import', tmp_path / 'x.jsonl', '--replace')
+    assert '1 kept as they were' in there('import', file, '--keep')
+    assert '1 replaced' in there('import', file, '--replace')
     assert 'line 1: it is no file of' in there('import', path, status=1)
     assert '1 descriptors' in run('export', tmp_path / 'y.jsonl', '--tag', 'red')
 
 
-def test_prune_asks_and_removes_only_what_is_old(
-    path: Path, run: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prune_asks_and_removes_only_what_is_old(path: Path, run, monkeypatch) -> None:
     with DescriptorStore(path) as store:
         store.delete('cap/brim', MODEL)
         store.delete('cup/rim', OTHER)
     old = f'{datetime.now(timezone.utc) - timedelta(days=31):%Y-%m-%d %H:%M:%S.000000}'
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute('UPDATE descriptors SET deleted = ? WHERE name = ?', (old, 'cap/brim'))
+    change(path, 'UPDATE descriptors SET deleted = ? WHERE name = ?', values=(old, 'cap/brim'))
     for answer in 'n', '':
         monkeypatch.setattr('sys.stdin', io.StringIO(f'{answer}\n' if answer else ''))
         said = run('prune', '--older-than', '30d', status=1)
@@ -207,45 +183,29 @@ def test_prune_asks_and_removes_only_what_is_old(
         run('prune', '--older-than', 'soon')
 
 
-def first_schema(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(
-            'CREATE TABLE schema_version (version INTEGER PRIMARY KEY);'
-            'CREATE TABLE models (id INTEGER PRIMARY KEY, fingerprint VARCHAR(128) NOT NULL '
-            'UNIQUE, dimension INTEGER NOT NULL);'
-            'CREATE TABLE descriptors (id INTEGER PRIMARY KEY, model_id INTEGER NOT NULL '
-            'REFERENCES models (id), name VARCHAR(128) NOT NULL, "values" BLOB NOT NULL, '
-            'created FLOAT NOT NULL, updated FLOAT NOT NULL, UNIQUE (model_id, name));'
-            'INSERT INTO schema_version VALUES (1);'
-            f"INSERT INTO models VALUES (1, '{MODEL}', 8);"
-        )
-        for number in range(200):
-            stored = number + 1, 1, f'cap/{number}', unit(number).tobytes(), 1.7e9, 1.7e9
-            connection.execute('INSERT INTO descriptors VALUES (?, ?, ?, ?, ?, ?)', stored)
+def first_file(path: Path) -> None:
+    rows = [(n + 1, 1, f'cap/{n}', unit(n).tobytes(), 1.7e9, 1.7e9) for n in range(200)]
+    first_schema(path, [(1, MODEL, 8)], rows)
 
 
-def test_migrate_keeps_a_copy_of_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_migrate_keeps_a_copy_of_the_file(tmp_path: Path, run_on) -> None:
     path = tmp_path / 'old.sqlite'
-    first_schema(path)
-    before, old = path.read_bytes(), Said(path, capsys)
+    first_file(path)
+    before, old = path.read_bytes(), functools.partial(run_on, path)
     assert '0002' in old('migrate', '--dry-run')
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     assert [row[1] for row in rows(old('doctor', status=1)) if row[0] == 'note'] == ['schema']
     assert 'now has the schema 0002' in old('migrate')
     (copy,) = tmp_path.glob('old.sqlite.0001-*')
-    with closing(sqlite3.connect(copy)) as connection:
-        assert connection.execute('SELECT count(*) FROM descriptors').fetchone() == (200,)
-        assert connection.execute('SELECT version FROM schema_version').fetchone() == (1,)
+    assert read(copy, 'SELECT count(*) FROM descriptors') == [(200,)]
+    assert read(copy, 'SELECT version FROM schema_version') == [(1,)]
     assert 'the newest schema' in old('migrate')
     assert len(rows(old('list', '--limit', 0))) == 200
 
 
-def test_a_newer_schema_is_named_and_left(path: Path, run: Said) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+def test_a_newer_schema_is_named_and_left(path: Path, run) -> None:
+    change(path, "UPDATE alembic_version SET version_num = '9999'")
     before = path.read_bytes()
     for arguments, status in ((['migrate'], 1), (['list'], 1), (['doctor'], 2)):
         assert 'update don_kp' in run(*arguments, status=status)
@@ -253,7 +213,7 @@ def test_a_newer_schema_is_named_and_left(path: Path, run: Said) -> None:
     assert path.read_bytes() == before
 
 
-def test_the_doctor_finds_a_sound_file_well(run: Said, path: Path) -> None:
+def test_the_doctor_finds_a_sound_file_well(run, path: Path) -> None:
     said = rows(run('doctor'))
     assert {row[0] for row in said} == {'well'}
     looked = ['file', 'space', 'journal', 'lock', 'integrity', 'schema', 'content']
@@ -262,7 +222,7 @@ def test_the_doctor_finds_a_sound_file_well(run: Said, path: Path) -> None:
     assert 'only a damaged file is set aside' in run('doctor', '--set-aside', status=2)
 
 
-def test_the_doctor_names_who_holds_a_lock(run: Said, path: Path) -> None:
+def test_the_doctor_names_who_holds_a_lock(run, path: Path) -> None:
     hold = (
         'import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); '
         "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
@@ -282,19 +242,15 @@ def test_the_doctor_names_who_holds_a_lock(run: Said, path: Path) -> None:
     assert path.exists()
 
 
-def test_loose_ends_and_damaged_observations_are_found(run: Said, path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute('UPDATE observations SET "values" = x\'0000\' WHERE id = 2')
+def test_loose_ends_and_damaged_observations_are_found(run, path: Path) -> None:
+    change(path, 'UPDATE observations SET "values" = x\'0000\' WHERE id = 2')
     assert '1 observations are damaged' in run('doctor', status=1)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute('DELETE FROM models WHERE fingerprint = ?', (OTHER,))
+    change(path, 'DELETE FROM models WHERE fingerprint = ?', values=(OTHER,))
     assert 'of descriptors without its models' in run('doctor', status=2)
 
 
-def test_a_missing_file_is_not_made_by_looking(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    nothing = Said(tmp_path / 'none.sqlite', capsys)
+def test_a_missing_file_is_not_made_by_looking(tmp_path: Path, run_on) -> None:
+    nothing = functools.partial(run_on, tmp_path / 'none.sqlite')
     for arguments in (['list'], ['show', 'a'], ['export', 'x'], ['migrate']):
         assert 'there is no database' in nothing(*arguments, status=1)
     assert 'is missing' in nothing('doctor', status=2)
@@ -309,8 +265,7 @@ def big(path: Path) -> dict[tuple[str, str], bytes]:
             if number % 3 == 0:
                 store.put(f'cap/{number}', MODEL, unit(1000 + number, 64), add=True)
         store.delete('cap/7', MODEL)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+    read(path, 'PRAGMA wal_checkpoint(TRUNCATE)')
     return contents(path)
 
 
@@ -320,29 +275,22 @@ def contents(path: Path) -> dict[tuple[str, str], bytes]:
 
 
 @pytest.mark.parametrize('seed', [0, 3, 6])
-def test_a_damaged_file_is_set_aside_and_salvaged(
-    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_is_set_aside_and_salvaged(seed: int, tmp_path: Path, run_on) -> None:
     path = tmp_path / 'd.sqlite'
     before, rng = big(path), np.random.default_rng(seed)
     content = bytearray(path.read_bytes())
-    with closing(sqlite3.connect(path)) as connection:
-        query = 'SELECT rootpage FROM sqlite_master WHERE rootpage > 4'
-        roots = [row[0] for row in connection.execute(query)]
+    roots = [row[0] for row in read(path, 'SELECT rootpage FROM sqlite_master WHERE rootpage > 4')]
     # Not the schema's own pages, of which one lies between the roots.
     pages = [*roots, *range(max(roots) + 1, len(content) // 4096 + 1)]
     for page in rng.choice(pages, 2, replace=False) - 1:
         content[page * 4096 : (page + 1) * 4096] = rng.bytes(4096)
     path.write_bytes(content)
-    damaged = Said(path, capsys)
+    damaged = functools.partial(run_on, path)
     with pytest.raises(StoreError, match='don_kp db doctor'):
         DescriptorStore(path)
     assert 'integrity' in damaged('doctor', status=2)
     assert path.read_bytes() == content
-    capsys.readouterr()
-    status = command.main(['doctor', '--set-aside', '--database', str(path)])
-    said = capsys.readouterr().out
-    assert status in (0, 1)
+    said = damaged('doctor', '--set-aside', status=None)
     (aside,) = tmp_path.glob('d.sqlite.damaged-*[0-9]')
     assert aside.read_bytes() == content
     after = contents(path)
@@ -355,12 +303,10 @@ def test_a_damaged_file_is_set_aside_and_salvaged(
     assert not list(tmp_path.glob('*salvaged*')) + list(tmp_path.glob('.d.sqlite*'))
 
 
-def test_a_file_that_is_no_database_is_set_aside_as_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_no_database_is_set_aside_as_it_is(tmp_path: Path, run_on) -> None:
     path = tmp_path / 'd.sqlite'
     path.write_bytes(b'nothing to see here ' * 500)
-    damaged = Said(path, capsys)
+    damaged = functools.partial(run_on, path)
     said = damaged('doctor', '--set-aside', status=1)
     assert '0 descriptors were saved' in said and 'missing: all else' in said
     (aside,) = tmp_path.glob('d.sqlite.damaged-*[0-9]')
@@ -384,7 +330,7 @@ def test_what_waits_in_the_journal_is_salvaged(path: Path, tmp_path: Path) -> No
 
 def test_a_damaged_file_of_the_first_schema_is_salvaged(tmp_path: Path) -> None:
     path = tmp_path / 'old.sqlite'
-    first_schema(path)
+    first_file(path)
     content = bytearray(path.read_bytes())
     content[-4096:] = bytes(4096)
     path.write_bytes(content)
@@ -396,10 +342,7 @@ def test_a_damaged_file_of_the_first_schema_is_salvaged(tmp_path: Path) -> None:
     assert done.saved + len(named) == 200
 
 
-def test_postgresql_is_asked_the_same(
-    postgresql_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_postgresql_is_asked_the_same(postgresql_url, capsys, tmp_path, path, monkeypatch) -> None:
     exchange_file = tmp_path / 'x.jsonl'
     with DescriptorStore(path) as store:
         exchange.export(store, exchange_file)
@@ -425,16 +368,13 @@ def test_postgresql_is_asked_the_same(
 
 def test_the_command_is_known_and_loads_nothing_large(tmp_path: Path) -> None:
     look = (
-        'import sys; from don_kp_ros import cli; status = cli.main(sys.argv[1:]); '
+        'import sys; from don_kp_ros import cli; from don_kp_ros.database.store import *; '
+        'DescriptorStore(sys.argv[3]).close(); status = cli.main(sys.argv[1:]); '
         "print('heavy', {'torch', 'cv2', 'rclpy', 'alembic', 'psycopg'} & set(sys.modules)); "
         'sys.exit(status)'
     )
-    place = tmp_path / 'e.sqlite'
-    DescriptorStore(place).close()
+    arguments = ['db', '--database', tmp_path / 'new.sqlite', 'list']
     done = subprocess.run(
-        [sys.executable, '-c', look, 'db', '--database', str(place), 'list'],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, '-c', look, *arguments], capture_output=True, text=True, check=True
     )
     assert 'heavy set()' in done.stdout

@@ -12,30 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from samples import MODEL, change, names, unit
 
 from don_kp_ros.database.connection import connect
-from don_kp_ros.database.records import (
-    DamagedError,
-    DamagedFileError,
-    SchemaError,
-    StoreError,
-)
+from don_kp_ros.database.records import DamagedError, DamagedFileError, SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
 
-MODEL = 'ab12cd34ef56ab12'
 NOBODY = 65534
 ROOT = Path(__file__).parents[2]
-
-
-def unit(seed: int, dimension: int = 8) -> np.ndarray:
-    vector = np.random.default_rng(seed).normal(size=dimension)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-def change(path, statement) -> None:
-    """Write to a file behind the store's back."""
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(statement)
 
 
 @pytest.fixture
@@ -60,16 +44,9 @@ def as_nobody() -> Iterator[Path]:
 
 def test_the_file_is_set_up_to_lose_nothing(path):
     with DescriptorStore(path) as store, store._database.transaction() as connection:
-        pragmas = {
-            name: connection.exec_driver_sql(f'PRAGMA {name}').scalar()
-            for name in ('journal_mode', 'foreign_keys', 'synchronous', 'busy_timeout')
-        }
-    assert pragmas == {
-        'journal_mode': 'wal',
-        'foreign_keys': 1,
-        'synchronous': 2,
-        'busy_timeout': 5000,
-    }
+        wanted = {'journal_mode': 'wal', 'foreign_keys': 1, 'synchronous': 2, 'busy_timeout': 5000}
+        for name, value in wanted.items():
+            assert connection.exec_driver_sql(f'PRAGMA {name}').scalar() == value
 
 
 def test_folders_are_made_and_any_path_will_do(tmp_path):
@@ -133,46 +110,59 @@ def test_two_processes_that_add_to_one_name_lose_nothing(database):
     np.testing.assert_allclose(stored.values, np.full(80, 80**-0.5), atol=1e-7)
 
 
+def text(path: Path) -> None:
+    path.write_bytes(b'my diary, ' * 1000)
+
+
+def of_something_else(path: Path) -> None:
+    change(path, 'CREATE TABLE diary (day TEXT)')
+
+
+def of_something_else_that_uses_alembic(path: Path) -> None:
+    change(path, 'CREATE TABLE alembic_version (version_num TEXT)')
+
+
+def large(path: Path) -> int:
+    with DescriptorStore(path) as store, store.transaction():
+        for i in range(200):
+            store.put(f'point {i}', MODEL, unit(i, 64))
+    return path.stat().st_size
+
+
+def damaged(path: Path) -> None:
+    assert large(path) > 40000
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 8] = np.random.default_rng(0).bytes(4096 * 5)
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, large(path) // 8192 * 4096)
+
+
+def a_table_too_few(path: Path) -> None:
+    DescriptorStore(path).close()
+    change(path, 'DROP TABLE tags')
+
+
 class TestWhatIsNoDatabaseIsLeftAlone:
-    def refused(self, path: Path, error: type[StoreError], message: str) -> None:
+    @pytest.mark.parametrize(
+        ('make', 'error', 'message'),
+        [
+            (text, DamagedFileError, r'd\.sqlite is damaged.*don_kp db doctor'),
+            (of_something_else, SchemaError, r"not one of descriptors.*'diary'.*choose another"),
+            (of_something_else_that_uses_alembic, SchemaError, 'not one of descriptors'),
+            (damaged, DamagedFileError, r'd\.sqlite is damaged'),
+            (cut, DamagedFileError, r'd\.sqlite is damaged'),
+            (a_table_too_few, SchemaError, "lacks the table 'tags'"),
+        ],
+    )
+    def test_a_file(self, path, make, error, message):
+        make(path)
         before = path.read_bytes()
         with pytest.raises(error, match=message):
             DescriptorStore(path)
         assert path.read_bytes() == before
-
-    def test_text(self, path):
-        path.write_bytes(b'my diary, ' * 1000)
-        self.refused(path, DamagedFileError, r'd\.sqlite is damaged.*don_kp db doctor')
-
-    def test_the_database_of_something_else(self, path):
-        change(path, 'CREATE TABLE diary (day TEXT)')
-        self.refused(path, SchemaError, r"not one of descriptors.*'diary'.*choose another")
-
-    def test_the_database_of_something_else_that_uses_alembic(self, path):
-        change(path, 'CREATE TABLE alembic_version (version_num TEXT)')
-        self.refused(path, SchemaError, 'not one of descriptors')
-
-    def test_damage(self, path):
-        with DescriptorStore(path) as store, store.transaction():
-            for i in range(200):
-                store.put(f'point {i}', MODEL, unit(i, 64))
-        damaged = bytearray(path.read_bytes())
-        assert len(damaged) > 40000
-        damaged[4096 * 3 : 4096 * 8] = np.random.default_rng(0).bytes(4096 * 5)
-        path.write_bytes(damaged)
-        self.refused(path, DamagedFileError, r'd\.sqlite is damaged')
-
-    def test_a_cut_file(self, path):
-        with DescriptorStore(path) as store, store.transaction():
-            for i in range(200):
-                store.put(f'point {i}', MODEL, unit(i, 64))
-        os.truncate(path, path.stat().st_size // 8192 * 4096)
-        self.refused(path, DamagedFileError, r'd\.sqlite is damaged')
-
-    def test_a_table_too_few(self, path):
-        DescriptorStore(path).close()
-        change(path, 'DROP TABLE tags')
-        self.refused(path, SchemaError, "lacks the table 'tags'")
 
     def test_a_folder(self, tmp_path):
         with pytest.raises(StoreError, match=tmp_path.name):
@@ -201,9 +191,8 @@ class TestFaults:
         before = path.read_bytes()
         with DescriptorStore(path) as store:
             assert store.list() == []
-            with pytest.raises(
-                StoreError, match=r'd\.sqlite cannot be written .*readonly.*folder'
-            ):
+            told = r'd\.sqlite cannot be written .*readonly.*folder'
+            with pytest.raises(StoreError, match=told):
                 store.put('cap/brim', MODEL, unit(0))
         assert path.read_bytes() == before
 
@@ -231,10 +220,10 @@ class TestFaults:
 
             with pytest.raises(StoreError, match=r'no space is left for .*d\.sqlite; free some'):
                 fill()
-            kept = [found.name for found in store.list()]
+            kept = names(store)
         assert 'cap/brim' in kept
         with DescriptorStore(path) as store:
-            assert [found.name for found in store.list()] == kept
+            assert names(store) == kept
             store.put('cap/then', MODEL, unit(0))
 
     @pytest.mark.parametrize('then', ['moved', 'replaced'])
@@ -249,7 +238,7 @@ class TestFaults:
                 with pytest.raises(StoreError, match=r'd\.sqlite was moved, deleted or replaced'):
                     call()
         with DescriptorStore(tmp_path / 'elsewhere' / 'd.sqlite') as store:
-            assert [found.name for found in store.list()] == ['a']
+            assert names(store) == ['a']
 
 
 @pytest.mark.parametrize(
@@ -268,8 +257,8 @@ def test_what_only_sqlite_can_hold_hides_no_other_descriptor(path, damage, reaso
             store.put(name, MODEL, unit(seed))
     change(path, f"UPDATE descriptors SET {damage} WHERE name = 'cap/top'")
     with DescriptorStore(path) as store:
-        assert [found.name for found in store.list()] == ['cap/brim', 'mug/rim']
-        assert [found.name for found in store.list(limit=2)] == ['cap/brim', 'mug/rim']
+        assert names(store) == ['cap/brim', 'mug/rim']
+        assert names(store, limit=2) == ['cap/brim', 'mug/rim']
         (damaged,) = store.damaged()
         assert isinstance(damaged, DamagedError)
         with pytest.raises(DamagedError, match=reason):

@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import io
 import json
-import sqlite3
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from samples import MODEL, OTHER, change, png, unit
 
 from don_kp_ros.database import exchange, exchange_file
 from don_kp_ros.database.exchange import ConflictError, Summary
@@ -21,22 +19,10 @@ from don_kp_ros.database.exchange_file import Entry, ExchangeError
 from don_kp_ros.database.records import Filter, Observation, StoredDescriptor
 from don_kp_ros.database.store import DescriptorStore
 
-MODEL, OTHER = 'ab12cd34ef567890', '0123456789abcdef'
 THEN = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
 names = st.text(st.characters(exclude_categories=['C', 'Z']), min_size=1, max_size=20)
 numbers = st.floats(-1e6, 1e6)
 seeds = st.integers(0, 2**32 - 1)
-
-
-def unit(seed: int, dimension: int = 8) -> np.ndarray:
-    vector = np.random.default_rng(seed).standard_normal(dimension)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-def png(shade: int) -> bytes:
-    file = io.BytesIO()
-    Image.new('RGB', (3, 2), (shade, 0, 0)).save(file, 'PNG')
-    return file.getvalue()
 
 
 @st.composite
@@ -49,15 +35,28 @@ def looks(draw: st.DrawFn) -> Observation:
             st.none() | st.dictionaries(st.text(max_size=5), numbers | st.text(max_size=5))
         ),
         position=draw(st.none() | st.tuples(numbers, numbers, numbers)),
-        patch=draw(st.none() | st.integers(0, 255).map(png)),
+        patch=draw(st.none() | st.builds(png, shade=st.integers(0, 255))),
         author=draw(st.just('') | names),
         created=THEN + timedelta(microseconds=draw(st.integers(0, 10**15))),
     )
 
 
 @pytest.fixture
-def store(tmp_path: Path):
+def path(tmp_path: Path) -> Path:
+    return tmp_path / 'x.jsonl'
+
+
+@pytest.fixture
+def store(tmp_path: Path, path: Path):
+    """Hold three descriptors of two models, which are also exported."""
     with DescriptorStore(tmp_path / 'a.sqlite') as opened:
+        opened.keep_model(MODEL, 8, {'trained on': 'caps', 'pck': [0.5, 1.0]})
+        look = Observation(unit(0), author='eve', patch=png(shade=9))
+        opened.put('cap/brim', MODEL, look, tags=['b', 'a'])
+        opened.put('cap/brim', MODEL, unit(1), add=True)
+        opened.put('cup/rim', MODEL, unit(2), object='mug')
+        opened.put('cup/rim', OTHER, unit(3, 4))
+        exchange.export(opened, path)
         yield opened
 
 
@@ -67,6 +66,12 @@ def other(tmp_path: Path):
         yield opened
 
 
+@pytest.fixture
+def lines(store, path: Path) -> list[dict[str, Any]]:
+    """Read the file that was exported."""
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
 def content(store: DescriptorStore) -> list[tuple[Any, ...]]:
     """All that a store holds, times included."""
     found = []
@@ -74,19 +79,6 @@ def content(store: DescriptorStore) -> list[tuple[Any, ...]]:
         seen = exchange_file.Entry(one, store.observations(one.name, one.model))
         found.append((seen._content(), one.values.tobytes(), one.created, one.updated))
     return found
-
-
-def fill(store: DescriptorStore) -> None:
-    store.keep_model(MODEL, 8, {'trained on': 'caps', 'pck': [0.5, 1.0]})
-    store.put('cap/brim', MODEL, Observation(unit(0), author='eve', patch=png(9)), tags=['b', 'a'])
-    store.put('cap/brim', MODEL, unit(1), add=True)
-    store.put('cup/rim', MODEL, unit(2), object='mug')
-    store.put('cup/rim', OTHER, unit(3, 4))
-
-
-def exported(store: DescriptorStore, path: Path) -> list[dict[str, Any]]:
-    exchange.export(store, path)
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
 
 
 def signed(path: Path, lines: list[dict[str, Any]]) -> Path:
@@ -136,58 +128,50 @@ def test_what_is_exported_is_imported_to_the_last_bit(points, tmp_path_factory) 
         assert first == second
 
 
-def test_importing_twice_changes_nothing(store, other, tmp_path) -> None:
-    fill(store)
-    exchange.export(store, tmp_path / 'x.jsonl')
-    assert exchange.load(other, tmp_path / 'x.jsonl') == Summary(2, 3, added=3)
+def test_importing_twice_changes_nothing(store, other, path) -> None:
+    assert exchange.load(other, path) == Summary(2, 3, added=3)
     assert {model.fingerprint: model.card for model in other.models()} == {
         model.fingerprint: model.card for model in store.models()
     }
     before = other.revision()
-    assert exchange.load(other, tmp_path / 'x.jsonl') == Summary(2, 3, unchanged=3)
+    assert exchange.load(other, path) == Summary(2, 3, unchanged=3)
     assert other.revision() == before
-    assert exchange.load(store, tmp_path / 'x.jsonl') == Summary(2, 3, unchanged=3)
+    assert exchange.load(store, path) == Summary(2, 3, unchanged=3)
 
 
-def test_other_content_under_a_name_is_a_conflict(store, other, tmp_path) -> None:
-    fill(store)
-    exchange.export(store, tmp_path / 'x.jsonl')
+def test_other_content_under_a_name_is_a_conflict(store, other, path) -> None:
     other.put('cup/rim', MODEL, unit(7))
     before = content(other)
     with pytest.raises(ConflictError, match=r"x\.jsonl: 'cup/rim' of model ab12.*b\.sqlite"):
-        exchange.load(other, tmp_path / 'x.jsonl')
+        exchange.load(other, path)
     assert content(other) == before
-    kept = exchange.load(other, tmp_path / 'x.jsonl', existing='keep')
+    kept = exchange.load(other, path, existing='keep')
     assert kept == Summary(2, 3, added=2, kept=1)
     np.testing.assert_array_equal(other.get('cup/rim', MODEL).values, unit(7))
-    replaced = exchange.load(other, tmp_path / 'x.jsonl', existing='replace')
+    replaced = exchange.load(other, path, existing='replace')
     assert replaced == Summary(2, 3, replaced=1, unchanged=2)
     assert content(other) == content(store)
 
 
-def test_a_damaged_one_is_left_out_and_replaced_only_when_asked(store, other, tmp_path) -> None:
-    fill(store)
-    exchange.export(store, tmp_path / 'x.jsonl')
-    exchange.load(other, tmp_path / 'x.jsonl')
-    with sqlite3.connect(tmp_path / 'b.sqlite') as connection:
-        connection.execute("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'cap/brim'")
-        connection.execute(
-            "UPDATE observations SET patch = NULL, camera = '[' WHERE descriptor_id = "
-            '(SELECT id FROM descriptors WHERE name = \'cup/rim\' AND length("values") = 32)'
-        )
+def test_a_damaged_one_is_left_out_and_replaced_when_asked(store, other, tmp_path, path) -> None:
+    exchange.load(other, path)
+    change(
+        tmp_path / 'b.sqlite',
+        "UPDATE descriptors SET \"values\" = x'00' WHERE name = 'cap/brim'",
+        "UPDATE observations SET patch = NULL, camera = '[' WHERE descriptor_id = "
+        '(SELECT id FROM descriptors WHERE name = \'cup/rim\' AND length("values") = 32)',
+    )
     summary = exchange.export(other, tmp_path / 'y.jsonl')
     assert (summary.models, summary.descriptors) == (2, 1)
     assert ['cap/brim' in why or 'cup/rim' in why for why in summary.left_out] == [True, True]
     assert exchange.load(store, tmp_path / 'y.jsonl').unchanged == 1
     with pytest.raises(ConflictError, match='cap/brim'):
-        exchange.load(other, tmp_path / 'x.jsonl')
-    assert exchange.load(other, tmp_path / 'x.jsonl', existing='replace').replaced == 2
+        exchange.load(other, path)
+    assert exchange.load(other, path, existing='replace').replaced == 2
     assert content(other) == content(store)
 
 
-def test_an_export_can_be_of_a_part(store, tmp_path) -> None:
-    fill(store)
-    path = tmp_path / 'x.jsonl'
+def test_an_export_can_be_of_a_part(store, path) -> None:
 
     def named(**wanted: str) -> list[tuple[str, str]]:
         exchange.export(store, path, Filter(**wanted))
@@ -202,19 +186,15 @@ def test_an_export_can_be_of_a_part(store, tmp_path) -> None:
     assert named() == [('cup/rim', OTHER), ('cup/rim', MODEL)]
 
 
-def test_a_card_is_kept_where_there_is_one(store, other, tmp_path) -> None:
-    fill(store)
-    exchange.export(store, tmp_path / 'x.jsonl')
+def test_a_card_is_kept_where_there_is_one(store, other, path) -> None:
     other.keep_model(MODEL, 8, {'mine': 1})
-    exchange.load(other, tmp_path / 'x.jsonl')
+    exchange.load(other, path)
     assert other.models()[1].card == {'mine': 1}
-    exchange.load(other, tmp_path / 'x.jsonl', existing='replace')
+    exchange.load(other, path, existing='replace')
     assert other.models()[1].card == store.models()[1].card
 
 
-def test_a_file_is_as_documented(store, tmp_path) -> None:
-    fill(store)
-    lines = exported(store, tmp_path / 'x.jsonl')
+def test_a_file_is_as_documented(store, tmp_path, lines) -> None:
     kinds = ['header', 'model', 'model', 'descriptor', 'observation', 'observation']
     kinds += ['descriptor', 'observation'] * 2 + ['end']
     assert [line['kind'] for line in lines] == kinds
@@ -222,15 +202,13 @@ def test_a_file_is_as_documented(store, tmp_path) -> None:
     assert (point['name'], point['model'], point['tags']) == ('cap/brim', MODEL, ['a', 'b'])
     values = np.frombuffer(base64.b64decode(seen['values']), '<f4')
     np.testing.assert_array_equal(values, unit(0))
-    assert base64.b64decode(seen['patch']) == png(9)
+    assert base64.b64decode(seen['patch']) == png(shade=9)
     signed(tmp_path / 'y.jsonl', lines)
     assert exchange.load(store, tmp_path / 'y.jsonl').unchanged == 3
 
 
-def test_every_changed_byte_and_every_missing_line_is_found(store, other, tmp_path) -> None:
-    fill(store)
-    path, broken = tmp_path / 'x.jsonl', tmp_path / 'broken.jsonl'
-    exchange.export(store, path)
+def test_every_changed_byte_and_every_missing_line_is_found(store, other, tmp_path, path) -> None:
+    broken = tmp_path / 'broken.jsonl'
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     lines = whole.splitlines(keepends=True)
     spoilt = [b''.join(lines[:n] + lines[n + 1 :]) for n in range(len(lines))]
@@ -303,25 +281,21 @@ NOT_IT = base64.b64encode(unit(99).tobytes()).decode()
     ],
 )
 def test_what_is_wrong_in_a_file_with_right_checksums_is_named(
-    number: int, changes: dict[str, Any], told: str, store, other, tmp_path
+    number: int, changes: dict[str, Any], told: str, other, tmp_path, lines
 ) -> None:
-    fill(store)
-    lines = exported(store, tmp_path / 'x.jsonl')
-    path = tmp_path / 'forged.jsonl'
+    forged = tmp_path / 'forged.jsonl'
     try:
-        signed(path, retold(lines, number % len(lines), **changes))
+        signed(forged, retold(lines, number % len(lines), **changes))
     except UnicodeEncodeError:  # no checksum can be made of it
         text = [json.dumps(line) for line in retold(lines, number, **changes)]
-        path.write_text('\n'.join(text) + '\n')
+        forged.write_text('\n'.join(text) + '\n')
     with pytest.raises(ExchangeError, match=r'forged\.jsonl, ' + told) as raised:
-        exchange.load(other, path)
+        exchange.load(other, forged)
     assert len(str(raised.value)) < 800
     assert other.models() == []
 
 
-def test_a_name_twice_in_a_file_is_refused(store, other, tmp_path) -> None:
-    fill(store)
-    lines = exported(store, tmp_path / 'x.jsonl')
+def test_a_name_twice_in_a_file_is_refused(other, tmp_path, lines) -> None:
     with pytest.raises(ExchangeError, match='line 7: that name came before'):
         exchange.load(other, signed(tmp_path / 'y.jsonl', lines[:6] + lines[3:]))
 
@@ -346,41 +320,34 @@ def test_other_files_are_refused(text: bytes, other, tmp_path) -> None:
         exchange.load(other, tmp_path / 'foreign')
 
 
-def test_numbers_that_are_none_are_refused(store, other, tmp_path) -> None:
-    fill(store)
-    exchange.export(store, tmp_path / 'x.jsonl')
-    text = (tmp_path / 'x.jsonl').read_text()
+def test_numbers_that_are_none_are_refused(store, other, path) -> None:
+    text = path.read_text()
     for number in 'NaN', 'Infinity', '1e999', '9' * 5000:
-        (tmp_path / 'x.jsonl').write_text(text.replace('"pixel":null', f'"pixel":[{number},0]', 1))
+        path.write_text(text.replace('"pixel":null', f'"pixel":[{number},0]', 1))
         with pytest.raises(ExchangeError, match='line 5: '):
-            exchange.load(other, tmp_path / 'x.jsonl')
+            exchange.load(other, path)
 
 
-def test_a_model_of_another_dimension_is_refused(store, other, tmp_path) -> None:
-    fill(store)
-    exchange.export(store, tmp_path / 'x.jsonl')
+def test_a_model_of_another_dimension_is_refused(store, other, path) -> None:
     other.put('a', MODEL, unit(0, 4))
     with pytest.raises(ExchangeError, match=r'x\.jsonl: .* have 8 values, those in .*b\.sqlite 4'):
-        exchange.load(other, tmp_path / 'x.jsonl')
+        exchange.load(other, path)
     assert [one.name for one in other.list()] == ['a']
 
 
 def test_a_place_that_cannot_be_written_is_named(store, tmp_path, monkeypatch) -> None:
-    fill(store)
     (tmp_path / 'folder').mkdir()
     monkeypatch.chdir(tmp_path)
-    for path in tmp_path / 'missing' / 'x.jsonl', tmp_path / 'folder', Path('.'):
-        with pytest.raises(ExchangeError, match=rf'{path} cannot be written \(.*; choose another'):
-            exchange.export(store, path)
+    for place in tmp_path / 'missing' / 'x.jsonl', tmp_path / 'folder', Path('.'):
+        told = rf'{place} cannot be written \(.*; choose another'
+        with pytest.raises(ExchangeError, match=told):
+            exchange.export(store, place)
     with pytest.raises(ExchangeError, match=r'nothing\.jsonl cannot be read \(No such file'):
         exchange.load(store, tmp_path / 'nothing.jsonl')
     assert not list(tmp_path.glob('**/*.partial'))
 
 
-def test_what_fails_leaves_the_former_file(store, tmp_path, monkeypatch) -> None:
-    fill(store)
-    path = tmp_path / 'x.jsonl'
-    exchange.export(store, path)
+def test_what_fails_leaves_the_former_file(store, tmp_path, monkeypatch, path) -> None:
     before = path.read_bytes()
 
     def full(_: int) -> None:
@@ -393,23 +360,23 @@ def test_what_fails_leaves_the_former_file(store, tmp_path, monkeypatch) -> None
     assert [each.name for each in tmp_path.glob('*x.jsonl*')] == ['x.jsonl']
 
 
-def test_an_export_is_of_one_moment(store, tmp_path, monkeypatch) -> None:
+def test_an_export_is_of_one_moment(other, tmp_path, monkeypatch, path) -> None:
     for number in range(5):
-        store.put(f'p{number}', MODEL, unit(number))
-    listed = store.list
+        other.put(f'p{number}', MODEL, unit(number))
+    listed = other.list
 
     def list_and_write(*wanted: Any, **page: Any) -> list[StoredDescriptor]:
         found = listed(*wanted, **page)
         if page.get('after') is None:
-            with DescriptorStore(tmp_path / 'a.sqlite') as robot:
+            with DescriptorStore(tmp_path / 'b.sqlite') as robot:
                 robot.delete('p4', MODEL)
                 robot.put('p0', MODEL, unit(50), add=True)
         return found
 
-    monkeypatch.setattr(store, 'list', list_and_write)
+    monkeypatch.setattr(other, 'list', list_and_write)
     monkeypatch.setattr(exchange, '_PAGE', 2)
-    exchange.export(store, tmp_path / 'x.jsonl')
+    exchange.export(other, path)
     monkeypatch.undo()
-    items = [item for item in exchange_file.read(tmp_path / 'x.jsonl') if isinstance(item, Entry)]
+    items = [item for item in exchange_file.read(path) if isinstance(item, Entry)]
     assert [item.descriptor.name for item in items] == ['p0', 'p1', 'p2', 'p3', 'p4']
     assert items[0].descriptor.observations == 1

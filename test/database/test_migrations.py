@@ -1,8 +1,5 @@
 """Files of former versions keep all that they hold; those of later ones are left as they are."""
 
-import contextlib
-import sqlite3
-import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,38 +9,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from samples import at_once, change, first_schema, read
 
 from don_kp_ros.database import migrations, schema
 from don_kp_ros.database.connection import connect
 from don_kp_ros.database.records import SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
 
-# What the first version of the store wrote, word for word.
-FIRST = """
-CREATE TABLE schema_version (
-	version INTEGER NOT NULL,
-	PRIMARY KEY (version)
-);
-CREATE TABLE models (
-	id INTEGER NOT NULL,
-	fingerprint VARCHAR(128) NOT NULL,
-	dimension INTEGER NOT NULL,
-	PRIMARY KEY (id),
-	UNIQUE (fingerprint)
-);
-CREATE TABLE descriptors (
-	id INTEGER NOT NULL,
-	model_id INTEGER NOT NULL,
-	name VARCHAR(128) NOT NULL,
-	"values" BLOB NOT NULL,
-	created FLOAT NOT NULL,
-	updated FLOAT NOT NULL,
-	PRIMARY KEY (id),
-	UNIQUE (model_id, name),
-	FOREIGN KEY(model_id) REFERENCES models (id)
-);
-INSERT INTO schema_version VALUES (1);
-"""
 VALUES = np.random.default_rng(0).normal(size=(3, 4))
 VALUES = (VALUES / np.linalg.norm(VALUES, axis=1, keepdims=True)).astype('<f4')
 
@@ -51,21 +23,14 @@ VALUES = (VALUES / np.linalg.norm(VALUES, axis=1, keepdims=True)).astype('<f4')
 @pytest.fixture
 def first(tmp_path) -> Path:
     """Write a file of the first version, in its journal mode, two models in it, one unused."""
-    path = tmp_path / 'd.sqlite'
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute('PRAGMA journal_mode = WAL')
-        connection.executescript(FIRST)
-        connection.executemany(
-            'INSERT INTO models VALUES (?, ?, ?)', [(1, 'm', 4), (2, 'n', 4), (3, 'unused', 7)]
-        )
-        connection.executemany(
-            'INSERT INTO descriptors VALUES (?, ?, ?, ?, ?, ?)',
-            [
-                (1, 1, 'cap/brim', VALUES[0].tobytes(), 1767323045.678901, 1767323046.25),
-                (2, 1, 'mug', VALUES[1].tobytes(), 1767323045.0, 1767323045.0),
-                (5, 2, 'cap/brim', VALUES[2].tobytes(), 0.0, 1.5),
-            ],
-        )
+    path = tmp_path / 'first.sqlite'
+    models = [(1, 'm', 4), (2, 'n', 4), (3, 'unused', 7)]
+    descriptors = [
+        (1, 1, 'cap/brim', VALUES[0].tobytes(), 1767323045.678901, 1767323046.25),
+        (2, 1, 'mug', VALUES[1].tobytes(), 1767323045.0, 1767323045.0),
+        (5, 2, 'cap/brim', VALUES[2].tobytes(), 0.0, 1.5),
+    ]
+    first_schema(path, models, descriptors)
     return path
 
 
@@ -99,8 +64,7 @@ def test_a_file_of_the_first_version_keeps_its_content(first):
 
 
 def test_what_is_damaged_is_kept_too(first):
-    with contextlib.closing(sqlite3.connect(first)) as connection, connection:
-        connection.execute('UPDATE descriptors SET "values" = 7, created = \'?\' WHERE id = 1')
+    change(first, 'UPDATE descriptors SET "values" = 7, created = \'?\' WHERE id = 1')
     with DescriptorStore(first) as store:
         assert [d.name for d in store.list()] == ['cap/brim', 'mug']
         assert len(store.damaged()) == 1
@@ -110,13 +74,13 @@ def test_what_is_damaged_is_kept_too(first):
 def test_a_migration_that_fails_changes_nothing(first, monkeypatch):
     before = first.read_bytes()
 
-    def fail(connection: sa.Connection, revision: str | None) -> None:
+    def fail(connection: sa.Connection, revision: str) -> None:
         upgrade(connection, revision)
         connection.exec_driver_sql('SELECT * FROM nowhere')
 
     upgrade = migrations.upgrade
     monkeypatch.setattr(migrations, 'upgrade', fail)
-    with pytest.raises(StoreError, match=r'd\.sqlite failed: no such table'):
+    with pytest.raises(StoreError, match=r'first\.sqlite failed: no such table'):
         DescriptorStore(first)
     assert first.read_bytes() == before
     monkeypatch.undo()
@@ -127,12 +91,11 @@ def test_a_migration_that_fails_changes_nothing(first, monkeypatch):
 def test_the_first_version_refuses_what_was_migrated(first):
     """It looks for this table, and for its own number in it."""
     DescriptorStore(first).close()
-    with contextlib.closing(sqlite3.connect(first)) as connection:
-        assert connection.execute('SELECT version FROM schema_version').fetchall() == [(2,)]
+    assert read(first, 'SELECT version FROM schema_version') == [(2,)]
 
 
 @pytest.mark.parametrize(
-    ('change', 'found'),
+    ('statement', 'found'),
     [
         ("UPDATE alembic_version SET version_num = '0099'", "schema '0099'"),
         ("UPDATE alembic_version SET version_num = 'f00'", "schema 'f00'"),
@@ -140,11 +103,10 @@ def test_the_first_version_refuses_what_was_migrated(first):
         ('DROP TABLE alembic_version', "schema 'of version 2'"),
     ],
 )
-def test_a_newer_schema_is_refused_and_untouched(tmp_path, change, found):
+def test_a_newer_schema_is_refused_and_untouched(tmp_path, statement, found):
     path = tmp_path / 'd.sqlite'
     DescriptorStore(path).close()
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(change)
+    change(path, statement)
     before = path.read_bytes()
     with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0002.*update don_kp'):
         DescriptorStore(path)
@@ -152,16 +114,16 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path, change, found):
 
 
 def test_a_version_of_the_first_kind_that_never_was_is_refused(first):
-    with contextlib.closing(sqlite3.connect(first)) as connection, connection:
-        connection.execute('UPDATE schema_version SET version = 99')
+    change(first, 'UPDATE schema_version SET version = 99')
     with pytest.raises(SchemaError, match="schema 'of version 99'"):
         DescriptorStore(first)
 
 
-def test_tables_are_what_the_code_believes(database):
-    with DescriptorStore(database) as store, store._database.transaction() as connection:
-        context = MigrationContext.configure(connection, opts={'compare_type': True})
-        assert compare_metadata(context, schema.metadata) == []
+def test_tables_are_what_the_code_believes(database, first):
+    for opened in database, first:
+        with DescriptorStore(opened) as store, store._database.transaction() as connection:
+            context = MigrationContext.configure(connection, opts={'compare_type': True})
+            assert compare_metadata(context, schema.metadata) == []
 
 
 def test_the_newest_revision_is_the_one_that_is_expected():
@@ -194,11 +156,7 @@ def test_many_may_open_a_new_database_at_once(request, tmp_path, engine):
         except StoreError as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=open_it) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[open_it] * 4)
     assert failures == []
     with DescriptorStore(where) as store:
         assert store.put('a', 'm', [1.0]).observations == 1

@@ -3,13 +3,13 @@
 import logging
 import queue
 import socket
-import threading
 import time
 import traceback
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from samples import at_once, names
 
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.changes import Watcher
@@ -75,7 +75,7 @@ def test_a_server_that_is_stopped_is_told_at_once_and_used_again_when_it_is_back
                 call()
             assert time.monotonic() - begun < 2
         server.start()
-        assert [found.name for found in store.list()] == ['before']
+        assert names(store) == ['before']
         other.put('after', 'm', [1.0])
         assert told.get(timeout=30) == 2
         watcher.stop()
@@ -90,7 +90,7 @@ def test_a_server_that_hangs_is_told_and_used_again_when_it_goes_on(server):
                 store.put('during', 'm', [1.0])
             assert time.monotonic() - begun < 10  # without a limit it would wait for ever
         store.put('after', 'm', [1.0])
-        assert [found.name for found in store.list()] == ['after', 'before']
+        assert names(store) == ['after', 'before']
 
 
 def test_a_server_that_hangs_within_a_transaction_is_told_and_nothing_is_stored(
@@ -132,7 +132,7 @@ def test_a_connection_that_ends_within_a_transaction_undoes_it(url):
 
         with pytest.raises(UnavailableError, match='whether it did is not known'):
             interrupted()
-        assert [found.name for found in store.list()] == ['before']
+        assert names(store) == ['before']
 
 
 def test_a_server_that_accepts_and_says_nothing_is_told(postgresql):
@@ -159,9 +159,7 @@ def test_who_is_held_up_by_others_is_told(url):
                 except UnavailableError as error:
                     failures.append(str(error))
 
-            thread = threading.Thread(target=put)
-            thread.start()
-            thread.join()
+            at_once(put)
         assert 'others are writing; try again' in failures[0]
         hasty.put('hasty', 'm', [1.0])
         assert store.count() == 2
@@ -169,21 +167,13 @@ def test_who_is_held_up_by_others_is_told(url):
 
 def test_a_session_is_set_up_to_lose_nothing_and_to_hold_up_nobody(url):
     with DescriptorStore(url) as store, store._database.transaction() as connection:
-        settings = {
-            name: connection.exec_driver_sql(f'SHOW {name}').scalar()
-            for name in (
-                'synchronous_commit',
-                'transaction_isolation',
-                'lock_timeout',
-                'idle_in_transaction_session_timeout',
-            )
-        }
-    assert settings == {
-        'synchronous_commit': 'on',
-        'transaction_isolation': 'read committed',
-        'lock_timeout': '5s',
-        'idle_in_transaction_session_timeout': '30s',
-    }
+        for name, value in (
+            ('synchronous_commit', 'on'),
+            ('transaction_isolation', 'read committed'),
+            ('lock_timeout', '5s'),
+            ('idle_in_transaction_session_timeout', '30s'),
+        ):
+            assert connection.exec_driver_sql(f'SHOW {name}').scalar() == value
 
 
 def test_names_compare_by_code_point_in_every_locale(url):
@@ -216,7 +206,7 @@ def test_roles_may_do_what_they_are_granted(postgresql, url):
         assert store.prune(now()) == 1
         store.put('by robot', 'm', [1.0])
     with DescriptorStore(reader) as store:
-        assert [found.name for found in store.list()] == ['by owner', 'by robot']
+        assert names(store) == ['by owner', 'by robot']
         with pytest.raises(StoreError, match=r'does not let this user do that .*rights'):
             store.put('by reader', 'm', [1.0])
         assert store.count() == 2

@@ -1,9 +1,8 @@
 """On both engines: what is acknowledged is there, what is wrong is refused with a reason."""
 
 import dataclasses
-import io
-import threading
 from datetime import datetime, timedelta, timezone
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from samples import MODEL, at_once, names, png, unit
 
 from don_kp_ros.database.records import (
     MOST_OBSERVATIONS,
@@ -28,23 +27,6 @@ from don_kp_ros.database.records import (
     now,
 )
 from don_kp_ros.database.store import DescriptorStore
-
-MODEL = 'ab12cd34ef56ab12'
-
-
-def unit(seed: int, dimension: int = 8) -> np.ndarray:
-    vector = np.random.default_rng(seed).normal(size=dimension)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-def png(width: int = 64, height: int = 48) -> bytes:
-    file = io.BytesIO()
-    Image.new('RGB', (width, height), 'red').save(file, 'PNG')
-    return file.getvalue()
-
-
-def names(store, after=None, limit=None, **wanted) -> list[str]:
-    return [found.name for found in store.list(Filter(**wanted), after, limit)]
 
 
 def change(store, statement, **parameters) -> None:
@@ -403,49 +385,47 @@ class TestDelete:
 
 
 class TestTransactions:
-    def test_revision_grows_with_every_change_and_with_nothing_else(self, database):
-        with DescriptorStore(database) as store, DescriptorStore(database) as other:
-            seen = [store.revision()]
+    def test_revision_grows_with_every_change_and_with_nothing_else(self, store, other):
+        seen = [store.revision()]
 
-            def grown() -> bool:
-                seen.append(other.revision())
-                return seen[-1] > seen[-2]
+        def grown() -> bool:
+            seen.append(other.revision())
+            return seen[-1] > seen[-2]
 
+        store.put('a', MODEL, unit(0))
+        assert grown()
+        store.get('a', MODEL)
+        store.list()
+        with pytest.raises(RefusedError):
             store.put('a', MODEL, unit(0))
-            assert grown()
-            store.get('a', MODEL)
-            store.list()
-            with pytest.raises(RefusedError):
-                store.put('a', MODEL, unit(0))
-            assert not grown()
-            store.put('a', MODEL, unit(1), add=True)
-            assert grown()
-            store.delete('a', MODEL)
-            assert grown()
-            store.restore('a', MODEL)
-            assert grown()
+        assert not grown()
+        store.put('a', MODEL, unit(1), add=True)
+        assert grown()
+        store.delete('a', MODEL)
+        assert grown()
+        store.restore('a', MODEL)
+        assert grown()
 
-    def test_are_whole_or_nothing(self, database):
-        with DescriptorStore(database) as store, DescriptorStore(database) as other:
+    def test_are_whole_or_nothing(self, store, other):
 
-            def interrupted() -> None:
-                with store.transaction():
-                    store.put('a', MODEL, unit(0))
-                    assert names(store) == ['a']
-                    assert names(other) == []
-                    raise KeyError
-
-            with pytest.raises(KeyError):
-                interrupted()
-            assert names(store) == []
+        def interrupted() -> None:
             with store.transaction():
                 store.put('a', MODEL, unit(0))
-                with pytest.raises(NameTakenError):  # refused, and nothing of it is left
-                    store.put('a', MODEL, unit(1))
-                with pytest.raises(InvalidDescriptorError):
-                    store.put('b', MODEL, unit(1, 9))
-                store.put('c', MODEL, unit(1))
-            assert names(other) == ['a', 'c']
+                assert names(store) == ['a']
+                assert names(other) == []
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            interrupted()
+        assert names(store) == []
+        with store.transaction():
+            store.put('a', MODEL, unit(0))
+            with pytest.raises(NameTakenError):  # refused, and nothing of it is left
+                store.put('a', MODEL, unit(1))
+            with pytest.raises(InvalidDescriptorError):
+                store.put('b', MODEL, unit(1, 9))
+            store.put('c', MODEL, unit(1))
+        assert names(other) == ['a', 'c']
 
     def test_a_failure_that_is_passed_over_undoes_them(self, store):
         def failing() -> None:
@@ -458,29 +438,26 @@ class TestTransactions:
             failing()
         assert store.list() == []
 
-    def test_snapshots_read_one_state(self, database):
-        with DescriptorStore(database) as store, DescriptorStore(database) as other:
-            store.put('a', MODEL, unit(0))
-            with store.snapshot():
-                assert names(store) == ['a']
-                other.put('b', MODEL, unit(0))
-                assert names(store) == ['a']
-                with pytest.raises(RuntimeError, match='reading a snapshot'):
-                    store.put('c', MODEL, unit(0))
-            assert names(store) == ['a', 'b']
+    def test_snapshots_read_one_state(self, store, other):
+        store.put('a', MODEL, unit(0))
+        with store.snapshot():
+            assert names(store) == ['a']
+            other.put('b', MODEL, unit(0))
+            assert names(store) == ['a']
+            with pytest.raises(RuntimeError, match='reading a snapshot'):
+                store.put('c', MODEL, unit(0))
+        assert names(store) == ['a', 'b']
 
     def test_threads_do_not_meet(self, store):
         with store.transaction():
             store.put('a', MODEL, unit(0))
             found = []
-            thread = threading.Thread(target=lambda: found.extend(store.list()))
-            thread.start()
-            thread.join()
+            at_once(lambda: found.extend(store.list()))
         assert found == []
 
     def test_two_stores_never_both_win(self, database):
         wins = []
-        barrier = threading.Barrier(2)
+        barrier = Barrier(2)
 
         def put_all() -> None:
             with DescriptorStore(database) as store:
@@ -492,11 +469,7 @@ class TestTransactions:
                     except NameTakenError:
                         pass
 
-        threads = [threading.Thread(target=put_all) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(put_all, put_all)
         assert sorted(wins) == list(range(25))
         with DescriptorStore(database) as store:
             assert len(store.list()) == 25

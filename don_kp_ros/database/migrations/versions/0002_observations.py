@@ -6,16 +6,17 @@ Every descriptor keeps its values, as those of its first observation; also one t
 from datetime import datetime, timezone
 from typing import Any
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = '0002'
 down_revision = '0001'
 
 
-# As they were then, which is not to be touched by what schema.py becomes. The first schema was of
-# SQLite alone, and so is this.
-_TABLES = """
+# The tables as they were then, which is not to be touched by what schema.py becomes. The first
+# schema was of SQLite alone, and so is this.
+_SCRIPT = """
+ALTER TABLE models RENAME TO models_0001;
+ALTER TABLE descriptors RENAME TO descriptors_0001;
 CREATE TABLE revision (
     id INTEGER NOT NULL,
     number BIGINT NOT NULL,
@@ -83,52 +84,39 @@ CREATE TABLE tags (
         REFERENCES descriptors (id) ON DELETE CASCADE
 );
 CREATE INDEX ix_tags_tag_descriptor_id ON tags (tag, descriptor_id);
+INSERT INTO models SELECT id, fingerprint, dimension, '{}' FROM models_0001;
+INSERT INTO objects (name) SELECT DISTINCT object_of(name) FROM descriptors_0001;
+INSERT INTO descriptors
+    SELECT d.id, model_id, o.id, d.name, "values", 1, utc(created), utc(updated), NULL
+    FROM descriptors_0001 d JOIN objects o ON o.name = object_of(d.name);
+INSERT INTO observations (descriptor_id, "values", author, created)
+    SELECT id, "values", '', utc(updated) FROM descriptors_0001;
+DROP TABLE descriptors_0001;
+DROP TABLE models_0001;
 UPDATE schema_version SET version = 2
 """
 
 
 def upgrade() -> None:
     """Make the new tables and move what the old ones hold."""
-    former = 'descriptors', 'models'
-    for table in former:
-        op.rename_table(table, f'{table}_0001')
-    for statement in _TABLES.split(';'):
-        op.execute(statement)
-    _move(op.get_bind())
-    for table in former:
-        op.drop_table(f'{table}_0001')
+    driver: Any = op.get_bind().connection.driver_connection
+    driver.create_function('object_of', 1, _object_of)
+    driver.create_function('utc', 1, _utc)
+    for statement in _SCRIPT.split(';'):
+        op.get_bind().exec_driver_sql(statement)
 
 
-def _move(connection: sa.Connection) -> None:
-    """Copy models and descriptors. Values and times are taken as they are: they may be damaged."""
-    execute = connection.exec_driver_sql
-    execute(
-        'INSERT INTO models (id, fingerprint, dimension, card) '
-        "SELECT id, fingerprint, dimension, '{}' FROM models_0001"
-    )
-    objects: dict[str, int] = {}
-    rows = execute('SELECT id, name, created, updated FROM descriptors_0001 ORDER BY id').all()
-    for number, name, created, updated in rows:
-        object_name = name.rpartition('/')[0].strip() or name
-        if object_name not in objects:
-            objects[object_name] = len(objects) + 1
-            execute(
-                'INSERT INTO objects (id, name) VALUES (?, ?)', (objects[object_name], object_name)
-            )
-        execute(
-            'INSERT INTO descriptors '
-            '(id, model_id, object_id, name, "values", observations, created, updated) '
-            'SELECT id, model_id, ?, name, "values", 1, ?, ? FROM descriptors_0001 WHERE id = ?',
-            (objects[object_name], _time(created), _time(updated), number),
-        )
-        execute(
-            'INSERT INTO observations (descriptor_id, "values", author, created) '
-            'SELECT id, "values", \'\', ? FROM descriptors_0001 WHERE id = ?',
-            (_time(updated), number),
-        )
+def downgrade() -> None:
+    """Refuse: the first schema has no place for what this one holds."""
+    raise NotImplementedError('schema 0001 has no place for observations; restore a backup')
 
 
-def _time(seconds: Any) -> str:
+def _object_of(name: str) -> str:
+    return name.rpartition('/')[0].strip() or name
+
+
+def _utc(seconds: Any) -> str:
+    """Write a time; one that is damaged as it is."""
     try:
         utc = datetime.fromtimestamp(seconds, timezone.utc)
     except (TypeError, ValueError, OverflowError, OSError):
