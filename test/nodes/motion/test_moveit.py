@@ -293,7 +293,7 @@ def stand_in(monkeypatch):
 @pytest.fixture
 def nodes():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
     robot, user = Robot(context), Node('user', context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(robot)
