@@ -8,11 +8,15 @@ import pytest
 
 SCRIPT = """
 import os, signal, sys, threading, time
+from rclpy import executors
 from rclpy.node import Node
 from std_msgs.msg import Empty
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 
 moment = {moment!r}
+wait_set = executors._rclpy.WaitSet
+if moment == 'preparing to wait':  # takes so long that the end comes in its midst
+    executors._rclpy.WaitSet = lambda *given: time.sleep(0.5) or wait_set(*given)
 
 class Working(Node):
     def __init__(self):
@@ -67,7 +71,7 @@ def run(moment, number='SIGINT', threads=2, arguments=()):
 
 
 @pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
-@pytest.mark.parametrize('moment', ['starting', 'spinning'])
+@pytest.mark.parametrize('moment', ['starting', 'spinning', 'preparing to wait'])
 def test_a_signal_ends_the_node_while_messages_flow(moment, number):
     ended = run(moment, number, threads=1 if moment == 'spinning' else 2)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, 'still heard\n', '')
