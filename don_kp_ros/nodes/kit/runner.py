@@ -72,10 +72,15 @@ def run_node(
         rclpy.try_shutdown()
 
 
+class _ThreadedExecutor(MultiThreadedExecutor):
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """End the threads first, which rclpy leaves at work with what it then destroys."""
+        self._executor.shutdown()
+        return bool(super().shutdown(timeout_sec))
+
+
 def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
-    executor: Executor = (
-        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
-    )
+    executor: Executor = SingleThreadedExecutor() if threads == 1 else _ThreadedExecutor(threads)
     executor.add_node(node)
     ending = threading.Event()
 
