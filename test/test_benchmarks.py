@@ -1,6 +1,9 @@
 """What benchmarks choose and record; what they measure is measured elsewhere."""
 
 import json
+import os
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -8,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import accuracy, real_photos, runs, training_costs
+from benchmarks import accuracy, perception_latency, real_photos, runs, training_costs
 from benchmarks.report import Target, report
+from benchmarks.running_nodes import cpu_seconds
 from don_kp_ros.data.folder import DataError, ImageFolder
 
 ROWS = [{'descriptors': 'trained', 'median_px': 3.0}]
@@ -126,3 +130,21 @@ def test_pictures_of_one_object_are_told_by_their_colours(folder: Path) -> None:
     }
     assert names['2'] == names['11'] == '11'  # the same, turned
     assert len({names['1'], names['2'], names['4']}) == 3
+
+
+def test_the_time_of_a_process_is_that_of_all_its_threads() -> None:
+    worker = threading.Thread(target=lambda: sum(range(5_000_000)))
+    worker.start()
+    worker.join()
+    before = time.process_time()
+    measured = cpu_seconds(os.getpid())
+    assert before - 0.1 <= measured <= time.process_time() + 0.1
+
+
+def test_what_a_viewer_adds_is_told_by_medians() -> None:
+    alone, viewed = [0.010, 0.020, 0.090], [0.011, 0.021, 0.022]
+    row = perception_latency.row(2, alone, viewed)
+    assert (row['round'], row['alone: images'], row['viewed: images']) == (2, 3, 3)
+    assert row['alone: median'] == pytest.approx(20.0)
+    assert row['alone: p90'] == pytest.approx(76.0)
+    assert row['ratio'] == pytest.approx(1.05)

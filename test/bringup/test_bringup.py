@@ -13,18 +13,17 @@ import yaml
 from don_kp_ros.bringup import description, processes
 from don_kp_ros.bringup.processes import Bringup
 
-# A domain of our own: other stacks may run on this machine.
-DOMAIN = str(1 + os.getpid() % 100)
 ALONE = {'nodes': 'descriptor_database'}
+PATIENCE_S = 120.0  # for what takes a second on an idle machine
 
 
 @pytest.fixture(autouse=True)
-def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('ROS_DOMAIN_ID', DOMAIN)
+def _alone(ros_environment: None) -> None:
+    """Every node here is one of this test session alone."""
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and not condition():
         time.sleep(0.05)
     return condition()
@@ -148,7 +147,7 @@ class TestCommand:
         process = self.start('nodes:=descriptor_database', f'database:={database}')
         assert wait_for(database.exists)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         assert 'Traceback' not in output
 
@@ -161,11 +160,11 @@ class TestCommand:
         process = self.start('nodes:=descriptor_database', f'database:={database}')
         assert wait_for(database.exists)
         process.kill()
-        process.communicate(timeout=30)  # returns once the node has closed the output, too
+        process.communicate(timeout=PATIENCE_S)  # returns once the node has closed the output, too
 
     def test_a_dead_node_ends_the_rest(self) -> None:
         process = self.start('nodes:=descriptor_database', 'database:=/proc/nowhere/a.sqlite')
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
         assert '[descriptor_database] ' in output
         assert 'descriptor_database ended with exit code 1' in output
@@ -176,7 +175,7 @@ class TestCommand:
             'database:=/proc/nowhere/a.sqlite',
             f'--log-directory={tmp_path}',
         )
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
         assert f'The end of {tmp_path}/descriptor_database.log:' in output
         assert '/proc/nowhere' in output
@@ -184,6 +183,6 @@ class TestCommand:
     def test_wrong_arguments_are_refused(self) -> None:
         for argument in ('motion:=magic', 'motion=embedded'):
             process = self.start(argument)
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 2
             assert argument.split(':=')[-1] in output

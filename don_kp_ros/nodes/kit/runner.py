@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,17 +72,23 @@ def run_node(
         rclpy.try_shutdown()
 
 
+class _ThreadedExecutor(MultiThreadedExecutor):
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """End the threads first, which rclpy leaves at work with what it then destroys."""
+        self._executor.shutdown()
+        return bool(super().shutdown(timeout_sec))
+
+
 def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
-    executor: Executor = (
-        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
-    )
+    executor: Executor = SingleThreadedExecutor() if threads == 1 else _ThreadedExecutor(threads)
     executor.add_node(node)
+    ending = threading.Event()
 
     def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
             # Not executor.spin(): the one wake-up that rclpy sends on a shutdown may come between
             # two waits, and the second would last for ever.
-            while rclpy.ok():
+            while rclpy.ok() and not ending.is_set():
                 executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
 
     with ThreadPoolExecutor(1, 'spin') as pool:
@@ -94,9 +101,11 @@ def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
                 end()
                 time.sleep(_LAST_WORDS_S)  # e.g. the result of the action that it ended
         finally:
-            # The context first: what callbacks and threads still publish is then dropped silently.
-            rclpy.try_shutdown()
+            # Spinning ends first: rclpy cannot prepare to wait in a context that has ended. Then
+            # the context: what callbacks and threads still publish is dropped silently.
+            ending.set()
             spinning.exception()
+            rclpy.try_shutdown()
             executor.shutdown()
             node.destroy_node()
     spinning.result()

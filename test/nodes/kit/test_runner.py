@@ -8,11 +8,16 @@ import pytest
 
 SCRIPT = """
 import os, signal, sys, threading, time
+from rclpy import executors
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Empty
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 
 moment = {moment!r}
+wait_set = executors._rclpy.WaitSet
+if moment == 'preparing to wait':  # takes so long that the end comes in its midst
+    executors._rclpy.WaitSet = lambda *given: time.sleep(0.5) or wait_set(*given)
 
 class Working(Node):
     def __init__(self):
@@ -27,8 +32,9 @@ class Working(Node):
         self.worker = threading.Thread(target=self.ending.wait)
         self.worker.start()
         self.heard = threading.Event()
-        self.create_subscription(Empty, 'word', lambda _: self.heard.set(), 1)
-        self.publisher = self.create_publisher(Empty, 'word', 1)
+        group = ReentrantCallbackGroup()
+        self.create_subscription(Empty, 'word', self.hear, 10, callback_group=group)
+        self.publisher = self.create_publisher(Empty, 'word', 10)
         if moment == 'spinning':
             self.create_timer(0.1, self.interrupt)  # again and again, to the last
         else:
@@ -38,9 +44,17 @@ class Working(Node):
         os.kill(os.getpid(), signal.{number})
         time.sleep(0.05)
 
+    def hear(self, _):
+        self.heard.set()
+        if moment == 'busy':
+            time.sleep(0.5)
+
     def end(self):
         while not self.heard.wait(0.05):
             self.publisher.publish(Empty())
+        if moment == 'busy':  # more than there are threads: one waits for its turn
+            for _ in range(5):
+                self.publisher.publish(Empty())
         print('still heard')
 
     def destroy_node(self):
@@ -67,7 +81,7 @@ def run(moment, number='SIGINT', threads=2, arguments=()):
 
 
 @pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
-@pytest.mark.parametrize('moment', ['starting', 'spinning'])
+@pytest.mark.parametrize('moment', ['starting', 'spinning', 'preparing to wait', 'busy'])
 def test_a_signal_ends_the_node_while_messages_flow(moment, number):
     ended = run(moment, number, threads=1 if moment == 'spinning' else 2)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, 'still heard\n', '')
