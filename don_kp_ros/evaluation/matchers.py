@@ -21,7 +21,8 @@ from don_kp_ros.evaluation.baselines import Baseline, ColourPatches, DenseSift
 from don_kp_ros.evaluation.modality import peaks
 from don_kp_ros.evaluation.pairs import PairSet, check
 from don_kp_ros.evaluation.pck import Accuracy
-from don_kp_ros.matching.heatmap import describe_at, match
+from don_kp_ros.matching.heatmap import match
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 

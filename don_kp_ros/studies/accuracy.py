@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from rich.console import Console
 
+from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.baselines import ColourPatches, DenseSift
 from don_kp_ros.evaluation.matchers import (
     Learned,
@@ -28,7 +29,6 @@ from don_kp_ros.evaluation.matchers import (
     random_pixel,
 )
 from don_kp_ros.evaluation.pairs import PairSet
-from don_kp_ros.evaluation.protocols.protocol import within
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.checkpoint import Checkpoint, load
 from don_kp_ros.resources import models_path

@@ -13,11 +13,12 @@ import numpy as np
 from rich.console import Console
 
 from don_kp_ros import configuration
+from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.figures import figures, fingerprint, independent, joined, summed_up
 from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol, within
+from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.results import method_row
 from don_kp_ros.evaluation.statistics import over_seeds

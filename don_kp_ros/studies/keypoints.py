@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
+from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
-from don_kp_ros.evaluation.protocols.protocol import within
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.studies.splits import Data
 from don_kp_ros.studies.study import Job, Outcome, Study

@@ -23,6 +23,7 @@ from rich.console import Console
 from torch.nn import functional
 
 from don_kp_ros import configuration
+from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.evaluation.matchers import (
     Learned,
@@ -34,7 +35,6 @@ from don_kp_ros.evaluation.matchers import (
 )
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.pck import Accuracy
-from don_kp_ros.evaluation.protocols.protocol import within
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import fast_bfloat16
 from don_kp_ros.resources import config_path

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from don_kp_ros.evaluation.protocols.protocol import within
+from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.request import Request
 from don_kp_ros.evaluation.results import Target
 

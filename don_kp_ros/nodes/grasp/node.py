@@ -25,14 +25,15 @@ from don_kp_ros.grasping.candidates import (
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParameters
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import Motion, MotionCode, MotionError
-from don_kp_ros.nodes.grasp.observer import LookParameters, Observer, RefusedError
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.kit.conversions import (
     point_message,
     pose_from_matrix,
 )
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
+from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import run_node
-from don_kp_ros.robots.preset import RobotPreset, load_preset
+from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
@@ -68,7 +69,7 @@ MOTIONS: dict[str, Callable[[Node, RobotPreset], Motion]] = {
 class GraspParameters:
     """The node's parameters."""
 
-    robot: str = parameter('panda', 'preset in config/robots')
+    robot: str = parameter('panda', 'name of a preset in config/robots, or file')
     motion: str = parameter('embedded', 'embedded: the built-in planner; moveit: moveit_py')
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
@@ -112,7 +113,7 @@ class GraspNode(Node):
         """Declare parameters, connect the motion adapter and the camera."""
         super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, GraspParameters).value
-        self._preset = load_preset(self._settings.robot)
+        self._preset = robot_preset(self, self._settings.robot)
         self._motion = MOTIONS[self._settings.motion](self, self._preset)
         self._picker = Picker(
             self._motion,
@@ -126,11 +127,11 @@ class GraspNode(Node):
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
-        self._pose = self.create_publisher(PoseStamped, '/don_kp/grasp_pose', 1)
+        self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
         self._server = ActionServer(
             self,
             Grasp,
-            '/grasp',
+            'grasp',
             self._execute,
             goal_callback=self._on_goal,
             cancel_callback=self._on_cancel,
@@ -159,7 +160,7 @@ class GraspNode(Node):
             self.get_logger().warning('goal rejected: another grasp is running; cancel it first')
             return GoalResponse.REJECT
         self._cancelled.clear()
-        self._motion.resume()
+        self._motion.engage()
         return GoalResponse.ACCEPT
 
     def _on_cancel(self, _: ServerGoalHandle) -> CancelResponse:
@@ -172,7 +173,7 @@ class GraspNode(Node):
         result.point = self._point_stamped(np.full(3, np.nan))
         try:
             self._serve(handle, result)
-        except RefusedError as refusal:
+        except GoalRefusedError as refusal:
             result.code, result.message = refusal.code, str(refusal)
         except MotionError as error:
             result.code = CODES.get(error.code, Grasp.Result.MOTION_FAILED)
@@ -185,6 +186,7 @@ class GraspNode(Node):
             result.message = f'internal error: {error!r}; the log has the details'
             self.get_logger().exception('the grasp failed by an internal error')
         finally:
+            self._motion.disengage()
             self._busy.release()
         result.success = result.code == Grasp.Result.SUCCEEDED
         if result.success:
@@ -217,7 +219,7 @@ class GraspNode(Node):
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
         if self._picker.holds_something():
-            raise RefusedError(
+            raise GoalRefusedError(
                 Grasp.Result.INVALID_GOAL,
                 f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
                 'send a goal of mode release first',
@@ -233,7 +235,7 @@ class GraspNode(Node):
             where = f'pose at {_millimetres(target)} mm'
             if mode == Grasp.Goal.ALIGNED and target[2] < 0:
                 reason = f'{where}: lies under the table, which is z = 0'
-                raise RefusedError(Grasp.Result.UNREACHABLE, reason)
+                raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
         result.point = self._point_stamped(target)
         report(Phase.PLAN, where)
         try:
@@ -242,7 +244,7 @@ class GraspNode(Node):
             else:
                 candidates = pinch_candidates(points, target, self._fingers)
         except NoGraspError as error:
-            raise RefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         plan = self._picker.plan(candidates, HeightMap.from_points(points))
         result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
         self._pose.publish(result.grasp_pose)
@@ -263,7 +265,7 @@ class GraspNode(Node):
             reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
         else:
             return
-        raise RefusedError(Grasp.Result.INVALID_GOAL, reason)
+        raise GoalRefusedError(Grasp.Result.INVALID_GOAL, reason)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)

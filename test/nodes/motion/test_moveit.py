@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -179,7 +181,11 @@ class MoveItPy:
         provide_planning_service=True,
         remappings=None,
     ):
-        self.config = config_dict
+        assert config_dict is None
+        assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static'}
+        (path,) = launch_params_filepaths
+        self.config = yaml.safe_load(Path(path).read_text())['/**']['ros__parameters']
+        self.namespace = name_space
         self.plans, self.objects, self.verdict = [], {}, 1
         self.status, self.running = 'SUCCEEDED', threading.Event()
         self.halt = threading.Event()
@@ -307,6 +313,7 @@ def adapter(stand_in, nodes):
     robot, user = nodes
     motion = MoveItMotion(user, PRESET)
     MoveItPy.made.robot = robot
+    motion.engage()
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -346,8 +353,38 @@ def test_the_configuration_is_the_preset_s(adapter):
     assert top == pytest.approx(0.0)
 
 
+def test_moveit_runs_in_the_node_s_namespace(stand_in, nodes):
+    user = Node('user', context=nodes[1].context, namespace='robot1')
+    MoveItMotion(user, PRESET)
+    assert MoveItPy.made.namespace == '/robot1'
+    for topic in ('joint_state', 'attached_collision_object', 'monitored_planning_scene'):
+        options = yaml.safe_load(Path(MoveItPy.made.config['moveit_cpp']).read_text())
+        name = options['planning_scene_monitor_options'][f'{topic}_topic']
+        assert user.resolve_topic_name(name).startswith('/robot1/')
+    user.destroy_node()
+
+
 def test_the_arm_moves_to_joint_positions(adapter):
     robot, motion, _ = adapter
+    motion.move_to_joints(PRESET.position('ready'))
+    assert np.allclose(arm(robot), PRESET.position('ready'))
+
+
+def test_joint_states_are_heard_only_while_it_is_engaged(adapter):
+    robot, motion, _ = adapter
+    motion.disengage()
+    deadline = time.monotonic() + 10
+    while robot.publisher.get_subscription_count():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for call in (
+        lambda: motion.move_to_joints(PRESET.position('ready')),
+        lambda: motion.set_gripper(0.0, 30.0),
+        lambda: motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08),
+    ):
+        assert failure(call).code is MotionCode.CANCELLED
+    assert np.allclose(arm(robot), OBSERVE)
+    motion.engage()
     motion.move_to_joints(PRESET.position('ready'))
     assert np.allclose(arm(robot), PRESET.position('ready'))
 
@@ -414,7 +451,7 @@ def test_stop_ends_the_execution(adapter):
     assert failures[0].code is MotionCode.CANCELLED
     assert failure(lambda: motion.move_to_joints(OBSERVE)).code is MotionCode.CANCELLED
     moveit.slow = False
-    motion.resume()
+    motion.engage()
     motion.move_to_joints(OBSERVE)
 
 
