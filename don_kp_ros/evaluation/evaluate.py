@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -118,20 +119,14 @@ def evaluate(
     return without_nan(results), shown
 
 
+@dataclass(frozen=True)
 class _Measured:
     """What every method found in every condition."""
 
-    def __init__(
-        self,
-        conditions: list[Condition],
-        protocol: Protocol,
-        seed: int,
-        found: dict[str, list[Found]],
-    ) -> None:
-        self.conditions = conditions
-        self.protocol = protocol
-        self.seed = seed
-        self.found = found
+    conditions: list[Condition]
+    protocol: Protocol
+    seed: int
+    found: dict[str, list[Found]]
 
     def row(self, chosen: list[int]) -> dict[str, Any]:
         """Summarise some of the conditions together: intervals are then over pictures A."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.data.folder import Correspondences, Image, ImageFolder, Sample, read_image
+from don_kp_ros.data.folder import Correspondences, Image, Sample
 from don_kp_ros.data.posed import FEWEST_COMMON, TOLERANCE, PosedSample, correspondences
 from don_kp_ros.data.views import (
     ViewConfiguration,
@@ -83,32 +84,20 @@ class PairSet:
         return dataclasses.replace(self, pairs=kept)
 
 
-def from_folder(
-    folder: ImageFolder, correspondences: Correspondences, negatives: list[Image]
+def with_truth(
+    samples: Sequence[Sample], truth: Correspondences, negatives: list[Image]
 ) -> PairSet:
-    """Read a held folder with its true correspondences."""
-    samples = list(folder.samples())
+    """Pair held pictures by their true correspondences; pairs without any are left out."""
     pairs = []
-    for a, b, uv_a, uv_b in zip(
-        correspondences.image_a,
-        correspondences.image_b,
-        correspondences.uv_a,
-        correspondences.uv_b,
-        strict=True,
-    ):
+    for a, b, uv_a, uv_b in zip(truth.image_a, truth.image_b, truth.uv_a, truth.uv_b, strict=True):
         known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
         if known.any():
             mask = samples[b].mask
             centre = mask_centre(mask)
             pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre, mask_b=mask))
     images = [sample.image for sample in samples]
-    own = [read_image(path) for path in folder.negatives]
-    return PairSet(
-        f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences',
-        images,
-        pairs,
-        own or negatives,
-    )
+    origin = f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences'
+    return PairSet(origin, images, pairs, negatives)
 
 
 def synthetic(

@@ -24,8 +24,8 @@ from don_kp_ros.data.views import (
     ViewConfiguration,
     WarpConfiguration,
 )
-from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre, synthetic
-from don_kp_ros.evaluation.protocols.turned import turned_copies
+from don_kp_ros.evaluation.pairs import Pair, PairSet, synthetic
+from don_kp_ros.evaluation.protocols.turned import half_turn, turned_copies
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import Pictures, alike, write_samples
 from don_kp_ros.studies.trainings import Kept, Recipe
@@ -76,16 +76,10 @@ class Photos:
         images: list[Image] = []
         pairs: list[Pair] = []
         for photo, copy in self.pairs:
-            v, u = np.nonzero(photo.mask)
             rng = np.random.default_rng(seed)
-            chosen = rng.choice(len(u), min(_QUERIES, len(u)), replace=False)
-            uv = np.stack([u[chosen], v[chosen]], axis=1).astype(np.float32)
-            height, width = copy.mask.shape
-            turn = np.array([[-1.0, 0, width - 1], [0, -1, height - 1], [0, 0, 1]])
-            there = np.array([width - 1, height - 1], np.float32) - uv
-            at = len(images)
+            at, shown = len(images), photo.mask > 0
             images += [photo.image, copy.image]
-            pairs.append(Pair(at, at + 1, uv, there, mask_centre(copy.mask), turn, copy.mask))
+            pairs.append(half_turn(at, at + 1, shown, copy.mask, _QUERIES, rng))
         return PairSet('photos and their turned copies', images, pairs, [])
 
 
