@@ -39,7 +39,9 @@ def main(argv: Sequence[str]) -> int:
     summary = results['summary']
     title = f'{summary["pairs"]} pairs, {summary["queries"]} queries'
     print_table(
-        [method_row(name, own) for name, own in summary['methods'].items()], title, console
+        [{'method': name, **method_row(own)} for name, own in summary['methods'].items()],
+        title,
+        console,
     )
     say_where(output, console)
     return 0

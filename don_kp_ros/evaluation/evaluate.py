@@ -25,7 +25,7 @@ from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.request import Request
-from don_kp_ros.evaluation.results import progress_bar, versions, without_nan
+from don_kp_ros.evaluation.results import progress_bar, say, versions, without_nan
 from don_kp_ros.networks.checkpoint import Checkpoint
 
 FORMAT, VERSION = 'don_kp evaluation', 1
@@ -49,12 +49,11 @@ def evaluate(
     reader = Reader(request.skip_broken)
     conditions = protocol.conditions(request.data, request.seed, reader)
     for message in reader.skipped:
-        console.print(f'left out: {message}', highlight=False, markup=False, soft_wrap=True)
+        say(console, f'left out: {message}')
     for condition in conditions:
         check(condition.data)
     pairs = sum(len(condition.data.pairs) for condition in conditions)
-    line = f'Measuring {name} on {request.data}: {pairs} pairs of {protocol.kind}.'
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    say(console, f'Measuring {name} on {request.data}: {pairs} pairs of {protocol.kind}.')
     methods = matchers(network, request.device, protocol.step, request.seed)
     measured = _Measured(conditions, protocol, request.seed, {})
     with progress_bar(console) as progress:

@@ -66,8 +66,13 @@ def write(output: Path, results: dict[str, Any], page: str) -> None:
 
 def say_where(output: Path, console: Console) -> None:
     """Tell where the results lie."""
-    console.print(f'results: {output / "results.json"}', highlight=False, soft_wrap=True)
-    console.print(f'report:  {output / "report.html"}', highlight=False, soft_wrap=True)
+    say(console, f'results: {output / "results.json"}')
+    say(console, f'report:  {output / "report.html"}')
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: paths are not cut, and brackets are no colours."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def without_nan(value: Any) -> Any:
@@ -121,11 +126,10 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str, console: Console)
     console.print(table)
 
 
-def method_row(name: str, own: dict[str, Any]) -> dict[str, str]:
+def method_row(own: dict[str, Any]) -> dict[str, str]:
     """Write a method's figures as the terminal shows them."""
     interval = own['interval_95']
     return {
-        '': name,
         'AUC': f'{own["auc"]:.3f}',
         '95 %': ' to '.join(f'{end:.3f}' for end in interval['auc']) if interval else '',
         'PCK@5': f'{own["pck_5"]:.3f}',

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from don_kp_ros.evaluation.matchers import (
     random_pixel,
 )
 from don_kp_ros.evaluation.pairs import PairSet
-from don_kp_ros.evaluation.results import Target
+from don_kp_ros.evaluation.results import Target, say
 from don_kp_ros.networks.checkpoint import Checkpoint, load
 from don_kp_ros.resources import models_path
 from don_kp_ros.studies.splits import Data, Split
@@ -92,7 +93,7 @@ class AccuracyStudy(Study):
                     kept = data.training(
                         job.trainings, split, name, method, self.rotation, self.minutes, seed
                     )
-                    trained = kept.model(console.print)
+                    trained = kept.model(partial(say, console))
                     if (method, seed) == (self.methods[0], self.seeds[0]):
                         untrained = trained.checkpoint.untrained()
                         rows.append(_of_model(shown, 'untrained', '', untrained, split))

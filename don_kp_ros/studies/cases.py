@@ -20,7 +20,7 @@ from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
-from don_kp_ros.evaluation.results import method_row
+from don_kp_ros.evaluation.results import method_row, say
 from don_kp_ros.evaluation.statistics import over_seeds
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.resources import config_path
@@ -170,7 +170,7 @@ class Comparison:
                 alike = checkpoint.untrained(self.job.request.seed).fingerprint
                 key = (case.measured_on, name, alike if isinstance(matcher, Learned) else '')
                 if key not in self._found:
-                    self.console.print(f'Measuring {name}.', highlight=False)
+                    say(self.console, f'Measuring {name}.')
                     self._found[key] = _match(conditions, matcher)
                 found[name] = [self._found[key]]
         return found, cards
@@ -219,8 +219,7 @@ class Comparison:
                 poses=self.study.poses,
             ),
         )
-        say = partial(self.console.print, highlight=False, markup=False, soft_wrap=True)
-        trained = kept.model(say)
+        trained = kept.model(partial(say, self.console))
         card = trained.checkpoint.card
         return trained.checkpoint, {
             'seed': seed,
@@ -250,7 +249,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     others = {name: other['auc'] for name, other in row['methods'].items() if name != MODEL}
     best = max(others, key=lambda name: others[name])
     sigma = own['over_seeds']['auc']['sigma']
-    shown = method_row(row['name'], own)
+    shown = {'case': row['name'], **method_row(own)}
     shown['AUC'] += '' if np.isnan(sigma) else f' ± {sigma:.3f}'
     return {**shown, 'best other': f'{best} {others[best]:.3f}'}
 

@@ -17,6 +17,7 @@ from don_kp_ros.evaluation.request import Request, add_arguments
 from don_kp_ros.evaluation.results import (
     commit,
     print_table,
+    say,
     say_where,
     versions,
     without_nan,
@@ -66,9 +67,12 @@ def main(argv: Sequence[str]) -> int:
     ) as error:
         print(f'{parser.prog}: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f'{parser.prog}: stopped; the same command goes on from here', file=sys.stderr)
+        return 130
     print_table(outcome.rows, outcome.title, console)
     for target in outcome.targets:
-        console.print(target.text(), highlight=False)
+        say(console, target.text())
     say_where(job.output, console)
     return 0 if all(target.met for target in outcome.targets) else 1
 

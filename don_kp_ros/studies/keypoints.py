@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.console import Console
 from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
-from don_kp_ros.evaluation.results import Target
+from don_kp_ros.evaluation.results import Target, say
 from don_kp_ros.studies.splits import Data
 from don_kp_ros.studies.study import Job, Outcome, Study
 
@@ -52,7 +53,7 @@ class KeypointStudy(Study):
                     learned = ranges[turned]
                     trained = data.training(
                         job.trainings, learned, _SPLIT, method, turned, self.minutes, seed
-                    ).model(console.print)
+                    ).model(partial(say, console))
                     for shown, split in ranges.items():
                         model = at_scale(trained.checkpoint, split.about)
                         for copies in (1, self.turns):

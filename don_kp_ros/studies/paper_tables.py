@@ -35,6 +35,7 @@ from don_kp_ros.evaluation.matchers import (
 )
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.pck import Accuracy
+from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import fast_bfloat16
 from don_kp_ros.resources import config_path
@@ -127,14 +128,14 @@ class PaperTables(Study):
         data, cases = Data.read(job.request.data), self.cases()
         split = data.split('held', _ROTATION)
         results, cards = self._train(job, data, split, console)
-        console.print("Measuring the memory of a step of the paper's size")
+        say(console, "Measuring the memory of a step of the paper's size")
         rows = [row(case, [r for r in results if r.case == case], memory(case)) for case in cases]
         largest = max(cases, key=lambda case: case.D)
         rows += references(settings(self.recipes, largest, self.overrides), largest, split.about)
         assert split.whole is not None
         guesses = known_guesses(split.whole)
         for guess, value in guesses.items():
-            console.print(f'Under the metric of the published AUC: {guess} {value:.3f}')
+            say(console, f'Under the metric of the published AUC: {guess} {value:.3f}')
         title = (
             'Paper 1, tables 1 to 3: other renders of objects that were trained on; GB of a step '
             f'with a pair of 640x480, {_counted()}'
@@ -151,7 +152,7 @@ class PaperTables(Study):
         results: list[Result] = []
         cards = {}
         fresh, started = 0, time.monotonic()
-        with closing(together(trainings, self.jobs, console.print)) as done:
+        with closing(together(trainings, self.jobs, partial(say, console))) as done:
             for place, trained in done:
                 case, seed = wanted[place]
                 model = Learned(at_scale(trained.checkpoint, split.about))
@@ -164,9 +165,10 @@ class PaperTables(Study):
                 left = (
                     f'about {each * (len(wanted) - len(results)):.0f} min left; ' if fresh else ''
                 )
-                console.print(
+                say(
+                    console,
                     f'{len(results)} of {len(wanted)} runs, {left}{case.method}, N = {case.N}, '
-                    f'D = {case.D}, seed {seed}: AUC {own.auc:.3f}'
+                    f'D = {case.D}, seed {seed}: AUC {own.auc:.3f}',
                 )
         return results, cards
 

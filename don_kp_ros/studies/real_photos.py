@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 
 from don_kp_ros.evaluation.matchers import Learned, accuracy, centroid
-from don_kp_ros.evaluation.results import Target
+from don_kp_ros.evaluation.results import Target, say
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import write_samples
@@ -38,7 +38,7 @@ class RealPhotos(Study):
         photos = Photos.read(job.request.data)
         learned = [sample.path.name for sample in photos.learned]
         matched = [f'{photo.path.name} to {copy.path.name}' for photo, copy in photos.pairs]
-        console.print(f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
+        say(console, f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
         rows: list[dict[str, Any]] = []
         targets, cards = [], {}
         for seed in self.seeds:
@@ -48,7 +48,7 @@ class RealPhotos(Study):
                 Recipe.within(self.minutes, config_path(_CONFIG), (), seed),
                 partial(write_samples, samples=photos.learned),
             )
-            trained = kept.model(console.print)
+            trained = kept.model(partial(say, console))
             model, data = trained.checkpoint, photos.turned_pairs(seed)
             own = accuracy(data, Learned(DescriptorModel(model)))
             untrained = accuracy(data, Learned(DescriptorModel(model.untrained())))

@@ -175,6 +175,17 @@ class TestAblation:
         assert len(pictures.images) == 2 and len(pictures.negatives) == 1
 
 
+def test_an_interrupted_study_says_how_to_go_on(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainings, '_Process', interrupted)
+    assert run(folder, 'leave_one_out') == 130
+    assert 'stopped; the same command goes on' in capsys.readouterr().err
+
+
 class TestBadInput:
     def fails(self, folder: Path, capsys: Any, protocol: str, *arguments: str) -> str:
         assert run(folder, protocol, *arguments) == 1
