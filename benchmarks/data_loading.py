@@ -17,13 +17,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.accuracy import Data
+from benchmarks.rendered import data_folder
 from benchmarks.report import Target, report
 from don_kp_ros import configuration
-from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.folder import DataError, read_image
 from don_kp_ros.data.loader import PairStream
 from don_kp_ros.data.pairs import ViewConfiguration, ViewSampler
 from don_kp_ros.data.source import prepare, prepare_background
+from don_kp_ros.studies.splits import Data
 from don_kp_ros.training.module import DescriptorTraining
 from don_kp_ros.training.settings import TrainingConfiguration
 
@@ -34,7 +35,8 @@ _PAIRS = 300
 def main() -> int:
     """Run the benchmark."""
     try:
-        data = Data.read()
+        folder = data_folder()
+        data = Data.read(folder)
     except DataError as error:
         print(f'data_loading: {error}', file=sys.stderr)
         return 2
@@ -42,7 +44,7 @@ def main() -> int:
     settings = configuration.read(TrainingConfiguration, {}, 'defaults')
     size = settings.preprocessing.input_size
     sources = [prepare(sample, size) for sample in data.renders]
-    backgrounds = [prepare_background(image, size) for image in data.backgrounds]
+    backgrounds = [prepare_background(read_image(path), size) for path in data.backgrounds]
 
     def stream(views: ViewConfiguration) -> PairStream:
         return PairStream(ViewSampler(views, sources, backgrounds), settings.pairs, seed=0)
@@ -81,14 +83,15 @@ def main() -> int:
             'share waited': round(waited / total, 4),
         }
     ]
+    name = folder.resolve().name if os.environ.get('DATA') else 'rendered caps'
     ok = report(
         'data_loading',
         'View pairs made, and waited for',
         rows,
         [Target('share of a step that is waited', waited / total, _SHARE)],
         0,
-        {'data': data.name},
-        variables={'DATA': data.name},
+        {'data': name},
+        variables={'DATA': name},
         variant='' if os.environ.get('DATA') else 'rendered',
     )
     return 0 if ok else 1

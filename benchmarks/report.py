@@ -6,35 +6,19 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+
+from don_kp_ros.evaluation.results import Target, commit, print_table
 
 OUTPUT = Path('output/bench')
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A figure that must be reached."""
-
-    name: str
-    measured: float
-    limit: float
-    at_least: bool = False  # else at most
-
-    @property
-    def met(self) -> bool:
-        """Tell whether the figure is reached."""
-        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
 
 def report(
@@ -55,19 +39,9 @@ def report(
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
-    table = Table(title=title)
-    for column in rows[0]:
-        numeric = all(isinstance(row[column], (int, float)) for row in rows)
-        table.add_column(column, justify='right' if numeric else 'left')
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    console.print(table)
+    print_table(rows, title, console)
     for target in targets:
-        sign = 'at least' if target.at_least else 'at most'
-        verdict = '[green]reached[/]' if target.met else '[red]missed[/]'
-        console.print(
-            f'{target.name}: {_text(target.measured)}, {sign} {_text(target.limit)}: {verdict}'
-        )
+        console.print(target.text(), highlight=False)
     path = OUTPUT / (f'{name}-{variant}.json' if variant else f'{name}.json')
     path.parent.mkdir(parents=True, exist_ok=True)
     given = [f'{key}={shlex.quote(str(value))}' for key, value in (variables or {}).items()]
@@ -79,16 +53,7 @@ def report(
         'seed': seed,
         'hardware': hardware(),
         'rows': list(rows),
-        'targets': [
-            {
-                'name': target.name,
-                'measured': target.measured,
-                'limit': target.limit,
-                'sense': 'at least' if target.at_least else 'at most',
-                'met': target.met,
-            }
-            for target in targets
-        ],
+        'targets': [target.record() for target in targets],
         **(details or {}),
     }
     path.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
@@ -99,17 +64,6 @@ def report(
 def given(*names: str) -> dict[str, str]:
     """Read those of some environment variables that are set."""
     return {name: os.environ[name] for name in names if os.environ.get(name)}
-
-
-def commit() -> str:
-    """Return the checkout's commit, marked where files differ from it."""
-    described = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or 'unknown'
 
 
 def hardware() -> dict[str, Any]:
@@ -128,7 +82,3 @@ def hardware() -> dict[str, Any]:
         'python': platform.python_version(),
         'torch': torch.__version__,
     }
-
-
-def _text(value: Any) -> str:
-    return f'{value:.3g}' if isinstance(value, float) else str(value)

@@ -9,25 +9,20 @@ other caps and scenes.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.report import Target, report
+from don_kp_ros.evaluation.matchers import Transfer, transfer
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
-from don_kp_ros.matching.heatmap import match
-from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks import checkpoint
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import models_path
 from don_kp_ros.robots.preset import load_preset
@@ -46,12 +41,10 @@ def main() -> int:
     caps, seed = int(os.environ.get('CAPS', 60)), int(os.environ.get('SEED', 0))
     path = Path(os.environ.get('MODEL') or models_path('caps.safetensors'))
     trained = checkpoint.load(path)
-    torch.manual_seed(seed)
-    random_weights = DescriptorNetwork(trained.network).state_dict()
     model = DescriptorModel(trained)
     models = {
         'trained': model,
-        'untrained': DescriptorModel(dataclasses.replace(trained, weights=random_weights)),
+        'untrained': DescriptorModel(trained.untrained(seed)),
     }
     rng = np.random.default_rng([seed, 0x7EA])
     instances = rng.choice(UNSEEN_CAPS, size=(caps, 2), replace=False)
@@ -73,13 +66,12 @@ def main() -> int:
         for name, described in models.items():
             maps = [described.describe(frame.colour) for frame, _ in shots]
             taught = D435.project(shots[0][1])
-            query = describe_at(maps[0], torch.from_numpy(taught[None]).float(), SIZE)
             for view, descriptor_map, (frame, truth) in zip(
                 views, maps[1:], shots[1:], strict=True
             ):
-                error, score = _find(descriptor_map, query, frame, truth)
-                errors[name, view].append(error)
-                scores[name, view].append(score)
+                found = transfer(maps[0], descriptor_map, taught[None], SIZE, SIZE)
+                errors[name, view].append(_distance(found, frame, truth))
+                scores[name, view].append(float(found.score[0]))
 
     rows = [
         {
@@ -140,12 +132,11 @@ def _shoot(
     return frame, rigid.apply(rigid.inverse(T_world_optical) @ layout.cap.pose, taught)
 
 
-def _find(map_: Tensor, query: Tensor, frame: Frame, truth: Array) -> tuple[float, float]:
-    """Return the distance from the found point to the true one, metres, and the similarity."""
-    uv, score = match(map_, query, SIZE)
-    pixel: Sequence[float] = uv[0].tolist()
+def _distance(found: Transfer, frame: Frame, truth: Array) -> float:
+    """Return the distance from the found point to the true one, metres."""
+    pixel: Sequence[float] = found.uv[0].tolist()
     point = D435.deproject(pixel, DepthImage(frame.depth).median(pixel))
-    return float(np.linalg.norm(point - truth)), float(score[0])
+    return float(np.linalg.norm(point - truth))
 
 
 if __name__ == '__main__':

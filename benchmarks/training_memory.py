@@ -1,6 +1,6 @@
 """Bytes that a training step keeps for its backward pass, for every method and dimension.
 
-`python -m benchmarks.training_memory`. See benchmarks/training_costs.py for the sizes.
+`python -m benchmarks.training_memory`. See don_kp_ros/studies/step_costs.py for the sizes.
 `recomputed` is what the part above the features would keep besides; it is computed anew in the
 backward pass instead, when it exists for a moment. On a CUDA machine, torch's own peak of a whole
 step is shown too.
@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import training_costs as costs
 from benchmarks.report import Target, report
+from don_kp_ros.studies import step_costs as costs
 
 _MOST = 1.05  # of the backbone's own
 _GROWTH = 0.02  # from D = 3 to D = 512

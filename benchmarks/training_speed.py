@@ -1,6 +1,6 @@
 """Seconds of a training step over those of the backbone alone, for every method and dimension.
 
-`python -m benchmarks.training_speed`. See benchmarks/training_costs.py for the sizes. Both are
+`python -m benchmarks.training_speed`. See don_kp_ros/studies/step_costs.py for the sizes. Both are
 timed in turn in one run, in processor time of one thread; the figure is the median of the ratios
 of neighbours. REPEATS=5 takes more of them (3). The optimiser is left out: both need it.
 """
@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import training_costs as costs
 from benchmarks.report import Target, report
+from don_kp_ros.studies import step_costs as costs
 
 _MOST = 1.15
 

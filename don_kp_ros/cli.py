@@ -26,7 +26,8 @@ COMMANDS = {
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
     ),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
-    'evaluate': Command('don_kp_ros.studies.command', 'measure a model and write a report'),
+    'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
+    'study': Command('don_kp_ros.studies.command', 'train models to compare them'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
     'db': Command(
         'don_kp_ros.database.command', 'look at and care for stored descriptors', 'server'

@@ -14,10 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.folder import Image
-from don_kp_ros.evaluation.pairs import PairSet
-from don_kp_ros.evaluation.pck import pixel_errors
 
-Array = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 
@@ -139,38 +136,6 @@ def grid(image: Image, step: int) -> Pixels:
     rows, columns = (np.arange((side - 1) % step // 2, side, step) for side in image.shape[:2])
     v, u = np.meshgrid(rows, columns, indexing='ij')
     return np.stack([u.reshape(-1), v.reshape(-1)], axis=1).astype(np.float32)
-
-
-def baseline_errors(baseline: Baseline, data: PairSet) -> list[Array]:
-    """Match every pair's points: their errors (Q,) in pixels of a 640-pixel-wide picture."""
-    check(data)
-    return [
-        pixel_errors(
-            baseline.match(data.images[pair.image_a], data.images[pair.image_b], pair.uv_a),
-            pair.uv_b,
-            data.width or data.images[pair.image_b].shape[1],
-        )
-        for pair in data.pairs
-    ]
-
-
-def check(data: PairSet) -> None:
-    """Raise ValueError, naming it, where something is missing that figures need.
-
-    That is any pair, correspondences of every pair, and pixels in every mask that there is.
-    """
-    if not data.pairs:
-        raise ValueError(f'{data.origin}: there are no pairs to measure on')
-    for number, pair in enumerate(data.pairs):
-        name = f'{data.origin}: pair {number} (pictures {pair.image_a} and {pair.image_b})'
-        if len(pair.uv_a) == 0:
-            raise ValueError(f'{name} has no correspondences; leave it out')
-        if pair.uv_a.shape != pair.uv_b.shape:
-            raise ValueError(f'{name} has {len(pair.uv_a)} pixels in A and {len(pair.uv_b)} in B')
-        if not (np.isfinite(pair.uv_a).all() and np.isfinite(pair.uv_b).all()):
-            raise ValueError(f'{name} has a correspondence that is NaN or infinite; leave it out')
-        if pair.mask_b is not None and not (pair.mask_b > 127).any():
-            raise ValueError(f"{name}: the mask of B has no pixels; B doesn't show the object")
 
 
 def _check_image(image: Image) -> None:

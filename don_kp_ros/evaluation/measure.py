@@ -1,4 +1,4 @@
-"""Measure a model on pairs of pictures."""
+"""Measure a model on pairs of pictures, and where its object is absent."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from don_kp_ros.data.folder import Image
+from don_kp_ros.evaluation.matchers import Learned
 from don_kp_ros.evaluation.pairs import PairSet
-from don_kp_ros.evaluation.pck import Accuracy, pixel_errors
-from don_kp_ros.evaluation.transfer import transfer
+from don_kp_ros.evaluation.pck import Accuracy
 from don_kp_ros.networks.model import DescriptorModel
 
 _ABSENT_PER_PAIR = 2
@@ -38,67 +36,19 @@ class Measurement:
 
 def measure(model: DescriptorModel, data: PairSet) -> Measurement:
     """Match every pair's points and compare with the truth."""
-    maps: dict[int, Tensor] = {}
-    absent_maps: dict[int, Tensor] = {}
+    matcher = Learned(model, maps=None)
     uses = Counter(index for pair in data.pairs for index in (pair.image_a, pair.image_b))
-    errors, present, absent = [], [], []
+    errors, present, absent = [], [], [np.zeros(0, np.float32)]
     for number, pair in enumerate(data.pairs):
-        for index in (pair.image_a, pair.image_b):
-            if index not in maps:
-                maps[index] = model.describe(data.images[index])
-        a, b = maps[pair.image_a], maps[pair.image_b]
-        size_a, size_b = _size(data.images[pair.image_a]), _size(data.images[pair.image_b])
-        found = transfer(a, b, pair.uv_a, size_a, size_b)
-        errors.append(pixel_errors(found.uv, pair.uv_b, data.width or size_b[1]))
+        image_a, image_b = data.pictures(number)
+        found = matcher.find(image_a, image_b, pair.uv_a)
+        errors.append(data.errors(number, found.uv))
         present.append(found.score)
         for k in range(min(_ABSENT_PER_PAIR, len(data.negatives))):
-            index = (number * _ABSENT_PER_PAIR + k) % len(data.negatives)
-            negative = data.negatives[index]
-            if index not in absent_maps:
-                absent_maps[index] = model.describe(negative)
-            absent.append(
-                transfer(a, absent_maps[index], pair.uv_a, size_a, _size(negative)).score
-            )
+            negative = data.negatives[(number * _ABSENT_PER_PAIR + k) % len(data.negatives)]
+            absent.append(matcher.find(image_a, negative, pair.uv_a).score)
         for index in (pair.image_a, pair.image_b):
             uses[index] -= 1
             if uses[index] == 0:  # all maps of many pictures together are large
-                del maps[index]
-    return Measurement(
-        np.concatenate(errors),
-        np.concatenate(present),
-        np.concatenate(absent) if absent else np.zeros(0, np.float32),
-    )
-
-
-def centroid_accuracy(data: PairSet) -> Accuracy:
-    """Measure the constant guess: every point lies at the centre of the object."""
-    errors = []
-    for pair in data.pairs:
-        guess = np.broadcast_to(pair.centre_b, pair.uv_b.shape)
-        width = data.width or data.images[pair.image_b].shape[1]
-        errors.append(pixel_errors(guess, pair.uv_b, width))
-    return Accuracy.of(np.concatenate(errors))
-
-
-def random_accuracy(data: PairSet) -> Accuracy:
-    """Measure a blind guess: any pixel of the object. Pairs without a mask are left out.
-
-    Raises ValueError where no pair has one.
-    """
-    errors = []
-    rng = np.random.default_rng(0)
-    for pair in data.pairs:
-        if pair.mask_b is None:
-            continue
-        v, u = np.nonzero(pair.mask_b > 127)
-        chosen = rng.integers(len(u), size=len(pair.uv_b))
-        guess = np.stack([u[chosen], v[chosen]], axis=1)
-        width = data.width or data.images[pair.image_b].shape[1]
-        errors.append(pixel_errors(guess, pair.uv_b, width))
-    if not errors:
-        raise ValueError(f'{data.origin}: no pair has a mask to guess on')
-    return Accuracy.of(np.concatenate(errors))
-
-
-def _size(image: Image) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
+                matcher.forget(data.images[index])
+    return Measurement(np.concatenate(errors), np.concatenate(present), np.concatenate(absent))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.appearance import Appearance
-from don_kp_ros.data.depth_view import correspondences
-from don_kp_ros.data.folder import Correspondences, Image, ImageFolder, Sample, read_image
+from don_kp_ros.data.depth_view import TOLERANCE, correspondences
+from don_kp_ros.data.folder import Correspondences, Image, Sample
 from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample
 from don_kp_ros.data.source import prepare
+from don_kp_ros.evaluation.pck import pixel_errors
 
 Pixels = NDArray[np.float32]
 
@@ -54,6 +56,20 @@ class PairSet:
     negatives: list[Image]
     width: int | None = None
 
+    def pictures(self, number: int) -> tuple[Image, Image]:
+        """Return pictures A and B of a pair."""
+        pair = self.pairs[number]
+        return self.images[pair.image_a], self.images[pair.image_b]
+
+    def errors(self, number: int, uv: ArrayLike) -> NDArray[np.float64]:
+        """Compute how far pixels (Q, 2) of a pair's B are from its true ones: (Q,).
+
+        In pixels of a 640-pixel-wide picture.
+        """
+        pair = self.pairs[number]
+        width = self.width or self.images[pair.image_b].shape[1]
+        return pixel_errors(uv, pair.uv_b, width)
+
     def some(self, pairs: int, queries: int) -> PairSet:
         """Keep a number of pairs, evenly spread, and of queries in each."""
         places = np.unique(np.linspace(0, len(self.pairs) - 1, pairs).round().astype(int))
@@ -66,32 +82,20 @@ class PairSet:
         return dataclasses.replace(self, pairs=kept)
 
 
-def from_folder(
-    folder: ImageFolder, correspondences: Correspondences, negatives: list[Image]
+def with_truth(
+    samples: Sequence[Sample], truth: Correspondences, negatives: list[Image]
 ) -> PairSet:
-    """Read a held folder with its true correspondences."""
-    samples = list(folder.samples())
+    """Pair held pictures by their true correspondences; pairs without any are left out."""
     pairs = []
-    for a, b, uv_a, uv_b in zip(
-        correspondences.image_a,
-        correspondences.image_b,
-        correspondences.uv_a,
-        correspondences.uv_b,
-        strict=True,
-    ):
+    for a, b, uv_a, uv_b in zip(truth.image_a, truth.image_b, truth.uv_a, truth.uv_b, strict=True):
         known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
         if known.any():
             mask = samples[b].mask
             centre = mask_centre(mask)
             pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre, mask_b=mask))
     images = [sample.image for sample in samples]
-    own = [read_image(path) for path in folder.negatives]
-    return PairSet(
-        f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences',
-        images,
-        pairs,
-        own or negatives,
-    )
+    origin = f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences'
+    return PairSet(origin, images, pairs, negatives)
 
 
 def synthetic(
@@ -181,17 +185,10 @@ def posed(
     for a, b in candidates:
         if len(result) == pairs:
             break
-        v, u = np.nonzero(samples[a].mask)
         rng = np.random.default_rng((a, b))
-        places = rng.choice(len(u), min(4 * max(queries, FEWEST_COMMON), len(u)), replace=False)
-        uv_a = np.stack([u[places], v[places]], axis=1).astype(np.float32)
-        uv_b, seen = correspondences(samples[a], samples[b], uv_a, tolerance)
-        if np.count_nonzero(seen) < FEWEST_COMMON:
-            continue
-        shown = np.flatnonzero(seen)[:queries]
-        mask = samples[b].mask
-        there = uv_b[shown].astype(np.float32)
-        result.append(Pair(a, b, uv_a[shown], there, mask_centre(mask), mask_b=mask))
+        pair = posed_pair(samples, a, b, queries, rng, tolerance)
+        if pair is not None:
+            result.append(pair)
     kind = 'held views' if held else 'the training views (too few to hold any)'
     return PairSet(
         f'{len(result)} pairs of {kind} with true poses',
@@ -199,6 +196,46 @@ def posed(
         result,
         negatives,
     )
+
+
+def posed_pair(
+    samples: list[PosedSample],
+    a: int,
+    b: int,
+    queries: int,
+    rng: np.random.Generator,
+    tolerance: float = TOLERANCE,
+) -> Pair | None:
+    """Pair two views, by index, by points of a's object that b sees, too; None for too few."""
+    v, u = np.nonzero(samples[a].mask)
+    places = rng.choice(len(u), min(4 * max(queries, FEWEST_COMMON), len(u)), replace=False)
+    uv_a = np.stack([u[places], v[places]], axis=1).astype(np.float32)
+    uv_b, seen = correspondences(samples[a], samples[b], uv_a, tolerance)
+    if np.count_nonzero(seen) < FEWEST_COMMON:
+        return None
+    shown = np.flatnonzero(seen)[:queries]
+    mask = samples[b].mask
+    there = uv_b[shown].astype(np.float32)
+    return Pair(a, b, uv_a[shown], there, mask_centre(mask), mask_b=mask)
+
+
+def check(data: PairSet) -> None:
+    """Raise ValueError, naming it, where something is missing that figures need.
+
+    That is any pair, correspondences of every pair, and pixels in every mask that there is.
+    """
+    if not data.pairs:
+        raise ValueError(f'{data.origin}: there are no pairs to measure on')
+    for number, pair in enumerate(data.pairs):
+        name = f'{data.origin}: pair {number} (pictures {pair.image_a} and {pair.image_b})'
+        if len(pair.uv_a) == 0:
+            raise ValueError(f'{name} has no correspondences; leave it out')
+        if pair.uv_a.shape != pair.uv_b.shape:
+            raise ValueError(f'{name} has {len(pair.uv_a)} pixels in A and {len(pair.uv_b)} in B')
+        if not (np.isfinite(pair.uv_a).all() and np.isfinite(pair.uv_b).all()):
+            raise ValueError(f'{name} has a correspondence that is NaN or infinite; leave it out')
+        if pair.mask_b is not None and not (pair.mask_b > 127).any():
+            raise ValueError(f"{name}: the mask of B has no pixels; B doesn't show the object")
 
 
 def shown_on(uv: Pixels, mask: Image) -> NDArray[np.bool_]:

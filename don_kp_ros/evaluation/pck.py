@@ -5,7 +5,7 @@ Errors are in pixels of a 640-pixel-wide picture.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,8 +39,17 @@ def auc(errors: ArrayLike) -> float:
     return float(np.mean(np.searchsorted(ordered, THRESHOLDS, side='left') / len(ordered)))
 
 
+class _Figures:
+    def rounded(self) -> dict[str, float]:
+        """Return the figures as they are reported."""
+        return {
+            name: value if name == 'queries' else round(value, 2 if name.endswith('_px') else 4)
+            for name, value in vars(self).items()
+        }
+
+
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(_Figures):
     """What a set of pixel errors amounts to."""
 
     queries: int
@@ -63,14 +72,9 @@ class Accuracy:
             pck_20=pck(flat, 20),
         )
 
-    def rounded(self) -> dict[str, float]:
-        """Return the figures as they are reported."""
-        digits = {'queries': 0, 'median_px': 2}
-        return {name: round(value, digits.get(name, 4)) for name, value in asdict(self).items()}
-
 
 @dataclass(frozen=True)
-class ErrorTable:
+class ErrorTable(_Figures):
     """A row of paper 2's table 4: mean and quantiles of the errors in pixels, and PCK@k."""
 
     queries: int
@@ -108,13 +112,6 @@ class ErrorTable:
             pck_25=pck(flat, 25),
             pck_50=pck(flat, 50),
         )
-
-    def rounded(self) -> dict[str, float]:
-        """Return the figures as they are reported."""
-        return {
-            name: value if name == 'queries' else round(value, 2 if name.endswith('_px') else 4)
-            for name, value in asdict(self).items()
-        }
 
 
 def _checked(errors: ArrayLike) -> Array:

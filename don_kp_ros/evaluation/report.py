@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from don_kp_ros.evaluation.drawings import BAD, plot_curve, plot_pck
+from don_kp_ros.evaluation.examples import Drawing
 
 Figures = Mapping[str, Any]
 
@@ -71,15 +71,6 @@ _SPACE = (
     ('truth_unknown', 'no depth at the truth'),
     ('guess_unknown', 'no depth at the match'),
 )
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture as a data URI, its title, and what it shows."""
-
-    title: str
-    caption: str
-    uri: str
 
 
 def html_text(results: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:

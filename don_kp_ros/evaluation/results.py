@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,36 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
-from don_kp_ros.configuration import ConfigurationError
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that must be reached."""
+
+    name: str
+    measured: float
+    limit: float
+    at_least: bool = False  # else at most
+
+    @property
+    def met(self) -> bool:
+        """Tell whether the figure is reached."""
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+    def record(self) -> dict[str, Any]:
+        """Return it as results hold it."""
+        sense = 'at least' if self.at_least else 'at most'
+        plain = {'name': self.name, 'measured': self.measured, 'limit': self.limit}
+        return {**plain, 'sense': sense, 'met': self.met}
+
+    def text(self) -> str:
+        """Write it as a line."""
+        sense, verdict = (
+            ('at least' if self.at_least else 'at most'),
+            'reached' if self.met else 'missed',
+        )
+        return f'{self.name}: {text(self.measured)}, {sense} {text(self.limit)}: {verdict}'
 
 
 def write(output: Path, results: dict[str, Any], page: str) -> None:
@@ -35,8 +66,13 @@ def write(output: Path, results: dict[str, Any], page: str) -> None:
 
 def say_where(output: Path, console: Console) -> None:
     """Tell where the results lie."""
-    console.print(f'results: {output / "results.json"}', highlight=False, soft_wrap=True)
-    console.print(f'report:  {output / "report.html"}', highlight=False, soft_wrap=True)
+    say(console, f'results: {output / "results.json"}')
+    say(console, f'report:  {output / "report.html"}')
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: paths are not cut, and brackets are no colours."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def without_nan(value: Any) -> Any:
@@ -65,20 +101,46 @@ def versions() -> dict[str, str]:
     }
 
 
-def device_name(device: str) -> str:
-    """Name what networks run on."""
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    return f'{device} ({platform.machine()})'
-
-
-def check_device(name: str) -> None:
-    """Raise ConfigurationError where torch cannot use a device."""
+def commit() -> str:
+    """Return the checkout's commit, marked where files differ from it; unknown outside of one."""
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f'--device {name} cannot be used ({reason}); cpu can') from error
+        described = subprocess.run(
+            ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # no git
+        return 'unknown'
+    return described.stdout.strip() or 'unknown'
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], title: str, console: Console) -> None:
+    """Print rows of the same keys as a table; columns of numbers stand to the right."""
+    table = Table(title=title)
+    for column in rows[0]:
+        numeric = all(isinstance(row[column], (int, float)) for row in rows)
+        table.add_column(column, justify='right' if numeric else 'left')
+    for row in rows:
+        table.add_row(*map(text, row.values()))
+    console.print(table)
+
+
+def method_row(own: dict[str, Any]) -> dict[str, str]:
+    """Write a method's figures as the terminal shows them."""
+    interval = own['interval_95']
+    return {
+        'AUC': f'{own["auc"]:.3f}',
+        '95 %': ' to '.join(f'{end:.3f}' for end in interval['auc']) if interval else '',
+        'PCK@5': f'{own["pck_5"]:.3f}',
+        'PCK@10': f'{own["pck_10"]:.3f}',
+        'median px': f'{own["median_px"]:.1f}',
+    }
+
+
+def text(value: Any) -> str:
+    """Write a figure as tables do."""
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
 
 
 def progress_bar(console: Console) -> Progress:

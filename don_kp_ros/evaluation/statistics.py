@@ -182,12 +182,6 @@ class OverSeeds:
         sigma = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
         return cls(float(np.mean(values)), sigma, len(values))
 
-    def text(self, digits: int = 3) -> str:
-        """Write it as a table does: 0.912 ± 0.004, or 0.912 for a single run."""
-        if math.isnan(self.sigma):
-            return f'{self.mean:.{digits}f}'
-        return f'{self.mean:.{digits}f} ± {self.sigma:.{digits}f}'
-
 
 def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, OverSeeds]:
     """Summarise each figure of runs that report the same ones, as Accuracy.rounded() does."""

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
+from don_kp_ros.studies.cases import Case, CaseStudy
 from don_kp_ros.studies.pictures import Pictures
-from don_kp_ros.studies.study import Case, Study
 
 
 @dataclass(frozen=True)
-class Ablation(Study):
+class Ablation(CaseStudy):
     """Trains with all augmentations and with some of them, all on the same pictures.
 
     augmentations: overrides of the training configuration that leave one out, by its name;

@@ -8,12 +8,12 @@ from typing import ClassVar
 from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.evaluation.reading import spread
+from don_kp_ros.studies.cases import Case, CaseStudy
 from don_kp_ros.studies.pictures import OBJECTS, Pictures
-from don_kp_ros.studies.study import Case, Study
 
 
 @dataclass(frozen=True)
-class LeaveOneOut(Study):
+class LeaveOneOut(CaseStudy):
     """Trains on all objects but one and measures on that one, for each of them.
 
     objects: that are left out, one at a time, at most so many, evenly spread (none: each).

@@ -92,6 +92,16 @@ class Pictures:
             (target / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
 
 
+def write_samples(folder: Path, samples: Sequence[Sample]) -> None:
+    """Write pictures and masks, of whatever folders, into one that can be trained on."""
+    for name in ('rgbs', 'masks'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        name = f'{sample.path.stem.removesuffix("_rgb")}.png'
+        cv2.imwrite(str(folder / 'rgbs' / name), np.ascontiguousarray(sample.image[:, :, ::-1]))
+        cv2.imwrite(str(folder / 'masks' / name), sample.mask)
+
+
 def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:
     """Read what each picture shows: lines of a picture's name and its object; raises DataError."""
     told: dict[str, str] = {}

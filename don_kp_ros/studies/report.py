@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from don_kp_ros.evaluation.comparison import MODEL
+from don_kp_ros.evaluation.matchers import MODEL
 from don_kp_ros.evaluation.report import accuracy, facts_table, number, page, section, table, words
+from don_kp_ros.evaluation.results import text
 
 _COLUMNS = (
     ('auc', 'AUC'),
@@ -24,17 +25,34 @@ def html_text(results: Mapping[str, Any]) -> str:
     """Write the page of results as they stand in results.json; nothing in it lies elsewhere."""
     study, data = results['study'], results['data']
     title = f'{study["kind"]} on {data["folder"]}'
-    rows = [*results['cases'], *([results['summary']] if results['summary'] else [])]
+    if 'cases' in results:
+        rows = [*results['cases'], *([results['summary']] if results['summary'] else [])]
+        sections = [
+            section('Trainings', _cases(rows, len(study['seeds']))),
+            *(section(row['name'], accuracy(row)) for row in rows),
+        ]
+    else:
+        sections = [section(results['title'], _table(results['rows'], results['targets']))]
     return page(
         title,
         [
             f'<h1>{escape(title)}</h1>',
             f'<p class="lead">{escape(study["description"] or study["kind"])}</p>',
-            section('Trainings', _cases(rows, len(study['seeds']))),
-            *(section(row['name'], accuracy(row)) for row in rows),
+            *sections,
             section('How this was measured', _facts(results)),
         ],
     )
+
+
+def _table(rows: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> str:
+    cells = [[escape(text(value)) for value in row.values()] for row in rows]
+    reached = [
+        f'<li>{escape(target["name"])}: {text(target["measured"])}, {target["sense"]} '
+        f'{text(target["limit"])}: {"reached" if target["met"] else "missed"}</li>'
+        for target in targets
+    ]
+    goals = f'\n<ul>{"".join(reached)}</ul>' if reached else ''
+    return table([escape(name) for name in rows[0]], cells, marked=None) + goals
 
 
 def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
@@ -45,13 +63,13 @@ def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
         own = row['methods'][MODEL]
         cells = [escape(row['name'])]
         for key, _ in _COLUMNS:
-            text = number(key, own[key])
+            cell = number(key, own[key])
             if (sigma := own['over_seeds'][key]['sigma']) is not None:
-                text += f' &plusmn; {number(key, sigma)}'
+                cell += f' &plusmn; {number(key, sigma)}'
             if interval := (own['interval_95'] or {}).get(key):
                 low, high = (number(key, end) for end in interval)
-                text += f'<small>{low} to {high}</small>'
-            cells.append(text)
+                cell += f'<small>{low} to {high}</small>'
+            cells.append(cell)
         cells += [number('auc', row['methods'][other]['auc']) for other in others]
         lines.append(cells)
     note = (
@@ -66,26 +84,26 @@ def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
 def _facts(results: Mapping[str, Any]) -> str:
     study, data, run = results['study'], results['data'], results['run']
     settings = {k: v for k, v in study.items() if k not in ('kind', 'description')}
-    told = 'told by the folder' if data['objects_told'] else 'not told by the folder'
-    trainings = (
-        f'{case["name"]}: seed {kept["seed"]}, {kept["steps"]} steps, {kept["cpu_minutes"]} '
-        f'processor minutes, fingerprint {kept["fingerprint"]}'
-        for case in results['cases']
-        for kept in case['trainings']
-    )
-    return facts_table(
-        [
-            (
-                'Data',
-                f'{data["folder"]}: {data["pictures"]} pictures; what they show is {told}; '
-                f'fingerprint {data["fingerprint"]}',
-            ),
-            ('Study', f'{study["kind"]}; {words(settings)}'),
+    facts = [
+        ('Data', f'{data["folder"]}'),
+        ('Study', f'{study["kind"]}; {words(settings)}'),
+        ('Seed', str(results['seed'])),
+        ('Versions', words(results['versions'])),
+        ('Command', run['command']),
+        ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}, commit {run["commit"]}'),
+    ]
+    if 'cases' in results:
+        told = 'told by the folder' if data['objects_told'] else 'not told by the folder'
+        trainings = (
+            f'{case["name"]}: seed {kept["seed"]}, {kept["steps"]} steps, {kept["cpu_minutes"]} '
+            f'processor minutes, fingerprint {kept["fingerprint"]}'
+            for case in results['cases']
+            for kept in case['trainings']
+        )
+        pictures = f'{data["pictures"]}; what they show is {told}; fingerprint'
+        facts += [
+            ('Pictures', f'{pictures} {data["fingerprint"]}'),
             ('Measured by', results['measure']),
             ('Trainings', '; '.join(trainings)),
-            ('Seed', str(results['seed'])),
-            ('Versions', words(results['versions'])),
-            ('Command', run['command']),
-            ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}'),
         ]
-    )
+    return facts_table(facts)

@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from don_kp_ros import configuration
 from don_kp_ros.data.folder import list_images
+from don_kp_ros.evaluation.results import commit
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.training.settings import TrainingConfiguration
 
 _COMMAND = (sys.executable, '-m', 'don_kp_ros.training.command')
-_PICTURES, _MODEL = 'pictures', 'model.safetensors'
+_PICTURES, _BACKGROUNDS = 'pictures', 'backgrounds'
+_MODEL, _RECORD = 'model.safetensors', 'training.json'
 _BRIEF = ('--threads=1', '--validation.times=1', '--validation.final_pairs=10')
+_TRAINED = 0.93  # of the minutes of a training in all; the rest is for start, measuring, writing
+_POLL_S = 0.2
 
 
 class StudyError(Exception):
@@ -43,6 +52,12 @@ class Recipe:
     minutes: float = 10.0
     steps: int | None = None
     seed: int = 0
+    accelerator: str = 'auto'
+
+    @classmethod
+    def within(cls, minutes: float, config: Path, overrides: tuple[str, ...], seed: int) -> Recipe:
+        """Train on a processor, for so many minutes from the start to the written model."""
+        return cls(config, overrides, _TRAINED * minutes, None, seed, 'cpu')
 
     @property
     def settings(self) -> TrainingConfiguration:
@@ -51,80 +66,184 @@ class Recipe:
         mapping = configuration.override(configuration.load(self.config), arguments)
         return configuration.read(TrainingConfiguration, mapping, str(self.config))
 
+    @property
+    def length(self) -> str:
+        """How long it trains, in words."""
+        return (
+            f'{self.minutes:g} processor minutes' if self.steps is None else f'{self.steps} steps'
+        )
+
     def options(self) -> list[str]:
         """Spell it for `don_kp train`."""
         length = ['--cpu-minutes', str(self.minutes)]
         if self.steps is not None:
             length = ['--steps', str(self.steps)]
         known = ['--config', str(self.config), '--seed', str(self.seed), *length]
-        return [*known, *_BRIEF, *self.overrides]
+        return [*known, f'--accelerator={self.accelerator}', *_BRIEF, *self.overrides]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that was done: the model, its file, processor minutes in all, and the commit.
+
+    before: it was done before, and only taken now.
+    """
+
+    checkpoint: Checkpoint
+    file: Path
+    cpu_minutes: float
+    commit: str
+    before: bool = False
 
 
 @dataclass(frozen=True)
 class Kept:
     """A training and its folder below `root`.
 
-    write: writes the pictures to learn from into a new folder.
+    write: writes the pictures to learn from into a new folder; backgrounds: files, besides what
+    the recipe says; log: where it prints to (none: here).
     """
 
     root: Path
     name: str
     recipe: Recipe
     write: Callable[[Path], None]
+    backgrounds: tuple[Path, ...] = ()
+    log: Path | None = None
 
-    def model(self, say: Callable[[str], None] = print) -> tuple[Checkpoint, Path]:
-        """Train, go on, or take what was trained before; return the model and its file.
+    def model(self, say: Callable[[str], None] = print) -> Trained:
+        """Train, go on, or take what was trained before; raises StudyError where that fails."""
+        ((_, trained),) = together([self], 1, say)
+        return trained
 
-        Raises StudyError where the training fails.
-        """
-        settings = self.recipe.settings
-        # The training goes on only with pictures of the same place.
-        staged = self.root / f'{self.name}-{self.recipe.seed}.{_PICTURES}'
-        self.write(staged)
-        folder = self.root / f'{self.name}-{self.recipe.seed}-{self._digest(staged, settings)}'
-        output = folder / _MODEL
-        if output.is_file():
-            say(f'{self.name}, seed {self.recipe.seed}: trained before, {folder}')
-        else:
-            length = f'{self.recipe.minutes:g} processor minutes'
-            if self.recipe.steps is not None:
-                length = f'{self.recipe.steps} steps'
-            say(f'{self.name}, seed {self.recipe.seed}: training, {length}, {folder}')
-            folder.mkdir(parents=True, exist_ok=True)
-            _run([str(staged), '--output', str(output), *self.recipe.options()], self.name)
-        shutil.rmtree(staged)
-        return checkpoint.load(output), output
+    def prepare(self) -> Path:
+        """Lay out what is trained on, unless it is trained; return the training's folder."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix='.staged-') as staged:
+            self.write(Path(staged, _PICTURES))
+            folder = self.root / f'{self.name}-{self.recipe.seed}-{self._digest(Path(staged))}'
+            if not (folder / _MODEL).is_file():
+                folder.mkdir(exist_ok=True)
+                self.clear(folder)  # of what was interrupted
+                os.replace(Path(staged, _PICTURES), folder / _PICTURES)
+                for number, path in enumerate(self.backgrounds):
+                    (folder / _BACKGROUNDS).mkdir(exist_ok=True)
+                    link = folder / _BACKGROUNDS / f'{number:03}{path.suffix}'
+                    link.symlink_to(path.resolve())
+        return folder
 
-    def _digest(self, pictures: Path, settings: TrainingConfiguration) -> str:
-        recipe = self.recipe
+    def start(self, folder: Path) -> _Process:
+        """Start the training, or go on with it, in its folder."""
+        arguments = [str(folder / _PICTURES), '--output', str(folder / _MODEL)]
+        arguments += self.recipe.options()
+        if self.backgrounds:
+            arguments += [f'--backgrounds={folder / _BACKGROUNDS}']
+        return _Process(arguments, self.name, self.log)
+
+    def finish(self, folder: Path, seconds: float) -> None:
+        """Keep what a training took, seconds of processor time; remove what it was trained on."""
+        # An interrupted training's card knows what was used before it went on.
+        used = max(
+            seconds / 60, float(checkpoint.load(folder / _MODEL).card.get('cpu_minutes', 0))
+        )
+        record = {'cpu_minutes': used, 'commit': commit()}
+        (folder / _RECORD).write_text(json.dumps(record) + '\n', encoding='utf-8')
+        self.clear(folder)
+
+    @staticmethod
+    def clear(folder: Path) -> None:
+        """Remove what is trained on from a training's folder."""
+        for name in (_PICTURES, _BACKGROUNDS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+    def _digest(self, staged: Path) -> str:
+        recipe, settings = self.recipe, self.recipe.settings
         length = ['steps', recipe.steps] if recipe.steps is not None else ['cpu', recipe.minutes]
         known_by = [recipe.seed, length, configuration.plain(settings)]
         digest = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode())
-        files = sorted(path for path in pictures.rglob('*') if path.is_file())
-        names = [str(path.relative_to(pictures)) for path in files]
+        files = sorted(path for path in staged.rglob('*') if path.is_file())
+        named = [(str(path.relative_to(staged)), path) for path in files]
+        named += [(_BACKGROUNDS, path) for path in self.backgrounds]
         if settings.backgrounds is not None:
-            backgrounds = list_images(settings.backgrounds)
-            files += backgrounds
-            names += [path.name for path in backgrounds]
+            named += [(path.name, path) for path in list_images(settings.backgrounds)]
         if settings.weights is not None and Path(settings.weights).is_file():
-            files.append(Path(settings.weights))
-            names.append('weights')
-        for name, path in zip(names, files, strict=True):
+            named += [('weights', Path(settings.weights))]
+        for name, path in named:
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()[:10]
 
 
-def _run(arguments: list[str], name: str) -> None:
-    """Train in a process of its own, which is told to save its state where this one must end."""
-    process = subprocess.Popen([*_COMMAND, *arguments], start_new_session=True)
+def together(
+    trainings: Sequence[Kept], jobs: int, say: Callable[[str], None] = print
+) -> Generator[tuple[int, Trained], None, None]:
+    """Do trainings, so many at a time, and yield the place of each and its model as it ends.
+
+    Where this is interrupted, those that run are told to save their states, and waited for. Raises
+    StudyError where one fails.
+    """
+    waiting = deque(enumerate(trainings))
+    running: dict[int, tuple[Path, _Process]] = {}
     try:
-        status = process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        raise
-    if status != 0:
-        raise StudyError(
-            f'the training {name} ended with status {status}; its message stands above, and the '
-            'same command goes on from there'
-        )
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                place, kept = waiting.popleft()
+                folder, named = kept.prepare(), f'{kept.name}, seed {kept.recipe.seed}'
+                if (folder / _MODEL).is_file():
+                    say(f'{named}: trained before, {folder}')
+                    yield place, _trained(folder, before=True)
+                    continue
+                say(f'{named}: training, {kept.recipe.length}, {folder}')
+                running[place] = folder, kept.start(folder)
+            for place, (folder, process) in list(running.items()):
+                if (seconds := process.seconds(wait=False)) is not None:
+                    del running[place]
+                    trainings[place].finish(folder, seconds)
+                    yield place, _trained(folder)
+            if running:
+                time.sleep(_POLL_S)
+    finally:
+        for _, process in running.values():
+            process.stop()
+
+
+def _trained(folder: Path, before: bool = False) -> Trained:
+    model = checkpoint.load(folder / _MODEL)
+    record = {'cpu_minutes': model.card.get('cpu_minutes', 0.0), 'commit': 'unknown'}
+    if (folder / _RECORD).is_file():
+        record = json.loads((folder / _RECORD).read_text(encoding='utf-8'))
+    minutes = float(record['cpu_minutes'])
+    return Trained(model, folder / _MODEL, minutes, str(record['commit']), before)
+
+
+class _Process:
+    """A training in a process of its own."""
+
+    def __init__(self, arguments: Sequence[str], name: str, log: Path | None = None) -> None:
+        self._name = name
+        self._where = 'stands above' if log is None else f'is in {log}'
+        with nullcontext() if log is None else log.open('a') as output:
+            # In a session of its own it hears of Ctrl-C once, from this process.
+            self._process = subprocess.Popen(
+                [*_COMMAND, *arguments], stdout=output, start_new_session=True
+            )
+
+    def seconds(self, wait: bool = True) -> float | None:
+        """Return its processor time, its own children's included; None while it runs.
+
+        Raises StudyError where it failed.
+        """
+        pid, status, usage = os.wait4(self._process.pid, 0 if wait else os.WNOHANG)
+        if pid == 0:
+            return None
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        if self._process.returncode:
+            raise StudyError(
+                f'the training {self._name} ended with status {self._process.returncode}; its '
+                f'message {self._where}, and the same command goes on from there'
+            )
+        return usage.ru_utime + usage.ru_stime
+
+    def stop(self) -> None:
+        """Tell it to save its state, and wait for its end."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()

@@ -21,7 +21,7 @@ from don_kp_ros.data.pairs import PairSampler, ViewSampler
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.data.source import Source, prepare, prepare_background
-from don_kp_ros.evaluation.pairs import PairSet, from_folder, posed, synthetic
+from don_kp_ros.evaluation.pairs import PairSet, posed, synthetic, with_truth
 from don_kp_ros.training.settings import TrainingConfiguration
 
 _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
@@ -103,7 +103,9 @@ def _pictures(
         if len(shown) < _FEWEST_TO_HOLD:
             shown.append(sample)
     if external is not None:
-        validation = from_folder(*external, negatives)
+        folder, truth = external
+        own = [read_image(path) for path in folder.negatives]
+        validation = with_truth(list(folder.samples()), truth, own or negatives)
     else:
         validation = synthetic(
             held or shown,

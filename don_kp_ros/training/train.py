@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch, PairStream
-from don_kp_ros.evaluation.measure import centroid_accuracy, measure
+from don_kp_ros.evaluation.matchers import accuracy, centroid
+from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
@@ -150,7 +151,7 @@ def _finish(
             'untrained': measure(
                 DescriptorModel(draft.untrained(), module.device), data
             ).accuracy.rounded(),
-            'centroid': centroid_accuracy(data).rounded(),
+            'centroid': accuracy(data, centroid).rounded(),
         },
         'match_threshold': {
             'value': round(threshold.value, 4),
@@ -164,10 +165,10 @@ def _finish(
     checkpoint.save(job.output)
     job.output.with_suffix('.md').write_text(card_text(job.output.stem, checkpoint))
     shutil.rmtree(job.state_folder, ignore_errors=True)
-    accuracy = result.accuracy
+    own = result.accuracy
     console.print(
-        f'{job.output}: AUC {accuracy.auc:.3f}, median {accuracy.median_px:.1f} px, '
-        f'PCK@10 {accuracy.pck_10:.3f}, match threshold {threshold.value:.3f}',
+        f'{job.output}: AUC {own.auc:.3f}, median {own.median_px:.1f} px, '
+        f'PCK@10 {own.pck_10:.3f}, match threshold {threshold.value:.3f}',
         highlight=False,
     )
     return checkpoint

@@ -11,11 +11,10 @@ from don_kp_ros.evaluation.baselines import (
     Baseline,
     ColourPatches,
     DenseSift,
-    baseline_errors,
-    check,
     grid,
 )
-from don_kp_ros.evaluation.pairs import Pair, PairSet
+from don_kp_ros.evaluation.matchers import match_all, not_learned
+from don_kp_ros.evaluation.pairs import Pair, PairSet, check
 from don_kp_ros.evaluation.pck import pck
 
 KINDS: list[type[Baseline]] = [DenseSift, ColourPatches]
@@ -139,12 +138,12 @@ def pair_set(shift: tuple[int, int] = (6, -4), **changes: object) -> PairSet:
 
 @each_fine
 def test_errors_are_those_of_each_pair(baseline: Baseline) -> None:
-    (errors,) = baseline_errors(baseline, pair_set())
+    (errors,) = match_all(pair_set(), not_learned(baseline)).errors
     np.testing.assert_array_equal(errors, np.zeros(8))
     wrong = pair_set(uv_b=inner_pixels(8).astype(np.float32) - np.float32([6, -4]) + [3, 0])
-    (own,) = baseline_errors(baseline, wrong)
+    (own,) = match_all(wrong, not_learned(baseline)).errors
     np.testing.assert_allclose(own, 3 * 640 / 96)
-    (given_width,) = baseline_errors(baseline, dataclasses.replace(wrong, width=640))
+    (given_width,) = match_all(dataclasses.replace(wrong, width=640), not_learned(baseline)).errors
     np.testing.assert_allclose(given_width, 3)
 
 
@@ -152,7 +151,7 @@ def test_errors_are_those_of_each_pair(baseline: Baseline) -> None:
 def test_swapped_axes_are_noticed(baseline: Baseline) -> None:
     data = pair_set()
     swapped = pair_set(uv_a=data.pairs[0].uv_a[:, ::-1])
-    (errors,) = baseline_errors(baseline, swapped)
+    (errors,) = match_all(swapped, not_learned(baseline)).errors
     assert pck(errors, 5) < 0.5
 
 
@@ -163,7 +162,7 @@ def test_pairs_that_cannot_be_measured_are_named() -> None:
     with pytest.raises(ValueError, match=r'pair 0 \(pictures 0 and 1\) has no correspondences'):
         check(pair_set(uv_a=empty, uv_b=empty))
     with pytest.raises(ValueError, match='mask of B has no pixels'):
-        baseline_errors(ColourPatches(), pair_set(mask_b=np.zeros((64, 96), np.uint8)))
+        match_all(pair_set(mask_b=np.zeros((64, 96), np.uint8)), not_learned(ColourPatches()))
     with pytest.raises(ValueError, match='8 pixels in A and 0 in B'):
         check(pair_set(uv_b=empty))
     with pytest.raises(ValueError, match='NaN'):

@@ -295,3 +295,10 @@ class TestBadInput:
     def test_a_missing_protocol(self, place: Path, capsys: Any) -> None:
         text = self.fails(place, capsys, protocol=str(place / 'none.yaml'))
         assert 'none.yaml: cannot be read' in text
+
+    @pytest.mark.parametrize('study', ['leave_one_out', 'ablation'])
+    def test_a_study_is_named_with_its_command(self, place: Path, capsys: Any, study: str) -> None:
+        assert f'don_kp study {study} DATA' in self.fails(place, capsys, protocol=study)
+        (place / 'own.yaml').write_text(f'kind: {study}\n')
+        text = self.fails(place, capsys, protocol=str(place / 'own.yaml'))
+        assert f'don_kp study {study} DATA' in text

@@ -10,7 +10,7 @@ from don_kp_ros.data.folder import Sample
 from don_kp_ros.data.homography import WarpConfiguration, project
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.evaluation.keypoints import measure_keypoints
-from don_kp_ros.evaluation.measure import centroid_accuracy, random_accuracy
+from don_kp_ros.evaluation.matchers import accuracy, centroid, random_pixel
 from don_kp_ros.evaluation.pairs import PairSet, synthetic
 
 PLAIN = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)
@@ -91,5 +91,7 @@ def test_blind_guesses_score_what_the_square_says() -> None:
     data = pairs(None)
     # Two random points of a unit square are .521 apart on average, its centre .383 from one.
     side = np.sqrt(np.mean([np.count_nonzero(p.mask_b) for p in data.pairs]))
-    assert random_accuracy(data).median_px == pytest.approx(0.51 * side, rel=0.15)
-    assert centroid_accuracy(data).median_px == pytest.approx(0.39 * side, rel=0.15)
+    assert accuracy(data, random_pixel(np.random.default_rng)).median_px == pytest.approx(
+        0.51 * side, rel=0.15
+    )
+    assert accuracy(data, centroid).median_px == pytest.approx(0.39 * side, rel=0.15)

@@ -12,9 +12,9 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation import command
-from don_kp_ros.evaluation.baselines import check
-from don_kp_ros.evaluation.comparison import Found, by_name
-from don_kp_ros.evaluation.pairs import Pair, PairSet
+from don_kp_ros.evaluation.figures import by_name
+from don_kp_ros.evaluation.matchers import Found
+from don_kp_ros.evaluation.pairs import Pair, PairSet, check
 from don_kp_ros.evaluation.protocols.named_points import NamedPoints
 from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.protocols.registry import read_protocol

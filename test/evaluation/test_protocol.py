@@ -13,8 +13,9 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
-from don_kp_ros.evaluation.baselines import check
-from don_kp_ros.evaluation.comparison import Found, figures, fingerprint, space_figures
+from don_kp_ros.evaluation.figures import figures, fingerprint, space_figures
+from don_kp_ros.evaluation.matchers import Found
+from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.folder import Folder
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
 from don_kp_ros.evaluation.protocols.invariance import Invariance, warp_about

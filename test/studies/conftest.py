@@ -29,3 +29,25 @@ def folder(tmp_path: Path) -> Path:
             plain = np.full((HEIGHT, WIDTH, 3), 90 + 30 * number, np.uint8)
             cv2.imwrite(str(root / f'negatives/{number}.png'), plain)
     return root
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Make four photos, of which 11 is 2, turned."""
+    data = tmp_path / 'some caps'
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (3, 12, 16, 3), dtype=np.uint8)
+    one, two, four = (cv2.resize(noise, (64, 48)) for noise in coarse)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:30, 20:50] = 255
+    for name in ('rgbs', 'masks'):
+        (data / name).mkdir(parents=True)
+    for stem, image, its_mask in (
+        ('1.jpg', one, mask),
+        ('2.png', two, mask),
+        ('4.png', four, mask),
+        ('11.png', two[::-1, ::-1], mask[::-1, ::-1]),
+    ):
+        cv2.imwrite(str(data / 'rgbs' / stem), image)
+        cv2.imwrite(str((data / 'masks' / stem).with_suffix('.png')), its_mask)
+    return data

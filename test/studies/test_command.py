@@ -1,5 +1,6 @@
-"""`don_kp evaluate` of protocols that train: their cases, figures, and named errors."""
+"""`don_kp study`: cases, figures, and named errors."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.evaluation import command as evaluation_command
 from don_kp_ros.studies import command, trainings
 from don_kp_ros.studies.ablation import Ablation
 from don_kp_ros.studies.leave_one_out import LeaveOneOut
@@ -32,19 +34,22 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Train in this process, which is quicker; list the cases that were trained."""
     names: list[str] = []
 
-    def run(arguments: list[str], name: str) -> None:
-        names.append(name)
-        assert training_command.main(arguments) == 0
+    class Done:
+        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
+            names.append(name)
+            assert training_command.main(arguments) == 0
 
-    monkeypatch.setattr(trainings, '_run', run)
+        def seconds(self, wait: bool) -> float:
+            return 0.0
+
+    monkeypatch.setattr(trainings, '_Process', Done)
     return names
 
 
-def run(folder: Path, protocol: str, *arguments: str) -> int:
+def run(folder: Path, study: str, *arguments: str) -> int:
     output = folder.parent / 'out'
-    return command.main(
-        [str(folder), '--protocol', protocol, '--output', str(output), *SMALL, *arguments]
-    )
+    options = ['--output', str(output), '--trainings', str(output / 'trainings')]
+    return command.main([study, str(folder), *options, *SMALL, *arguments])
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 class TestCases:
-    @pytest.mark.parametrize('kind', STUDIES)
+    @pytest.mark.parametrize('kind', ['leave_one_out', 'ablation'])
     def test_every_study_has_a_configuration_of_its_name(self, kind: str) -> None:
         study = read_study(Path(kind), ['--measure.pairs=7', '--seeds=[3]'])
         assert (study.kind, study.seeds, study.measure.pairs) == (kind, (3,), 7)
@@ -136,7 +141,9 @@ class TestLeaveOneOut:
             assert set(case['methods']) > {'untrained', 'centroid', 'random pixel', 'dense SIFT'}
             assert len({kept['fingerprint'] for kept in case['trainings']}) == 2
             for kept in case['trainings']:
-                assert (folder.parent / 'out' / kept['model']).is_file() and kept['steps'] == 2
+                assert (folder.parent / 'out/trainings' / kept['model']).is_file() and kept[
+                    'steps'
+                ] == 2
         whole = content['summary']
         each = [case['methods']['centroid']['auc'] for case in content['cases']]
         assert whole['methods']['centroid']['auc'] == pytest.approx(np.mean(each), abs=1e-3)
@@ -168,12 +175,23 @@ class TestAblation:
         assert len(pictures.images) == 2 and len(pictures.negatives) == 1
 
 
+def test_an_interrupted_study_says_how_to_go_on(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainings, '_Process', interrupted)
+    assert run(folder, 'leave_one_out') == 130
+    assert 'stopped; the same command goes on' in capsys.readouterr().err
+
+
 class TestBadInput:
     def fails(self, folder: Path, capsys: Any, protocol: str, *arguments: str) -> str:
         assert run(folder, protocol, *arguments) == 1
         assert not (folder.parent / 'out/trainings').exists()
         text: str = capsys.readouterr().err
-        assert text.startswith('don_kp evaluate: ') and 'Traceback' not in text
+        assert text.startswith('don_kp study: ') and 'Traceback' not in text
         return text
 
     def test_a_model_is_refused(self, folder: Path, capsys: Any) -> None:
@@ -196,9 +214,17 @@ class TestBadInput:
         assert f'{folder}: no such folder' in self.fails(folder, capsys, 'ablation')
 
 
-def test_other_protocols_are_handed_on(folder: Path, capsys: Any) -> None:
-    options = [str(folder), '--protocol', 'held_views', '--model', str(folder / 'none')]
-    assert command.main(options) == 1
-    assert 'none: no such file' in capsys.readouterr().err
-    assert command.main([str(folder), '--protocol', 'nothing', '--model', 'm']) == 1
-    assert 'ablation, folder' in capsys.readouterr().err
+def test_what_is_no_study_is_named(folder: Path, capsys: Any) -> None:
+    for name in ('held_views', 'nothing'):
+        assert run(folder, name) == 1
+        assert 'ablation, accuracy, ' in capsys.readouterr().err
+    assert evaluation_command.main([str(folder), '--protocol', 'nothing', '--model', 'm']) == 1
+    text = capsys.readouterr().err
+    assert 'folder, held_views' in text and 'ablation' not in text
+
+
+class TestTables:
+    @pytest.mark.parametrize('name', ['accuracy', 'keypoints', 'real_photos', 'paper_tables'])
+    def test_the_configuration_says_what_the_study_does_by_default(self, name: str) -> None:
+        study = read_study(Path(name))
+        assert dataclasses.replace(study, description='') == STUDIES[name]()

@@ -7,15 +7,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from don_kp_ros.data.folder import ImageFolder
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies import trainings
+from don_kp_ros.studies.pictures import write_samples
 from don_kp_ros.studies.trainings import Kept, Recipe, StudyError
 
 RECIPE = Recipe(config_path('training/nt_xent.yaml'), steps=3, seed=1)
@@ -38,26 +43,34 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Replace the training by one that writes a small model; list what was asked for."""
     asked: list[list[str]] = []
 
-    def run(arguments: list[str], name: str) -> None:
-        asked.append(arguments)
-        assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
-        network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(len(asked))
-            weights = DescriptorNetwork(network).state_dict()
-        output = Path(arguments[arguments.index('--output') + 1])
-        Checkpoint(network, Preprocessing(), weights, 0.5).save(output)
+    class Done:
+        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
+            asked.append(arguments)
+            assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
+            self.output = Path(arguments[arguments.index('--output') + 1])
 
-    monkeypatch.setattr(trainings, '_run', run)
+        def seconds(self, wait: bool) -> float:
+            network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(len(asked))
+                weights = DescriptorNetwork(network).state_dict()
+            Checkpoint(network, Preprocessing(), weights, 0.5).save(self.output)
+            return 120.0
+
+    monkeypatch.setattr(trainings, '_Process', Done)
     return asked
 
 
 def test_a_training_is_done_once(tmp_path: Path, runs: list[list[str]]) -> None:
-    first, file = kept(tmp_path).model(silent)
-    again, other = kept(tmp_path).model(silent)
-    assert len(runs) == 1 and file == other
-    assert first.fingerprint == again.fingerprint
-    assert [path.name for path in tmp_path.iterdir()] == [file.parent.name]  # pictures are gone
+    first, again = (kept(tmp_path).model(silent) for _ in range(2))
+    assert len(runs) == 1 and first.file == again.file
+    assert (first.before, again.before) == (False, True)
+    assert first.checkpoint.fingerprint == again.checkpoint.fingerprint
+    assert (again.cpu_minutes, again.commit) == (first.cpu_minutes, first.commit)
+    assert first.cpu_minutes == 2
+    assert [path.name for path in tmp_path.iterdir()] == [first.file.parent.name]
+    names = {path.name for path in first.file.parent.iterdir()}
+    assert names == {'model.safetensors', 'training.json'}  # pictures are gone
     arguments = ' '.join(runs[0])
     assert '--steps 3' in arguments and '--seed 1' in arguments and '--threads=1' in arguments
 
@@ -88,19 +101,36 @@ def test_other_pictures_are_another_training(tmp_path: Path, runs: list[list[str
 def test_an_interrupted_training_goes_on_with_the_same_command(
     tmp_path: Path, runs: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainings._run
+    stopped = []
 
-    def stop(arguments: list[str], name: str) -> None:
-        run(arguments, name)
-        Path(arguments[arguments.index('--output') + 1]).unlink()
-        raise KeyboardInterrupt
+    class Interrupted:
+        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
+            runs.append(arguments)
 
-    monkeypatch.setattr(trainings, '_run', stop)
-    with pytest.raises(KeyboardInterrupt):
-        kept(tmp_path).model(silent)
-    monkeypatch.setattr(trainings, '_run', run)
+        def seconds(self, wait: bool) -> float:
+            raise KeyboardInterrupt
+
+        def stop(self) -> None:
+            stopped.append(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainings, '_Process', Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kept(tmp_path).model(silent)
+    assert len(stopped) == 1
     kept(tmp_path).model(silent)
     assert runs[0] == runs[1] and len(runs) == 2
+
+
+def test_several_are_done_together_and_known_apart(
+    tmp_path: Path, runs: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = [kept(tmp_path, content=bytes([number])) for number in range(3)]
+    every[1].model(silent)
+    done = dict(trainings.together(every, 2, silent))
+    assert sorted(done) == [0, 1, 2] and len(runs) == 3
+    assert [done[place].before for place in range(3)] == [False, True, False]
+    assert len({trained.file for trained in done.values()}) == 3
 
 
 @pytest.fixture
@@ -117,7 +147,7 @@ def test_a_training_is_told_to_end_and_waited_for(
 ) -> None:
     script = (
         'import pathlib, sys, time\n'
-        'folder = pathlib.Path(sys.argv[1])\n'
+        f'folder = pathlib.Path({str(tmp_path)!r})\n'
         'try:\n'
         '    (folder / "ready").touch()\n'
         '    time.sleep(60)\n'
@@ -135,7 +165,7 @@ def test_a_training_is_told_to_end_and_waited_for(
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        trainings._run([str(tmp_path)], 'case')
+        list(trainings.together([kept(tmp_path / 'kept')], 1, silent))
     thread.join()
     assert (tmp_path / 'saved').exists()
 
@@ -143,4 +173,66 @@ def test_a_training_is_told_to_end_and_waited_for(
 def test_a_training_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainings, '_COMMAND', (sys.executable, '-c', 'raise SystemExit(3)'))
     with pytest.raises(StudyError, match='case ended with status 3'):
-        trainings._run([], 'case')
+        trainings._Process([], 'case').seconds()
+
+
+def test_processor_time_is_that_of_the_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / 'log'
+    monkeypatch.setattr(trainings, '_COMMAND', (sys.executable, '-c'))
+    busy = 'import time\nwhile time.process_time() < 0.5: pass\nprint("done")'
+    assert trainings._Process([busy], 'busy', log).seconds() >= 0.5
+    assert trainings._Process(['print("idle")'], 'idle', log).seconds() < 0.5
+    assert log.read_text() == 'done\nidle\n'
+    with pytest.raises(StudyError, match=f'status 3; its message is in {log}'):
+        trainings._Process(['raise SystemExit(3)'], 'bad', log).seconds()
+
+
+def test_a_length_in_minutes_is_that_of_the_whole_training(
+    tmp_path: Path, runs: list[list[str]]
+) -> None:
+    config = config_path('training/mined.yaml')
+    for recipe in (Recipe.within(3.0, config, (), 0), Recipe(config, steps=3)):
+        kept(tmp_path, recipe).model(silent)
+    by_time, by_steps = (' '.join(arguments) for arguments in runs)
+    assert '--cpu-minutes 2.79 --accelerator=cpu' in by_time
+    assert '--steps 3 --accelerator=auto' in by_steps
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_backgrounds_are_trained_on_and_tell_trainings_apart(
+    tmp_path: Path, runs: list[list[str]]
+) -> None:
+    root, files = tmp_path / 'kept', [tmp_path / f'{name}.jpg' for name in 'ab']
+    for path in files:
+        path.write_bytes(path.stem.encode())
+    for backgrounds in ((), tuple(files), tuple(files[:1])):
+        dataclasses.replace(kept(root), backgrounds=backgrounds).model(silent)
+    assert len({arguments[2] for arguments in runs}) == 3
+    assert [any('--backgrounds=' in own for own in arguments) for arguments in runs] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_true_training_is_done_once(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = partial(write_samples, samples=list(ImageFolder.open(photos).samples()))
+    background = tmp_path / 'background.png'
+    cv2.imwrite(str(background), np.full((40, 40, 3), 90, np.uint8))
+    small = ('--views.size=96', '--network.channels=8', '--workers=0', '--validation.queries=4')
+    recipe = Recipe.within(0.22, config_path('training/nt_xent.yaml'), small, 0)
+    own = Kept(tmp_path / 'kept', 'small', recipe, write, (background,))
+    first = own.model()
+    assert first.checkpoint.card['steps'] >= 1 and first.cpu_minutes > 0.01
+    capsys.readouterr()
+    again = own.model()
+    assert 'trained before' in capsys.readouterr().out
+    assert (again.checkpoint.fingerprint, again.commit) == (
+        first.checkpoint.fingerprint,
+        first.commit,
+    )
+    assert len(list((tmp_path / 'kept').iterdir())) == 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Pixels, read_correspondences
-from don_kp_ros.evaluation.pairs import from_folder
+from don_kp_ros.evaluation.pairs import with_truth
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 
@@ -48,13 +48,6 @@ class Folder(Protocol):
                     )
             kept.append(number)
         new = {old: index for index, old in enumerate(samples)}
-        whole = dataclasses.replace(
-            folder,
-            images=tuple(folder.images[i] for i in samples),
-            masks=tuple(folder.masks[i] for i in samples),
-            negatives=(),
-            depths=(),
-        )
         truth = dataclasses.replace(
             truth,
             image_a=np.array([new[int(i)] for i in truth.image_a[kept]], np.int64),
@@ -62,7 +55,7 @@ class Folder(Protocol):
             uv_a=truth.uv_a[kept],
             uv_b=truth.uv_b[kept],
         )
-        data = from_folder(whole, truth, [])
+        data = with_truth(list(samples.values()), truth, [])
         origin = f'{len(data.pairs)} pairs of {len(samples)} pictures with true correspondences'
         data = dataclasses.replace(data, origin=origin)
         if data.pairs:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import within
-from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample
-from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
+from don_kp_ros.evaluation.pairs import Pair, PairSet, posed_pair
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
@@ -110,12 +109,13 @@ class Posed(Protocol):
                 for (_, _, _, accepts), pairs in zip(bins, filled, strict=True)
                 if len(pairs) < self.pairs and accepts(moved)
             ]
-            pair = (
-                self._pair(samples, a, b, np.random.default_rng((seed, a, b))) if places else None
-            )
-            for pairs in places if pair is not None else ():
-                assert pair is not None
-                pairs.append(pair)
+            if not places:
+                continue
+            rng_of_pair = np.random.default_rng((seed, a, b))
+            pair = posed_pair(samples, a, b, self.queries, rng_of_pair)
+            if pair is not None:
+                for pairs in places:
+                    pairs.append(pair)
         images = [sample.image for sample in samples]
         conditions = [
             Condition(
@@ -161,22 +161,6 @@ class Posed(Protocol):
                 title = f'{name} {least:g} to {most:g}{unit}'
                 result.append((title, curve, round(middle, 3), accepts))
         return result
-
-    def _pair(
-        self, samples: list[PosedSample], a: int, b: int, rng: np.random.Generator
-    ) -> Pair | None:
-        v, u = np.nonzero(samples[a].mask)
-        wanted = min(4 * max(self.queries, FEWEST_COMMON), len(u))
-        places = rng.choice(len(u), wanted, replace=False)
-        uv_a = np.stack([u[places], v[places]], axis=1).astype(np.float32)
-        uv_b, seen = correspondences(samples[a], samples[b], uv_a)
-        if np.count_nonzero(seen) < FEWEST_COMMON:
-            return None
-        shown = np.flatnonzero(seen)[: self.queries]
-        mask = samples[b].mask
-        return Pair(
-            a, b, uv_a[shown], uv_b[shown].astype(np.float32), mask_centre(mask), mask_b=mask
-        )
 
 
 def _middle(sample: PosedSample) -> Array:

@@ -17,7 +17,7 @@ from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.protocols.turned import Turned
 from don_kp_ros.resources import config_path
 
-FOLDER = 'evaluation'  # of configurations, below config/
+FOLDER, STUDIES = 'evaluation', 'studies'  # of configurations, below config/
 PROTOCOLS: dict[str, type[Protocol]] = {
     protocol.kind: protocol
     for protocol in (HeldViews, Folder, Posed, NamedPoints, Invariance, Turned)
@@ -29,6 +29,7 @@ def read_protocol(path: Path, overrides: Sequence[str] = ()) -> Protocol:
 
     path: a YAML file, or the name of one in config/evaluation/; overrides: `--key=value`.
     """
+    _refuse_study(path)
     path = configuration.find(path, config_path(FOLDER))
     mapping = configuration.override(configuration.load(path), overrides)
     return make_protocol(mapping, str(path))
@@ -38,6 +39,15 @@ def make_protocol(mapping: Mapping[str, Any], where: str) -> Protocol:
     """Make the protocol of a mapping's `kind`; raises ConfigurationError naming `where`."""
     settings = dict(mapping)
     kind = settings.pop('kind', None)
+    _refuse_study(kind)
     if kind not in PROTOCOLS:
         raise ConfigurationError(f'{where}: kind is {kind!r}; allowed are {", ".join(PROTOCOLS)}')
     return configuration.read(PROTOCOLS[kind], settings, where)
+
+
+def _refuse_study(name: object) -> None:
+    if (config_path(STUDIES) / f'{name}.yaml').is_file():
+        raise ConfigurationError(
+            f'{name} is a study, which trains models of its own; the command is '
+            f'don_kp study {name} DATA'
+        )

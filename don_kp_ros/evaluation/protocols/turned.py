@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import DataError, Image, ImageFolder
 from don_kp_ros.data.homography import project
@@ -36,24 +37,39 @@ class Turned(Protocol):
         for b, a in copies.items():
             mask_a, mask_b = samples[a].mask, samples[b].mask
             # Masks are drawn by hand, each on its own: only points on both count.
-            v, u = np.nonzero((mask_a > 127) & (mask_b[::-1, ::-1] > 127))
-            if len(u) == 0:
+            on_both = (mask_a > 127) & (mask_b[::-1, ::-1] > 127)
+            if not on_both.any():
                 raise DataError(
                     f'{samples[a].path}: its mask and the turned mask of {samples[b].path.name} '
                     'have no pixel in common'
                 )
             rng = np.random.default_rng((seed, a, b))
-            chosen = rng.choice(len(u), min(self.queries, len(u)), replace=False)
-            uv = np.stack([u[chosen], v[chosen]], axis=1).astype(np.float32)
-            height, width = mask_a.shape
-            half_turn = np.array([[-1.0, 0, width - 1], [0, -1.0, height - 1], [0, 0, 1]])
-            there = project(half_turn, uv)
-            pairs.append(Pair(a, b, uv, there, mask_centre(mask_b), half_turn, mask_b))
+            pairs.append(half_turn(a, b, on_both, mask_b, self.queries, rng))
         named = ', '.join(
             f'{samples[c].path.name} of {samples[o].path.name}' for c, o in copies.items()
         )
         data = PairSet(f'turned copies: {named}', images, pairs[: self.pairs], [])
         return [Condition('turned by 180 degrees', data)]
+
+
+def half_turn(
+    a: int,
+    b: int,
+    shown: NDArray[np.bool_],
+    mask_b: Image,
+    queries: int,
+    rng: np.random.Generator,
+) -> Pair:
+    """Pair random pixels of picture a with where they lie in b, which is a turned by 180 degrees.
+
+    shown (H, W): the pixels of a to draw from, one or more.
+    """
+    v, u = np.nonzero(shown)
+    chosen = rng.choice(len(u), min(queries, len(u)), replace=False)
+    uv = np.stack([u[chosen], v[chosen]], axis=1).astype(np.float32)
+    height, width = mask_b.shape
+    turn = np.array([[-1.0, 0, width - 1], [0, -1.0, height - 1], [0, 0, 1]])
+    return Pair(a, b, uv, project(turn, uv), mask_centre(mask_b), turn, mask_b)
 
 
 def turned_copies(images: Sequence[Image]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""What the benchmarks of training's memory and speed measure: methods at paper 1's sizes.
+"""Steps of training to weigh and to time: methods at paper 1's sizes.
 
 ResNet-34, dilated to stride 8, one pair of 256x256 pictures, N = 128 keypoints or correspondences.
 The backbone's own forward and backward pass, up to the features below the identity layer, is what

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from don_kp_ros.evaluation.matchers import transfer
 from don_kp_ros.evaluation.pck import Accuracy, auc, pck, pixel_errors
-from don_kp_ros.evaluation.transfer import transfer
 
 
 def test_points_are_found_where_the_map_was_moved_to() -> None:

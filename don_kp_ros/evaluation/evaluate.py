@@ -1,0 +1,154 @@
+"""Measure a model, and what it is held against, by a protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from don_kp_ros import configuration
+from don_kp_ros.evaluation.examples import Drawing, drawings
+from don_kp_ros.evaluation.figures import (
+    by_name,
+    curve,
+    figures,
+    fingerprint,
+    independent,
+    joined,
+    keypoint_figures,
+    space_figures,
+    summed_up,
+)
+from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
+from don_kp_ros.evaluation.pairs import check
+from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
+from don_kp_ros.evaluation.reading import Reader
+from don_kp_ros.evaluation.request import Request
+from don_kp_ros.evaluation.results import progress_bar, say, versions, without_nan
+from don_kp_ros.networks.checkpoint import Checkpoint
+
+FORMAT, VERSION = 'don_kp evaluation', 1
+
+_ALL = 'all pairs'
+
+
+def evaluate(
+    network: Checkpoint,
+    name: str,
+    protocol: Protocol,
+    request: Request,
+    console: Console | None = None,
+) -> tuple[dict[str, Any], list[Drawing]]:
+    """Measure a model and what it is held against; return results and pictures of its matches.
+
+    name: the model's, in the results. All of them but `run` are the same for the same seed. Raises
+    DataError, or ValueError naming a pair that cannot be measured on.
+    """
+    console = console or Console(quiet=True)
+    reader = Reader(request.skip_broken)
+    conditions = protocol.conditions(request.data, request.seed, reader)
+    for message in reader.skipped:
+        say(console, f'left out: {message}')
+    for condition in conditions:
+        check(condition.data)
+    pairs = sum(len(condition.data.pairs) for condition in conditions)
+    say(console, f'Measuring {name} on {request.data}: {pairs} pairs of {protocol.kind}.')
+    methods = matchers(network, request.device, protocol.step, request.seed)
+    measured = _Measured(conditions, protocol, request.seed, {})
+    with progress_bar(console) as progress:
+        task = progress.add_task('', total=len(methods) * pairs, what='')
+        for method, matcher in methods.items():
+            progress.update(task, what=method)
+            measured.found[method] = [
+                match_all(
+                    condition.data,
+                    matcher,
+                    with_peaks=True,
+                    advance=lambda: progress.advance(task),
+                )
+                for condition in conditions
+            ]
+    chosen = summed_up(conditions)
+    summary = measured.row(chosen)
+    for method, own in summary['methods'].items():
+        parts = [measured.found[method][i] for i in chosen]
+        own['pck_curve'] = curve(joined(parts))
+        if len(chosen) == 1:
+            own['space'] = space_figures(conditions[chosen[0]], parts[0])
+    if len(chosen) == 1:
+        model = methods[MODEL]
+        assert isinstance(model, Learned)
+        own_keypoints = keypoint_figures(model.model, conditions[chosen[0]])
+        summary['methods'][MODEL]['keypoints'] = own_keypoints
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for number, condition in enumerate(conditions):
+        if condition.curve:
+            point = {'value': condition.value, **measured.row([number])}
+            curves.setdefault(condition.curve, []).append(point)
+    described = '; '.join(
+        dict.fromkeys(conditions[i].data.origin for i in chosen if not conditions[i].curve)
+    )
+    results = {
+        'format': FORMAT,
+        'version': VERSION,
+        'model': {
+            'file': name,
+            'fingerprint': network.fingerprint,
+            'dimension': network.network.dimension,
+            'network': configuration.plain(network.network),
+            'preprocessing': configuration.plain(network.preprocessing),
+            'match_threshold': network.match_threshold,
+        },
+        'protocol': {'kind': protocol.kind, **configuration.plain(protocol)},
+        'seed': request.seed,
+        'data': {
+            'folder': request.data.resolve().name,
+            'description': described or f'{len(conditions)} changes of pictures',
+            'fingerprint': fingerprint(conditions),
+            'skipped': reader.skipped,
+        },
+        'versions': versions(),
+        'summary': summary,
+        'curves': curves,
+        'points': measured.points(chosen),
+        'run': request.record(),
+    }
+    shown = drawings([conditions[i] for i in chosen], [measured.found[MODEL][i] for i in chosen])
+    return without_nan(results), shown
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What every method found in every condition."""
+
+    conditions: list[Condition]
+    protocol: Protocol
+    seed: int
+    found: dict[str, list[Found]]
+
+    def row(self, chosen: list[int]) -> dict[str, Any]:
+        """Summarise some of the conditions together: intervals are then over pictures A."""
+        parts = {name: joined(own[i] for i in chosen) for name, own in self.found.items()}
+        conditions = [self.conditions[i] for i in chosen]
+        groups = independent(conditions)
+        errors = parts[MODEL].errors
+        return {
+            'name': conditions[0].name if len(chosen) == 1 else _ALL,
+            'pairs': len(errors),
+            'queries': sum(len(own) for own in errors),
+            'methods': {
+                name: figures(part, self.seed, self.protocol.resamples, groups)
+                for name, part in parts.items()
+            },
+        }
+
+    def points(self, chosen: list[int]) -> dict[str, dict[str, Any]]:
+        """Summarise what was found by the points' names: figures of every method."""
+        result: dict[str, dict[str, Any]] = {}
+        names = [pair.names for i in chosen for pair in self.conditions[i].data.pairs]
+        for method, own in self.found.items():
+            for name, part in by_name(names, joined(own[i] for i in chosen)).items():
+                own_figures = figures(part, self.seed, self.protocol.resamples)
+                result.setdefault(name, {})[method] = own_figures
+        return result

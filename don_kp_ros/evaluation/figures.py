@@ -1,0 +1,142 @@
+"""What was found, in figures: accuracy and how far to trust it, errors in space, keypoints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.evaluation import statistics
+from don_kp_ros.evaluation.keypoints import measure_keypoints
+from don_kp_ros.evaluation.matchers import Found
+from don_kp_ros.evaluation.pck import THRESHOLDS, Accuracy, ErrorTable
+from don_kp_ros.evaluation.protocols.protocol import Condition
+from don_kp_ros.evaluation.space import SpaceErrors, space_errors
+from don_kp_ros.networks.model import DescriptorModel
+
+INTERVALS: dict[str, statistics.Statistic] = {
+    'auc': statistics.AUC,
+    'pck_5': statistics.pck_at(5),
+    'pck_10': statistics.pck_at(10),
+    'mean_px': statistics.MEAN,
+    'median_px': statistics.MEDIAN,
+    'q75_px': statistics.QuantileOf(0.75),
+}
+AMBIGUOUS = 0.95  # second peak over first
+
+
+def joined(parts: Iterable[Found]) -> Found:
+    """Put what was found in several conditions together."""
+    whole = Found([], [], [])
+    for part in parts:
+        whole.uv += part.uv
+        whole.errors += part.errors
+        whole.peaks += part.peaks
+    return whole
+
+
+def summed_up(conditions: Sequence[Condition]) -> list[int]:
+    """Choose the conditions that are summed up: those of no curve, else all of the curves."""
+    whole = [i for i, condition in enumerate(conditions) if not condition.curve]
+    return whole or list(range(len(conditions)))
+
+
+def independent(conditions: Sequence[Condition]) -> list[Hashable] | None:
+    """Name a group of each pair: those of one picture A go together (none: each on its own).
+
+    Curves show the same pictures at each of their values.
+    """
+    if len(conditions) == 1:
+        return None
+    data = [condition.data for condition in conditions]
+    return [id(own.images[pair.image_a]) for own in data for pair in own.pairs]
+
+
+def by_name(names: Sequence[Sequence[str]], found: Found) -> dict[str, Found]:
+    """Part what was found by the names of each pair's points, where they have any."""
+    parts: dict[str, Found] = {}
+    for named, uv, errors in zip(names, found.uv, found.errors, strict=True):
+        for name in dict.fromkeys(named):
+            own = np.array([other == name for other in named])
+            part = parts.setdefault(name, Found([], [], []))
+            part.uv.append(uv[own])
+            part.errors.append(errors[own])
+    return parts
+
+
+def figures(
+    found: Found, seed: int, resamples: int, groups: Sequence[Hashable] | None = None
+) -> dict[str, Any]:
+    """Summarise errors: figures, and bootstrap intervals over pairs (none of a single pair).
+
+    groups: one of each pair; pairs of one group are no independent ones, and resampled together.
+    """
+    every = np.concatenate(found.errors)
+    result: dict[str, Any] = {**Accuracy.of(every).rounded(), **ErrorTable.of(every).rounded()}
+    together: dict[Hashable, list[NDArray[np.float64]]] = {}
+    names: Sequence[Hashable] = range(len(found.errors)) if groups is None else groups
+    for group, errors in zip(names, found.errors, strict=True):
+        together.setdefault(group, []).append(errors)
+    independent = [np.concatenate(parts) for parts in together.values()]
+    intervals = {
+        name: [round(end, 2 if name.endswith('_px') else 4) for end in interval]
+        for name, statistic in INTERVALS.items()
+        if (interval := statistics.bootstrap(independent, statistic, resamples, seed)) is not None
+    }
+    result['interval_95'] = intervals or None
+    if found.peaks:
+        ratios = np.concatenate(found.peaks)
+        result['second_peak'] = {
+            'queries': len(ratios),
+            'median_ratio': round(float(np.median(ratios)), 3),
+            f'share_above_{AMBIGUOUS:g}': round(float(np.mean(ratios >= AMBIGUOUS)), 4),
+        }
+    return result
+
+
+def curve(found: Found) -> list[float]:
+    """Compute PCK@k for k = 1..100."""
+    ordered = np.sort(np.concatenate(found.errors))
+    below = np.searchsorted(ordered, THRESHOLDS, side='left') / len(ordered)
+    return [round(float(share), 4) for share in below]
+
+
+def space_figures(condition: Condition, found: Found) -> dict[str, Any] | None:
+    """Summarise errors in millimetres; None where the depth isn't known anywhere."""
+    if not condition.views:
+        return None
+    parts = []
+    for pair, uv in zip(condition.data.pairs, found.uv, strict=True):
+        view = condition.views[pair.image_b]
+        depth = np.where(view.mask > 127, view.depth, np.float32(np.nan))
+        parts.append(space_errors(uv, pair.uv_b, depth, view.camera))
+    errors = SpaceErrors.joined(parts)
+    if len(errors.known_mm) == 0:
+        return None
+    return {
+        **errors.summary(),
+        'within_5_mm': round(errors.within(5), 4),
+        'within_10_mm': round(errors.within(10), 4),
+    }
+
+
+def keypoint_figures(model: DescriptorModel, condition: Condition) -> dict[str, float] | None:
+    """Measure keypoints; None for a model without, or pairs that aren't views of one picture."""
+    pairs = condition.data.pairs
+    if not model.number_of_keypoints or all(pair.homography is None for pair in pairs):
+        return None
+    return measure_keypoints(model, condition.data).rounded()
+
+
+def fingerprint(conditions: Sequence[Condition]) -> str:
+    """Hash the pictures and points of conditions: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for condition in conditions:
+        for number, pair in enumerate(condition.data.pairs):
+            for array in (*condition.data.pictures(number), pair.uv_a, pair.uv_b):
+                digest.update(f'{array.dtype} {array.shape}'.encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

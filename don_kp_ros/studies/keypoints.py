@@ -1,0 +1,98 @@
+"""How well keypoints keep their places between views of held pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from rich.console import Console
+
+from don_kp_ros.configuration import within
+from don_kp_ros.evaluation.keypoints import measure_keypoints
+from don_kp_ros.evaluation.matchers import at_scale
+from don_kp_ros.evaluation.results import Target, say
+from don_kp_ros.studies.splits import Data
+from don_kp_ros.studies.study import Job, Outcome, Study
+
+_SPLIT = 'held'
+_JUDGED = 'joint'
+_UPRIGHT, _ANY = 45.0, 180.0  # degrees, +-, by which views are turned
+_MEDIAN_PX = {10: 3.2, 30: 2.5}  # by minutes
+_TURNED_PX = 6.0
+_INSIDE, _SPREAD = 0.97, 0.9
+
+
+@dataclass(frozen=True)
+class KeypointStudy(Study):
+    """Measures the trainings of the accuracy study's split `held` by their keypoints.
+
+    Views are turned by +-45 degrees, as in training, and by +-180: as they are, and looked at in
+    `turns` copies turned by equal angles, of which the most certain is believed
+    (DescriptorModel.keypoints). retrain: also train with views turned by +-180 degrees.
+    """
+
+    kind: ClassVar[str] = 'keypoints'
+
+    methods: tuple[str, ...] = ('mined', 'joint')
+    turns: int = 8
+    retrain: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within('turns', self.turns, 1, 360)
+
+    def run(self, job: Job, console: Console) -> Outcome:
+        """Train and measure; see Study."""
+        data = Data.read(job.request.data)
+        ranges = {rotation: data.split(_SPLIT, rotation) for rotation in (_UPRIGHT, _ANY)}
+        rows: list[dict[str, Any]] = []
+        for method in self.methods:
+            for seed in self.seeds:
+                for turned in (_UPRIGHT, _ANY) if self.retrain else (_UPRIGHT,):
+                    learned = ranges[turned]
+                    trained = data.training(
+                        job.trainings, learned, _SPLIT, method, turned, self.minutes, seed
+                    ).model(partial(say, console))
+                    for shown, split in ranges.items():
+                        model = at_scale(trained.checkpoint, split.about)
+                        for copies in (1, self.turns):
+                            quality = measure_keypoints(model, split.about, copies)
+                            rows.append(
+                                {
+                                    'method': method,
+                                    'seed': seed,
+                                    'trained +-': turned,
+                                    'shown +-': shown,
+                                    'copies': copies,
+                                    **quality.rounded(),
+                                }
+                            )
+        title = (
+            f'Keypoints between views of held pictures after {self.minutes:g} processor minutes, '
+            'pixels of a 640-pixel-wide picture'
+        )
+        return Outcome(title, rows, self._targets(rows))
+
+    def _targets(self, rows: list[dict[str, Any]]) -> list[Target]:
+        """Judge the default method, or the first where it was not run."""
+        method = _JUDGED if _JUDGED in self.methods else self.methods[0]
+
+        def mean(figure: str, shown: float, copies: int) -> float:
+            key = (method, _UPRIGHT, shown, copies)
+            names = ('method', 'trained +-', 'shown +-', 'copies')
+            own = [row[figure] for row in rows if tuple(row[name] for name in names) == key]
+            return round(sum(own) / len(own), 3)
+
+        targets = []
+        if (minutes := int(self.minutes)) in _MEDIAN_PX:
+            median = mean('median_px', _UPRIGHT, 1)
+            targets.append(Target('median px, +-45 degrees', median, _MEDIAN_PX[minutes]))
+        inside, spread = (mean(name, _UPRIGHT, 1) for name in ('inside', 'spread'))
+        turned = mean('median_px', _ANY, self.turns)
+        return [
+            *targets,
+            Target('share inside the mask, +-45 degrees', inside, _INSIDE, at_least=True),
+            Target("spread over the mask's, +-45 degrees", spread, _SPREAD, at_least=True),
+            Target(f'median px, +-180 degrees, {self.turns} copies', turned, _TURNED_PX),
+        ]

@@ -1,0 +1,70 @@
+"""Train on a few photos for ten processor minutes; find their points in one never seen.
+
+Every photo that is another one turned by 180 degrees is held out: where a point of the one lies in
+the other is known exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from rich.console import Console
+
+from don_kp_ros.evaluation.matchers import Learned, accuracy, centroid
+from don_kp_ros.evaluation.results import Target, say
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.resources import config_path
+from don_kp_ros.studies.pictures import write_samples
+from don_kp_ros.studies.splits import Photos
+from don_kp_ros.studies.study import Job, Outcome, Study
+from don_kp_ros.studies.trainings import Kept, Recipe
+
+_CONFIG = 'training/photos.yaml'
+
+
+@dataclass(frozen=True)
+class RealPhotos(Study):
+    """Trains on the photos of a folder, or of its caps_real/, but those that are turned copies."""
+
+    kind: ClassVar[str] = 'real_photos'
+
+    seeds: tuple[int, ...] = (0,)
+
+    def run(self, job: Job, console: Console) -> Outcome:
+        """Train and measure; see Study."""
+        photos = Photos.read(job.request.data)
+        learned = [sample.path.name for sample in photos.learned]
+        matched = [f'{photo.path.name} to {copy.path.name}' for photo, copy in photos.pairs]
+        say(console, f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
+        rows: list[dict[str, Any]] = []
+        targets, cards = [], {}
+        for seed in self.seeds:
+            kept = Kept(
+                job.trainings,
+                self.kind,
+                Recipe.within(self.minutes, config_path(_CONFIG), (), seed),
+                partial(write_samples, samples=photos.learned),
+            )
+            trained = kept.model(partial(say, console))
+            model, data = trained.checkpoint, photos.turned_pairs(seed)
+            own = accuracy(data, Learned(DescriptorModel(model)))
+            untrained = accuracy(data, Learned(DescriptorModel(model.untrained())))
+            for name, figures in (
+                ('trained', own),
+                ('untrained', untrained),
+                ('object centroid', accuracy(data, centroid)),
+            ):
+                rows.append({'descriptors': name, 'seed': seed, **dataclasses.asdict(figures)})
+            used = round(trained.cpu_minutes, 2)
+            targets += [
+                Target('median error in pixels', own.median_px, 8),
+                Target('share within 20 px', own.pck_20, 0.8, at_least=True),
+                Target('processor minutes of training', used, self.minutes),
+            ]
+            cards[str(seed)] = {**model.card, 'commit': trained.commit}
+        title = 'Points of a photo found in its turned copy, pixels of a 640-pixel-wide picture'
+        details = {'trained_on': learned, 'matched': matched, 'cards': cards}
+        return Outcome(title, rows, targets, details)

@@ -1,0 +1,185 @@
+"""What descriptors are compared on: splits of renders, of photos, and of backgrounds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from don_kp_ros.data.appearance import BackgroundConfiguration, ColourConfiguration
+from don_kp_ros.data.folder import (
+    DataError,
+    Image,
+    ImageFolder,
+    Sample,
+    list_images,
+    read_image,
+    read_sample,
+)
+from don_kp_ros.data.homography import WarpConfiguration
+from don_kp_ros.data.pairs import ViewConfiguration
+from don_kp_ros.evaluation.pairs import Pair, PairSet, synthetic
+from don_kp_ros.evaluation.protocols.turned import half_turn, turned_copies
+from don_kp_ros.resources import config_path
+from don_kp_ros.studies.pictures import Pictures, alike, write_samples
+from don_kp_ros.studies.trainings import Kept, Recipe
+
+OF_PHOTOS = ('photos', 'transfer', 'mixed')  # where views are turned by any angle
+SPLITS = ('held', 'unseen', *OF_PHOTOS)
+_CROP = 384  # pixels of 640: what a training's view of 192 pixels at the network's scale shows
+_PAIRS, _QUERIES = 60, 100
+# As light and cameras may change a picture; what is trained with is stronger.
+_COLOUR = ColourConfiguration(
+    brightness=0.2, gamma=(0.6, 1.6), saturation=(0.3, 1.7), hue=20, grey=0.1
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, and what is measured on: about the object, and in whole pictures."""
+
+    learned: list[Sample]
+    about: PairSet
+    whole: PairSet | None
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What is learned from, and pairs of a photo and its turned copy, which is not."""
+
+    learned: list[Sample]
+    pairs: list[tuple[Sample, Sample]]
+
+    @classmethod
+    def read(cls, root: Path) -> Photos:
+        """Read a folder, or its caps_real/, and hold out every turned copy; raises DataError."""
+        folders = [folder for folder in (root, root / 'caps_real') if (folder / 'rgbs').is_dir()]
+        if not folders:
+            raise DataError(f'{root}: neither it nor its caps_real/ has a folder rgbs/')
+        samples = sorted(ImageFolder.open(folders[0]).samples(), key=_by_number)
+        copies = turned_copies([sample.image for sample in samples])
+        if not copies:
+            raise DataError(f'{folders[0]}: no picture is another one turned by 180 degrees')
+        return cls(
+            [sample for i, sample in enumerate(samples) if i not in copies],
+            [(samples[original], samples[copy]) for copy, original in copies.items()],
+        )
+
+    def turned_pairs(self, seed: int) -> PairSet:
+        """Pair random pixels of each photo with where they lie in its copy."""
+        images: list[Image] = []
+        pairs: list[Pair] = []
+        for photo, copy in self.pairs:
+            rng = np.random.default_rng(seed)
+            at, shown = len(images), photo.mask > 0
+            images += [photo.image, copy.image]
+            pairs.append(half_turn(at, at + 1, shown, copy.mask, _QUERIES, rng))
+        return PairSet('photos and their turned copies', images, pairs, [])
+
+
+@dataclass(frozen=True)
+class Data:
+    """The pictures that the splits are made of; objects: what each render shows.
+
+    backgrounds: files; the last quarter of them is only measured with.
+    """
+
+    renders: list[Sample]
+    objects: tuple[str, ...]
+    photos: Photos
+    backgrounds: list[Path]
+
+    @classmethod
+    def read(cls, root: Path) -> Data:
+        """Read a folder of caps/, caps_real/ and backgrounds/; raises DataError."""
+        pictures = Pictures.open(root / 'caps')
+        files = zip(pictures.images, pictures.masks, strict=True)
+        renders = [read_sample(*own) for own in files]
+        objects = pictures.told or alike(renders)
+        photos = Photos.read(root / 'caps_real')
+        return cls(renders, objects, photos, list_images(root / 'backgrounds'))
+
+    def left_out(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Check the names of objects to be left out (none: each); raises DataError."""
+        objects = tuple(dict.fromkeys(self.objects))
+        if len(objects) == 1:
+            raise DataError('all renders show one object; none can be left out')
+        if not set(wanted) <= set(objects):
+            raise DataError(
+                f'left_out is {", ".join(wanted)}; the objects are {", ".join(objects)}'
+            )
+        return wanted or objects
+
+    def split(self, name: str, rotation: float, left_out: str = '') -> Split:
+        """Make a split; views of renders are turned by +-rotation, degrees."""
+        if name in OF_PHOTOS:
+            shown = {photo.path for photo, _ in self.photos.pairs}
+            others = [photo for photo in self.photos.learned if photo.path not in shown]
+            pictures = {
+                'photos': self.photos.learned,
+                'transfer': self.renders,
+                'mixed': [*self.renders, *others],
+            }
+            return Split(pictures[name], self.photos.turned_pairs(0), None)
+        if name == 'held':
+            held = [i for i in range(len(self.renders)) if i % 4 == 2]
+        else:
+            held = [i for i, shown in enumerate(self.objects) if shown == left_out]
+        learned = [sample for i, sample in enumerate(self.renders) if i not in held]
+        measured = [self.renders[i] for i in held]
+        backgrounds = [read_image(path) for path in self.backgrounds[-self._measured_with() :]]
+        views = ViewConfiguration(
+            occlusion=0,
+            warp=WarpConfiguration(rotation=rotation),
+            colour=_COLOUR,
+            background=BackgroundConfiguration(keep=0, image=1, noise=0, plain=0),
+        )
+
+        def pairs(crop: int | None) -> PairSet:
+            return synthetic(
+                measured, views, backgrounds, [], _PAIRS, _QUERIES, 0, True, both=True, crop=crop
+            )
+
+        return Split(learned, pairs(_CROP), pairs(None))
+
+    def training_backgrounds(self) -> tuple[Path, ...]:
+        """Return the backgrounds that nothing is measured on."""
+        return tuple(self.backgrounds[: -self._measured_with()])
+
+    def training(
+        self,
+        root: Path,
+        split: Split,
+        name: str,
+        method: str,
+        rotation: float,
+        minutes: float,
+        seed: int,
+    ) -> Kept:
+        """Say how a method, by its name in config/training, learns a split; root keeps it."""
+        turned = 180.0 if name in OF_PHOTOS else rotation
+        recipe = Recipe.within(
+            minutes,
+            config_path('training') / f'{method}.yaml',
+            (f'--views.warp.rotation={turned:g}',),
+            seed,
+        )
+        return Kept(
+            root,
+            f'{name}-{method}-{turned:g}',
+            recipe,
+            partial(write_samples, samples=split.learned),
+            self.training_backgrounds(),
+        )
+
+    def _measured_with(self) -> int:
+        return max(1, len(self.backgrounds) // 4)
+
+
+def _by_number(sample: Sample) -> tuple[int, str]:
+    """Order 2 before 11: the later one of two that are the same is held out."""
+    digits = re.sub(r'\D', '', sample.path.stem)
+    return int(digits or 0), sample.path.stem

@@ -1,0 +1,209 @@
+"""What is trained on and measured on, and the tables that are made of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.evaluation.keypoints import measure_keypoints
+from don_kp_ros.evaluation.matchers import at_scale
+from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
+from don_kp_ros.networks.descriptor_network import (
+    DescriptorNetwork,
+    KeypointConfiguration,
+    NetworkConfiguration,
+)
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.studies import command, splits, trainings
+from don_kp_ros.studies.pictures import alike
+from don_kp_ros.studies.splits import Data, Photos
+
+HEADS = {'joint': KeypointConfiguration(number=4), 'mined': KeypointConfiguration(number=4)}
+
+
+@pytest.fixture
+def data(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of renders, photos and backgrounds; few pairs are made of it."""
+    root = folder.parent / 'data'
+    root.mkdir()
+    (root / 'caps').symlink_to(folder)
+    (root / 'caps_real').symlink_to(photos)
+    (root / 'backgrounds').symlink_to(folder / 'negatives')
+    monkeypatch.setattr(splits, '_PAIRS', 3)
+    return root
+
+
+def model(head: KeypointConfiguration | None, seed: int) -> Checkpoint:
+    network = NetworkConfiguration(channels=8, dimension=8, keypoints=head)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = DescriptorNetwork(network).state_dict()
+    card = {'steps': 7, 'cpu_minutes': 1.5}
+    return Checkpoint(network, Preprocessing(input_size=96), weights, 0.5, card)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replace trainings by models of random weights; list the names of those that were done."""
+    names: list[str] = []
+
+    class Done:
+        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
+            names.append(name)
+            seed = int(arguments[arguments.index('--seed') + 1])
+            head = next((own for method, own in HEADS.items() if method in name), None)
+            model(head, seed).save(Path(arguments[arguments.index('--output') + 1]))
+
+        def seconds(self, wait: bool) -> float:
+            return 0.0
+
+    monkeypatch.setattr(trainings, '_Process', Done)
+    return names
+
+
+@pytest.fixture
+def run(data: Path) -> Callable[..., dict[str, Any]]:
+    def study(name: str, *arguments: str) -> dict[str, Any]:
+        output, kept = data.parent / 'out', data.parent / 'kept'
+        options = ['--output', str(output), '--trainings', str(kept), *arguments]
+        status = command.main([name, str(data), *options])
+        content: dict[str, Any] = json.loads((output / 'results.json').read_text())
+        assert status == (0 if all(target['met'] for target in content['targets']) else 1)
+        assert content['title'] in (output / 'report.html').read_text()
+        return content
+
+    return study
+
+
+def test_the_later_of_two_turned_photos_is_held_out(photos: Path) -> None:
+    read = Photos.read(photos)
+    assert [sample.path.name for sample in read.learned] == ['1.jpg', '2.png', '4.png']
+    ((photo, copy),) = read.pairs
+    assert (photo.path.name, copy.path.name) == ('2.png', '11.png')
+    (pair,) = read.turned_pairs(0).pairs
+    uv, truth = pair.uv_a, pair.uv_b
+    assert uv.shape == truth.shape == (100, 2)
+    (u, v), (u_true, v_true) = uv.astype(int).T, truth.astype(int).T
+    assert photo.mask[v, u].all()
+    np.testing.assert_array_equal(copy.image[v_true, u_true], photo.image[v, u])
+
+
+def test_photos_without_a_turned_one_are_refused(photos: Path) -> None:
+    (photos / 'rgbs' / '11.png').unlink()
+    with pytest.raises(DataError, match='no picture is another one turned'):
+        Photos.read(photos)
+    with pytest.raises(DataError, match='rgbs'):
+        Photos.read(photos / 'rgbs')
+
+
+def test_pictures_of_one_object_are_told_by_their_colours(photos: Path) -> None:
+    samples = sorted(ImageFolder.open(photos).samples(), key=lambda s: s.path.name)
+    names = {sample.path.stem: name for sample, name in zip(samples, alike(samples), strict=True)}
+    assert names['2'] == names['11'] == '11'  # the same, turned
+    assert len({names['1'], names['2'], names['4']}) == 3
+
+
+def test_splits_hold_what_they_measure(data: Path) -> None:
+    read = Data.read(data)
+    assert read.objects == ('0', '1') * 4 and read.left_out(()) == ('0', '1')
+    assert len(read.training_backgrounds()) == 3  # of four: the last is measured with
+    held, unseen = read.split('held', 45), read.split('unseen', 45, '0')
+    assert [sample.path.stem for sample in held.learned] == ['0', '1', '3', '4', '5', '7']
+    assert [sample.path.stem for sample in unseen.learned] == ['1', '3', '5', '7']
+    for split in (held, unseen):
+        assert split.about.images[0].shape == (384, 384, 3) and split.about.width == 640
+        assert split.whole is not None and split.whole.images[0].shape == (96, 128, 3)
+    names = {name: read.split(name, 45).learned for name in ('photos', 'transfer', 'mixed')}
+    assert [len(learned) for learned in names.values()] == [3, 8, 8 + 2]
+    assert '2.png' not in [sample.path.name for sample in names['mixed'][8:]]
+    with pytest.raises(DataError, match='left_out is 0, 7; the objects are 0, 1'):
+        read.left_out(('0', '7'))
+
+
+def test_accuracy_is_that_of_its_trainings(
+    data: Path, run: Callable[..., dict[str, Any]], trained: list[str]
+) -> None:
+    options = ('--splits=[held, photos]', '--methods=[joint]', '--seeds=1')
+    rows = run('accuracy', *options)['rows']
+    assert trained == ['held-joint-45', 'photos-joint-180']
+    assert [row['descriptors'] for row in rows if row['split'] == 'held'] == [
+        'object centroid',
+        'random pixel of the object',
+        'untrained',
+        'joint',
+    ]
+    held = Data.read(data).split('held', 45)
+    assert held.whole is not None
+    for name, own in (('joint', model(HEADS['joint'], 1)), ('untrained', None)):
+        own = own or model(HEADS['joint'], 1).untrained()
+        (row,) = (row for row in rows if (row['split'], row['descriptors']) == ('held', name))
+        about = measure(at_scale(own, held.about), held.about).accuracy.rounded()
+        assert {key: row[key] for key in ('auc', 'pck_5', 'pck_10', 'median_px')} == {
+            key: about[key] for key in ('auc', 'pck_5', 'pck_10', 'median_px')
+        }
+        whole = measure(DescriptorModel(own), held.whole).accuracy.rounded()
+        assert row['auc in whole pictures'] == whole['auc']
+
+
+def test_keypoints_are_those_of_the_trainings_of_accuracy(
+    data: Path, run: Callable[..., dict[str, Any]], trained: list[str]
+) -> None:
+    run('accuracy', '--splits=[held]', '--methods=[joint]', '--seeds=1')
+    content = run('keypoints', '--methods=[joint]', '--seeds=1', '--turns=2')
+    assert trained == ['held-joint-45']
+    assert [(row['shown +-'], row['copies']) for row in content['rows']] == [
+        (45, 1),
+        (45, 2),
+        (180, 1),
+        (180, 2),
+    ]
+    about = Data.read(data).split('held', 180).about
+    quality = measure_keypoints(at_scale(model(HEADS['joint'], 1), about), about, 2).rounded()
+    assert {key: content['rows'][3][key] for key in quality} == quality
+    assert len(content['targets']) == 4
+
+
+def test_photos_are_found_in_their_copies(
+    run: Callable[..., dict[str, Any]], trained: list[str]
+) -> None:
+    content = run('real_photos')
+    assert trained == ['real_photos'] and content['trained_on'] == ['1.jpg', '2.png', '4.png']
+    assert content['matched'] == ['2.png to 11.png']
+    _, _, centroid = content['rows']
+    # The mask of 30 by 20 pixels; one of 64 across counts as ten.
+    v, u = np.indices((20, 30))
+    expected = 10 * np.hypot(u - 14.5, v - 9.5)
+    assert centroid['queries'] == 100
+    assert centroid['median_px'] == pytest.approx(np.median(expected), rel=0.1)
+    assert [target['limit'] for target in content['targets']] == [8, 0.8, 10]
+
+
+def test_tables_hold_every_cell_and_what_knows_nothing(
+    data: Path, run: Callable[..., dict[str, Any]], trained: list[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr('don_kp_ros.studies.paper_tables.memory', lambda case: 0.5)
+    content = run('paper_tables', '--dimensions=[64]', '--seeds=1,2')
+    cells = ['nt_xent-128', 'mined-128', 'mined-16']
+    assert sorted(trained) == sorted(2 * [f'tables-{cell}-64' for cell in cells])
+    rows = content['rows']
+    assert [(row['method'], row['N']) for row in rows[:3]] == [
+        ('NT-Xent', 128),
+        ('mined', 128),
+        ('mined', 16),
+    ]
+    names = ['untrained', 'object centroid', 'random pixel of the object']
+    assert [row['method'] for row in rows[3:]] == names
+    about = Data.read(data).split('held', 45).about
+    aucs = [
+        measure(at_scale(model(HEADS['mined'], seed), about), about).accuracy.auc
+        for seed in (1, 2)
+    ]
+    assert rows[1]['auc'] == pytest.approx(np.mean(aucs), abs=1e-4)
+    assert rows[1]['deviation'] == pytest.approx(np.std(aucs, ddof=1), abs=1e-4)
+    assert set(content['published metric']) == {'the truth', "the picture's centre"}
