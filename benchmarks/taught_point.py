@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.report import Target, report
 from don_kp_ros.geometry import rigid
-from don_kp_ros.geometry.depth import median_depth
+from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.heatmap import describe_at, match
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
@@ -143,7 +143,7 @@ def _find(map_: Tensor, query: Tensor, frame: Frame, truth: Array) -> tuple[floa
     """Return the distance from the found point to the true one, metres, and the similarity."""
     uv, score = match(map_, query, SIZE)
     pixel: Sequence[float] = uv[0].tolist()
-    point = D435.deproject(pixel, median_depth(frame.depth, pixel))
+    point = D435.deproject(pixel, DepthImage(frame.depth).median(pixel))
     return float(np.linalg.norm(point - truth)), float(score[0])
 
 

@@ -12,12 +12,13 @@ PACKAGE = ROOT / 'don_kp_ros'
 SOURCES = sorted(PACKAGE.rglob('*.py'))
 
 # What a room may import of ours, besides itself: arrows run down.
-BASE = {'geometry', 'configuration', 'resources'}
+BASE = {'geometry', 'configuration', 'errors', 'resources'}
 LEARNING = BASE | {'networks', 'data', 'matching', 'evaluation'}
 STACK = BASE | {'robots', 'networks', 'data', 'database', 'matching', 'motion', 'grasping'}
 ALLOWED = {
     'geometry': set[str](),
     'configuration': set[str](),
+    'errors': set[str](),
     'resources': set[str](),
     'robots': BASE,
     'networks': BASE,

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from don_kp_ros.errors import RefusedError
+
 LONGEST_NAME = 128  # characters of a name, object, tag, author or fingerprint
 MOST_TAGS = 32
 MOST_OBSERVATIONS = 4096  # of one descriptor
@@ -49,10 +51,6 @@ class SchemaError(StoreError):
 
 class UnavailableError(StoreError):
     """The server does not answer now; the same request may succeed later."""
-
-
-class RefusedError(ValueError):
-    """A request that changed nothing; the message says why and what to do."""
 
 
 class InvalidNameError(RefusedError):

@@ -1,33 +1,63 @@
-"""Depth images: metres, float32, NaN where there is none (REP 118)."""
+"""Depth along the optical axis, metres, float32, NaN where there is none (REP 118)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-
-def to_metres(image: NDArray[np.generic], encoding: str) -> NDArray[np.float32]:
-    """Read a depth image (H, W) of encoding 16UC1 (millimetres, 0: none) or 32FC1 (metres)."""
-    if encoding == '16UC1':
-        depth = image.astype(np.float32) * np.float32(1e-3)
-    elif encoding == '32FC1':
-        depth = image.astype(np.float32)
-    else:
-        raise ValueError(f"depth encoding is '{encoding}'; known are 16UC1 and 32FC1")
-    with np.errstate(invalid='ignore'):
-        depth[~((depth > 0) & np.isfinite(depth))] = np.nan
-    return depth
+MILLIMETRE = 1e-3  # metres; the unit of a 16-bit depth image, unless something else is said
 
 
-def median_depth(depth: NDArray[np.float32], uv: ArrayLike, window: int = 5) -> float:
-    """Return the median of the valid depths in a window about a pixel, metres; NaN if none.
+@dataclass(frozen=True)
+class DepthImage:
+    """A depth image as it came; it becomes metres only where it is read.
 
-    A single pixel of a stereo camera is not to be trusted: it may be a hole or a flying pixel.
-    ``window`` is the odd side of the window in pixels.
+    raw (H, W): uint16 counts of ``unit`` metres, or float32 metres. 0, negative, NaN and infinite
+    values are none. Raises ValueError for any other array or unit.
     """
-    u, v = (round(float(x)) for x in np.asarray(uv))
-    half = window // 2
-    height, width = depth.shape
-    patch = depth[max(v - half, 0) : min(v + half + 1, height), max(u - half, 0) : u + half + 1]
-    valid = patch[np.isfinite(patch)]
-    return float(np.median(valid)) if valid.size else float('nan')
+
+    raw: NDArray[np.uint16] | NDArray[np.float32]
+    unit: float = MILLIMETRE  # metres, of a count
+
+    def __post_init__(self) -> None:
+        if self.raw.ndim != 2 or self.raw.dtype not in (np.uint16, np.float32):
+            raise ValueError(
+                f'depth is {self.raw.dtype} of shape {self.raw.shape}; (H, W) of uint16 counts or '
+                'float32 metres is expected'
+            )
+        if not 0 < self.unit <= 1:
+            raise ValueError(f'the unit of depth is {self.unit} m; allowed is above 0, up to 1 m')
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The size (H, W), pixels."""
+        height, width = self.raw.shape
+        return height, width
+
+    def metres(
+        self, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """Convert some rows and columns, or all: (h, w) metres, NaN where there is none."""
+        depth = self.raw[rows, columns].astype(np.float32)
+        if self.raw.dtype == np.uint16:
+            depth *= np.float32(self.unit)
+        with np.errstate(invalid='ignore'):
+            depth[~((depth > 0) & np.isfinite(depth))] = np.nan
+        return depth
+
+    def median(self, uv: ArrayLike, window: int = 5) -> float:
+        """Return the median of the valid depths in a window about a pixel, metres; NaN if none.
+
+        A single pixel of a stereo camera is not to be trusted: it may be a hole or a flying pixel.
+        ``window`` is the odd side of the window in pixels.
+        """
+        u, v = (round(float(x)) for x in np.asarray(uv))
+        half = window // 2
+        patch = self.metres(
+            slice(max(v - half, 0), max(v + half + 1, 0)),
+            slice(max(u - half, 0), max(u + half + 1, 0)),
+        )
+        valid = patch[np.isfinite(patch)]
+        return float(np.median(valid)) if valid.size else float('nan')

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.depth import median_depth
+from don_kp_ros.geometry.depth import DepthImage
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class View:
     """A picture without its pixels; what is missing is None, and ``lacks`` says why."""
 
     size: tuple[int, int]  # (H, W) pixels
-    depth: NDArray[np.float32] | None = None  # (H, W) metres, NaN: none
+    depth: DepthImage | None = None
     camera: Camera | None = None
     lacks: str = ''
 
@@ -37,7 +37,7 @@ def lift(view: View, uv: tuple[float, float], window: int = 5) -> tuple[NDArray[
     """Lift a pixel of a view to (3,) metres in the optical frame; NaN, and why, where it can't."""
     if view.depth is None or view.camera is None:
         return np.full(3, np.nan), view.lacks
-    depth = median_depth(view.depth, uv, window)
+    depth = view.depth.median(uv, window)
     if np.isnan(depth):
         place = f'({uv[0]:.0f}, {uv[1]:.0f})'
         return np.full(3, np.nan), f'no depth within {window}x{window} pixels of {place}'

@@ -70,9 +70,16 @@ def pick_poses(
 class Motion(Protocol):
     """Moves an arm and its gripper; calls block, and raise MotionError when they fail.
 
-    Poses are of the tool centre point in the base frame (4, 4), metres. One thread moves; stop()
-    may be called from any other.
+    Poses are of the tool centre point in the base frame (4, 4), metres. One thread engages, moves
+    and disengages; stop() may be called from any other. Joint states come fifty times a second
+    or more, so that an adapter hears them only while it is engaged, which it is not at first.
     """
+
+    def engage(self) -> None:
+        """Listen to the joint states from now on, and allow motions, also after stop()."""
+
+    def disengage(self) -> None:
+        """Listen no more; all later motions raise CANCELLED until engage()."""
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,) in radians."""
@@ -101,7 +108,4 @@ class Motion(Protocol):
         """Replace what stands on the table; None clears it."""
 
     def stop(self) -> None:
-        """Stop the arm and hold it; the running call and all later ones raise CANCELLED."""
-
-    def resume(self) -> None:
-        """Allow motions again after stop()."""
+        """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""

@@ -8,7 +8,6 @@ from scipy.spatial.transform import Rotation
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.depth import median_depth, to_metres
 from don_kp_ros.geometry.frames import TransformError, TransformTree
 
 CAMERA = Camera(640, 480, 615.0, 614.0, 321.5, 238.0)
@@ -91,21 +90,3 @@ def test_frames_refuse_what_they_do_not_know() -> None:
         tree.set('hand', 'world', 0.0, np.eye(4))
     with pytest.raises(TransformError, match='not finite'):
         tree.set('world', 'hand', 0.0, np.full((4, 4), np.nan))
-
-
-def test_depth_is_metres_with_nan_for_none() -> None:
-    millimetres = np.array([[0, 500], [1500, 65535]], dtype=np.uint16)
-    depth = to_metres(millimetres, '16UC1')
-    assert np.isnan(depth[0, 0])
-    assert depth[1].tolist() == pytest.approx([1.5, 65.535])
-    assert np.isnan(to_metres(np.array([[-1, np.inf]], dtype=np.float32), '32FC1')).all()
-    with pytest.raises(ValueError, match='8UC1'):
-        to_metres(millimetres, '8UC1')
-
-
-def test_median_depth_looks_past_holes_and_stops_at_the_border() -> None:
-    depth = np.full((10, 12), np.nan, dtype=np.float32)
-    assert np.isnan(median_depth(depth, [0, 0]))
-    depth[0, 1], depth[1, 0], depth[2, 2] = 1.0, 9.0, 1.2
-    assert median_depth(depth, [0, 0]) == pytest.approx(1.2)
-    assert np.isnan(median_depth(depth, [11, 9]))

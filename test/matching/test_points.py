@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.matching.points import find_points
 from don_kp_ros.matching.view import View
@@ -28,7 +29,7 @@ def find(descriptor_map, view, threshold=0.9):
 def test_a_point_with_depth_is_found_where_it_projects_to(descriptor_map):
     depth = np.full(SIZE, np.nan, dtype=np.float32)
     depth[12, 41] = 0.5
-    point = find(descriptor_map, View(SIZE, depth, CAMERA))
+    point = find(descriptor_map, View(SIZE, DepthImage(depth), CAMERA))
     assert point.found
     assert point.reason == ''
     assert point.uv == (40, 12)
@@ -38,7 +39,8 @@ def test_a_point_with_depth_is_found_where_it_projects_to(descriptor_map):
 
 
 def test_a_point_without_depth_is_not_found(descriptor_map):
-    point = find(descriptor_map, View(SIZE, np.full(SIZE, np.nan, dtype=np.float32), CAMERA))
+    nowhere = DepthImage(np.full(SIZE, np.nan, dtype=np.float32))
+    point = find(descriptor_map, View(SIZE, nowhere, CAMERA))
     assert not point.found
     assert point.reason == 'no depth within 5x5 pixels of (40, 12)'
     assert np.isnan(point.position).all()
@@ -52,7 +54,7 @@ def test_a_picture_without_depth_or_camera_says_what_it_lacks(descriptor_map):
 
 def test_a_point_below_the_threshold_is_not_found_but_has_its_pixel(descriptor_map):
     depth = np.full(SIZE, 0.5, dtype=np.float32)
-    point = find(descriptor_map, View(SIZE, depth, CAMERA), threshold=1.1)
+    point = find(descriptor_map, View(SIZE, DepthImage(depth), CAMERA), threshold=1.1)
     assert not point.found
     assert 'below the threshold 1.100' in point.reason
     assert point.uv == (40, 12)
@@ -64,6 +66,6 @@ def test_no_names_give_no_points(descriptor_map):
 
 def test_depth_and_camera_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r'depth image is 20x10, the picture 64x48'):
-        View(SIZE, np.zeros((10, 20), dtype=np.float32), CAMERA)
+        View(SIZE, DepthImage(np.zeros((10, 20), np.float32)), CAMERA)
     with pytest.raises(ValueError, match='camera info says 20x10'):
         View(SIZE, None, Camera(20, 10, 1.0, 1.0, 0.0, 0.0))

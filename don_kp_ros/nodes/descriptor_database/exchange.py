@@ -11,7 +11,8 @@ from rclpy.node import Node
 
 from don_kp.srv import ExportDescriptors, ImportDescriptors
 from don_kp_ros.database import exchange
-from don_kp_ros.database.records import RefusedError, shown
+from don_kp_ros.database.records import shown
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
 
@@ -33,8 +34,8 @@ class ExchangeServices:
         self._node, self._link = node, link
         self._folder, self._changed = folder, changed
         for kind, name, callback in (
-            (ExportDescriptors, '/export_descriptors', self._on_export),
-            (ImportDescriptors, '/import_descriptors', self._on_import),
+            (ExportDescriptors, 'export_descriptors', self._on_export),
+            (ImportDescriptors, 'import_descriptors', self._on_import),
         ):
             node.create_service(kind, name, callback, callback_group=group)
 

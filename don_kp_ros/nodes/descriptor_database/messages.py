@@ -15,11 +15,11 @@ from builtin_interfaces.msg import Time
 from don_kp.msg import Descriptor, DescriptorDetails, DescriptorObservation
 from don_kp_ros.database.records import (
     Observation,
-    RefusedError,
     StoredDescriptor,
     could_be_name,
     shown,
 )
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.conversions import point_message
 
 _LONGEST_TOKEN = 4096  # characters; two names of the longest, escaped, take less

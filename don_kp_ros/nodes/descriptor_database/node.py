@@ -12,12 +12,12 @@ from rclpy.node import Node
 
 from don_kp_ros.database.location import default_path
 from don_kp_ros.database.records import StoreError
-from don_kp_ros.nodes.descriptor_database.cards import ModelCards
 from don_kp_ros.nodes.descriptor_database.exchange import ExchangeServices
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
+from don_kp_ros.nodes.descriptor_database.models import RunningModels
+from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
 from don_kp_ros.nodes.descriptor_database.ranking import RankingService
 from don_kp_ros.nodes.descriptor_database.services import DescriptorServices
-from don_kp_ros.nodes.descriptor_database.sightings import Sightings
 from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
@@ -41,7 +41,7 @@ class DatabaseParameters:
         "of exported and imported files; empty: don_kp/exchange in the user's data folder",
     )
     max_map_age_s: float = parameter(
-        1.0, 'greatest age, in seconds, of the descriptor map to store a pixel of', True
+        1.0, 'greatest age, in seconds, of the image to store a pixel of', True
     )
 
     def __post_init__(self) -> None:
@@ -65,13 +65,11 @@ class DescriptorDatabase(Node):
         )
         folder = settings.exchange_folder or default_path().parent / 'exchange'
         group = ReentrantCallbackGroup()
-        sightings = Sightings(
-            self, lambda: self._settings.value.max_map_age_s, self._topic.run_models
-        )
-        ModelCards(self, self._link)
-        DescriptorServices(self, self._link, sightings, changed, group)
+        perception = PerceptionClient(self, lambda: self._settings.value.max_map_age_s)
+        models = RunningModels(self, self._link, self._topic.run_models)
+        DescriptorServices(self, self._link, models, perception, changed, group)
         ExchangeServices(self, self._link, Path(folder), changed, group)
-        RankingService(self, self._link, sightings, group)
+        RankingService(self, self._link, perception, self._topic, group)
         # Last: what it says on the topic and in the log tells that the services are there.
         try:
             self._topic.start(self._link)

@@ -16,7 +16,8 @@ from don_kp.srv import (
     RestoreDescriptor,
     StoreDescriptor,
 )
-from don_kp_ros.database.records import Observation, RefusedError, shortened, shown
+from don_kp_ros.database.records import Observation, printable, shortened, shown
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
 from don_kp_ros.nodes.descriptor_database.messages import (
@@ -26,7 +27,8 @@ from don_kp_ros.nodes.descriptor_database.messages import (
     page_token,
     place_from_token,
 )
-from don_kp_ros.nodes.descriptor_database.sightings import Sightings
+from don_kp_ros.nodes.descriptor_database.models import RunningModels
+from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
 
 _PAGE, _LARGEST_PAGE = 100, 1000
 
@@ -38,27 +40,28 @@ class DescriptorServices:
         self,
         node: Node,
         link: DatabaseLink,
-        sightings: Sightings,
+        models: RunningModels,
+        perception: PerceptionClient,
         changed: Callable[[], None],
         group: CallbackGroup,
     ) -> None:
         """Offer the services on a node that others spin; ``changed`` is called after a change."""
         self._node, self._link = node, link
-        self._sightings, self._changed = sightings, changed
+        self._models, self._perception, self._changed = models, perception, changed
         for kind, name, callback in (
-            (StoreDescriptor, '/store_descriptor', self._on_store),
-            (GetDescriptor, '/get_descriptor', self._on_get),
-            (ListDescriptors, '/list_descriptors', self._on_list),
-            (DeleteDescriptor, '/delete_descriptor', self._on_delete),
-            (RestoreDescriptor, '/restore_descriptor', self._on_restore),
+            (StoreDescriptor, 'store_descriptor', self._on_store),
+            (GetDescriptor, 'get_descriptor', self._on_get),
+            (ListDescriptors, 'list_descriptors', self._on_list),
+            (DeleteDescriptor, 'delete_descriptor', self._on_delete),
+            (RestoreDescriptor, 'restore_descriptor', self._on_restore),
         ):
             node.create_service(kind, name, callback, callback_group=group)
 
     @answering
-    def _on_store(
+    async def _on_store(
         self, request: StoreDescriptor.Request, response: StoreDescriptor.Response
     ) -> StoreDescriptor.Response:
-        model, seen, source = self._requested(request)
+        model, seen, source = await self._requested(request)
         stored = self._link.store.put(
             request.name,
             model,
@@ -79,7 +82,7 @@ class DescriptorServices:
     def _on_get(
         self, request: GetDescriptor.Request, response: GetDescriptor.Response
     ) -> GetDescriptor.Response:
-        model, store = self._model(request.model), self._link.store
+        model, store = self._models.fingerprint(request.model), self._link.store
         with store.snapshot():
             stored = store.get(request.name, model)
             seen = store.observations(request.name, model)
@@ -123,7 +126,7 @@ class DescriptorServices:
     def _on_delete(
         self, request: DeleteDescriptor.Request, response: DeleteDescriptor.Response
     ) -> DeleteDescriptor.Response:
-        model = self._model(request.model)
+        model = self._models.fingerprint(request.model)
         self._link.store.delete(request.name, model)
         return self._done(
             response,
@@ -135,49 +138,37 @@ class DescriptorServices:
     def _on_restore(
         self, request: RestoreDescriptor.Request, response: RestoreDescriptor.Response
     ) -> RestoreDescriptor.Response:
-        stored = self._link.store.restore(request.name, self._model(request.model))
+        stored = self._link.store.restore(request.name, self._models.fingerprint(request.model))
         response.descriptor = descriptor_message(stored)
         return self._done(
             response, f'{shown(stored.name)} is back for model {shortened(stored.model)}'
         )
 
-    def _requested(self, request: StoreDescriptor.Request) -> tuple[str, Observation, str]:
+    async def _requested(self, request: StoreDescriptor.Request) -> tuple[str, Observation, str]:
         """Return model and observation that a request asks to store, and where it comes from."""
-        running = self._sightings.running
-        if running is not None and request.model not in ('', running.model):
+        running = self._models.newest
+        if running is not None and request.model not in ('', running.fingerprint):
             raise RefusedError(
-                f'model {shortened(request.model)} was given, but {shortened(running.model)} is '
-                'running; leave the model out, or start perception with the other one'
+                f'model {shortened(request.model)} was given, but '
+                f'{shortened(running.fingerprint)} is running; leave the model out, or start '
+                'perception with the other one'
             )
-        if len(request.values):
-            if not request.model:
-                raise RefusedError(
-                    "values were given without their model; give the model's fingerprint"
-                )
-            values = np.asarray(request.values, dtype=np.float32)
-            if running is not None and len(values) != running.dimension:
-                raise RefusedError(
-                    f'{len(values)} values were given; descriptors of model '
-                    f'{shortened(request.model)} have {running.dimension}'
-                )
-            return (
-                request.model,
-                Observation(values, author=request.author),
-                f'{len(values)} values',
-            )
-        seen = self._sightings.map_of(request.stamp)
-        look, lacks = self._sightings.look(seen, (request.u, request.v), request.author)
-        return seen.model, look, ', '.join([f'pixel ({request.u}, {request.v})', *lacks])
-
-    def _model(self, given: str) -> str:
-        running = self._sightings.running
-        if given:
-            return given
-        if running is None:
+        if len(request.values) == 0:
+            pixel = (request.u, request.v)
+            model, seen, lacks = await self._perception.look(pixel, request.stamp, request.author)
+            without = f', without a position: {printable(lacks)}' if lacks else ''
+            return model, seen, f'pixel {pixel}{without}'
+        if not request.model:
             raise RefusedError(
-                "no model is known to run yet; give the model's fingerprint, or start perception"
+                "values were given without their model; give the model's fingerprint"
             )
-        return running.model
+        values = np.asarray(request.values, dtype=np.float32)
+        if running is not None and len(values) != running.dimension:
+            raise RefusedError(
+                f'{len(values)} values were given; descriptors of model '
+                f'{shortened(request.model)} have {running.dimension}'
+            )
+        return request.model, Observation(values, author=request.author), f'{len(values)} values'
 
     def _done(self, response: Any, message: str) -> Any:
         self._changed()

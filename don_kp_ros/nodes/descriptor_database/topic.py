@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Mapping
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from don_kp.msg import Descriptor, Descriptors
@@ -30,9 +31,11 @@ class DescriptorTopic:
     def __init__(self, node: Node) -> None:
         """Make the topic of a node."""
         self._node = node
-        self._publisher = node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
+        self._publisher = node.create_publisher(Descriptors, 'don_kp/descriptors', LATCHED)
         self._models: frozenset[str] | None = None
         self._published: Mapping[str, Contents] | None = None
+        self._stamp = Time()
+        self._publishing = threading.Lock()
         self._said: set[str] = set()
         self._failure = ''
         self._due, self._ending = threading.Event(), threading.Event()
@@ -45,7 +48,7 @@ class DescriptorTopic:
         """
         self._link = link
         try:
-            self._publish()
+            self.publish()
         except UnavailableError as error:
             self._failed(error)
         self._thread.start()
@@ -56,6 +59,29 @@ class DescriptorTopic:
         self._due.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def publish(self) -> Time:
+        """Publish what is stored, if that is news; return the stamp of the newest message.
+
+        Raises StoreError where the database fails.
+        """
+        store = self._link.open()
+        with self._publishing, store.snapshot():
+            contents = self._contents()
+            if self._published is None:
+                self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
+            if self._published is None or not _equal(contents, self._published):
+                message = Descriptors(
+                    descriptors=[
+                        Descriptor(name=name, model=model, values=array('f', values.tobytes()))
+                        for model, (names, matrix) in contents.items()
+                        for name, values in zip(names, matrix, strict=True)
+                    ]
+                )
+                message.header.stamp = self._node.get_clock().now().to_msg()
+                self._publisher.publish(message)
+                self._published, self._stamp = contents, message.header.stamp
+            return self._stamp
 
     def refresh(self) -> None:
         """Look soon whether there is something new to publish."""
@@ -78,7 +104,7 @@ class DescriptorTopic:
         if self._ending.is_set():
             return
         try:
-            self._publish()
+            self.publish()
         except StoreError as error:
             self._failed(error)
             self._ending.wait(_RETRY_S)
@@ -90,25 +116,6 @@ class DescriptorTopic:
         if str(error) != self._failure:
             self._failure = str(error)
             self._node.get_logger().error(f'perception was not told: {error}; trying again')
-
-    def _publish(self) -> None:
-        store = self._link.open()
-        with store.snapshot():
-            contents = self._contents()
-            if self._published is None:
-                self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
-        if self._published is not None and _equal(contents, self._published):
-            return
-        message = Descriptors(
-            descriptors=[
-                Descriptor(name=name, model=model, values=array('f', values.tobytes()))
-                for model, (names, matrix) in contents.items()
-                for name, values in zip(names, matrix, strict=True)
-            ]
-        )
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(message)
-        self._published = contents
 
     def _contents(self) -> dict[str, Contents]:
         """Read what is to be published, by model."""

@@ -159,7 +159,7 @@ class GraspNode(Node):
             self.get_logger().warning('goal rejected: another grasp is running; cancel it first')
             return GoalResponse.REJECT
         self._cancelled.clear()
-        self._motion.resume()
+        self._motion.engage()
         return GoalResponse.ACCEPT
 
     def _on_cancel(self, _: ServerGoalHandle) -> CancelResponse:
@@ -185,6 +185,7 @@ class GraspNode(Node):
             result.message = f'internal error: {error!r}; the log has the details'
             self.get_logger().exception('the grasp failed by an internal error')
         finally:
+            self._motion.disengage()
             self._busy.release()
         result.success = result.code == Grasp.Result.SUCCEEDED
         if result.success:

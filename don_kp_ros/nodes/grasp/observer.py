@@ -162,7 +162,7 @@ class Observer:
                 'start the camera with align_depth.enable:=true enable_sync:=true',
             )
         try:
-            points = self._camera.deproject_image(depth_image(image.value)).reshape(-1, 3)
+            points = self._camera.deproject_image(depth_image(image.value).metres()).reshape(-1, 3)
         except ValueError as error:
             raise RefusedError(Grasp.Result.STALE_DATA, str(error)) from None
         T_base_camera = self._pose_of(image.value.header.frame_id, image.stamp, deadline)

@@ -14,13 +14,13 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 from numpy.typing import ArrayLike, NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from don_kp.msg import DescriptorMap
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.depth import to_metres
+from don_kp_ros.geometry.depth import DepthImage
 
 _LAYOUTS: dict[str, tuple[type[np.generic], int]] = {
     'rgb8': (np.uint8, 3),
@@ -76,9 +76,14 @@ def rgb_image(message: Image) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def depth_image(message: Image) -> NDArray[np.float32]:
-    """Read a depth image, 16UC1 in millimetres or 32FC1 in metres, as (H, W) metres, NaN: none."""
-    return to_metres(image_array(message), message.encoding)
+def depth_image(message: Image) -> DepthImage:
+    """Read a depth image, 16UC1 in millimetres or 32FC1 in metres; it shares the message's memory.
+
+    The conversion to metres is left to where it is read.
+    """
+    if message.encoding not in ('16UC1', '32FC1'):
+        raise ValueError(f"depth encoding is '{message.encoding}'; known are 16UC1 and 32FC1")
+    return DepthImage(image_array(message))
 
 
 def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
@@ -151,6 +156,24 @@ def map_from_message(message: DescriptorMap) -> NDArray[np.float32]:
             f'{2 * math.prod(shape)} are needed'
         )
     return np.frombuffer(message.data, dtype='<f2').reshape(shape).astype(np.float32)
+
+
+def cloud_message(points: ArrayLike, stamp: Time, frame: str) -> PointCloud2:
+    """Make the cloud of points (N, 3) in a frame, metres."""
+    xyz = np.asarray(points, dtype='<f4').reshape(-1, 3)
+    message = PointCloud2(header=Header(stamp=stamp, frame_id=frame), height=1, width=len(xyz))
+    message.fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate('xyz')
+    ]
+    message.point_step, message.row_step, message.is_dense = 12, 12 * len(xyz), True
+    message.data = bytes_field(xyz)
+    return message
+
+
+def points_from_cloud(message: PointCloud2) -> NDArray[np.float64]:
+    """Read the points (N, 3) of a cloud that `cloud_message` made, metres."""
+    return np.frombuffer(message.data, dtype='<f4').reshape(-1, 3).astype(np.float64)
 
 
 def seconds_from_stamp(stamp: Time) -> float:

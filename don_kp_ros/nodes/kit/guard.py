@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import time
 import traceback
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rclpy.node import Node
+
+from don_kp_ros.errors import RefusedError
 
 _QUIET_S = 10.0
 Callback = TypeVar('Callback', bound=Callable[..., Any])
@@ -34,27 +37,47 @@ def guarded(callback: Callback) -> Callback:
     return call  # type: ignore[return-value]
 
 
-def guarded_service(callback: Callback) -> Callback:
-    """Answer a failed service call with success = False and the error; log it as `guarded` does.
+def guarded_service(
+    callback: Callback, refusals: tuple[type[Exception], ...] = (RefusedError,)
+) -> Callback:
+    """Answer a service call that fails with success = False and the reason.
 
-    The method is a node's, or that of an object which keeps its node as ``_node``.
+    The method is a node's, or that of an object which keeps its node as ``_node``; it may be
+    async. The message of a refusal is the answer, and one line of the log; any other error is
+    logged as `guarded` does.
     """
     report = _Report(callback.__name__)
 
-    @functools.wraps(callback)
-    def call(self: Any, request: Any, response: Any) -> Any:
-        try:
-            return callback(self, request, response)
-        except Exception as error:
-            report(getattr(self, '_node', self), error)
-            if hasattr(response, 'message'):
-                response.success = False
-                response.message = (
-                    f'internal error: {error!r}; the log of the node has the details'
-                )
-            return response
+    def failed(self: Any, response: Any, error: Exception) -> Any:
+        node = getattr(self, '_node', self)
+        if isinstance(error, refusals):
+            node.get_logger().warning(str(error))
+            return type(response)(success=False, message=str(error))
+        report(node, error)
+        if hasattr(response, 'message'):
+            response.success = False
+            response.message = f'internal error: {error!r}; the log of the node has the details'
+        return response
 
-    return call  # type: ignore[return-value]
+    if inspect.iscoroutinefunction(callback):
+
+        @functools.wraps(callback)
+        async def answer(self: Any, request: Any, response: Any) -> Any:
+            try:
+                return await callback(self, request, response)
+            except Exception as error:
+                return failed(self, response, error)
+
+    else:
+
+        @functools.wraps(callback)
+        def answer(self: Any, request: Any, response: Any) -> Any:
+            try:
+                return callback(self, request, response)
+            except Exception as error:
+                return failed(self, response, error)
+
+    return answer  # type: ignore[return-value]
 
 
 class _Report:

@@ -49,12 +49,23 @@ class EmbeddedMotion:
         self._planner = planner or Planner(preset)
         self._planner.cancelled = lambda: self._stopped
         self._speed = speed
-        self._stopped = False
+        self._stopped = True  # until engage()
         self._monitor = JointMonitor(node, preset)
         self._changed = self._monitor.changed
         self._arm, self._finger = self._monitor.arm, self._monitor.finger
         self._arm_publisher = node.create_publisher(JointTrajectory, preset.arm_topic, 10)
         self._hand_publisher = node.create_publisher(JointTrajectory, preset.hand_topic, 10)
+
+    def engage(self) -> None:
+        """Listen to the joint states from now on, and allow motions, also after stop()."""
+        self._monitor.start()
+        with self._changed:
+            self._stopped = False
+
+    def disengage(self) -> None:
+        """Listen no more; all later motions raise CANCELLED until engage()."""
+        self.stop()
+        self._monitor.stop()
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,); STALE_STATE if they are old."""
@@ -106,6 +117,7 @@ class EmbeddedMotion:
             raise ValueError(
                 f'width is {width} m; the gripper goes from 0 to {self._preset.open_width} m'
             )
+        self._raise_if_stopped()
         goal = np.array([width / 2])
         start = np.array([self.gripper_width() / 2])
         seconds = max(0.1, float(np.abs(goal - start)[0]) / _FINGER_SPEED)
@@ -127,15 +139,10 @@ class EmbeddedMotion:
         return self.gripper_width()
 
     def stop(self) -> None:
-        """Stop and hold; the running call and all later ones raise CANCELLED until resume()."""
+        """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-
-    def resume(self) -> None:
-        """Allow motions again after stop()."""
-        with self._changed:
-            self._stopped = False
 
     def _prepare(self) -> Array:
         """Return where the arm is, and tell the planner how wide the fingers are."""
@@ -144,6 +151,7 @@ class EmbeddedMotion:
         return self.joint_positions()
 
     def _follow(self, trajectory: Trajectory) -> None:
+        self._raise_if_stopped()
         goal = trajectory.positions[-1]
         start_error = np.abs(self.joint_positions() - trajectory.positions[0])
         if start_error.max() > _START_TOLERANCE:

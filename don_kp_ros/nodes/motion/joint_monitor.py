@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -23,32 +24,48 @@ Array = NDArray[np.float64]
 # Joint states older than this are not acted on, seconds; a motion under way bears longer gaps.
 STALE = 0.5
 STALE_MOVING = 1.0
-# Planning may starve the thread that spins: fresh ones are waited for, seconds.
-_PATIENCE = 1.0
+# Planning may starve the thread that spins: fresh ones are waited for, seconds; longer for the
+# first, which comes once the subscription is known to the publisher.
+_PATIENCE, _FIRST_PATIENCE = 1.0, 3.0
 # What is remembered, seconds of the robot's time.
 _MEMORY = 3.0
 
 
 class JointMonitor:
-    """Reads /joint_states on a node that another thread spins.
+    """Reads /joint_states on a node that another thread spins, from start() to stop().
 
     `changed` guards the histories and is notified with every message.
     """
 
     def __init__(self, node: Node, preset: RobotPreset) -> None:
-        """Subscribe."""
+        """Prepare for a robot's joints; nothing is subscribed yet."""
         self._node = node
         self.changed = threading.Condition()
         self.arm = History()
         self.finger = History()
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
-        node.create_subscription(
+        self._subscription: Subscription | None = None
+
+    def start(self) -> None:
+        """Subscribe, unless that is done, with nothing remembered of the time before."""
+        if self._subscription is not None:
+            return
+        with self.changed:
+            for history, _ in self._parts:
+                history.clear()
+        self._subscription = self._node.create_subscription(
             JointState,
             '/joint_states',
             self._on_joint_states,
             qos_profile_sensor_data,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
+
+    def stop(self) -> None:
+        """End the subscription."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,); MotionError STALE_STATE if they are old."""
@@ -60,7 +77,8 @@ class JointMonitor:
 
     def _fresh(self, history: History) -> Array:
         with self.changed:
-            self.changed.wait_for(lambda: history.age <= STALE, _PATIENCE)
+            patience = _PATIENCE if history.known else _FIRST_PATIENCE
+            self.changed.wait_for(lambda: history.age <= STALE, patience)
             history.raise_if_stale(STALE)
             return history.latest
 
@@ -83,6 +101,11 @@ class History:
         self._samples: deque[tuple[float, Array]] = deque()
         self._received = -np.inf
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._samples.clear()
+        self._received = -np.inf
+
     def add(self, stamp: float, position: Array) -> None:
         """Take positions at a time of the robot's clock in seconds."""
         if not np.isfinite(position).all():
@@ -99,11 +122,16 @@ class History:
     def raise_if_stale(self, oldest: float) -> None:
         """Raise MotionError STALE_STATE if nothing came for longer than that, in seconds."""
         if self.age > oldest:
-            known = f'the last is {self.age:.1f} s old' if self._samples else 'none came yet'
+            known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
             raise MotionError(
                 MotionCode.STALE_STATE,
                 f'no fresh joint states on /joint_states: {known}; is the robot running?',
             )
+
+    @property
+    def known(self) -> bool:
+        """Tell whether any positions came."""
+        return bool(self._samples)
 
     @property
     def age(self) -> float:

@@ -71,6 +71,7 @@ class MoveItMotion:
         self._line.max_velocity_scaling_factor = min(1.0, speed / fastest)
         self._joints = JointMonitor(node, preset)
         self._stopped = threading.Event()
+        self._stopped.set()  # until engage()
         self._heights: HeightMap | None = None
         self._gripper: _GroupGripper | _FrankaGripper = (
             _FrankaGripper(node, preset, self._stopped)
@@ -78,6 +79,16 @@ class MoveItMotion:
             else _GroupGripper(self)
         )
         self._add_table()
+
+    def engage(self) -> None:
+        """Listen to the joint states from now on, and allow motions, also after stop()."""
+        self._joints.start()
+        self._stopped.clear()
+
+    def disengage(self) -> None:
+        """Listen no more; all later motions raise CANCELLED until engage()."""
+        self._stopped.set()
+        self._joints.stop()
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,); STALE_STATE if they are old."""
@@ -143,13 +154,9 @@ class MoveItMotion:
         self._show(heights)
 
     def stop(self) -> None:
-        """Stop and hold; the running call and all later ones raise CANCELLED until resume()."""
+        """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
         self._stopped.set()
         self._stop_execution()
-
-    def resume(self) -> None:
-        """Allow motions again after stop()."""
-        self._stopped.clear()
 
     def move_fingers(self, width: float) -> None:
         """Bring the fingers to a width in metres by planning the hand's group."""

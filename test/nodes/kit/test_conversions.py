@@ -58,7 +58,11 @@ def test_colours_are_rgb_whatever_the_encoding():
 def test_depth_is_metres():
     millimetres = np.array([[0, 1500]], dtype=np.uint16)
     message = conversions.image_message(millimetres, '16UC1', Header())
-    np.testing.assert_allclose(conversions.depth_image(message), [[np.nan, 1.5]])
+    np.testing.assert_allclose(conversions.depth_image(message).metres(), [[np.nan, 1.5]])
+    metres = conversions.image_message(np.array([[1.5]], dtype=np.float32), '32FC1', Header())
+    assert conversions.depth_image(metres).metres() == 1.5
+    with pytest.raises(ValueError, match='8UC1'):
+        conversions.depth_image(Image(encoding='8UC1'))
 
 
 def test_broken_images_are_refused():

@@ -103,7 +103,7 @@ def arm(robot):
     controllers.q.update(zip(controllers.joints, [*OBSERVE, 0.04], strict=True))
     controllers.stuck = controllers.silent = False
     controllers.object_width = 0.0
-    motion.resume()
+    motion.engage()
     motion.set_obstacles(None)
     _until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
     return controllers, motion
@@ -137,6 +137,28 @@ def test_moves_to_joints(arm):
     controllers, motion = arm
     motion.move_to_joints(PRESET.position('ready'))
     assert np.allclose(controllers.arm, PRESET.position('ready'), atol=0.01)
+
+
+def test_joint_states_are_heard_only_while_it_is_engaged(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    assert controllers.publisher.get_subscription_count() == 1
+    motion.disengage()
+    _until(lambda: controllers.publisher.get_subscription_count() == 0)
+    for call in (
+        lambda: motion.move_to_joints(OBSERVE),
+        lambda: motion.set_gripper(0.0, 10.0),
+        lambda: motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+        lambda: motion.execute(plan.to_pregrasp),
+    ):
+        assert _failure(call).code is MotionCode.CANCELLED
+    assert controllers.received == []
+    # Moved by someone else meanwhile: what was heard before is forgotten.
+    controllers.q['panda_joint1'] += 0.5
+    motion.engage()
+    assert motion.joint_positions()[0] == pytest.approx(OBSERVE[0] + 0.5)
+    motion.move_to_joints(OBSERVE)
+    assert np.allclose(controllers.arm, OBSERVE, atol=0.01)
 
 
 def test_a_planned_pick_runs_segment_by_segment(arm):
@@ -186,7 +208,7 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     assert _seconds(hold.time_from_start) <= 0.1
     assert OBSERVE[0] < hold.positions[0] < goal[0]
     _until(lambda: abs(controllers.arm[0] - hold.positions[0]) < 1e-3)
-    # It stays so until resume().
+    # It stays so until engage().
     for call in (
         lambda: motion.move_to_joints(OBSERVE),
         lambda: motion.set_gripper(0.0, 10.0),
@@ -194,7 +216,7 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     ):
         assert _failure(call).code is MotionCode.CANCELLED
     assert len(controllers.received) == 2
-    motion.resume()
+    motion.engage()
     motion.move_to_joints(OBSERVE)
 
 
@@ -210,6 +232,7 @@ class Moving(Node):
     def __init__(self):
         super().__init__('moving')
         self.motion = EmbeddedMotion(self, load_preset('panda'))
+        self.motion.engage()
         self.mover = threading.Thread(target=self.move)
         self.mover.start()
 

@@ -307,6 +307,7 @@ def adapter(stand_in, nodes):
     robot, user = nodes
     motion = MoveItMotion(user, PRESET)
     MoveItPy.made.robot = robot
+    motion.engage()
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -348,6 +349,25 @@ def test_the_configuration_is_the_preset_s(adapter):
 
 def test_the_arm_moves_to_joint_positions(adapter):
     robot, motion, _ = adapter
+    motion.move_to_joints(PRESET.position('ready'))
+    assert np.allclose(arm(robot), PRESET.position('ready'))
+
+
+def test_joint_states_are_heard_only_while_it_is_engaged(adapter):
+    robot, motion, _ = adapter
+    motion.disengage()
+    deadline = time.monotonic() + 10
+    while robot.publisher.get_subscription_count():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for call in (
+        lambda: motion.move_to_joints(PRESET.position('ready')),
+        lambda: motion.set_gripper(0.0, 30.0),
+        lambda: motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08),
+    ):
+        assert failure(call).code is MotionCode.CANCELLED
+    assert np.allclose(arm(robot), OBSERVE)
+    motion.engage()
     motion.move_to_joints(PRESET.position('ready'))
     assert np.allclose(arm(robot), PRESET.position('ready'))
 
@@ -414,7 +434,7 @@ def test_stop_ends_the_execution(adapter):
     assert failures[0].code is MotionCode.CANCELLED
     assert failure(lambda: motion.move_to_joints(OBSERVE)).code is MotionCode.CANCELLED
     moveit.slow = False
-    motion.resume()
+    motion.engage()
     motion.move_to_joints(OBSERVE)
 
 

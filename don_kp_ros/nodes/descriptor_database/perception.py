@@ -1,0 +1,78 @@
+"""What the database asks of perception, which has the images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+
+from don_kp.srv import Describe, Rank, RankDescriptors
+from don_kp_ros.database.records import Observation
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.nodes.descriptor_database.messages import time_from_stamp
+from don_kp_ros.nodes.kit.client import PATIENCE_S, ServiceClient
+
+_PATCH_SIDE = 64  # pixels
+_REMEDY = 'start perception and the camera, then try again'
+
+
+class PerceptionClient:
+    """Asks without blocking a thread; what perception refuses is a RefusedError."""
+
+    def __init__(self, node: Node, max_age_s: Callable[[], float]) -> None:
+        """Look for perception; the newest image may be ``max_age_s()`` old."""
+        self._max_age_s = max_age_s
+        self._describe = ServiceClient(node, Describe, 'perception/describe', _REMEDY)
+        self._rank = ServiceClient(node, Rank, 'perception/rank', _REMEDY)
+
+    async def look(
+        self, uv: tuple[int, int], stamp: Time, author: str
+    ) -> tuple[str, Observation, str]:
+        """Return the model, what is known of a pixel, and why no position is, if none is."""
+        u, v = (float(x) for x in uv)
+        seen = await self._describe.ask(
+            Describe.Request(
+                stamp=stamp, max_age=self._max_age_s(), u=[u], v=[v], patch_side=_PATCH_SIDE
+            )
+        )
+        camera: dict[str, object] = {'frame': seen.header.frame_id}
+        if math.isfinite(seen.fx):
+            camera.update({name: getattr(seen, name) for name in ('fx', 'fy', 'cx', 'cy')})
+        (position,), (reason,) = seen.positions, seen.reasons
+        observation = Observation(
+            values=np.asarray(seen.values, dtype=np.float32),
+            pixel=(u, v),
+            image_size=(seen.image_width, seen.image_height),
+            camera=camera,
+            position=None if reason else (position.x, position.y, position.z),
+            patch=bytes(seen.patch),
+            author=author,
+            created=time_from_stamp(seen.header.stamp),
+        )
+        return seen.model, observation, reason
+
+    async def rank(self, asked: RankDescriptors.Request, published: Time) -> Rank.Response:
+        """Rank what perception looks for, once that is what was ``published`` at that time."""
+        request = Rank.Request(
+            stamp=asked.stamp,
+            max_age=self._max_age_s(),
+            u=asked.u,
+            v=asked.v,
+            radius=asked.radius,
+            limit=asked.limit,
+        )
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer: Rank.Response = await self._rank.ask(request)
+            if _nanoseconds(answer.descriptors) >= _nanoseconds(published):
+                return answer
+            if time.monotonic() > deadline:
+                raise RefusedError('perception has not taken what is stored now; try again')
+
+
+def _nanoseconds(stamp: Time) -> int:
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)

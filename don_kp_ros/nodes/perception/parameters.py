@@ -1,0 +1,44 @@
+"""The parameters of the perception node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from don_kp_ros.nodes.kit.parameters import parameter
+
+
+@dataclass(frozen=True)
+class PerceptionParameters:
+    """What can be set; units in the descriptions."""
+
+    model: str = parameter('', 'checkpoint file; empty: models/caps.safetensors of the package')
+    device: str = parameter('cpu', 'where the network runs: cpu, cuda, cuda:1')
+    threads: int = parameter(1, 'CPU threads of the network; 0: as torch chooses')
+    match_threshold: float = parameter(
+        -1.0, 'cosine similarity from which a point is found; negative: as the model says', True
+    )
+    depth_window: int = parameter(
+        5, 'odd side, in pixels, of the window of the median depth', True
+    )
+    depth_tolerance_s: float = parameter(
+        0.015,
+        'greatest difference of the stamps of colour and depth, seconds; less than half the time '
+        'from image to image, or the depth may be of another one',
+        True,
+    )
+    max_rate_hz: float = parameter(10.0, 'most images a second; 0: as many as can be', True)
+    picture_rate_hz: float = parameter(
+        5.0, 'most pictures a second that are drawn for viewers; 0: as many as can be', True
+    )
+    heatmap_of: str = parameter('', 'name whose heatmap is drawn; empty: the first', True)
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ValueError(f'threads is {self.threads}; 0 or more are allowed')
+        if self.match_threshold > 1:
+            raise ValueError(f'match_threshold is {self.match_threshold}; at most 1 is allowed')
+        if self.depth_window < 1 or self.depth_window % 2 == 0:
+            raise ValueError(f'depth_window is {self.depth_window}; odd numbers are allowed')
+        for name in ('depth_tolerance_s', 'max_rate_hz', 'picture_rate_hz'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(f'{name} is {getattr(self, name)}; 0 or more is allowed')
