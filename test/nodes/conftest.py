@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
@@ -20,7 +21,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from don_kp.msg import DescriptorMap, Descriptors
+from don_kp.msg import Descriptors
 from don_kp.srv import (
     DeleteDescriptor,
     ExportDescriptors,
@@ -35,8 +36,9 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
-from don_kp_ros.nodes.kit import conversions
-from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.nodes.kit import camera_topics, conversions
+from don_kp_ros.nodes.kit.qos import LATCHED
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0  # for what takes a second on an idle machine
@@ -178,41 +180,100 @@ def peer():
     made.close()
 
 
-class Desk:
-    """A descriptor database node; the test plays camera, perception and users."""
+class PlayedCamera:
+    """A camera that shows one picture at a time, when it is told to."""
 
     SIZE = (96, 128)
-    MODEL = 'ab12cd34ef567890'
     FRAME = 'camera_color_optical_frame'
     CAMERA = Camera(128, 96, 100.0, 101.0, 63.5, 47.5)
 
-    def __init__(self, peer, start_node, **parameters) -> None:
-        self.peer, self._start_node = peer, start_node
+    def __init__(self, node) -> None:
+        self._node = node
+        noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        self.picture = cv2.resize(noise, self.SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+        self.colours = node.create_publisher(Image, camera_topics.COLOUR, 10)
+        self.depths = node.create_publisher(Image, camera_topics.DEPTH, 10)
+        self.infos = node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
+
+    def header(self, seconds: float) -> Header:
+        return Header(stamp=conversions.stamp_from_seconds(seconds), frame_id=self.FRAME)
+
+    def show(self, seconds: float, depth_mm: int | None = None, depth_late: float = 0.0, **colour):
+        """Publish a picture with a stamp, its depth if there is one, and the camera; return it.
+
+        `colour` sets fields of the image message.
+        """
+        header = self.header(seconds)
+        self.infos.publish(conversions.info_from_camera(self.CAMERA, header))
+        if depth_mm is not None:
+            depth = np.full(self.SIZE, depth_mm, dtype=np.uint16)
+            later = self.header(seconds + depth_late)
+            self.depths.publish(conversions.image_message(depth, '16UC1', later))
+        image = conversions.image_message(self.picture, 'rgb8', header)
+        for field, value in colour.items():
+            setattr(image, field, value)
+        self.colours.publish(image)
+        return header.stamp
+
+    def close(self) -> None:
+        for publisher in self.colours, self.depths, self.infos:
+            self._node.destroy_publisher(publisher)
+
+
+@pytest.fixture(scope='module')
+def camera(peer):
+    """Show pictures to the nodes."""
+    played = PlayedCamera(peer.node)
+    yield played
+    played.close()
+
+
+class Desk:
+    """A descriptor database node; perception is a real one, the test plays camera and users."""
+
+    SIZE, FRAME, CAMERA = PlayedCamera.SIZE, PlayedCamera.FRAME, PlayedCamera.CAMERA
+
+    def __init__(self, peer, start_node, checkpoint, **parameters) -> None:
+        self.peer, self._start_node, self._checkpoint = peer, start_node, checkpoint
         self.database, self._parameters = parameters.get('database'), parameters
-        cells = torch.randn(4, 12, 16, generator=torch.Generator().manual_seed(0))
-        self.map = torch.nn.functional.normalize(cells, dim=0).half().numpy()
-        rng = np.random.default_rng(0)
-        self.picture = rng.integers(0, 255, (*self.SIZE, 3), dtype=np.uint8)
+        self.model = DescriptorModel.load(checkpoint)
+        self.MODEL, self.DIMENSION = self.model.fingerprint, self.model.dimension
         self.latched = peer.listen(Descriptors, '/don_kp/descriptors', LATCHED)
-        create, camera = peer.node.create_publisher, '/camera/camera'
-        self._maps = create(DescriptorMap, '/don_kp/descriptor_map', RESULT)
-        self._colours = create(Image, f'{camera}/color/image_raw', 10)
-        self._depths = create(Image, f'{camera}/aligned_depth_to_color/image_raw', 10)
-        self._infos = create(CameraInfo, f'{camera}/color/camera_info', 10)
+        self.camera = PlayedCamera(peer.node)
+        self.perception: NodeProcess | None = None
         self.start()
 
     def start(self) -> None:
         self.node = self._start_node('descriptor_database', **self._parameters)
         self.node.wait_for(' descriptors in ')
-        for publisher in self._maps, self._colours, self._depths, self._infos:
+        if self.perception is not None:
+            self._meet()
+
+    def look(self) -> None:
+        """Start perception; return when it sees, and the database knows its model."""
+        self.perception = self._start_node(
+            'perception', model=self._checkpoint, threads=1, max_rate_hz=0
+        )
+        self.perception.wait_for('waiting for images')
+        for publisher in self.camera.colours, self.camera.depths, self.camera.infos:
             self.peer.wait_until(publisher.get_subscription_count)
+        self._meet()
+
+    def _meet(self) -> None:
+        self.peer.wait_until(lambda: 'no model is known' not in self.get('meeting').message)
+
+        def served():
+            self.show()
+            return 'no node serves' not in self.rank().message
+
+        self.peer.wait_until(served)
 
     def close(self) -> None:
-        """End the node; take back what the test said for it."""
-        if self.node.process.poll() is None:
-            assert self.node.end() == 0
-        for publisher in self._maps, self._colours, self._depths, self._infos:
-            self.peer.node.destroy_publisher(publisher)
+        """End the nodes; take back what the test said for them."""
+        for node in self.node, self.perception:
+            if node is not None and node.process.poll() is None:
+                assert node.end() == 0
+        self.camera.close()
 
     def store(self, name, **fields):
         return self.peer.call(StoreDescriptor, '/store_descriptor', name=name, **fields)
@@ -252,24 +313,13 @@ class Desk:
         assert response.message.startswith(f'{len(response.descriptors)} descriptors')
         return [descriptor.name for descriptor in response.descriptors]
 
-    def show(self, age_s: float = 0.0, picture: bool = False, depth_mm: int = 0, model=MODEL):
-        """Publish what is seen once, as old as that: the map, and what else is asked for.
-
-        Returns its stamp.
-        """
+    def show(self, age_s: float = 0.0, depth_mm: int | None = None):
+        """Show the picture once, as old as that; return its stamp."""
         seconds = 1e-9 * self.peer.node.get_clock().now().nanoseconds - age_s
-        header = Header(stamp=conversions.stamp_from_seconds(seconds), frame_id=self.FRAME)
-        if picture:
-            self._colours.publish(conversions.image_message(self.picture, 'rgb8', header))
-        if depth_mm:
-            depth = np.full(self.SIZE, depth_mm, dtype=np.uint16)
-            self._infos.publish(conversions.info_from_camera(self.CAMERA, header))
-            self._depths.publish(conversions.image_message(depth, '16UC1', header))
-        self._maps.publish(conversions.map_message(self.map, self.SIZE, model, header))
-        return header.stamp
+        return self.camera.show(seconds, depth_mm)
 
     def answer(self, ask, refused_with='', **shown):
-        """Show maps, asking each time, until the answer is the wanted one; return it."""
+        """Show pictures, asking each time, until the answer is the wanted one; return it."""
 
         def answer():
             self.show(**shown)
@@ -282,14 +332,13 @@ class Desk:
         return self.peer.wait_until(answer)
 
     def store_pixel(self, name, u, v, refused_with='', age_s=0.0, **fields):
-        """Show maps until the answer is the wanted one, for the map comes when it comes."""
+        """Show pictures until the answer is the wanted one, for one is described when it is."""
         return self.answer(lambda: self.store(name, u=u, v=v, **fields), refused_with, age_s=age_s)
 
     def at(self, u, v):
-        """Say what the map holds at a pixel."""
-        return describe_at(torch.from_numpy(self.map), torch.tensor([[u, v]]), self.SIZE)[
-            0
-        ].numpy()
+        """Say what the model makes of a pixel."""
+        described = self.model.describe(self.camera.picture)
+        return describe_at(described, torch.tensor([[u, v]]), self.SIZE)[0].numpy()
 
     def told(self, wanted):
         """Wait until the newest message on the latched topic is as wanted; return its content."""
@@ -302,12 +351,12 @@ class Desk:
 
 
 @pytest.fixture(scope='module')
-def open_desk(peer, start_node):
+def open_desk(peer, start_node, checkpoint):
     """Start database nodes; they are closed with the module's tests."""
     with contextlib.ExitStack() as opened:
 
         def start(**parameters: object) -> Desk:
-            desk = Desk(peer, start_node, **parameters)
+            desk = Desk(peer, start_node, checkpoint, **parameters)
             opened.callback(desk.close)
             return desk
 

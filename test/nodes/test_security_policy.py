@@ -10,14 +10,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def allowed(node: str) -> dict[str, set[str]]:
-    """Read what the documented policy lets a node serve, publish and subscribe."""
+    """Read what the documented policy lets a node serve, ask, publish and subscribe."""
     text = (ROOT / 'docs/database.md').read_text()
     policy = re.search(r'<policy.*?</policy>', text, re.DOTALL)
     assert policy is not None
     (profile,) = ElementTree.fromstring(policy[0]).iterfind(f'.//profile[@node="{node}"]')
     return {
         verb: {name.text.replace('~', f'/{node}') for name in profile.iterfind(f'*[@{verb}]/*')}
-        for verb in ('reply', 'publish', 'subscribe')
+        for verb in ('reply', 'request', 'publish', 'subscribe')
     }
 
 
@@ -30,6 +30,7 @@ def test_the_policy_allows_what_a_node_uses(peer, start_node, checkpoint, tmp_pa
     def used() -> dict[str, set[str]]:
         reading = {
             'reply': graph.get_service_names_and_types_by_node,
+            'request': graph.get_client_names_and_types_by_node,
             'publish': graph.get_publisher_names_and_types_by_node,
             'subscribe': graph.get_subscriber_names_and_types_by_node,
         }

@@ -41,11 +41,13 @@ class RunningModels:
 
     def fingerprint(self, given: str) -> str:
         """Return the fingerprint that a request gives, or that of the running model."""
-        if not given and self._newest is None:
+        if given:
+            return given
+        if self._newest is None:
             raise RefusedError(
                 "no model is known to run yet; give the model's fingerprint, or start perception"
             )
-        return given or str(self._newest.fingerprint)
+        return str(self._newest.fingerprint)
 
     @guarded
     def _on_model(self, message: Model) -> None:

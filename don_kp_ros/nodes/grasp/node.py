@@ -25,7 +25,7 @@ from don_kp_ros.grasping.candidates import (
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParameters
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import Motion, MotionCode, MotionError
-from don_kp_ros.nodes.grasp.observer import LookParameters, Observer, RefusedError
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.kit.conversions import (
     point_message,
     pose_from_matrix,
@@ -126,11 +126,11 @@ class GraspNode(Node):
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
-        self._pose = self.create_publisher(PoseStamped, '/don_kp/grasp_pose', 1)
+        self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
         self._server = ActionServer(
             self,
             Grasp,
-            '/grasp',
+            'grasp',
             self._execute,
             goal_callback=self._on_goal,
             cancel_callback=self._on_cancel,
@@ -172,7 +172,7 @@ class GraspNode(Node):
         result.point = self._point_stamped(np.full(3, np.nan))
         try:
             self._serve(handle, result)
-        except RefusedError as refusal:
+        except GoalRefusedError as refusal:
             result.code, result.message = refusal.code, str(refusal)
         except MotionError as error:
             result.code = CODES.get(error.code, Grasp.Result.MOTION_FAILED)
@@ -218,7 +218,7 @@ class GraspNode(Node):
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
         if self._picker.holds_something():
-            raise RefusedError(
+            raise GoalRefusedError(
                 Grasp.Result.INVALID_GOAL,
                 f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
                 'send a goal of mode release first',
@@ -234,7 +234,7 @@ class GraspNode(Node):
             where = f'pose at {_millimetres(target)} mm'
             if mode == Grasp.Goal.ALIGNED and target[2] < 0:
                 reason = f'{where}: lies under the table, which is z = 0'
-                raise RefusedError(Grasp.Result.UNREACHABLE, reason)
+                raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
         result.point = self._point_stamped(target)
         report(Phase.PLAN, where)
         try:
@@ -243,7 +243,7 @@ class GraspNode(Node):
             else:
                 candidates = pinch_candidates(points, target, self._fingers)
         except NoGraspError as error:
-            raise RefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         plan = self._picker.plan(candidates, HeightMap.from_points(points))
         result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
         self._pose.publish(result.grasp_pose)
@@ -264,7 +264,7 @@ class GraspNode(Node):
             reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
         else:
             return
-        raise RefusedError(Grasp.Result.INVALID_GOAL, reason)
+        raise GoalRefusedError(Grasp.Result.INVALID_GOAL, reason)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)

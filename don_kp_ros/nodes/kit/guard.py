@@ -51,7 +51,7 @@ def guarded_service(
     def failed(self: Any, response: Any, error: Exception) -> Any:
         node = getattr(self, '_node', self)
         if isinstance(error, refusals):
-            node.get_logger().warning(str(error))
+            report.refusal(node, str(error))
             return type(response)(success=False, message=str(error))
         report(node, error)
         if hasattr(response, 'message'):
@@ -85,6 +85,17 @@ class _Report:
         self._callback = callback
         self._lock = threading.Lock()
         self._logged: dict[str, tuple[float, int]] = {}
+        self._refused = ('', -_QUIET_S)
+
+    def refusal(self, node: Node, reason: str) -> None:
+        """Log a reason once until it changes, or every 10 s: clients may ask again and again."""
+        now = time.monotonic()
+        with self._lock:
+            last, at = self._refused
+            if reason == last and now - at < _QUIET_S:
+                return
+            self._refused = reason, now
+        node.get_logger().warning(reason)
 
     def __call__(self, node: Node, error: Exception) -> None:
         if not node.context.ok():

@@ -152,4 +152,5 @@ def _load_model(settings: PerceptionParameters) -> DescriptorModel:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; return the exit status."""
-    return run_node(Perception, args, threads=2)
+    # One thread: callbacks only keep what comes, and several cost Python more than they gain.
+    return run_node(Perception, args, threads=1)

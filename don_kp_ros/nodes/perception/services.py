@@ -9,13 +9,14 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from don_kp.msg import RankedDescriptor
-from don_kp.srv import Describe, Rank, Scene
+from don_kp.srv import Describe, Rank, Scene, Transform
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.cloud import cropped, voxelised
@@ -30,6 +31,8 @@ from don_kp_ros.nodes.kit.conversions import (
     cloud_message,
     depth_image,
     point_message,
+    seconds_from_stamp,
+    transform_from_matrix,
 )
 from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.transforms import TransformListener
@@ -43,7 +46,7 @@ _BEST, _MOST_RANKED = 10, 100
 
 
 class PerceptionServices:
-    """Serves `~/describe`, `~/rank` and `~/scene`."""
+    """Serves `~/describe`, `~/rank`, `~/scene` and `~/transform`."""
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class PerceptionServices:
         node.create_service(Describe, '~/describe', self._on_describe, callback_group=group)
         node.create_service(Rank, '~/rank', self._on_rank, callback_group=group)
         node.create_service(Scene, '~/scene', self._on_scene, callback_group=group)
+        node.create_service(Transform, '~/transform', self._on_transform, callback_group=group)
 
     @guarded_service
     def _on_describe(
@@ -125,6 +129,18 @@ class PerceptionServices:
             raise RefusedError(str(error)) from error
         response.cloud = cloud_message(points, header.stamp, request.frame or header.frame_id)
         response.success = True
+        return response
+
+    @guarded_service
+    def _on_transform(
+        self, request: Transform.Request, response: Transform.Response
+    ) -> Transform.Response:
+        stamp = None if request.stamp == Time() else seconds_from_stamp(request.stamp)
+        try:
+            T = self._transforms.lookup(request.target, request.source, stamp)
+        except TransformError as error:
+            raise RefusedError(str(error)) from error
+        response.transform, response.success = transform_from_matrix(T), True
         return response
 
 

@@ -16,9 +16,12 @@ REQUESTS = 400
 def test_hostile_requests_are_refused_with_a_reason_and_change_nothing(open_desk, tmp_path):
     path = tmp_path / 'd.sqlite'
     desk = open_desk(database=path, exchange_folder=tmp_path / 'exchange', max_map_age_s=1e6)
+    desk.look()
     desk.store_pixel('cap/brim', 3, 4)
     complaints, outcomes = [], Counter()
-    hostile = hostile_requests.requests(seed=0, model=desk.MODEL, dimension=4, size=desk.SIZE)
+    hostile = hostile_requests.requests(
+        seed=0, model=desk.MODEL, dimension=desk.DIMENSION, size=desk.SIZE
+    )
     with DescriptorStore(path) as store:
         for request in itertools.islice(hostile, REQUESTS):
             before = store.revision()

@@ -8,15 +8,17 @@ from builtin_interfaces.msg import Time
 from PIL import Image
 
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes.descriptor_database import sightings
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
+from don_kp_ros.nodes.perception import frames
 
 PIXEL = (80, 50)
 
 
 @pytest.fixture(scope='module')
 def desk(open_desk, tmp_path_factory):
-    return open_desk(database=tmp_path_factory.mktemp('database') / 'd.sqlite')
+    desk = open_desk(database=tmp_path_factory.mktemp('database') / 'd.sqlite')
+    desk.look()
+    return desk
 
 
 def store_seen(desk, name, pixel, wanted='', **shown):
@@ -38,7 +40,7 @@ def store_seen(desk, name, pixel, wanted='', **shown):
     ('pixel', 'corner'), [(PIXEL, (48, 18)), ((0, 0), (0, 0)), ((127, 95), (64, 32))]
 )
 def test_a_click_keeps_all_that_was_seen(desk, pixel, corner):
-    answer, _, stamp = store_seen(desk, 'seen', pixel, picture=True, depth_mm=500)
+    answer, _, stamp = store_seen(desk, 'seen', pixel, depth_mm=500)
     (seen,) = answer.observations
     assert seen.stamp.sec == stamp.sec
     assert abs(seen.stamp.nanosec - stamp.nanosec) < 1000
@@ -51,57 +53,57 @@ def test_a_click_keeps_all_that_was_seen(desk, pixel, corner):
     assert seen.patch
     patch = np.asarray(Image.open(io.BytesIO(bytes(answer.patch))))
     u, v = corner
-    np.testing.assert_array_equal(patch, desk.picture[v : v + 64, u : u + 64])
+    np.testing.assert_array_equal(patch, desk.camera.picture[v : v + 64, u : u + 64])
 
 
 def test_what_is_missing_is_said_and_the_rest_is_kept(desk):
-    store_seen(desk, 'whole', PIXEL, picture=True, depth_mm=500)
+    store_seen(desk, 'whole', PIXEL, depth_mm=500)
     answer, message, _ = store_seen(
-        desk, 'without a picture', PIXEL, 'without a picture: the image', depth_mm=500
+        desk, 'without depth', PIXEL, 'without a position: no depth image'
     )
-    assert 'without a position' not in message
-    assert not answer.observations[0].patch
-    assert len(answer.patch) == 0
-    assert answer.observations[0].position.z == pytest.approx(0.5)
-    answer, message, _ = store_seen(
-        desk, 'without depth', PIXEL, 'without a position: no depth image', picture=True
-    )
-    assert 'without a picture' not in message
+    assert 'on /camera/camera/aligned_depth_to_color/image_raw' in message
     assert np.isnan(answer.observations[0].position.z)
     assert answer.observations[0].fx == 100.0
     assert len(answer.patch)
 
 
 def test_the_patch_is_that_of_the_newest_click_that_has_one(desk):
-    store_seen(desk, 'clicks', PIXEL, picture=True, depth_mm=500)
-    desk.picture, first = 255 - desk.picture, desk.picture
-    try:
-        desk.answer(lambda: desk.store('clicks', u=64, v=48, add=True))
-        answer = desk.get('clicks')
-        assert [one.patch for one in answer.observations] == [True, False]
-        patch = np.asarray(Image.open(io.BytesIO(bytes(answer.patch))))
-        np.testing.assert_array_equal(patch, first[18:82, 48:112])
-    finally:
-        desk.picture = first
+    store_seen(desk, 'clicks', PIXEL, depth_mm=500)
+    values = desk.at(64, 48)
+    assert desk.store('clicks', values=values, model=desk.MODEL, add=True).success
+    answer = desk.get('clicks')
+    assert [one.patch for one in answer.observations] == [True, False]
+    patch = np.asarray(Image.open(io.BytesIO(bytes(answer.patch))))
+    np.testing.assert_array_equal(patch, desk.camera.picture[18:82, 48:112])
 
 
 def test_a_pixel_of_an_image_before_the_newest_is_asked_for_by_its_stamp(desk):
-    newest, before = desk.map, np.ascontiguousarray(desk.map[:, ::-1])
+    newest = desk.camera.picture
+    before = np.ascontiguousarray(newest[:, ::-1])
+
+    def shown(picture):
+        """Show a picture until it is described; return its stamp."""
+        desk.camera.picture = picture
+
+        def described():
+            stamp = desk.show()
+            seen = desk.rank(stamp=stamp)
+            return seen.success and seen.header.stamp
+
+        return desk.peer.wait_until(described)
 
     def stored():
-        desk.map = before
-        stamp = desk.show()
-        desk.map = newest
-        desk.show()
+        stamp = shown(before)
+        expected = desk.at(20, 30)
+        shown(newest)
         at_stamp = desk.store('by stamp', u=20, v=30, replace=True, stamp=stamp)
         at_newest = desk.store('newest', u=20, v=30, replace=True)
-        return at_stamp.success and at_newest.success and (at_stamp, at_newest)
+        return at_stamp.success and at_newest.success and (at_stamp, at_newest, expected)
 
-    at_stamp, at_newest = desk.peer.wait_until(stored)
+    at_stamp, at_newest, expected = desk.peer.wait_until(stored)
     np.testing.assert_allclose(at_newest.descriptor.values, desk.at(20, 30), atol=1e-6)
-    desk.map = before
-    np.testing.assert_allclose(at_stamp.descriptor.values, desk.at(20, 30), atol=1e-6)
-    desk.map = newest
+    np.testing.assert_allclose(at_stamp.descriptor.values, expected, atol=1e-6)
+    assert np.abs(expected - desk.at(20, 30)).max() > 0.1
 
 
 def test_a_stamp_that_is_not_kept_is_refused_with_the_nearest_that_are(desk):
@@ -114,14 +116,14 @@ def test_a_stamp_that_is_not_kept_is_refused_with_the_nearest_that_are(desk):
         assert f'{stamp.sec}.{stamp.nanosec:09}' in response.message
 
 
-def test_maps_are_kept_for_two_seconds(desk):
+def test_images_are_kept_for_two_seconds(desk):
     def refused():
         stamp = desk.show()
         if not desk.store('x', u=1, v=1, stamp=stamp, replace=True).success:
             return None  # it had not come
         shown = seconds_from_stamp(stamp)
         now = 1e-9 * desk.peer.node.get_clock().now().nanoseconds
-        while now < shown + sightings.KEPT_S + 0.5:
+        while now < shown + frames.KEPT_S + 0.5:
             desk.show()
             now = 1e-9 * desk.peer.node.get_clock().now().nanoseconds
         return desk.store('x', u=1, v=1, stamp=stamp, replace=True)
@@ -145,7 +147,8 @@ def taught(desk):
 
 
 def test_all_that_is_stored_is_ranked_by_how_well_it_fits(taught):
-    desk, cells = taught, taught.map.reshape(4, -1).astype(np.float64)
+    desk = taught
+    cells = desk.model.describe(desk.camera.picture).numpy().reshape(8, -1).astype(np.float64)
     response = desk.answer(desk.rank)
     assert response.model == desk.MODEL
     assert response.header.frame_id == desk.FRAME

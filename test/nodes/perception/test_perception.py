@@ -3,19 +3,16 @@
 import json
 import signal
 
-import cv2
 import numpy as np
 import pytest
 import rclpy
 import torch
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from don_kp.msg import Descriptor, DescriptorMap, Descriptors, Matches, Model
-from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.heatmap import describe_at
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import conversions
@@ -23,31 +20,21 @@ from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError
 from don_kp_ros.nodes.perception.node import Perception
 
-CAMERA = Camera(128, 96, 100.0, 101.0, 63.5, 47.5)
-FRAME = 'camera_color_optical_frame'
 UV = (84, 40)
 
 
 class Stage:
     """A camera and a database for one perception node, and its audience."""
 
-    def __init__(self, peer, model) -> None:
-        self.model = model
-        noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
-        self.picture = cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC)
-        self._peer, node, camera = peer, peer.node, '/camera/camera'
-        depth_topic = f'{camera}/aligned_depth_to_color/image_raw'
-        self._colours = node.create_publisher(Image, f'{camera}/color/image_raw', 10)
-        self._infos = node.create_publisher(CameraInfo, f'{camera}/color/camera_info', 10)
-        self._depths = node.create_publisher(Image, depth_topic, 10)
-        self._stored = node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
+    def __init__(self, peer, camera, model) -> None:
+        self.model, self.camera, self._peer = model, camera, peer
+        self._stored = peer.node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
         self._matches = peer.listen(Matches, '/don_kp/matches', RESULT)
         self._seconds = 100
 
     def store(self, **models: str) -> None:
         """Store, under names, what the model says of UV; as a descriptor of the given models."""
-        described = self.model.describe(self.picture)
-        values = describe_at(described, torch.tensor([UV]), (96, 128))[0].tolist()
+        values = self.at(UV).tolist()
         self._stored.publish(
             Descriptors(
                 descriptors=[
@@ -57,17 +44,15 @@ class Stage:
             )
         )
 
-    def show(self, depth_mm: int = 500, depth_late: float = 0.0, encoding: str = 'rgb8') -> int:
+    def at(self, *uv):
+        """Say what the model makes of pixels."""
+        described = self.model.describe(self.camera.picture)
+        return describe_at(described, torch.tensor(uv), self.camera.SIZE).numpy().squeeze()
+
+    def show(self, depth_mm: int = 500, **shown) -> int:
         """Show one picture; return the seconds of its stamp."""
         self._seconds += 1
-        header = self._header(self._seconds)
-        depth = np.full((96, 128), depth_mm, dtype=np.uint16)
-        depth_header = self._header(self._seconds + depth_late)
-        self._infos.publish(conversions.info_from_camera(CAMERA, header))
-        self._depths.publish(conversions.image_message(depth, '16UC1', depth_header))
-        colour = conversions.image_message(self.picture, 'rgb8', header)
-        colour.encoding = encoding
-        self._colours.publish(colour)
+        self.camera.show(self._seconds, depth_mm, **shown)
         return self._seconds
 
     def answer(self, names, wanted=lambda matches: True, **shown):
@@ -91,15 +76,11 @@ class Stage:
 
         return self._peer.wait_until(answered)
 
-    @staticmethod
-    def _header(seconds: float) -> Header:
-        return Header(frame_id=FRAME, stamp=conversions.stamp_from_seconds(seconds))
-
 
 @pytest.fixture(scope='module')
-def stage(peer, checkpoint, start_node):
-    stage = Stage(peer, DescriptorModel.load(checkpoint))
-    node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0)
+def stage(peer, camera, checkpoint, start_node):
+    stage = Stage(peer, camera, DescriptorModel.load(checkpoint))
+    node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0, picture_rate_hz=0)
     node.wait_for('waiting for images')
     yield stage
     assert 'Traceback' not in node.output.replace('Traceback (most recent call last):', '', 1)
@@ -114,7 +95,7 @@ def test_the_model_and_its_card_are_told(stage, peer):
 
 def test_matches_without_descriptors_are_empty(stage):
     message = stage.answer([])
-    assert message.header.frame_id == FRAME
+    assert message.header.frame_id == stage.camera.FRAME
     assert message.model == stage.model.fingerprint
 
 
@@ -125,7 +106,7 @@ def test_a_stored_point_is_found_with_its_position(stage):
     assert (match.u, match.v) == UV
     assert match.score > 0.99
     position = match.position
-    expected = CAMERA.deproject(UV, 0.5)
+    expected = stage.camera.CAMERA.deproject(UV, 0.5)
     np.testing.assert_allclose([position.x, position.y, position.z], expected, atol=1e-6)
 
 
@@ -158,32 +139,32 @@ def test_maps_and_pictures_are_published_to_who_listens(stage, peer):
 
     peer.wait_until(all_heard)
     message = heard['/don_kp/descriptor_map'][-1]
-    expected = stage.model.describe(stage.picture).numpy()
+    expected = stage.model.describe(stage.camera.picture).numpy()
     assert message.model == stage.model.fingerprint
     assert (message.image_width, message.image_height) == (128, 96)
     np.testing.assert_allclose(conversions.map_from_message(message), expected, atol=1e-3)
     for name in '/don_kp/descriptor_image', '/don_kp/heatmap':
         assert conversions.rgb_image(heard[name][-1]).shape == (96, 128, 3)
-        assert heard[name][-1].header.frame_id == FRAME
+        assert heard[name][-1].header.frame_id == stage.camera.FRAME
     marker = heard['/don_kp/markers'][-1].markers[1]
     assert marker.pose.position.z == pytest.approx(0.5)
 
 
 def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
     heard = peer.listen(Image, '/don_kp/heatmap', RESULT)
+    stage.store()
 
     def legend(**models):
         """The rows of the picture's upper half that are as white as its writing."""
         stage.store(**models)
-        heard.clear()
-
-        def drawn():
-            stage.answer(sorted(models), lambda matches: all(match.found for match in matches))
-            return list(heard)
-
-        picture = conversions.rgb_image(peer.wait_until(drawn)[-1])
+        # Of the image to which all of these, and nothing else, were looked for.
+        found = stage.answer(sorted(models), lambda matches: all(m.found for m in matches))
+        stamp = found.header.stamp
+        (drawn,) = peer.wait_until(lambda: [one for one in heard if one.header.stamp == stamp])
+        picture = conversions.rgb_image(drawn)
         return (picture[:48] == 255).all(axis=2).any(axis=1).sum()
 
+    peer.wait_until(lambda: stage.answer([]) and heard)
     fingerprint = stage.model.fingerprint
     assert legend(brim=fingerprint, brim2=fingerprint) > legend(brim=fingerprint) > 0
 
@@ -213,9 +194,9 @@ def test_parameters_are_checked_and_take_effect(stage, peer):
     assert not set_parameter('depth_window', whole).successful
 
     assert set_parameter('match_threshold', double(1.0)).successful
-    stage.picture = 255 - stage.picture
+    stage.camera.picture = 255 - stage.camera.picture
     stage.answer(['brim'], lambda matches: 'below the threshold 1.000' in matches[0].reason)
-    stage.picture = 255 - stage.picture
+    stage.camera.picture = 255 - stage.camera.picture
     assert set_parameter('match_threshold', double(-1.0)).successful
     stage.answer(['brim'], lambda matches: matches[0].found)
 
