@@ -41,7 +41,7 @@ def auc(errors: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What a set of pixel errors amounts to."""
+    """The accuracy that a set of pixel errors gives."""
 
     queries: int
     auc: float
