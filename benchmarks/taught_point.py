@@ -24,7 +24,8 @@ from tqdm import tqdm
 from benchmarks.report import Target, report
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
-from don_kp_ros.matching.heatmap import describe_at, match
+from don_kp_ros.matching.heatmap import match
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.model import DescriptorModel

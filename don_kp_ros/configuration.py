@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import functools
 import math
 import types
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 Configuration = TypeVar('Configuration')
+Range = tuple[float, float]  # the lowest and the highest value that something may take
 
 
 class ConfigurationError(ValueError):
@@ -29,6 +31,14 @@ def read(cls: type[Configuration], mapping: Mapping[str, Any], where: str) -> Co
     missing keys, and for what a dataclass's own __post_init__ refuses with a ValueError.
     """
     return _dataclass(cls, mapping, where, '')
+
+
+def within(name: str, value: float | Range, lowest: float, highest: float) -> None:
+    """Raise ValueError naming a key whose value, or range of values, is not all allowed."""
+    ends = value if isinstance(value, tuple) else (value, value)
+    if not lowest <= ends[0] <= ends[1] <= highest:
+        shown, what = (list(ends), '[low, high] within ') if ends is value else (value, '')
+        raise ValueError(f'{name} is {shown}; allowed is {what}{lowest:.10g} to {highest:.10g}')
 
 
 def find(path: Path | str, folder: Path) -> Path:
@@ -116,7 +126,11 @@ def _dataclass(cls: Any, mapping: Any, where: str, prefix: str) -> Any:
     for key in mapping:
         if key not in fields:
             allowed = ', '.join(sorted(fields))
-            raise ConfigurationError(f'{where}: unknown key {prefix}{key}; allowed are {allowed}')
+            nearest = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f'; did you mean {prefix}{nearest[0]}?' if nearest else ''
+            raise ConfigurationError(
+                f'{where}: unknown key {prefix}{key}; allowed are {allowed}{hint}'
+            )
     hints = _hints(cls)
     values = {
         key: _value(hints[key], value, where, f'{prefix}{key}') for key, value in mapping.items()

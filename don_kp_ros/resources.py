@@ -1,8 +1,9 @@
-"""Where the package's configuration files and models lie, in a checkout or installed."""
+"""Where configuration files and models lie: the package's, and the user's own."""
 
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 
 def config_path(name: str) -> Path:
@@ -13,6 +14,14 @@ def config_path(name: str) -> Path:
 def models_path(name: str) -> Path:
     """Return the path of a file or folder under models/."""
     return _find('models', name)
+
+
+def user_path(kind: Literal['config', 'data'], name: str) -> Path:
+    """Return the path of a file or folder of the user's own (XDG base directories)."""
+    fallback = {'config': '.config', 'data': '.local/share'}[kind]
+    home = os.environ.get(f'XDG_{kind.upper()}_HOME', '')
+    folder = Path(home) if os.path.isabs(home) else Path.home() / fallback
+    return folder / 'don_kp' / name
 
 
 def _find(folder: str, name: str) -> Path:

@@ -5,6 +5,7 @@ the arm's driver is started by itself, e.g. by
 `ros2 launch franka_fr3_moveit_config moveit.launch.py robot_ip:=...`.
 """
 
+import posixpath
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -12,6 +13,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
+    GroupAction,
     IncludeLaunchDescription,
     OpaqueFunction,
     SetEnvironmentVariable,
@@ -20,7 +22,7 @@ from launch.actions import (
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import Node, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
 from don_kp_ros.bringup import description
@@ -43,14 +45,19 @@ def generate_launch_description() -> LaunchDescription:
         [
             *declared,
             OpaqueFunction(function=_nodes),
-            OpaqueFunction(
-                function=_camera, condition=UnlessCondition(LaunchConfiguration('simulation'))
-            ),
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                arguments=['-d', str(config_path('rviz/don_kp.rviz'))],
-                condition=IfCondition(LaunchConfiguration('rviz')),
+            GroupAction(
+                [
+                    # tf2_ros names these from the root.
+                    SetRemap('/tf', 'tf'),
+                    SetRemap('/tf_static', 'tf_static'),
+                    OpaqueFunction(
+                        function=_camera,
+                        condition=UnlessCondition(LaunchConfiguration('simulation')),
+                    ),
+                    OpaqueFunction(
+                        function=_rviz, condition=IfCondition(LaunchConfiguration('rviz'))
+                    ),
+                ]
             ),
         ]
     )
@@ -80,6 +87,7 @@ def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
     return Node(
         package='don_kp',
         executable=spec.executable,
+        namespace=arguments['namespace'],
         parameters=[str(spec.parameters_file), overrides],
         remappings=description.remappings(arguments),
         output='screen',
@@ -90,7 +98,8 @@ def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
 
 def _camera(context: LaunchContext) -> list[Action]:
     arguments = _arguments(context)
-    namespace, _, name = arguments['camera_namespace'].strip('/').rpartition('/')
+    camera = posixpath.join(arguments['namespace'], arguments['camera_namespace'])
+    namespace, _, name = camera.rpartition('/')
     preset = load_preset(arguments['robot'])
     mount = preset.camera
     axes = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
@@ -112,9 +121,21 @@ def _camera(context: LaunchContext) -> list[Action]:
             package='tf2_ros',
             executable='static_transform_publisher',
             name='camera_mount',
+            namespace=arguments['namespace'],
             arguments=[
                 *(text for axis, value in pose for text in (f'--{axis}', str(value))),
                 *('--frame-id', preset.hand_frame, '--child-frame-id', mount.frame),
             ],
         ),
+    ]
+
+
+def _rviz(context: LaunchContext) -> list[Action]:
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=_arguments(context)['namespace'],
+            arguments=['-d', str(config_path('rviz/don_kp.rviz'))],
+        )
     ]

@@ -1,8 +1,15 @@
+import os
+
 import pytest
 
 from benchmarks import postgresql_server
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.resources import config_path
+
+
+def pytest_configure(config):
+    """Let no test read the user's own robots; modules load presets when they are imported."""
+    os.environ['XDG_CONFIG_HOME'] = str(config.cache.mkdir('configuration'))
 
 
 @pytest.fixture(scope='session')

@@ -32,7 +32,7 @@ ALLOWED = {
     'training': LEARNING,
     'studies': LEARNING | {'training'},
     'nodes': STACK | {'simulation'},
-    'bringup': BASE,
+    'bringup': BASE | {'robots', 'nodes'},
     'demo': STACK | {'bringup', 'nodes', 'simulation'},
 }
 ROS = {

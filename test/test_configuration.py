@@ -46,8 +46,8 @@ def test_reads_nested_values_and_keeps_defaults() -> None:
 @pytest.mark.parametrize(
     ('mapping', 'parts'),
     [
-        ({'step': 3}, ['step', 'steps', 'kind', 'inner']),
-        ({'inner': {'raet': 1}}, ['inner.raet', 'limits', 'rate']),
+        ({'step': 3}, ['step', 'steps', 'kind', 'inner', 'did you mean steps?']),
+        ({'inner': {'raet': 1}}, ['inner.raet', 'limits', 'rate', 'did you mean inner.rate?']),
         ({'steps': 1.5}, ['steps', '1.5', 'int']),
         ({'steps': True}, ['steps', 'True', 'int']),
         ({'active': 1}, ['active', 'bool']),
@@ -65,6 +65,33 @@ def test_an_error_names_source_key_and_what_is_allowed(
     with pytest.raises(ConfigurationError) as caught:
         configuration.read(Outer, mapping, 'file.yaml')
     assert all(part in str(caught.value) for part in ['file.yaml', *parts])
+
+
+def test_a_key_that_is_like_no_other_gets_no_suggestion() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configuration.read(Outer, {'zzz': 1}, 'file.yaml')
+    assert 'unknown key zzz' in str(caught.value)
+    assert 'did you mean' not in str(caught.value)
+
+
+@pytest.mark.parametrize('value', [0, 1.0, 0.5, (0.0, 1.0), (0.5, 0.5)])
+def test_what_lies_within_passes(value: float | configuration.Range) -> None:
+    configuration.within('rate', value, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (1.5, r'rate is 1\.5; allowed is 0 to 1$'),
+        (float('nan'), 'rate is nan'),
+        ((0.5, 1.5), r'rate is \[0\.5, 1\.5\]; allowed is \[low, high\] within 0 to 1$'),
+        ((0.5, 0.2), r'rate is \[0\.5, 0\.2\]'),
+        ((float('nan'), 0.2), 'rate is'),
+    ],
+)
+def test_what_lies_outside_is_named(value: float | configuration.Range, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        configuration.within('rate', value, 0, 1)
 
 
 def test_overrides_reach_nested_keys_and_leave_the_mapping_alone() -> None:

@@ -1,19 +1,16 @@
 """The stack's nodes and launch arguments, listed once for launch files and `don_kp bringup`."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, models_path
+from don_kp_ros.robots.preset import load_preset
 
-CAMERA_NAMESPACE = '/camera/camera'
-CAMERA_TOPICS = (
-    'color/image_raw',
-    'color/camera_info',
-    'aligned_depth_to_color/image_raw',
-    'aligned_depth_to_color/camera_info',
-)
+_NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,12 @@ ARGUMENTS = (
         'Who plans: embedded (OMPL, needs nothing) or moveit (a MoveIt installation)',
         ('embedded', 'moveit'),
     ),
-    Argument('robot', 'panda', 'Preset in config/robots', ('panda', 'fr3')),
+    Argument(
+        'robot',
+        'panda',
+        "Preset in config/robots, overridden by don_kp/robots in the user's configuration folder; "
+        'or a file',
+    ),
     Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
     Argument(
         'database',
@@ -109,7 +111,14 @@ ARGUMENTS = (
         'PostgreSQL server in place of the file, e.g. postgresql+psycopg://robot@host/don_kp; '
         'empty: the file, if one is given, or else DON_KP_DATABASE_URL',
     ),
-    Argument('camera_namespace', CAMERA_NAMESPACE, 'Namespace of the camera topics'),
+    Argument(
+        'namespace', '', 'Namespace of all nodes and names, one for each robot; empty: the root'
+    ),
+    Argument(
+        'camera_namespace',
+        camera_topics.NAMESPACE,
+        'Namespace of the camera topics, within `namespace` unless it begins with /',
+    ),
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),
 )
@@ -118,7 +127,8 @@ ARGUMENTS = (
 def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """Return all launch arguments, defaults filled in.
 
-    Raises ValueError for an unknown argument, a value that is not allowed or an unknown node.
+    Raises ValueError for an unknown argument, a value that is not allowed, an unknown node or
+    robot, a preset that is wrong, and a namespace that is no ROS name.
     """
     known = {argument.name: argument for argument in ARGUMENTS}
     for name in arguments:
@@ -133,6 +143,17 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     for name in values['nodes'].split(','):
         if name not in names:
             raise ValueError(f'nodes names {name!r}; the nodes are {", ".join(names)}.')
+    for name in ('namespace', 'camera_namespace'):
+        value = values[name] = values[name].rstrip('/')
+        if value != known[name].default and not _NAMESPACE.fullmatch(value):
+            raise ValueError(
+                f'{name} is {value!r}; it must consist of names joined by /, each of letters, '
+                'digits and _, the first no digit, such as robot1 or fleet/robot1.'
+            )
+    try:
+        load_preset(values['robot'])
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from None
     return values
 
 
@@ -148,10 +169,13 @@ def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
 
 def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the topics that have another name than in the nodes, as (from, to)."""
-    namespace = '/' + arguments['camera_namespace'].strip('/')
-    if namespace == CAMERA_NAMESPACE:
+    namespace = arguments['camera_namespace']
+    if namespace == camera_topics.NAMESPACE:
         return []
-    return [(f'{CAMERA_NAMESPACE}/{topic}', f'{namespace}/{topic}') for topic in CAMERA_TOPICS]
+    return [
+        (topic, topic.replace(camera_topics.NAMESPACE, namespace, 1))
+        for topic in camera_topics.ALL
+    ]
 
 
 def environment(arguments: Mapping[str, str]) -> dict[str, str]:

@@ -101,6 +101,8 @@ class Bringup:
         """Return the command line that starts a node."""
         command = [sys.executable, '-m', node.module, '--ros-args']
         command += ['--params-file', str(node.parameters_file)]
+        if namespace := self.arguments['namespace']:
+            command += ['-r', f'__ns:=/{namespace.lstrip("/")}']
         for name, value in node.overrides(self.arguments).items():
             command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
         for old, new in description.remappings(self.arguments):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from don_kp_ros.configuration import within
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.alignment import kabsch
 
@@ -25,10 +26,8 @@ class LiftConfiguration:
     distance: float = 0.5  # metres, of a picture without depth: a plane that faces the camera
 
     def __post_init__(self) -> None:
-        if not 1 <= self.field_of_view <= 170:
-            raise ValueError(f'field_of_view is {self.field_of_view}; allowed is 1 to 170 degrees')
-        if not 0.01 <= self.distance <= 100:
-            raise ValueError(f'distance is {self.distance}; allowed is 0.01 to 100 m')
+        within('field_of_view', self.field_of_view, 1, 170)
+        within('distance', self.distance, 0.01, 100)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.configuration import Range, within
 from don_kp_ros.data.folder import SMALLEST_OBJECT, DataError, Image, Sample
 from don_kp_ros.data.lifting import (
     CORRESPONDENCES,
@@ -27,7 +28,6 @@ from don_kp_ros.data.lifting import (
 )
 
 Matrix = NDArray[np.float64]
-Range = tuple[float, float]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _ATTEMPTS = 10
@@ -45,11 +45,11 @@ class WarpConfiguration:
     probability: float = 1.0  # of such a displacement; rotation, scale and shift always are
 
     def __post_init__(self) -> None:
-        _within('rotation', self.rotation, 0, 180)
-        _range('scale', self.scale, 0.1, 10)
-        _within('shift', self.shift, 0, 1)
-        _within('perspective', self.perspective, 0, 0.5)
-        _within('probability', self.probability, 0, 1)
+        within('rotation', self.rotation, 0, 180)
+        within('scale', self.scale, 0.1, 10)
+        within('shift', self.shift, 0, 1)
+        within('perspective', self.perspective, 0, 0.5)
+        within('probability', self.probability, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class ColourConfiguration:
 
     def __post_init__(self) -> None:
         for name in ('probability', 'grey', 'gradient', 'blur', 'noise'):
-            _within(name, getattr(self, name), 0, 1)
+            within(name, getattr(self, name), 0, 1)
         for name in ('brightness', 'tint'):
-            _within(name, getattr(self, name), 0, 1)
-        _range('gradient_strength', self.gradient_strength, 0, 1)
-        _within('hue', self.hue, 0, 180)
+            within(name, getattr(self, name), 0, 1)
+        within('gradient_strength', self.gradient_strength, 0, 1)
+        within('hue', self.hue, 0, 180)
         for name in ('contrast', 'gamma'):
-            _range(name, getattr(self, name), 0.05, 20)
-        _range('saturation', self.saturation, 0, 10)
-        _range('blur_sigma', self.blur_sigma, 0.05, 20)
-        _range('noise_sigma', self.noise_sigma, 0, 128)
+            within(name, getattr(self, name), 0.05, 20)
+        within('saturation', self.saturation, 0, 10)
+        within('blur_sigma', self.blur_sigma, 0.05, 20)
+        within('noise_sigma', self.noise_sigma, 0, 128)
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,10 @@ class BackgroundConfiguration:
 
     def __post_init__(self) -> None:
         _weights(keep=self.keep, image=self.image, noise=self.noise, plain=self.plain)
-        _range('crop', self.crop, 0.1, 10)
-        _within('mirrored', self.mirrored, 0, 1)
-        _within('own', self.own, 0, 1_000_000)
-        _range('noise_cells', self.noise_cells, 1, 1024)
+        within('crop', self.crop, 0.1, 10)
+        within('mirrored', self.mirrored, 0, 1)
+        within('own', self.own, 0, 1_000_000)
+        within('noise_cells', self.noise_cells, 1, 1024)
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class TextureConfiguration:
 
     def __post_init__(self) -> None:
         _weights(image=self.image, noise=self.noise, plain=self.plain)
-        _within('probability', self.probability, 0, 1)
-        _range('strength', self.strength, 0, 1)
+        within('probability', self.probability, 0, 1)
+        within('strength', self.strength, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,11 @@ class ViewConfiguration:
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 2048 or self.size % 32:
             raise ValueError(f'size is {self.size}; allowed are multiples of 32, 32 to 2048')
-        if not 1 <= self.queries <= 100_000:
-            raise ValueError(f'queries is {self.queries}; allowed is 1 to 100000')
-        _within('occlusion', self.occlusion, 0, 1)
-        _range('occlusion_size', self.occlusion_size, 0, 1)
-        _range('occlusion_place', self.occlusion_place, 0, 1)
-        _within('tolerance', self.tolerance, 1e-6, 1)
+        within('queries', self.queries, 1, 100_000)
+        within('occlusion', self.occlusion, 0, 1)
+        within('occlusion_size', self.occlusion_size, 0, 1)
+        within('occlusion_place', self.occlusion_place, 0, 1)
+        within('tolerance', self.tolerance, 1e-6, 1)
 
 
 @dataclass(frozen=True)
@@ -561,16 +560,4 @@ def _weights(**weights: float) -> None:
         raise ValueError(
             f'{", ".join(weights)} are {tuple(weights.values())}; none may be negative, one must '
             'be more'
-        )
-
-
-def _within(name: str, value: float, lowest: float, highest: float) -> None:
-    if not lowest <= value <= highest:
-        raise ValueError(f'{name} is {value}; allowed is {lowest} to {highest}')
-
-
-def _range(name: str, value: Range, lowest: float, highest: float) -> None:
-    if not lowest <= value[0] <= value[1] <= highest:
-        raise ValueError(
-            f'{name} is {list(value)}; allowed is [low, high] within {lowest} to {highest}'
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from don_kp_ros.resources import user_path
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -16,9 +17,7 @@ URL_VARIABLE = 'DON_KP_DATABASE_URL'  # of the environment; others cannot read a
 
 def default_path() -> Path:
     """Return descriptors.sqlite in the user's data folder (XDG base directories)."""
-    data = os.environ.get('XDG_DATA_HOME', '')
-    folder = Path(data) if os.path.isabs(data) else Path.home() / '.local' / 'share'
-    return folder / 'don_kp' / 'descriptors.sqlite'
+    return user_path('data', 'descriptors.sqlite')
 
 
 def database_url(database: Path | str | None = None) -> sa.URL:

@@ -20,6 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from don_kp.action import Grasp
 from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
 
@@ -37,21 +38,21 @@ class StackEndedError(RuntimeError):
 
 
 class Judge(Node):
-    """A client of the stack's services and topics, spun in a thread of its own."""
+    """A client of the stack in its namespace, spun in a thread of its own."""
 
-    def __init__(self, alive: Callable[[], None]) -> None:
+    def __init__(self, alive: Callable[[], None], namespace: str = '') -> None:
         """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
-        super().__init__('judge')
+        super().__init__('judge', namespace=namespace)
         self._alive = alive
-        self._reset = self.create_client(ResetScene, '/simulation/reset')
-        self._truth = self.create_client(GetSceneTruth, '/simulation/truth')
-        self._store = self.create_client(StoreDescriptor, '/store_descriptor')
-        self._grasp = ActionClient(self, Grasp, '/grasp')
-        self.create_subscription(Matches, '/don_kp/matches', self._on_matches, 10)
-        self.create_subscription(JointState, '/joint_states', self._on_joints, 10)
+        self._reset = self.create_client(ResetScene, 'simulation/reset')
+        self._truth = self.create_client(GetSceneTruth, 'simulation/truth')
+        self._store = self.create_client(StoreDescriptor, 'store_descriptor')
+        self._grasp = ActionClient(self, Grasp, 'grasp')
+        self.create_subscription(Matches, 'don_kp/matches', self._on_matches, 10)
+        self.create_subscription(JointState, 'joint_states', self._on_joints, 10)
         sensor = qos_profile_sensor_data
-        self.create_subscription(Image, '/don_kp/heatmap', self._on_heatmap, sensor)
-        self.create_subscription(Image, '/camera/camera/color/image_raw', self._on_colour, sensor)
+        self.create_subscription(Image, 'don_kp/heatmap', self._on_heatmap, sensor)
+        self.create_subscription(Image, camera_topics.COLOUR, self._on_colour, sensor)
         self._matches_stamp = 0.0
         self._sought: set[str] = set()
         self.joints = np.full(7, np.nan)  # rad, the newest
@@ -78,11 +79,11 @@ class Judge(Node):
         """Wait for every part of the stack; raises UnansweredError naming what is missing."""
         deadline = time.monotonic() + timeout
         for name, ready in (
-            ('service /simulation/reset', self._reset.service_is_ready),
-            ('service /store_descriptor', self._store.service_is_ready),
-            ('action /grasp', self._grasp.server_is_ready),
-            ('topic /don_kp/matches', lambda: self._matches_stamp > 0),
-            ('topic /joint_states', lambda: bool(np.isfinite(self.joints).all())),
+            ('service simulation/reset', self._reset.service_is_ready),
+            ('service store_descriptor', self._store.service_is_ready),
+            ('action grasp', self._grasp.server_is_ready),
+            ('topic don_kp/matches', lambda: self._matches_stamp > 0),
+            ('topic joint_states', lambda: bool(np.isfinite(self.joints).all())),
         ):
             self._wait(name, ready, deadline - time.monotonic())
 
@@ -91,7 +92,7 @@ class Judge(Node):
         self.scenes = []
         if self._spectator is None:
             self._spectator = self.create_subscription(
-                Image, '/simulation/spectator', self._on_scene, qos_profile_sensor_data
+                Image, 'simulation/spectator', self._on_scene, qos_profile_sensor_data
             )
         return self.scenes
 
@@ -100,18 +101,16 @@ class Judge(Node):
         request = ResetScene.Request(
             seed=seed, placement=placement, instance=instance, without_cap=without_cap
         )
-        response = self._call('/simulation/reset', self._reset.call_async(request), 20.0)
+        response = self._call('simulation/reset', self._reset.call_async(request), 20.0)
         if not response.success:
-            raise UnansweredError(f'/simulation/reset: {response.message}')
+            raise UnansweredError(f'simulation/reset: {response.message}')
         # The second image's descriptor map was sent after the first's had long arrived.
         for _ in range(2):
             self._wait_for_matches_after(self.get_clock().now().nanoseconds * 1e-9)
 
     def truth(self) -> GetSceneTruth.Response:
         """Ask physics."""
-        return self._call(
-            '/simulation/truth', self._truth.call_async(GetSceneTruth.Request()), 5.0
-        )
+        return self._call('simulation/truth', self._truth.call_async(GetSceneTruth.Request()), 5.0)
 
     def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel, replacing what the name had; wait until it is sought.
@@ -121,11 +120,11 @@ class Judge(Node):
         request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
         deadline = time.monotonic() + MEETING_SECONDS
         while True:
-            response = self._call('/store_descriptor', self._store.call_async(request), 10.0)
+            response = self._call('store_descriptor', self._store.call_async(request), 10.0)
             if response.success:
                 break
             if time.monotonic() > deadline:
-                raise UnansweredError(f'/store_descriptor: {response.message}')
+                raise UnansweredError(f'store_descriptor: {response.message}')
             time.sleep(0.2)
         self._wait(f'perception to look for {name}', lambda: name in self._sought, 10.0)
 
@@ -134,7 +133,7 @@ class Judge(Node):
         self._rest, self.motion, self._on_phase = self.joints, 0.0, on_phase
         handle = self._ask(lambda: self._grasp.send_goal_async(goal, self._on_feedback), 10.0)
         if not handle.accepted:
-            raise UnansweredError('/grasp: the goal was rejected; is another grasp running?')
+            raise UnansweredError('grasp: the goal was rejected; is another grasp running?')
         self._goal_handle = handle
         return self._ask(handle.get_result_async, 120.0).result
 
@@ -147,8 +146,8 @@ class Judge(Node):
         # In the executor's thread: rclpy's action client loses an answer that comes before the
         # asking thread has noted its question.
         task = self._executor.create_task(send)
-        self._wait('/grasp', task.done, timeout)
-        return self._call('/grasp', task.result(), timeout)
+        self._wait('grasp', task.done, timeout)
+        return self._call('grasp', task.result(), timeout)
 
     def watch_height(self, seconds: float) -> float:
         """Return the least height of the cap's centre of mass over some time, metres."""

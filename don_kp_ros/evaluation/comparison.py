@@ -27,7 +27,7 @@ from don_kp_ros.evaluation.pck import THRESHOLDS, Accuracy, ErrorTable, pixel_er
 from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.space import SpaceErrors, space_errors
 from don_kp_ros.evaluation.transfer import transfer
-from don_kp_ros.matching.heatmap import describe_at
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from don_kp_ros.matching.heatmap import describe_at, match
+from don_kp_ros.matching.heatmap import match
+from don_kp_ros.matching.maps import describe_at
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.geometry import rigid
+from don_kp_ros.robots import hand
 
 Array = NDArray[np.float64]
 
-# The hand above the tool centre point: half-breadth across the closing axis, half-length along it
-# and height of its underside, metres; the palm, then the wider housing above it.
-_HAND = ((0.0215, 0.104, 0.0374), (0.0315, 0.104, 0.0734))
 # For so many points does what was seen stand, from the table up to it.
 _COLUMN_POINTS = 16
 
@@ -26,9 +24,9 @@ class PinchParameters:
 
     opening: float = 0.08  # between the open fingers
     clearance: float = 0.004  # between an open finger and the object, on each side
-    finger_breadth: float = 0.024  # across the closing axis
-    finger_thickness: float = 0.03  # along the closing axis
-    tip_length: float = 0.009  # from the tool centre point to the fingers' ends
+    finger_breadth: float = hand.FINGER_BREADTH  # across the closing axis
+    finger_thickness: float = hand.FINGER_THICKNESS  # along the closing axis
+    tip_length: float = hand.TIP_LENGTH  # from the tool centre point to the fingers' ends
     depth: float = 0.015  # how far the fingers' ends reach below the grasped edges
     overlap: float = 0.003  # the least of it
     table_clearance: float = 0.005  # between the fingers' ends and the table z = 0
@@ -92,7 +90,7 @@ def aligned_candidate(
     beside = (along >= inner) & (along <= outer + p.clearance)
     if meets(beside & (across <= p.finger_breadth / 2) & (depth < p.tip_length + 0.002)):
         raise NoGraspError('there is no room for the fingers at this pose')
-    for half_breadth, half_length, underside in _HAND:
+    for half_breadth, half_length, underside in hand.BODY:
         below = (across <= half_breadth) & (along <= half_length)
         if meets(below & (depth < p.clearance - underside)):
             raise NoGraspError('the hand would touch what stands at this pose')
@@ -204,7 +202,7 @@ def _pinch(
             float(z[(sideways <= half_breadth) & (along <= half_length)].max(initial=-np.inf))
             + p.clearance
             - underside
-            for half_breadth, half_length, underside in _HAND
+            for half_breadth, half_length, underside in hand.BODY
         ),
     )
     tip = max(edge - p.depth, p.table_clearance, lowest_tcp - p.tip_length)

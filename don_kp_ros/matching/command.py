@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import torch
 
-from don_kp_ros.matching.heatmap import describe_at, heatmaps, match
+from don_kp_ros.matching.heatmap import heatmaps, match
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import (
     FOUND,
     Image,

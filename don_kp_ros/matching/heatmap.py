@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from don_kp_ros.matching.maps import checked_map, checked_queries
+
 _SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation leaves nothing of a blended norm
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
 _SMALLEST_DIVISOR = 1e-2  # products of cells below it are too inexact to divide by
@@ -31,31 +33,14 @@ _CROWDED = 0.5  # share of candidate blocks above which the whole heatmap is fas
 _Axis = tuple[Tensor, Tensor]  # of each block its pixels (blocks, most), and their weights
 
 
-def describe_at(descriptor_map: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
-    """Read the unit-length descriptors at pixels of the image.
-
-    descriptor_map (D, h, w); uv (Q, 2) pixels, fractions allowed; size (H, W) of the image.
-    Returns (Q, D). Pixels outside of the picture read its border.
-    """
-    descriptor_map = _checked_map(descriptor_map)
-    height, width = size
-    uv = torch.as_tensor(uv, dtype=descriptor_map.dtype, device=descriptor_map.device)
-    extent = uv.new_tensor([width, height])
-    grid = ((2 * uv.reshape(-1, 2) + 1) / extent - 1)[None, None]
-    sampled = functional.grid_sample(
-        descriptor_map[None], grid, mode='bilinear', padding_mode='border', align_corners=False
-    )
-    return functional.normalize(sampled[0, :, 0].T, dim=1)
-
-
 def heatmaps(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> Tensor:
     """Compute the cosine similarity of every image pixel with each query.
 
     descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W). Returns (Q, H, W), each
     equal to upsampling the map bilinearly, normalising every pixel, and multiplying by the query.
     """
-    descriptor_map = _checked_map(descriptor_map)
-    queries = _checked_queries(queries, descriptor_map)
+    descriptor_map = checked_map(descriptor_map)
+    queries = checked_queries(queries, descriptor_map)
     products = torch.einsum('qd,dhw->qhw', queries, descriptor_map)
     upsampled = functional.interpolate(
         products[:, None], size=size, mode='bilinear', align_corners=False
@@ -74,8 +59,8 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     whole heatmap is. Of pixels that are equal but for rounding, as beyond the outermost cells, the
     first one is found, whatever else is asked in the same call.
     """
-    descriptor_map = _checked_map(descriptor_map)
-    queries = _checked_queries(queries, descriptor_map)
+    descriptor_map = checked_map(descriptor_map)
+    queries = checked_queries(queries, descriptor_map)
     if queries.shape[0] == 0:
         return queries.new_zeros((0, 2), dtype=torch.float32), queries.new_zeros((0,))
     blocks = _Blocks.between_cells(descriptor_map, size)
@@ -126,23 +111,6 @@ def _match(
     ):
         best.include(some, *blocks.peaks(products, some, there))
     return best.first(size[1]), best.score.clamp(-1, 1)
-
-
-def _checked_map(descriptor_map: Tensor) -> Tensor:
-    if descriptor_map.ndim != 3 or 0 in descriptor_map.shape:
-        shape = tuple(descriptor_map.shape)
-        raise ValueError(f'descriptor_map has shape {shape}; it must be (D, h, w), not empty')
-    if descriptor_map.dtype in (torch.float32, torch.float64):
-        return descriptor_map
-    return descriptor_map.float()
-
-
-def _checked_queries(queries: Tensor, descriptor_map: Tensor) -> Tensor:
-    dimension = descriptor_map.shape[0]
-    if queries.ndim != 2 or queries.shape[1] != dimension:
-        shape = tuple(queries.shape)
-        raise ValueError(f'queries have shape {shape}; this map takes (Q, {dimension})')
-    return queries.to(descriptor_map)
 
 
 def _axis(pixels: int, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:

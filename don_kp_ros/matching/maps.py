@@ -1,13 +1,14 @@
-"""Descriptor maps as NumPy arrays, for those who need no network: torch is slow to import."""
+"""Descriptor maps: which pixels their cells describe, and what they say between the cells."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-Array = NDArray[np.float32]
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 
 def cell_centres(
@@ -23,24 +24,40 @@ def cell_centres(
     return u, v
 
 
-def describe_pixel(descriptor_map: Array, uv: ArrayLike, size: tuple[int, int]) -> Array:
-    """Read the unit-length descriptor (D,) at a pixel of the image, as `heatmap.describe_at` does.
+def describe_at(descriptor_map: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read the unit-length descriptors at pixels of the image.
 
-    descriptor_map (D, h, w); uv a pixel, fractions allowed, its border outside of the picture;
-    size (H, W) of the image.
+    descriptor_map (D, h, w); uv (Q, 2) pixels, fractions allowed; size (H, W) of the image.
+    Returns (Q, D). Pixels outside of the picture read its border.
     """
-    (rows, columns), (height, width) = descriptor_map.shape[1:], size
-    u, v = (float(x) for x in np.asarray(uv))
-    left, right, b = _between((u + 0.5) * columns / width - 0.5, columns)
-    upper, lower, a = _between((v + 0.5) * rows / height - 0.5, rows)
-    weights = np.array([(1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b])
-    corners = descriptor_map[:, [upper, upper, lower, lower], [left, right, left, right]]
-    blended = corners.astype(np.float64) @ weights
-    return (blended / max(float(np.linalg.norm(blended)), 1e-12)).astype(np.float32)
+    descriptor_map = checked_map(descriptor_map)
+    uv = torch.as_tensor(uv, dtype=descriptor_map.dtype, device=descriptor_map.device)
+    return sample_descriptors(descriptor_map[None], uv.reshape(1, -1, 2), size)[0]
 
 
-def _between(place: float, number: int) -> tuple[int, int, float]:
-    """Return the two cells that a place lies between, and the weight of the second."""
-    place = min(max(place, 0.0), number - 1.0)
-    first = int(place)
-    return first, min(first + 1, number - 1), place - first
+def sample_descriptors(maps: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read unit-length descriptors (B, Q, D) of maps (B, D, h, w) at pixels uv (B, Q, 2)."""
+    grid = (2 * uv + 1) / uv.new_tensor([size[1], size[0]]) - 1
+    sampled = functional.grid_sample(
+        maps, grid[:, None], mode='bilinear', padding_mode='border', align_corners=False
+    )
+    return functional.normalize(sampled[:, :, 0].transpose(1, 2), dim=2)
+
+
+def checked_map(descriptor_map: Tensor) -> Tensor:
+    """Return a map (D, h, w) in single or double precision; raises ValueError for other shapes."""
+    if descriptor_map.ndim != 3 or 0 in descriptor_map.shape:
+        shape = tuple(descriptor_map.shape)
+        raise ValueError(f'descriptor_map has shape {shape}; it must be (D, h, w), not empty')
+    if descriptor_map.dtype in (torch.float32, torch.float64):
+        return descriptor_map
+    return descriptor_map.float()
+
+
+def checked_queries(queries: Tensor, descriptor_map: Tensor) -> Tensor:
+    """Return queries (N, D) as a map (D, h, w) takes them; raises ValueError for other shapes."""
+    dimension = descriptor_map.shape[0]
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        shape = tuple(queries.shape)
+        raise ValueError(f'queries have shape {shape}; this map takes (N, {dimension})')
+    return queries.to(descriptor_map)

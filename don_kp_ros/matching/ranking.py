@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from don_kp_ros.matching.maps import Array, cell_centres, describe_pixel
+from don_kp_ros.matching.maps import cell_centres, checked_map, checked_queries, describe_at
 
 _PRODUCTS_AT_ONCE = 1 << 22  # of queries and cells: 16 MiB
 
@@ -31,8 +31,8 @@ class Ranked:
 
 
 def rank(
-    descriptor_map: Array,
-    queries: Array,
+    descriptor_map: Tensor,
+    queries: Tensor,
     size: tuple[int, int],
     limit: int,
     region: Region | None = None,
@@ -46,38 +46,32 @@ def rank(
 
     Raises ValueError for queries of another dimension, and for a map without a finite cell there.
     """
-    dimension = descriptor_map.shape[0]
-    if queries.ndim != 2 or queries.shape[1] != dimension:
-        raise ValueError(f'queries have shape {queries.shape}; this map takes (N, {dimension})')
+    descriptor_map = checked_map(descriptor_map)
+    queries = checked_queries(queries, descriptor_map)
     cells, uv = _cells(descriptor_map, size, region)
-    scores, places = np.empty(len(queries), np.float32), np.empty(len(queries), np.intp)
     together = max(1, _PRODUCTS_AT_ONCE // cells.shape[1])
-    for first in range(0, len(queries), together):
-        part = slice(first, first + together)
-        products = queries[part] @ cells
-        places[part] = products.argmax(axis=1)
-        scores[part] = products.max(axis=1)
-    best = np.argsort(-scores, kind='stable')[:limit]
-    return [
-        Ranked(int(index), min(float(scores[index]), 1.0), (float(u), float(v)))
-        for index, (u, v) in zip(best, uv[places[best]], strict=True)
-    ]
+    found = [(some @ cells).max(dim=1) for some in queries.split(together)]
+    scores, places = (torch.cat(column) for column in zip(*found, strict=True))
+    best = scores.argsort(descending=True, stable=True)[:limit]
+    rows = zip(best.tolist(), scores[best].tolist(), uv[places[best]].tolist(), strict=True)
+    return [Ranked(index, min(score, 1.0), (u, v)) for index, score, (u, v) in rows]
 
 
 def _cells(
-    descriptor_map: Array, size: tuple[int, int], region: Region | None
-) -> tuple[Array, NDArray[np.floating[Any]]]:
+    descriptor_map: Tensor, size: tuple[int, int], region: Region | None
+) -> tuple[Tensor, Tensor]:
     """Return the descriptors (D, P) of unit length to compare with, and their pixels (P, 2)."""
-    dimension, *shape = descriptor_map.shape
-    uv = np.stack(np.meshgrid(*cell_centres((shape[0], shape[1]), size)), axis=-1).reshape(-1, 2)
-    cells = descriptor_map.reshape(dimension, -1)
+    _, rows, columns = descriptor_map.shape
+    u, v = np.meshgrid(*cell_centres((rows, columns), size))
+    uv = torch.from_numpy(np.stack([u, v], axis=-1).reshape(-1, 2)).to(descriptor_map.device)
+    cells = descriptor_map.flatten(1)
     if region is not None:
-        inside = np.linalg.norm(uv - region.uv, axis=1) <= region.radius
-        here = describe_pixel(descriptor_map, region.uv, size)
-        cells = np.concatenate([here[:, None], cells[:, inside]], axis=1)
-        uv = np.concatenate([[region.uv], uv[inside]])
-    length = np.linalg.norm(cells, axis=0)
-    usable = np.isfinite(length) & (length > 0)
+        here = uv.new_tensor([region.uv])
+        inside = torch.linalg.vector_norm(uv - here, dim=1) <= region.radius
+        cells = torch.cat([describe_at(descriptor_map, here, size).T, cells[:, inside]], dim=1)
+        uv = torch.cat([here, uv[inside]])
+    length = torch.linalg.vector_norm(cells, dim=0)
+    usable = length.isfinite() & (length > 0)
     if not usable.any():
         raise ValueError('no cell of the descriptor map there is finite and has a direction')
     return cells[:, usable] / length[usable], uv[usable]

@@ -8,13 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
 
 from don_kp_ros.motion.heightmap import LOWEST, Grid, HeightMap
+from don_kp_ros.robots import hand
 from don_kp_ros.robots.panda import panda_spec
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-# Half-lengths of a D435's housing in the hand's frame, with its plug and bracket, metres.
-CAMERA_HALF_SIZE = (0.015, 0.047, 0.0125)
 # Cells where nothing stands lie this far below the table, so that the map says nothing there.
 _SUNK = 0.03
 _HIGHEST = 1.0
@@ -118,7 +117,7 @@ def _add_camera(spec: mujoco.MjSpec, preset: RobotPreset) -> None:
     spec.body('panda_hand').add_geom(
         name='panda_camera',
         type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=CAMERA_HALF_SIZE,
+        size=hand.CAMERA_HALF_SIZE,
         pos=preset.camera.translation,
         mass=0.0,
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from don_kp_ros.robots import workspace
+
 Array = NDArray[np.float64]
 
 LOWEST = 0.01
@@ -21,10 +23,10 @@ The candidate was checked against the points there.
 class Grid:
     """A grid of square cells in the base frame's xy plane, in metres."""
 
-    x_min: float = 0.2
-    x_max: float = 0.85
-    y_min: float = -0.5
-    y_max: float = 0.5
+    x_min: float = workspace.X_RANGE[0]
+    x_max: float = workspace.X_RANGE[1]
+    y_min: float = workspace.Y_RANGE[0]
+    y_max: float = workspace.Y_RANGE[1]
     cell: float = 0.01
 
     def __post_init__(self) -> None:

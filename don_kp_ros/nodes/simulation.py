@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from don_kp.srv import GetSceneTruth, ResetScene
 from don_kp_ros.geometry import rigid
-from don_kp_ros.nodes.kit import qos
+from don_kp_ros.nodes.kit import camera_topics, qos
 from don_kp_ros.nodes.kit.conversions import (
     image_message,
     info_from_camera,
@@ -30,8 +30,10 @@ from don_kp_ros.nodes.kit.conversions import (
 )
 from don_kp_ros.nodes.kit.guard import guarded, guarded_service
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
-from don_kp_ros.nodes.kit.runner import run_node
-from don_kp_ros.robots.preset import load_preset
+from don_kp_ros.nodes.kit.robot import robot_preset
+from don_kp_ros.nodes.kit.runner import StartupError, run_node
+from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
+from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Renderer, look_at, mujoco, with_faults
 from don_kp_ros.simulation.controllers import Trajectory, TrajectoryError
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
@@ -51,15 +53,13 @@ OPTICAL_FRAME = 'camera_color_optical_frame'
 class SimulationParameters:
     """The node's parameters."""
 
-    robot: str = parameter('panda', 'preset in config/robots; only panda can be simulated')
+    robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
     seed: int = parameter(0, "of the first scene and of the camera's noise")
     camera_hz: float = parameter(10.0, 'pictures a second')
     state_hz: float = parameter(50.0, 'joint states and transforms a second')
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.robot != 'panda':
-            raise ValueError(f"robot is '{self.robot}'; only panda can be simulated")
         if self.seed < 0:
             raise ValueError(f'seed is {self.seed}; it must be at least 0')
         for name in ('camera_hz', 'state_hz'):
@@ -89,22 +89,21 @@ class Simulation(Node):
         super().__init__('simulation', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, SimulationParameters).value
         seed = self._settings.seed
-        self._preset = load_preset(self._settings.robot)
+        self._preset = robot_preset(self, self._settings.robot)
+        _check_is_panda(self._preset)
         self._noise = np.random.default_rng(seed)
         self._spectator_due = 0.0
         self._lock = threading.Lock()
         self._world = World(Layout.draw(seed, UNSEEN_CAPS[seed % len(UNSEEN_CAPS)]), self._preset)
 
         default = QoSProfile(depth=10)
-        aligned = '/camera/camera/aligned_depth_to_color'
-        colour = '/camera/camera/color'
-        self._joints = self.create_publisher(JointState, '/joint_states', default)
-        self._tf = self.create_publisher(TFMessage, '/tf', qos.TF)
-        self._tf_static = self.create_publisher(TFMessage, '/tf_static', qos.TF_STATIC)
-        self._colour = self.create_publisher(Image, f'{colour}/image_raw', default)
-        self._colour_info = self.create_publisher(CameraInfo, f'{colour}/camera_info', default)
-        self._depth = self.create_publisher(Image, f'{aligned}/image_raw', default)
-        self._depth_info = self.create_publisher(CameraInfo, f'{aligned}/camera_info', default)
+        self._joints = self.create_publisher(JointState, 'joint_states', default)
+        self._tf = self.create_publisher(TFMessage, 'tf', qos.TF)
+        self._tf_static = self.create_publisher(TFMessage, 'tf_static', qos.TF_STATIC)
+        self._colour = self.create_publisher(Image, camera_topics.COLOUR, default)
+        self._colour_info = self.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, default)
+        self._depth = self.create_publisher(Image, camera_topics.DEPTH, default)
+        self._depth_info = self.create_publisher(CameraInfo, camera_topics.DEPTH_INFO, default)
         self._spectator = self.create_publisher(Image, '~/spectator', qos.RESULT)
         self._publish_static_frames()
 
@@ -122,7 +121,7 @@ class Simulation(Node):
         ]
         for thread in self._threads:
             thread.start()
-        self.get_logger().info(f'simulating a {self._settings.robot}; press Ctrl-C to end')
+        self.get_logger().info(f'simulating a {self._preset.name}; press Ctrl-C to end')
 
     def destroy_node(self) -> None:
         """Stop the threads first: they publish."""
@@ -288,6 +287,22 @@ class Simulation(Node):
                 transforms=[_transform(now, parent, child, T) for parent, child, T in frames]
             )
         )
+
+
+def _check_is_panda(preset: RobotPreset) -> None:
+    """Raise StartupError where a robot's names are not those of the Panda that is simulated."""
+    for key, panda in (
+        ('base_frame', 'panda_link0'),
+        ('hand_frame', 'panda_hand'),
+        ('arm_joints', ARM_JOINTS),
+        ('finger_joint', FINGER_JOINTS[0]),
+    ):
+        if getattr(preset, key) != panda:
+            raise StartupError(
+                f'the robot {preset.name} cannot be simulated: only a Panda can, '
+                f'whose {key} is {panda}, not {getattr(preset, key)}; '
+                'give robot: panda, or a file with base: panda'
+            )
 
 
 def _read_trajectory(message: JointTrajectory, joints: tuple[str, ...]) -> Trajectory | None:

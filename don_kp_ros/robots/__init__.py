@@ -1,1 +1,1 @@
-"""The robots: presets read from config/robots, and the MuJoCo model of the Panda."""
+"""The robots: presets, shipped and of the user, and the MuJoCo model of the Panda."""

@@ -1,14 +1,17 @@
 """What the software must know of a robot: names, limits, positions and the camera's mount."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.geometry import rigid
-from don_kp_ros.resources import config_path
+from don_kp_ros.resources import config_path, user_path
 
 Array = NDArray[np.float64]
 Vector = tuple[float, float, float]
@@ -133,11 +136,57 @@ class RobotPreset:
         return rigid.from_quaternion(self.camera.quaternion, self.camera.translation)
 
 
-def load_preset(name: str) -> RobotPreset:
-    """Read config/robots/<name>.yaml.
+def load_preset(robot: str) -> RobotPreset:
+    """Read a robot's preset from its files; see `preset_files`.
 
     Raises FileNotFoundError that names the places looked in, or ConfigurationError that names the
-    key and what is allowed.
+    files, the key and what is allowed.
     """
-    path = config_path(f'robots/{name}.yaml')
-    return configuration.read(RobotPreset, configuration.load(path), str(path))
+    files = preset_files(robot)
+    values: dict[str, Any] = {}
+    for path in files:
+        values = _merged(values, configuration.load(path))
+    values.pop('base', None)
+    return configuration.read(RobotPreset, values, ', overridden by '.join(map(str, files)))
+
+
+def preset_files(robot: str) -> tuple[Path, ...]:
+    """Return the files that a robot's preset is read from; the second overrides the first's keys.
+
+    `robot` is a name or the path of a file. A name is that of a shipped preset, of a file in
+    don_kp/robots of the user's configuration folder (XDG base directories), or of both: then the
+    user's overrides the shipped one. Any other file is whole, or names the shipped preset that it
+    overrides as `base`. Raises as `load_preset` does.
+    """
+    shipped = {path.stem: path for path in sorted(config_path('robots').glob('*.yaml'))}
+    path = Path(robot).expanduser()
+    is_name = path.name == robot and not path.suffix
+    own = user_path('config', f'robots/{robot}.yaml') if is_name else path
+    if not own.is_file():
+        if robot in shipped:
+            return (shipped[robot],)
+        raise FileNotFoundError(
+            f'robot is {robot!r}: {own} not found; looked for that file '
+            f'and among the shipped presets, which are {", ".join(shipped)}'
+        )
+    base = configuration.load(own).get('base', robot if robot in shipped else None)
+    if base is None:
+        return (own,)
+    if str(base) not in shipped:
+        raise ConfigurationError(
+            f'{own}: base is {base!r}; it must be a shipped preset: {", ".join(shipped)}'
+        )
+    return (shipped[base], own)
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both mappings as one, sections merged key by key; the upper's values count."""
+    return {
+        **lower,
+        **{
+            key: _merged(lower[key], value)
+            if isinstance(value, Mapping) and isinstance(lower.get(key), Mapping)
+            else value
+            for key, value in upper.items()
+        },
+    }

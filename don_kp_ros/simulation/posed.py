@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.configuration import Range
 from don_kp_ros.data.folder import DataError, list_images
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
@@ -25,7 +26,6 @@ from don_kp_ros.simulation.rendering import render_all, write_picture
 from don_kp_ros.simulation.scene import Layout, build
 
 Array = NDArray[np.float64]
-Range = tuple[float, float]
 
 SUBJECT = 'object'  # the body's name in the scene
 BUILT_IN: dict[str, Callable[..., object]] = {

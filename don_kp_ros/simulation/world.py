@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
+from don_kp_ros.robots import hand
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS, HAND_ACTUATOR, panda_spec
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, mujoco
@@ -31,7 +32,6 @@ T_COLOUR_OPTICAL = rigid.from_quaternion([-0.5, 0.5, -0.5, 0.5])
 
 OBSERVE = 'observe'
 SETTLE_SECONDS = 0.5
-MAX_FINGER_FORCE = 70.0  # newtons, of Franka's hand
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class World:
         self.hand.accept(trajectory, self.time)
         if force is not None:
             # One servo drives both fingers.
-            limit = 2.0 * float(np.clip(force, 1.0, MAX_FINGER_FORCE))
+            limit = 2.0 * float(np.clip(force, 1.0, hand.MAX_FINGER_FORCE))
             self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]
 
     def joint_state(self) -> JointState:

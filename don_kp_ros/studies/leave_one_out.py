@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
-from don_kp_ros.evaluation.protocols.protocol import within
 from don_kp_ros.evaluation.reading import spread
 from don_kp_ros.studies.pictures import OBJECTS, Pictures
 from don_kp_ros.studies.study import Case, Study

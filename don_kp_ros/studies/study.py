@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from don_kp_ros import configuration
+from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
-from don_kp_ros.evaluation.protocols.protocol import Protocol, within
+from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import Pictures
 from don_kp_ros.studies.trainings import Recipe

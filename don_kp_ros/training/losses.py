@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from don_kp_ros.matching.maps import sample_descriptors
+
 
 def nt_xent(
     maps: Tensor,
@@ -38,15 +40,6 @@ def nt_xent(
     indices, weights = bilinear_targets(uv, (height, width), size)
     attraction = (logits.gather(2, indices) * weights).sum(dim=2)
     return (normaliser - attraction).mean()
-
-
-def sample_descriptors(maps: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
-    """Read unit-length descriptors (B, Q, D) of maps (B, D, h, w) at pixels uv (B, Q, 2)."""
-    grid = (2 * uv + 1) / uv.new_tensor([size[1], size[0]]) - 1
-    sampled = functional.grid_sample(
-        maps, grid[:, None], mode='bilinear', padding_mode='border', align_corners=False
-    )
-    return functional.normalize(sampled[:, :, 0].transpose(1, 2), dim=2)
 
 
 def bilinear_targets(

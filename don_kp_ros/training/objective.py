@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from don_kp_ros.data.stream import Batch
+from don_kp_ros.matching.maps import sample_descriptors
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, unit_length
 from don_kp_ros.networks.expectation import Expectation, expect
 from don_kp_ros.training.keypoint_losses import (
@@ -19,7 +20,7 @@ from don_kp_ros.training.keypoint_losses import (
     separation,
     silhouette,
 )
-from don_kp_ros.training.losses import contrastive, nt_xent, nt_xent_sampled, sample_descriptors
+from don_kp_ros.training.losses import contrastive, nt_xent, nt_xent_sampled
 from don_kp_ros.training.settings import KeypointLossConfiguration, LossConfiguration
 
 Parts = dict[str, Tensor]

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from don_kp_ros.data.stream import Batch
-from don_kp_ros.matching.heatmap import describe_at, heatmaps
+from don_kp_ros.matching.heatmap import heatmaps
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import heatmap_overlay
 from don_kp_ros.networks.model import normalise
 from don_kp_ros.training.module import DescriptorTraining

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from don_kp_ros.configuration import within
 from don_kp_ros.data.views import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
@@ -34,10 +35,10 @@ class KeypointLossConfiguration:
 
     def __post_init__(self) -> None:
         for name in ('weight', 'consistency', 'pose', 'silhouette', 'variance', 'separation'):
-            _within(name, getattr(self, name), 0, 1e6)
-        _within('delta', self.delta, 1e-6, 1e6)
+            within(name, getattr(self, name), 0, 1e6)
+        within('delta', self.delta, 1e-6, 1e6)
         if self.margin is not None:
-            _within('margin', self.margin, 0, 1e4)
+            within('margin', self.margin, 0, 1e4)
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class LossConfiguration:
     keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
 
     def __post_init__(self) -> None:
-        _within('temperature', self.temperature, 0.001, 10)
-        _within('negatives', self.negatives, 0, 1_000_000)
-        _within('margin', self.margin, 0, 2)
-        _within('non_matches', self.non_matches, 1, 100_000)
+        within('temperature', self.temperature, 0.001, 10)
+        within('negatives', self.negatives, 0, 1_000_000)
+        within('margin', self.margin, 0, 2)
+        within('non_matches', self.non_matches, 1, 100_000)
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class OptimiserConfiguration:
     average: float = 0.998  # decay of the average per step; 0: the last weights
 
     def __post_init__(self) -> None:
-        _within('learning_rate', self.learning_rate, 0, 10)
-        _within('weight_decay', self.weight_decay, 0, 10)
-        _within('warmup', self.warmup, 0, 0.9)
-        _within('clip', self.clip, 0, 1e6)
-        _within('average', self.average, 0, 0.99999)
+        within('learning_rate', self.learning_rate, 0, 10)
+        within('weight_decay', self.weight_decay, 0, 10)
+        within('warmup', self.warmup, 0, 0.9)
+        within('clip', self.clip, 0, 1e6)
+        within('average', self.average, 0, 0.99999)
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ class ValidationConfiguration:
 
     def __post_init__(self) -> None:
         for name in ('times', 'pairs', 'final_pairs', 'queries'):
-            _within(name, getattr(self, name), 1, 100_000)
+            within(name, getattr(self, name), 1, 100_000)
         if not 0 <= self.patience < max(1, self.times - 1):
             raise ValueError(
                 f'patience is {self.patience}; of {self.times} measurements (times) they end a '
                 f'training early only if it is less than {self.times - 1}; raise times'
             )
-        _within('held', self.held, 0, 0.5)
+        within('held', self.held, 0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,12 @@ class TrainingConfiguration:
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
 
     def __post_init__(self) -> None:
-        _within('minutes', self.minutes, 1e-6, 1e6)
-        _within('epoch', self.epoch, 1, 1_000_000)
-        _within('pictures', self.pictures, 1, 1_000_000)
-        _within('pairs', self.pairs, 1, 4096)
-        _within('workers', self.workers, 0, 256)
-        _within('threads', self.threads, 0, 1024)
+        within('minutes', self.minutes, 1e-6, 1e6)
+        within('epoch', self.epoch, 1, 1_000_000)
+        within('pictures', self.pictures, 1, 1_000_000)
+        within('pairs', self.pairs, 1, 4096)
+        within('workers', self.workers, 0, 256)
+        within('threads', self.threads, 0, 1024)
         keypoints = self.network.keypoints
         if keypoints is None and self.loss.descriptors == 'none':
             raise ValueError(
@@ -183,8 +184,3 @@ class TrainingConfiguration:
             f'{descriptors} (docs/results.md): for keypoints set views.warp.rotation to 45, for '
             'descriptors alone network.keypoints to null'
         )
-
-
-def _within(name: str, value: float, lowest: float, highest: float) -> None:
-    if not lowest <= value <= highest:
-        raise ValueError(f'{name} is {value}; allowed is {lowest} to {highest}')

@@ -65,6 +65,11 @@ class TestTable:
             ({'simulaton': 'true'}, r"'simulaton'.*simulation, motion"),
             ({'motion': 'magic'}, "motion is 'magic'.*embedded, moveit"),
             ({'nodes': 'grasp,perceptoin'}, "'perceptoin'.*perception"),
+            ({'namespace': '1st'}, "namespace is '1st'.*the first no digit"),
+            ({'namespace': 'robot 1'}, "namespace is 'robot 1'"),
+            ({'namespace': 'a//b'}, "namespace is 'a//b'"),
+            ({'camera_namespace': ''}, "camera_namespace is ''"),
+            ({'robot': 'ur5'}, "robot is 'ur5'.*shipped presets, which are fr3, panda"),
         ],
     )
     def test_wrong_arguments_are_named(self, arguments: dict[str, str], complaint: str) -> None:
@@ -74,7 +79,7 @@ class TestTable:
     def test_another_camera_is_remapped(self) -> None:
         assert description.remappings(description.checked({})) == []
         pairs = description.remappings(description.checked({'camera_namespace': 'left/cam/'}))
-        assert ('/camera/camera/color/image_raw', '/left/cam/color/image_raw') in pairs
+        assert ('camera/camera/color/image_raw', 'left/cam/color/image_raw') in pairs
 
     def test_simulation_stays_on_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         name = 'ROS_AUTOMATIC_DISCOVERY_RANGE'

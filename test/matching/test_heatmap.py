@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 
 from don_kp_ros.matching import heatmap
-from don_kp_ros.matching.heatmap import describe_at, heatmaps, match
+from don_kp_ros.matching.heatmap import heatmaps, match
+from don_kp_ros.matching.maps import describe_at
 
 SHAPES = [
     # D, h, w, H, W
@@ -117,7 +118,7 @@ def test_no_queries_give_no_matches():
 
 
 def test_wrong_shapes_are_named():
-    with pytest.raises(ValueError, match=r'\(Q, 8\)'):
+    with pytest.raises(ValueError, match=r'\(N, 8\)'):
         heatmaps(random_map(8, 6, 6), torch.zeros(1, 9), (12, 12))
     with pytest.raises(ValueError, match=r'\(D, h, w\)'):
         match(torch.zeros(6, 6), torch.zeros(1, 6), (12, 12))

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.geometry.depth import DepthImage
-from don_kp_ros.matching.heatmap import describe_at
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.points import find_points
 from don_kp_ros.matching.view import View
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from don_kp_ros.matching import ranking
-from don_kp_ros.matching.maps import describe_pixel
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.ranking import Region, rank
 
 SIZE = (48, 64)
@@ -18,6 +19,10 @@ def unit(*shape, axis=1, seed=0):
 @pytest.fixture
 def descriptor_map():
     return unit(8, 12, 16, axis=0)
+
+
+def ranked(cells, queries, *rest):
+    return rank(torch.from_numpy(cells), torch.from_numpy(queries), SIZE, *rest)
 
 
 def centre(row, column):
@@ -41,12 +46,10 @@ def brute_force(descriptor_map, queries, allowed=lambda u, v: True):
     return sorted(((index, score, uv) for score, uv, index in found), key=lambda r: -r[1])
 
 
-def check(ranked, expected):
-    assert [r.index for r in ranked] == [index for index, _, _ in expected]
-    assert [r.uv for r in ranked] == [uv for _, _, uv in expected]
-    np.testing.assert_allclose(
-        [r.score for r in ranked], [score for _, score, _ in expected], 1e-5
-    )
+def check(found, expected):
+    assert [r.index for r in found] == [index for index, _, _ in expected]
+    assert [r.uv for r in found] == [uv for _, _, uv in expected]
+    np.testing.assert_allclose([r.score for r in found], [score for _, score, _ in expected], 1e-5)
 
 
 @pytest.mark.parametrize('at_once', [1, 12 * 16 * 7, 1 << 22])
@@ -54,13 +57,13 @@ def test_queries_are_ranked_by_their_best_cell(descriptor_map, monkeypatch, at_o
     monkeypatch.setattr(ranking, '_PRODUCTS_AT_ONCE', at_once)
     queries = unit(40, 8, seed=1)
     expected = brute_force(3 * descriptor_map, queries)  # the length of a cell is nothing
-    check(rank(3 * descriptor_map, queries, SIZE, 40), expected)
-    check(rank(descriptor_map, queries, SIZE, 5), expected[:5])
+    check(ranked(3 * descriptor_map, queries, 40), expected)
+    check(ranked(descriptor_map, queries, 5), expected[:5])
 
 
 def test_what_is_in_the_map_is_found_where_it_is(descriptor_map):
     queries = np.concatenate([unit(20, 8, seed=2), descriptor_map[None, :, 7, 3]])
-    best = rank(descriptor_map, queries, SIZE, 1)[0]
+    best = ranked(descriptor_map, queries, 1)[0]
     assert (best.index, best.uv) == (20, centre(7, 3))
     assert best.score == pytest.approx(1, abs=1e-6)
 
@@ -74,28 +77,28 @@ def test_a_region_asks_for_its_cells_alone(descriptor_map):
 
     expected = brute_force(descriptor_map, queries, inside)
     assert expected != brute_force(descriptor_map, queries)
-    check(rank(descriptor_map, queries, SIZE, 30, Region((u, v), radius)), expected)
+    check(ranked(descriptor_map, queries, 30, Region((u, v), radius)), expected)
 
 
 def test_a_point_between_the_cells_is_asked_for_itself(descriptor_map):
     uv = (21.0, 30.0)
-    here = describe_pixel(descriptor_map, uv, SIZE)
+    here = describe_at(torch.from_numpy(descriptor_map), torch.tensor([uv]), SIZE)[0].numpy()
     queries = np.concatenate([unit(20, 8, seed=4), here[None]])
-    ranked = rank(descriptor_map, queries, SIZE, 21, Region(uv, 0.5))
-    assert {r.uv for r in ranked} == {uv}
-    assert ranked[0].index == 20
+    found = ranked(descriptor_map, queries, 21, Region(uv, 0.5))
+    assert {r.uv for r in found} == {uv}
+    assert found[0].index == 20
     np.testing.assert_allclose(
-        [r.score for r in ranked], (queries @ here)[[r.index for r in ranked]], atol=1e-6
+        [r.score for r in found], (queries @ here)[[r.index for r in found]], atol=1e-6
     )
 
 
 def test_equal_queries_keep_their_order(descriptor_map):
     queries = unit(1, 8, seed=5).repeat(6, axis=0)
-    assert [r.index for r in rank(descriptor_map, queries, SIZE, 4)] == [0, 1, 2, 3]
+    assert [r.index for r in ranked(descriptor_map, queries, 4)] == [0, 1, 2, 3]
 
 
 def test_without_queries_nothing_is_ranked(descriptor_map):
-    assert rank(descriptor_map, np.zeros((0, 8), np.float32), SIZE, 10) == []
+    assert ranked(descriptor_map, np.zeros((0, 8), np.float32), 10) == []
 
 
 def test_cells_that_are_not_finite_match_nothing(descriptor_map):
@@ -104,11 +107,11 @@ def test_cells_that_are_not_finite_match_nothing(descriptor_map):
     broken[0, 2, :] = np.nan
     broken[1, 3, :] = np.inf
     valid = brute_force(descriptor_map, queries, lambda u, v: v not in (9.5, 13.5))
-    check(rank(broken, queries, SIZE, 10), valid)
+    check(ranked(broken, queries, 10), valid)
     with pytest.raises(ValueError, match='no cell of the descriptor map there is finite'):
-        rank(np.full_like(descriptor_map, np.nan), queries, SIZE, 10)
+        ranked(np.full_like(descriptor_map, np.nan), queries, 10)
 
 
 def test_queries_of_another_dimension_are_refused(descriptor_map):
     with pytest.raises(ValueError, match=r'shape \(2, 4\); this map takes \(N, 8\)'):
-        rank(descriptor_map, unit(2, 4), SIZE, 10)
+        ranked(descriptor_map, unit(2, 4), 10)

@@ -33,7 +33,7 @@ from don_kp.srv import (
     StoreDescriptor,
 )
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.matching.heatmap import describe_at
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from don_kp_ros.matching.maps import sample_descriptors
 from don_kp_ros.networks.descriptor_network import unit_length
 from don_kp_ros.training.losses import (
     bilinear_targets,
     contrastive,
     nt_xent,
     nt_xent_sampled,
-    sample_descriptors,
 )
 from don_kp_ros.training.objective import non_matches
 
@@ -81,12 +81,6 @@ def test_targets_spread_bilinearly() -> None:
     assert dense[0, 1] == 1
     assert dense[1, 1] == dense[1, 2] == 0.5
     assert dense[2, 0] == dense[3, 63] == 1
-
-
-def test_sampling_reads_cell_centres() -> None:
-    maps = unit(1, 4, 8, 8)
-    uv = torch.tensor([[[13.5, 5.5]]], dtype=torch.float64)
-    torch.testing.assert_close(sample_descriptors(maps, uv, (32, 32))[0, 0], maps[0, :, 1, 3])
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

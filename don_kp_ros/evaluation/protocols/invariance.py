@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError, Image, ImageFolder
 from don_kp_ros.data.lifting import local_scale
 from don_kp_ros.data.views import ColourConfiguration, Source, change_colours, prepare, project
 from don_kp_ros.evaluation.pairs import SIDE, Pair, PairSet, mask_centre, shown_on
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol, within
+from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 

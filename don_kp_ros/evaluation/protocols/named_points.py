@@ -10,11 +10,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import INDEX, DataError
 from don_kp_ros.data.posed import TOLERANCE, PosedFolder, PosedSample
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
 from don_kp_ros.evaluation.protocols.posed import candidates
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol, within
+from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 

@@ -10,10 +10,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample, correspondences
 from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol, within
+from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from don_kp_ros.configuration import within
 from don_kp_ros.data.posed import PosedSample
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.reading import Reader
@@ -59,9 +60,3 @@ class Protocol(ABC):
 
         Raises DataError naming what is missing or wrong.
         """
-
-
-def within(name: str, value: float, lowest: float, highest: float) -> None:
-    """Raise ValueError naming a key whose value lies outside of a range."""
-    if not lowest <= value <= highest:
-        raise ValueError(f'{name} is {value}; allowed is {lowest:.10g} to {highest:.10g}')

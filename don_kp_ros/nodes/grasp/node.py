@@ -31,8 +31,9 @@ from don_kp_ros.nodes.kit.conversions import (
     pose_from_matrix,
 )
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
+from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import run_node
-from don_kp_ros.robots.preset import RobotPreset, load_preset
+from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
@@ -68,7 +69,7 @@ MOTIONS: dict[str, Callable[[Node, RobotPreset], Motion]] = {
 class GraspParameters:
     """The node's parameters."""
 
-    robot: str = parameter('panda', 'preset in config/robots')
+    robot: str = parameter('panda', 'name of a preset in config/robots, or file')
     motion: str = parameter('embedded', 'embedded: the built-in planner; moveit: moveit_py')
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
@@ -112,7 +113,7 @@ class GraspNode(Node):
         """Declare parameters, connect the motion adapter and the camera."""
         super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, GraspParameters).value
-        self._preset = load_preset(self._settings.robot)
+        self._preset = robot_preset(self, self._settings.robot)
         self._motion = MOTIONS[self._settings.motion](self, self._preset)
         self._picker = Picker(
             self._motion,

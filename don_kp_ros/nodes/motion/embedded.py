@@ -38,7 +38,7 @@ _HOLD_SECONDS = 0.1
 class EmbeddedMotion:
     """The motion port on a node that another thread spins: calls here only wait, never spin.
 
-    Reads /joint_states; publishes to the preset's controller topics.
+    Reads joint_states; publishes to the preset's controller topics.
     """
 
     def __init__(

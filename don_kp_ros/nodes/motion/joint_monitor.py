@@ -21,6 +21,7 @@ from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
+_TOPIC = 'joint_states'
 # Joint states older than this are not acted on, seconds; a motion under way bears longer gaps.
 STALE = 0.5
 STALE_MOVING = 1.0
@@ -32,7 +33,7 @@ _MEMORY = 3.0
 
 
 class JointMonitor:
-    """Reads /joint_states on a node that another thread spins, from start() to stop().
+    """Reads joint_states on a node that another thread spins, from start() to stop().
 
     `changed` guards the histories and is notified with every message.
     """
@@ -41,8 +42,9 @@ class JointMonitor:
         """Prepare for a robot's joints; nothing is subscribed yet."""
         self._node = node
         self.changed = threading.Condition()
-        self.arm = History()
-        self.finger = History()
+        topic = node.resolve_topic_name(_TOPIC)
+        self.arm = History(topic)
+        self.finger = History(topic)
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
         self._subscription: Subscription | None = None
 
@@ -55,7 +57,7 @@ class JointMonitor:
                 history.clear()
         self._subscription = self._node.create_subscription(
             JointState,
-            '/joint_states',
+            _TOPIC,
             self._on_joint_states,
             qos_profile_sensor_data,
             callback_group=MutuallyExclusiveCallbackGroup(),
@@ -97,7 +99,9 @@ class JointMonitor:
 class History:
     """The positions of some joints over the last seconds of the robot's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
+        """Start empty; errors name the topic."""
+        self._topic = topic
         self._samples: deque[tuple[float, Array]] = deque()
         self._received = -np.inf
 
@@ -125,7 +129,7 @@ class History:
             known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
             raise MotionError(
                 MotionCode.STALE_STATE,
-                f'no fresh joint states on /joint_states: {known}; is the robot running?',
+                f'no fresh joint states on {self._topic}: {known}; is the robot running?',
             )
 
     @property

@@ -6,33 +6,33 @@ Needs an installed ROS with MoveIt; nothing of it is imported before an adapter 
 from __future__ import annotations
 
 import copy
-import importlib
+import tempfile
 import threading
-import time
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+import yaml
+from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
-from shape_msgs.msg import SolidPrimitive
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.motion.heightmap import CLEAR_RADIUS, LOWEST, HeightMap
+from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
-from don_kp_ros.nodes.kit.runner import StartupError
+from don_kp_ros.nodes.kit.conversions import pose_from_matrix
+from don_kp_ros.nodes.motion.grippers.franka import FrankaGripper
+from don_kp_ros.nodes.motion.grippers.gripper import Gripper
+from don_kp_ros.nodes.motion.grippers.group import GroupGripper
+from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
+from don_kp_ros.nodes.motion.planning_scene import PlanningScene
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
 _NODE_NAME = 'don_kp_moveit'
-# So many cells of the height map along x and y make one column.
-_COLUMN_CELLS = 2
 _WATCH_SECONDS = 0.05
-_GRIPPER_SPEED = 0.05
-_GRIPPER_SECONDS = 10.0
 
 # moveit_msgs/MoveItErrorCodes; any other is UNREACHABLE.
 _CODES = {
@@ -56,12 +56,11 @@ class MoveItMotion:
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        planning = _module('moveit.planning')
-        builder = _module('moveit_configs_utils').MoveItConfigsBuilder
-        self._collision_object = _module('moveit_msgs.msg').CollisionObject
+        planning = installed('moveit.planning')
+        builder = installed('moveit_configs_utils').MoveItConfigsBuilder
         self._preset, self._names = preset, preset.moveit
         configuration = _configuration(builder, preset)
-        self._moveit: Any = planning.MoveItPy(node_name=_NODE_NAME, config_dict=configuration)
+        self._moveit: Any = _started(planning, node.get_namespace(), configuration)
         self._arm: Any = self._moveit.get_planning_component(self._names.arm_group)
         self._monitor: Any = self._moveit.get_planning_scene_monitor()
         self._free: Any = planning.PlanRequestParameters(self._moveit, 'free')
@@ -72,13 +71,12 @@ class MoveItMotion:
         self._joints = JointMonitor(node, preset)
         self._stopped = threading.Event()
         self._stopped.set()  # until engage()
-        self._heights: HeightMap | None = None
-        self._gripper: _GroupGripper | _FrankaGripper = (
-            _FrankaGripper(node, preset, self._stopped)
+        self._scene = PlanningScene(self._monitor, preset.base_frame)
+        self._gripper: Gripper = (
+            FrankaGripper(node, preset, self._stopped)
             if self._names.gripper == 'franka'
-            else _GroupGripper(self)
+            else GroupGripper(self._move_fingers)
         )
-        self._add_table()
 
     def engage(self) -> None:
         """Listen to the joint states from now on, and allow motions, also after stop()."""
@@ -150,15 +148,14 @@ class MoveItMotion:
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace what stands on the table; None clears it."""
-        self._heights = heights
-        self._show(heights)
+        self._scene.set_obstacles(heights)
 
     def stop(self) -> None:
         """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
         self._stopped.set()
         self._stop_execution()
 
-    def move_fingers(self, width: float) -> None:
+    def _move_fingers(self, width: float) -> None:
         """Bring the fingers to a width in metres by planning the hand's group."""
         component = self._moveit.get_planning_component(self._names.hand_group)
         start = self._start()
@@ -201,18 +198,17 @@ class MoveItMotion:
         return result.trajectory
 
     def _plan_pose(self, start: Any, T_base_tcp: Array, parameters: Any) -> Any:
-        goal = PoseStamped(pose=_pose(T_base_tcp @ rigid.inverse(self._names.T_tip_tcp)))
+        goal = PoseStamped(
+            pose=pose_from_matrix(T_base_tcp @ rigid.inverse(self._names.T_tip_tcp))
+        )
         goal.header.frame_id = self._preset.base_frame
         return self._plan(
             self._arm, start, parameters, pose_stamped_msg=goal, pose_link=self._names.tip_link
         )
 
     def _plan_line(self, start: Any, T_base_tcp: Array, near: Array) -> Any:
-        self._show(self._heights.cleared(near, CLEAR_RADIUS) if self._heights else None)
-        try:
+        with self._scene.cleared(near, CLEAR_RADIUS):
             return self._plan_pose(start, T_base_tcp, self._line)
-        finally:
-            self._show(self._heights)
 
     def _run(self, trajectory: Any, name: str) -> None:
         status = self._execute(trajectory)
@@ -249,98 +245,19 @@ class MoveItMotion:
         if self._stopped.is_set():
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
 
-    def _add_table(self) -> None:
-        # In front of the robot, whose base would touch it otherwise.
-        self._apply('table', [_box([0.75, 0.0, -0.05], [1.0, 1.6, 0.1])])
 
-    def _show(self, heights: HeightMap | None) -> None:
-        self._apply('obstacles', _columns(heights) if heights is not None else [])
-
-    def _apply(self, name: str, boxes: list[tuple[SolidPrimitive, Pose]]) -> None:
-        message = self._collision_object(id=name)
-        message.header.frame_id = self._preset.base_frame
-        message.operation = self._collision_object.ADD if boxes else self._collision_object.REMOVE
-        message.primitives = [primitive for primitive, _ in boxes]
-        message.primitive_poses = [pose for _, pose in boxes]
-        with self._monitor.read_write() as scene:
-            scene.apply_collision_object(message)
-            scene.current_state.update()
-
-
-class _GroupGripper:
-    """Moves the fingers by planning their group, as MoveIt's Panda demo can."""
-
-    def __init__(self, motion: MoveItMotion) -> None:
-        self._motion = motion
-
-    def move(self, width: float, force: float, closing: bool) -> None:
-        self._motion.move_fingers(width)
-
-
-class _FrankaGripper:
-    """Moves the fingers by the actions of franka_gripper."""
-
-    def __init__(self, node: Node, preset: RobotPreset, stopped: threading.Event) -> None:
-        from rclpy.action import ActionClient
-
-        prefix = preset.moveit.gripper_action
-        actions = _module('franka_msgs.action')
-        self._actions, self._stopped = actions, stopped
-        self._open_width = preset.open_width
-        self._grasp = ActionClient(node, actions.Grasp, f'{prefix}/grasp')
-        self._move = ActionClient(node, actions.Move, f'{prefix}/move')
-
-    def move(self, width: float, force: float, closing: bool) -> None:
-        if closing:
-            goal = self._actions.Grasp.Goal(width=width, speed=_GRIPPER_SPEED, force=force)
-            # The object's width is unknown: any counts as held, and the caller reads it.
-            goal.epsilon.inner = goal.epsilon.outer = self._open_width
-            self._call(self._grasp, goal)
-        else:
-            self._call(self._move, self._actions.Move.Goal(width=width, speed=_GRIPPER_SPEED))
-
-    def _call(self, client: Any, goal: Any) -> None:
-        deadline = time.monotonic() + _GRIPPER_SECONDS
-        while not client.server_is_ready():
-            self._pause(deadline, 'no gripper action server; is franka_gripper running?')
-        sent = client.send_goal_async(goal)
-        try:
-            while not sent.done():
-                self._pause(deadline, 'the gripper does not answer')
-        except MotionError:
-            sent.add_done_callback(lambda answer: answer.result().cancel_goal_async())
-            raise
-        handle = sent.result()
-        if not handle.accepted:
-            raise MotionError(MotionCode.NOT_FOLLOWED, 'the gripper rejected the goal')
-        result = handle.get_result_async()
-        try:
-            while not result.done():
-                self._pause(deadline, 'the gripper does not finish')
-        except MotionError:
-            handle.cancel_goal_async()
-            raise
-        outcome = result.result().result
-        if not outcome.success and client is self._move:
-            raise MotionError(MotionCode.NOT_FOLLOWED, f'the gripper failed: {outcome.error}')
-
-    def _pause(self, deadline: float, complaint: str) -> None:
-        if self._stopped.wait(0.02):
-            raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
-        if time.monotonic() > deadline:
-            raise MotionError(MotionCode.TIMEOUT, complaint)
-
-
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise StartupError(
-            f'motion: moveit needs {name}, which is missing ({error}). Install it: sudo apt '
-            'install ros-$ROS_DISTRO-moveit-py ros-$ROS_DISTRO-moveit-configs-utils '
-            'ros-$ROS_DISTRO-pilz-industrial-motion-planner (and franka_ros2 for franka_msgs), '
-            'or choose motion: embedded'
-        ) from error
+def _started(planning: Any, namespace: str, configuration: dict[str, Any]) -> Any:
+    """Start MoveItPy with its topics and its controllers' actions in a namespace."""
+    # By a file for any node: a config_dict is for one without a namespace.
+    with tempfile.NamedTemporaryFile('w', prefix='don_kp_moveit_', suffix='.yaml') as file:
+        yaml.safe_dump({'/**': {'ros__parameters': configuration}}, file)
+        file.flush()
+        return planning.MoveItPy(
+            node_name=_NODE_NAME,
+            name_space=namespace,
+            launch_params_filepaths=[file.name],
+            remappings={'/tf': 'tf', '/tf_static': 'tf_static'},
+        )
 
 
 def _configuration(builder: Any, preset: RobotPreset) -> dict[str, Any]:
@@ -352,7 +269,7 @@ def _configuration(builder: Any, preset: RobotPreset) -> dict[str, Any]:
         .trajectory_execution(file_path=names.trajectory_execution)
         .planning_pipelines(pipelines=['ompl', 'pilz_industrial_motion_planner'])
         .pilz_cartesian_limits()
-        .moveit_cpp(file_path=str(config_path('robots/moveit_cpp.yaml')))
+        .moveit_cpp(file_path=str(config_path('moveit_cpp.yaml')))
         .to_moveit_configs()
     )
     parameters: dict[str, Any] = configs.to_dict()
@@ -368,34 +285,3 @@ def _end(trajectory: Any, preset: RobotPreset) -> Array:
     message = trajectory.get_robot_trajectory_msg().joint_trajectory
     last = dict(zip(message.joint_names, message.points[-1].positions, strict=True))
     return np.array([last[joint] for joint in preset.arm_joints])
-
-
-def _pose(T: Array) -> Pose:
-    x, y, z, w = (float(value) for value in rigid.to_quaternion(T))
-    px, py, pz = (float(value) for value in T[:3, 3])
-    return Pose(position=Point(x=px, y=py, z=pz), orientation=Quaternion(x=x, y=y, z=z, w=w))
-
-
-def _box(centre: list[float], size: list[float]) -> tuple[SolidPrimitive, Pose]:
-    primitive = SolidPrimitive(type=SolidPrimitive.BOX, dimensions=[float(x) for x in size])
-    return primitive, _pose(rigid.transform(translation=centre))
-
-
-def _columns(heights: HeightMap) -> list[tuple[SolidPrimitive, Pose]]:
-    """Return boxes from the table up, each over a few cells."""
-    n, cell = _COLUMN_CELLS, heights.grid.cell
-    values = np.nan_to_num(heights.heights)
-    nx, ny = values.shape
-    values = np.pad(values, ((0, -nx % n), (0, -ny % n)))
-    tops = values.reshape(values.shape[0] // n, n, values.shape[1] // n, n).max(axis=(1, 3))
-    return [
-        _box(
-            [
-                heights.grid.x_min + (i + 0.5) * n * cell,
-                heights.grid.y_min + (j + 0.5) * n * cell,
-                tops[i, j] / 2,
-            ],
-            [n * cell, n * cell, tops[i, j]],
-        )
-        for i, j in np.argwhere(tops > LOWEST)
-    ]

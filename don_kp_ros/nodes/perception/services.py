@@ -21,8 +21,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.cloud import cropped, voxelised
 from don_kp_ros.geometry.frames import TransformError
-from don_kp_ros.matching.heatmap import describe_at
-from don_kp_ros.matching.maps import cell_centres
+from don_kp_ros.matching.maps import cell_centres, describe_at
 from don_kp_ros.matching.pictures import patch_about
 from don_kp_ros.matching.ranking import Region, rank
 from don_kp_ros.matching.view import lift

@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -179,7 +181,11 @@ class MoveItPy:
         provide_planning_service=True,
         remappings=None,
     ):
-        self.config = config_dict
+        assert config_dict is None
+        assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static'}
+        (path,) = launch_params_filepaths
+        self.config = yaml.safe_load(Path(path).read_text())['/**']['ros__parameters']
+        self.namespace = name_space
         self.plans, self.objects, self.verdict = [], {}, 1
         self.status, self.running = 'SUCCEEDED', threading.Event()
         self.halt = threading.Event()
@@ -345,6 +351,17 @@ def test_the_configuration_is_the_preset_s(adapter):
     table = moveit.objects['table']
     top = table.primitive_poses[0].position.z + table.primitives[0].dimensions[2] / 2
     assert top == pytest.approx(0.0)
+
+
+def test_moveit_runs_in_the_node_s_namespace(stand_in, nodes):
+    user = Node('user', context=nodes[1].context, namespace='robot1')
+    MoveItMotion(user, PRESET)
+    assert MoveItPy.made.namespace == '/robot1'
+    for topic in ('joint_state', 'attached_collision_object', 'monitored_planning_scene'):
+        options = yaml.safe_load(Path(MoveItPy.made.config['moveit_cpp']).read_text())
+        name = options['planning_scene_monitor_options'][f'{topic}_topic']
+        assert user.resolve_topic_name(name).startswith('/robot1/')
+    user.destroy_node()
 
 
 def test_the_arm_moves_to_joint_positions(adapter):

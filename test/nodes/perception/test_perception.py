@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from don_kp.msg import Descriptor, DescriptorMap, Descriptors, Matches, Model
-from don_kp_ros.matching.heatmap import describe_at
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import conversions
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT

@@ -14,7 +14,7 @@ from tf2_msgs.msg import TFMessage
 from don_kp.msg import Descriptor, Descriptors
 from don_kp.srv import Describe, Rank, Scene, Transform
 from don_kp_ros.geometry import rigid
-from don_kp_ros.matching.heatmap import describe_at
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import conversions
 from don_kp_ros.nodes.kit.qos import LATCHED, TF

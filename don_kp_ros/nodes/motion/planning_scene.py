@@ -1,0 +1,84 @@
+"""What MoveIt knows of the table and of what stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Pose
+from numpy.typing import ArrayLike
+from shape_msgs.msg import SolidPrimitive
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.heightmap import LOWEST, HeightMap
+from don_kp_ros.nodes.kit.conversions import pose_from_matrix
+from don_kp_ros.nodes.motion.installation import installed
+from don_kp_ros.robots import workspace
+
+# So many cells of the height map along x and y make one column.
+_COLUMN_CELLS = 2
+
+
+class PlanningScene:
+    """Puts the table, and obstacles from a height map, into MoveIt's planning scene."""
+
+    def __init__(self, monitor: Any, base_frame: str) -> None:
+        """Put the table into the scene of a planning scene monitor."""
+        self._monitor, self._base_frame = monitor, base_frame
+        self._collision_object = installed('moveit_msgs.msg').CollisionObject
+        self._heights: HeightMap | None = None
+        self._apply('table', [_box(workspace.TABLE_CENTRE, workspace.TABLE_SIZE)])
+
+    def set_obstacles(self, heights: HeightMap | None) -> None:
+        """Replace what stands on the table; None clears it."""
+        self._heights = heights
+        self._show(heights)
+
+    @contextmanager
+    def cleared(self, centre: ArrayLike, radius: float) -> Iterator[None]:
+        """Take away, for a while, what stands within a radius around a centre, metres."""
+        self._show(self._heights.cleared(centre, radius) if self._heights else None)
+        try:
+            yield
+        finally:
+            self._show(self._heights)
+
+    def _show(self, heights: HeightMap | None) -> None:
+        self._apply('obstacles', _columns(heights) if heights is not None else [])
+
+    def _apply(self, name: str, boxes: list[tuple[SolidPrimitive, Pose]]) -> None:
+        message = self._collision_object(id=name)
+        message.header.frame_id = self._base_frame
+        message.operation = self._collision_object.ADD if boxes else self._collision_object.REMOVE
+        message.primitives = [primitive for primitive, _ in boxes]
+        message.primitive_poses = [pose for _, pose in boxes]
+        with self._monitor.read_write() as scene:
+            scene.apply_collision_object(message)
+            scene.current_state.update()
+
+
+def _box(centre: ArrayLike, size: Iterable[float]) -> tuple[SolidPrimitive, Pose]:
+    primitive = SolidPrimitive(type=SolidPrimitive.BOX, dimensions=[float(x) for x in size])
+    return primitive, pose_from_matrix(rigid.transform(translation=centre))
+
+
+def _columns(heights: HeightMap) -> list[tuple[SolidPrimitive, Pose]]:
+    """Return boxes from the table up, each over a few cells."""
+    n, cell = _COLUMN_CELLS, heights.grid.cell
+    values = np.nan_to_num(heights.heights)
+    nx, ny = values.shape
+    values = np.pad(values, ((0, -nx % n), (0, -ny % n)))
+    tops = values.reshape(values.shape[0] // n, n, values.shape[1] // n, n).max(axis=(1, 3))
+    return [
+        _box(
+            [
+                heights.grid.x_min + (i + 0.5) * n * cell,
+                heights.grid.y_min + (j + 0.5) * n * cell,
+                tops[i, j] / 2,
+            ],
+            [n * cell, n * cell, tops[i, j]],
+        )
+        for i, j in np.argwhere(tops > LOWEST)
+    ]

@@ -1,0 +1,11 @@
+"""Measures of Franka's hand, which the Panda and the FR3 share, with a D435 on it; metres."""
+
+FINGER_BREADTH = 0.024  # across the closing axis
+FINGER_THICKNESS = 0.03  # along it
+TIP_LENGTH = 0.009  # from the tool centre point to the fingers' ends
+# The palm, then the wider housing above it: half-breadth across the closing axis, half-length
+# along it, and height of the underside over the tool centre point.
+BODY = ((0.0215, 0.104, 0.0374), (0.0315, 0.104, 0.0734))
+# Half-lengths of the camera's housing in the hand's frame, with its plug and bracket.
+CAMERA_HALF_SIZE = (0.015, 0.047, 0.0125)
+MAX_FINGER_FORCE = 70.0  # newtons
