@@ -9,7 +9,7 @@ TEACH ?= each
 
 PICTURES := output/training/pictures
 TRAINED := output/training/caps.safetensors
-BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests postgresql_server report runs training_costs,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests postgresql_server report running_nodes runs training_costs,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin

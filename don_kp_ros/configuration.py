@@ -23,6 +23,10 @@ class ConfigurationError(ValueError):
     """A configuration holds something that it must not; the message names the key."""
 
 
+class UnknownKeyError(ConfigurationError):
+    """A configuration holds a key that is not known here."""
+
+
 def read(cls: type[Configuration], mapping: Mapping[str, Any], where: str) -> Configuration:
     """Build the dataclass `cls` from a mapping, nested dataclasses from nested mappings.
 
@@ -128,7 +132,7 @@ def _dataclass(cls: Any, mapping: Any, where: str, prefix: str) -> Any:
             allowed = ', '.join(sorted(fields))
             nearest = difflib.get_close_matches(str(key), fields, n=1)
             hint = f'; did you mean {prefix}{nearest[0]}?' if nearest else ''
-            raise ConfigurationError(
+            raise UnknownKeyError(
                 f'{where}: unknown key {prefix}{key}; allowed are {allowed}{hint}'
             )
     hints = _hints(cls)

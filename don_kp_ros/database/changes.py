@@ -14,7 +14,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Watcher:
-    """A thread that calls back on changes, until it is stopped."""
+    """Calls back, from a thread of its own, after every change of a database, also by others.
+
+    Changes that come together may be told together. SQLite is looked at every `PERIOD_S`;
+    PostgreSQL tells at once, and a server that comes back is listened to again. An exception of
+    the callback is logged and ends nothing.
+    """
 
     def __init__(self, store: DescriptorStore, on_change: Callable[[], None]) -> None:
         """Start watching. Raises StoreError where the database cannot be read."""
@@ -52,13 +57,3 @@ class Watcher:
             self._on_change()
         except Exception:
             _logger.exception('what was to follow a change of the descriptor database failed')
-
-
-def watch(store: DescriptorStore, on_change: Callable[[], None]) -> Watcher:
-    """Call back, from a thread of its own, after every change of the database, also by others.
-
-    Changes that come together may be told together. SQLite is looked at every `PERIOD_S`;
-    PostgreSQL tells at once, and a server that comes back is listened to again. An exception of
-    the callback is logged and ends nothing. Raises StoreError where the database cannot be read.
-    """
-    return Watcher(store, on_change)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -11,12 +10,11 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from don_kp_ros.database import display, exchange, schema
@@ -24,12 +22,7 @@ from don_kp_ros.database.connection import connect
 from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
-from don_kp_ros.database.records import (
-    RefusedError,
-    StoreError,
-    now,
-    shown,
-)
+from don_kp_ros.database.records import Filter, RefusedError, StoreError, now, shown
 from don_kp_ros.database.salvage import set_aside
 from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore
@@ -70,32 +63,27 @@ def _parser() -> argparse.ArgumentParser:
         help='PostgreSQL database, such as postgresql+psycopg://user@host/name; by default '
         f'{URL_VARIABLE}, if it is set. Others see a password here: let it lie in ~/.pgpass',
     )
-    parser = argparse.ArgumentParser(
-        prog='don_kp db',
-        description='Look at, move, migrate and examine stored descriptors.',
-        parents=[place],
-        allow_abbrev=False,
-    )
+    common: dict[str, Any] = {'parents': [place], 'allow_abbrev': False}
+    told = 'Look at, move, migrate and examine stored descriptors.'
+    parser = argparse.ArgumentParser('don_kp db', description=told, **common)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
     def command(name: str, run: Callable[..., int], told: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name, help=told, description=told, parents=[place], allow_abbrev=False
-        )
-        added.set_defaults(run=run)
+        added = commands.add_parser(name, help=told, description=told, **common)
+        added.set_defaults(run=run, prefix='', deleted=False)
         return added
 
-    def filtered(added: argparse.ArgumentParser) -> None:
-        added.add_argument('--model', help='only of this model (the beginning of its fingerprint)')
-        added.add_argument('--object', help='only on this object')
-        added.add_argument('--tag', help='only with this tag')
-
     listing = command('list', _list, 'list descriptors')
+    export = command('export', _export, 'write descriptors to a file that imports anywhere')
+    for filtered in listing, export:
+        filtered.add_argument('--model', help='of this model (the beginning of its fingerprint)')
+        filtered.add_argument('--object', help='only on this object')
+        filtered.add_argument('--tag', help='only with this tag')
     listing.add_argument('prefix', nargs='?', default='', help='only names that begin with it')
-    filtered(listing)
     listing.add_argument('--deleted', action='store_true', help='those that can be restored')
     listing.add_argument('--limit', type=int, default=100, help='rows (100); 0: all')
     listing.add_argument('--json', action='store_true', help='as JSON, one line each')
+    export.add_argument('file', type=Path)
 
     show = command('show', _show, 'tell all that is known of a descriptor')
     show.add_argument('name')
@@ -103,17 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument('--patch', type=Path, metavar='FILE.png', help='write the newest patch')
     show.add_argument('--json', action='store_true')
 
-    export = command('export', _export, 'write descriptors to a file that imports anywhere')
-    export.add_argument('file', type=Path)
-    filtered(export)
-
     load = command('import', _import, 'read a file of export; all of it, or nothing')
     load.add_argument('file', type=Path)
     existing = load.add_mutually_exclusive_group()
-    existing.add_argument(
-        '--replace', action='store_true', help='overwrite names that have other content'
-    )
-    existing.add_argument('--keep', action='store_true', help='leave such names as they are')
+    for choice, told in ('replace', 'overwrite'), ('keep', 'leave as they are'):
+        existing.add_argument(
+            f'--{choice}',
+            dest='existing',
+            action='store_const',
+            const=choice,
+            default='refuse',
+            help=f'{told} names that have other content',
+        )
 
     prune = command('prune', _prune, 'remove for good what was deleted long ago')
     prune.add_argument(
@@ -125,11 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument('--dry-run', action='store_true', help='tell what would be done')
 
     doctor = command('doctor', _doctor, 'examine the database; 0: well, 1: heed it, 2: wrong')
-    doctor.add_argument(
-        '--set-aside',
-        action='store_true',
-        help='rename a damaged file, and save what can be read into a new one',
-    )
+    told = 'rename a damaged file, and save what can be read into a new one'
+    doctor.add_argument('--set-aside', action='store_true', help=told)
     return parser
 
 
@@ -137,17 +123,11 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.limit < 0:
         raise CommandError(f'--limit is {arguments.limit}; give 0 for all, or more')
     with _opened(arguments) as store:
-        wanted = (
-            arguments.prefix,
-            _fingerprint(store, arguments.model),
-            arguments.object,
-            arguments.tag,
-            arguments.deleted,
-        )
+        wanted = _filter(arguments, store)
         with store.snapshot():
-            found = store.list(*wanted, limit=arguments.limit or None)
-            number = store.count(*wanted)
-            damaged = store.damaged(*wanted) if len(found) < number else ()
+            found = store.list(wanted, limit=arguments.limit or None)
+            number = store.count(wanted)
+            damaged = store.damaged(wanted) if len(found) < number else ()
         if arguments.json:
             for stored in found:
                 print(json.dumps(display.plain(stored), ensure_ascii=False))
@@ -189,63 +169,41 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
 def _export(arguments: argparse.Namespace, console: Console) -> int:
     with _opened(arguments) as store:
-        model = _fingerprint(store, arguments.model)
-        written = exchange.export(store, arguments.file, model, arguments.object, arguments.tag)
+        written = exchange.export(store, arguments.file, _filter(arguments, store))
     for told in written.left_out:
         print(f'don_kp db export: left out: {told}', file=sys.stderr)
-    _say(
-        console,
-        f'{written.descriptors} descriptors of {written.models} models: {arguments.file}',
-    )
+    told = f'{written.descriptors} descriptors of {written.models} models: {arguments.file}'
+    _say(console, told)
     return 1 if written.left_out else 0
 
 
 def _import(arguments: argparse.Namespace, console: Console) -> int:
     with _opened(arguments, create=True) as store:
-        existing: Literal['refuse', 'replace', 'keep'] = (
-            'replace' if arguments.replace else 'keep' if arguments.keep else 'refuse'
-        )
         try:
-            read = exchange.load(store, arguments.file, existing)
+            read = exchange.load(store, arguments.file, arguments.existing)
         except exchange.ConflictError as error:
             raise CommandError(f'{error} (--replace, or --keep)') from error
-        _say(
-            console,
-            f'{read.added} added, {read.replaced} replaced, {read.kept} kept as they were, '
-            f'{read.unchanged} unchanged, in {store.location}',
-        )
+    _say(
+        console,
+        f'{read.added} added, {read.replaced} replaced, {read.kept} kept as they were, '
+        f'{read.unchanged} unchanged, in {store.location}',
+    )
     return 0
 
 
 def _prune(arguments: argparse.Namespace, console: Console) -> int:
     before = now() - arguments.older_than
     with _opened(arguments) as store:
-        number = _pruned(store, before)
-        if number == 0:
+        names = store.prunable(before)
+        if not names:
             _say(console, f'nothing was deleted before {utc(before)}')
             return 0
-        names = [
-            one.name for one in store.list(deleted=True) if one.deleted and one.deleted < before
-        ]
         listed = ', '.join(map(shown, names[:10])) + (', ...' if len(names) > 10 else '')
-        _say(console, f'{number} deleted before {utc(before)} would go for good: {listed}')
+        _say(console, f'{len(names)} deleted before {utc(before)} would go for good: {listed}')
         if not arguments.yes and not _agreed():
             raise CommandError('nothing was removed; answer y, or give --yes')
         _say(console, f'{store.prune(before)} removed from {store.location}')
     return 0
-
-
-class _UndoError(Exception):
-    """Leaves a transaction, and nothing of it."""
-
-
-def _pruned(store: DescriptorStore, before: datetime) -> int:
-    """Count what `prune` would remove."""
-    number = 0
-    with contextlib.suppress(_UndoError), store.transaction():
-        number = store.prune(before)
-        raise _UndoError
-    return number
 
 
 def _agreed() -> bool:
@@ -260,11 +218,8 @@ def _migrate(arguments: argparse.Namespace, console: Console) -> int:
     from don_kp_ros.database import migrations
 
     database = _database(arguments)
-    place = connect(database)
-    try:
+    with closing(connect(database)) as place:
         revision = place.revision()
-    finally:
-        place.close()
     if revision == schema.REVISION:
         _say(console, f'{place.location} has the newest schema, {revision}')
         return 0
@@ -298,9 +253,7 @@ def _copied(path: Path, revision: str) -> Path:
 
 def _doctor(arguments: argparse.Namespace, console: Console) -> int:
     database = _database(arguments, missing=True)
-    table = Table()
-    for heading in ('', 'looked at', 'found'):
-        table.add_column(heading, overflow='fold')
+    table = display.grid('', 'looked at', 'found')
     worst, damaged = State.WELL, False
     for finding in examine(database):
         table.add_row(_STATES[finding.state], finding.what, Text(finding.told))
@@ -337,6 +290,11 @@ def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | st
 
 def _opened(arguments: argparse.Namespace, create: bool = False) -> DescriptorStore:
     return DescriptorStore(_database(arguments, missing=create))
+
+
+def _filter(arguments: argparse.Namespace, store: DescriptorStore) -> Filter:
+    model = _fingerprint(store, arguments.model)
+    return Filter(arguments.prefix, model, arguments.object, arguments.tag, arguments.deleted)
 
 
 def _fingerprint(store: DescriptorStore, beginning: str | None) -> str | None:

@@ -13,11 +13,17 @@ from rich.text import Text
 from don_kp_ros.database.records import Observation, StoredDescriptor, shortened
 
 
+def grid(*headings: str) -> Table:
+    """Make a table whose columns fold what is long."""
+    laid = Table()
+    for heading in headings:
+        laid.add_column(heading, overflow='fold')
+    return laid
+
+
 def table(found: Sequence[StoredDescriptor], deleted: bool = False) -> Table:
     """Lay out descriptors, one a row; for deleted ones, with the time of that."""
-    laid = Table()
-    for heading in ('name', 'model', 'object', 'tags'):
-        laid.add_column(heading, overflow='fold')
+    laid = grid('name', 'model', 'object', 'tags')
     laid.add_column('observations', justify='right')
     laid.add_column('deleted, UTC' if deleted else 'updated, UTC')
     for one in found:
@@ -40,9 +46,7 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
         ('updated', utc(stored.updated)),
     ):
         yield Text(f'{heading:8} {text}')
-    laid = Table()
-    for heading in ('', 'when, UTC', 'who', 'pixel', 'image', 'frame', 'position, m', 'patch'):
-        laid.add_column(heading, overflow='fold')
+    laid = grid('', 'when, UTC', 'who', 'pixel', 'image', 'frame', 'position, m', 'patch')
     for number, each in enumerate(seen, 1):
         laid.add_row(
             str(number),
@@ -59,29 +63,19 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
 
 def plain(stored: StoredDescriptor) -> dict[str, Any]:
     """Return what JSON takes of a descriptor, but for its values."""
-    return {
-        'name': stored.name,
-        'model': stored.model,
-        'object': stored.object,
-        'tags': stored.tags,
-        'dimension': stored.values.size,
-        'observations': stored.observations,
-        'created': stored.created.isoformat(),
-        'updated': stored.updated.isoformat(),
-        'deleted': stored.deleted.isoformat() if stored.deleted else None,
-    }
+    return {**_plain(stored), 'dimension': stored.values.size}
 
 
 def plain_observation(seen: Observation) -> dict[str, Any]:
     """Return what JSON takes of an observation, but for its values and its patch."""
+    return {**_plain(seen), 'patch_bytes': len(seen.patch or b'')}
+
+
+def _plain(record: StoredDescriptor | Observation) -> dict[str, Any]:
     return {
-        'created': seen.created.isoformat(),
-        'author': seen.author,
-        'pixel': seen.pixel,
-        'image_size': seen.image_size,
-        'camera': seen.camera,
-        'position': seen.position,
-        'patch_bytes': len(seen.patch) if seen.patch is not None else 0,
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in vars(record).items()
+        if name not in ('values', 'patch')
     }
 
 

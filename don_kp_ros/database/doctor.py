@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import sqlite3
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 from don_kp_ros.database import schema
 from don_kp_ros.database.connection import connect
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.records import SchemaError, StoreError, printable
+from don_kp_ros.database.records import Filter, SchemaError, StoreError, printable
 from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.store import DescriptorStore
 
@@ -47,21 +46,20 @@ class Finding:
 
 def examine(database: Path | str | None = None) -> Iterator[Finding]:
     """Yield findings, until one keeps from looking further. Raises StoreError for a wrong URL."""
-    place = connect(database)
-    locked = False
-    try:
+    with closing(connect(database)) as place:
+        locked = False
         if isinstance(place, SqliteDatabase):
-            for finding in itertools.chain(_file(place.path), _integrity(place.path)):
+            for finding in _file(place.path):
                 yield finding
                 if finding.state is State.WRONG:
                     return
                 locked |= finding.what == 'lock' and finding.state is State.NOTE
-        finding = _schema(place)
-        yield finding
+            yield (finding := _integrity(place.path))
+            if finding.state is State.WRONG:
+                return
+        yield (finding := _schema(place))
         if finding.state is State.WELL and not locked:
-            yield from _content(place, database)
-    finally:
-        place.close()
+            yield _content(place, database)
 
 
 def users(path: Path) -> list[str]:
@@ -77,36 +75,32 @@ def users(path: Path) -> list[str]:
     return found
 
 
+def _finding(what: str, wrong: str, well: str, state: State = State.NOTE) -> Finding:
+    """Tell what is wrong, if anything is."""
+    return Finding(what, state, wrong) if wrong else Finding(what, State.WELL, well)
+
+
 def _file(path: Path) -> Iterator[Finding]:
     if not path.is_file():
         yield Finding('file', State.WRONG, f'{path} is missing; the first store makes it')
         return
     size = path.stat().st_size
-    wanting = [str(each) for each in (path, path.parent) if not os.access(each, os.W_OK)]
-    if wanting:
-        told = f'{" and ".join(wanting)} cannot be written; make writable: chmod u+w, or chown'
-        yield Finding('file', State.WRONG, told)
-        return
-    yield Finding('file', State.WELL, f'{path}, {_size(size)}, writable')
+    unwritable = [str(each) for each in (path, path.parent) if not os.access(each, os.W_OK)]
+    wrong = ' and '.join(unwritable)
+    wrong = wrong and f'{wrong} cannot be written; make writable: chmod u+w, or chown'
+    yield _finding('file', wrong, f'{path}, {_size(size)}, writable', State.WRONG)
     free = shutil.disk_usage(path.parent).free
-    if free < max(_LEAST_SPACE, size):
-        told = f'{_size(free)} are left beside {_size(size)}; free some before it is full'
-        yield Finding('space', State.NOTE, told)
-    else:
-        yield Finding('space', State.WELL, f'{_size(free)} are left')
+    wrong = f'{_size(free)} are left beside {_size(size)}; free some before it is full'
+    enough = free >= max(_LEAST_SPACE, size)
+    yield _finding('space', '' if enough else wrong, f'{_size(free)} are left')
     wal = path.with_name(f'{path.name}-wal')
     waiting = wal.stat().st_size if wal.exists() else 0
-    if waiting > _LARGE_WAL:
-        told = f'{_size(waiting)} wait in {wal.name}; end what reads the file for long'
-        yield Finding('journal', State.NOTE, told)
-    else:
-        yield Finding('journal', State.WELL, f'{_size(waiting)} wait in {wal.name}')
-    using = ', '.join(users(path)) or 'no other process that can be seen'
-    if _is_locked(path):
-        told = f'locked for writing; open in {using}: end it if that lasts'
-        yield Finding('lock', State.NOTE, told)
-    else:
-        yield Finding('lock', State.WELL, f'not locked; open in {using}')
+    well = f'{_size(waiting)} wait in {wal.name}'
+    wrong = f'{well}; end what reads the file for long' if waiting > _LARGE_WAL else ''
+    yield _finding('journal', wrong, well)
+    using = f'open in {", ".join(users(path)) or "no other process that can be seen"}'
+    wrong = f'locked for writing; {using}: end it if that lasts' if _is_locked(path) else ''
+    yield _finding('lock', wrong, f'not locked; {using}')
 
 
 def _is_locked(path: Path) -> bool:
@@ -119,7 +113,7 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _integrity(path: Path) -> Iterator[Finding]:
+def _integrity(path: Path) -> Finding:
     try:
         with closing(_opened(path, 'ro')) as connection:
             query = f'PRAGMA integrity_check({_MOST_TOLD})'
@@ -127,14 +121,14 @@ def _integrity(path: Path) -> Iterator[Finding]:
             orphans = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST_TOLD)
     except sqlite3.DatabaseError as error:
         verdicts, orphans = [str(error)], []
+    wrong = ''
     if verdicts != ['ok']:
-        told = f'{path} is damaged: {"; ".join(map(printable, verdicts))}; {_SET_ASIDE}'
-        yield Finding('integrity', State.WRONG, told)
+        wrong = f'{path} is damaged: {"; ".join(map(printable, verdicts))}; {_SET_ASIDE}'
     elif orphans:
-        rows = ', '.join(f'row {row[1]} of {row[0]} without its {row[2]}' for row in orphans)
-        yield Finding('integrity', State.WRONG, f'{path} has loose ends: {rows}; {_SET_ASIDE}')
-    else:
-        yield Finding('integrity', State.WELL, "SQLite's check and all references are well")
+        loose = ', '.join(f'row {row[1]} of {row[0]} without its {row[2]}' for row in orphans)
+        wrong = f'{path} has loose ends: {loose}; {_SET_ASIDE}'
+    well = "SQLite's check and all references are well"
+    return _finding('integrity', wrong, well, State.WRONG)
 
 
 def _schema(place: Database) -> Finding:
@@ -144,35 +138,29 @@ def _schema(place: Database) -> Finding:
         return Finding('schema', State.WRONG, str(error))
     except StoreError as error:
         return Finding('connection', State.WRONG, str(error))
+    wrong = ''
     if revision is None:
-        return Finding(
-            'schema', State.NOTE, f'{place.location} is empty; the first store fills it'
-        )
-    if revision != schema.REVISION:
-        told = f'{revision}, older than {schema.REVISION}; `don_kp db migrate` keeps a copy of it'
-        return Finding('schema', State.NOTE, told)
-    return Finding('schema', State.WELL, f'{revision}, the newest')
+        wrong = f'{place.location} is empty; the first store fills it'
+    elif revision != schema.REVISION:
+        wrong = f'{revision}, older than {schema.REVISION}; `don_kp db migrate` keeps a copy of it'
+    return _finding('schema', wrong, f'{revision}, the newest')
 
 
-def _content(place: Database, database: Path | str | None) -> Iterator[Finding]:
+def _content(place: Database, database: Path | str | None) -> Finding:
     try:
         with DescriptorStore(database) as store:
-            number, deleted = store.count(), store.count(deleted=True)
+            number, deleted = store.count(), store.count(Filter(deleted=True))
             damaged = [str(error) for error in store.damaged()]
-        bad = _damaged_observations(place)
+        unreadable = _damaged_observations(place)
     except StoreError as error:
-        yield Finding('content', State.WRONG, str(error))
-        return
-    if damaged or bad:
-        told = damaged[:_MOST_TOLD]
-        if len(damaged) > len(told):
-            told.append(f'and {len(damaged) - len(told)} more')
-        if bad:
-            told.append(f'{bad} observations are damaged; store those descriptors anew')
-        yield Finding('content', State.NOTE, '; '.join(told))
-    else:
-        well = f'{number} descriptors, and {deleted} deleted ones that can be restored'
-        yield Finding('content', State.WELL, well)
+        return Finding('content', State.WRONG, str(error))
+    told = damaged[:_MOST_TOLD]
+    if len(damaged) > len(told):
+        told.append(f'and {len(damaged) - len(told)} more')
+    if unreadable:
+        told.append(f'{unreadable} observations are damaged; store those descriptors anew')
+    well = f'{number} descriptors, and {deleted} deleted ones that can be restored'
+    return _finding('content', '; '.join(told), well)
 
 
 def _damaged_observations(place: Database) -> int:

@@ -134,20 +134,20 @@ class Database(ABC):
 
     def _bring_up_to_date(self, connection: sa.Connection) -> None:
         revision = self._revision(connection)
-        if revision == schema.REVISION:
-            return
-        # Only here: Alembic is slow to import, and seldom needed.
-        from don_kp_ros.database import migrations
+        if revision is None:
+            schema.create(connection)
+        elif revision != schema.REVISION:
+            # Only here: Alembic is slow to import, and seldom needed.
+            from don_kp_ros.database import migrations
 
-        migrations.upgrade(connection, revision)
+            migrations.upgrade(connection, revision)
 
     def _revision(self, connection: sa.Connection) -> str | None:
         tables = set(sa.inspect(connection).get_table_names())
         if not tables:
             return None
         if 'alembic_version' in tables and 'descriptors' in tables:
-            query = 'SELECT version_num FROM alembic_version'
-            revision = str(connection.exec_driver_sql(query).scalar())
+            revision = str(connection.scalar(sa.select(schema.alembic_version.c.version_num)))
         elif tables >= _FIRST_SCHEMA:
             version = connection.scalar(sa.select(schema.schema_version.c.version))
             revision = '0001' if version == 1 else f'of version {version}'

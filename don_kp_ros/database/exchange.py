@@ -10,7 +10,9 @@ from typing import Literal
 
 from don_kp_ros.database.exchange_file import Entry, ExchangeError, read, write
 from don_kp_ros.database.records import (
+    ALL,
     DamagedError,
+    Filter,
     StoredModel,
     shortened,
     shown,
@@ -38,29 +40,22 @@ class Summary:
     left_out: tuple[str, ...] = ()  # damaged: why, and the remedy
 
 
-def export(
-    store: DescriptorStore,
-    file: Path | str,
-    model: str | None = None,
-    object: str | None = None,
-    tag: str | None = None,
-) -> Summary:
-    """Write descriptors as they are at one moment, without deleted ones; None means any.
+def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Summary:
+    """Write descriptors as they are at one moment.
 
     A file of that name is replaced once all is written. Raises ExchangeError, StoreError.
     """
-    wanted = '', model, object, tag
     models, descriptors = 0, 0
     left_out: list[str] = []
 
     def items() -> Iterator[StoredModel | Entry]:
         nonlocal models, descriptors
         for known in store.models():
-            if model in (None, known.fingerprint):
+            if wanted.model in (None, known.fingerprint):
                 models += 1
                 yield known
         after = None
-        while page := store.list(*wanted, after=after, limit=_PAGE):
+        while page := store.list(wanted, after=after, limit=_PAGE):
             for stored in page:
                 try:
                     seen = store.observations(stored.name, stored.model)
@@ -72,7 +67,7 @@ def export(
             after = page[-1].name, page[-1].model
 
     with store.snapshot():
-        left_out += [str(error) for error in store.damaged(*wanted)]
+        left_out += [str(error) for error in store.damaged(wanted)]
         write(file, items())
     return Summary(models, descriptors, left_out=tuple(left_out))
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros import configuration
-from don_kp_ros.database import records
+from don_kp_ros.database import records, rows
 from don_kp_ros.database.records import (
     Observation,
     RefusedError,
@@ -59,7 +59,7 @@ class Entry:
 
     def _content(self) -> tuple[object, ...]:
         one = self.descriptor
-        seen = [_as_observation(observation) for observation in self.observations]
+        seen = [_encoded(_Observation, vars(each)) for each in self.observations]
         return one.name, one.model, one.object, one.tags, seen
 
 
@@ -97,7 +97,13 @@ def read(file: Path | str) -> Iterator[StoredModel | Entry]:
     path = Path(file)
     try:
         with path.open('rb') as lines:
-            yield from _items(_Reader(path, lines))
+            reader = _Reader(path, lines)
+            try:
+                yield from _items(reader)
+            except ExchangeError:
+                raise
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise reader.error(str(error), _AGAIN) from error
     except OSError as error:
         raise ExchangeError(
             f'{path} cannot be read ({error.strerror}); give a file that `don_kp db export` wrote'
@@ -169,140 +175,127 @@ class _Writer:
         self._file = file
         self._all = hashlib.sha256()
         self._models = self._descriptors = 0
-        self._write(_Header(FORMAT, VERSION, records.now().isoformat()))
+        self._write(_Header, {'format': FORMAT, 'version': VERSION, 'created': records.now()})
 
     def write(self, item: StoredModel | Entry) -> None:
         """Write a model, or a descriptor with its observations."""
         if isinstance(item, StoredModel):
             self._models += 1
-            self._write(_Model(item.fingerprint, item.dimension, dict(item.card)))
+            self._write(_Model, vars(item))
             return
         self._descriptors += 1
-        self._write(_as_descriptor(item))
+        number = len(item.observations)
+        self._write(_Descriptor, {**vars(item.descriptor), 'observations': number})
         for seen in item.observations:
-            self._write(_as_observation(seen))
+            self._write(_Observation, vars(seen))
 
     def finish(self) -> None:
         """Write the end."""
-        self._write(_End(self._models, self._descriptors, self._all.hexdigest()))
+        numbers = {'models': self._models, 'descriptors': self._descriptors}
+        self._write(_End, {**numbers, 'all': self._all.hexdigest()})
 
-    def _write(self, line: Any) -> None:
-        content = {'kind': _KIND_OF[type(line)], **vars(line)}
-        checksum = _checksum(content)
+    def _write(self, line: type, content: Mapping[str, Any]) -> None:
+        fields = {'kind': _KIND_OF[line], **_encoded(line, content)}
+        checksum = _checksum(fields)
         self._all.update(checksum.encode())
-        self._file.write(_canonical({**content, 'sha256': checksum}) + b'\n')
+        self._file.write(_canonical({**fields, 'sha256': checksum}) + b'\n')
 
 
 class _Reader:
-    """Reads lines; checks each, and names file and line in every error."""
+    """Reads lines, and checks each. What is wrong is a ValueError, of the line read last."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file = path, file
         self._number = 0
         self._all = hashlib.sha256()
 
+    def header(self) -> None:
+        """Read the first line, which tells whether the file is one of these."""
+        foreign = f'it is no file of {FORMAT}', 'give a file that `don_kp db export` wrote'
+        try:
+            content = self._content()
+        except ValueError as error:
+            raise self.error(*foreign) from error
+        if content.get('format') != FORMAT:
+            raise self.error(*foreign)
+        if content.get('version') != VERSION:
+            found = shown(str(content.get('version')))
+            told = f'it is of version {found}, this don_kp reads {VERSION}'
+            raise self.error(told, 'update don_kp')
+        self._checked(content, _Header)
+
     def next(self, *kinds: type) -> Any:
         """Read a line of one of these kinds."""
-        content = self._content()
-        with self.located():
-            checksum = content.pop('sha256', None)
-            if checksum != _checksum(content):
-                raise ValueError('its content does not fit its checksum')
-            kind = str(content.pop('kind', None))
-            if _KINDS.get(kind) not in kinds:
-                expected = ' or '.join(_KIND_OF[each] for each in kinds)
-                raise ValueError(f'it is of kind {shown(kind)}; here must come {expected}')
-            line: Any = configuration.read(_KINDS[kind], content, kind)
-            if isinstance(line, _End) and line.all != self._all.hexdigest():
-                raise ValueError('lines before it are missing, doubled, or in another order')
-        self._all.update(str(checksum).encode())
-        return line
+        return self._checked(self._content(), *kinds)
 
     def finish(self) -> None:
         """Check that nothing follows."""
         if self._file.read(1):
-            raise self._error('something follows this end', _AGAIN)
+            raise ValueError('something follows this end')
 
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        """Name file and line in what is wrong with a line."""
-        try:
-            yield
-        except ExchangeError:
-            raise
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise self._error(str(error), _AGAIN) from error
+    def error(self, reason: str, remedy: str) -> ExchangeError:
+        """Name file and line in what is wrong."""
+        reason = records.printable(reason)
+        return ExchangeError(f'{self._path}, line {self._number}: {reason}; {remedy}')
 
     def _content(self) -> dict[str, Any]:
         self._number += 1
         line = self._file.readline(LONGEST_LINE + 1)
-        with self.located():
-            if not line:
-                raise ValueError('the file ends here, before its end line')
-            if len(line) > LONGEST_LINE:
-                raise ValueError(f'it is longer than {LONGEST_LINE >> 20} MiB')
+        if not line:
+            raise ValueError('the file ends here, before its end line')
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f'it is longer than {LONGEST_LINE >> 20} MiB')
         try:
             content = json.loads(line.decode('utf-8'))
         except (ValueError, RecursionError) as error:
-            if self._number == 1:
-                raise self._foreign() from error
-            raise self._error(f'it is no JSON: {error}', _AGAIN) from error
-        if not isinstance(content, dict) or (
-            self._number == 1 and content.get('format') != FORMAT
-        ):
-            raise self._foreign() if self._number == 1 else self._error('it is no object', _AGAIN)
-        if self._number == 1 and content.get('version') != VERSION:
-            found = shown(str(content.get('version')))
-            raise self._error(
-                f'it is of version {found}, this don_kp reads {VERSION}', 'update don_kp'
-            )
+            raise ValueError(f'it is no JSON: {error}') from error
+        if not isinstance(content, dict):
+            raise ValueError('it is no object')
         return content
 
-    def _foreign(self) -> ExchangeError:
-        return self._error(
-            f'it is no file of {FORMAT}', 'give a file that `don_kp db export` wrote'
-        )
-
-    def _error(self, reason: str, remedy: str) -> ExchangeError:
-        reason = records.printable(reason)
-        return ExchangeError(f'{self._path}, line {self._number}: {reason}; {remedy}')
+    def _checked(self, content: dict[str, Any], *kinds: type) -> Any:
+        checksum = content.pop('sha256', None)
+        if checksum != _checksum(content):
+            raise ValueError('its content does not fit its checksum')
+        kind = str(content.pop('kind', None))
+        if _KINDS.get(kind) not in kinds:
+            expected = ' or '.join(_KIND_OF[each] for each in kinds)
+            raise ValueError(f'it is of kind {shown(kind)}; here must come {expected}')
+        line: Any = configuration.read(_KINDS[kind], content, kind)
+        if isinstance(line, _End) and line.all != self._all.hexdigest():
+            raise ValueError('lines before it are missing, doubled, or in another order')
+        self._all.update(str(checksum).encode())
+        return line
 
 
 def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
-    reader.next(_Header)
+    reader.header()
     dimensions: dict[str, int] = {}
     names: set[tuple[str, str]] = set()
     line: Any
     while not isinstance(line := reader.next(_Model, _Descriptor, _End), _End):
         if isinstance(line, _Model):
-            with reader.located():
-                model = _model(line)
-                if model.fingerprint in dimensions:
-                    raise ValueError('that model came before')
+            model = _model(line)
+            if model.fingerprint in dimensions:
+                raise ValueError('that model came before')
             dimensions[model.fingerprint] = model.dimension
             yield model
             continue
-        with reader.located():
-            descriptor = _descriptor(line, dimensions)
-            if (descriptor.name, descriptor.model) in names:
-                raise ValueError('that name came before for the same model')
+        descriptor = _descriptor(line, dimensions)
+        if (descriptor.name, descriptor.model) in names:
+            raise ValueError('that name came before for the same model')
         names.add((descriptor.name, descriptor.model))
-        seen = []
-        for _ in range(line.observations):
-            observation = reader.next(_Observation)
-            with reader.located():
-                seen.append(_observation(observation, dimensions[descriptor.model]))
-        with reader.located():
-            mean = records.unit_mean(np.stack([observation.values for observation in seen]))
-            if np.abs(mean - descriptor.values).max() > _TOLERANCE:
-                raise ValueError('the values are not the mean of the observations')
+        size = dimensions[descriptor.model]
+        seen = [_observation(reader.next(_Observation), size) for _ in range(line.observations)]
+        mean = records.unit_mean(np.stack([observation.values for observation in seen]))
+        if np.abs(mean - descriptor.values).max() > _TOLERANCE:
+            raise ValueError('the values are not the mean of the observations')
         yield Entry(descriptor, seen)
-    with reader.located():
-        if (line.models, line.descriptors) != (len(dimensions), len(names)):
-            raise ValueError(
-                f'{line.models} models and {line.descriptors} descriptors were written, but '
-                f'{len(dimensions)} and {len(names)} are here'
-            )
+    if (line.models, line.descriptors) != (len(dimensions), len(names)):
+        raise ValueError(
+            f'{line.models} models and {line.descriptors} descriptors were written, but '
+            f'{len(dimensions)} and {len(names)} are here'
+        )
     reader.finish()
 
 
@@ -317,91 +310,51 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
     return text.encode('utf-8')
 
 
-def _as_descriptor(entry: Entry) -> _Descriptor:
-    stored = entry.descriptor
-    return _Descriptor(
-        name=stored.name,
-        model=stored.model,
-        object=stored.object,
-        tags=stored.tags,
-        values=_encoded(stored.values),
-        observations=len(entry.observations),
-        created=stored.created.isoformat(),
-        updated=stored.updated.isoformat(),
-    )
+def _encoded(line: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a line as JSON takes them."""
+    return {each.name: _json_value(content[each.name]) for each in dataclasses.fields(line)}
 
 
-def _as_observation(seen: Observation) -> _Observation:
-    return _Observation(
-        values=_encoded(seen.values),
-        pixel=seen.pixel,
-        image_size=seen.image_size,
-        camera=None if seen.camera is None else dict(seen.camera),
-        position=seen.position,
-        patch=None if seen.patch is None else base64.b64encode(seen.patch).decode(),
-        author=seen.author,
-        created=seen.created.isoformat(),
-    )
+def _json_value(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = rows.blob(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _model(line: _Model) -> StoredModel:
-    records.check_name(line.fingerprint, 'model')
-    if not 1 <= line.dimension <= records.LARGEST_DIMENSION:
-        raise ValueError(
-            f'the dimension is {line.dimension}; allowed are 1 to {records.LARGEST_DIMENSION}'
-        )
+    records.check_model(line.fingerprint, line.dimension)
     records.card_text(line.card)
     return StoredModel(line.fingerprint, line.dimension, line.card, 0)
 
 
 def _descriptor(line: _Descriptor, dimensions: Mapping[str, int]) -> StoredDescriptor:
-    records.check_name(line.name, 'name')
-    records.check_name(line.object, 'object')
     if line.model not in dimensions:
         raise ValueError(f'model {shown(line.model)} did not come before')
-    if not 1 <= line.observations <= records.MOST_OBSERVATIONS:
-        raise ValueError(
-            f'it has {line.observations} observations; allowed are 1 to '
-            f'{records.MOST_OBSERVATIONS}'
-        )
-    return StoredDescriptor(
-        name=line.name,
-        model=line.model,
-        object=line.object,
-        values=_decoded(line.values, dimensions[line.model]),
-        tags=records.checked_tags(line.tags),
-        observations=line.observations,
-        created=_time(line.created),
-        updated=_time(line.updated),
-        deleted=None,
-    )
+    content = {
+        **vars(line),
+        'values': _values(line.values, dimensions[line.model]),
+        'created': datetime.fromisoformat(line.created),
+        'updated': datetime.fromisoformat(line.updated),
+    }
+    return records.checked_descriptor(StoredDescriptor(**content, deleted=None))
 
 
 def _observation(line: _Observation, dimension: int) -> Observation:
-    return records.checked(
-        Observation(
-            values=_decoded(line.values, dimension),
-            pixel=line.pixel,
-            image_size=line.image_size,
-            camera=line.camera,
-            position=line.position,
-            patch=None if line.patch is None else base64.b64decode(line.patch, validate=True),
-            author=line.author,
-            created=_time(line.created),
-        )
-    )
+    content = {
+        **vars(line),
+        'values': _values(line.values, dimension),
+        'patch': None if line.patch is None else base64.b64decode(line.patch, validate=True),
+        'created': datetime.fromisoformat(line.created),
+    }
+    return records.checked(Observation(**content))
 
 
-def _encoded(values: NDArray[np.float32]) -> str:
-    return base64.b64encode(values.astype('<f4').tobytes()).decode()
-
-
-def _decoded(text: str, dimension: int) -> NDArray[np.float32]:
+def _values(text: str, dimension: int) -> NDArray[np.float32]:
     values = np.frombuffer(base64.b64decode(text, validate=True), '<f4').astype(np.float32)
     if len(values) != dimension:
         raise ValueError(f'it has {len(values)} values, those of its model {dimension}')
     return values
-
-
-def _time(text: str) -> datetime:
-    return records.checked_time(datetime.fromisoformat(text))

@@ -117,6 +117,20 @@ class StoredModel:
     descriptors: int  # not counting deleted ones
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Which descriptors are meant; None means any model, object or tag."""
+
+    prefix: str = ''  # of names
+    model: str | None = None  # fingerprint
+    object: str | None = None
+    tag: str | None = None
+    deleted: bool = False  # instead those that can be restored: of every name the last
+
+
+ALL = Filter()
+
+
 def checked(observation: Observation | ArrayLike) -> Observation:
     """Return an observation, or one of values (D,) alone, with everything in its proper form.
 
@@ -127,18 +141,47 @@ def checked(observation: Observation | ArrayLike) -> Observation:
         return Observation(unit_vector(observation))
     if observation.author:
         check_name(observation.author, 'author')
-    size = _image_size(observation.image_size)
     if observation.patch is not None:
         check_patch(observation.patch)
+    size = _image_size(observation.image_size)
+    camera = observation.camera
     return dataclasses.replace(
         observation,
         values=unit_vector(observation.values),
         pixel=_pixel(observation.pixel, size),
         image_size=size,
-        camera=None if observation.camera is None else loaded(camera_text(observation.camera)),
-        position=_position(observation.position),
+        camera=None if camera is None else loaded(camera_text(camera)),
+        position=_numbers(observation.position, 3, 'position'),
         created=checked_time(observation.created),
     )
+
+
+def checked_descriptor(descriptor: StoredDescriptor) -> StoredDescriptor:
+    """Return a descriptor with everything but its values in its proper form.
+
+    Raises InvalidNameError, InvalidDescriptorError, InvalidObservationError.
+    """
+    for what in 'name', 'model', 'object':
+        check_name(getattr(descriptor, what), what)
+    if not 1 <= descriptor.observations <= MOST_OBSERVATIONS:
+        raise InvalidDescriptorError(
+            f'it has {descriptor.observations} observations; allowed are 1 to {MOST_OBSERVATIONS}'
+        )
+    return dataclasses.replace(
+        descriptor,
+        tags=checked_tags(descriptor.tags),
+        created=checked_time(descriptor.created),
+        updated=checked_time(descriptor.updated),
+    )
+
+
+def check_model(fingerprint: str, dimension: int) -> None:
+    """Raise InvalidNameError, InvalidDescriptorError unless a model can be stored."""
+    check_name(fingerprint, 'model')
+    if not 1 <= dimension <= LARGEST_DIMENSION:
+        raise InvalidDescriptorError(
+            f'the dimension is {dimension}; allowed are 1 to {LARGEST_DIMENSION}'
+        )
 
 
 def object_of(name: str) -> str:
@@ -327,37 +370,34 @@ def _json(content: Mapping[str, Any], what: str, most: int) -> str:
     return text
 
 
-def _image_size(size: Sequence[int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
+def _image_size(size: Sequence[float] | None) -> tuple[int, int] | None:
     numbers = _numbers(size, 2, 'image size')
+    if numbers is None:
+        return None
     if not all(number == int(number) and 0 < number <= _LARGEST_IMAGE for number in numbers):
         raise InvalidObservationError(
-            f'the image size is {tuple(size)}; width and height are 1 to {_LARGEST_IMAGE} pixels'
+            f'the image size is {numbers}; width and height are 1 to {_LARGEST_IMAGE} pixels'
         )
     return int(numbers[0]), int(numbers[1])
 
 
 def _pixel(pixel: Sequence[float] | None, size: tuple[int, int] | None) -> Any:
-    if pixel is None:
-        return None
     numbers = _numbers(pixel, 2, 'pixel')
-    width, height = size or (_LARGEST_IMAGE, _LARGEST_IMAGE)
-    u, v = numbers
-    if not (-0.5 <= u <= width - 0.5 and -0.5 <= v <= height - 0.5):
+    sides = size or (_LARGEST_IMAGE, _LARGEST_IMAGE)
+    if numbers and not all(
+        -0.5 <= at <= side - 0.5 for at, side in zip(numbers, sides, strict=True)
+    ):
         raise InvalidObservationError(
-            f'the pixel {numbers} is outside of the picture, which is {width}x{height}'
+            f'the pixel {numbers} is outside of the picture, which is {sides[0]}x{sides[1]}'
         )
     return numbers
 
 
-def _position(position: Sequence[float] | None) -> Any:
-    return None if position is None else _numbers(position, 3, 'position')
-
-
-def _numbers(values: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+def _numbers(values: Sequence[float] | None, count: int, what: str) -> Any:
+    if values is None:
+        return None
     try:
-        numbers = tuple(float(value) for value in values)
+        numbers = tuple(map(float, values))
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidObservationError(
             f'the {what} is not {count} numbers: {printable(str(error))}'

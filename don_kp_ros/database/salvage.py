@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.database import records
+from don_kp_ros.database import records, rows
 from don_kp_ros.database.doctor import users
 from don_kp_ros.database.records import (
     Observation,
@@ -28,6 +28,7 @@ from don_kp_ros.database.records import (
     printable,
     shown,
 )
+from don_kp_ros.database.rows import Row
 from don_kp_ros.database.store import DescriptorStore
 
 _MOST_PROBES = 20_000  # row numbers that are tried one by one, where no index names them
@@ -44,8 +45,7 @@ _INDEXES = {
     'tags': [('ix_tags_tag_descriptor_id', 'rowid AS id, descriptor_id, tag', 'TRUE')],
     'observations': [('ix_observations_descriptor_id', 'id, descriptor_id', 'TRUE')],
 }
-_Row = Mapping[str, Any]
-_Rows = dict[int, _Row]
+_Rows = dict[int, Row]
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,19 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
     tags: dict[int, list[str]] = defaultdict(list)
     for row in tables['tags'].values():
         tags[row['descriptor_id']].append(row['tag'])
-    observations: dict[int, list[_Row]] = defaultdict(list)
+    observations: dict[int, list[Row]] = defaultdict(list)
     for row in tables['observations'].values():
         observations[row['descriptor_id']].append(row)
     saved = 0
     with DescriptorStore(fresh) as store:
         for row in models.values():
+            card: Mapping[str, Any] = {}
+            with suppress(ValueError, TypeError):
+                card = records.loaded(row.get('card', '{}'))
             with suppress(RefusedError, TypeError, KeyError):  # it comes with its descriptors
-                store.keep_model(row['fingerprint'], row['dimension'], _card(row))
+                store.keep_model(row['fingerprint'], row['dimension'], card)
         # Live ones last: deleted ones may have the same name.
-        rows = sorted(tables['descriptors'].values(), key=lambda row: not _deleted(row))
-        for row in rows:
+        for row in sorted(tables['descriptors'].values(), key=lambda row: not _deleted(row)):
             told = shown(str(row['name']))
             try:
                 if 'model_id' not in row:
@@ -159,18 +161,18 @@ def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
 def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]:
     """Read a table, of rows that are lost what its indexes hold; name what may be missing."""
     indexed, indexes_sound = _indexed(connection, name)
-    rows, rows_sound = _rows(connection, name, indexed if indexes_sound else None)
+    read, rows_sound = _rows(connection, name, indexed if indexes_sound else None)
     missing = []
     if not rows_sound and not indexes_sound:
         missing.append(f'{name}: an unknown number of rows')
     elif not rows_sound and name == 'descriptors':
         missing.append('descriptors that were deleted, where their rows are damaged')
-    return {**indexed, **rows}, missing
+    return {**indexed, **read}, missing
 
 
 def _indexed(connection: sqlite3.Connection, table: str) -> tuple[_Rows, bool]:
     """Read what a table's index holds of its rows; tell whether all of one was read."""
-    found: dict[int, _Row] = {}
+    found: dict[int, Row] = {}
     for index, columns, state in _INDEXES[table]:
         query = f'SELECT {columns} FROM {table} INDEXED BY {index} WHERE {state}'
         try:
@@ -190,7 +192,7 @@ def _rows(
     From both ends up to the damage; then one by one, those that an index knows of or all numbers.
     """
     query = f'SELECT rowid AS id, * FROM {table} NOT INDEXED'
-    found: dict[int, _Row] = {}
+    found: dict[int, Row] = {}
     for order in 'ASC', 'DESC':
         try:
             for row in connection.execute(f'{query} ORDER BY rowid {order}'):
@@ -208,9 +210,9 @@ def _rows(
 
 
 def _descriptor(
-    row: _Row,
+    row: Row,
     seen: list[Observation],
-    model: _Row,
+    model: Row,
     objects: _Rows,
     tags: list[str],
 ) -> StoredDescriptor:
@@ -228,7 +230,7 @@ def _descriptor(
     )
 
 
-def _observations(row: _Row, looks: list[_Row], model: _Row) -> tuple[list[Observation], str]:
+def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observation], str]:
     """Return a descriptor's observations, and what is missing of it.
 
     Where not all can be read, their mean stands in, if it can; else those that can be.
@@ -242,9 +244,8 @@ def _observations(row: _Row, looks: list[_Row], model: _Row) -> tuple[list[Obser
     if whole and len(found) == row.get('observations'):
         return found, ''
     with suppress(ValueError, TypeError, KeyError):
-        mean = _values(row['values'], model)
-        seen = [Observation(mean, created=_time(row['updated']) or now())]
-        return seen, 'its observations, but for their mean' if looks else ''
+        seen = Observation(_values(row, model), created=_time(row['updated']) or now())
+        return [seen], 'its observations, but for their mean' if looks else ''
     if not found:
         raise ValueError('all but the name')
     if whole:
@@ -252,38 +253,22 @@ def _observations(row: _Row, looks: list[_Row], model: _Row) -> tuple[list[Obser
     return found, f'all but {len(found)} of its observations; its values may differ'
 
 
-def _observation(row: _Row, model: _Row) -> Observation:
-    size = row['image_width'], row['image_height']
-    return records.checked(
-        Observation(
-            values=_values(row['values'], model),
-            pixel=None if row['u'] is None else (row['u'], row['v']),
-            image_size=None if row['image_width'] is None else size,
-            camera=None if row['camera'] is None else records.loaded(row['camera']),
-            position=None if row['x'] is None else (row['x'], row['y'], row['z']),
-            patch=row['patch'],
-            author=row['author'],
-            created=_time(row['created']) or now(),
-        )
-    )
+def _observation(row: Row, model: Row) -> Observation:
+    dimension = len(_values(row, model))
+    time = _time(row['created']) or now()
+    return records.checked(rows.observation({**row, 'created': time}, dimension))
 
 
-def _values(blob: Any, model: _Row) -> NDArray[np.float32]:
-    values = np.frombuffer(blob, '<f4').astype(np.float32)
-    length = float(np.linalg.norm(values.astype(np.float64)))
-    if len(values) != model.get('dimension', len(values)) or not abs(length - 1) < _UNIT_TOLERANCE:
+def _values(row: Row, model: Row) -> NDArray[np.float32]:
+    blob = row['values']
+    values = rows.vector(blob, model.get('dimension', len(blob) // 4))
+    if not abs(np.linalg.norm(values.astype(np.float64)) - 1) < _UNIT_TOLERANCE:
         raise ValueError('its values are damaged')
     return values
 
 
-def _deleted(row: _Row) -> bool:
+def _deleted(row: Row) -> bool:
     return row.get('deleted') is not None
-
-
-def _card(row: _Row) -> Mapping[str, Any]:
-    with suppress(ValueError, TypeError):
-        return records.loaded(row.get('card', '{}'))
-    return {}
 
 
 def _time(stored: Any) -> datetime | None:

@@ -150,3 +150,19 @@ schema_version = sa.Table(
     metadata,
     sa.Column('version', sa.Integer, primary_key=True, autoincrement=False),
 )
+# Alembic's own, which says what schema a database has.
+alembic_version = sa.Table(
+    'alembic_version',
+    sa.MetaData(),
+    sa.Column('version_num', sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint('version_num', name='alembic_version_pkc'),
+)
+
+
+def create(connection: sa.Connection) -> None:
+    """Make the tables of an empty database."""
+    metadata.create_all(connection)
+    alembic_version.create(connection)
+    connection.execute(revision.insert().values(id=1, number=0))
+    connection.execute(schema_version.insert().values(version=2))
+    connection.execute(alembic_version.insert().values(version_num=REVISION))

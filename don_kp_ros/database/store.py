@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.database import records, statements
+from don_kp_ros.database import records, rows, statements
 from don_kp_ros.database.connection import connect
 from don_kp_ros.database.records import (
     DamagedError,
+    Filter,
     InvalidDescriptorError,
     NameTakenError,
     Observation,
@@ -27,14 +28,8 @@ from don_kp_ros.database.records import (
     shortened,
     shown,
 )
-from don_kp_ros.database.schema import (
-    descriptors,
-    models,
-    objects,
-    observations,
-    revision,
-    tags,
-)
+from don_kp_ros.database.rows import is_text
+from don_kp_ros.database.schema import descriptors, models, objects, observations, revision, tags
 
 
 class DescriptorStore:
@@ -62,12 +57,7 @@ class DescriptorStore:
     def __enter__(self) -> DescriptorStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -115,13 +105,13 @@ class DescriptorStore:
         labels = records.checked_tags(tags)
         seen = records.checked(values)
         with self._database.transaction(write=True) as connection:
-            stored = statements.find(connection, name, model, statements.LIVE)
-            if stored is not None:
-                statements.model_id(connection, model, len(seen.values))
-            if stored is not None and add:
-                self._add(connection, stored, seen, object, labels)
-            elif stored is None or replace:
-                self._begin(connection, stored, name, model, seen, object, labels)
+            number = statements.model_id(connection, model, len(seen.values))
+            former = statements.find(connection, name, model)
+            if former is None or replace:
+                thing = object or records.object_of(name)
+                statements.begin(connection, former, number, name, thing, labels, [seen])
+            elif add:
+                self._add(connection, former, object, labels, seen)
             else:
                 raise NameTakenError(
                     f'{shown(name)} is already stored for model {shortened(model)}; call again '
@@ -136,46 +126,22 @@ class DescriptorStore:
 
         `seen` are its observations, oldest first; its values are their mean. Raises as `put` does.
         """
-        name, model = descriptor.name, descriptor.model
-        for text, what in (name, 'name'), (model, 'model'), (descriptor.object, 'object'):
-            records.check_name(text, what)
-        labels = records.checked_tags(descriptor.tags)
         checked = [records.checked(observation) for observation in seen]
-        if not 1 <= len(checked) <= records.MOST_OBSERVATIONS:
-            raise InvalidDescriptorError(
-                f'{shown(name)} has {len(checked)} observations; allowed are 1 to '
-                f'{records.MOST_OBSERVATIONS}'
-            )
-        sizes = {len(each.values) for each in checked} | {len(descriptor.values)}
-        if len(sizes) > 1:
-            raise InvalidDescriptorError(
-                f'{shown(name)} has observations of {" and ".join(map(str, sorted(sizes)))} '
-                'values; all must have as many'
-            )
-        content = {
-            'values': statements.blob(
-                records.unit_mean(np.stack([each.values for each in checked]))
-            ),
-            'observations': len(checked),
-            'created': records.checked_time(descriptor.created),
-            'updated': records.checked_time(descriptor.updated),
-        }
+        put = records.checked_descriptor(dataclasses.replace(descriptor, observations=len(seen)))
+        name, model, times = put.name, put.model, {'created': put.created, 'updated': put.updated}
         with self._database.transaction(write=True) as connection:
-            statements.model_id(connection, model, len(descriptor.values))
-            former = statements.find(connection, name, model, statements.LIVE)
-            number = self._begin(
-                connection, former, name, model, checked[0], descriptor.object, labels
+            for each in checked:
+                number = statements.model_id(connection, model, len(each.values))
+            former = statements.find(connection, name, model)
+            statements.begin(
+                connection, former, number, name, put.object, put.tags, checked, **times
             )
-            for observation in checked[1:]:
-                statements.observe(connection, number, observation, [])
-            same = descriptors.c.id == number
-            connection.execute(descriptors.update().where(same).values(content))
             self._database.changed(connection)
 
     def has(self, name: str, model: str) -> bool:
         """Tell whether a name is stored for a model, damaged or not."""
         with self._database.transaction() as connection:
-            return statements.find(connection, name, model, statements.LIVE) is not None
+            return statements.find(connection, name, model) is not None
 
     def get(self, name: str, model: str) -> StoredDescriptor:
         """Read a descriptor. Raises UnknownNameError, with the nearest names, or DamagedError."""
@@ -188,94 +154,63 @@ class DescriptorStore:
         Raises UnknownNameError, DamagedError.
         """
         with self._database.transaction() as connection:
-            number = self._identified(connection, name, model).id
-            query = sa.select(observations, statements.OBSERVED, models.c.dimension)
-            query = query.select_from(observations.join(descriptors).join(models))
-            query = query.where(observations.c.descriptor_id == number)
-            rows = connection.execute(query.order_by(observations.c.id)).all()
-        return [self._observation(name, model, row) for row in rows]
+            known = self._identified(connection, name, model)
+            query = sa.select(*statements.OBSERVED).order_by(observations.c.id)
+            found = connection.execute(query.where(observations.c.descriptor_id == known.id)).all()
+        told = f'an observation of {shown(name)} of model {shown(model)}'
+        with self._damage_named(told, 'store it anew with replace: true'):
+            return [rows.observation(row._asdict(), known.dimension) for row in found]
 
     def list(
         self,
-        prefix: str = '',
-        model: str | None = None,
-        object: str | None = None,
-        tag: str | None = None,
-        deleted: bool = False,
+        wanted: Filter = records.ALL,
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[StoredDescriptor]:
         """List descriptors as `page` does, but not damaged ones."""
-        return list(self.page(prefix, model, object, tag, deleted, after, limit)[0])
+        return list(self.page(wanted, after, limit)[0])
 
     def page(
         self,
-        prefix: str = '',
-        model: str | None = None,
-        object: str | None = None,
-        tag: str | None = None,
-        deleted: bool = False,
+        wanted: Filter = records.ALL,
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> tuple[Sequence[StoredDescriptor], Sequence[DamagedError]]:
         """List descriptors in order of (name, model), and the damaged ones met on the way.
 
-        None means any model, object, tag. With `deleted`, those that `restore` can bring back
-        instead. A page is `limit` long; `after` is the (name, model) that the one before ended at.
+        A page is `limit` long; `after` is the (name, model) that the one before ended at.
         """
-        wanted = statements.Filter(prefix, model, object, tag, deleted)
-        if wanted.impossible():
+        if not statements.is_possible(wanted):
             return [], []
-        query = statements.select(wanted)
-        if after is not None:
-            # Both engines walk the index of names from here; a row value would keep them from it.
-            name, fingerprint = after
-            query = query.where(descriptors.c.name >= name).where(
-                (descriptors.c.name > name) | (models.c.fingerprint > fingerprint)
-            )
+        query = statements.select(wanted, after)
         found: list[StoredDescriptor] = []
         damaged: list[DamagedError] = []
         read = 0
         with self._database.transaction() as connection:
             while True:
                 missing = None if limit is None else limit - len(found)
-                rows = connection.execute(query.limit(missing).offset(read)).all()
-                for record in map(self._record, rows):
+                page = connection.execute(query.limit(missing).offset(read)).all()
+                for record in map(self._record, page):
                     if isinstance(record, DamagedError):
                         damaged.append(record)
                     else:
                         found.append(record)
-                read += len(rows)
-                if missing is None or len(rows) < missing or len(found) == limit:
+                read += len(page)
+                if missing is None or len(page) < missing or len(found) == limit:
                     return found, damaged
 
-    def count(
-        self,
-        prefix: str = '',
-        model: str | None = None,
-        object: str | None = None,
-        tag: str | None = None,
-        deleted: bool = False,
-    ) -> int:
+    def count(self, wanted: Filter = records.ALL) -> int:
         """Count what `list` would give, with damaged ones."""
-        wanted = statements.Filter(prefix, model, object, tag, deleted)
-        if wanted.impossible():
+        if not statements.is_possible(wanted):
             return 0
-        query = sa.select(sa.func.count()).select_from(descriptors).where(*wanted.conditions())
+        query = sa.select(sa.func.count()).select_from(descriptors)
+        query = query.where(*statements.conditions(wanted))
         with self._database.transaction() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def damaged(
-        self,
-        prefix: str = '',
-        model: str | None = None,
-        object: str | None = None,
-        tag: str | None = None,
-        deleted: bool = False,
-    ) -> Sequence[DamagedError]:
+    def damaged(self, wanted: Filter = records.ALL) -> Sequence[DamagedError]:
         """List what `list` leaves out, because it cannot be read."""
-        wanted = statements.Filter(prefix, model, object, tag, deleted)
-        if wanted.impossible():
+        if not statements.is_possible(wanted):
             return []
         with self._database.transaction() as connection:
             # One by one: sound ones are not kept.
@@ -287,21 +222,19 @@ class DescriptorStore:
 
         Damaged ones are left out. An unknown model has none: (0, 0).
         """
-        wanted = statements.Filter('', model, None, None, False)
-        if wanted.impossible():
+        wanted = Filter(model=model)
+        if not statements.is_possible(wanted):
             return [], np.empty((0, 0), np.float32)
         dimension = sa.select(models.c.dimension).where(models.c.fingerprint == model)
-        query = sa.select(descriptors.c.name, statements.VALUES).where(*wanted.conditions())
+        query = sa.select(descriptors.c.name, statements.VALUES).order_by(descriptors.c.name)
         with self._database.transaction() as connection:
             size = connection.scalar(dimension) or 0
-            rows = connection.execute(query.order_by(descriptors.c.name)).all()
-        sound = [
-            row for row in rows if len(row.values_) == 4 * size and statements.is_text(row.name)
-        ]
-        blob = b''.join(row.values_ for row in sound)
-        matrix = np.frombuffer(blob, '<f4').astype(np.float32).reshape(len(sound), size)
+            found = connection.execute(query.where(*statements.conditions(wanted))).all()
+        sound = [(name, blob) for name, blob in found if len(blob) == 4 * size and is_text(name)]
+        joined = b''.join(blob for _, blob in sound)
+        matrix = np.frombuffer(joined, '<f4').astype(np.float32).reshape(len(sound), size)
         finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))
-        return [sound[i].name for i in finite], matrix[finite]
+        return [sound[i][0] for i in finite], matrix[finite]
 
     def delete(self, name: str, model: str) -> None:
         """Delete a descriptor, damaged or not, such that `restore` brings it back.
@@ -309,9 +242,8 @@ class DescriptorStore:
         Raises UnknownNameError, with the nearest names.
         """
         with self._database.transaction(write=True) as connection:
-            row = self._identified(connection, name, model)
-            mark = descriptors.update().where(descriptors.c.id == row.id)
-            connection.execute(mark.values(deleted=records.now()))
+            number = self._identified(connection, name, model).id
+            statements.update(connection, number, deleted=records.now())
             self._database.changed(connection)
 
     def restore(self, name: str, model: str) -> StoredDescriptor:
@@ -320,7 +252,7 @@ class DescriptorStore:
         Raises UnknownNameError, or NameTakenError where the name is in use again.
         """
         with self._database.transaction(write=True) as connection:
-            if statements.find(connection, name, model, statements.LIVE) is not None:
+            if statements.find(connection, name, model) is not None:
                 raise NameTakenError(
                     f'{shown(name)} is in use again for model {shortened(model)}; delete that one '
                     'first, then restore'
@@ -331,10 +263,16 @@ class DescriptorStore:
                     f'nothing was deleted under {shown(name)} for model {shortened(model)}, or it '
                     'was pruned; list the deleted ones'
                 )
-            mark = descriptors.update().where(descriptors.c.id == row.id)
-            connection.execute(mark.values(deleted=None))
+            statements.update(connection, row.id, deleted=None)
             self._database.changed(connection)
             return self._found(connection, name, model)
+
+    def prunable(self, before: datetime) -> Sequence[str]:
+        """Return the names of what `prune` would remove, damaged ones too."""
+        gone = descriptors.c.deleted < records.checked_time(before)
+        query = sa.select(descriptors.c.name).where(gone).order_by(descriptors.c.name)
+        with self._database.transaction() as connection:
+            return connection.scalars(query).all()
 
     def prune(self, before: datetime) -> int:
         """Remove for good what was deleted before a time; return how many that were."""
@@ -356,11 +294,14 @@ class DescriptorStore:
         )
         query = sa.select(models, number.label('number')).order_by(models.c.fingerprint)
         with self._database.transaction() as connection:
-            rows = connection.execute(query).all()
-        return [
-            StoredModel(row.fingerprint, row.dimension, self._card(row), row.number)
-            for row in rows
-        ]
+            found = connection.execute(query).all()
+        known = []
+        for row in found:
+            told = f'the card of model {shown(row.fingerprint)}'
+            with self._damage_named(told, 'start perception with that model to store it again'):
+                card = records.loaded(row.card)
+            known.append(StoredModel(row.fingerprint, row.dimension, card, row.number))
+        return known
 
     def keep_model(self, fingerprint: str, dimension: int, card: Mapping[str, Any]) -> None:
         """Store what is known of a model, in place of what was.
@@ -368,11 +309,7 @@ class DescriptorStore:
         Raises InvalidNameError, InvalidDescriptorError where its descriptors have another
         dimension, InvalidObservationError for a card that cannot be kept.
         """
-        records.check_name(fingerprint, 'model')
-        if not 1 <= dimension <= records.LARGEST_DIMENSION:
-            raise InvalidDescriptorError(
-                f'the dimension is {dimension}; allowed are 1 to {records.LARGEST_DIMENSION}'
-            )
+        records.check_model(fingerprint, dimension)
         text = records.card_text(card)
         with self._database.transaction(write=True) as connection:
             model_id = statements.model_id(connection, fingerprint, dimension)
@@ -386,92 +323,53 @@ class DescriptorStore:
             return int(connection.execute(sa.select(revision.c.number)).scalar_one())
 
     def listening(self) -> AbstractContextManager[Callable[[float], bool]]:
-        """Listen to changes; `changes.watch` does it in a thread. See `Database.listening`."""
+        """Listen to changes; `changes.Watcher` does it in a thread. See `Database.listening`."""
         return self._database.listening()
 
     def _add(
         self,
         connection: sa.Connection,
-        stored: sa.Row,
-        seen: Observation,
+        former: sa.Row,
         object: str | None,
         labels: tuple[str, ...],
+        seen: Observation,
     ) -> None:
         """Add an observation to a stored descriptor."""
         query = sa.select(observations.c['values']).order_by(observations.c.id)
-        blobs = connection.scalars(query.where(observations.c.descriptor_id == stored.id)).all()
+        blobs = connection.scalars(query.where(observations.c.descriptor_id == former.id)).all()
         if len(blobs) >= records.MOST_OBSERVATIONS:
             raise InvalidDescriptorError(
-                f'{shown(stored.name)} has {len(blobs)} observations; allowed are '
+                f'{shown(former.name)} has {len(blobs)} observations; allowed are '
                 f'{records.MOST_OBSERVATIONS}: replace them'
             )
-        try:
-            former = [statements.vector(blob, stored.dimension) for blob in blobs]
-        except (TypeError, ValueError) as error:
-            raise DamagedError(
-                f'an observation of {shown(stored.name)} is damaged in {self.location} ({error}); '
-                'store it anew with replace: true'
-            ) from error
-        mean = records.unit_mean(np.stack([*former, seen.values]))
-        had = connection.scalars(sa.select(tags.c.tag).where(tags.c.descriptor_id == stored.id))
-        known = set(had)
+        told = f'an observation of {shown(former.name)}'
+        with self._damage_named(told, 'store it anew with replace: true'):
+            before = [rows.vector(blob, former.dimension) for blob in blobs]
+        had = sa.select(tags.c.tag).where(tags.c.descriptor_id == former.id)
+        known = connection.scalars(had).all()
         records.checked_tags([*known, *labels])
-        changes = {
-            'values': statements.blob(mean),
+        changes: dict[str, Any] = {
+            'values': rows.blob(records.unit_mean(np.stack([*before, seen.values]))),
             'observations': len(blobs) + 1,
             'updated': records.now(),
         }
         if object is not None:
             changes['object_id'] = statements.object_id(connection, object)
-        same = descriptors.c.id == stored.id
-        connection.execute(descriptors.update().where(same).values(changes))
-        statements.observe(
-            connection, stored.id, seen, [label for label in labels if label not in known]
-        )
-
-    def _begin(
-        self,
-        connection: sa.Connection,
-        stored: sa.Row | None,
-        name: str,
-        model: str,
-        seen: Observation,
-        object: str | None,
-        labels: tuple[str, ...],
-    ) -> int:
-        """Begin a descriptor, or begin a stored one anew; return its id."""
-        content = {
-            'object_id': statements.object_id(connection, object or records.object_of(name)),
-            'values': statements.blob(seen.values),
-            'observations': 1,
-            'updated': records.now(),
-        }
-        if stored is None:
-            model_id = statements.model_id(connection, model, len(seen.values))
-            insert = descriptors.insert().values(
-                **content, model_id=model_id, name=name, created=content['updated']
-            )
-            number = connection.execute(insert.returning(descriptors.c.id)).scalar_one()
-        else:
-            number = stored.id
-            for table in observations, tags:
-                connection.execute(table.delete().where(table.c.descriptor_id == number))
-            same = descriptors.c.id == number
-            connection.execute(descriptors.update().where(same).values(content))
-        statements.observe(connection, number, seen, labels)
-        return int(number)
+        statements.update(connection, former.id, **changes)
+        new = [label for label in labels if label not in known]
+        statements.observe(connection, former.id, seen, new)
 
     def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
-        row = statements.find(connection, name, model, statements.LIVE)
+        row = statements.find(connection, name, model)
         if row is None:
             raise statements.unknown(connection, name, model)
         return row
 
     def _found(self, connection: sa.Connection, name: str, model: str) -> StoredDescriptor:
         row = None
-        if statements.is_text(name) and statements.is_text(model):
-            query = statements.select(statements.Filter('', model, None, None, False))
-            row = connection.execute(query.where(descriptors.c.name == name)).one_or_none()
+        if is_text(name) and is_text(model):
+            query = statements.select(Filter(model=model)).where(descriptors.c.name == name)
+            row = connection.execute(query).one_or_none()
         if row is None:
             raise statements.unknown(connection, name, model)
         record = self._record(row)
@@ -480,58 +378,20 @@ class DescriptorStore:
         return record
 
     def _record(self, row: sa.Row) -> StoredDescriptor | DamagedError:
+        told = f'{shown(row.name)} of model {shown(row.fingerprint)}'
         try:
-            if not statements.is_text(row.name):
-                raise ValueError('its name is no text; `don_kp db doctor` examines the database')
-            values = statements.vector(row.values_, row.dimension)
-            values.flags.writeable = False
-            if row.created is None or row.updated is None:
-                raise ValueError('its times cannot be read')
-            return StoredDescriptor(
-                name=row.name,
-                model=row.fingerprint,
-                object=row.object,
-                values=values,
-                tags=tuple(sorted(row.tags.split('\n'))) if row.tags else (),
-                observations=row.observations,
-                created=row.created,
-                updated=row.updated,
-                deleted=row.deleted,
-            )
-        except (TypeError, ValueError) as error:
-            return DamagedError(
-                f'{shown(row.name)} of model {shown(row.fingerprint)} is damaged in '
-                f'{self.location} ({error}); delete it with /delete_descriptor, then store it '
-                'again'
-            )
+            with self._damage_named(
+                told, 'delete it with /delete_descriptor, then store it again'
+            ):
+                return rows.descriptor(row._asdict())
+        except DamagedError as error:
+            return error
 
-    def _observation(self, name: str, model: str, row: sa.Row) -> Observation:
+    @contextmanager
+    def _damage_named(self, what: str, remedy: str) -> Iterator[None]:
         try:
-            if row.created is None:
-                raise ValueError('its time cannot be read')
-            return Observation(
-                values=statements.vector(row.values_, row.dimension),
-                pixel=None if row.u is None else (row.u, row.v),
-                image_size=None
-                if row.image_width is None
-                else (row.image_width, row.image_height),
-                camera=None if row.camera is None else records.loaded(row.camera),
-                position=None if row.x is None else (row.x, row.y, row.z),
-                patch=row.patch,
-                author=row.author,
-                created=row.created,
-            )
+            yield
         except (TypeError, ValueError) as error:
             raise DamagedError(
-                f'an observation of {shown(name)} of model {shown(model)} is damaged in '
-                f'{self.location} ({error}); store it anew with replace: true'
-            ) from error
-
-    def _card(self, row: sa.Row) -> Mapping[str, Any]:
-        try:
-            return records.loaded(row.card)
-        except (TypeError, ValueError) as error:
-            raise DamagedError(
-                f'the card of model {shown(row.fingerprint)} is damaged in {self.location} '
-                f'({error}); start perception with that model to store it again'
+                f'{what} is damaged in {self.location} ({error}); {remedy}'
             ) from error

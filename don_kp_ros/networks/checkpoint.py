@@ -1,7 +1,8 @@
 """Checkpoints: safetensors files whose header says in JSON what the weights are.
 
 Nothing that is loaded can run code. The fingerprint is a hash of the weights and of everything
-that changes descriptors; descriptors of different fingerprints must never be compared.
+that changes descriptors, as the header has it: a file keeps its fingerprint when a later don_kp
+knows more settings. Descriptors of different fingerprints must never be compared.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 
 FORMAT_VERSION = 1
@@ -51,11 +53,24 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class _Header:
+    """The header of a file; a setting that it does not name has its default."""
+
+    format_version: int
+    network: NetworkConfiguration
+    preprocessing: Preprocessing
+    match_threshold: float
+    fingerprint: str
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A trained network with what inference must know.
 
     match_threshold: cosine similarity below which a peak is no match. card: how the model was
-    trained and what it scored, for people (JSON values only).
+    trained and what it scored, for people (JSON values only). stored: the header that the
+    checkpoint was read from, if it was.
     """
 
     network: NetworkConfiguration
@@ -63,6 +78,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     match_threshold: float
     card: dict[str, Any] = field(default_factory=dict)
+    stored: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> str:
@@ -75,13 +91,13 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
     def _description(self) -> dict[str, Any]:
-        network = configuration.plain(self.network)
-        # What came later is left out where it changes nothing: fingerprints must stay the same.
-        for name, default in (('neck', 'pyramid'), ('keypoints', None)):
-            if network[name] == default:
-                del network[name]
+        if self.stored is not None:
+            header = _read(self.stored, 'stored')
+            # A copy of what was loaded may have been given others.
+            if (header.network, header.preprocessing) == (self.network, self.preprocessing):
+                return {name: self.stored[name] for name in ('network', 'preprocessing')}
         return {
-            'network': network,
+            'network': configuration.plain(self.network),
             'preprocessing': configuration.plain(self.preprocessing),
         }
 
@@ -96,7 +112,7 @@ class Checkpoint:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weights = DescriptorNetwork(self.network).state_dict()
-        return Checkpoint(self.network, self.preprocessing, weights, 0.0)
+        return replace(self, weights=weights, match_threshold=0.0, card={})
 
     def save(self, path: Path) -> None:
         """Write the checkpoint; a reader sees the old file or the whole new one."""
@@ -118,7 +134,7 @@ def load(path: Path | str) -> Checkpoint:
     """Read a checkpoint and check it.
 
     Raises CheckpointError for a file that is missing, truncated, not safetensors, of another
-    program or version, or whose weights don't fit its architecture or fingerprint.
+    program, of a newer don_kp, or whose weights don't fit its architecture or fingerprint.
     """
     path = Path(path)
     if not path.is_file():
@@ -132,36 +148,34 @@ def load(path: Path | str) -> Checkpoint:
             f'{path}: truncated, or not a safetensors file ({error}); '
             f'copy it again in full, or {_REMEDY}'
         ) from error
-    header = _header(path, metadata)
+    stored = _stored_header(path, metadata)
     try:
-        checkpoint = Checkpoint(
-            network=configuration.read(
-                NetworkConfiguration, {'keypoints': None, **header['network']}, str(path)
-            ),
-            preprocessing=configuration.read(Preprocessing, header['preprocessing'], str(path)),
-            weights=weights,
-            match_threshold=float(header['match_threshold']),
-            card=dict(header['card']),
-        )
-        fingerprint = header['fingerprint']
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f'{path}: broken don_kp header ({error}); {_REMEDY}') from error
+        header = _read(stored, str(path))
+    except UnknownKeyError as error:
+        raise CheckpointError(
+            f'{error}: a newer don_kp wrote this checkpoint; update don_kp, or {_REMEDY}'
+        ) from error
+    except ConfigurationError as error:
+        raise CheckpointError(f'{error}: broken {_KEY} header; {_REMEDY}') from error
+    checkpoint = Checkpoint(
+        header.network, header.preprocessing, weights, header.match_threshold, header.card, stored
+    )
     _check_shapes(path, checkpoint)
-    if checkpoint.fingerprint != fingerprint:
+    if checkpoint.fingerprint != header.fingerprint:
         raise CheckpointError(
             f'{path}: the weights have fingerprint {checkpoint.fingerprint}, the header says '
-            f'{fingerprint}: the file was changed; copy it again, or {_REMEDY}'
+            f'{header.fingerprint}: the file was changed; copy it again, or {_REMEDY}'
         )
     return checkpoint
 
 
-def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+def _stored_header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if _KEY not in metadata:
         raise CheckpointError(
             f'{path}: a safetensors file of another program (no {_KEY} header); {_REMEDY}'
         )
     try:
-        header = json.loads(metadata[_KEY])
+        header: dict[str, Any] = json.loads(metadata[_KEY])
         version = header['format_version']
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f'{path}: broken {_KEY} header ({error}); {_REMEDY}') from error
@@ -170,7 +184,15 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
             f'{path}: format version {version}; this program reads version {FORMAT_VERSION}: '
             'use the don_kp release that wrote it, or train again'
         )
-    return cast(dict[str, Any], header)
+    return header
+
+
+def _read(stored: dict[str, Any], where: str) -> _Header:
+    network = stored.get('network')
+    if isinstance(network, dict):
+        # Before there were keypoints no header named them, and no network had any.
+        stored = {**stored, 'network': {'keypoints': None, **network}}
+    return configuration.read(_Header, stored, where)
 
 
 def _check_shapes(path: Path, checkpoint: Checkpoint) -> None:

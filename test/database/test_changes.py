@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from don_kp_ros.database import changes
-from don_kp_ros.database.changes import watch
+from don_kp_ros.database.changes import Watcher
 from don_kp_ros.database.records import StoreError
 from don_kp_ros.database.store import DescriptorStore
 
@@ -26,7 +26,7 @@ def other(database):
 
 def test_changes_of_all_are_told(store, other):
     told = queue.Queue()
-    watcher = watch(store, lambda: told.put([d.name for d in store.list()]))
+    watcher = Watcher(store, lambda: told.put([d.name for d in store.list()]))
     other.put('a', 'm', [1.0])
     assert told.get(timeout=LONG_S) == ['a']
     store.put('b', 'm', [1.0])
@@ -48,7 +48,7 @@ def test_nothing_is_told_of_what_changes_nothing(store, other, monkeypatch):
         return revision()
 
     monkeypatch.setattr(store, 'revision', look)
-    watcher = watch(store, lambda: told.append(1))
+    watcher = Watcher(store, lambda: told.append(1))
     for _ in range(2):  # when it begins to watch, and when it begins to listen
         assert looked.acquire(timeout=LONG_S)
     other.list()
@@ -64,7 +64,7 @@ def test_nothing_is_told_of_what_changes_nothing(store, other, monkeypatch):
 
 def test_no_call_begins_after_stop(store, other):
     told = []
-    watcher = watch(store, lambda: told.append(1))
+    watcher = Watcher(store, lambda: told.append(1))
     watcher.stop()
     other.put('a', 'm', [1.0])
     assert not watcher._thread.is_alive()
@@ -78,7 +78,7 @@ def test_a_callback_may_stop_the_watch(store, other):
         watcher.stop()
         stopped.set()
 
-    watcher = watch(store, stop)
+    watcher = Watcher(store, stop)
     other.put('a', 'm', [1.0])
     assert stopped.wait(LONG_S)
     watcher._thread.join(LONG_S)
@@ -92,7 +92,7 @@ def test_a_callback_that_fails_ends_nothing(store, other, caplog):
         told.put(1)
         raise KeyError('on purpose')
 
-    watcher = watch(store, fail)
+    watcher = Watcher(store, fail)
     for name in 'a', 'b':
         other.put(name, 'm', [1.0])
         told.get(timeout=LONG_S)
@@ -104,7 +104,7 @@ def test_a_database_that_cannot_be_read_is_told_at_once(tmp_path):
     with DescriptorStore(tmp_path / 'd.sqlite') as store:
         (tmp_path / 'd.sqlite').rename(tmp_path / 'e.sqlite')
         with pytest.raises(StoreError, match='moved, deleted or replaced'):
-            watch(store, lambda: None)
+            Watcher(store, lambda: None)
 
 
 def test_a_file_that_is_away_for_a_while_is_watched_again(tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_file_that_is_away_for_a_while_is_watched_again(tmp_path, monkeypatch)
                 raise
 
         monkeypatch.setattr(store, 'revision', look)
-        watcher = watch(store, lambda: told.put(1))
+        watcher = Watcher(store, lambda: told.put(1))
         with other.transaction():
             other.put('a', 'm', [1.0])
             path.rename(tmp_path / 'e.sqlite')

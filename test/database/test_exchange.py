@@ -18,7 +18,7 @@ from PIL import Image
 from don_kp_ros.database import exchange, exchange_file
 from don_kp_ros.database.exchange import ConflictError, Summary
 from don_kp_ros.database.exchange_file import Entry, ExchangeError
-from don_kp_ros.database.records import Observation, StoredDescriptor
+from don_kp_ros.database.records import Filter, Observation, StoredDescriptor
 from don_kp_ros.database.store import DescriptorStore
 
 MODEL, OTHER = 'ab12cd34ef567890', '0123456789abcdef'
@@ -190,7 +190,7 @@ def test_an_export_can_be_of_a_part(store, tmp_path) -> None:
     path = tmp_path / 'x.jsonl'
 
     def named(**wanted: str) -> list[tuple[str, str]]:
-        exchange.export(store, path, **wanted)
+        exchange.export(store, path, Filter(**wanted))
         items = list(exchange_file.read(path))
         return [(i.descriptor.name, i.descriptor.model) for i in items if isinstance(i, Entry)]
 

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.postgresql_server import PostgresqlServer
-from don_kp_ros.database.changes import watch
+from don_kp_ros.database.changes import Watcher
 from don_kp_ros.database.postgresql import _Connection
 from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError, now
 from don_kp_ros.database.store import DescriptorStore
@@ -60,7 +60,7 @@ def test_a_server_that_is_stopped_is_told_at_once_and_used_again_when_it_is_back
     url = server.database()
     told = queue.Queue()
     with DescriptorStore(url) as store, DescriptorStore(url) as other:
-        watcher = watch(store, lambda: told.put(store.count()))
+        watcher = Watcher(store, lambda: told.put(store.count()))
         store.put('before', 'm', [1.0])
         assert told.get(timeout=30) == 1
         server.stop(mode)
@@ -221,7 +221,7 @@ def test_roles_may_do_what_they_are_granted(postgresql, url):
             store.put('by reader', 'm', [1.0])
         assert store.count() == 2
         told = queue.Queue()
-        watcher = watch(store, lambda: told.put(1))
+        watcher = Watcher(store, lambda: told.put(1))
         with DescriptorStore(robot) as other:
             other.put('also by robot', 'm', [1.0])
         told.get(timeout=30)

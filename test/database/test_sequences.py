@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from don_kp_ros.database.records import NameTakenError, UnknownNameError, now
+from don_kp_ros.database.records import Filter, NameTakenError, UnknownNameError, now
 from don_kp_ros.database.store import DescriptorStore
 
 MODELS = {'m': 3, 'n': 2}
@@ -110,10 +110,10 @@ class Operations(RuleBasedStateMachine):
             and object_ in (None, key[0].partition('/')[0])
             and (tag is None or tag in held[key][1])
         ]
-        where = {'prefix': prefix, 'model': model, 'object': object_, 'tag': tag}
-        assert self.store.count(**where, deleted=deleted) == len(wanted)
+        where = Filter(prefix, model, object_, tag, deleted)
+        assert self.store.count(where) == len(wanted)
         page = [key for key in wanted if after is None or key > after][:limit]
-        found = self.store.list(**where, deleted=deleted, limit=limit, after=after)
+        found = self.store.list(where, limit=limit, after=after)
         assert [(one.name, one.model) for one in found] == page
         for one, key in zip(found, page, strict=True):
             self.check(one, key, held[key])

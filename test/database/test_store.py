@@ -16,6 +16,7 @@ from PIL import Image
 from don_kp_ros.database.records import (
     MOST_OBSERVATIONS,
     DamagedError,
+    Filter,
     InvalidDescriptorError,
     InvalidNameError,
     InvalidObservationError,
@@ -42,8 +43,8 @@ def png(width: int = 64, height: int = 48) -> bytes:
     return file.getvalue()
 
 
-def names(store, **wanted) -> list[str]:
-    return [found.name for found in store.list(**wanted)]
+def names(store, after=None, limit=None, **wanted) -> list[str]:
+    return [found.name for found in store.list(Filter(**wanted), after, limit)]
 
 
 def change(store, statement, **parameters) -> None:
@@ -270,9 +271,9 @@ class TestRead:
                 with pytest.raises(UnknownNameError) as raised:
                     call(*wanted)
                 assert str(raised.value).isprintable()
-        assert store.list(prefix=name or 'x') == store.list(model=name) == []
-        assert store.list(object=name) == store.list(tag=name) == []
-        assert store.count(tag=name) == store.count(model=name) == 0
+        assert names(store, prefix=name or 'x') == names(store, model=name) == []
+        assert names(store, object=name) == names(store, tag=name) == []
+        assert store.count(Filter(tag=name)) == store.count(Filter(model=name)) == 0
         names_, values = store.matrix(name)
         assert (names_, values.size) == ([], 0)
         assert len(store.list()) == 1
@@ -289,7 +290,7 @@ class TestRead:
         assert names(store, tag='cap') == ['cap/brim', 'cap/top']
         assert names(store, tag='all', object='cap', prefix='cap/t') == ['cap/top']
         for wanted in ({}, {'prefix': 'cap/'}, {'object': 'mug'}, {'tag': 'all', 'model': MODEL}):
-            assert store.count(**wanted) == len(store.list(**wanted))
+            assert store.count(Filter(**wanted)) == len(names(store, **wanted))
 
     def test_orders_names_as_python_does_on_every_engine(self, store):
         unordered = ['b', 'B', 'ä', 'a-b', 'ab', 'a b', 'Z', '🧢', 'ﬁ', '1', '_']
@@ -309,7 +310,7 @@ class TestRead:
                 after = page[-1].name, page[-1].model
                 pages += page
             assert [(d.name, d.model) for d in pages] == wanted
-        of_model = store.list(model='m1', limit=3, after=('n2', 'm1'))
+        of_model = store.list(Filter(model='m1'), limit=3, after=('n2', 'm1'))
         assert [d.name for d in of_model] == ['n3', 'n4', 'n5']
         assert store.list(limit=0) == []
 
@@ -356,9 +357,9 @@ class TestDelete:
         with pytest.raises(UnknownNameError, match=r'was deleted.*restore_descriptor'):
             store.get('cap/brim', MODEL)
         assert (store.list(), store.count(), store.matrix(MODEL)[0]) == ([], 0, [])
-        (gone,) = store.list(deleted=True)
+        (gone,) = store.list(Filter(deleted=True))
         assert gone.deleted is not None
-        assert store.count(deleted=True) == 1
+        assert store.count(Filter(deleted=True)) == 1
         restored = store.restore('cap/brim', MODEL)
         np.testing.assert_equal(dataclasses.astuple(restored), dataclasses.astuple(before))
         assert store.observations('cap/brim', MODEL)[0].patch == SEEN.patch
@@ -370,7 +371,7 @@ class TestDelete:
             store.put('cap/brim', MODEL, unit(seed))
             if seed < 2:
                 store.delete('cap/brim', MODEL)
-        assert [d.values.tolist() for d in store.list(deleted=True)] == [unit(1).tolist()]
+        assert [d.values.tolist() for d in store.list(Filter(deleted=True))] == [unit(1).tolist()]
         with pytest.raises(NameTakenError, match='in use again'):
             store.restore('cap/brim', MODEL)
         store.delete('cap/brim', MODEL)
@@ -521,9 +522,9 @@ class TestDamage:
         remedy = rf"'cap/top' of model '{MODEL}' is damaged.*{reason}.*delete it"
         with pytest.raises(DamagedError, match=remedy) as raised:
             store.get('cap/top', MODEL)
-        for listed in store.damaged(), store.damaged('cap/', MODEL, object='cap'):
+        for listed in store.damaged(), store.damaged(Filter('cap/', MODEL, object='cap')):
             assert [str(error) for error in listed] == [str(raised.value)]
-        assert store.damaged('mug/') == store.damaged(model='other') == []
+        assert store.damaged(Filter('mug/')) == store.damaged(Filter(model='other')) == []
         # A further observation mends it: the descriptor is the mean of its observations.
         mended = store.put('cap/top', MODEL, unit(1), add=True)
         assert mended.values.tolist() == pytest.approx(unit(1).tolist())

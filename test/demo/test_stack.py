@@ -25,6 +25,7 @@ from don_kp_ros.simulation.instances import UNSEEN_CAPS
 CAP = UNSEEN_CAPS[42]
 FREE = 6  # a placement that leaves the table's middle free
 BRIM = Grasp.Goal(target='cap/brim')
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -92,6 +93,42 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
 
     assert send(judge, Grasp.Goal(mode='release')).success
     assert judge.truth().cap_height - before.cap_height < 0.05
+
+
+def pick(*arguments: str, domain: str = '') -> subprocess.Popen[str]:
+    """Start the example as its user would, in the stack's domain or in another."""
+    environment = {**os.environ, **({'ROS_DOMAIN_ID': domain} if domain else {})}
+    command = [sys.executable, 'examples/pick.py', *arguments]
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+
+def test_the_example_lifts_the_cap_and_lets_go(judge: Judge) -> None:
+    judge.reset(1, 0, CAP)
+    before = judge.truth()
+    process = pick('cap/brim', str(round(before.brim_u)), str(round(before.brim_v)))
+    heights = []
+    while process.poll() is None:
+        heights.append(judge.watch_height(0.2))
+    output, errors = process.communicate()
+    assert (process.returncode, errors) == (0, ''), output
+    assert max(heights) - before.cap_height > 0.10
+    assert judge.truth().cap_height - before.cap_height < 0.05
+
+
+def test_the_example_says_what_is_refused(judge: Judge) -> None:
+    judge.reset(1, 0, CAP)
+    process = pick('cap/brim', '640', '0')
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.startswith('not stored: ') and '640' in errors and errors.count('\n') == 1
+
+
+def test_the_example_says_where_there_is_no_stack() -> None:
+    process = pick('cap/brim', '320', '240', domain=str(free_domain()))
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert 'don_kp bringup' in errors and errors.count('\n') == 1
 
 
 def test_without_the_cap_nothing_is_found_and_nothing_moves(judge: Judge, at_rest: None) -> None:

@@ -1,5 +1,7 @@
 import dataclasses
+import hashlib
 import json
+import typing
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from don_kp_ros import configuration
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint, CheckpointError, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.resources import models_path
 
 
 @pytest.fixture(scope='module')
@@ -60,6 +64,64 @@ def test_the_fingerprint_covers_all_that_changes_descriptors(example: Checkpoint
     assert same.fingerprint == example.fingerprint
 
 
+def test_the_shipped_model_keeps_its_fingerprint() -> None:
+    assert checkpoint.load(models_path('caps.safetensors')).fingerprint == 'a9de0c74d6879775'
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterPreprocessing(Preprocessing):
+    """What a later release may have."""
+
+    gamma: float = 1.0
+
+
+@pytest.fixture
+def _later_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, 'Preprocessing', LaterPreprocessing)
+    monkeypatch.setattr(configuration, '_hints', typing.get_type_hints)  # not the cached ones
+
+
+@pytest.mark.usefixtures('_later_release')
+def test_a_new_setting_changes_no_stored_fingerprint(
+    path: Path, example: Checkpoint, tmp_path: Path
+) -> None:
+    loaded = checkpoint.load(path)
+    assert loaded.preprocessing == LaterPreprocessing(input_size=160, gamma=1.0)
+    assert loaded.fingerprint == example.fingerprint
+    loaded.save(tmp_path / 'copy.safetensors')
+    assert (tmp_path / 'copy.safetensors').read_bytes() == path.read_bytes()
+    darker = LaterPreprocessing(input_size=160, gamma=2.0)
+    assert dataclasses.replace(loaded, preprocessing=darker).fingerprint != example.fingerprint
+
+
+def test_a_checkpoint_with_an_older_header_is_loaded(path: Path) -> None:
+    """Before there were keypoints and necks, a header named neither."""
+    settings = NetworkConfiguration(dimension=8, channels=8, keypoints=None)
+    weights = DescriptorNetwork(settings).state_dict()
+    header = {
+        'network': {
+            'backbone': 'resnet18',
+            'last_layer': 'layer3',
+            'stride': 4,
+            'channels': 8,
+            'dimension': 8,
+        },
+        'preprocessing': {'input_size': 160},
+    }
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.numpy().tobytes())
+    fingerprint = digest.hexdigest()[:16]
+    rest = {'match_threshold': 0.5, 'fingerprint': fingerprint, 'card': {}}
+    text = json.dumps({'format_version': 1, **header, **rest})
+    save_file(weights, path, {'don_kp': text})
+    loaded = checkpoint.load(path)
+    assert loaded.fingerprint == fingerprint
+    assert (loaded.network, loaded.preprocessing) == (settings, Preprocessing(input_size=160))
+    assert DescriptorModel(loaded).number_of_keypoints == 0
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(path)
@@ -104,6 +166,24 @@ def test_a_file_of_another_program_is_refused(path: Path) -> None:
 def test_a_changed_file_is_refused(path: Path, changes: dict[str, object], part: str) -> None:
     rewrite(path, **changes)
     assert part in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'key'),
+    [
+        ({'poses': {}}, 'poses'),
+        ({'network': {'attention': 1}}, 'network.attention'),
+        ({'network': {'keypoints': {'attention': 1}}}, 'network.keypoints.attention'),
+        ({'preprocessing': {'gamma': 2.0}}, 'preprocessing.gamma'),
+    ],
+)
+def test_a_checkpoint_of_a_newer_release_is_refused(
+    path: Path, changes: dict[str, object], key: str
+) -> None:
+    rewrite(path, **changes)
+    message = refusal(path)
+    assert f'unknown key {key};' in message
+    assert 'a newer don_kp wrote this checkpoint; update don_kp' in message
 
 
 def test_an_untrained_twin_has_the_architecture_and_other_weights(example: Checkpoint) -> None:

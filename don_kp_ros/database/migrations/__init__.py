@@ -1,7 +1,8 @@
 """Brings a descriptor database to the schema of this don_kp, with Alembic.
 
 A change of schema.py needs a new file in versions/, never an edit of one that users may have run,
-and the new name in `schema.REVISION`. A migration keeps what is damaged, too.
+and the new name in `schema.REVISION`. A migration keeps what is damaged, too. A new database needs
+none: `schema.create` makes it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from don_kp_ros.database.schema import REVISION
 _running = threading.Lock()
 
 
-def upgrade(connection: sa.Connection, revision: str | None, target: str = REVISION) -> None:
-    """Migrate a database from a revision (None: an empty one), within the open transaction."""
+def upgrade(connection: sa.Connection, revision: str) -> None:
+    """Migrate a database from a revision, within the open transaction."""
     config = _config()
     config.attributes['connection'] = connection
     with _running:
-        if revision is not None:
-            command.stamp(config, revision)
-        command.upgrade(config, target)
+        command.stamp(config, revision)
+        command.upgrade(config, REVISION)
 
 
 def steps(revision: str | None) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from don_kp.srv import ExportDescriptors, ImportDescriptors
 from don_kp_ros.database import exchange
-from don_kp_ros.database.records import shown
+from don_kp_ros.database.records import Filter, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
@@ -49,8 +49,8 @@ class ExchangeServices:
                 f'{path} exists; call again with replace: true to overwrite it, or choose another '
                 'name'
             )
-        wanted = request.model or None, request.object or None, request.tag or None
-        written = exchange.export(self._link.store, path, *wanted)
+        wanted = Filter('', request.model or None, request.object or None, request.tag or None)
+        written = exchange.export(self._link.store, path, wanted)
         response.success, response.descriptors = True, written.descriptors
         told = [f'{written.descriptors} descriptors are exported to {path}']
         told += [f'left out: {reason}' for reason in written.left_out]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.database.changes import Watcher, watch
+from don_kp_ros.database.changes import Watcher
 from don_kp_ros.database.location import (
     URL_VARIABLE,
     default_path,
@@ -63,7 +63,7 @@ class DatabaseLink:
             try:
                 store = DescriptorStore(self._database)
                 try:
-                    self._watcher = watch(store, self._on_change)
+                    self._watcher = Watcher(store, self._on_change)
                 except BaseException:
                     store.close()
                     raise

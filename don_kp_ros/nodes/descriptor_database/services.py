@@ -16,7 +16,7 @@ from don_kp.srv import (
     RestoreDescriptor,
     StoreDescriptor,
 )
-from don_kp_ros.database.records import Observation, printable, shortened, shown
+from don_kp_ros.database.records import Filter, Observation, printable, shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
@@ -103,7 +103,7 @@ class DescriptorServices:
         limit, after = request.limit or _PAGE, place_from_token(request.after)
         if limit > _LARGEST_PAGE:
             raise RefusedError(f'limit is {limit}; at most {_LARGEST_PAGE} are listed at a time')
-        wanted = (
+        wanted = Filter(
             request.prefix,
             request.model or None,
             request.object or None,
@@ -112,9 +112,9 @@ class DescriptorServices:
         )
         store = self._link.store
         with store.snapshot():
-            found, damaged = store.page(*wanted, after=after, limit=limit + 1)
+            found, damaged = store.page(wanted, after=after, limit=limit + 1)
             page, whole = found[:limit], len(found) <= limit
-            response.total = store.count(*wanted)
+            response.total = store.count(wanted)
         response.descriptors = [descriptor_message(stored) for stored in page]
         response.details = [details_message(stored) for stored in page]
         response.next = '' if whole else page_token(page[-1])

@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from don_kp.msg import Descriptor, Descriptors
-from don_kp_ros.database.records import StoreError, UnavailableError
+from don_kp_ros.database.records import Filter, StoreError, UnavailableError
 from don_kp_ros.nodes.descriptor_database.link import Contents, DatabaseLink
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import LATCHED
@@ -121,7 +121,7 @@ class DescriptorTopic:
         """Read what is to be published, by model."""
         store, running = self._link.store, self._models
         if running is not None:
-            models = {model: store.count(model=model) for model in sorted(running)}
+            models = {model: store.count(Filter(model=model)) for model in sorted(running)}
         else:
             models = {model.fingerprint: model.descriptors for model in store.models()}
             number = sum(models.values())
@@ -137,7 +137,7 @@ class DescriptorTopic:
             if len(names):
                 contents[model] = names, values
             if len(names) != number:
-                for damaged in store.damaged(model=model):
+                for damaged in store.damaged(Filter(model=model)):
                     self._say_once(f'left out: {damaged}')
         return contents
 

@@ -13,125 +13,90 @@ revision = '0002'
 down_revision = '0001'
 
 
+# As they were then, which is not to be touched by what schema.py becomes. The first schema was of
+# SQLite alone, and so is this.
+_TABLES = """
+CREATE TABLE revision (
+    id INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    CONSTRAINT pk_revision PRIMARY KEY (id),
+    CONSTRAINT ck_revision_one CHECK (id = 1)
+);
+INSERT INTO revision VALUES (1, 0);
+CREATE TABLE objects (
+    id INTEGER NOT NULL,
+    name VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_objects PRIMARY KEY (id),
+    CONSTRAINT uq_objects_name UNIQUE (name)
+);
+CREATE TABLE models (
+    id INTEGER NOT NULL,
+    fingerprint VARCHAR(128) NOT NULL,
+    dimension INTEGER NOT NULL,
+    card TEXT NOT NULL,
+    CONSTRAINT pk_models PRIMARY KEY (id),
+    CONSTRAINT uq_models_fingerprint UNIQUE (fingerprint)
+);
+CREATE TABLE descriptors (
+    id INTEGER NOT NULL,
+    model_id INTEGER NOT NULL,
+    object_id INTEGER NOT NULL,
+    name VARCHAR(128) NOT NULL,
+    "values" BLOB NOT NULL,
+    observations INTEGER NOT NULL,
+    created VARCHAR(26) NOT NULL,
+    updated VARCHAR(26) NOT NULL,
+    deleted VARCHAR(26),
+    CONSTRAINT pk_descriptors PRIMARY KEY (id),
+    CONSTRAINT fk_descriptors_model_id FOREIGN KEY (model_id) REFERENCES models (id),
+    CONSTRAINT fk_descriptors_object_id FOREIGN KEY (object_id) REFERENCES objects (id)
+);
+CREATE UNIQUE INDEX ix_descriptors_live ON descriptors (model_id, name) WHERE deleted IS NULL;
+CREATE INDEX ix_descriptors_live_name ON descriptors (name) WHERE deleted IS NULL;
+CREATE INDEX ix_descriptors_live_object ON descriptors (object_id, name) WHERE deleted IS NULL;
+CREATE INDEX ix_descriptors_deleted ON descriptors (model_id, name) WHERE deleted IS NOT NULL;
+CREATE TABLE observations (
+    id INTEGER NOT NULL,
+    descriptor_id INTEGER NOT NULL,
+    "values" BLOB NOT NULL,
+    u DOUBLE,
+    v DOUBLE,
+    image_width INTEGER,
+    image_height INTEGER,
+    camera TEXT,
+    x DOUBLE,
+    y DOUBLE,
+    z DOUBLE,
+    patch BLOB,
+    author VARCHAR(128) NOT NULL,
+    created VARCHAR(26) NOT NULL,
+    CONSTRAINT pk_observations PRIMARY KEY (id),
+    CONSTRAINT fk_observations_descriptor_id FOREIGN KEY (descriptor_id)
+        REFERENCES descriptors (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_observations_descriptor_id ON observations (descriptor_id);
+CREATE TABLE tags (
+    descriptor_id INTEGER NOT NULL,
+    tag VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_tags PRIMARY KEY (descriptor_id, tag),
+    CONSTRAINT fk_tags_descriptor_id FOREIGN KEY (descriptor_id)
+        REFERENCES descriptors (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_tags_tag_descriptor_id ON tags (tag, descriptor_id);
+UPDATE schema_version SET version = 2
+"""
+
+
 def upgrade() -> None:
     """Make the new tables and move what the old ones hold."""
-    # The first schema was of SQLite alone: elsewhere its tables are new, and empty.
-    moved = op.get_bind().dialect.name == 'sqlite'
-    for table in 'descriptors', 'models':
-        if moved:
-            op.rename_table(table, f'{table}_0001')
-        else:
-            op.drop_table(table)
-    _create()
-    if moved:
-        _move(op.get_bind())
-        for table in 'descriptors', 'models':
-            op.drop_table(f'{table}_0001')
-    op.execute('UPDATE schema_version SET version = 2')
-
-
-def downgrade() -> None:
-    """Refuse: the first schema has no place for what this one holds."""
-    raise NotImplementedError('schema 0001 has no place for observations; restore a backup')
-
-
-def _create() -> None:
-    sqlite = op.get_bind().dialect.name == 'sqlite'
-    time = sa.String(26) if sqlite else sa.TIMESTAMP(timezone=True)
-    name = sa.String(128) if sqlite else sa.String(128, collation='C')
-    counter = op.create_table(
-        'revision',
-        sa.Column('id', sa.Integer, nullable=False),
-        sa.Column('number', sa.BigInteger, nullable=False),
-        sa.CheckConstraint('id = 1', name=op.f('ck_revision_one')),
-        sa.PrimaryKeyConstraint('id', name=op.f('pk_revision')),
-    )
-    op.bulk_insert(counter, [{'id': 1, 'number': 0}])
-    op.create_table(
-        'objects',
-        sa.Column('id', sa.Integer, nullable=False),
-        sa.Column('name', name, nullable=False),
-        sa.PrimaryKeyConstraint('id', name=op.f('pk_objects')),
-        sa.UniqueConstraint('name', name=op.f('uq_objects_name')),
-    )
-    op.create_table(
-        'models',
-        sa.Column('id', sa.Integer, nullable=False),
-        sa.Column('fingerprint', name, nullable=False),
-        sa.Column('dimension', sa.Integer, nullable=False),
-        sa.Column('card', sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint('id', name=op.f('pk_models')),
-        sa.UniqueConstraint('fingerprint', name=op.f('uq_models_fingerprint')),
-    )
-    op.create_table(
-        'descriptors',
-        sa.Column('id', sa.Integer, nullable=False),
-        sa.Column('model_id', sa.Integer, nullable=False),
-        sa.Column('object_id', sa.Integer, nullable=False),
-        sa.Column('name', name, nullable=False),
-        sa.Column('values', sa.LargeBinary, nullable=False),
-        sa.Column('observations', sa.Integer, nullable=False),
-        sa.Column('created', time, nullable=False),
-        sa.Column('updated', time, nullable=False),
-        sa.Column('deleted', time),
-        sa.PrimaryKeyConstraint('id', name=op.f('pk_descriptors')),
-        sa.ForeignKeyConstraint(['model_id'], ['models.id'], name=op.f('fk_descriptors_model_id')),
-        sa.ForeignKeyConstraint(
-            ['object_id'], ['objects.id'], name=op.f('fk_descriptors_object_id')
-        ),
-    )
-    for index, columns, unique, where in (
-        ('live', ['model_id', 'name'], True, 'deleted IS NULL'),
-        ('live_name', ['name'], False, 'deleted IS NULL'),
-        ('live_object', ['object_id', 'name'], False, 'deleted IS NULL'),
-        ('deleted', ['model_id', 'name'], False, 'deleted IS NOT NULL'),
-    ):
-        op.create_index(
-            f'ix_descriptors_{index}',
-            'descriptors',
-            columns,
-            unique=unique,
-            sqlite_where=sa.text(where),
-            postgresql_where=sa.text(where),
-        )
-    op.create_table(
-        'observations',
-        sa.Column('id', sa.Integer, nullable=False),
-        sa.Column('descriptor_id', sa.Integer, nullable=False),
-        sa.Column('values', sa.LargeBinary, nullable=False),
-        sa.Column('u', sa.Double),
-        sa.Column('v', sa.Double),
-        sa.Column('image_width', sa.Integer),
-        sa.Column('image_height', sa.Integer),
-        sa.Column('camera', sa.Text),
-        sa.Column('x', sa.Double),
-        sa.Column('y', sa.Double),
-        sa.Column('z', sa.Double),
-        sa.Column('patch', sa.LargeBinary),
-        sa.Column('author', name, nullable=False),
-        sa.Column('created', time, nullable=False),
-        sa.PrimaryKeyConstraint('id', name=op.f('pk_observations')),
-        sa.ForeignKeyConstraint(
-            ['descriptor_id'],
-            ['descriptors.id'],
-            name=op.f('fk_observations_descriptor_id'),
-            ondelete='CASCADE',
-        ),
-    )
-    op.create_index(op.f('ix_observations_descriptor_id'), 'observations', ['descriptor_id'])
-    op.create_table(
-        'tags',
-        sa.Column('descriptor_id', sa.Integer, nullable=False),
-        sa.Column('tag', name, nullable=False),
-        sa.PrimaryKeyConstraint('descriptor_id', 'tag', name=op.f('pk_tags')),
-        sa.ForeignKeyConstraint(
-            ['descriptor_id'],
-            ['descriptors.id'],
-            name=op.f('fk_tags_descriptor_id'),
-            ondelete='CASCADE',
-        ),
-    )
-    op.create_index('ix_tags_tag_descriptor_id', 'tags', ['tag', 'descriptor_id'])
+    former = 'descriptors', 'models'
+    for table in former:
+        op.rename_table(table, f'{table}_0001')
+    for statement in _TABLES.split(';'):
+        op.execute(statement)
+    _move(op.get_bind())
+    for table in former:
+        op.drop_table(f'{table}_0001')
 
 
 def _move(connection: sa.Connection) -> None:

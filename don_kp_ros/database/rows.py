@@ -1,0 +1,91 @@
+"""Records as rows of the tables, and back. Whoever reads rows may meet damage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.database import records
+from don_kp_ros.database.records import Observation, StoredDescriptor
+
+Row = Mapping[str, Any]  # by column
+
+
+def blob(values: NDArray[np.float32]) -> bytes:
+    """Turn values (D,) into what is stored."""
+    return values.astype('<f4').tobytes()
+
+
+def vector(blob: bytes, dimension: int) -> NDArray[np.float32]:
+    """Read values (D,). Raises TypeError, ValueError."""
+    if len(blob) != 4 * dimension:
+        raise ValueError(f'it holds {len(blob)} bytes, not {4 * dimension}')
+    values = np.frombuffer(blob, '<f4').astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError('not all of its values are finite')
+    return values
+
+
+def descriptor(row: Row) -> StoredDescriptor:
+    """Read a descriptor, as `statements.select` asks for it. Raises TypeError, ValueError."""
+    if not is_text(row['name']):
+        raise ValueError('its name is no text; `don_kp db doctor` examines the database')
+    values = vector(row['values'], row['dimension'])
+    values.flags.writeable = False
+    if row['created'] is None or row['updated'] is None:
+        raise ValueError('its times cannot be read')
+    return StoredDescriptor(
+        name=row['name'],
+        model=row['fingerprint'],
+        object=row['object'],
+        values=values,
+        tags=tuple(sorted(row['tags'].split('\n'))) if row['tags'] else (),
+        observations=row['observations'],
+        created=row['created'],
+        updated=row['updated'],
+        deleted=row['deleted'],
+    )
+
+
+def observation(row: Row, dimension: int) -> Observation:
+    """Read an observation of a model of that dimension. Raises TypeError, ValueError."""
+    if row['created'] is None:
+        raise ValueError('its time cannot be read')
+    return Observation(
+        values=vector(row['values'], dimension),
+        pixel=None if row['u'] is None else (row['u'], row['v']),
+        image_size=None
+        if row['image_width'] is None
+        else (row['image_width'], row['image_height']),
+        camera=None if row['camera'] is None else records.loaded(row['camera']),
+        position=None if row['x'] is None else (row['x'], row['y'], row['z']),
+        patch=row['patch'],
+        author=row['author'],
+        created=row['created'],
+    )
+
+
+def from_observation(seen: Observation) -> dict[str, Any]:
+    """Make the row of an observation."""
+    u, v = seen.pixel or (None, None)
+    width, height = seen.image_size or (None, None)
+    x, y, z = seen.position or (None, None, None)
+    return {
+        'values': blob(seen.values),
+        **{'u': u, 'v': v, 'image_width': width, 'image_height': height, 'x': x, 'y': y, 'z': z},
+        'camera': None if seen.camera is None else records.camera_text(seen.camera),
+        'patch': seen.patch,
+        'author': seen.author,
+        'created': seen.created,
+    }
+
+
+def is_text(text: str) -> bool:
+    """Tell whether both engines can hold a text; no name that is stored is any other."""
+    try:
+        return '\0' not in text and len(text.encode()) <= 4 * records.LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
