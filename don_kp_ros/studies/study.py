@@ -17,9 +17,9 @@ from don_kp_ros.studies.trainings import Recipe
 
 @dataclass(frozen=True)
 class Case:
-    """A row of a study's table: indices of the pictures to train on and to measure on.
+    """A row of a study's table: what is learned from and measured on, pictures by index.
 
-    measured_on: name of the pictures to measure on; cases may share them.
+    measured_on: names what is measured on, which cases may share.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Study(ABC):
-    """The settings that all studies share.
+    """What all studies say.
 
     training: YAML file, or the name of one in config/training/; overrides: of its keys, in every
     case; minutes: processor time of each training; steps: its length instead; seeds: of the

@@ -2,9 +2,9 @@
 
 import os
 
-# By default OpenMP's threads spin while they wait. If the loader or another program needs the
-# processor, too, a step then takes several times as long. Read once, when torch is first imported.
+# OpenMP's threads otherwise spin while they wait: where the loader or another program wants the
+# processor too, a step costs several times as much. Read once, when torch is first imported.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-# Lightning imports torchvision if it is installed, so torchvision must be repaired first.
+# Lightning imports torchvision where it is installed, so that must be mended first.
 import don_kp_ros.networks.torchvision_import  # noqa: F401
