@@ -1,4 +1,4 @@
-"""Renders pictures of caps on tables, for training and for measuring the result.
+"""Rendered pictures of caps on tables, for training and for judging what was learned.
 
 The folder that is written::
 
@@ -10,8 +10,8 @@ The folder that is written::
         correspondences.npz   image_a, image_b (P,) indices into the sorted pictures;
                               uv_a, uv_b (P, Q, 2) pixels that show the same point of the cap
 
-Between the two views of a pair the cap is moved and turned, and the camera moves. With
-``--object`` posed views of an object are rendered instead: `don_kp_ros.simulation.posed`.
+From one view of a pair to the other the cap lies elsewhere, turned, and the camera has moved.
+With ``--object`` posed views of an object are rendered instead: `don_kp_ros.simulation.posed`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _render_posed(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    # Imported here because that module imports this one.
+    # Here, not above: the module builds on this one.
     from don_kp_ros.simulation import posed
 
     for name in ('images', 'pairs'):
@@ -222,7 +222,7 @@ class _Stage:
     def shoot(self, rng: np.random.Generator) -> tuple[Frame, NDArray[np.bool_], Array]:
         """Draw a view with faults, the cap's mask and ``T_world_optical``.
 
-        Views that show less than half of a cap are drawn again.
+        Views in which less than half of a cap shows are drawn again.
         """
         while True:
             target = [rng.uniform(0.42, 0.54), rng.uniform(-0.12, 0.12), 0.0]
