@@ -64,9 +64,9 @@ class Entry:
 
 
 def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> None:
-    """Write models, and descriptors after their models; the file appears when it is complete.
+    """Write models, and descriptors after their models; the file appears when it is whole.
 
-    An existing file is replaced. Raises ExchangeError.
+    A file of that name is replaced. Raises ExchangeError.
     """
     path = Path(file)
     partial = path.parent / f'.{uuid.uuid4().hex}.partial'

@@ -32,7 +32,7 @@ from don_kp_ros.database.rows import Row
 from don_kp_ros.database.store import DescriptorStore
 
 _MOST_PROBES = 20_000  # row numbers that are tried one by one, where no index names them
-_UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away
+_UNIT_TOLERANCE = 1e-3  # of a length; what damage leaves is far from it
 # What indexes hold: name, columns, and the condition under which SQLite uses it.
 _INDEXES = {
     'models': [('sqlite_autoindex_models_1', 'id, fingerprint', 'TRUE')],
@@ -187,10 +187,9 @@ def _indexed(connection: sqlite3.Connection, table: str) -> tuple[_Rows, bool]:
 def _rows(
     connection: sqlite3.Connection, table: str, known: Iterable[int] | None
 ) -> tuple[_Rows, bool]:
-    """Read the rows of a table; tell whether it is free of damage.
+    """Read the rows of a table; tell whether no damage was met.
 
-    Reads from both ends up to the damage. Then it tries row numbers one by one: those in an index,
-    or all of them.
+    From both ends up to the damage; then one by one, those that an index knows of or all numbers.
     """
     query = f'SELECT rowid AS id, * FROM {table} NOT INDEXED'
     found: dict[int, Row] = {}

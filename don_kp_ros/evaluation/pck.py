@@ -41,7 +41,7 @@ def auc(errors: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The accuracy that a set of pixel errors gives."""
+    """What a set of pixel errors amounts to."""
 
     queries: int
     auc: float

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from don_kp_ros.matching.maps import checked_map, checked_queries
 
-_SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation leaves nothing of a blended norm
+_SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation destroys a blended norm
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
 _SMALLEST_DIVISOR = 1e-2  # products of cells below it are too inexact to divide by
 _PRODUCTS_AT_ONCE = 3 << 19  # of queries and cells: more costs fresh memory, less costs calls

@@ -31,7 +31,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Study(ABC):
-    """What all studies say.
+    """The settings that all studies share.
 
     training: YAML file, or the name of one in config/training/; overrides: of its keys, in every
     case; minutes: processor time of each training; steps: its length instead; seeds: of the

@@ -35,7 +35,7 @@ class Turned(Protocol):
         pairs = []
         for b, a in copies.items():
             mask_a, mask_b = samples[a].mask, samples[b].mask
-            # Each mask is drawn by hand, so only points on both count.
+            # Masks are drawn by hand, each on its own: only points on both count.
             v, u = np.nonzero((mask_a > 127) & (mask_b[::-1, ::-1] > 127))
             if len(u) == 0:
                 raise DataError(
