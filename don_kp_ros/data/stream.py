@@ -18,20 +18,20 @@ Batch = dict[str, Tensor]
 
 
 class PairSampler(Protocol):
-    """Draws view pairs, of single pictures or of posed views."""
+    """What draws view pairs: of single pictures, or of posed views."""
 
     def draw(self, rng: np.random.Generator) -> ViewPair:
         """Draw a pair."""
 
     def check(self) -> None:
-        """Raise DataError if no pairs can be drawn."""
+        """Raise DataError where no pairs can be drawn."""
 
 
 class PairStream(IterableDataset[Batch]):
-    """Batches of view pairs, the same for the same seed with any number of workers.
+    """Batches of view pairs, the same for the same seed however many workers make them.
 
-    Pair number n depends only on (seed, n), so a resumed training continues at batch `first`. Of
-    `shares` processes training together, this one takes every shares-th batch from `share` on.
+    Pair number n depends on (seed, n) alone, so a resumed training goes on at batch `first`.
+    Of `shares` processes training together, this one takes every shares-th batch from `share` on.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class PairStream(IterableDataset[Batch]):
     def loader(self, workers: int) -> DataLoader[Batch]:
         """Make the batches in `workers` processes, ahead of their use (0: when they are used)."""
         if workers:
-            # A forked worker would wait forever for OpenCV's threads, which only its parent has.
+            # A forked worker waits forever for OpenCV's threads, which only its parent has.
             cv2.setNumThreads(1)
         return DataLoader(
             self, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
