@@ -92,9 +92,9 @@ class Database(ABC):
 
     @abstractmethod
     def listening(self) -> AbstractContextManager[Callable[[float], bool]]:
-        """Listen to changes: the function waits that many seconds and tells whether one came.
+        """Listen to changes: the function waits so many seconds, and tells whether one came.
 
-        It reports every change committed after this began, and perhaps an earlier one.
+        One that was committed since this began is told, perhaps one that was before.
         """
 
     @abstractmethod
