@@ -1,4 +1,4 @@
-"""Folders of images with masks: reading, checking, and the correspondences of validation sets.
+"""Reads and checks folders of images with masks, and the correspondences of validation sets.
 
 FOLDER/rgbs/NAME.(png|jpg|jpeg|bmp)   pictures; an alpha channel is ignored
 FOLDER/masks/NAME.png                 masks, object > 127; NAME_mask belongs to NAME_rgb

@@ -20,7 +20,7 @@ CORRESPONDENCES = 24
 
 @dataclass(frozen=True)
 class LiftConfiguration:
-    """The camera that synthetic views are taken to come from."""
+    """The camera that synthetic views are assumed to come from."""
 
     field_of_view: float = 69.0  # degrees across a picture's longer side; a D435's
     distance: float = 0.5  # metres, of a picture without depth: a plane that faces the camera
@@ -32,7 +32,7 @@ class LiftConfiguration:
 
 @dataclass(frozen=True)
 class PairGeometry:
-    """How the cameras of a pair stand to each other.
+    """The geometry of a pair's two cameras.
 
     K_a, K_b (3, 3): intrinsics of the two views, pixels; T_b_a (4, 4): maps points from view a's
     camera frame to view b's, metres; T_world_a, T_world_b (4, 4): from each to a common frame.
@@ -48,7 +48,7 @@ class PairGeometry:
 def intrinsics(configuration: LiftConfiguration, input_size: float, side: int) -> Array:
     """Make the camera matrix (3, 3) of a square view.
 
-    input_size: of a whole picture's longer side, in pixels of the view; side: of the view.
+    input_size: longer side of a whole picture, in pixels of the view; side: of the view.
     """
     focal = input_size / 2 / np.tan(np.deg2rad(configuration.field_of_view) / 2)
     middle = (side - 1) / 2

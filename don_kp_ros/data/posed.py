@@ -60,7 +60,7 @@ class PosedView:
 
 @dataclass(frozen=True)
 class PosedSample(DepthView):
-    """A view that was read: besides, its picture (H, W, 3) uint8 RGB, and what it shows."""
+    """A view with its picture (H, W, 3) uint8 RGB and the object that it shows."""
 
     path: Path
     object: str

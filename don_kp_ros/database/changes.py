@@ -1,4 +1,4 @@
-"""Hears of changes of a descriptor database, whoever makes them."""
+"""Watches a descriptor database for changes by any process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _logger = logging.getLogger(__name__)
 class Watcher:
     """Calls back, from a thread of its own, after every change of a database, also by others.
 
-    Changes that come together may be told together. SQLite is looked at every `PERIOD_S`;
-    PostgreSQL tells at once, and a server that comes back is listened to again. An exception of
-    the callback is logged and ends nothing.
+    Changes that come together may be reported together. SQLite is polled every `PERIOD_S`.
+    PostgreSQL reports immediately, and listening resumes when a lost server comes back. An
+    exception in the callback is logged and does not end the thread.
     """
 
     def __init__(self, store: DescriptorStore, on_change: Callable[[], None]) -> None:
@@ -39,7 +39,7 @@ class Watcher:
         while not self._stopped.is_set():
             try:
                 with self._store.listening() as hears:
-                    # Also what happened before anybody listened, as while a server was away.
+                    # Also changes from before it listened, for example while a server was away.
                     self._look()
                     while not self._stopped.is_set():
                         if hears(PERIOD_S) and not self._stopped.is_set():

@@ -13,7 +13,7 @@ from don_kp_ros.database.sqlite import SqliteDatabase
 def connect(database: Path | str | None = None) -> Database:
     """Return the database at a path or URL, by default `default_path()`. Opens nothing yet.
 
-    Raises StoreError where it is no path or URL of a kind that is known.
+    Raises StoreError unless it is a path or a URL of a known kind.
     """
     try:
         url = database_url(database)

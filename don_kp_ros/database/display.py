@@ -22,14 +22,14 @@ def grid(*headings: str) -> Table:
 
 
 def table(found: Sequence[StoredDescriptor], deleted: bool = False) -> Table:
-    """Lay out descriptors, one a row; for deleted ones, with the time of that."""
+    """Lay out descriptors, one per row; deleted ones with the time of deletion."""
     laid = grid('name', 'model', 'object', 'tags')
     laid.add_column('observations', justify='right')
     laid.add_column('deleted, UTC' if deleted else 'updated, UTC')
     for one in found:
         texts = one.name, shortened(one.model), one.object, ', '.join(one.tags)
         time = one.deleted if deleted else one.updated
-        # Text: names may look like markup.
+        # As Text, because names may look like markup.
         laid.add_row(*map(Text, texts), str(one.observations), f'{time:%Y-%m-%d %H:%M}')
     return laid
 
@@ -62,12 +62,12 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
 
 
 def plain(stored: StoredDescriptor) -> dict[str, Any]:
-    """Return what JSON takes of a descriptor, but for its values."""
+    """Return a descriptor without its values, for JSON."""
     return {**_plain(stored), 'dimension': stored.values.size}
 
 
 def plain_observation(seen: Observation) -> dict[str, Any]:
-    """Return what JSON takes of an observation, but for its values and its patch."""
+    """Return an observation without its values and its patch, for JSON."""
     return {**_plain(seen), 'patch_bytes': len(seen.patch or b'')}
 
 

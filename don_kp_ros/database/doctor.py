@@ -1,4 +1,4 @@
-"""Examines a descriptor database and names what is wrong; changes nothing."""
+"""Examines a descriptor database and names its faults; changes nothing."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class State(IntEnum):
     """How bad a finding is."""
 
     WELL = 0
-    NOTE = 1  # it works, but heed it
+    NOTE = 1  # it works, but needs attention
     WRONG = 2  # it cannot be used as it is
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at and found, with the remedy where it is not well."""
+    """A check, its result, and the remedy if the result is bad."""
 
     what: str
     state: State
@@ -44,7 +44,7 @@ class Finding:
 
 
 def examine(database: Path | str | None = None) -> Iterator[Finding]:
-    """Yield findings, until one keeps from looking further. Raises StoreError for a wrong URL."""
+    """Yield findings until one prevents further checks. Raises StoreError for a wrong URL."""
     with closing(connect(database)) as place:
         locked = False
         if isinstance(place, SqliteDatabase):
@@ -65,7 +65,7 @@ def users(path: Path) -> list[str]:
     """Name the other processes that have a file open, as far as this user may know."""
     found = []
     for process in Path('/proc').glob('[0-9]*'):
-        # Processes end meanwhile, and those of others are closed to us.
+        # Processes may end meanwhile, and those of other users cannot be read.
         with suppress(OSError):
             opened = {os.readlink(link) for link in (process / 'fd').iterdir()}
             if str(path.resolve()) in opened and process.name != str(os.getpid()):
@@ -163,7 +163,7 @@ def _content(place: Database, database: Path | str | None) -> Finding:
 
 
 def _damaged_observations(place: Database) -> int:
-    """Count observations of which not even the length is right."""
+    """Count observations with values of the wrong length."""
     joined = schema.observations.join(schema.descriptors).join(schema.models)
     length = sa.func.length(sa.cast(schema.observations.c['values'], sa.LargeBinary))
     query = sa.select(sa.func.count()).select_from(joined)

@@ -29,7 +29,7 @@ class Database(ABC):
     """A descriptor database, made by `connection.connect`. Thread-safe; raises StoreError."""
 
     def __init__(self, url: sa.URL) -> None:
-        """Take the place of a database. Opens nothing yet."""
+        """Keep the location of a database. Opens nothing yet."""
         self.location = without_password(url)
         self._current = threading.local()
         self._engine = self._create_engine(url)
@@ -40,25 +40,26 @@ class Database(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the database where it is missing, and bring its schema to that of this don_kp.
+        """Create the database if it is missing, and bring its schema to that of this don_kp.
 
-        Raises SchemaError where it has a newer one, or is of something else.
+        Raises SchemaError if it has a newer schema, or belongs to something else.
         """
 
     def revision(self) -> str | None:
         """Return the revision of the schema, None for an empty database. Changes nothing.
 
-        Raises SchemaError where it has a newer one, or is of something else.
+        Raises SchemaError if it has a newer schema, or belongs to something else.
         """
         with self.transaction() as connection:
             return self._revision(connection)
 
     @contextmanager
     def transaction(self, write: bool = False, snapshot: bool = False) -> Iterator[sa.Connection]:
-        """Open a transaction; within another one of this thread, take part in it.
+        """Open a transaction, or join the open one of this thread.
 
-        All writing transactions follow each other: none starts before the one before has ended.
-        With `snapshot`, several statements read one state. What fails is undone as a whole.
+        Writing transactions run one after the other: none starts before the previous one has
+        ended. With `snapshot`, several statements read one state. A transaction that fails is
+        undone as a whole.
         """
         outer: _Transaction | None = getattr(self._current, 'transaction', None)
         if outer is not None:
@@ -106,7 +107,7 @@ class Database(ABC):
 
     @abstractmethod
     def _named(self, error: exc.SQLAlchemyError) -> StoreError:
-        """Tell a failure in words, with the remedy."""
+        """Describe a failure in words, with the remedy."""
 
     def _lock(self, connection: sa.Connection) -> None:
         """Wait for other writers. On SQLite, the transaction's beginning did."""
@@ -121,7 +122,7 @@ class Database(ABC):
             with self._failures_named():
                 yield
         except StoreError as error:
-            # A damaged descriptor, say, leaves the transaction as it was.
+            # A damaged descriptor, for example, leaves the transaction as it was.
             transaction.failed |= isinstance(error.__cause__, exc.SQLAlchemyError)
             raise
 

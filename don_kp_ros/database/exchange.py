@@ -1,4 +1,4 @@
-"""Moving descriptors between databases by a file: a backup, a hand-over, a way to PostgreSQL."""
+"""Moves descriptors between databases by a file: for backup, sharing, or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_NAMED = 10
 
 
 class ConflictError(ExchangeError):
-    """Names that are stored with other content than the file's; nothing was imported."""
+    """The file has other content for stored names; nothing was imported."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Summary:
     descriptors: int = 0
     added: int = 0
     replaced: int = 0
-    kept: int = 0  # stored with other content, and left so
+    kept: int = 0  # stored with other content, and left as they are
     unchanged: int = 0
     left_out: tuple[str, ...] = ()  # damaged: why, and the remedy
 
@@ -36,7 +36,7 @@ class Summary:
 def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Summary:
     """Write descriptors as they are at one moment.
 
-    A file of that name is replaced once all is written. Raises ExchangeError, StoreError.
+    An existing file is replaced once everything is written. Raises ExchangeError, StoreError.
     """
     left_out: list[str] = []
 
@@ -64,11 +64,11 @@ def load(
     file: Path | str,
     existing: Literal['refuse', 'replace', 'keep'] = 'refuse',
 ) -> Summary:
-    """Store what a file holds: all of it in one transaction, or nothing where an error leaves it.
+    """Store the content of a file in one transaction, or nothing if there is an error.
 
-    The file is checked to its end before anything is written. What is stored already stays as it
-    is; `existing` says what to do with names that are stored with other content. Raises
-    ExchangeError (ConflictError for such names), StoreError.
+    The file is checked to its end before anything is written. Equal content that is already stored
+    stays as it is; `existing` says what to do with names that are stored with other content.
+    Raises ExchangeError (ConflictError for such names), StoreError.
     """
     path = Path(file)
     for _ in read(path):
@@ -125,7 +125,7 @@ def _load_descriptor(store: DescriptorStore, given: Entry, existing: str) -> str
         if Entry(store.get(name, model), store.observations(name, model)) == given:
             return 'unchanged'
     except DamagedError:
-        pass  # as good as other content
+        pass  # counts as other content
     if existing == 'replace':
         store.put_back(given.descriptor, given.observations)
         return 'replaced'

@@ -2,8 +2,8 @@
 
 A line is a JSON object: a header, models, descriptors each followed by its observations, an end.
 Each has ``sha256``, the checksum of its other content in canonical form (keys sorted, no spaces,
-UTF-8); the end also has that of all checksums before it. Values are base64 of float32, little
-endian. docs/database.md describes the fields.
+UTF-8). The end also has the checksum of all checksums before it. Values are base64 of float32,
+little endian. docs/database.md describes the fields.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from don_kp_ros.database.records import (
 FORMAT, VERSION = 'don_kp descriptors', 1
 LONGEST_LINE = 1 << 20  # bytes; what records allow stays far below
 _AGAIN = 'export again, or copy the file again in full'
-_TOLERANCE = 1e-5  # by which a mean may differ where it was computed elsewhere
+_TOLERANCE = 1e-5  # by which a mean computed on another machine may differ
 
 
 class ExchangeError(RefusedError):
@@ -52,7 +52,7 @@ class Entry:
     observations: Sequence[Observation]
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether two say the same of a name; when they were written does not count."""
+        """Tell whether two entries have the same content; their times do not count."""
         if not isinstance(other, Entry):
             return NotImplemented
         return self._content() == other._content()
@@ -93,7 +93,7 @@ def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> tuple[int, 
 def read(file: Path | str) -> Iterator[StoredModel | Entry]:
     """Yield the models and descriptors of a file, each checked.
 
-    Only after the last one is it known that the file is whole. Raises ExchangeError.
+    The file is known to be complete only after the last one. Raises ExchangeError.
     """
     path = Path(file)
     try:

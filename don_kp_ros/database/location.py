@@ -1,4 +1,4 @@
-"""Where the descriptor database lies; light to import."""
+"""The location of the descriptor database; quick to import."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def default_path() -> Path:
 def database_url(database: Path | str | None = None) -> sa.URL:
     """Return the URL of a database given by path or URL, by default `default_path()`.
 
-    Its password, wherever the text has it, is in the URL's `password`, so that no repr shows it.
-    Raises ValueError, without the text, which may hold a password.
+    The password is moved to the URL's `password` from anywhere in the text, so that no repr shows
+    it. The text may hold a password, so a ValueError does not show it.
     """
     # Only here: the default needs no SQLAlchemy, and it is slow to import.
     import sqlalchemy as sa
@@ -63,6 +63,6 @@ def without_password(database: Path | str | sa.URL | None) -> str:
     url = database if isinstance(database, tuple) else database_url(database)
     if url.drivername == SQLITE:
         return str(url.database)
-    # Nothing else of the query either: it may name a file with a key, and its password.
+    # Leave out the rest of the query, too: it may name a key file and its password.
     public = url.set(query={})._replace(password=None)
     return public.render_as_string()

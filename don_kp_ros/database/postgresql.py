@@ -18,8 +18,8 @@ from don_kp_ros.database.records import SchemaError, StoreError, UnavailableErro
 CHANNEL = 'don_kp_descriptors'
 _LOCK_TIMEOUT_S = 5.0
 _MIGRATION = 0x646F6E5F6B70  # the key of the lock that one migration at a time holds
-# A server that is gone is told within 2 s: so long takes a connection, at most, so long may the
-# network leave what was sent unanswered, and so long a server, before it is asked anything.
+# A lost server is noticed within 2 s. This limits how long a connection takes, how long the
+# network may leave sent data unanswered, and how long a server may be silent before a request.
 _ANSWER_S = 1.5
 _NETWORK = {
     'connect_timeout': 2,  # seconds, the least that libpq takes
@@ -34,26 +34,26 @@ _SESSION = {
     'synchronous_commit': 'on',
     'lock_timeout': f'{_LOCK_TIMEOUT_S:g}s',
     'statement_timeout': f'{_STATEMENT_S:g}s',
-    # A robot that is switched off within a transaction holds up the others so long.
+    # A robot that is switched off within a transaction blocks the others for this long.
     'idle_in_transaction_session_timeout': '30s',
 }
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that does not wait for ever where a server hangs and its machine does not."""
+    """A connection that does not wait forever for a server that hangs on a live machine."""
 
     patience_s = _STATEMENT_S + 5  # the server's own limits come first
     hung = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server; raises OperationalError where it takes too long."""
+        """Wait for the server; raises OperationalError if it takes too long."""
         limit = self.patience_s if timeout is None else timeout
         try:
             return super().wait(gen, interval, limit)
         except psycopg.OperationalError as error:
             if timeout is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.hung = True
-                self.close()  # its answer may still come, and would be taken for another's
+                self.close()  # its answer may still come, and would be mistaken for another's
                 raise psycopg.OperationalError(f'no answer within {limit:g} s') from error
             raise
 
@@ -62,7 +62,7 @@ class PostgresqlDatabase(Database):
     """A database on a server."""
 
     def prepare(self) -> None:
-        """Create the tables where they are missing, and migrate them where they are older."""
+        """Create the tables if they are missing, and migrate them if they are older."""
         with self.transaction() as connection:
             encoding = connection.exec_driver_sql('SHOW server_encoding').scalar()
             if encoding != 'UTF8':
@@ -77,7 +77,7 @@ class PostgresqlDatabase(Database):
             self._bring_up_to_date(connection)
 
     def changed(self, connection: sa.Connection) -> None:
-        """Count a change, and tell those who listen when it is committed."""
+        """Count a change, and notify listeners when it is committed."""
         super().changed(connection)
         connection.execute(sa.select(sa.func.pg_notify(CHANNEL, '')))
 
@@ -87,7 +87,7 @@ class PostgresqlDatabase(Database):
         with self._failures_named(), self._engine.connect() as connection:
             connection = connection.execution_options(isolation_level='AUTOCOMMIT')
             driver = cast('psycopg.Connection[Any]', connection.connection.driver_connection)
-            connection.detach()  # not to be lent to others, who would hear no end of it
+            connection.detach()  # in the pool it would go on receiving notifications
             connection.exec_driver_sql(f'LISTEN {CHANNEL}')
 
             def hears(seconds: float) -> bool:
@@ -190,7 +190,7 @@ class PostgresqlDatabase(Database):
         return StoreError(f'{place} failed: {reason}')
 
 
-# How servers put it: no code comes with a refused connection.
+# By the servers' wording: a refused connection has no error code.
 _REFUSALS = ('authentication failed', 'no password supplied', 'pg_hba.conf', 'does not exist')
 
 

@@ -1,4 +1,4 @@
-"""What the descriptor database keeps, what it refuses, and how it fails. Knows no engine."""
+"""The records, checks and errors of the descriptor database, for any engine."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class StoreError(Exception):
 
 
 class DamagedError(StoreError):
-    """A stored descriptor cannot be read, the others can; the message names it and the remedy."""
+    """One stored descriptor cannot be read; the message names it and the remedy."""
 
 
 class DamagedFileError(StoreError):
-    """A file that is damaged, or no database at all; it was left as it is."""
+    """A file that is damaged or is not a database; it was left as it is."""
 
 
 class SchemaError(StoreError):
@@ -62,11 +62,11 @@ class InvalidDescriptorError(RefusedError):
 
 
 class InvalidObservationError(RefusedError):
-    """What is told of an observation (pixel, camera, position, patch, time) cannot be."""
+    """A pixel, camera, position, patch or time of an observation that is impossible."""
 
 
 class NameTakenError(RefusedError):
-    """A name that is stored already, and was not to be replaced."""
+    """A name that is already stored, in a request that does not replace it."""
 
 
 class UnknownNameError(RefusedError):
@@ -80,7 +80,7 @@ def now() -> datetime:
 
 @dataclass(frozen=True)
 class Observation:
-    """One look at a point: what one click, or one set of values, gave."""
+    """One observation of a point, from one click or one set of values."""
 
     values: NDArray[np.float32]  # (D,), unit length
     pixel: tuple[float, float] | None = None  # (u, v) in the source image
@@ -113,7 +113,7 @@ class StoredModel:
 
     fingerprint: str
     dimension: int
-    card: Mapping[str, Any]  # what is known of it; empty where nothing is
+    card: Mapping[str, Any]  # what is known about it; empty if nothing is
     descriptors: int  # not counting deleted ones
 
 
@@ -132,7 +132,7 @@ ALL = Filter()
 
 
 def checked(observation: Observation | ArrayLike) -> Observation:
-    """Return an observation, or one of values (D,) alone, with everything in its proper form.
+    """Return an observation, or one made of values (D,) alone, checked and in normal form.
 
     Values are scaled to unit length if need be. Raises InvalidDescriptorError for the values,
     InvalidNameError for the author, InvalidObservationError for the rest.
@@ -185,12 +185,12 @@ def check_model(fingerprint: str, dimension: int) -> None:
 
 
 def object_of(name: str) -> str:
-    """Return the object that a name belongs to: cap of cap/brim, and a name without / itself."""
+    """Return the object in a name: cap for cap/brim, and the whole name if it has no slash."""
     return name.rpartition('/')[0].strip() or name
 
 
 def check_name(name: str, what: str) -> None:
-    """Raise InvalidNameError unless a text can be a name; `what` it is stands in the message."""
+    """Raise InvalidNameError unless a text can be a name; `what` names it in the message."""
     if not isinstance(name, str):
         raise InvalidNameError(f'the {what} is of type {type(name).__name__}; give a text')
     if not name.strip():
@@ -228,7 +228,7 @@ def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def unit_vector(values: ArrayLike) -> NDArray[np.float32]:
-    """Return a descriptor (D,) in unit length, bit for bit where it has that already.
+    """Return a descriptor (D,) scaled to unit length, unchanged if it has that length already.
 
     Raises InvalidDescriptorError.
     """
@@ -264,7 +264,7 @@ def unit_vector(values: ArrayLike) -> NDArray[np.float32]:
 def unit_mean(observed: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean direction (D,) of observations (N, D); one alone is kept bit for bit.
 
-    Raises InvalidDescriptorError where they cancel each other.
+    Raises InvalidDescriptorError if they cancel each other.
     """
     if len(observed) == 1:
         return observed[0]
@@ -281,7 +281,7 @@ def unit_mean(observed: NDArray[np.float32]) -> NDArray[np.float32]:
 def check_patch(patch: bytes) -> None:
     """Raise InvalidObservationError unless a patch is a PNG of a size that may be kept.
 
-    Its size is read off the header before anything is decoded.
+    Its size is read from the header before anything is decoded.
     """
     limits = f'give a PNG of at most {LARGEST_PATCH}x{LARGEST_PATCH} pixels'
     if not isinstance(patch, bytes):
@@ -321,7 +321,7 @@ def checked_time(time: datetime) -> datetime:
 
 
 def camera_text(camera: Mapping[str, Any]) -> str:
-    """Write what is known of a camera as JSON. Raises InvalidObservationError."""
+    """Write the known facts of a camera as JSON. Raises InvalidObservationError."""
     return _json(camera, 'camera', MOST_CAMERA_BYTES)
 
 
@@ -339,7 +339,7 @@ def loaded(text: str) -> dict[str, Any]:
 
 
 def shown(name: str) -> str:
-    """Quote a name for a message: escaped where it is not printable, cut where it is long."""
+    """Quote a name for a message: escape what is not printable, and cut it if it is long."""
     return repr(name if len(name) <= 48 else name[:47] + '…')
 
 
@@ -350,7 +350,7 @@ def shortened(model: str) -> str:
 
 
 def printable(reason: str) -> str:
-    """Return what another library said in one printable line of bounded length."""
+    """Return another library's message as one printable line of bounded length."""
     line = ' '.join(reason.split())[:400]
     return ''.join(letter if letter.isprintable() else '?' for letter in line)
 

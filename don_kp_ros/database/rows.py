@@ -15,7 +15,7 @@ Row = Mapping[Any, Any]  # by column
 
 
 def blob(values: NDArray[np.float32]) -> bytes:
-    """Turn values (D,) into what is stored."""
+    """Turn values (D,) into bytes to store."""
     return values.astype('<f4').tobytes()
 
 
@@ -84,7 +84,7 @@ def from_observation(seen: Observation) -> dict[str, Any]:
 
 
 def is_text(text: str) -> bool:
-    """Tell whether both engines can hold a text; no name that is stored is any other."""
+    """Tell whether both engines can hold a text; every stored name is such a text."""
     try:
         return '\0' not in text and len(text.encode()) <= 4 * records.LONGEST_NAME
     except UnicodeEncodeError:

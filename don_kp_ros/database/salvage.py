@@ -1,4 +1,4 @@
-"""Sets a damaged SQLite file aside and saves what can be read of it into a new one."""
+"""Sets a damaged SQLite file aside and saves all readable content into a new one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from don_kp_ros.database.store import DescriptorStore
 
 _MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
 _UNIT_TOLERANCE = 1e-3  # of a length; what damage leaves is far from it
-# What stands in indexes: name, columns, and the condition that lets it be used.
+# What indexes hold: name, columns, and the condition under which SQLite uses it.
 _INDEXES = {
     'models': [('sqlite_autoindex_models_1', 'id, fingerprint', 'TRUE')],
     'objects': [('sqlite_autoindex_objects_1', 'id, name', 'TRUE')],
@@ -50,17 +50,17 @@ _Rows = dict[int, Row]
 
 @dataclass(frozen=True)
 class Salvage:
-    """What came of setting a file aside."""
+    """The result of setting a file aside."""
 
     aside: Path  # the file as it was
     saved: int  # descriptors in the new file, deleted ones too
-    missing: tuple[str, ...]  # what is not, as far as it is known
+    missing: tuple[str, ...]  # what is missing, as far as it is known
 
 
 def set_aside(path: Path) -> Salvage:
-    """Rename a file, with its journal, and make a new one of what can be read.
+    """Rename a file with its journal, and make a new one of what can be read.
 
-    The old file keeps every byte. Raises StoreError where others have it open, or where a file
+    The old file keeps every byte. Raises StoreError if other processes have it open, or if a file
     cannot be renamed or written.
     """
     if using := users(path):
@@ -70,13 +70,13 @@ def set_aside(path: Path) -> Salvage:
     fresh = path.with_name(f'{path.name}.salvaged-{stamp}')
     try:
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
-            # Of a copy: to open a file with a journal writes to both.
+            # From a copy: opening a file with a journal writes to both.
             copy = Path(folder) / 'copy.sqlite'
             for ending in ('', '-wal'):
                 with suppress(FileNotFoundError):
                     shutil.copyfile(f'{path}{ending}', f'{copy}{ending}')
             saved, missing = _salvage(copy, fresh)
-        # Links, not renames: what has such a name already stays.
+        # Links, not renames: an existing file of that name stays.
         for ending in ('', '-wal', '-shm'):
             with suppress(FileNotFoundError):
                 os.link(f'{path}{ending}', f'{aside}{ending}')
@@ -137,7 +137,7 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
 
 
 def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
-    """Read what can be of every table; name what cannot."""
+    """Read what can be read of every table; name what cannot."""
     tables: dict[str, _Rows] = {name: {} for name in _INDEXES}
     missing: list[str] = []
     try:
@@ -159,7 +159,7 @@ def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
 
 
 def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]:
-    """Read a table, of rows that are lost what its indexes hold; name what may be missing."""
+    """Read a table, and lost rows from its indexes; name what may be missing."""
     indexed, indexes_sound = _indexed(connection, name)
     read, rows_sound = _rows(connection, name, max(indexed, default=0))
     missing = []
@@ -228,11 +228,12 @@ def _descriptor(
 def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observation], str]:
     """Return a descriptor's observations, and what is missing of it.
 
-    Where not all can be read, their mean stands in, if it can; else those that can be.
+    If not all can be read, their stored mean replaces them if it can be read; otherwise the
+    readable ones remain.
     """
     found = []
     for look in looks:
-        # Of an observation that is damaged, nothing is trusted.
+        # Nothing in a damaged observation is trusted.
         with suppress(RefusedError, ValueError, TypeError, KeyError):
             found.append(_observation(look, model))
     whole = bool(found) and len(found) == len(looks)
@@ -267,7 +268,7 @@ def _deleted(row: Row) -> bool:
 
 
 def _time(stored: Any) -> datetime | None:
-    """Read a time of any schema, None where it is none."""
+    """Read a time of any schema; None if it is not a time."""
     with suppress(ValueError, TypeError, OverflowError, OSError):
         if isinstance(stored, str):
             return datetime.fromisoformat(stored).replace(tzinfo=timezone.utc)

@@ -29,7 +29,7 @@ metadata = sa.MetaData(
 class Utc(sa.types.TypeDecorator[datetime]):
     """A time in UTC to the microsecond: text on SQLite, timestamptz on PostgreSQL.
 
-    What is no time, in a damaged file, is read as None.
+    In a damaged file, a value that is not a time is read as None.
     """
 
     impl = sa.TIMESTAMP(timezone=True)
@@ -64,7 +64,7 @@ def name_type() -> sa.types.TypeEngine[str]:
     )
 
 
-# One row: grows with every change. Every writer locks it first, so that they never meet.
+# One row that grows with every change. Every writer locks it first, so only one writes at a time.
 revision = sa.Table(
     'revision',
     metadata,
@@ -144,7 +144,7 @@ tags = sa.Table(
     sa.Column('tag', name_type(), primary_key=True),
     sa.Index('ix_tags_tag_descriptor_id', 'tag', 'descriptor_id'),
 )
-# What the first schema told its version by; a don_kp that knows no other refuses the file by it.
+# The first schema's version table; a don_kp that knows only that schema refuses the file by it.
 schema_version = sa.Table(
     'schema_version',
     metadata,

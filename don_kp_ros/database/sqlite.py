@@ -17,7 +17,7 @@ from don_kp_ros.database.engine import Database
 from don_kp_ros.database.records import DamagedFileError, StoreError, printable
 
 BUSY_TIMEOUT_S = 5.0
-# Up to here a file is checked whenever it is opened (at about 1 GB/s); beyond, by doctor alone.
+# Smaller files are checked whenever they are opened (about 1 GB/s), larger ones only by doctor.
 CHECKED_BYTES = 256 << 20
 
 
@@ -39,13 +39,13 @@ class SqliteDatabase(Database):
     """A file, in WAL mode: a transaction is on the disk when its commit returns."""
 
     def __init__(self, url: sa.URL) -> None:
-        """Take the place of the file."""
+        """Keep the location of the file."""
         self.path = Path(str(url.database))
         self._opened: tuple[int, int] | None = None
         super().__init__(url)
 
     def prepare(self) -> None:
-        """Create the file where it is missing, check it, and migrate it where it is older."""
+        """Create the file if it is missing, check it, and migrate it if it is older."""
         self._make()
         self._opened = self._identity()
         # Writing from the start: a file that cannot be written fails now, not at the first store.
@@ -57,7 +57,7 @@ class SqliteDatabase(Database):
                     if verdict != 'ok':
                         raise self._damaged(str(verdict))
                 self._bring_up_to_date(connection)
-        # Only now: to set the journal mode writes to the file.
+        # Only now: setting the journal mode writes to the file.
         with self._failures_named(), self._engine.connect() as connection:
             connection = connection.execution_options(begin=None)
             connection.exec_driver_sql('PRAGMA journal_mode = WAL')

@@ -1,4 +1,4 @@
-"""The SQL of the descriptor store: what is asked and written on a connection."""
+"""The SQL of the descriptor store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def is_possible(wanted: Filter) -> bool:
 
 
 def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield conditions of descriptors alone, so that their indexes serve."""
+    """Yield conditions on the table of descriptors alone, so that its indexes are used."""
     yield (last_deleted() if wanted.deleted else LIVE)
     if wanted.prefix:
         # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
@@ -72,7 +72,7 @@ def select(wanted: Filter, after: tuple[str, str] | None = None) -> sa.Select[An
     """Select descriptors with all that a record holds, in order of name and model."""
     query = _records.where(*conditions(wanted))
     if after is not None:
-        # Both engines walk the index of names from here; a row value would keep them from it.
+        # Both engines walk the index of names from here; a row value would prevent that.
         name, fingerprint = after
         query = query.where(descriptors.c.name >= name).where(
             (descriptors.c.name > name) | (models.c.fingerprint > fingerprint)
@@ -95,9 +95,9 @@ def find(
 
 
 def last_deleted() -> sa.ColumnElement[bool]:
-    """Choose, of the deleted descriptors of every name and model, the one deleted last."""
+    """Choose the last deleted descriptor of every name and model."""
     later = descriptors.alias()
-    # Each was made after the one before was deleted.
+    # Each was created after the previous one was deleted.
     superseded = sa.exists().where(
         later.c.deleted.is_not(None),
         later.c.model_id == descriptors.c.model_id,
@@ -176,7 +176,7 @@ def object_id(connection: sa.Connection, name: str) -> int:
 
 
 def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameError:
-    """Make the error of a name that is not there; it tells what to do."""
+    """Make the error for an unknown name; it says what to do."""
     names: Sequence[str] = []
     if is_text(model):
         query = sa.select(descriptors.c.name).select_from(descriptors.join(models))

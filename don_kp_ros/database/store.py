@@ -1,4 +1,4 @@
-"""The descriptor store: what nodes and commands call, on SQLite or PostgreSQL."""
+"""The descriptor store that nodes and commands use, on SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from don_kp_ros.database.schema import descriptors, models, objects, observation
 class DescriptorStore:
     """Descriptors by name and model. Thread-safe; many processes and robots may share it.
 
-    A write is durable when the call returns. Every method raises StoreError where the database
-    fails, and a RefusedError where the request is wrong; then nothing has changed.
+    A write is durable when the call returns. Every method raises StoreError if the database fails,
+    and a RefusedError if the request is wrong. In both cases nothing has changed.
     """
 
     def __init__(self, database: Path | str | None = None) -> None:
-        """Open a database by path or URL, by default `default_path()`; create it where missing.
+        """Open a database by path or URL, by default `default_path()`; create it if missing.
 
-        An older schema is migrated. Raises DamagedFileError, SchemaError (a newer one, or of
-        something else), UnavailableError (the server does not answer) or another StoreError; then
-        the database is left as it is.
+        An older schema is migrated. Raises DamagedFileError, SchemaError (a newer schema, or not
+        don_kp's), UnavailableError (the server does not answer) or another StoreError, and then
+        leaves the database as it is.
         """
         self._database = connect(database)
         self.location = self._database.location  # for messages; without a password
@@ -66,16 +66,16 @@ class DescriptorStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Write all that this thread does within, or nothing of it where an error leaves it.
+        """Write all changes that this thread makes within, or none of them if an error leaves it.
 
-        Others wait with their writing meanwhile: keep it short.
+        Other writers wait meanwhile, so keep it short.
         """
         with self._database.transaction(write=True):
             yield
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read one state in all that this thread reads within, whatever others write."""
+        """Give this thread one consistent state to read, whatever others write meanwhile."""
         with self._database.transaction(snapshot=True):
             yield
 
@@ -91,10 +91,10 @@ class DescriptorStore:
     ) -> StoredDescriptor:
         """Store an observation, or values (D,), under a name, unique per model.
 
-        With `add`, one more of a stored name, or the first: the descriptor becomes the mean of
-        all, and its tags those of before and these. With `replace`, a stored name is begun anew.
-        `object` is by default the name up to its last slash. Raises NameTakenError with neither,
-        InvalidNameError, InvalidDescriptorError, InvalidObservationError.
+        With `add`, it is one more observation of a stored name, or the first: the descriptor
+        becomes the mean of all, and the tags are added. With `replace`, a stored name starts
+        again. `object` is by default the name up to its last slash. Raises NameTakenError with
+        neither, InvalidNameError, InvalidDescriptorError, InvalidObservationError.
         """
         records.check_name(name, 'name')
         records.check_name(model, 'model')
@@ -122,7 +122,7 @@ class DescriptorStore:
             return self._found(connection, name, model)
 
     def put_back(self, descriptor: StoredDescriptor, seen: Sequence[Observation]) -> None:
-        """Store a descriptor as it was, times included, in place of what its name has now.
+        """Store a descriptor as it was, times included, in place of what its name holds now.
 
         `seen` are its observations, oldest first; its values are their mean. Raises as `put` does.
         """
@@ -149,7 +149,7 @@ class DescriptorStore:
             return self._found(connection, name, model)
 
     def observations(self, name: str, model: str) -> list[Observation]:
-        """Read a descriptor's observations in the order of their coming.
+        """Read a descriptor's observations, oldest first.
 
         Raises UnknownNameError, DamagedError.
         """
@@ -200,7 +200,7 @@ class DescriptorStore:
                     return found, damaged
 
     def count(self, wanted: Filter = records.ALL) -> int:
-        """Count what `list` would give, with damaged ones."""
+        """Count what `list` would return, including damaged ones."""
         if not statements.is_possible(wanted):
             return 0
         query = sa.select(sa.func.count()).select_from(descriptors)
@@ -209,11 +209,11 @@ class DescriptorStore:
             return int(connection.execute(query).scalar_one())
 
     def damaged(self, wanted: Filter = records.ALL) -> Sequence[DamagedError]:
-        """List what `list` leaves out, because it cannot be read."""
+        """List the descriptors that `list` leaves out because they cannot be read."""
         if not statements.is_possible(wanted):
             return []
         with self._database.transaction() as connection:
-            # One by one: sound ones are not kept.
+            # One by one, so that sound ones are not kept in memory.
             found = map(self._record, connection.execute(statements.select(wanted)))
             return [record for record in found if isinstance(record, DamagedError)]
 
@@ -237,7 +237,7 @@ class DescriptorStore:
         return [sound[i][0] for i in finite], matrix[finite]
 
     def delete(self, name: str, model: str) -> None:
-        """Delete a descriptor, damaged or not, such that `restore` brings it back.
+        """Delete a descriptor, damaged or not; `restore` can bring it back.
 
         Raises UnknownNameError, with the nearest names.
         """
@@ -247,9 +247,9 @@ class DescriptorStore:
             self._database.changed(connection)
 
     def restore(self, name: str, model: str) -> StoredDescriptor:
-        """Bring back the descriptor of a name that was deleted last.
+        """Restore the descriptor that was last deleted under a name.
 
-        Raises UnknownNameError, or NameTakenError where the name is in use again.
+        Raises UnknownNameError, or NameTakenError if the name is in use again.
         """
         with self._database.transaction(write=True) as connection:
             if statements.find(connection, name, model) is not None:
@@ -275,7 +275,7 @@ class DescriptorStore:
             return connection.scalars(query).all()
 
     def prune(self, before: datetime) -> int:
-        """Remove for good what was deleted before a time; return how many that were."""
+        """Remove permanently what was deleted before a time; return the number."""
         gone = descriptors.c.deleted < records.checked_time(before)
         with self._database.transaction(write=True) as connection:
             number = connection.execute(descriptors.delete().where(gone)).rowcount
@@ -304,10 +304,10 @@ class DescriptorStore:
         return known
 
     def keep_model(self, fingerprint: str, dimension: int, card: Mapping[str, Any]) -> None:
-        """Store what is known of a model, in place of what was.
+        """Store what is known about a model, in place of earlier knowledge.
 
-        Raises InvalidNameError, InvalidDescriptorError where its descriptors have another
-        dimension, InvalidObservationError for a card that cannot be kept.
+        Raises InvalidNameError, InvalidDescriptorError if its descriptors have another dimension,
+        and InvalidObservationError for a card that cannot be kept.
         """
         records.check_model(fingerprint, dimension)
         text = records.card_text(card)
@@ -318,7 +318,7 @@ class DescriptorStore:
                 self._database.changed(connection)
 
     def revision(self) -> int:
-        """Return a number that grows with every change, whoever made it."""
+        """Return a number that grows with every change by any process."""
         with self._database.transaction() as connection:
             return int(connection.execute(sa.select(revision.c.number)).scalar_one())
 

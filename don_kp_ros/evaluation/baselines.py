@@ -1,7 +1,7 @@
-"""Descriptors that anyone has, matched as learned ones are: dense SIFT and colour patches.
+"""Descriptors that are not learned, matched like learned ones: dense SIFT and colour patches.
 
-Every query of picture A is compared with a grid that covers the whole of picture B, object or not,
-and the nearest descriptor is its match. Nothing is learned, and nothing restricts the search.
+Every query of picture A is compared with a grid over the whole of picture B, object or not. The
+nearest descriptor is its match. Nothing is learned, and nothing restricts the search.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _COARSEST_LAYER = 5
 class Baseline(ABC):
     """Finds pixels by the nearest descriptor, in Euclidean distance.
 
-    step: pixels between neighbours of the grid in picture B; places: of the grid at once, which
-    bounds memory and changes nothing but rounding.
+    step: pixels between neighbours of the grid in picture B; places: grid points compared at once,
+    which bounds memory and changes only rounding.
     """
 
     def __init__(self, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
@@ -47,8 +47,8 @@ class Baseline(ABC):
     def match(self, image_a: Image, image_b: Image, uv_a: ArrayLike) -> Pixels:
         """Find the pixels uv_a (N, 2) of picture A in picture B: (N, 2), on B's grid.
 
-        Pictures are (H, W, 3) uint8 RGB. Of places that are equally near, the first row by row is
-        taken. Raises ValueError for pixels outside of A, or none.
+        Pictures are (H, W, 3) uint8 RGB. If several places are equally near, the first one in row
+        order is taken. Raises ValueError for pixels outside of A, or without any pixels.
         """
         _check_image(image_b)
         queries = self.describe(image_a, _checked_pixels(image_a, uv_a))
@@ -73,8 +73,8 @@ class Baseline(ABC):
 class DenseSift(Baseline):
     """SIFT (Lowe 2004; OpenCV's) upright, of one size.
 
-    size: diameter of the keypoints, pixels; descriptors see a square six times as wide. Pictures
-    are blurred at full resolution as SIFT would have, had it detected keypoints of that size.
+    size: diameter of the keypoints, pixels; a descriptor covers a square six times as wide.
+    Pictures are blurred at full resolution, as SIFT does for keypoints of that size.
     """
 
     def __init__(self, size: float = 8.0, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
@@ -105,10 +105,10 @@ class DenseSift(Baseline):
 
 
 class ColourPatches(Baseline):
-    """The colours about a pixel, less their mean and of unit length.
+    """The colours about a pixel, with their mean subtracted, scaled to unit length.
 
-    Nearest in this sense is the highest normalised cross-correlation. side: of the patch, pixels,
-    odd; beyond the picture its border is repeated.
+    The nearest patch is that of the highest normalised cross-correlation. side: of the patch,
+    pixels, odd. The picture's border is repeated beyond the picture.
     """
 
     def __init__(self, side: int = 15, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
@@ -118,7 +118,7 @@ class ColourPatches(Baseline):
         self.side = side
 
     def describe(self, image: Image, uv: ArrayLike) -> Vectors:
-        """Compute patches (N, 3 side^2) about the nearest pixels; a grey flat one is all 0."""
+        """Compute patches (N, 3 side^2) about the nearest pixels; a flat patch is all 0."""
         _check_image(image)
         half = self.side // 2
         padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_REPLICATE)

@@ -50,8 +50,9 @@ def draw_matches(
 ) -> Image:
     """Draw matches: lines from A (Q, 2) to where they were found in B, and to the truth there.
 
-    A cross is where a point is or was found, a ring its true place. Of many matches some are
-    drawn, evenly spread by error. Colours go from green (no error) to red (50 pixels or more).
+    A cross marks a point and where it was found, a ring its true place. If there are many matches,
+    some are drawn, evenly spread by error. Colours go from green (no error) to red (50 pixels or
+    more).
     """
     errors = np.asarray(errors, np.float64)
     order = np.argsort(errors, kind='stable')
@@ -104,8 +105,8 @@ def plot_curve(
 ) -> str:
     """Plot AUC, PCK@10 and the 75 % quantile against a value as an SVG element.
 
-    points: of each value, the figures of every method by name. The first method's interval over
-    pairs is shaded. identity: tells the SVG's parts from those of others in one page.
+    points: for each value, the figures of every method by name. The first method's interval over
+    pairs is shaded. identity: distinguishes the SVG's ids from those of other SVGs in the page.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(10.2, 3.1), layout='constrained')
@@ -137,7 +138,7 @@ def _svg(figure: Figure, identity: str) -> str:
     text = buffer.getvalue()
     text = text[text.index('<svg') :]
     text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.DOTALL)
-    # Several SVGs share one page: what they refer to must have different names.
+    # Several SVGs share one page, so their ids must differ.
     return re.sub(r'( id="|url\(#|href="#)', rf'\g<1>{identity}-', text)
 
 

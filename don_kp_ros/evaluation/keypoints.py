@@ -18,11 +18,11 @@ _MASK_SAMPLES = 500
 
 @dataclass(frozen=True)
 class KeypointQuality:
-    """What a set of keypoints amounts to.
+    """The quality of a set of keypoints.
 
-    median_px, p90_px: distance between a keypoint in view B and where its place in view A appears
-    there, pixels of a 640-pixel-wide picture; inside: share in B's mask; spread: mean distance
-    between two keypoints over that between two pixels of the mask.
+    median_px, p90_px: distance in view B between a keypoint and the place of the same keypoint in
+    view A, pixels of a 640-pixel-wide picture; inside: share in B's mask; spread: mean distance
+    between two keypoints, divided by that between two pixels of the mask.
     """
 
     keypoints: int
@@ -44,8 +44,8 @@ def measure_keypoints(model: DescriptorModel, data: PairSet, turns: int = 1) -> 
 
     turns: as in DescriptorModel.keypoints.
 
-    Keypoints of A that B does not show count neither as errors nor as hits. Raises ValueError
-    where no pair has what is needed.
+    Keypoints of A that B does not show count neither as errors nor as hits. Raises ValueError if
+    no pair has both a homography and a mask.
     """
     found: dict[int, NDArray[np.float32]] = {}
     errors, inside, spread = [], [], []

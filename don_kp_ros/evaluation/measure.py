@@ -21,7 +21,7 @@ class Measurement:
     """What was measured on a set of pairs.
 
     errors (E,): of all points, pixels of a 640-pixel-wide picture; present, absent: similarity of
-    peaks where the object is shown, and where it is absent.
+    the peaks in pictures with the object, and without it.
     """
 
     errors: NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Whether heatmaps have one peak: the second peak over the first.
 
-A query whose heatmap peaks in two places far from each other is ambiguous, and which of the two
-is found is luck (paper 1, 4.3, looks for such heatmaps by eye).
+A query is ambiguous if its heatmap has peaks in two places far from each other: which of them is
+found is then chance (paper 1, 4.3, looks for such heatmaps by eye).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ APART = 20.0  # pixels of a 640-pixel-wide picture
 class Peaks:
     """The two highest peaks of the heatmap of each query.
 
-    uv_first, uv_second (Q, 2): pixels; first, second (Q,): cosine similarity there. Where there is
-    no second peak, uv_second is NaN and second -1.
+    uv_first, uv_second (Q, 2): pixels; first, second (Q,): cosine similarity there. Without a
+    second peak, uv_second is NaN and second is -1.
     """
 
     uv_first: NDArray[np.float32]
@@ -57,10 +57,10 @@ def peaks(
 ) -> Peaks:
     """Find the highest peak of each query, and the highest other one away from it.
 
-    descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W) of the picture; apart: how
-    far the second peak is from the first at least, pixels of a 640-pixel-wide picture; chunk:
-    heatmaps in memory at once, which changes nothing but rounding. A peak is a pixel that none of
-    its 8 neighbours exceeds; the foot of the first peak, cut off by the distance, is none.
+    descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W) of the picture; apart:
+    least distance of the second peak from the first, pixels of a 640-pixel-wide picture; chunk:
+    heatmaps in memory at once, which changes only rounding. A peak is a pixel that none of its 8
+    neighbours exceeds. The slope of the first peak, cut off at the distance, is not a peak.
     """
     if queries.ndim != 2 or len(queries) == 0:
         shape = tuple(queries.shape)

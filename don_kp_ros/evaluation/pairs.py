@@ -28,8 +28,8 @@ SIDE = 640  # pixels of the longer side of synthetic pictures
 class Pair:
     """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2), and B's object's centre (2,).
 
-    homography (3, 3): maps any pixel of A to B, where they are views of one picture; mask_b
-    (H, W): the object in B, uint8; names: of the points, if they have any.
+    homography (3, 3): maps any pixel of A to B, if both are views of one picture; mask_b (H, W):
+    the object in B, uint8; names: of the points, if they have any.
     """
 
     image_a: int
@@ -44,10 +44,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet:
-    """What is measured on: pictures, pairs of them with truth, and pictures without the object.
+    """Pictures to measure on, pairs of them with true pixels, and pictures without the object.
 
-    origin: says in words where they come from; width: of the picture in whose pixels errors are
-    measured (none: of each picture itself).
+    origin: where they come from, in words; width: errors are in pixels of a picture of this width
+    (None: of each picture itself).
     """
 
     origin: str
@@ -112,7 +112,7 @@ def synthetic(
 ) -> PairSet:
     """Pair pictures with random views of themselves; their homographies are the truth.
 
-    both: A is a random view as well, and not the picture as it is; crop: the side of square views
+    both: A is a random view, too, instead of the picture itself; crop: the side of square views
     about the object, in pixels of a 640-pixel-wide picture, instead of whole pictures.
     """
     sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
@@ -172,8 +172,8 @@ def posed(
 ) -> PairSet:
     """Pair each chosen view, by index, with other views of its object; poses are the truth.
 
-    Chosen ones are paired with each other first. held: they are not trained on; tolerance: see
-    `correspondences`.
+    Chosen views are paired with each other first. held: the chosen views were held out of
+    training; tolerance: see `correspondences`.
     """
     candidates = [
         (a, b)

@@ -1,4 +1,4 @@
-"""Read what is measured on: a broken picture is an error, or left out and named."""
+"""Reads pictures to measure on; a broken one is an error, or is left out and named."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reader:
     def samples(self, folder: ImageFolder, most: int | None = None) -> dict[int, Sample]:
         """Read a folder's pictures with their masks, by index; raises DataError.
 
-        most: of the pictures, evenly spread ones (none: all).
+        most: greatest number of pictures, evenly spread (None: all).
         """
         found = {}
         for index in spread(len(folder.images), most or len(folder.images)):
@@ -66,7 +66,7 @@ class Reader:
 
     def _skip(self, error: DataError, files: Sequence[Path]) -> None:
         if not any(_is_broken(path) for path in files):
-            raise error  # the files are whole, what they say is wrong
+            raise error  # the files can be read, but their content is wrong
         if not self.skip_broken:
             raise DataError(f'{error}; --skip-broken leaves it out') from error
         self.skipped.append(str(error))

@@ -1,4 +1,4 @@
-"""One HTML page of results, with everything that it shows inside."""
+"""One self-contained HTML page of results."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ _KEYPOINTS = (
 
 
 def section(title: str, content: str) -> str:
-    """Make a section of content that is HTML already; nothing of nothing."""
+    """Make a section of content that is HTML already; empty content makes no section."""
     return f'<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>' if content else ''
 
 
@@ -290,7 +290,7 @@ def _facts(results: Mapping[str, Any]) -> str:
 
 
 def facts_table(facts: Sequence[tuple[str, str]]) -> str:
-    """Make a table of what is called what."""
+    """Make a table of names and values."""
     rows = [f'<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>' for k, v in facts]
     return '<table class="facts">\n' + '\n'.join(rows) + '\n</table>'
 

@@ -1,4 +1,4 @@
-"""What evaluations write besides their figures, and how they tell of it."""
+"""The files that evaluations write, and their messages on the terminal."""
 
 from __future__ import annotations
 

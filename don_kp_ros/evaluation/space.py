@@ -1,4 +1,4 @@
-"""How far matches miss in space, where depth is known."""
+"""Errors of matches in space, if depth is known."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ Array = NDArray[np.float64]
 class SpaceErrors:
     """Distances between predicted and true points in space.
 
-    errors_mm (Q,): millimetres, NaN where either pixel has no depth; truth_unknown, guess_unknown:
-    how many queries have no depth at the true pixel, and how many others at the predicted one.
+    errors_mm (Q,): millimetres, NaN if either pixel has no depth; truth_unknown, guess_unknown:
+    number of queries without depth at the true pixel, and of others without depth at the predicted
+    one.
     """
 
     errors_mm: Array
@@ -32,9 +33,9 @@ class SpaceErrors:
         return known
 
     def within(self, millimetres: float) -> float:
-        """Compute the share of queries of known truth that miss by less.
+        """Compute, among queries with known truth, the share with a smaller error.
 
-        A prediction without depth is a miss, so that guessing holes in the depth gains nothing.
+        A prediction without depth is a miss, so a guess at a hole in the depth gains nothing.
         """
         queries = len(self.errors_mm) - self.truth_unknown
         if queries == 0:
@@ -81,8 +82,8 @@ def space_errors(
 ) -> SpaceErrors:
     """Lift predicted and true pixels uv (Q, 2) of one picture and measure between the points.
 
-    depth (H, W): metres along the optical axis, NaN or not positive where there is none, of the
-    picture in which both lie; camera: its camera. Depth is interpolated as DepthView.depth_at
+    depth (H, W): of the picture that both pixels lie in, metres along the optical axis, NaN or not
+    positive where there is none; camera: its camera. Depth is interpolated as DepthView.depth_at
     does. Raises ValueError where the shapes do not fit or there are no queries.
     """
     predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)

@@ -1,7 +1,7 @@
-"""How far figures can be trusted: intervals over pairs, and spread over seeds.
+"""Uncertainty of figures: intervals over pairs, and spread over seeds.
 
-Queries of one pair share its pictures and are not independent, so it is pairs that are resampled,
-with all of their queries (Efron and Tibshirani 1993, chapter 13: the percentile interval).
+Queries of one pair share its pictures and are not independent. So pairs are resampled, with all of
+their queries (Efron and Tibshirani 1993, chapter 13: the percentile interval).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Statistic(Protocol):
         ...
 
     def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
-        """Compute it where pair p counts counts[r, p] times: counts (R, P), returns (R,)."""
+        """Compute it with pair p counted counts[r, p] times: counts (R, P), returns (R,)."""
         ...
 
 
 @dataclass(frozen=True)
 class MeanOf:
-    """The mean of a value of each error, as a hit is 1 and a miss is 0.
+    """The mean of a value of each error, such as 1 for a hit and 0 for a miss.
 
     value: maps errors (N,) to values (N,).
     """
@@ -113,7 +113,7 @@ def bootstrap(
 ) -> tuple[float, float] | None:
     """Compute the percentile bootstrap interval (low, high) of a statistic over pairs.
 
-    None of a single pair: nothing says how others would differ.
+    Returns None for a single pair: nothing says how others would differ.
 
     errors_by_pair: the errors (Q,) of each pair; level: the share of the resamples between the
     ends. AUC, MEAN, MEDIAN, pck_at(k) and QuantileOf(share) are computed for all resamples at
@@ -162,7 +162,7 @@ def _checked(errors_by_pair: Sequence[ArrayLike]) -> list[Array]:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A figure over runs that differ in their seed only.
+    """A figure over runs that differ only in their seed.
 
     sigma: sample standard deviation (over runs - 1), NaN for a single run.
     """

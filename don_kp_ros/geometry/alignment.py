@@ -1,4 +1,4 @@
-"""The rigid transform that best takes one set of points to another."""
+"""The rigid transform that best maps one set of points to another."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from don_kp_ros.geometry.lie import transform
 
 
 def kabsch(points_a: Tensor, points_b: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Find T_b_a (..., 4, 4), the rigid transform that takes points a to points b best.
+    """Find T_b_a (..., 4, 4), the rigid transform that best maps points a to points b.
 
     points_a, points_b (..., N, 3) in metres; weights (..., N), not negative, all 1 where None.
     T_b_a minimises sum_i w_i |T_b_a a_i - b_i|^2 (Kabsch 1976; proper rotations only: Umeyama
-    1991). Points of weight 0 count for nothing, NaN included.
+    1991). Points of weight 0 are ignored, even if they are NaN.
 
-    Differentiable once. Where the points leave the rotation undetermined (on a line, all in one
-    place, mirrored with equal extents) one of the best is returned, and no gradient flows along
-    what is undetermined. Without any weight the result is the identity.
+    Differentiable once. If the points leave the rotation undetermined (on a line, all in one
+    place, mirrored with equal extents), one of the best is returned, and no gradient flows along
+    the undetermined directions. If all weights are 0, the result is the identity.
     """
     if weights is None:
         weights = torch.ones_like(points_a[..., 0])
@@ -39,9 +39,9 @@ def kabsch(points_a: Tensor, points_b: Tensor, weights: Tensor | None = None) ->
 
 @torch.no_grad()
 def _noise(share: Tensor, points_a: Tensor, points_b: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Bound (...) what rounding adds to a covariance, square metres; points a and b are centred.
+    """Bound (...) the rounding error of a covariance, square metres; points a and b are centred.
 
-    A point at a distance is known to its distance times the machine's precision.
+    A point's rounding error is its distance times the machine precision.
     """
 
     def extent(points: Tensor) -> Tensor:
@@ -55,23 +55,23 @@ def _noise(share: Tensor, points_a: Tensor, points_b: Tensor, a: Tensor, b: Tens
 def _nearest_rotation(matrix: Tensor, noise: Tensor) -> Tensor:
     """Return the rotations R (..., 3, 3) of the greatest tr(R^T M) for matrices M (..., 3, 3).
 
-    noise (...): what cannot be told from zero in M. NaN gives NaN.
+    noise (...): values of M below it count as zero. NaN gives NaN.
     """
     rotation: Tensor = _NearestRotation.apply(matrix, noise)
     return rotation
 
 
 class _NearestRotation(torch.autograd.Function):
-    """The orthogonal Procrustes problem, with a gradient that knows no equal singular values.
+    """The orthogonal Procrustes problem, with a gradient that allows equal singular values.
 
     With M = U S V^T, d = det(U V^T) and s = (s1, s2, d s3), M = R P for R = U diag(1, 1, d) V^T
     and the symmetric P = V diag(s) V^T. From dM = dR P + R dP the skew W = R^T dR obeys
 
         W P + P W = R^T dM - dM^T R,
 
-    in the basis of V: W_ij = (...)_ij / (s_i + s_j). Differences s_i - s_j, by which the gradient
-    of the singular vectors divides, do not appear: R is smooth where they vanish. Where the sum
-    vanishes R itself is undetermined.
+    in the basis of V: W_ij = (...)_ij / (s_i + s_j). The gradient of the singular vectors divides
+    by differences s_i - s_j; they do not appear here, because R is smooth where they vanish. Where
+    the sum vanishes, R itself is undetermined.
     """
 
     @staticmethod

@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 def cropped(points: Array, lowest: ArrayLike, highest: ArrayLike) -> Array:
     """Return the points (N, 3) in an axis-aligned box, its borders included.
 
-    Raises ValueError where a side of the box is not finite or less than nothing.
+    Raises ValueError if a side of the box is not finite or is negative.
     """
     low, high = np.asarray(lowest, dtype=np.float64), np.asarray(highest, dtype=np.float64)
     if not (np.isfinite([low, high]).all() and (low <= high).all()):

@@ -12,7 +12,7 @@ MILLIMETRE = 1e-3  # metres; the unit of a 16-bit depth image, unless something 
 
 @dataclass(frozen=True)
 class DepthImage:
-    """A depth image as it came; it becomes metres only where it is read.
+    """A depth image in its raw form; it is converted to metres only where it is read.
 
     raw (H, W): uint16 counts of ``unit`` metres, or float32 metres. 0, negative, NaN and infinite
     values are none. Raises ValueError for any other array or unit.
@@ -50,7 +50,7 @@ class DepthImage:
     def median(self, uv: ArrayLike, window: int = 5) -> float:
         """Return the median of the valid depths in a window about a pixel, metres; NaN if none.
 
-        A single pixel of a stereo camera is not to be trusted: it may be a hole or a flying pixel.
+        A single pixel of a stereo camera is unreliable: it may be a hole or a flying pixel.
         ``window`` is the odd side of the window in pixels.
         """
         u, v = (round(float(x)) for x in np.asarray(uv))

@@ -1,4 +1,4 @@
-"""A tree of named frames over time: what tf2 keeps, without a ROS installation."""
+"""A tree of named frames over time, like tf2's but without a ROS installation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class TransformError(LookupError):
-    """A transform that is not known, or not at that time; the message names the frames."""
+    """A transform that is unknown, or unknown at that time; the message names the frames."""
 
 
 @dataclass
@@ -69,8 +69,8 @@ class TransformTree:
     def lookup(self, target: str, source: str, stamp: float | None = None) -> Array:
         """Return ``T_target_source`` (4, 4) at a time in seconds; None: the newest of each.
 
-        Raises TransformError where the frames are not connected, or the time is outside of what
-        is known: nothing is extrapolated.
+        Raises TransformError if the frames are not connected, or if the time is outside of the
+        known history: nothing is extrapolated.
         """
         with self._lock:
             T_root_target, root_target = self._to_root(target, stamp)

@@ -1,9 +1,9 @@
 """The exponential and logarithm of rotations and rigid transforms, batched and differentiable.
 
-Values and gradients are finite everywhere: at the identity, at tiny angles and at half turns. The
-closed forms that divide by the angle are replaced by their series below half a radian; the
-arguments of the form that is not chosen are replaced too, as 0 times a gradient of infinity is
-NaN. float32 and float64.
+Values and gradients are finite everywhere: at the identity, at tiny angles and at half turns.
+Below half a radian, series replace the closed forms that divide by the angle. The arguments of the
+form that is not chosen are replaced, too, because 0 times an infinite gradient is NaN. Works in
+float32 and float64.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def so3_exp(phi: Tensor) -> Tensor:
 def so3_log(R: Tensor) -> Tensor:
     """Read rotations (..., 3, 3) as rotation vectors (..., 3), radians, of length at most pi.
 
-    At a half turn either of the two opposite vectors is right; one is returned. The gradient is
-    that of an extension to matrices that are no rotations: right along rotations.
+    At a half turn both opposite vectors are right, and one is returned. The gradient is that of an
+    extension to matrices that are not rotations; it is right along rotations.
     """
     q = _scaled_quaternion(R)
     vector, w = q[..., :3], q[..., 3:]
@@ -109,7 +109,7 @@ def _coefficients(phi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         for first in (1, 2, 3)
     ]
     t = torch.where(small, 1.0, x).sqrt()
-    # Twice a squared sine, as 1 - cos t has no digits left where t is small or near a full turn.
+    # Twice a squared sine: 1 - cos t loses all digits if t is small or near a full turn.
     far = [torch.sin(t) / t, 2 * (torch.sin(t / 2) / t) ** 2, (t - torch.sin(t)) / t**3]
     a, b, c = (torch.where(small, n, f) for n, f in zip(near, far, strict=True))
     return a, b, c
@@ -126,8 +126,8 @@ def _polynomial(x: Tensor, coefficients: list[float]) -> Tensor:
 def _scaled_quaternion(R: Tensor) -> Tensor:
     """Read rotations (..., 3, 3) as quaternions xyzw (..., 4) with w >= 0, not of unit length.
 
-    Shepperd's method as in don_kp_ros.geometry.rigid, without the root: the row of the products
-    q q^T whose diagonal is the largest. The diagonal sums to 4, whatever R is: the row is never 0.
+    Shepperd's method as in don_kp_ros.geometry.rigid, without the root: the row of the products q
+    q^T with the largest diagonal entry. The diagonal sums to 4 for any R, so the row is never 0.
     """
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = R.flatten(-2).unbind(-1)
     products = torch.stack(

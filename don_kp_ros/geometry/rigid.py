@@ -64,8 +64,8 @@ def from_quaternion(xyzw: ArrayLike, translation: ArrayLike | None = None) -> Ar
 def to_quaternion(T: ArrayLike) -> Array:
     """Read the rotation of a transform (4, 4) or (3, 3) as a quaternion xyzw with w >= 0."""
     R = np.asarray(T, dtype=np.float64)[:3, :3]
-    # The largest of the four components is computed by a root, the others by division by it:
-    # nothing is divided by a number near zero (Shepperd's method).
+    # The largest of the four components comes from a root, and the others are divided by it, so no
+    # division is by a number near zero (Shepperd's method).
     four_squares = np.array(
         [
             1 + R[0, 0] - R[1, 1] - R[2, 2],

@@ -1,1 +1,1 @@
-"""Grasping: candidates from what is seen, and the pick from plan to lift."""
+"""Grasping: candidates from a point cloud, and the pick from plan to lift."""

@@ -10,12 +10,12 @@ from don_kp_ros.robots import hand
 
 Array = NDArray[np.float64]
 
-# For so many points does what was seen stand, from the table up to it.
+# Number of points in the column from the table up to each seen point.
 _COLUMN_POINTS = 16
 
 
 class NoGraspError(Exception):
-    """There is no way to place the fingers; the message says what is in the way."""
+    """The fingers cannot be placed; the message says what is in the way."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,16 @@ def pinch_candidates(
 ) -> list[GraspCandidate]:
     """Find pinches from above at a target (3,) on an object, the best first.
 
-    `points_base` (N, 3) is what a camera sees of the scene, in the base frame, metres; the table
-    is z = 0, and what was not seen is taken as free. For closing directions all around, the points
-    that the fingers' breadth covers are followed from the target along the closing axis as far as
-    they hang together: that extent must fit between the open fingers, the fingers must find their
-    places beside it free, and the palm must stay above all it covers. The tool centre point goes
-    to the middle of the extent, the fingers' ends below its edges but not onto the table.
-    Preferred are narrow extents, centred on the target, whose two edges are square to the closing
-    axis (antipodal contacts; Nguyen 1988, Constructing force-closure grasps). The hand may be
-    turned by 180 degrees about its axis as well.
-    Raises NoGraspError with the reason that most directions have.
+    `points_base` (N, 3) is what a camera sees of the scene, in the base frame, metres. The table
+    is z = 0, and unseen space counts as free. For closing directions all around, the points within
+    the fingers' breadth are followed from the target along the closing axis as far as they are
+    connected. That extent must fit between the open fingers, the places of the fingers beside it
+    must be free, and the palm must stay above everything it covers. The tool centre point goes to
+    the middle of the extent. The fingers' ends go below the edges of the extent, but not onto the
+    table. Narrow extents that are centred on the target and have both edges square to the closing
+    axis are preferred (antipodal contacts; Nguyen 1988, Constructing force-closure grasps). The
+    hand may also be turned by 180 degrees about its axis. Raises NoGraspError with the most
+    frequent reason.
     """
     p = parameters or PinchParameters()
     centre = np.asarray(target, dtype=np.float64)
@@ -154,9 +154,10 @@ def _summary(reasons: list[NoGraspError]) -> NoGraspError:
 
 
 def _cells(points: Array, centre: Array, p: PinchParameters) -> Array:
-    """Return points (n, 3), one for each cell that holds something above the table.
+    """Return points (n, 3), one for each cell with something above the table.
 
-    A cell's height is the upper quartile of its points: noise averages out, walls keep their top.
+    A cell's height is the upper quartile of its points: noise averages out, and walls keep their
+    top.
     """
     points = points[np.isfinite(points).all(axis=1)]
     points = points[np.hypot(*(points[:, :2] - centre[:2]).T) <= p.reach]
@@ -195,7 +196,7 @@ def _pinch(
     strip = max(0.006, 2 * p.cell)
     edges = [z[held & (u <= low + strip)], z[held & (u >= high - strip)]]
     edge = min(float(np.median(side)) for side in edges)
-    # The palm stays above what it covers.
+    # The palm stays above everything it covers.
     sideways, along = np.abs(v), np.abs(u - middle)
     lowest_tcp = max(
         (
@@ -229,9 +230,9 @@ def _pinch(
 
 
 def _extent(u: Array, p: PinchParameters) -> tuple[float, float]:
-    """Return the ends along the closing axis of what hangs together around the target."""
+    """Return the ends along the closing axis of the connected points around the target."""
     filled = np.sort(u)
-    # Single cells are noise: an end needs company.
+    # Single cells are noise: an end needs neighbours.
     filled = filled[1:-1]
     if not len(filled) or np.abs(filled).min() > 0.01:
         raise NoGraspError('nothing was seen above the table at the point')

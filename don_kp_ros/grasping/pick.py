@@ -16,13 +16,13 @@ from don_kp_ros.motion.port import GraspPlan, Motion, MotionCode, MotionError, S
 
 Array = NDArray[np.float64]
 
-# Fingers this close to fully open have opened; nearer still, they have not closed on anything.
+# Fingers this close to fully open have opened; even nearer, they have not closed on anything.
 _OPEN_WITHIN, _CLOSED_BEYOND = 0.005, 0.004
 _NEXT_MAY_DO = (MotionCode.UNREACHABLE, MotionCode.COLLISION, MotionCode.TIMEOUT)
 
 
 class Phase(str, Enum):
-    """What a pick is doing; the action's feedback carries these words."""
+    """The phase of a pick; the action's feedback carries these words."""
 
     LOOK = 'look'
     PLAN = 'plan'
@@ -79,7 +79,7 @@ class Picker:
         self._parameters = parameters
 
     def plan(self, candidates: Sequence[GraspCandidate], obstacles: HeightMap | None) -> GraspPlan:
-        """Plan the first candidate that can be reached without touching anything.
+        """Plan the first candidate that the arm can reach without touching anything.
 
         Nothing moves. Raises MotionError with the last candidate's reason if none can.
         """
@@ -104,8 +104,8 @@ class Picker:
     def execute(self, plan: GraspPlan, report: Report, cancelled: threading.Event) -> Picked:
         """Run a plan.
 
-        Raises EmptyGripperError where the fingers close on nothing or lose the object (the arm
-        then has gone home, open), MotionError where a motion fails (the arm holds still).
+        Raises EmptyGripperError if the fingers close on nothing or lose the object (the arm has
+        then gone home, open), and MotionError if a motion fails (the arm holds still).
         """
         motion, p = self._motion, self._parameters
         self.release()
@@ -130,11 +130,11 @@ class Picker:
         return Picked(plan.T_base_grasp, width)
 
     def holds_something(self) -> bool:
-        """Tell whether the fingers stand as if around an object, neither closed nor open."""
+        """Tell whether the fingers seem to hold an object, being neither closed nor open."""
         return self._holds(self._motion.gripper_width())
 
     def release(self) -> None:
-        """Open the fingers; MotionError NOT_FOLLOWED where they do not open."""
+        """Open the fingers; raises MotionError NOT_FOLLOWED if they do not open."""
         width = self._motion.set_gripper(self._open_width, self._parameters.closing_force)
         if width < self._open_width - _OPEN_WITHIN:
             raise MotionError(
@@ -153,7 +153,7 @@ class Picker:
     def _retreated(
         self, cause: str, report: Report, lift: Segment | None = None
     ) -> EmptyGripperError:
-        """Open, lift, go home; return the error that tells of it."""
+        """Open, lift, go home; return the error that reports it."""
         report(Phase.RETREAT, cause)
         try:
             self.release()

@@ -5,7 +5,7 @@ Bilinear upsampling U is linear and its weights sum to one, so for a map f and a
     U(f) . d    = U(f . d)
     ||U(f)||^2  = the bilinear blend of the dot products between the four cells around a pixel,
 
-and both need maps of scalars only, never the H x W x D image. Cell (i, j) of an h x w map
+and both need only maps of scalars, never the H x W x D image. Cell (i, j) of an h x w map
 describes the pixel u = (j + 0.5) W / w - 0.5, v = (i + 0.5) H / h - 0.5 (`align_corners=False`);
 beyond the outermost cells the map is continued by its border, as in torch's interpolate.
 """
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from don_kp_ros.matching.maps import checked_map, checked_queries
 
-_SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation leaves nothing of a blended norm
+_SMALLEST_SQUARED_NORM = 1e-6  # below it float32 cancellation destroys a blended norm
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
 _SMALLEST_DIVISOR = 1e-2  # products of cells below it are too inexact to divide by
 _PRODUCTS_AT_ONCE = 3 << 19  # of queries and cells: more costs fresh memory, less costs calls
@@ -54,10 +54,10 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W). Returns uv (Q, 2) float32
     pixels and score (Q,). It is the maximum of `heatmaps`, found by branch and bound: between four
     cells the product with d is at most its largest corner, and the squared norm at least the
-    smallest entry of the corners' Gram matrix. Blocks that can hold the maximum by this bound are
-    held against a tighter one, and those that still can are evaluated; where they are many, the
-    whole heatmap is. Of pixels that are equal but for rounding, as beyond the outermost cells, the
-    first one is found, whatever else is asked in the same call.
+    smallest entry of the corners' Gram matrix. Blocks that may hold the maximum by this bound are
+    tested by a tighter one, and those that pass are evaluated. If many pass, the whole heatmap is
+    evaluated instead. If pixels are equal except for rounding, as beyond the outermost cells, the
+    first one is found, whatever other queries the call has.
     """
     descriptor_map = checked_map(descriptor_map)
     queries = checked_queries(queries, descriptor_map)
@@ -84,7 +84,7 @@ def _match(
 
     least = best.score - _BOUND_SLACK
     bound = _largest_corner(products).mul_(blocks.steepest)
-    # Most rows of blocks hold no candidate: to look at their maxima first is cheaper.
+    # Most rows of blocks hold no candidate, so it is cheaper to look at their maxima first.
     rows = torch.nonzero((bound.amax(dim=2) >= least[:, None]).flatten())[:, 0]
     owner = rows // bound.shape[1]
     near = bound.flatten(0, 1).index_select(0, rows) >= least[owner, None]
@@ -114,7 +114,7 @@ def _match(
 
 
 def _axis(pixels: int, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each pixel's block in the border-padded map, 0..cells, and the later cell's weight."""
+    """Return each pixel's block (0..cells) in the padded map and the later cell's weight."""
     position = (torch.arange(pixels, device=like.device, dtype=torch.float64) + 0.5) * (
         cells / pixels
     ) + 0.5
@@ -190,7 +190,7 @@ class _Blocks:
             block, weight = _axis(pixels, count, descriptor_map)
             number = torch.bincount(block, minlength=count + 1)
             offset = torch.arange(int(number.max()), device=block.device)
-            # A block of fewer pixels than others has its last one several times.
+            # A block with fewer pixels than others repeats its last one.
             pixel = (number.cumsum(0) - number)[:, None] + offset.minimum(number[:, None] - 1)
             pixel.clamp_(0, pixels - 1)
             axes.append((pixel, weight[pixel]))
@@ -278,7 +278,7 @@ class _Blocks:
 
 
 def first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the largest of each row (K, P), and the first place where it is but for rounding."""
+    """Find each row's (K, P) maximum, and the first place that equals it except for rounding."""
     score = scores.amax(dim=1)
     return score, (scores >= score[:, None] - _TIE[scores.dtype]).int().argmax(dim=1)
 

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 FOUND = (64, 255, 96)
 NOT_FOUND = (255, 96, 64)
 _BASELINE = 36  # pixels from line to line, at scale 1
-_CONTRAST_FROM = 0.3  # similarities below are common to everything and are drawn as nothing
+_CONTRAST_FROM = 0.3  # similarities below are common everywhere and are not drawn
 
 
 def heatmap_overlay(
@@ -78,7 +78,7 @@ def _text_scale(picture: Image) -> float:
 def _write(picture: Image, text: str, v: int) -> None:
     scale = _text_scale(picture)
     edges = [((0, 0, 0), du, dv) for du in (-1, 0, 1) for dv in (-1, 0, 1)]
-    # The edge is moved text, not thicker text: OpenCV 5 sets bolder letters wider apart.
+    # The edge is shifted text, not thicker text: OpenCV 5 sets bolder letters wider apart.
     for colour, du, dv in [*edges, ((255, 255, 255), 0, 0)]:
         origin = (8 + du, v + dv)
         cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -15,7 +15,7 @@ from don_kp_ros.matching.view import View, lift
 
 @dataclass(frozen=True)
 class FoundPoint:
-    """Where a point is most similar, and whether that is enough; ``reason`` says why it isn't."""
+    """The most similar pixel, and whether it counts as found; ``reason`` says why not."""
 
     name: str
     found: bool

@@ -1,4 +1,4 @@
-"""Which of many stored descriptors fit what is in view: "what is this?"."""
+"""Ranks stored descriptors by how well they match a picture: "what is this?"."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def rank(
 ) -> list[Ranked]:
     """Rank queries by their most similar cell of a map, the best `limit` of them first.
 
-    descriptor_map (D, h, w); queries (N, D) of unit length; size (H, W) of the image. A `region`
-    leaves the cells whose centres lie in it, and the descriptor at its own centre. Equal queries
-    are ranked in their order. Unlike `heatmap.match`, which finds the best pixel, this is one
-    matrix product, of a bounded number of queries at a time, for any number of them.
+    descriptor_map (D, h, w); queries (N, D) of unit length; size (H, W) of the image. With a
+    `region`, only the cells with centres in it and the descriptor at its own centre count. Equal
+    queries keep their order. Unlike `heatmap.match`, which finds the best pixel, this takes one
+    matrix product for a bounded number of queries at a time, so any number of queries is possible.
 
     Raises ValueError for queries of another dimension, and for a map without a finite cell there.
     """

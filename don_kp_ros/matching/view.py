@@ -1,4 +1,4 @@
-"""What a camera gives beside its pixels, and where these lie in space."""
+"""A picture's size, camera and depth, and where its pixels lie in space."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from don_kp_ros.geometry.depth import DepthImage
 
 @dataclass(frozen=True)
 class View:
-    """A picture without its pixels; what is missing is None, and ``lacks`` says why."""
+    """A picture without its colours; missing parts are None, and ``lacks`` says why."""
 
     size: tuple[int, int]  # (H, W) pixels
     depth: DepthImage | None = None
@@ -34,7 +34,7 @@ class View:
 
 
 def lift(view: View, uv: tuple[float, float], window: int = 5) -> tuple[NDArray[np.float64], str]:
-    """Lift a pixel of a view to (3,) metres in the optical frame; NaN, and why, where it can't."""
+    """Lift a pixel of a view to (3,) metres in the optical frame, or return NaN and the reason."""
     if view.depth is None or view.camera is None:
         return np.full(3, np.nan), view.lacks
     depth = view.depth.median(uv, window)

@@ -1,4 +1,4 @@
-"""The planner's picture of the world: the robot, the table and what stands on it."""
+"""The planner's collision world: the robot, the table and the obstacles on it."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-# Cells where nothing stands lie this far below the table, so that the map says nothing there.
+# Empty cells lie this far below the table, so that the map has no effect there.
 _SUNK = 0.03
 _HIGHEST = 1.0
 
-# Collision bits: everything but the hand meets all obstacles; the hand and its fingers meet
-# those that are left when a grasp's surroundings are cleared.
+# Collision bits: everything but the hand collides with all obstacles; the hand and its fingers
+# collide with those that remain when a grasp's surroundings are cleared.
 _ROBOT, _ALL, _CLEARED = 1, 2, 4
 
 
@@ -64,14 +64,15 @@ class Scene:
         self.clear_near(None, 0.0)
 
     def clear_near(self, centre: ArrayLike | None, radius: float) -> None:
-        """Let the hand and its fingers in to a radius around centre; None undoes it."""
+        """Allow the hand and its fingers within a radius around centre; None undoes it."""
         cleared = self._heights
         if cleared is not None and centre is not None:
             cleared = cleared.cleared(centre, radius)
         for i, heights in enumerate((self._heights, cleared)):
             data = np.zeros(self._grid.shape)
             if heights is not None:
-                # The field slopes down from a cell's centre: widened by a cell, no edge is lost.
+                # The field slopes down from a cell's centre, so widen it by a cell to keep the
+                # edges.
                 top = maximum_filter(np.nan_to_num(heights.heights), size=3)
                 data = np.where(top > LOWEST, np.clip((top + _SUNK) / _HIGHEST, 0.0, 1.0), 0.0)
             start = self._model.hfield_adr[i]
@@ -79,7 +80,7 @@ class Scene:
             self._model.hfield_data[start : start + data.size] = data.T.ravel()
 
     def contact(self, q: ArrayLike) -> str | None:
-        """Say what touches what at joint positions (7,), e.g. 'panda_hand touches table'."""
+        """Name a contact at joint positions (7,), e.g. 'panda_hand touches table'."""
         if not self.collides(q):
             return None
         first, second = (self._model.geom(i).name for i in self._data.contact.geom[0])
@@ -87,7 +88,7 @@ class Scene:
         return f'{_readable(names[0])} touches {_readable(names[1])}'
 
     def collides(self, q: ArrayLike) -> bool:
-        """Tell whether joint positions (7,) touch anything."""
+        """Tell whether the robot touches anything at joint positions (7,)."""
         self._data.qpos[:7] = q
         self._data.qpos[7:9] = self._fingers
         mujoco.mj_kinematics(self._model, self._data)

@@ -1,4 +1,4 @@
-"""A map of how high things stand on the table."""
+"""A height map of the table and the things on it."""
 
 from dataclasses import dataclass, replace
 
@@ -66,9 +66,9 @@ class HeightMap:
 
     @classmethod
     def from_points(cls, points: ArrayLike, grid: Grid | None = None) -> 'HeightMap':
-        """Make a map of points (..., 3) in the base frame; what is not finite is left out.
+        """Make a map of points (..., 3) in the base frame; infinite and NaN points are left out.
 
-        A cell's height is the 95th percentile of its points, so that one stray point is no tower.
+        A cell's height is the 95th percentile of its points, so that a stray point makes no tower.
         """
         grid = grid or Grid()
         cloud = np.asarray(points, dtype=np.float64).reshape(-1, 3)

@@ -93,7 +93,7 @@ class Kinematics:
                 yield q
 
     def random(self, generator: np.random.Generator) -> Array:
-        """Return joint positions (7,) drawn evenly within the limits."""
+        """Return joint positions (7,) drawn uniformly within the limits."""
         return generator.uniform(self._lower, self._upper)
 
     def _set(self, q: Array) -> None:

@@ -19,7 +19,7 @@ from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-# Free motions keep the first of these distances at which their ends are free, metres.
+# Free motions keep the first of these distances, metres, at which both ends are free.
 _PADDINGS = (0.01, 0.005, 0.002)
 # Straight lines lead to contact: they keep only this one.
 _LINE_PADDING = 0.002
@@ -47,10 +47,10 @@ class Planner:
     """Plans motions from given joint positions (7,); every failure is a MotionError.
 
     Free motions: RRTConnect (Kuffner and LaValle 2000) in OMPL, shortened, then timed. The timed
-    motion is checked anew every 10 ms, for its spline leaves the straight pieces; where it touches
-    something time and again, the arm stops at every corner instead. Straight lines:
-    inverse kinematics every 5 mm. The same calls in the same order give the same motions when the
-    planner is the process's first.
+    motion is checked again every 10 ms, because its spline leaves the straight pieces. If it still
+    touches something after several tries, the arm stops at every corner instead. Straight lines:
+    inverse kinematics every 5 mm. The same calls in the same order give the same motions if the
+    planner is the first in the process.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Planner:
         util.RNG.setSeed(seed)
         self.kinematics = Kinematics(preset)
         self.scene = Scene(preset, grid)
-        # Asked now and then while planning; planning ends with CANCELLED when it says so.
+        # Called now and then while planning; if it returns true, planning ends with CANCELLED.
         self.cancelled: Callable[[], bool] = lambda: False
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
@@ -107,8 +107,8 @@ class Planner:
     ) -> PlannedGrasp:
         """Plan a whole pick: to above the grasp, straight to it, straight up.
 
-        The hand may come half turned; straight lines have at most that speed in m/s. There the
-        hand and the fingers may come near what stands around the grasp.
+        The hand may arrive turned by half a turn. Straight lines have at most that speed in m/s.
+        On them the hand and the fingers may come near the things around the grasp.
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
@@ -143,7 +143,7 @@ class Planner:
                 if error.code is MotionCode.CANCELLED:
                     raise
                 errors.append(error)
-        # What came furthest says most.
+        # The try that came furthest gives the best reason.
         raise (
             errors[-1]
             if picks
@@ -198,7 +198,7 @@ class Planner:
 
     def _timed_line(self, path: Array, speed: float) -> Trajectory:
         poses = [self.kinematics.forward(q) for q in path]
-        # A turn counts as travel at the fingertips, about 0.1 m from the axis.
+        # A turn counts as travel of the fingertips, about 0.1 m from the axis.
         steps = [
             max(float(np.linalg.norm(b[:3, 3] - a[:3, 3])), 0.1 * _angle(a, b))
             for a, b in zip(poses, poses[1:], strict=False)
@@ -218,7 +218,7 @@ class Planner:
         deadline = time.monotonic() + self._planning_time
         for attempt in range(_ATTEMPTS):
             self.scene.set_padding(padding)
-            # The straight way first; it often is free, and looks calm.
+            # The straight path first: it is often free, and looks calm.
             path = np.array([start, goal])
             if attempt or not self._free_between(start, goal):
                 path = self._search(start, goal, deadline)
@@ -277,7 +277,7 @@ class Planner:
         setup.setPlanner(planner)
         while time.monotonic() < deadline:
             self._raise_if_cancelled()
-            # In slices, so that a cancellation is heard.
+            # In slices, so that a cancellation is noticed.
             setup.solve(0.1)
             if setup.haveExactSolutionPath():
                 simplifier = setup.getPathSimplifier()

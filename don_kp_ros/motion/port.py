@@ -1,4 +1,4 @@
-"""What grasping asks of a robot's motion: a port with two adapters, embedded and MoveIt."""
+"""The motion port that grasping uses, with two adapters, embedded and MoveIt."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 class MotionCode(Enum):
     """Why a motion failed."""
 
-    UNREACHABLE = 'unreachable'  # no inverse kinematics, or no way there
+    UNREACHABLE = 'unreachable'  # no inverse kinematics, or no path
     COLLISION = 'collision'  # the start, the goal or the line between them touches something
     TIMEOUT = 'timeout'  # planning or a controller took too long
     NOT_FOLLOWED = 'not followed'  # the arm did not arrive
@@ -25,7 +25,7 @@ class MotionCode(Enum):
 
 
 class MotionError(Exception):
-    """A motion that was refused or failed; the arm holds its position."""
+    """A refused or failed motion; the arm holds its position."""
 
     def __init__(self, code: MotionCode, message: str) -> None:
         """Keep the code; the message is the error's text."""
@@ -49,7 +49,7 @@ class GraspPlan:
     T_base_grasp: Array  # of the tool centre point (4, 4); may be the asked pose with the hand
     #                      turned by 180 degrees about its approach axis
     open_width: float  # metres, between the fingers; set it before moving
-    to_pregrasp: Segment  # free motion from where the arm is to above the grasp
+    to_pregrasp: Segment  # free motion from the arm's position to above the grasp
     approach: Segment  # straight along the hand's z
     lift: Segment  # straight along the base frame's z
 
@@ -71,15 +71,15 @@ class Motion(Protocol):
     """Moves an arm and its gripper; calls block, and raise MotionError when they fail.
 
     Poses are of the tool centre point in the base frame (4, 4), metres. One thread engages, moves
-    and disengages; stop() may be called from any other. Joint states come fifty times a second
-    or more, so that an adapter hears them only while it is engaged, which it is not at first.
+    and disengages; stop() may be called from any other. Joint states come fifty times a second or
+    more, so an adapter listens only while it is engaged. At first it is not.
     """
 
     def engage(self) -> None:
         """Listen to the joint states from now on, and allow motions, also after stop()."""
 
     def disengage(self) -> None:
-        """Listen no more; all later motions raise CANCELLED until engage()."""
+        """Stop listening; all later motions raise CANCELLED until engage()."""
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,) in radians."""
@@ -90,7 +90,7 @@ class Motion(Protocol):
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:
-        """Plan the whole pick from where the arm is; nothing moves."""
+        """Plan the whole pick from the arm's position; nothing moves."""
 
     def execute(self, segment: Segment) -> None:
         """Run a planned segment; the arm must stand at its start."""

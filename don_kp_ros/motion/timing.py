@@ -45,8 +45,8 @@ def time_path(
     """Time a cubic spline through waypoints (n, 7) as fast as the limits allow, or return None.
 
     TOPP-RA (Pham and Pham 2018, A new approach to time-optimal path parameterization based on
-    reachability analysis). With lengths (n,) travelled by the tool in metres, its speed in m/s is
-    limited as if it were a joint of its own.
+    reachability analysis). With lengths (n,) travelled by the tool in metres, the tool's speed in
+    m/s is limited like a joint's.
     """
     path = np.asarray(waypoints, dtype=np.float64)
     velocity = np.asarray(velocity_limits, dtype=np.float64)
@@ -86,7 +86,7 @@ def time_pieces(
 ) -> Trajectory | None:
     """Time the straight pieces between waypoints (n, 7) with a rest at each, or return None.
 
-    Slower than time_path, and it leaves the straight pieces nowhere.
+    It is slower than time_path, but never leaves the straight pieces.
     """
     path = np.asarray(waypoints, dtype=np.float64)
     whole = Trajectory(np.zeros(1), path[:1], np.zeros_like(path[:1]))

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files whose header says in JSON what the weights are.
+"""Checkpoints: safetensors files with a JSON header that describes the weights.
 
 Nothing that is loaded can run code. The fingerprint is a hash of the weights and of everything
 that changes descriptors, as the header has it: a file keeps its fingerprint when a later don_kp
@@ -34,11 +34,11 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What turns a picture into the network's input.
+    """How a picture becomes the network's input.
 
     The picture's longer side is resized to `input_size` pixels, so that objects appear at the
-    scale they were trained at whatever the camera's resolution; colours in [0, 1] are then
-    normalised by mean and deviation.
+    scale of the training at any camera resolution. Colours in [0, 1] are then normalised by mean
+    and deviation.
     """
 
     input_size: int = 320
@@ -65,10 +65,10 @@ class _Header:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network with what inference must know.
+    """A trained network with all that inference needs.
 
-    match_threshold: cosine similarity below which a peak is no match. card: how the model was
-    trained and what it scored, for people (JSON values only). stored: the header that the
+    match_threshold: cosine similarity below which a peak is not a match. card: how the model was
+    trained and what it scored, for readers (JSON values only). stored: the header that the
     checkpoint was read from, if it was.
     """
 
@@ -107,7 +107,7 @@ class Checkpoint:
         return network.eval()
 
     def untrained(self, seed: int = 0) -> Checkpoint:
-        """Make the same architecture with random weights, to measure beside the trained one."""
+        """Make the same architecture with random weights, to compare with the trained one."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weights = DescriptorNetwork(self.network).state_dict()

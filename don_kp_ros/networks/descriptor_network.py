@@ -16,7 +16,7 @@ from don_kp_ros.networks.torchvision_import import resnet
 
 STAGE_STRIDES = (4, 8, 16, 32)  # of ResNet's layer1 to layer4
 _SMALLEST_SQUARE = 1e-24
-_PEAK_RADIUS = 32  # network pixels about a keypoint's peak
+_PEAK_RADIUS = 32  # network pixels around a keypoint's peak
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class DescriptorNetwork(nn.Module):
     """Turn images into maps of unit-length descriptors, and find keypoints among them.
 
     The backbone is torchvision's ResNet without its classifier. A top-down pyramid brings its
-    stages to the output stride; or, as in Dense Object Nets, the stages beyond that stride are
-    dilated instead of strided. The identity layer of D channels gives the descriptors, and the
-    keypoint head, where there is one, stands on it (paper 1, fig. 2).
+    stages to the output stride. Alternatively, as in Dense Object Nets, the stages beyond that
+    stride are dilated instead of strided. The identity layer of D channels gives the descriptors.
+    The keypoint head, if there is one, takes its output (paper 1, fig. 2).
     """
 
     def __init__(self, configuration: NetworkConfiguration) -> None:
@@ -119,8 +119,9 @@ class DescriptorNetwork(nn.Module):
     def detect(self, images: Tensor) -> Expectation:
         """Find the keypoints of normalised images (B, 3, H, W), in their pixels.
 
-        Places and depths are expectations (eq. 4) about the peak of each probability alone; the
-        variance is of the whole, and tells of other peaks. Training takes the whole for all.
+        Places and depths are expectations (eq. 4) around the peak of each probability. The
+        variance is that of the whole map, and so shows other peaks. Training takes the whole map
+        for all of them.
         """
         size = (images.shape[2], images.shape[3])
         return self.locate(self.identity(self.features(images)).float(), size)
@@ -165,7 +166,7 @@ def unit_length(identity: Tensor) -> Tensor:
 
 
 class _UnitLength(torch.autograd.Function):
-    """With y = x / |x|, the gradient is (g - y (g.y)) / |x|."""
+    """Normalisation with the gradient (g - y (g.y)) / |x|, y = x / |x|."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """Spatial-depth expectations of keypoints, exact at image resolution (paper 1, eq. 4).
 
 A keypoint's probabilities p (h, w) are upsampled bilinearly to the image: P = A p B^T, with the
-interpolation matrices A (H, h) and B (W, w). Every sum over the image is then one over the cells,
+interpolation matrices A (H, h) and B (W, w). Every sum over the image is then a sum over the
+cells,
 
     sum_uv P(u, v) f(v) g(u) = (A^T f)^T p (B^T g),
 
-so neither the H x W x N probabilities nor depths are ever made, and the result is the same.
+so the H x W x N probabilities and depths are never made, and the result is the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is expected of B x N keypoints.
+    """The expectations of B x N keypoints.
 
     uv (B, N, 2): pixels; variance (B, N): of u plus that of v, pixels^2; depth (B, N): metres;
     inside (B, N): the probability that lies in the mask.
@@ -69,8 +70,8 @@ def expect(
 def around_peak(logits: Tensor, radius: float) -> Tensor:
     """Keep the cells within `radius` cells of the highest of each map (B, N, h, w).
 
-    The others' logits become -inf. A second peak elsewhere then draws no expectation to a place
-    between the two, where the keypoint certainly is not.
+    The logits of other cells become -inf. Then a second peak elsewhere cannot pull the expectation
+    to a place between the two, where the keypoint certainly is not.
     """
     height, width = logits.shape[-2:]
     peak = logits.flatten(2).argmax(dim=2)[..., None, None]

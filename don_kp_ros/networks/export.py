@@ -1,11 +1,10 @@
-"""`don_kp export`: write the descriptor network of a model as ONNX, held against torch.
+"""`don_kp export`: write the descriptor network of a model as ONNX, checked against torch.
 
-The graph takes `image` (1, 3, H, W), float32 RGB in 0 to 255, and gives `descriptors`
-(1, D, H/stride, W/stride) of unit length; where the size is fixed and the model has keypoints,
-also `keypoints` (1, N, 3): pixels u and v of the image, and the standard deviation of each one's
-probability, pixels. The normalisation of colours is a part of it; resizing the picture, so that
-its longer side is the model's input size, is left to the user. The file's metadata (strings) tell
-what a user must know:
+The graph takes `image` (1, 3, H, W), float32 RGB in 0 to 255, and gives `descriptors` (1, D,
+H/stride, W/stride) of unit length; where the size is fixed and the model has keypoints, also
+`keypoints` (1, N, 3): pixels u and v of the image, and the standard deviation of each one's
+probability, pixels. The graph normalises colours. The user resizes the picture so that its longer
+side is the model's input size. The file's metadata are strings:
 
     format_version   of the checkpoint
     fingerprint      of the checkpoint: which descriptors may be compared
@@ -113,10 +112,10 @@ def export_onnx(
 
     size: (H, W) of the images, pixels; None for a graph of any size, which leaves keypoints out.
     The differences are those of components of unit descriptors, and of keypoints in pixels, ONNX
-    Runtime against torch in float32 on random images. A reader of the file sees the old one or the
-    whole new one, and nothing is written before the graph has passed. Raises ExportError for a
-    size whose sides are no multiples of the coarsest stride, a file that exists, a package that is
-    missing, and a graph that is invalid or differs by more than TOLERANCES.
+    Runtime against torch in float32 on random images. A reader sees the old file or the whole new
+    one, and nothing is written before the graph has passed. Raises ExportError for a size with
+    sides that are not multiples of the coarsest stride, a file that exists, a missing package, and
+    a graph that is invalid or differs by more than TOLERANCES.
     """
     _check_path(path, overwrite)
     _packages()
@@ -148,7 +147,7 @@ def export_onnx(
 
 
 class _ImageNetwork(nn.Module):
-    """The network behind its normalisation of colours, as the graph has it."""
+    """The network preceded by its normalisation of colours, as in the graph."""
 
     def __init__(self, checkpoint: Checkpoint, size: tuple[int, int] | None) -> None:
         super().__init__()
@@ -230,7 +229,7 @@ def _largest_differences(
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(graph, options, providers=['CPUExecutionProvider'])
     names = [output.name for output in session.get_outputs()]
-    # Built again, for nothing that the exporter did to the other.
+    # Built again, so that it has no changes by the exporter.
     network = _ImageNetwork(checkpoint, sizes[0] if 'keypoints' in names else None).eval()
     generator = torch.Generator().manual_seed(0)
     largest = torch.zeros(len(names))
@@ -269,7 +268,7 @@ def _check_path(path: Path, overwrite: bool) -> None:
 
 
 def _packages() -> tuple[Any, Any]:
-    """Import onnx and onnxruntime, which nothing but the export needs: a machine may lack them."""
+    """Import onnx and onnxruntime; only the export needs them, so they may be missing."""
     try:
         import onnx
         import onnxruntime

@@ -1,4 +1,4 @@
-"""What a network's weights are before it is trained."""
+"""The weights of a network before training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ IMAGENET = 'imagenet'
 
 
 def initialise(network: DescriptorNetwork, weights: str | None) -> str:
-    """Give the network weights to begin with; return in words what it was given.
+    """Give the network its initial weights; return a description of them.
 
-    weights: `imagenet` for torchvision's backbone, from its cache or the network, and without both
-    the random weights stay; a torchvision state dict (.pth), of which only tensors are read; a
-    model of don_kp (.safetensors), of which also the layers above the backbone are taken as far
-    as they are of the same shape; or None. Raises ValueError naming a file that does not hold
-    this backbone.
+    weights: `imagenet` for torchvision's backbone from its cache or the internet (without both,
+    the random weights stay); a torchvision state dict (.pth), from which only tensors are read; a
+    model of don_kp (.safetensors), which also gives the layers above the backbone if their shapes
+    agree; or None. Raises ValueError naming a file that does not hold this backbone.
     """
     name = network.configuration.backbone
     if weights is None:

@@ -1,4 +1,4 @@
-"""The keypoint head: where each of N keypoints is, and how deep (paper 1, fig. 2)."""
+"""The keypoint head: the place and depth of each of N keypoints (paper 1, fig. 2)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class KeypointConfiguration:
 class KeypointHead(nn.Module):
     """Predict logits and depths of N keypoints from the identity layer's D channels.
 
-    The similarity head compares every cell's descriptor with one learned descriptor per keypoint:
-    what is told apart are the descriptors themselves, so they must become distinctive.
+    The similarity head compares every cell's descriptor with one learned descriptor per keypoint.
+    It can only distinguish keypoints by descriptors, so the descriptors must become distinctive.
     """
 
     def __init__(self, configuration: KeypointConfiguration, dimension: int) -> None:

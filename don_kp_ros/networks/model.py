@@ -1,4 +1,4 @@
-"""A trained network as its users see it: pictures in, descriptor maps out."""
+"""The interface of a trained network: pictures in, descriptor maps out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 class DescriptorModel:
     """Describe pictures of any size with a trained network.
 
-    fingerprint: tells which descriptors may be compared. dimension: D. match_threshold: cosine
-    similarity below which a peak is no match. card: how it was trained and what it scored.
+    fingerprint: descriptors may be compared only if theirs is the same. dimension: D.
+    match_threshold: cosine similarity below which a peak is no match. card: how it was trained and
+    what it scored.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = 'cpu') -> None:
@@ -58,9 +59,9 @@ class DescriptorModel:
     def keypoints(self, image: NDArray[np.uint8], turns: int = 1) -> tuple[Tensor, Tensor]:
         """Find the N keypoints of an image (H, W, 3) uint8 RGB.
 
-        turns: look at the image turned by that many angles, a full circle in all, and believe the
-        one in which the keypoints are the most certain. A model that has only seen an object
-        upright finds its keypoints at any angle so, at the cost of that many passes.
+        turns: look at that many turned copies of the image, evenly spread over a full circle, and
+        take the one with the most certain keypoints. A model that has only seen an object upright
+        then finds its keypoints at any angle, at the cost of that many passes.
 
         Returns pixels uv (N, 2) of the image and the standard deviation (N,) of each one's
         probability, pixels. Raises ValueError for a model without keypoints.
@@ -149,7 +150,7 @@ def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lay the convolutions' weights out as their fastest kernels want them, in place."""
+    """Lay out the convolutions' weights for their fastest kernels, in place."""
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

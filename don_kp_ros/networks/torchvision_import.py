@@ -1,9 +1,9 @@
 """The one place where torchvision is imported.
 
-PyPI's torchvision wheel is built for CUDA. Over a torch without CUDA its compiled operators don't
-load, and its import stops with `operator torchvision::nms does not exist`, as does every package
-that imports torchvision, Lightning among them. The models need none of these operators: declaring
-the two that torchvision's import refers to is enough. Import this module before Lightning.
+PyPI's torchvision wheel is built for CUDA. With a torch without CUDA its compiled operators do not
+load, and its import fails with `operator torchvision::nms does not exist`. So does every package
+that imports torchvision, such as Lightning. The models need none of these operators, so it is
+enough to declare the two that torchvision's import refers to. Import this module before Lightning.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def panda_spec() -> mujoco.MjSpec:
     Bodies panda_link0 ... panda_link8, panda_hand, panda_leftfinger and panda_rightfinger, whose
     frames are those of Franka's description; joints panda_joint1 ... panda_joint7 [rad] and
     panda_finger_joint1/2 [m]; a position actuator of each arm joint's name and `panda_hand` [m per
-    finger]; the site `panda_tcp`. Geoms bear their body's name, so that a contact reads well.
+    finger]; the site `panda_tcp`. Geoms have their body's name, so that contacts are easy to read.
     Raises ModuleNotFoundError without the package that holds the meshes.
     """
     folder = _assets()
@@ -47,7 +47,7 @@ def panda_spec() -> mujoco.MjSpec:
 
     for sensor in list(spec.sensors):
         spec.delete(sensor)
-    # The file's identified damping of this joint is negative, which feeds energy in.
+    # The identified damping of this joint in the file is negative, which adds energy.
     spec.joint('panda_joint6').damping = abs(spec.joint('panda_joint6').damping)
 
     _name_geoms(spec)
@@ -72,7 +72,7 @@ def _assets() -> Path:
 
 
 def _part(path: Path) -> mujoco.MjSpec:
-    """Read a model file whose assets stay found after it was attached to another."""
+    """Read a model file such that its assets are still found after it is attached to another."""
     spec = mujoco.MjSpec.from_file(str(path))
     for mesh in spec.meshes:
         mesh.file = str(path.parent / mesh.file)
@@ -157,7 +157,7 @@ def _add_servos(spec: mujoco.MjSpec) -> None:
 
 
 def _exclude_neighbours(spec: mujoco.MjSpec) -> None:
-    """Exclude what touches by construction; MuJoCo itself leaves out direct parents only."""
+    """Exclude bodies that touch by construction; MuJoCo itself excludes only direct parents."""
     for first, second in (
         ('panda_link0', 'panda_link1'),
         ('panda_link5', 'panda_link7'),

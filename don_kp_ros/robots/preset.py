@@ -1,4 +1,4 @@
-"""What the software must know of a robot: names, limits, positions and the camera's mount."""
+"""What the software must know about a robot: names, limits, positions and camera mount."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,1 +1,1 @@
-"""The simulated world: robot, objects, camera. Only its own node and judges may look inside."""
+"""The simulated world: robot, objects, camera. Only its node and the judges may use it."""

@@ -23,7 +23,7 @@ Scene = TypeVar('Scene', bound='StillScene')
 D435 = Camera(width=640, height=480, fx=615.0, fy=615.0, cx=319.5, cy=239.5)
 """Colour intrinsics of a D435 at 640x480 [pixels]; the depth is aligned to them."""
 
-MIN_DEPTH, MAX_DEPTH = 0.17, 4.0  # metres; nearer and farther the stereo sees nothing
+MIN_DEPTH, MAX_DEPTH = 0.17, 4.0  # metres; the stereo sees nothing nearer or farther
 
 # MuJoCo's cameras look along -z with y up; the optical frame looks along z with y down.
 _MUJOCO_FROM_OPTICAL = np.diag([1.0, -1.0, -1.0])
@@ -40,7 +40,7 @@ class Frame:
 class Renderer:
     """Draws a model as the camera sees it.
 
-    Belongs to the thread that makes it: an EGL context can't be used from another one.
+    Use it only in the thread that makes it: an EGL context belongs to one thread.
     """
 
     def __init__(self, model: mujoco.MjModel, camera: Camera = D435) -> None:
@@ -126,11 +126,11 @@ class StillScene:
 
 
 def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
-    """Add what a D435 adds: noise in colour; noise, steps, holes and shadows in depth.
+    """Add the faults of a D435: noise in colour; noise, steps, holes and shadows in depth.
 
-    Depth noise grows with the square of the distance (about 1 mm at half a metre) and is smooth
-    over a few pixels, as a stereo matcher's window leaves it; beside a nearer edge one of the two
-    imagers sees nothing; some spots have no texture.
+    Depth noise grows with the square of the distance (about 1 mm at half a metre). It is smooth
+    over a few pixels, like the window of a stereo matcher. Depth is missing beside nearer edges,
+    which hide the surface from one of the two imagers, and in some spots without texture.
     """
     shape = frame.depth.shape
     grain = rng.normal(0, 2.5, (*shape, 1)) + rng.normal(0, 1.2, (*shape, 3))
@@ -157,7 +157,7 @@ def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
 def look_at(eye: Array, target: Array, up: Array | None = None) -> Array:
     """Return ``T_world_optical`` of a camera that looks at a target.
 
-    The picture's top points along ``up`` as far as that can be seen; along z by default.
+    The picture's top points along ``up`` as far as possible; along z by default.
     """
     forward = np.asarray(target, dtype=np.float64) - eye
     forward /= np.linalg.norm(forward)

@@ -1,4 +1,4 @@
-"""Following trajectories, as ros2_control's joint_trajectory_controller does."""
+"""Follows trajectories as ros2_control's joint_trajectory_controller does."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class CommandedTrajectory:
 
 
 class TrajectoryController:
-    """Holds a position until a trajectory comes; the newest one replaces what runs."""
+    """Holds a position until a trajectory comes; a new trajectory replaces the running one."""
 
     def __init__(self, position: Array) -> None:
         """Hold a position (joints,)."""
         self.reset(position)
 
     def reset(self, position: Array) -> None:
-        """Forget what runs and hold a position."""
+        """Drop the running trajectory and hold a position."""
         self._command = np.array(position, dtype=np.float64)
         self._trajectory: CommandedTrajectory | None = None
         self._started = 0.0
@@ -73,7 +73,7 @@ class TrajectoryController:
     def accept(self, trajectory: CommandedTrajectory | None, now: float) -> None:
         """Start a trajectory at a time in seconds; None stops where the command is now.
 
-        The way leads from the present command, so that nothing jumps.
+        It starts from the present command, so that nothing jumps.
         """
         if trajectory is None:
             self._trajectory = None

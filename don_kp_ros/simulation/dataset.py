@@ -1,4 +1,4 @@
-"""Rendered pictures of caps on tables, for training and for judging what was learned.
+"""Renders pictures of caps on tables, for training and for measuring the result.
 
 The folder that is written::
 
@@ -108,7 +108,7 @@ class _Stage(StillScene):
     def shoot(self, rng: np.random.Generator) -> tuple[Frame, NDArray[np.bool_], Array]:
         """Draw a view with faults, the cap's mask and ``T_world_optical``.
 
-        Views in which less than half of a cap shows are drawn again.
+        Views that show less than half of a cap are drawn again.
         """
         while True:
             target = [rng.uniform(0.42, 0.54), rng.uniform(-0.12, 0.12), 0.0]

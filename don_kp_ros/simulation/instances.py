@@ -1,4 +1,4 @@
-"""Which caps are for what: no cap that is judged was ever learned from."""
+"""The use of each cap: no cap of a trial is in the training pictures."""
 
 TRAINING_CAPS = range(0, 100_000)
 VALIDATION_CAPS = range(100_000, 200_000)

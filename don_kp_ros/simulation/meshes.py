@@ -21,7 +21,7 @@ SUFFIXES = ('.obj', '.glb')
 UP = {'.obj': 'z', '.glb': 'y'}
 """The axis of a file that points up: glTF says y, Wavefront leaves it open."""
 
-_EXTENT = (0.005, 2.0)  # metres: what can be seen from the distances of the camera
+_EXTENT = (0.005, 2.0)  # metres that can be seen from the camera's distances
 _LARGEST_TEXTURE = 2048  # pixels of a side
 _FACES_FOR_COLOURS = 5_000  # a coarser mesh with colours at its vertices is divided
 _TURN = {'z': np.eye(3), 'y': np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])}
@@ -29,7 +29,7 @@ _TURN = {'z': np.eye(3), 'y': np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0,
 
 @dataclass(frozen=True)
 class Part:
-    """A surface of one look.
+    """A surface with one texture or colour.
 
     vertices (N, 3) metres; faces (M, 3) into them, counter-clockwise from outside; texcoord (C, 2)
     with u to the right and v down, and corners (M, 3) into it; picture: the texture. Without a
@@ -65,7 +65,7 @@ class Mesh:
 
     @property
     def textured(self) -> bool:
-        """Whether any of it has a texture of the file's."""
+        """Whether any part has a texture from the file."""
         return 'textured' in self.look
 
     def _vertices(self) -> Array:
@@ -86,7 +86,7 @@ def load(path: Path, size: float | None = None, up: str | None = None) -> Mesh:
     try:
         scene = trimesh.load_scene(path, process=False)
         found = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
-    except Exception as error:  # the readers raise whatever they meet
+    except Exception as error:  # the readers raise all kinds of errors
         raise DataError(f'{path}: cannot be read as a mesh ({error})') from error
     turn = _TURN[up or UP[path.suffix.lower()]]
     parts, looks = [], set()
@@ -114,11 +114,11 @@ def load(path: Path, size: float | None = None, up: str | None = None) -> Mesh:
 
 
 def add(spec: camera.mujoco.MjSpec, body: camera.mujoco.MjsBody, mesh: Mesh) -> None:
-    """Add a mesh to a body; it is drawn from both sides and touches nothing."""
+    """Add a mesh to a body; it is drawn from both sides and does not collide."""
     for number, part in enumerate(mesh.parts):
         name = f'{body.name}/part_{number}'
         count = len(part.vertices)
-        # Open surfaces and files that wind their faces the other way would show holes.
+        # Open surfaces and files with reversed faces would show holes.
         arguments: dict[str, Any] = {
             'uservert': np.concatenate([part.vertices, part.vertices]).ravel(),
             'userface': np.concatenate([part.faces, part.faces[:, ::-1] + count]).ravel(),
@@ -154,7 +154,7 @@ def _placed(part: Part, turn: Array, base: Array, scale: float) -> Part:
 
 
 def _part(mesh: trimesh.Trimesh) -> tuple[Part, str]:
-    """Read a surface and how it looks, in words; faces without area are left out."""
+    """Read a surface and a description of its look; faces without area are left out."""
     vertices = np.asarray(mesh.vertices, dtype=np.float64).reshape(-1, 3)
     faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
     corner = vertices[faces]
@@ -203,7 +203,7 @@ def _compact(part: Part) -> Part:
 
 
 def _palette(vertices: Array, faces: Indices, colours: Array) -> Part:
-    """Give each face a colour, (M, 3) RGB 0..255, by a texture with a texel of each."""
+    """Give each face a colour, (M, 3) RGB 0..255, by a texture with one texel per colour."""
     levels = np.rint(colours).astype(np.int64)
     palette, index = np.unique(levels, axis=0, return_inverse=True)
     side = int(np.ceil(np.sqrt(len(palette))))
@@ -216,7 +216,7 @@ def _palette(vertices: Array, faces: Indices, colours: Array) -> Part:
 
 
 def _texture(material: Any) -> textures.Picture | None:
-    """Return a material's picture (H, W, 3) RGB, times its colour if it is of glTF."""
+    """Return a material's picture (H, W, 3) RGB; in glTF it is multiplied by its colour."""
     factor = np.ones(3)
     if isinstance(material, trimesh.visual.material.PBRMaterial):
         image = material.baseColorTexture

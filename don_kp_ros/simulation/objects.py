@@ -1,4 +1,4 @@
-"""Objects on the table, made by numbers: caps of a crown and a brim; a mug, a can, a box.
+"""Procedural objects on the table: caps of a crown and a brim; a mug, a can, a box.
 
 An object's frame lies at the middle of its base: x forward (a cap's brim), z up, metres. Every
 object is drawn by textured meshes and collides as convex pieces: a concave mesh would collide as
@@ -34,7 +34,7 @@ class CapShape:
     brim_width: float  # half of the brim's extent along y
     arch_height: float  # of the brim's middle line over the table, at the crown
     edge_height: float  # of the brim's side edges over the table, at the crown
-    droop: float  # by how much the brim sinks towards its front
+    droop: float  # drop of the brim towards its front
     thickness: float  # of the brim
 
     @classmethod
@@ -107,7 +107,7 @@ class CapShape:
 
 
 def cap_rng(instance: int) -> np.random.Generator:
-    """Make the source of everything about a cap; its measures are drawn first."""
+    """Make a cap's random generator; its measures are drawn first."""
     return np.random.default_rng([instance, 0xCA9])
 
 
@@ -256,7 +256,7 @@ def add_drawn(
     picture: textures.Picture,
     tube: bool = False,
 ) -> None:
-    """Add a surface that is drawn and touches nothing.
+    """Add a surface that is drawn but does not collide.
 
     ``grid`` (n, m, 3): the points of the surface, seen from outside rows go down and columns to
     the right; the picture is spread over it, or (``tube``) over the first half of its columns.

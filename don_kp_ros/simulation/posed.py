@@ -1,8 +1,8 @@
 """Rendered posed views of an object on a table: `don_kp render FOLDER --object ...`.
 
-Every view is a scene of its own: the object stands elsewhere on another table, among other things,
-in other light. What the views share is the object's frame, and the poses are given in it
-(docs/data.md, `don_kp_ros.data.posed`). The colours have the camera's noise; depth is the truth.
+Every view is a new scene: the object stands elsewhere on a new table, among other things, in new
+light. The views share only the object's frame, and the poses are given in it (docs/data.md,
+`don_kp_ros.data.posed`). The colours have the camera's noise; the depth is exact.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ BUILT_IN: dict[str, Callable[..., object]] = {
 INSTANCES = TRAINING_CAPS
 SMALLEST = 400  # pixels of the object in a view
 _SHOTS, _SCENES = 25, 4  # attempts
-_GAP = 0.001  # metres between the table and a mesh: a flat one would lie in the table's top
+_GAP = 0.001  # metres between table and mesh: a flat mesh would coincide with the table's top
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is shown: a built-in kind and the number of its instance, or a mesh of a file."""
+    """The object to show: a built-in kind with the number of its instance, or a mesh file."""
 
     kind: str
     instance: int = 0
@@ -51,17 +51,17 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What the index calls it."""
+        """Its name in the index."""
         return f'{self.kind}-{self.instance}' if self.kind in BUILT_IN else Path(self.kind).stem
 
     @property
     def mesh(self) -> meshes.Mesh | None:
-        """The mesh of a file; None of a built-in kind; raises DataError."""
+        """The mesh of the file; None for a built-in kind; raises DataError."""
         return None if self.kind in BUILT_IN else _mesh(self.kind, self.size, self.up)
 
     @property
     def description(self) -> str:
-        """What was found in a file, in words; raises DataError."""
+        """A description of the file's mesh; raises DataError."""
         mesh = self.mesh
         if mesh is None:
             return self.name
@@ -75,7 +75,7 @@ class Subject:
         return objects.CapShape.of(self.instance).points if self.kind == 'cap' else {}
 
     def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
-        """Add it to a body; looks and measures are a function of the number alone."""
+        """Add it to a body; its looks and measures depend only on the number."""
         mesh = self.mesh
         if mesh is not None:
             meshes.add(spec, body, mesh)
@@ -93,15 +93,15 @@ def _mesh(file: str, size: float | None, up: str | None) -> meshes.Mesh:
 
 @dataclass(frozen=True)
 class Viewpoints:
-    """Where the camera may stand about the object, each drawn evenly between two bounds."""
+    """Ranges of the camera's position about the object, each drawn uniformly."""
 
-    tilt: Range = (0.0, 60.0)  # degrees of the line of sight off the vertical
+    tilt: Range = (0.0, 60.0)  # degrees between the line of sight and the vertical
     distance: Range = (0.4, 0.8)  # metres from the object's middle
     roll: Range = (-180.0, 180.0)  # degrees about the line of sight; 0: upright
     shift: float = 0.2  # of the object off the picture's middle, fraction of its half height
 
     def draw(self, middle: Array, rng: np.random.Generator) -> Array:
-        """Draw `T_world_optical` (4, 4) of a camera that looks at about a point (3,)."""
+        """Draw `T_world_optical` (4, 4) of a camera that looks near a point (3,)."""
         tilt, roll = np.deg2rad(rng.uniform(*self.tilt)), np.deg2rad(rng.uniform(*self.roll))
         around, distance = rng.uniform(-np.pi, np.pi), rng.uniform(*self.distance)
         outward = np.array([np.cos(around), np.sin(around), 0.0])
@@ -116,7 +116,7 @@ class Viewpoints:
 
 @dataclass(frozen=True)
 class Shot:
-    """A view of a scene: the truth, the object's mask (H, W), and where everything is (4, 4)."""
+    """A view of a scene: exact images, the object's mask (H, W), and the poses (4, 4)."""
 
     frame: Frame
     mask: NDArray[np.bool_]
@@ -205,7 +205,7 @@ class Stage(StillScene):
 
 
 def take(subject: Subject, viewpoints: Viewpoints, rng: np.random.Generator) -> Shot:
-    """Draw a scene of an object and a view of it; raises DataError where none shows it."""
+    """Draw a scene of an object and a view of it; raises DataError if no view shows it."""
     for _ in range(_SCENES):
         with Stage(subject, subject.kind, rng, None) as stage:
             shot = stage.find(viewpoints, rng)
@@ -228,7 +228,7 @@ def render(
 ) -> None:
     """Render views, of the objects in turn, and pictures without them; raises DataError."""
     for subject in subjects:
-        _ = subject.mesh  # read here once, to fail before anything is written
+        _ = subject.mesh  # read once here, to fail before anything is written
     names = [f'{i:06d}' for i in range(views)]
     old = sorted({path.stem for path in list_images(folder / 'rgbs')} - set(names))
     if old:
@@ -254,7 +254,7 @@ def render(
 
 
 def draw_instances(count: int, seed: int) -> list[int]:
-    """Draw the numbers of so many different instances."""
+    """Draw the numbers of that many different instances."""
     rng = np.random.default_rng([seed, 6])
     return [int(i) for i in rng.choice(INSTANCES, count, replace=False)]
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 def render_all(
     jobs: list[tuple[Callable[..., object], tuple[object, ...]]], workers: int
 ) -> list[Any]:
-    """Run functions with their arguments in processes, a bar showing how far; list the results."""
+    """Run functions with their arguments in processes, with a progress bar; list the results."""
     # Spawned, not forked: a graphics context does not survive a fork.
     with multiprocessing.get_context('spawn').Pool(workers) as pool:
         return list(

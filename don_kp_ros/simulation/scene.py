@@ -15,7 +15,7 @@ from don_kp_ros.simulation import objects, textures
 Array = NDArray[np.float64]
 
 CAP = 'cap'
-CLEARANCE = 0.13  # metres about a cap's crown that distractors keep free: the fingers need room
+CLEARANCE = 0.13  # metres around a cap's crown without distractors: the fingers need room
 CAP_REGION = ((0.42, 0.54), (-0.12, 0.12))  # metres, x and y of a crown's middle
 OBJECT_REGION = ((0.30, 0.68), (-0.28, 0.28))
 TABLE_CENTRE, TABLE_HALF = (0.45, 0.0, -0.02), (0.75, 0.75, 0.02)
@@ -37,7 +37,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything that a scene is made of; equal layouts make equal scenes."""
+    """All that defines a scene; equal layouts make equal scenes."""
 
     seed: int  # of the table, the light and the distractors' looks
     cap: Placement | None
@@ -81,7 +81,7 @@ def _places(
 
 
 def build(layout: Layout, robot: mujoco.MjSpec | None = None) -> tuple[mujoco.MjModel, Array]:
-    """Compile the model of a layout, beside the robot if one is given.
+    """Compile the model of a layout, with the robot if one is given.
 
     Returns the model and the taught point in the cap's frame, (3,) metres: NaN without a cap. The
     objects are free bodies named ``cap`` and ``distractor_<i>``, standing where they are placed.

@@ -134,7 +134,7 @@ def crown(rng: np.random.Generator, base: Floats, accent: Floats) -> Picture:
         else:
             thickness = -1 if figure == 'disc' else 9
             cv2.ellipse(canvas, at, (38, 32), 0, 0, 360, ink.tolist(), thickness, cv2.LINE_AA)
-    # The opening over the strap at the back: half of it at either end of the picture.
+    # The opening above the strap at the back: half of it at each end of the picture.
     for x in (0, shape[1]):
         cv2.ellipse(canvas, (x, shape[0]), (62, 80), 0, 180, 360, (25, 22, 20), -1, cv2.LINE_AA)
         cv2.line(canvas, (x - 62, 236), (x + 62, 236), (0.8 * accent).tolist(), 16)

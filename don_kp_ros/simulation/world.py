@@ -45,7 +45,7 @@ class JointState:
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the cap really is: what a judge may know and the stack may not."""
+    """Where the cap really is. A judge may know this, the stack may not."""
 
     T_world_cap: Array  # (4, 4)
     height: float  # metres, of the centre of mass over the table
@@ -79,7 +79,7 @@ class World:
         return float(self.data.time)
 
     def step(self, seconds: float) -> None:
-        """Let time pass: the controllers command, the physics follows."""
+        """Advance the controllers and the physics."""
         data = self.data
         for _ in range(max(1, round(seconds / self.model.opt.timestep))):
             data.ctrl[self._arm_servos] = self.arm.command(data.time)
@@ -97,7 +97,7 @@ class World:
     ) -> None:
         """Start a trajectory of the fingers, (n, 1) metres per finger; None stops them.
 
-        ``force`` limits that of each finger, newtons, up to the hand's own; None leaves it.
+        ``force`` limits each finger's force, newtons, up to the hand's maximum; None leaves it.
         """
         self.hand.accept(trajectory, self.time)
         if force is not None:
@@ -123,7 +123,7 @@ class World:
         return self._pose('panda_hand', data) @ self._hand_to_optical
 
     def truth(self) -> Truth | None:
-        """Return where the cap is; None where there is none."""
+        """Return where the cap is; None if there is no cap."""
         if self.layout.cap is None:
             return None
         T_world_cap = self._pose(CAP)

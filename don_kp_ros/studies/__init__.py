@@ -1,1 +1,1 @@
-"""Studies: models that are trained to be compared, measured by the protocols of evaluation."""
+"""Studies: train models, and compare them by the protocols of evaluation."""

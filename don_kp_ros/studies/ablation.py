@@ -1,4 +1,4 @@
-"""What each augmentation brings (paper 2, table 6)."""
+"""The contribution of each augmentation (paper 2, table 6)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from don_kp_ros.studies.pictures import Pictures
 class Ablation(CaseStudy):
     """Trains with all augmentations and with some of them, all on the same pictures.
 
-    augmentations: overrides of the training configuration that leave one out, by its name;
-    combinations: which are on in each training (none given: all); held: share of each object's
-    pictures that is measured on.
+    augmentations: for each name, the overrides of the training configuration that switch it off;
+    combinations: the augmentations that are on in each training (empty: all); held: share of each
+    object's pictures that is held out to measure on.
     """
 
     kind: ClassVar[str] = 'ablation'
@@ -37,7 +37,7 @@ class Ablation(CaseStudy):
                 )
 
     def cases(self, pictures: Pictures) -> list[Case]:
-        """Make the cases, of the same pictures; raises DataError where they are too few."""
+        """Make the cases, all with the same pictures; raises DataError if there are too few."""
         places: dict[str, list[int]] = {}
         for index, name in enumerate(pictures.told or ('',) * len(pictures.images)):
             places.setdefault(name, []).append(index)

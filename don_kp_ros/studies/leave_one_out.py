@@ -1,4 +1,4 @@
-"""Objects that were never trained on: each is left out once, and measured on."""
+"""Objects that were never trained on: leaves each out once, and measures on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from don_kp_ros.studies.pictures import OBJECTS, Pictures
 class LeaveOneOut(CaseStudy):
     """Trains on all objects but one and measures on that one, for each of them.
 
-    objects: that are left out, one at a time, at most so many, evenly spread (none: each).
+    objects: greatest number of objects to leave out one at a time, evenly spread (None: all).
     """
 
     kind: ClassVar[str] = 'leave_one_out'

@@ -1,4 +1,4 @@
-"""A data folder in parts: what each of its pictures shows, and folders of some of them."""
+"""Splits a data folder: the object of each picture, and folders with some of the pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALIKE = 0.25  # Bhattacharyya distance of colour histograms below which two pict
 class Pictures:
     """A folder's pictures with their masks and depths (none, or one each).
 
-    told: what each shows, where the folder says so.
+    told: the object in each, if the folder names it.
     """
 
     root: Path
@@ -59,7 +59,7 @@ class Pictures:
         return (self.root / INDEX).exists()
 
     def objects(self) -> tuple[str, ...]:
-        """Tell what each picture shows; by colours where the folder doesn't; raises DataError."""
+        """Name each picture's object, by its colours if the folder doesn't; raises DataError."""
         if self.told is not None:
             return self.told
         return alike([read_sample(*files) for files in zip(self.images, self.masks, strict=True)])
@@ -69,7 +69,7 @@ class Pictures:
     ) -> None:
         """Make a folder of links to some of the pictures, by index, and to some negatives.
 
-        poses: keep those of posed views; without them a folder of single pictures is made.
+        poses: keep the poses of posed views; otherwise make a folder of single pictures.
         """
         shutil.rmtree(target, ignore_errors=True)
         places = list(places)
@@ -103,7 +103,7 @@ def write_samples(folder: Path, samples: Sequence[Sample]) -> None:
 
 
 def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:
-    """Read what each picture shows: lines of a picture's name and its object; raises DataError."""
+    """Read lines of a picture's name and its object; raises DataError."""
     told: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
         words = line.split(maxsplit=1)
@@ -126,7 +126,7 @@ def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:
 
 
 def alike(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Tell what pictures show by the colours in their masks: the name of the first one alike."""
+    """Group pictures by the colours in their masks; each group has its first picture's name."""
     histograms = [_histogram(sample) for sample in samples]
     names = []
     for histogram in histograms:

@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Study(ABC):
-    """What all studies say.
+    """The settings that all studies share.
 
     minutes: processor time of each training; seeds: of the trainings of each case.
     """

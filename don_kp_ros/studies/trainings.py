@@ -1,7 +1,7 @@
-"""Trainings that are done once: gone on with after an interruption, and kept.
+"""Trainings that are done once: kept, and continued after an interruption.
 
-A training is known by its pictures, configuration, seed and length: whatever changes one of them
-makes another training, and removing its folder does it again.
+A training is identified by its pictures, configuration, seed and length. A change of any of them
+makes another training. Remove its folder to train again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class StudyError(Exception):
 class Recipe:
     """How to train: a configuration with overrides, for some processor minutes, or steps.
 
-    Every training runs on one thread, and measures itself but briefly.
+    Every training runs on one thread, and measures itself only briefly.
     """
 
     config: Path
@@ -74,7 +74,7 @@ class Recipe:
         )
 
     def options(self) -> list[str]:
-        """Spell it for `don_kp train`."""
+        """Return the options for `don_kp train`."""
         length = ['--cpu-minutes', str(self.minutes)]
         if self.steps is not None:
             length = ['--steps', str(self.steps)]

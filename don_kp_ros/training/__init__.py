@@ -2,6 +2,6 @@
 
 import os
 
-# OpenMP's threads otherwise spin while they wait: where the loader or another program wants the
-# processor too, a step costs several times as much. Read once, when torch is first imported.
+# By default OpenMP's threads spin while they wait. If the loader or another program needs the
+# processor, too, a step then takes several times as long. Read once, when torch is first imported.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')

@@ -1,4 +1,4 @@
-"""How far a training has come: by steps, by wall time or by processor time."""
+"""The progress of a training in steps, wall time or processor time."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Budget:
 class Stopwatch:
     """What a training has used so far, across restarts.
 
-    Wall time is counted while it runs; processor time is that of this process, all its threads,
-    since it started, and of the loader's workers, who report theirs.
+    Wall time is counted while the stopwatch runs. Processor time is that of all threads of this
+    process since it started, and of the loader's workers, which report theirs.
     """
 
     def __init__(self, wall: float = 0.0, cpu: float = 0.0) -> None:
@@ -41,7 +41,7 @@ class Stopwatch:
         self._workers: dict[int, float] = {}
 
     def start(self) -> None:
-        """Start, or go on, counting wall time."""
+        """Start or continue to count wall time."""
         if self._started is None:
             self._started = time.monotonic()
 
@@ -72,7 +72,7 @@ class Stopwatch:
 def learning_rate_factor(fraction: float, warmup: float) -> float:
     """Rise linearly to 1 over the first `warmup` of a training, then fall to 0 as a cosine.
 
-    fraction: how much of the training is over, 0 to 1.
+    fraction: completed part of the training, 0 to 1.
     """
     fraction = min(max(fraction, 0.0), 1.0)
     if fraction < warmup:

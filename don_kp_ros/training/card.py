@@ -1,4 +1,4 @@
-"""A model's card: how it was made and what it scores, for people."""
+"""A model's card for its readers: how it was made and what it scores."""
 
 from __future__ import annotations
 

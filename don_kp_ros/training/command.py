@@ -121,7 +121,7 @@ def _job(arguments: argparse.Namespace, overrides: Sequence[str], argv: Sequence
 
 
 def _launched() -> tuple[int, int] | None:
-    """Tell how many processes per machine, and machines, torchrun started this one among."""
+    """Return the numbers of processes per machine and of machines that torchrun started."""
     if 'LOCAL_WORLD_SIZE' not in os.environ:
         return None
     here, everywhere = (int(os.environ[name]) for name in ('LOCAL_WORLD_SIZE', 'WORLD_SIZE'))

@@ -1,4 +1,4 @@
-"""Read a training folder: pictures to learn from, pictures to measure with."""
+"""Reads a training folder: pictures to train on, and pictures to measure on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
 
 @dataclass(frozen=True)
 class Dataset:
-    """A sampler of training pairs, a validation set, and what they were made of, in words."""
+    """A sampler of training pairs, a validation set, and a description of their data."""
 
     sampler: PairSampler
     validation: PairSet
@@ -91,7 +91,7 @@ def _pictures(
             f'{_FEWEST_TO_HOLD} or more, add a folder validation/, or set it to 0'
         )
     held: list[Sample] = []
-    shown: list[Sample] = []  # a few training pictures, to measure on where none are held
+    shown: list[Sample] = []  # a few training pictures to measure on, if none are held out
     sources: list[Source] = []
     chosen = _every(len(folder.images), held_pictures)
     samples = track(folder.samples(), 'Reading pictures', total=len(folder.images), transient=True)
@@ -158,7 +158,7 @@ def _posed(
 
 
 def _backgrounds(configuration: TrainingConfiguration) -> tuple[list[Image], list[Image]]:
-    """Read the backgrounds to train with, and a held share of them to measure with."""
+    """Read the backgrounds to train with, and hold some of them out to measure with."""
     folder = configuration.backgrounds
     if folder is None:
         return [], []
@@ -173,7 +173,7 @@ def _backgrounds(configuration: TrainingConfiguration) -> tuple[list[Image], lis
 
 
 def _of_every_object(objects: list[str], share: float) -> set[int]:
-    """Choose a share of the views of each object, so that none is held or trained on alone.
+    """Choose views to hold out, a share of each object's views.
 
     Objects of fewer than three views are not held; if there are others, at least one view is.
     """

@@ -1,4 +1,4 @@
-"""One training: what, with what, how long, and where to."""
+"""One training: its data, settings, hardware, length and output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what, with what, how long, and where to."""
+    """One training: its data, settings, hardware, length and output."""
 
     folder: Path
     output: Path
@@ -48,7 +48,7 @@ class Job:
 
     @property
     def resume_path(self) -> Path:
-        """The state that an unfinished training goes on from."""
+        """The state file from which an unfinished training continues."""
         return self.state_folder / 'last.ckpt'
 
     @property
@@ -57,7 +57,7 @@ class Job:
         return self.output.with_name(f'{self.output.stem}.tensorboard')
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a training to be gone on with, by key."""
+        """The values, by key, that must be equal for a training to continue."""
         identity = {
             'folder': str(self.folder.resolve()),
             'seed': self.seed,

@@ -14,7 +14,7 @@ from torch.nn import functional
 from don_kp_ros.geometry import lie
 from don_kp_ros.geometry.alignment import kabsch
 
-_LEAST_MASS = 1e-6  # probability below which the silhouette loss goes on as a straight line
+_LEAST_MASS = 1e-6  # probability below which the silhouette loss is a straight line
 
 
 def deproject(uv: Tensor, depth: Tensor, K: Tensor) -> Tensor:
@@ -100,11 +100,11 @@ def relative_pose(
 
 
 def silhouette(inside: Tensor) -> Tensor:
-    """Hold the keypoints within the object's mask (KeypointNet's silhouette consistency).
+    """Keep the keypoints inside the object's mask (KeypointNet's silhouette consistency).
 
-    inside (B, N): the share of each keypoint's probability that lies in the mask, 0 to 1.
-    L = mean of - log(inside); below 1e-6 the tangent there takes the logarithm's place, so that
-    the loss is finite at 0 and still falls towards the mask. Returns a scalar.
+    inside (B, N): the share of each keypoint's probability that lies in the mask, 0 to 1. L = mean
+    of - log(inside). Below 1e-6 the tangent at that point replaces the logarithm, so the loss is
+    finite at 0 and still falls towards the mask. Returns a scalar.
     """
     logarithm = -inside.clamp_min(_LEAST_MASS).log()
     return (logarithm + functional.relu(1 - inside / _LEAST_MASS)).mean()
@@ -119,18 +119,18 @@ def concentration(variance: Tensor) -> Tensor:
 
 
 def separation(points: Tensor, margin: float | Tensor) -> Tensor:
-    """Hold keypoints apart (KeypointNet's separation).
+    """Keep keypoints apart (KeypointNet's separation).
 
     points (B, N, C); margin in their unit, a number or one per item (B,). With x the points,
 
         L = mean over B of 1 / N^2 sum_{i != j} max(0, margin^2 - |x_i - x_j|^2).
 
-    Points in the very same place have no direction to part in: their gradient is 0. Returns a
-    scalar.
+    Points in exactly the same place have no direction in which to separate, so their gradient is
+    0. Returns a scalar.
     """
     number = points.shape[1]
     squared_margin = torch.as_tensor(margin, dtype=points.dtype, device=points.device) ** 2
-    # Differences, not products: those of float32 have no digits left for points a metre away.
+    # Differences, not products: in float32, products lose all digits for points a metre away.
     distances = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
     lacking = functional.relu(squared_margin.reshape(-1, 1, 1) - distances.square())
     others = ~torch.eye(number, dtype=torch.bool, device=points.device)

@@ -1,4 +1,4 @@
-"""The training module: what happens in a step."""
+"""The training module: one step of a training."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class TrainingError(Exception):
 class DescriptorTraining(lightning.LightningModule):
     """Train a descriptor network on view pairs by the configured losses.
 
-    fraction: tells how much of the training is over; the learning rate follows it. A batch whose
-    loss is not finite is written to `state_folder`. initialisation: says where the weights come
-    from.
+    fraction: returns the completed part of the training, which sets the learning rate. A batch
+    with a loss that is not finite is written to `state_folder`. initialisation: says where the
+    weights come from.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class DescriptorTraining(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Compute the losses of a batch of view pairs (don_kp_ros.data.loader.collate).
 
-        What follows the features is computed anew in the backward pass: its cost is small beside
-        the backbone's, and so nothing of it is kept, whatever the number of dimensions, keypoints
-        or correspondences.
+        Everything after the features is computed again in the backward pass. It costs little
+        compared with the backbone, and so nothing of it is kept, for any number of dimensions,
+        keypoints or correspondences.
         """
         images = normalise(batch['images'], self.configuration.preprocessing)
         with self.autocast():
@@ -92,13 +92,13 @@ class DescriptorTraining(lightning.LightningModule):
         return {'loss': loss, 'parts': {name: part.detach() for name, part in parts.items()}}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Refuse a gradient that is not finite: it would spoil the weights for good."""
+        """Refuse a gradient that is not finite: it would ruin the weights permanently."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             raise TrainingError(self._refuse('gradient', self._last[0], self._last[1]))
 
     def _refuse(self, what: str, parts: Parts, batch: Batch) -> str:
-        """Save the batch of what is not finite; say what happened."""
+        """Save the batch that gave a value that is not finite; return the error."""
         path = self._state_folder / f'batch-{self.global_step}-{self.global_rank}.pt'
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(dict(batch), path)

@@ -17,9 +17,9 @@ _ITERATIONS = 5
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Bring the singular values of matrices (B, n, m), n <= m, near 1.
 
-    The published iteration X <- (a + b X X^T + c (X X^T)^2) X, five times from X / ||X||. What
-    stands before X is always a polynomial of the first X X^T: these are multiplied with each
-    other, n x n, and with the n x m matrix only once, in a quarter of the time.
+    The published iteration X <- (a + b X X^T + c (X X^T)^2) X, five times from X / ||X||. The
+    factor before X is always a polynomial of the first X X^T. These n x n factors are multiplied
+    with each other, and with the n x m matrix only once, which takes a quarter of the time.
     """
     matrices = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     squares = matrices @ matrices.mT

@@ -1,4 +1,4 @@
-"""What a step minimises: the configured losses of a batch of view pairs, summed."""
+"""The objective of a step: the sum of the configured losses of a batch of view pairs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,8 @@ def objective(
 ) -> Parts:
     """Compute the weighted losses of a batch (don_kp_ros.data.loader.collate) by name.
 
-    identity (2B, D, h, w): the identity layer's output for the views a, then the views b. The
-    losses' sum is to be minimised. keypoints_alone: those of the keypoints train their head and
-    nothing under it.
+    identity (2B, D, h, w): the identity layer's output for the views a, then the views b. Their
+    sum is minimised. keypoints_alone: the keypoints' losses train only their head.
     """
     identity = identity.float()
     maps = unit_length(identity)
@@ -99,7 +98,7 @@ def keypoint_losses(
     if configuration.margin is None:
         area = (batch['masks'] > 127).float().sum(dim=(1, 2))
         margin = (area / number).sqrt().clamp_min(1)  # an object may be hidden altogether
-        # Divided by margin^2 and summed over the others: of order 1 wherever keypoints clump.
+        # Divided by margin^2 and summed over the others: of order 1 where keypoints cluster.
         spread = separation(found.uv / margin[:, None, None], 1.0) * number
     else:
         spread = separation(found.uv / unit, configuration.margin / unit)
@@ -150,7 +149,7 @@ def non_matches(masks: Tensor, uv: Tensor, cells: tuple[int, int], number: int) 
     """Draw cells that don't match, half of them on the object, half anywhere.
 
     masks (B, S, S) uint8; uv (B, Q, 2): the matches, pixels. Returns indices (B, Q, number) into
-    the flattened h x w cells; one next to its match is replaced by one half of the map away.
+    the flattened h x w cells. A cell next to its match is replaced by one half a map away.
     """
     (batch, side), queries = (masks.shape[0], masks.shape[2]), uv.shape[1]
     total = cells[0] * cells[1]

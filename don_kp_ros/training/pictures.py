@@ -1,4 +1,4 @@
-"""Pictures of a training for TensorBoard: what is learned from, and what was learned of it."""
+"""Pictures of a training for TensorBoard: its pairs, and what the network makes of them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def debug_pictures(
 ) -> dict[str, Image]:
     """Draw the first pair of a batch and log it: correspondences, keypoints and heatmaps.
 
-    Each picture (H, W, 3) RGB shows view a on the left and view b on the right; the same colour is
-    the same point, or the same keypoint. A heatmap shows where b resembles a point of a; a
-    keypoint's, where in either view it is believed, relative to its most likely place.
+    Each picture (H, W, 3) RGB shows view a on the left and view b on the right. The same colour
+    marks the same point or keypoint. A point's heatmap shows where b resembles a point of a. A
+    keypoint's heatmap shows its probability in both views, relative to its most likely place.
     """
     pair = batch['images'].shape[0] // 2
     views = batch['images'][[0, pair]]

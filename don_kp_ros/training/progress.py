@@ -1,4 +1,4 @@
-"""Watch a training: its budget, its figures, its pictures, and its state on disk."""
+"""Watches a training: its budget, figures, pictures, and state on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Weights = dict[str, Tensor]
 class TrainingProgress(lightning.Callback):
     """Watch the budget, show the progress, measure now and then, and save the state.
 
-    Where several processes train together the first one decides, and all but it are silent.
+    If several processes train together, the first one decides, and the others are silent.
     """
 
     def __init__(self, job: Job, dataset: Dataset, console: Console) -> None:
@@ -62,7 +62,7 @@ class TrainingProgress(lightning.Callback):
         self._task = self._bar.add_task('', total=1.0, step=0, loss=float('nan'), left='?')
 
     def fraction(self) -> float:
-        """Return how much of the training is over, 0 to 1, the same in all its processes."""
+        """Return the completed part of the training, 0 to 1, the same in all its processes."""
         return self._fraction
 
     @property
@@ -72,7 +72,7 @@ class TrainingProgress(lightning.Callback):
 
     @property
     def over(self) -> bool:
-        """Tell whether the budget is used, or the patience."""
+        """Tell whether the budget or the patience is used up."""
         return self._fraction >= 1 or self._stale()
 
     def restore(self) -> Path | None:
@@ -105,7 +105,7 @@ class TrainingProgress(lightning.Callback):
     def on_train_batch_start(
         self, trainer: Any, module: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Make what a step draws at random a function of its number: a resumed one is the same."""
+        """Seed a step's random numbers by its number, so that a resumed training is the same."""
         torch.manual_seed(hash((self._job.seed, self._steps, trainer.global_rank)) % 2**63)
 
     def on_train_batch_end(
@@ -143,12 +143,12 @@ class TrainingProgress(lightning.Callback):
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
         """Keep what was learned when the training is interrupted."""
         self._bar.stop()
-        alone = trainer.world_size == 1  # others may be gone; saving would wait for them
+        alone = trainer.world_size == 1  # others may have ended, and saving would wait for them
         if alone and not isinstance(exception, TrainingError) and self._steps > self.first_step:
             self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what is needed to go on."""
+        """Add what is needed to continue."""
         checkpoint['don_kp'] = {
             'identity': json.dumps(self._job.identity()),
             'steps': self._steps,
@@ -159,7 +159,7 @@ class TrainingProgress(lightning.Callback):
         }
 
     def save(self, trainer: Any) -> None:
-        """Write the state; an interrupt while writing leaves the one before."""
+        """Write the state; an interrupt during the write leaves the previous one."""
         path = self._job.resume_path
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix('.partial')
@@ -172,7 +172,7 @@ class TrainingProgress(lightning.Callback):
         return min(1.0, used / self._job.budget.amount)
 
     def _stale(self) -> bool:
-        """Tell whether the AUC has not become better for `patience` measurements."""
+        """Tell whether the AUC has not improved in the last `patience` measurements."""
         patience = self._job.settings.validation.patience
         aucs = [entry['auc'] for entry in self.history]
         return 0 < patience < len(aucs) and max(aucs[-patience:]) <= max(aucs[:-patience])

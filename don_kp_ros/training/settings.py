@@ -1,4 +1,4 @@
-"""The training configuration, as config/training/*.yaml hold it."""
+"""The training configuration that config/training/*.yaml hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class KeypointLossConfiguration:
     """The losses that keypoints, and the descriptors under them, are mined by (paper 1, 3.3)."""
 
     weight: float = 1.0  # of all of these together, beside the descriptors' loss
-    shape_descriptors: bool | None = None  # whether they change the descriptors beside the
+    shape_descriptors: bool | None = None  # whether they change the descriptors, too, beside the
     # descriptors' loss; none: where views are turned by at most 90 degrees
     truth: Literal['image', 'camera', 'world'] = 'image'  # where two views of a keypoint agree:
     # in the picture, by the homography; in view b's camera frame, eq. 6; in the world's, 1b eq. 6
@@ -43,13 +43,13 @@ class KeypointLossConfiguration:
 
 @dataclass(frozen=True)
 class LossConfiguration:
-    """What descriptors are trained by; keypoints, where the network has them, besides."""
+    """The losses that train descriptors and, if the network has them, keypoints."""
 
     descriptors: Literal['nt_xent', 'nt_xent_sampled', 'contrastive', 'none'] = 'nt_xent'
     # nt_xent: against every cell; nt_xent_sampled: against the other correspondences;
     # contrastive: Florence et al., 2018; none: mined from the keypoints alone
     temperature: float = 0.1
-    negatives: int = 1024  # background cells of the whole batch that every query is held against
+    negatives: int = 1024  # background cells of the whole batch that every query is compared with
     margin: float = 0.5  # of the contrastive loss
     non_matches: int = 150  # of the contrastive loss, per match
     keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
@@ -84,15 +84,15 @@ class OptimiserConfiguration:
 
 @dataclass(frozen=True)
 class ValidationConfiguration:
-    """How the model is measured on held pictures."""
+    """How the model is measured on held-out pictures."""
 
-    times: int = 4  # in equal parts of the training, the last one at its end
+    times: int = 4  # evenly spread over the training, the last one at its end
     pairs: int = 24  # at most, while training
     final_pairs: int = 100  # at most, at the end
     queries: int = 64  # per pair
     patience: int = 0  # measurements in a row without a better AUC that end the training; fewer
     # than times - 1. 0: none does
-    held: float = 0.1  # share of pictures and negatives that are held, where nothing else is
+    held: float = 0.1  # share of pictures and negatives held out, if nothing else is
 
     def __post_init__(self) -> None:
         for name in ('times', 'pairs', 'final_pairs', 'queries'):
@@ -107,7 +107,7 @@ class ValidationConfiguration:
 
 @dataclass(frozen=True)
 class TrainingConfiguration:
-    """Everything that shapes a training besides its data, seed and length."""
+    """All settings of a training except its data, seed and length."""
 
     data: Path | None = None  # folder to learn from, unless the command line says otherwise
     minutes: float = 10.0  # of training, unless the command line says otherwise
@@ -161,7 +161,7 @@ class TrainingConfiguration:
         """Whether the keypoints' losses leave the descriptors as they are.
 
         Keypoints cannot follow views turned by any angle, and would spoil the descriptors under
-        them. Without a descriptors' loss nothing else trains these.
+        them. But without a descriptor loss, only the keypoints' losses train the descriptors.
         """
         if self.loss.descriptors == 'none':
             return False
@@ -170,7 +170,7 @@ class TrainingConfiguration:
 
     @property
     def caution(self) -> str | None:
-        """What is allowed and brings less than its user hopes for."""
+        """A warning about settings that are allowed but work poorly; None if there are none."""
         turned = self.views.warp.rotation
         if self.network.keypoints is None or turned <= _MOST_TURNED:
             return None

@@ -1,4 +1,4 @@
-"""The similarity below which a peak is no match, chosen when a training ends."""
+"""The match threshold, chosen when a training ends."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Threshold:
     def choose(cls, present: Scores, absent: Scores) -> Threshold:
         """Choose the middle between the weakest 2 % of matches and the strongest .5 % of others.
 
-        present: similarity of peaks in pictures that show the object; absent: in pictures that
-        don't. Where the two overlap the latter decide: what is missed is looked for again, but
-        what is not there must not be grasped. Without any of those, the weakest matches decide.
+        present: similarity of peaks in pictures with the object; absent: in pictures without it.
+        If the two overlap, `absent` decides: a missed point is looked for again, but a wrong one
+        must not be grasped. If `absent` is empty, the weakest matches decide.
         """
         lowest = float(np.quantile(present, PRESENT_QUANTILE))
         if np.size(absent) == 0:

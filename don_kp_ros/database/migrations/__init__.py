@@ -1,8 +1,8 @@
 """Brings a descriptor database to the schema of this don_kp, with Alembic.
 
-A change of schema.py needs a new file in versions/, never an edit of one that users may have run,
-and the new name in `schema.REVISION`. A migration keeps what is damaged, too. A new database needs
-none: `schema.create` makes it.
+A change of schema.py needs a new file in versions/ and its name in `schema.REVISION`. Never edit a
+migration that users may have run. A migration also keeps damaged rows. A new database needs none:
+`schema.create` makes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def upgrade(connection: sa.Connection, revision: str) -> None:
 
 
 def steps(revision: str | None) -> list[tuple[str, str]]:
-    """List what `upgrade` would do from a revision: the revisions and what each brings."""
+    """List the steps of `upgrade` from a revision: each revision and what it adds."""
     scripts = ScriptDirectory.from_config(_config()).iterate_revisions('head', revision or 'base')
     return [(script.revision, script.doc) for script in scripts][::-1]
 

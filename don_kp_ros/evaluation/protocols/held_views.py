@@ -18,8 +18,8 @@ from don_kp_ros.evaluation.reading import Reader
 class HeldViews(Protocol):
     """Random views of pictures with masks: their homographies are the truth.
 
-    both: A is a random view as well, and not the picture as it is; crop: side of square views
-    about the object in pixels of a 640-pixel-wide picture, instead of whole pictures.
+    both: A is a random view, too, instead of the picture itself; crop: side of square views about
+    the object in pixels of a 640-pixel-wide picture, instead of whole pictures.
     """
 
     kind: ClassVar[str] = 'held_views'

@@ -29,8 +29,8 @@ class Invariance(Protocol):
     """Pictures rotated about the optical axis, scaled, and tilted: one change at a time.
 
     B is the picture itself through a homography that keeps the object's middle in the picture's.
-    pairs: of pictures and their views, at most as many as there are pictures; focal: length in
-    widths of the picture, for the tilt; colour: how appearance changes besides, by default not.
+    pairs: number of pictures with their views, at most all pictures; focal: focal length in widths
+    of the picture, for the tilt; colour: additional change of appearance, by default none.
     """
 
     kind: ClassVar[str] = 'invariance'
@@ -60,7 +60,7 @@ class Invariance(Protocol):
             raise ValueError('rotation, scale and tilt are all empty; one value must be given')
 
     def conditions(self, root: Path, seed: int, reader: Reader) -> list[Condition]:
-        """Make a condition of each value, all of the same pictures and points."""
+        """Make a condition for each value, all with the same pictures and points."""
         samples = reader.samples(ImageFolder.open(root), self.pairs).values()
         sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
         return [
@@ -125,11 +125,11 @@ def warp_about(
     around: float,
     focal: float,
 ) -> Array:
-    """Make the homography (3, 3) of a plane that is moved before the camera.
+    """Make the homography (3, 3) of a plane that moves in front of the camera.
 
-    The plane is turned by `rotation` (clockwise in the picture), enlarged by `scale` and tilted by
-    `tilt` about an axis in it of direction `around`, radians all. A pixel `centre` (2,) comes to
-    the middle of a canvas (W, H); focal: length in pixels.
+    The plane is turned by `rotation` (clockwise in the picture), enlarged by `scale`, and tilted
+    by `tilt` about an axis in the plane with direction `around`; angles are in radians. The pixel
+    `centre` (2,) comes to the middle of a canvas (W, H). focal: focal length in pixels.
     """
     if not 0 <= tilt < _STRAIGHT:
         raise ValueError(f'tilt is {np.rad2deg(tilt):g} degrees; it must be from 0 to 89')

@@ -25,10 +25,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NamedPoints(Protocol):
-    """Posed views of two objects whose named points are known: where a's are on b.
+    """Posed views of two objects with known named points: looks for a's points on b.
 
     The truth is the projection of b's own point of that name. Only points that both views see
-    count. views: of the folder, at most, drawn at random; points: the names (none: all).
+    count. views: at most so many views of the folder, drawn at random; points: the names (none:
+    all).
     """
 
     kind: ClassVar[str] = 'named_points'
@@ -41,7 +42,7 @@ class NamedPoints(Protocol):
         within('views', self.views, 2, 1e5)
 
     def conditions(self, root: Path, seed: int, reader: Reader) -> list[Condition]:
-        """Make one condition; what was found is told apart by the points' names as well."""
+        """Make one condition; its matches can also be split by the points' names."""
         folder, rng = PosedFolder.open(root), np.random.default_rng((seed, 5))
         points = self._points(folder)
         known = [i for i, view in enumerate(folder.views) if view.object in points]
@@ -74,7 +75,7 @@ class NamedPoints(Protocol):
         return [Condition('named points', PairSet(origin, images, pairs, []), views=samples)]
 
     def _points(self, folder: PosedFolder) -> dict[str, dict[str, Array]]:
-        """Choose the points that count, by object; raises DataError where there are none."""
+        """Choose the points that count, by object; raises DataError if there are none."""
         index = folder.root / INDEX
         if not folder.points:
             raise DataError(
@@ -98,7 +99,8 @@ class NamedPoints(Protocol):
 def seen_points(view: PosedSample, points: Mapping[str, Array]) -> dict[str, Array]:
     """Project those points (3,) in the object's frame, metres, that a view sees: pixels (2,).
 
-    A point is seen where the view's depth at its pixel is its own, so that nothing hides it.
+    A point is seen if the view's depth at its pixel is that of the point, so that nothing hides
+    it.
     """
     if not points:
         return {}

@@ -39,8 +39,8 @@ class Change(NamedTuple):
 def change(T_object_a: Array, T_object_b: Array, middle: Array) -> Change:
     """Compare the poses (4, 4) of two cameras that see a point (3,), all in the object's frame.
 
-    The rotation is the twist about the optical axis of the rotation between the cameras; the tilt
-    turns the line of sight and does not count there.
+    The rotation is the twist about the optical axis, taken from the rotation between the cameras.
+    The tilt turns the line of sight and is not a part of it.
     """
     a, b = (T[:3, 3] - middle for T in (T_object_a, T_object_b))
     far_a, far_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
@@ -52,7 +52,7 @@ def change(T_object_a: Array, T_object_b: Array, middle: Array) -> Change:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the views of a pair may differ in what a curve does not change."""
+    """Limits on the differences between the views of a pair that a curve does not show."""
 
     tilt: float = 30.0  # degrees, at most
     ratio: float = 1.4  # of the distances, at most, and at least 1 over it
@@ -66,10 +66,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Posed(Protocol):
-    """Posed views: the camera has truly moved, and depth and poses are the truth.
+    """Posed views: the camera has really moved, and depth and poses are exact.
 
-    views: of the folder, at most, drawn at random; tilt, ratio, rotation: edges of the bins of
-    each curve; limits: on what it does not change.
+    views: at most so many views of the folder, drawn at random; tilt, ratio, rotation: edges of
+    the bins of each curve; limits: on the differences that a curve does not show.
     """
 
     kind: ClassVar[str] = 'posed'
@@ -91,7 +91,7 @@ class Posed(Protocol):
                 )
 
     def conditions(self, root: Path, seed: int, reader: Reader) -> list[Condition]:
-        """Make a condition of any pairs, and one of each bin that has pairs."""
+        """Make a condition of all pairs, and one for each bin that has pairs."""
         folder, rng = PosedFolder.open(root), np.random.default_rng((seed, 2))
         number = len(folder.views)
         chosen = np.sort(rng.choice(number, min(self.views, number), replace=False))
@@ -136,7 +136,7 @@ class Posed(Protocol):
         return conditions
 
     def _bins(self) -> list[tuple[str, str, float | None, Callable[[Change], bool]]]:
-        """List name, curve and value of every condition, and whether pairs belong there."""
+        """List the name, curve and value of every condition, and a test for its pairs."""
 
         def accept(low: Change, high: Change) -> Callable[[Change], bool]:
             return lambda moved: all(
@@ -175,7 +175,7 @@ def candidates(
 ) -> list[tuple[int, int]]:
     """List ordered pairs of different views in random order, not too many.
 
-    one_object: both show the same object; else two different ones.
+    one_object: both views show the same object; otherwise they show different ones.
     """
     total = len(samples) ** 2
     numbers = rng.permutation(total) if total <= 4_000_000 else rng.integers(total, size=2_000_000)

@@ -1,7 +1,8 @@
-"""What all protocols say, and what they make.
+"""The settings that all protocols share, and the conditions that they make.
 
-A protocol makes conditions from a data folder: named sets of pairs of pictures with truth. Those
-of a curve differ in one thing alone, as the angle by which a camera was turned (paper 2, fig. 5).
+A protocol makes conditions from a data folder: named sets of picture pairs with their truth. The
+conditions of a curve differ in one thing only, such as the angle by which a camera was turned
+(paper 2, fig. 5).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from don_kp_ros.evaluation.reading import Reader
 
 @dataclass(frozen=True)
 class Condition:
-    """Pairs that are measured together, and the place on a curve that they are for.
+    """Pairs that are measured together, and their place on a curve.
 
-    value: of what the curve changes, in the words of `curve`; views: of the pictures of `data`, in
-    order, where their depth is known.
+    value: of the quantity that `curve` names; views: of the pictures of `data`, in order, if their
+    depth is known.
     """
 
     name: str
@@ -35,11 +36,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Protocol(ABC):
-    """What all protocols say.
+    """The settings that all protocols share.
 
-    pairs: of pictures, at most, of every point of a curve; queries: points of the object in each;
-    step: pixels between neighbours of the grid on which descriptors not learned are compared;
-    resamples: of the bootstrap intervals.
+    pairs: most picture pairs for each point of a curve; queries: points of the object in each;
+    step: pixels between neighbours of the grid on which the descriptors that are not learned are
+    compared; resamples: of the bootstrap intervals.
     """
 
     kind: ClassVar[str]

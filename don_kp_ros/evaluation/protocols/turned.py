@@ -22,12 +22,12 @@ _SAME = 6.0  # mean difference of 255 below which two pictures are the same but 
 
 @dataclass(frozen=True)
 class Turned(Protocol):
-    """Pictures that are another one turned by 180 degrees, found by comparing all of them."""
+    """Pairs of a picture and the same turned by 180 degrees, found by comparing all pictures."""
 
     kind: ClassVar[str] = 'turned'
 
     def conditions(self, root: Path, seed: int, reader: Reader) -> list[Condition]:
-        """Make one condition of every picture that has a turned copy, and that copy."""
+        """Make one condition of all pictures that have a turned copy, with that copy."""
         samples = list(reader.samples(ImageFolder.open(root)).values())
         images = [sample.image for sample in samples]
         copies = turned_copies(images)
@@ -73,7 +73,7 @@ def half_turn(
 
 
 def turned_copies(images: Sequence[Image]) -> dict[int, int]:
-    """Find pictures that are an earlier one turned by 180 degrees: {copy: original}."""
+    """Find pictures that show an earlier one turned by 180 degrees: {copy: original}."""
     copies: dict[int, int] = {}
     for later, image in enumerate(images):
         for earlier in range(later):
