@@ -24,7 +24,8 @@ _ATTEMPTS = 10
 class ColourConfiguration:
     """How the colours, the light and the sharpness of a view change.
 
-    Strongly, by default: points are to be told by shape, since another cap has other colours.
+    By default they change strongly: the network must identify points by shape, since another cap
+    has other colours.
     """
 
     probability: float = 0.9  # of brightness, contrast, saturation, hue and gamma, together
@@ -58,14 +59,14 @@ class ColourConfiguration:
 
 @dataclass(frozen=True)
 class BackgroundConfiguration:
-    """What replaces the picture outside of the object's mask: relative weights of each kind."""
+    """The kinds of background that replace the picture outside of the mask, by relative weight."""
 
     keep: float = 0.3  # the picture's own
     image: float = 0.5  # a crop of a background, of a negative, or of a picture beside its object
     noise: float = 0.1  # smooth random colours
     plain: float = 0.1  # one colour
     crop: Range = (0.3, 1.2)  # side of such a crop, relative to what it fills
-    mirrored: float = 0.5  # probability that it is; all quarter turns are as likely
+    mirrored: float = 0.5  # probability that it is; all quarter turns are equally likely
     own: int = 20  # at most so many pictures serve as backgrounds, too, beside their objects
     noise_cells: Range = (4, 64)  # squares across smooth noise, log-uniform
 
@@ -79,10 +80,10 @@ class BackgroundConfiguration:
 
 @dataclass(frozen=True)
 class TextureConfiguration:
-    """A random texture on the object, the same in both views of a pair: its shading remains.
+    """A random texture on the object, the same in both views of a pair; the shading remains.
 
-    An object is seen with many prints so, and the network must tell points apart by what it has
-    never seen before. Views of one picture alone can have it; posed views have none.
+    So the network sees an object with many prints, and cannot rely on any one of them. Only views
+    of one picture can have a texture; posed views have none.
     """
 
     probability: float = 0.3
@@ -101,7 +102,7 @@ class TextureConfiguration:
 class AppearanceConfiguration:
     """How the look of views changes from one to the next."""
 
-    occlusion: float = 0.3  # probability that a patch of background hides a part of the object
+    occlusion: float = 0.3  # probability of a patch of background that hides a part of the object
     occlusion_size: Range = (0.05, 0.18)  # half axes of the patch, fraction of the view's side
     occlusion_place: Range = (0.15, 0.85)  # of its centre, across the view and down
     texture: TextureConfiguration = field(default_factory=TextureConfiguration)
@@ -165,7 +166,7 @@ class Appearance:
         return None if kind == 'keep' else self._surface(kind, size, rng)
 
     def _surface(self, kind: str, size: tuple[int, int], rng: np.random.Generator) -> Image:
-        """Make a picture (W, H): image, noise or plain; noise where there is no image."""
+        """Make a picture (W, H): image, noise or plain; noise if there is no image."""
         if kind == 'image':
             crop = self._background_crop(size, rng)
             if crop is not None:
@@ -263,7 +264,7 @@ def _light_and_noise(
 
 @functools.lru_cache(maxsize=4)
 def _noise(number: int) -> NDArray[np.float32]:
-    """Draw a store of white noise once: drawing it for every view would cost most of its time."""
+    """Draw a stock of white noise once: drawing it for each view would take most of its time."""
     return np.random.default_rng(0).standard_normal(number, dtype=np.float32)
 
 

@@ -18,7 +18,7 @@ TOLERANCE = 0.003  # metres by which a seen point may miss the depth of the othe
 
 @dataclass(frozen=True)
 class DepthView:
-    """An object as a camera sees it: what correspondences are computed from.
+    """The view of an object that correspondences are computed from.
 
     mask (H, W) uint8, 0 or 255; depth (H, W) float32 metres along the optical axis, NaN where
     there is none; T_object_camera (4, 4) maps points from the camera's frame to the object's.
@@ -30,7 +30,7 @@ class DepthView:
     T_object_camera: Matrix
 
     def cropped(self) -> DepthView:
-        """Cut out the object, a pixel about it: a camera with fewer pixels and another middle."""
+        """Crop to the object with a margin of one pixel; the camera is cropped, too."""
         v, u = np.nonzero(self.mask)
         height, width = self.mask.shape
         top, bottom = max(int(v.min()) - 1, 0), min(int(v.max()) + 2, height)
@@ -44,8 +44,8 @@ class DepthView:
     def depth_at(self, uv: ArrayLike) -> Matrix:
         """Interpolate the object's depth, metres, at pixels uv (N, 2): (N,).
 
-        The inverse of the depth is bilinear between the pixels, which is exact on a plane however
-        it is inclined. NaN outside of the picture, and where a pixel that counts is not of the
+        The inverse depth is interpolated bilinearly between the pixels, which is exact on any
+        plane. The result is NaN outside of the picture, and if a pixel that counts is not on the
         object or has no depth.
         """
         uv = np.asarray(uv, dtype=np.float64)

@@ -8,7 +8,7 @@ from don_kp_ros.configuration import Range
 
 
 def log_uniform(rng: np.random.Generator, bounds: Range) -> float:
-    """Draw a factor whose logarithm is uniform between the bounds'."""
+    """Draw a factor with a logarithm uniform between those of the bounds."""
     return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 

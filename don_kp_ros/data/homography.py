@@ -72,7 +72,7 @@ def project(homography: Matrix, points: NDArray[np.float32]) -> NDArray[np.float
 
 
 def local_scale(homography: Matrix, points: NDArray[np.float32]) -> Matrix:
-    """Compute by how much a homography (3, 3) enlarges the picture at pixels (N, 2): (N,)."""
+    """Compute the scale (N,) of a homography (3, 3) at pixels (N, 2)."""
     w = points @ homography[2, :2] + homography[2, 2]
     scale: Matrix = np.sqrt(abs(np.linalg.det(homography)) / np.abs(w) ** 3)
     return scale
@@ -81,7 +81,7 @@ def local_scale(homography: Matrix, points: NDArray[np.float32]) -> Matrix:
 def warped(source: Source, homography: Matrix, size: tuple[int, int]) -> tuple[Image, Image]:
     """Show a picture and its mask through a homography on a canvas (W, H).
 
-    Beyond its edges a picture is continued by them: its mirror image would show the object twice.
+    The edges of the picture are repeated beyond it: a mirrored border would show the object twice.
     """
     centre = source.centre[None].astype(np.float32)
     image, shrink = source.image, float(local_scale(homography, centre)[0])

@@ -18,10 +18,10 @@ Batch = dict[str, Tensor]
 
 
 class PairStream(IterableDataset[Batch]):
-    """Batches of view pairs, the same for the same seed however many workers make them.
+    """Batches of view pairs, the same for the same seed with any number of workers.
 
-    Pair number n depends on (seed, n) alone, so a resumed training goes on at batch `first`.
-    Of `shares` processes training together, this one takes every shares-th batch from `share` on.
+    Pair number n depends only on (seed, n), so a resumed training continues at batch `first`. Of
+    `shares` processes training together, this one takes every shares-th batch from `share` on.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class PairStream(IterableDataset[Batch]):
     def loader(self, workers: int) -> DataLoader[Batch]:
         """Make the batches in `workers` processes, ahead of their use (0: when they are used)."""
         if workers:
-            # A forked worker waits forever for OpenCV's threads, which only its parent has.
+            # A forked worker would wait forever for OpenCV's threads, which only its parent has.
             cv2.setNumThreads(1)
         return DataLoader(
             self, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None

@@ -67,7 +67,7 @@ class WarpedView:
 class ViewPair:
     """Two views of one object; uv_a[i] and uv_b[i], (Q, 2) float32, show the same point of it.
 
-    homography (3, 3): maps any pixel of view a to view b; None where the views show another side.
+    homography (3, 3): maps any pixel of view a to view b; None for views of different sides.
     """
 
     a: WarpedView
@@ -79,13 +79,13 @@ class ViewPair:
 
 
 class PairSampler(Protocol):
-    """What draws view pairs: of single pictures, or of posed views."""
+    """Draws view pairs, of single pictures or of posed views."""
 
     def draw(self, rng: np.random.Generator) -> ViewPair:
         """Draw a pair."""
 
     def check(self) -> None:
-        """Raise DataError where no pairs can be drawn."""
+        """Raise DataError if no pairs can be drawn."""
 
 
 def warped_view(
@@ -95,7 +95,7 @@ def warped_view(
     appearance: Appearance,
     rng: np.random.Generator,
 ) -> WarpedView:
-    """Show a picture through a homography on a canvas (W, H), its appearance changed."""
+    """Warp a picture onto a canvas (W, H), and change its appearance."""
     image, mask = appearance.changed(*warped(source, homography, size), rng)
     return WarpedView(image, mask, homography)
 
@@ -103,7 +103,7 @@ def warped_view(
 class ViewSampler:
     """Draw view pairs of prepared pictures.
 
-    backgrounds are pictures without the object; the pictures' own surroundings are used besides.
+    backgrounds are pictures without the object; the pictures' own surroundings are used, too.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class ViewSampler:
     def draw(self, rng: np.random.Generator) -> ViewPair:
         """Draw a picture and two square views of it with correspondences seen in both.
 
-        Where these share too few points, others are drawn, of other pictures in the end;
-        DataError where that does not help.
+        If the views share too few points, others are drawn, at last of other pictures. Raises
+        DataError if that does not help.
         """
         for _ in range(_ATTEMPTS):
             source = self._sources[int(rng.integers(len(self._sources)))]
@@ -127,7 +127,7 @@ class ViewSampler:
         raise self._impossible(source)
 
     def check(self) -> None:
-        """Draw a pair of each picture once; raises DataError naming one of which none can be."""
+        """Draw a pair of each picture once; raises DataError naming a picture that gives none."""
         for source in self._sources:
             if self._pair_of(source, np.random.default_rng(0)) is None:
                 raise self._impossible(source)
@@ -181,7 +181,7 @@ class ViewSampler:
     def _geometry(
         self, source: Source, views: list[WarpedView], points: NDArray[np.float32]
     ) -> PairGeometry | None:
-        """Lift pixels (Q, 2) of a picture in both views: what is shown larger is nearer."""
+        """Lift pixels (Q, 2) of a picture in both views; a view that enlarges is nearer."""
         lift = self._configuration.lift
         if lift is None:
             return None

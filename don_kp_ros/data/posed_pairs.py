@@ -32,7 +32,7 @@ _ATTEMPTS = 1000
 class PosedSource:
     """A posed view prepared for warping.
 
-    source: its picture; K (3, 3): intrinsics of that picture, pixels; view: the part of it that
+    source: the picture; K (3, 3): intrinsics of that picture, pixels; view: the part of it that
     shows the object; pixels (K, 2): pixels of `view` with the object's depth.
     """
 
@@ -81,8 +81,9 @@ def random_canvas(
 ) -> Canvas:
     """Draw a camera that shows a picture's object near the middle of a square canvas.
 
-    Of rotation, scale and shift; a perspective warp would be a camera that looks elsewhere, at
-    sides of the object that the picture does not show. K (3, 3): of the picture, pixels.
+    It varies rotation, scale and shift. A perspective warp would need a camera that looks
+    elsewhere, at sides of the object that the picture does not show. K (3, 3): of the picture,
+    pixels.
     """
     half, middle = side / 2, (side - 1) / 2
     place = middle + rng.uniform(-1, 1, 2) * warp.shift * half
@@ -98,7 +99,7 @@ def random_canvas(
 class PosedSampler:
     """Draw view pairs of posed views: two views of one object, each with changed appearance.
 
-    backgrounds are pictures without the object; the views' own surroundings are used besides.
+    backgrounds are pictures without the object; the views' own surroundings are used, too.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class PosedSampler:
         views: Sequence[PosedSource],
         backgrounds: list[Image],
     ) -> None:
-        """Group the views by object; raises DataError where no object has two."""
+        """Group the views by object; raises DataError if no object has two views."""
         self._configuration = configuration
         self._appearance = Appearance(configuration, [view.source for view in views], backgrounds)
         groups: dict[tuple[Path, str], list[PosedSource]] = defaultdict(list)
@@ -122,8 +123,8 @@ class PosedSampler:
     def draw(self, rng: np.random.Generator) -> ViewPair:
         """Draw two square views of one object with correspondences seen in both.
 
-        Pairs that share fewer than FEWEST_COMMON points are drawn again; DataError where that
-        does not end.
+        Pairs that share fewer than FEWEST_COMMON points are drawn again. Raises DataError if no
+        try succeeds.
         """
         for _ in range(_ATTEMPTS):
             group = self._groups[
@@ -142,7 +143,7 @@ class PosedSampler:
         )
 
     def check(self) -> None:
-        """Draw a pair once; raises DataError where none can be."""
+        """Draw a pair once; raises DataError if that fails."""
         self.draw(np.random.default_rng(0))
 
     def _pair(self, a: PosedSource, b: PosedSource, rng: np.random.Generator) -> ViewPair | None:

@@ -33,7 +33,7 @@ class Source:
 def prepare(sample: Sample, input_size: int, oversampling: float = 1.25) -> Source:
     """Resize a picture for warping: a little finer than the network's input, to stay sharp.
 
-    Raises DataError where too little of the object is left, or of its depth.
+    Raises DataError if too little of the object or of its depth is left.
     """
     longest = max(sample.image.shape[:2])
     scale = min(1.0, oversampling * input_size / longest)

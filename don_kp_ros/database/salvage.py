@@ -32,7 +32,7 @@ from don_kp_ros.database.rows import Row
 from don_kp_ros.database.store import DescriptorStore
 
 _MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
-_UNIT_TOLERANCE = 1e-3  # of a length; what damage leaves is far from it
+_UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away
 # What indexes hold: name, columns, and the condition under which SQLite uses it.
 _INDEXES = {
     'models': [('sqlite_autoindex_models_1', 'id, fingerprint', 'TRUE')],

@@ -30,7 +30,7 @@ def open_file(path: Path, timeout_s: float = 0.0, mode: str = 'rw') -> sqlite3.C
         isolation_level=None,  # the driver begins transactions too late
         check_same_thread=False,
     )
-    # A name that is no UTF-8 any more must not keep the others from being read.
+    # A name that damage made invalid UTF-8 must not make the others unreadable.
     connection.text_factory = lambda raw: raw.decode('utf-8', 'surrogateescape')
     return connection
 

@@ -31,7 +31,7 @@ _STATES = {
 
 
 class CommandError(Exception):
-    """What was asked for cannot be done; the message says why and what to do."""
+    """A command that cannot be carried out; the message says why and what to do."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -197,7 +197,7 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | str:
-    """Return the database that is meant; raises CommandError for a file that is missing."""
+    """Return the chosen database; raises CommandError for a missing file."""
     given = getattr(arguments, 'database', None) or getattr(arguments, 'url', None)
     given = given or os.environ.get(URL_VARIABLE) or default_path()
     try:

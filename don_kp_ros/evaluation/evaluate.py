@@ -40,7 +40,7 @@ def evaluate(
     request: Request,
     console: Console | None = None,
 ) -> tuple[dict[str, Any], list[Drawing]]:
-    """Measure a model and what it is held against; return results and pictures of its matches.
+    """Measure a model and its baselines; return results and pictures of its matches.
 
     name: the model's, in the results. All of them but `run` are the same for the same seed. Raises
     DataError, or ValueError naming a pair that cannot be measured on.
@@ -128,7 +128,7 @@ class _Measured:
     found: dict[str, list[Found]]
 
     def row(self, chosen: list[int]) -> dict[str, Any]:
-        """Summarise some of the conditions together: intervals are then over pictures A."""
+        """Summarise some conditions together; the intervals are over pictures A."""
         parts = {name: joined(own[i] for i in chosen) for name, own in self.found.items()}
         conditions = [self.conditions[i] for i in chosen]
         groups = independent(conditions)
@@ -144,7 +144,7 @@ class _Measured:
         }
 
     def points(self, chosen: list[int]) -> dict[str, dict[str, Any]]:
-        """Summarise what was found by the points' names: figures of every method."""
+        """Summarise the matches of each point name: figures of every method."""
         result: dict[str, dict[str, Any]] = {}
         names = [pair.names for i in chosen for pair in self.conditions[i].data.pairs]
         for method, own in self.found.items():

@@ -22,7 +22,7 @@ class Drawing:
 
 
 def drawings(conditions: list[Condition], found: list[Found]) -> list[Drawing]:
-    """Draw the pairs, and the single matches, of the least, the middle and the largest error."""
+    """Draw the pairs and the single matches with the least, the middle and the largest error."""
     places = [(c, p) for c, own in enumerate(found) for p in range(len(own.errors))]
     by_error = sorted(places, key=lambda place: float(found[place[0]].errors[place[1]].mean()))
     result = []

@@ -29,7 +29,7 @@ AMBIGUOUS = 0.95  # second peak over first
 
 
 def joined(parts: Iterable[Found]) -> Found:
-    """Put what was found in several conditions together."""
+    """Join the matches of several conditions."""
     whole = Found([], [], [])
     for part in parts:
         whole.uv += part.uv
@@ -39,15 +39,15 @@ def joined(parts: Iterable[Found]) -> Found:
 
 
 def summed_up(conditions: Sequence[Condition]) -> list[int]:
-    """Choose the conditions that are summed up: those of no curve, else all of the curves."""
+    """Choose the conditions to sum up: those outside of curves or, without any, all of them."""
     whole = [i for i, condition in enumerate(conditions) if not condition.curve]
     return whole or list(range(len(conditions)))
 
 
 def independent(conditions: Sequence[Condition]) -> list[Hashable] | None:
-    """Name a group of each pair: those of one picture A go together (none: each on its own).
+    """Group pairs with the same picture A; return each pair's group (None: each on its own).
 
-    Curves show the same pictures at each of their values.
+    A curve shows the same pictures at each of its values.
     """
     if len(conditions) == 1:
         return None
@@ -56,7 +56,7 @@ def independent(conditions: Sequence[Condition]) -> list[Hashable] | None:
 
 
 def by_name(names: Sequence[Sequence[str]], found: Found) -> dict[str, Found]:
-    """Part what was found by the names of each pair's points, where they have any."""
+    """Split the matches by the names of their points, if they have names."""
     parts: dict[str, Found] = {}
     for named, uv, errors in zip(names, found.uv, found.errors, strict=True):
         for name in dict.fromkeys(named):
@@ -70,9 +70,9 @@ def by_name(names: Sequence[Sequence[str]], found: Found) -> dict[str, Found]:
 def figures(
     found: Found, seed: int, resamples: int, groups: Sequence[Hashable] | None = None
 ) -> dict[str, Any]:
-    """Summarise errors: figures, and bootstrap intervals over pairs (none of a single pair).
+    """Summarise errors: figures, and bootstrap intervals over pairs (none for a single pair).
 
-    groups: one of each pair; pairs of one group are no independent ones, and resampled together.
+    groups: one for each pair; pairs of one group are not independent and are resampled together.
     """
     every = np.concatenate(found.errors)
     result: dict[str, Any] = {**Accuracy.of(every).rounded(), **ErrorTable.of(every).rounded()}
@@ -105,7 +105,7 @@ def curve(found: Found) -> list[float]:
 
 
 def space_figures(condition: Condition, found: Found) -> dict[str, Any] | None:
-    """Summarise errors in millimetres; None where the depth isn't known anywhere."""
+    """Summarise errors in millimetres; None if no depth is known."""
     if not condition.views:
         return None
     parts = []
@@ -124,7 +124,7 @@ def space_figures(condition: Condition, found: Found) -> dict[str, Any] | None:
 
 
 def keypoint_figures(model: DescriptorModel, condition: Condition) -> dict[str, float] | None:
-    """Measure keypoints; None for a model without, or pairs that aren't views of one picture."""
+    """Measure keypoints; None if the model has none or the pairs show different pictures."""
     pairs = condition.data.pairs
     if not model.number_of_keypoints or all(pair.homography is None for pair in pairs):
         return None

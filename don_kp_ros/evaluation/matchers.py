@@ -80,7 +80,7 @@ class Learned:
         return transfer(*maps, uv_a, _size(image_a), _size(image_b))
 
     def describe(self, image: Image) -> Tensor:
-        """Describe a picture, or take what is remembered."""
+        """Describe a picture, or return its map if it was kept."""
         key = id(image)
         if key not in self._maps:
             self._maps[key] = (image, self.model.describe(image))  # the picture keeps its id

@@ -220,9 +220,9 @@ def posed_pair(
 
 
 def check(data: PairSet) -> None:
-    """Raise ValueError, naming it, where something is missing that figures need.
+    """Raise ValueError naming what the figures need and is missing.
 
-    That is any pair, correspondences of every pair, and pixels in every mask that there is.
+    They need at least one pair, correspondences in every pair, and pixels in every given mask.
     """
     if not data.pairs:
         raise ValueError(f'{data.origin}: there are no pairs to measure on')

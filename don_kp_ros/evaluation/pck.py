@@ -50,7 +50,7 @@ class _Figures:
 
 @dataclass(frozen=True)
 class Accuracy(_Figures):
-    """What a set of pixel errors amounts to."""
+    """The accuracy that a set of pixel errors gives."""
 
     queries: int
     auc: float

@@ -99,7 +99,7 @@ def _render_pair(folder: Path, seed: list[int], index: int) -> tuple[int, int, A
 
 
 class _Stage(StillScene):
-    """A scene, and a camera that goes where the wrist would."""
+    """A scene, and a camera that moves as if on the wrist."""
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(build(layout)[0])

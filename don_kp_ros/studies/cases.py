@@ -34,9 +34,9 @@ _HELD_NEGATIVES = 4  # one of so many is kept from the trainings
 
 @dataclass(frozen=True)
 class Case:
-    """A row of a study's table: what is learned from and measured on, pictures by index.
+    """A row of a study's table: indices of the pictures to train on and to measure on.
 
-    measured_on: names what is measured on, which cases may share.
+    measured_on: name of the pictures to measure on; cases may share them.
     """
 
     name: str
@@ -153,7 +153,7 @@ class Comparison:
     def run(self, case: Case) -> tuple[dict[str, list[Found]], list[dict[str, Any]]]:
         """Train a case with every seed and match its pairs; return what was found, and cards.
 
-        Found are one for each seed of the model, and one of each other method.
+        The matches are one entry for each seed of the model, and one for each other method.
         """
         conditions, own, cards = self._held[case.measured_on], [], []
         for seed in self.study.seeds:
@@ -166,7 +166,7 @@ class Comparison:
         found = {MODEL: own}
         for name, matcher in methods.items():
             if name != MODEL:
-                # Cases share pairs, and untrained networks of one architecture are the same.
+                # Cases share pairs, and the same architecture gives the same untrained network.
                 alike = checkpoint.untrained(self.job.request.seed).fingerprint
                 key = (case.measured_on, name, alike if isinstance(matcher, Learned) else '')
                 if key not in self._found:

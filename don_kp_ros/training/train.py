@@ -31,7 +31,7 @@ from don_kp_ros.training.threshold import Threshold
 
 
 class Pairs(lightning.LightningDataModule):
-    """View pairs for Lightning: each process that trains takes its share of them."""
+    """View pairs for Lightning; each training process takes its share."""
 
     def __init__(self, dataset: Dataset, job: Job, first_step: int) -> None:
         super().__init__()
@@ -56,11 +56,12 @@ class Pairs(lightning.LightningDataModule):
 
 
 def train(job: Job, console: Console | None = None, overwrite: bool = False) -> Checkpoint | None:
-    """Train, or go on with a training that was interrupted; write and return the model.
+    """Train, or continue an interrupted training; write and return the model.
 
-    Beside the model a card (.md) says how it was made and what it scores. Where several processes
-    train together, all but the first return None. overwrite: begin anew; an earlier model stays
-    until the new one takes its place. Raises DataError, ConfigurationError or TrainingError.
+    A card (.md) beside the model says how it was made and what it scores. If several processes
+    train together, all but the first return None. overwrite: start again from nothing; an earlier
+    model stays until the new one replaces it. Raises DataError, ConfigurationError or
+    TrainingError.
     """
     console = console or Console(quiet=True)
     _quieten()

@@ -36,7 +36,7 @@ class Turned(Protocol):
         pairs = []
         for b, a in copies.items():
             mask_a, mask_b = samples[a].mask, samples[b].mask
-            # Masks are drawn by hand, each on its own: only points on both count.
+            # Each mask is drawn by hand, so only points on both count.
             on_both = (mask_a > 127) & (mask_b[::-1, ::-1] > 127)
             if not on_both.any():
                 raise DataError(
