@@ -6,26 +6,32 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError
-from don_kp_ros.evaluation.evaluate import evaluate
-from don_kp_ros.evaluation.protocols.registry import read_protocol
-from don_kp_ros.evaluation.report import html_text
 from don_kp_ros.evaluation.request import Request, add_arguments
-from don_kp_ros.evaluation.results import method_row, print_table, say_where, write
-from don_kp_ros.networks import checkpoint
-from don_kp_ros.networks.checkpoint import Checkpoint, CheckpointError
+
+if TYPE_CHECKING:
+    from don_kp_ros.networks.checkpoint import Checkpoint
 
 _OUTPUT = Path('output/evaluation')
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `don_kp evaluate`; return the exit status."""
-    console, parser = Console(), _parser()
+    parser = _parser()
     arguments, overrides = parser.parse_known_args(list(argv))
+    # Only now: torch takes seconds to import.
+    from rich.console import Console
+
+    from don_kp_ros.data.folder import DataError
+    from don_kp_ros.evaluation.evaluate import evaluate
+    from don_kp_ros.evaluation.protocols.registry import read_protocol
+    from don_kp_ros.evaluation.report import html_text
+    from don_kp_ros.evaluation.results import method_row, print_table, say_where, write
+    from don_kp_ros.networks.checkpoint import CheckpointError
+
+    console = Console()
     try:
         request = Request.read(arguments, parser.prog, argv)
         protocol = read_protocol(arguments.protocol, overrides)
@@ -70,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load(path: Path, wanted: str | None, dimension: int | None) -> Checkpoint:
     """Load the model if it is the one that is asked for; raises CheckpointError."""
-    network = checkpoint.load(path)
+    from don_kp_ros.networks.checkpoint import CheckpointError, load
+
+    network = load(path)
     if wanted is not None and network.fingerprint != wanted:
         raise CheckpointError(
             f'{path}: fingerprint {network.fingerprint}, but --fingerprint asks for {wanted}; '

@@ -11,8 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from don_kp_ros.configuration import ConfigurationError
 
 
@@ -51,6 +49,8 @@ class Request:
 
     def record(self) -> dict[str, Any]:
         """Say when, how long, by which command and on what it ran, now that it is over."""
+        import torch  # slow to import
+
         device = f'{self.device} ({platform.machine()})'
         if torch.device(self.device).type == 'cuda':
             device = torch.cuda.get_device_name(self.device)
@@ -77,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
 
 def check_device(name: str) -> None:
     """Raise ConfigurationError where torch cannot use a device."""
+    import torch  # slow to import
+
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:

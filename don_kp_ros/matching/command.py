@@ -6,31 +6,22 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from don_kp_ros.data.folder import DataError, read_image, write_image
-from don_kp_ros.matching.heatmap import heatmaps, match
-from don_kp_ros.matching.maps import describe_at
-from don_kp_ros.matching.pictures import (
-    FOUND,
-    draw_caption,
-    draw_cross,
-    heatmap_overlay,
-    side_by_side,
-)
-from don_kp_ros.networks.checkpoint import CheckpointError
-from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.resources import models_path
-
 
 def main(argv: list[str]) -> int:
     """Print the pixel of IMAGE_B that shows what pixel (U, V) of IMAGE_A shows; draw both."""
     arguments = _parser().parse_args(argv)
+    # Only now: torch takes seconds to import.
+    from don_kp_ros.data.folder import DataError
+    from don_kp_ros.matching.lookup import look_up
+    from don_kp_ros.networks.checkpoint import CheckpointError
+
     try:
-        return _match(arguments)
+        place = (arguments.u, arguments.v)
+        look_up(arguments.image_a, place, arguments.image_b, arguments.model, arguments.output)
     except (CheckpointError, DataError, OSError, ValueError) as error:
         print(f'don_kp match: {error}', file=sys.stderr)
         return 1
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,33 +37,3 @@ def _parser() -> argparse.ArgumentParser:
         '--output', type=Path, default=Path('output/match.png'), help='picture, %(default)s'
     )
     return parser
-
-
-def _match(arguments: argparse.Namespace) -> int:
-    image_a, image_b = read_image(arguments.image_a), read_image(arguments.image_b)
-    (height, width), uv = image_a.shape[:2], torch.tensor([[arguments.u, arguments.v]])
-    if not (0 <= arguments.u <= width - 1 and 0 <= arguments.v <= height - 1):
-        raise ValueError(
-            f'pixel ({arguments.u:g}, {arguments.v:g}) is outside of {arguments.image_a}, which '
-            f'is {width}x{height}; u goes from 0 to {width - 1}, v from 0 to {height - 1}'
-        )
-    model = DescriptorModel.load(arguments.model or models_path('caps.safetensors'))
-    query = describe_at(model.describe(image_a), uv, (height, width))
-    map_b, size_b = model.describe(image_b), image_b.shape[:2]
-    uv_match, score = match(map_b, query, size_b)
-    u, v = uv_match[0].tolist()
-    similarity = float(score[0])
-    found = similarity >= model.match_threshold
-
-    caption = f'({u:.0f}, {v:.0f})  similarity {similarity:.3f}'
-    left = image_a.copy()
-    draw_cross(left, uv[0], FOUND)
-    draw_caption(left, f'({arguments.u:g}, {arguments.v:g})')
-    heatmap = heatmaps(map_b, query, size_b)[0].cpu().numpy()
-    right = heatmap_overlay(image_b, heatmap, (u, v), caption, found)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(arguments.output, side_by_side(left, right))
-    verdict = '' if found else f', below the threshold {model.match_threshold:.3f}: not found'
-    print(f'match: u {u:.0f}  v {v:.0f}  similarity {similarity:.3f}{verdict}')
-    print(f'picture: {arguments.output}')
-    return 0

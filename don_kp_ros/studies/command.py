@@ -6,28 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError
 from don_kp_ros.evaluation.request import Request, add_arguments
-from don_kp_ros.evaluation.results import (
-    commit,
-    print_table,
-    say,
-    say_where,
-    versions,
-    without_nan,
-    write,
-)
-from don_kp_ros.networks.checkpoint import CheckpointError
-from don_kp_ros.studies.registry import STUDIES, read_study
-from don_kp_ros.studies.report import html_text
-from don_kp_ros.studies.study import Job, Outcome, Study
-from don_kp_ros.studies.trainings import StudyError
+from don_kp_ros.resources import config_path
+
+if TYPE_CHECKING:
+    from don_kp_ros.studies.study import Job, Outcome, Study
 
 FORMAT, VERSION = 'don_kp study', 2
 
@@ -36,10 +23,22 @@ _OUTPUT, _TRAININGS = Path('output/studies'), Path('output/trainings')
 
 def main(argv: Sequence[str]) -> int:
     """Run `don_kp study`; return the exit status, 1 where something that it asks for is missed."""
-    console, parser = Console(), _parser()
+    parser = _parser()
+    arguments, overrides = parser.parse_known_args(list(argv))
+    # Only now: torch takes seconds to import.
+    from rich.console import Console
+
+    from don_kp_ros.data.folder import DataError
+    from don_kp_ros.evaluation.results import print_table, say, say_where, write
+    from don_kp_ros.networks.checkpoint import CheckpointError
+    from don_kp_ros.studies.registry import read_study
+    from don_kp_ros.studies.report import html_text
+    from don_kp_ros.studies.study import Job
+    from don_kp_ros.studies.trainings import StudyError
+
+    console = Console()
     if not console.is_terminal:
         console = Console(width=140)
-    arguments, overrides = parser.parse_known_args(list(argv))
     try:
         if arguments.model is not None:
             raise ConfigurationError(
@@ -78,6 +77,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    shipped = ', '.join(sorted(path.stem for path in config_path('studies').glob('*.yaml')))
     parser = argparse.ArgumentParser(
         prog='don_kp study',
         description=__doc__,
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         'study',
         metavar='STUDY',
         type=Path,
-        help=f'YAML file, or the name of one in config/studies: {", ".join(STUDIES)}',
+        help=f'YAML file, or the name of one in config/studies: {shipped}',
     )
     add_arguments(parser, f'{_OUTPUT}/DATA-STUDY')
     parser.add_argument('--minutes', help='processor time of each training')
@@ -106,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _results(study: Study, job: Job, outcome: Outcome) -> dict[str, Any]:
     """Put together what results.json holds; all but `run` is the same for the same seeds."""
+    from don_kp_ros.evaluation.results import commit, versions, without_nan
+
     results = {
         'format': FORMAT,
         'version': VERSION,
