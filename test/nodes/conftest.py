@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 from don_kp.msg import Descriptors
 from don_kp.srv import (
     DeleteDescriptor,
+    Describe,
     ExportDescriptors,
     GetDescriptor,
     ImportDescriptors,
@@ -187,13 +188,13 @@ class PlayedCamera:
     FRAME = 'camera_color_optical_frame'
     CAMERA = Camera(128, 96, 100.0, 101.0, 63.5, 47.5)
 
-    def __init__(self, node) -> None:
-        self._node = node
+    def __init__(self, peer) -> None:
+        self._peer, self._node = peer, peer.node
         noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
         self.picture = cv2.resize(noise, self.SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-        self.colours = node.create_publisher(Image, camera_topics.COLOUR, 10)
-        self.depths = node.create_publisher(Image, camera_topics.DEPTH, 10)
-        self.infos = node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
+        self.colours = self._node.create_publisher(Image, camera_topics.COLOUR, 10)
+        self.depths = self._node.create_publisher(Image, camera_topics.DEPTH, 10)
+        self.infos = self._node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
 
     def header(self, seconds: float) -> Header:
         return Header(stamp=conversions.stamp_from_seconds(seconds), frame_id=self.FRAME)
@@ -215,6 +216,28 @@ class PlayedCamera:
         self.colours.publish(image)
         return header.stamp
 
+    def wait_until_watched(self) -> None:
+        for publisher in self.colours, self.depths, self.infos:
+            self._peer.wait_until(publisher.get_subscription_count)
+
+    def show_until_seen(self, age_s: float = 0.0, depth_mm: int | None = None):
+        """Show the picture, as old as that, until perception has all of it; return its stamp."""
+
+        def seen():
+            now = 1e-9 * self._node.get_clock().now().nanoseconds
+            stamp = self.show(now - age_s, depth_mm)
+
+            def described():
+                answer = self._peer.call(
+                    Describe, '/perception/describe', stamp=stamp, u=[0.0], v=[0.0]
+                )
+                with_depth = depth_mm is None or (answer.success and not answer.reasons[0])
+                return answer.success and np.isfinite(answer.fx) and with_depth
+
+            return self._peer.within(2.0, described) and stamp
+
+        return self._peer.wait_until(seen)
+
     def close(self) -> None:
         for publisher in self.colours, self.depths, self.infos:
             self._node.destroy_publisher(publisher)
@@ -223,7 +246,7 @@ class PlayedCamera:
 @pytest.fixture(scope='module')
 def camera(peer):
     """Show pictures to the nodes."""
-    played = PlayedCamera(peer.node)
+    played = PlayedCamera(peer)
     yield played
     played.close()
 
@@ -239,7 +262,7 @@ class Desk:
         self.model = DescriptorModel.load(checkpoint)
         self.MODEL, self.DIMENSION = self.model.fingerprint, self.model.dimension
         self.latched = peer.listen(Descriptors, '/don_kp/descriptors', LATCHED)
-        self.camera = PlayedCamera(peer.node)
+        self.camera = PlayedCamera(peer)
         self.perception: NodeProcess | None = None
         self.start()
 
@@ -255,18 +278,13 @@ class Desk:
             'perception', model=self._checkpoint, threads=1, max_rate_hz=0
         )
         self.perception.wait_for('waiting for images')
-        for publisher in self.camera.colours, self.camera.depths, self.camera.infos:
-            self.peer.wait_until(publisher.get_subscription_count)
+        self.camera.wait_until_watched()
         self._meet()
 
     def _meet(self) -> None:
         self.peer.wait_until(lambda: 'no model is known' not in self.get('meeting').message)
 
-        def served():
-            self.show()
-            return 'no node serves' not in self.rank().message
-
-        self.peer.wait_until(served)
+        self.peer.wait_until(lambda: 'no node serves' not in self.rank().message)
 
     def close(self) -> None:
         """End the nodes; take back what the test said for them."""
@@ -314,9 +332,8 @@ class Desk:
         return [descriptor.name for descriptor in response.descriptors]
 
     def show(self, age_s: float = 0.0, depth_mm: int | None = None):
-        """Show the picture once, as old as that; return its stamp."""
-        seconds = 1e-9 * self.peer.node.get_clock().now().nanoseconds - age_s
-        return self.camera.show(seconds, depth_mm)
+        """Show the picture, as old as that; return its stamp once perception has seen it."""
+        return self.camera.show_until_seen(age_s, depth_mm)
 
     def answer(self, ask, refused_with='', **shown):
         """Show pictures, asking each time, until the answer is the wanted one; return it."""

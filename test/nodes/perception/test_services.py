@@ -43,25 +43,27 @@ class Stage:
         return 1e-9 * self.peer.node.get_clock().now().nanoseconds
 
     def see(self, age_s: float = 0.0, depth_mm: int | None = 500) -> Time:
-        """Show the picture until it is described, and its depth has come; return its stamp."""
+        """Show the picture until it is seen; return its stamp."""
+        return self.camera.show_until_seen(age_s, depth_mm)
 
-        def seen():
-            seconds = self.now() - age_s
+    def place(self, stamp: Time) -> None:
+        """Tell of the camera's place before and after a time, until perception knows of it."""
+
+        def known():
             for late in -0.1, 0.1:
                 T = TransformStamped(child_frame_id=self.camera.FRAME)
                 T.header.frame_id = BASE
-                T.header.stamp = conversions.stamp_from_seconds(seconds + late)
+                seconds = conversions.seconds_from_stamp(stamp) + late
+                T.header.stamp = conversions.stamp_from_seconds(seconds)
                 T.transform = conversions.transform_from_matrix(T_BASE_CAMERA)
                 self.transforms.publish(TFMessage(transforms=[T]))
-            stamp = self.camera.show(seconds, depth_mm)
+            source = self.camera.FRAME
+            return self.peer.within(
+                1.0,
+                lambda: self.ask(Transform, target=BASE, source=source, stamp=stamp).success,
+            )
 
-            def described():
-                answer = self.ask(Describe, stamp=stamp, u=[0.0], v=[0.0])
-                return answer.success and (depth_mm is None or not answer.reasons[0])
-
-            return self.peer.within(2.0, described) and stamp
-
-        return self.peer.wait_until(seen)
+        self.peer.wait_until(known)
 
     def at(self, uv) -> np.ndarray:
         described = self.model.describe(self.camera.picture)
@@ -73,8 +75,7 @@ def stage(peer, camera, checkpoint, start_node):
     stage = Stage(peer, camera, DescriptorModel.load(checkpoint))
     node = start_node('perception', model=checkpoint, max_rate_hz=0)
     node.wait_for('waiting for images')
-    for publisher in stage.transforms, camera.colours, camera.depths, camera.infos:
-        peer.wait_until(publisher.get_subscription_count)
+    camera.wait_until_watched()
     yield stage
     assert 'Traceback' not in node.output
 
@@ -194,6 +195,7 @@ def points(answer) -> np.ndarray:
 
 def test_a_scene_is_all_points_in_the_frame_that_is_asked_for(stage):
     stamp = stage.see(depth_mm=500)
+    stage.place(stamp)
     camera = stage.camera.CAMERA
     in_camera = camera.deproject_image(np.full(stage.camera.SIZE, 0.5)).reshape(-1, 3)
     answer = stage.ask(Scene, stamp=stamp)
@@ -229,6 +231,7 @@ def test_a_scene_that_there_is_not_is_refused(stage):
 
 def test_transforms_are_told_at_their_time(stage):
     stamp = stage.see()
+    stage.place(stamp)
     answer = stage.ask(Transform, target=BASE, source=stage.camera.FRAME, stamp=stamp)
     T = conversions.matrix_from_transform(answer.transform)
     np.testing.assert_allclose(T, T_BASE_CAMERA, atol=1e-9)
