@@ -17,6 +17,7 @@ import pytest
 import rclpy
 import torch
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -146,7 +147,9 @@ class Peer:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             while self.context.ok():
-                self._executor.spin_once(timeout_sec=0.1)
+                # A test may destroy what is about to be waited for.
+                with contextlib.suppress(InvalidHandle):
+                    self._executor.spin_once(timeout_sec=0.1)
 
     def close(self) -> None:
         self.context.shutdown()
