@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from geometry_msgs.msg import TransformStamped
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -172,7 +173,8 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node(role)
     _ROLES[role](node)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+    # The signal may come while a message is being published.
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException, RCLError):
         rclpy.spin(node)
 
 

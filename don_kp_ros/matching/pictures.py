@@ -7,10 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 Image = NDArray[np.uint8]
-Array = NDArray[np.floating[Any]]
 
 FOUND = (64, 255, 96)
 NOT_FOUND = (255, 96, 64)
@@ -106,35 +107,41 @@ class DescriptorColours:
         if not 0 <= memory < 1:
             raise ValueError(f'memory is {memory}; it must be in 0..1, below 1')
         self._memory = memory
-        self._mean: Array | None = None
-        self._covariance: Array | None = None
-        self._basis: Array | None = None
-        self._scale: Array | None = None
+        self._mean: Tensor | None = None
+        self._covariance: Tensor | None = None
+        self._basis: Tensor | None = None
+        self._scale: Tensor | None = None
 
-    def __call__(self, descriptor_map: ArrayLike, size: tuple[int, int]) -> Image:
+    def __call__(
+        self, descriptor_map: Tensor | NDArray[np.floating[Any]], size: tuple[int, int]
+    ) -> Image:
         """Colour a map (D, h, w) and enlarge it to size (H, W)."""
-        cells = np.asarray(descriptor_map, dtype=np.float32)
+        # By torch: NumPy's BLAS wakes a thread for each core, which then spins for milliseconds.
+        cells = torch.as_tensor(descriptor_map, dtype=torch.float32, device='cpu')
         dimension, rows, columns = cells.shape
         cells = cells.reshape(dimension, -1)
-        self._mean = self._averaged(self._mean, cells.mean(axis=1))
+        self._mean = self._averaged(self._mean, cells.mean(dim=1))
         centred = cells - self._mean[:, None]
         self._covariance = self._averaged(self._covariance, centred @ centred.T / centred.shape[1])
-        basis = np.linalg.eigh(self._covariance.astype(np.float64))[1][:, ::-1][:, :3]
+        basis = torch.linalg.eigh(self._covariance)[1].flip(1)[:, :3]
         if self._basis is not None:
-            left, _, right = np.linalg.svd(basis.T @ self._basis)
+            left, _, right = torch.linalg.svd(basis.T @ self._basis)
             basis = basis @ left @ right
         self._basis = basis
         components = basis.T @ centred
-        self._scale = self._averaged(self._scale, 2.0 * components.std(axis=1) + 1e-6)
-        colours = np.full((rows * columns, 3), 0.5, dtype=np.float32)
-        colours[:, : basis.shape[1]] += (components / self._scale[:, None] / 2).T
-        levels = np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+        deviation = components.std(dim=1, correction=0)
+        self._scale = self._averaged(self._scale, 2.0 * deviation + 1e-6)
+        colours = torch.full((3, rows * columns), 0.5)
+        colours[: len(components)] += components / self._scale[:, None] / 2
+        levels = (colours.clamp(0, 1) * 255).round().to(torch.uint8).T.numpy()
         enlarged = cv2.resize(
-            levels.reshape(rows, columns, 3), size[::-1], interpolation=cv2.INTER_LINEAR
+            np.ascontiguousarray(levels).reshape(rows, columns, 3),
+            size[::-1],
+            interpolation=cv2.INTER_LINEAR,
         )
         return np.asarray(enlarged, dtype=np.uint8)
 
-    def _averaged(self, past: Array | None, new: Array) -> Array:
+    def _averaged(self, past: Tensor | None, new: Tensor) -> Tensor:
         if past is None or past.shape != new.shape:
             return new
         return self._memory * past + (1 - self._memory) * new

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+import cv2
 import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -141,6 +142,7 @@ class Perception(Node):
 def _load_model(settings: PerceptionParameters) -> DescriptorModel:
     if settings.threads:
         torch.set_num_threads(settings.threads)
+        cv2.setNumThreads(settings.threads)
     try:
         path = settings.model or models_path('caps.safetensors')
         return DescriptorModel.load(path, settings.device)

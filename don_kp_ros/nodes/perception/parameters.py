@@ -13,7 +13,7 @@ class PerceptionParameters:
 
     model: str = parameter('', 'checkpoint file; empty: models/caps.safetensors of the package')
     device: str = parameter('cpu', 'where the network runs: cpu, cuda, cuda:1')
-    threads: int = parameter(1, 'CPU threads of the network; 0: as torch chooses')
+    threads: int = parameter(1, 'CPU threads of network and pictures; 0: as the libraries choose')
     match_threshold: float = parameter(
         -1.0, 'cosine similarity from which a point is found; negative: as the model says', True
     )
