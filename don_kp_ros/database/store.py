@@ -222,7 +222,9 @@ class DescriptorStore:
         with self._database.transaction() as connection:
             found = connection.execute(query).all()
         size = found[0].dimension if found else 0
-        sound = [(name, blob) for name, blob, _ in found if len(blob) == 4 * size and is_text(name)]
+        sound = [
+            (name, blob) for name, blob, _ in found if len(blob) == 4 * size and is_text(name)
+        ]
         joined = b''.join(blob for _, blob in sound)
         matrix = np.frombuffer(joined, '<f4').astype(np.float32).reshape(len(sound), size)
         finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))
