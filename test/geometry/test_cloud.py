@@ -33,5 +33,5 @@ def test_of_each_cube_the_mean_stays():
 
 @pytest.mark.parametrize('side', [0.0, -1.0, np.nan, np.inf])
 def test_a_side_that_is_none_is_refused(side):
-    with pytest.raises(ValueError, match='must be positive'):
+    with pytest.raises(ValueError, match=r'at least 0\.0001 m'):
         voxelised(np.zeros((1, 3)), side)

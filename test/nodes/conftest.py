@@ -17,11 +17,12 @@ import pytest
 import rclpy
 import torch
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from don_kp.msg import Descriptors
+from don_kp.msg import Descriptors, Model
 from don_kp.srv import (
     DeleteDescriptor,
     Describe,
@@ -146,7 +147,9 @@ class Peer:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             while self.context.ok():
-                self._executor.spin_once(timeout_sec=0.1)
+                # A test may destroy what is about to be waited for.
+                with contextlib.suppress(InvalidHandle):
+                    self._executor.spin_once(timeout_sec=0.1)
 
     def close(self) -> None:
         self.context.shutdown()
@@ -217,6 +220,9 @@ class PlayedCamera:
         return header.stamp
 
     def wait_until_watched(self) -> None:
+        """Wait until perception and this process have met, each the other."""
+        told = self._peer.listen(Model, '/don_kp/model', LATCHED)
+        self._peer.wait_until(lambda: told)
         for publisher in self.colours, self.depths, self.infos:
             self._peer.wait_until(publisher.get_subscription_count)
 
@@ -269,6 +275,8 @@ class Desk:
     def start(self) -> None:
         self.node = self._start_node('descriptor_database', **self._parameters)
         self.node.wait_for(' descriptors in ')
+        # It has met this process: an answer before would get lost.
+        self.peer.wait_until(lambda: self.latched)
         if self.perception is not None:
             self._meet()
 

@@ -23,10 +23,10 @@ class RunningModels:
     def __init__(
         self, node: Node, link: DatabaseLink, on_models: Callable[[frozenset[str]], None]
     ) -> None:
-        """Subscribe on a node that others spin; ``on_models`` gets all that were heard of."""
+        """Subscribe on a node that others spin; ``on_models`` gets their fingerprints."""
         self._node, self._link, self._on_models = node, link, on_models
         self._newest: Model | None = None
-        self._heard: frozenset[str] = frozenset()
+        self._heard: list[str] = []  # fingerprints, the newest last
         self._waiting: dict[str, Model] = {}  # by fingerprint
         group = MutuallyExclusiveCallbackGroup()
         node.create_subscription(
@@ -52,8 +52,12 @@ class RunningModels:
     @guarded
     def _on_model(self, message: Model) -> None:
         self._newest = message
-        self._heard |= {message.fingerprint}
-        self._on_models(self._heard)
+        if message.fingerprint in self._heard:
+            self._heard.remove(message.fingerprint)
+        self._heard.append(message.fingerprint)
+        # Of nodes that have ended, the publishers are gone.
+        running = max(1, self._node.count_publishers('don_kp/model'))
+        self._on_models(frozenset(self._heard[-running:]))
         self._waiting[message.fingerprint] = message
         self._keep_cards()
 

@@ -41,7 +41,7 @@ class DatabaseParameters:
         "of exported and imported files; empty: don_kp/exchange in the user's data folder",
     )
     max_map_age_s: float = parameter(
-        1.0, 'greatest age, in seconds, of the image to store a pixel of', True
+        1.0, 'greatest age, in seconds, of the newest image, to store a pixel or to rank', True
     )
 
     def __post_init__(self) -> None:

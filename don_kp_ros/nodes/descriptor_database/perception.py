@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,9 +11,8 @@ from rclpy.node import Node
 
 from don_kp.srv import Describe, Rank, RankDescriptors
 from don_kp_ros.database.records import Observation
-from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.messages import time_from_stamp
-from don_kp_ros.nodes.kit.client import PATIENCE_S, ServiceClient
+from don_kp_ros.nodes.kit.client import ServiceClient
 
 _PATCH_SIDE = 64  # pixels
 _REMEDY = 'start perception and the camera, then try again'
@@ -64,15 +62,7 @@ class PerceptionClient:
             v=asked.v,
             radius=asked.radius,
             limit=asked.limit,
+            descriptors=published,
         )
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            answer: Rank.Response = await self._rank.ask(request)
-            if _nanoseconds(answer.descriptors) >= _nanoseconds(published):
-                return answer
-            if time.monotonic() > deadline:
-                raise RefusedError('perception has not taken what is stored now; try again')
-
-
-def _nanoseconds(stamp: Time) -> int:
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+        answer: Rank.Response = await self._rank.ask(request)
+        return answer

@@ -6,7 +6,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
 from don_kp.srv import RankDescriptors
-from don_kp_ros.database.records import UnknownNameError, shortened, shown
+from don_kp_ros.database.records import Filter, UnknownNameError, shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
@@ -38,7 +38,10 @@ class RankingService:
     async def _on_rank(
         self, request: RankDescriptors.Request, response: RankDescriptors.Response
     ) -> RankDescriptors.Response:
+        store = self._link.store
         seen = await self._perception.rank(request, self._topic.publish())
+        if seen.total == 0 and store.count(Filter(model=seen.model)):
+            raise RefusedError('perception has not been told yet what is stored; try again')
         if seen.total == 0:
             raise RefusedError(
                 f'nothing is stored for model {shortened(seen.model)}; store it with '
@@ -46,7 +49,7 @@ class RankingService:
             )
         for ranked in seen.ranking:
             try:
-                ranked.object = self._link.store.get(ranked.name, seen.model).object
+                ranked.object = store.get(ranked.name, seen.model).object
             except UnknownNameError:
                 continue  # deleted meanwhile
             response.ranking.append(ranked)

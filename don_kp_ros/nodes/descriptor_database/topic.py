@@ -65,9 +65,8 @@ class DescriptorTopic:
 
         Raises StoreError where the database fails.
         """
-        store = self._link.open()
-        with self._publishing, store.snapshot():
-            contents = self._contents()
+        with self._publishing, self._link.open().snapshot():
+            store, contents = self._link.store, self._contents()
             if self._published is None:
                 self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
             if self._published is None or not _equal(contents, self._published):

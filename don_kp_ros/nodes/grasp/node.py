@@ -137,7 +137,7 @@ class GraspNode(Node):
             cancel_callback=self._on_cancel,
             callback_group=ReentrantCallbackGroup(),
         )
-        self.get_logger().info('ready for goals on /grasp')
+        self.get_logger().info(f'ready for goals on {self.resolve_service_name("grasp")}')
 
     def end(self) -> None:
         """Stop the arm while messages still flow, and let the running goal end.

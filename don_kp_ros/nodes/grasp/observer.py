@@ -23,7 +23,7 @@ from don_kp.srv import Scene, Transform
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.client import PATIENCE_S, ServiceClient, UnansweredError
 from don_kp_ros.nodes.kit.conversions import (
     matrix_from_pose,
     matrix_from_transform,
@@ -159,15 +159,19 @@ class Observer:
         """Return perception's answer; what it refuses may yet come, until a deadline."""
         while True:
             try:
-                return self._answer(client, request, deadline)
+                return self._answer(client, request)
             except RefusedError as error:
                 if time.monotonic() > deadline:
                     raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
             self._wait(lambda: False, time.monotonic() + _PAUSE_S)
 
-    def _answer(self, client: ServiceClient, request: Any, deadline: float) -> Any:
+    def _answer(self, client: ServiceClient, request: Any) -> Any:
         future = client.send(request)
-        self._wait(future.done, deadline)
+        try:
+            self._wait(future.done, time.monotonic() + PATIENCE_S)
+        except MotionError:
+            client.forget(future)
+            raise
         return client.answer(future)
 
     def to_base(self, pose: PoseStamped) -> Array:
@@ -189,7 +193,9 @@ class Observer:
         deadline = time.monotonic() + self._parameters.timeout
         known = Transform.Request(target=base, source=frame)
         try:
-            self._answer(self._transform, known, deadline)
+            self._answer(self._transform, known)
+        except UnansweredError as error:
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
         except RefusedError as error:
             raise GoalRefusedError(
                 Grasp.Result.INVALID_GOAL, f'the pose is of no use: {error}'

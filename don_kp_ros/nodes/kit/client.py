@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.nodes.kit.waiting import at_most
 
 PATIENCE_S = 2.0
+
+
+class UnansweredError(RefusedError):
+    """Nobody serves, or nobody answered in time."""
 
 
 class ServiceClient:
@@ -23,36 +27,32 @@ class ServiceClient:
     def __init__(self, node: Node, kind: Any, name: str, remedy: str) -> None:
         """Look for a service on a node that others spin; ``remedy`` is what its user can do."""
         self._node, self._remedy = node, remedy
-        self._group = ReentrantCallbackGroup()
-        self._clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._client = node.create_client(kind, name, callback_group=self._group)
+        self._client = node.create_client(kind, name, callback_group=ReentrantCallbackGroup())
 
     async def ask(self, request: Any) -> Any:
         """Return the answer; waits at most 2 s, without blocking the thread."""
         future = self.send(request)
-        timer = self._node.create_timer(
-            PATIENCE_S, future.cancel, callback_group=self._group, clock=self._clock
-        )
-        try:
-            await future
-        finally:
-            self._node.destroy_timer(timer)
+        await at_most(self._node, PATIENCE_S, future)
         return self.answer(future)
 
     def send(self, request: Any) -> Future:
         """Send a request; `answer` reads what the future brings."""
         if not self._client.service_is_ready():
-            raise RefusedError(f'no node serves {self._client.service_name}; {self._remedy}')
+            raise UnansweredError(f'no node serves {self._client.service_name}; {self._remedy}')
         return self._client.call_async(request)
 
     def answer(self, future: Future) -> Any:
         """Return the answer that has come; one that has not come by now is no longer awaited."""
         if not future.done():
-            self._client.remove_pending_request(future)
-            raise RefusedError(
+            self.forget(future)
+            raise UnansweredError(
                 f'{self._client.service_name} did not answer in time; {self._remedy}'
             )
         response = future.result()
         if not response.success:
             raise RefusedError(response.message)
         return response
+
+    def forget(self, future: Future) -> None:
+        """Await an answer no longer."""
+        self._client.remove_pending_request(future)

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from don_kp_ros.errors import RefusedError
 
 _QUIET_S = 10.0
+_QUIET_REFUSAL_S = 1.0
 Callback = TypeVar('Callback', bound=Callable[..., Any])
 
 
@@ -85,17 +86,16 @@ class _Report:
         self._callback = callback
         self._lock = threading.Lock()
         self._logged: dict[str, tuple[float, int]] = {}
-        self._refused = ('', -_QUIET_S)
+        self._refused = -_QUIET_REFUSAL_S
 
     def refusal(self, node: Node, reason: str) -> None:
-        """Log a reason once until it changes, or every 10 s: clients may ask again and again."""
+        """Log a reason, unless one was logged just before: clients may ask again and again."""
         now = time.monotonic()
         with self._lock:
-            last, at = self._refused
-            if reason == last and now - at < _QUIET_S:
-                return
-            self._refused = reason, now
-        node.get_logger().warning(reason)
+            quiet = now - self._refused < _QUIET_REFUSAL_S
+            self._refused = self._refused if quiet else now
+        if not quiet:
+            node.get_logger().warning(reason)
 
     def __call__(self, node: Node, error: Exception) -> None:
         if not node.context.ok():

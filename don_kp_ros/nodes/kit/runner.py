@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import (
     Executor,
     ExternalShutdownException,
@@ -89,7 +89,9 @@ def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
             # Not executor.spin(): the one wake-up that rclpy sends on a shutdown may come between
             # two waits, and the second would last for ever.
             while rclpy.ok() and not ending.is_set():
-                executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
+                # What a callback destroys may be about to be waited for: look again without it.
+                with contextlib.suppress(InvalidHandle):
+                    executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
 
     with ThreadPoolExecutor(1, 'spin') as pool:
         spinning = pool.submit(spin)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.geometry.frames import TransformError, TransformTree
@@ -18,63 +13,43 @@ from don_kp_ros.nodes.kit.conversions import matrix_from_transform, seconds_from
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
 
-_UNREAD_S = 3.0  # how long moving transforms are kept unread
-
 
 class TransformListener:
-    """Hears transforms, and reads the moving ones when somebody looks one up.
-
-    They come by the hundred a second and are seldom asked for: to read them all costs some per
-    cent of a processor. ``lookup`` may be called from any thread.
-    """
+    """Keeps a tree of transforms fed; ``lookup`` may be called from any thread."""
 
     def __init__(self, node: Node) -> None:
         """Subscribe on a node that others spin."""
         self._node = node
         self._tree = TransformTree()
-        self._unread: deque[tuple[float, bytes]] = deque()
-        self._reading = threading.Lock()
-        self._subscriptions = [
+        self._topics = [
             node.create_subscription(
-                TFMessage,
-                topic,
-                callback,
-                qos,
-                callback_group=MutuallyExclusiveCallbackGroup(),
-                raw=raw,
-            )
-            for topic, callback, qos, raw in (
-                ('tf', self._on_moving, TF, True),
-                ('tf_static', self._take, TF_STATIC, False),
+                TFMessage, topic, callback, qos, callback_group=MutuallyExclusiveCallbackGroup()
+            ).topic_name
+            for topic, callback, qos in (
+                ('tf', self._on_moving, TF),
+                ('tf_static', self._on_static, TF_STATIC),
             )
         ]
-
-    def close(self) -> None:
-        """End listening."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
 
     def lookup(self, target: str, source: str, stamp: float | None = None) -> NDArray[np.float64]:
         """Return ``T_target_source`` (4, 4) at a time in seconds, or the newest (None).
 
         Raises TransformError.
         """
-        with self._reading:
-            while self._unread:
-                _, message = self._unread.popleft()
-                self._take(deserialize_message(message, TFMessage), static=False)
-        return self._tree.lookup(target, source, stamp)
+        try:
+            return self._tree.lookup(target, source, stamp)
+        except TransformError as error:
+            raise TransformError(f'{error} (heard on {" and ".join(self._topics)})') from None
 
     @guarded
-    def _on_moving(self, message: bytes) -> None:
-        now = time.monotonic()
-        self._unread.append((now, message))
-        with self._reading:
-            while self._unread and self._unread[0][0] < now - _UNREAD_S:
-                self._unread.popleft()
+    def _on_moving(self, message: TFMessage) -> None:
+        self._take(message, static=False)
 
     @guarded
-    def _take(self, message: TFMessage, static: bool = True) -> None:
+    def _on_static(self, message: TFMessage) -> None:
+        self._take(message, static=True)
+
+    def _take(self, message: TFMessage, static: bool) -> None:
         for transform in message.transforms:
             parent, child = transform.header.frame_id, transform.child_frame_id
             try:

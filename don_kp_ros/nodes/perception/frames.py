@@ -91,7 +91,8 @@ class Frames:
                 return View(frame.size, camera=camera, lacks=f'{lacks} on {self._depth_topic}')
             return View(frame.size, depth_image(depth.value), camera)
         except ValueError as error:
-            return View(frame.size, camera=camera, lacks=str(error))
+            fits = camera is not None and (camera.height, camera.width) == frame.size
+            return View(frame.size, camera=camera if fits else None, lacks=str(error))
 
     def described(self, stamp: Time, max_age: float) -> Frame:
         """Return the described image with a stamp, or the newest if it is not too old.

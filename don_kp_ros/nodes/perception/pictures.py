@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ from don_kp_ros.nodes.perception.markers import point_markers
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import Queries
 
+_NICENESS = 10  # a picture may wait, a match may not
 _NAMED = 5  # of the stored points, those that fit best, on the heatmap
 
 
@@ -74,6 +77,9 @@ class Pictures:
         self._thread.join()
 
     def _work(self) -> None:
+        # Linux gives each thread a niceness of its own; elsewhere this fails, and nothing is lost.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while not self._ending.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._newest or self._ending.is_set())

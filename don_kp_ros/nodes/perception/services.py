@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from array import array
 from collections.abc import Callable
 
@@ -35,13 +36,15 @@ from don_kp_ros.nodes.kit.conversions import (
 )
 from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.transforms import TransformListener
+from don_kp_ros.nodes.kit.waiting import pause
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import Queries
 
-_MOST_DESCRIBED = 20_000  # pixels
+_MOST_DESCRIBED = 5_000  # pixels; more would keep the camera's messages waiting
 _LARGEST_PATCH = 512  # pixels
 _BEST, _MOST_RANKED = 10, 100
+_DESCRIPTORS_DELAY_S, _PAUSE_S = 1.0, 0.02
 
 
 class PerceptionServices:
@@ -93,20 +96,36 @@ class PerceptionServices:
         return response
 
     @guarded_service
-    def _on_rank(self, request: Rank.Request, response: Rank.Response) -> Rank.Response:
-        limit, queries = request.limit or _BEST, self._queries()
+    async def _on_rank(self, request: Rank.Request, response: Rank.Response) -> Rank.Response:
+        limit = request.limit or _BEST
         if limit > _MOST_RANKED:
             raise RefusedError(f'limit is {limit}; at most {_MOST_RANKED} are ranked')
+        queries = await self._queries_since(request.descriptors)
         frame = self._frames.described(request.stamp, request.max_age)
         region = _region(request, frame)
-        for one in rank(frame.cells, queries.vectors, frame.size, limit, region):
+        try:
+            best = rank(frame.cells, queries.vectors, frame.size, limit, region)
+        except ValueError as error:
+            raise RefusedError(f'{error}; restart perception') from error
+        for one in best:
             found = RankedDescriptor(name=queries.names[one.index], score=one.score)
             found.u, found.v = one.uv
             response.ranking.append(found)
         response.header, response.model = frame.header, self._model
-        response.descriptors, response.total = queries.stamp, len(queries.names)
-        response.success = True
+        response.total, response.success = len(queries.names), True
         return response
+
+    async def _queries_since(self, stamp: Time) -> Queries:
+        """Wait a second at most for descriptors that were published at a time or later."""
+        deadline = time.monotonic() + _DESCRIPTORS_DELAY_S
+        while _order((queries := self._queries()).stamp) < _order(stamp):
+            if time.monotonic() > deadline:
+                raise RefusedError(
+                    f'the descriptors that were published at {stamp.sec}.{stamp.nanosec:09} have '
+                    'not come; check that the database node runs, then try again'
+                )
+            await pause(self._node, _PAUSE_S)
+        return queries
 
     @guarded_service
     def _on_scene(self, request: Scene.Request, response: Scene.Response) -> Scene.Response:
@@ -187,6 +206,10 @@ def _region(request: Rank.Request, frame: Frame) -> Region | None:
             f'{width}x{height}; give pixels in it and a positive radius, or radius 0 for all of it'
         )
     return Region((u, v), radius)
+
+
+def _order(stamp: Time) -> tuple[int, int]:
+    return stamp.sec, stamp.nanosec
 
 
 def _xyz(point: Point) -> list[float]:

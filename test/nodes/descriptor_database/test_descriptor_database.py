@@ -1,4 +1,4 @@
-"""The descriptor database node, called as users call it; the test plays perception."""
+"""The descriptor database node, called as users call it; the test plays the camera."""
 
 import contextlib
 import signal

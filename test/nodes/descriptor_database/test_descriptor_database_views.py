@@ -116,7 +116,8 @@ def test_images_are_kept_for_two_seconds(desk):
         while now < shown + frames.KEPT_S + 0.5:
             desk.show()
             now = 1e-9 * desk.peer.node.get_clock().now().nanoseconds
-        return desk.store('x', u=1, v=1, stamp=stamp, replace=True)
+        answer = desk.store('x', u=1, v=1, stamp=stamp, replace=True)
+        return None if answer.success else answer
 
     assert 'is kept, nearest are' in desk.peer.wait_until(refused).message
 

@@ -82,6 +82,7 @@ def stage(peer, camera, checkpoint, start_node):
     stage = Stage(peer, camera, DescriptorModel.load(checkpoint))
     node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0, picture_rate_hz=0)
     node.wait_for('waiting for images')
+    camera.wait_until_watched()
     yield stage
     assert 'Traceback' not in node.output.replace('Traceback (most recent call last):', '', 1)
 
@@ -123,7 +124,7 @@ def test_a_point_without_depth_is_reported_with_the_reason(stage):
     assert (match.u, match.v) == UV
 
 
-def test_maps_and_pictures_are_published_to_who_listens(stage, peer):
+def test_maps_and_pictures_are_published(stage, peer):
     stage.store(brim=stage.model.fingerprint)
     topics = {
         '/don_kp/descriptor_map': DescriptorMap,

@@ -8,7 +8,7 @@ import torch
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, TransformStamped
 from PIL import Image
-from sensor_msgs.msg import CameraInfo, PointCloud2, RegionOfInterest
+from sensor_msgs.msg import RegionOfInterest
 from tf2_msgs.msg import TFMessage
 
 from don_kp.msg import Descriptor, Descriptors
@@ -143,7 +143,7 @@ def test_without_depth_a_pixel_is_described_and_the_reason_given(stage):
         ({'u': [128.0], 'v': [0.0]}, 'pixel (128, 0) is outside of the picture, which is 128x96'),
         ({'u': [float('nan')], 'v': [0.0]}, 'pixel (nan, 0) is outside'),
         ({'u': [0.0], 'v': [0.0], 'patch_side': 513}, 'at most 512'),
-        ({'u': [0.0] * 20_001, 'v': [0.0] * 20_001}, '20001 pixels were asked for'),
+        ({'u': [0.0] * 5_001, 'v': [0.0] * 5_001}, '5001 pixels were asked for'),
         ({'box': RegionOfInterest(x_offset=500, width=9, height=9)}, '0 pixels were asked for'),
     ],
 )
@@ -176,7 +176,6 @@ def test_what_is_looked_for_is_ranked(stage):
     stage.see()
     stage.peer.wait_until(lambda: stage.ask(Rank).total == 3)
     answer = stage.ask(Rank, u=84.0, v=40.0, radius=0.5)
-    assert answer.descriptors == message.header.stamp
     assert answer.model == stage.model.fingerprint
     assert answer.ranking[0].name == 'here'
     assert answer.ranking[0].score == pytest.approx(1.0, abs=1e-4)
@@ -199,7 +198,6 @@ def test_a_scene_is_all_points_in_the_frame_that_is_asked_for(stage):
     camera = stage.camera.CAMERA
     in_camera = camera.deproject_image(np.full(stage.camera.SIZE, 0.5)).reshape(-1, 3)
     answer = stage.ask(Scene, stamp=stamp)
-    assert isinstance(answer.cloud, PointCloud2)
     assert (answer.cloud.header.stamp, answer.cloud.header.frame_id) == (stamp, stage.camera.FRAME)
     np.testing.assert_allclose(points(answer), in_camera, atol=1e-6)
     answer = stage.ask(Scene, stamp=stamp, frame=BASE)
@@ -223,8 +221,9 @@ def test_a_scene_is_all_points_in_the_frame_that_is_asked_for(stage):
 
 def test_a_scene_that_there_is_not_is_refused(stage):
     stamp = stage.see()
+    stage.place(stamp)
     assert 'moon' in stage.refusal(Scene, stamp=stamp, frame='moon')
-    assert 'must be positive' in stage.refusal(Scene, stamp=stamp, voxel=-1.0)
+    assert 'at least 0.0001 m' in stage.refusal(Scene, stamp=stamp, voxel=-1.0)
     assert 'at most the highest' in stage.refusal(Scene, stamp=stamp, lowest=Point(x=1.0))
     assert 'no depth image within 0.015 s' in stage.refusal(Scene, stamp=Time(sec=7))
 
@@ -256,5 +255,4 @@ def test_a_camera_that_turns_bad_is_no_longer_believed(stage):
     answer = stage.peer.wait_until(told)
     assert np.isnan([answer.fx, answer.positions[0].z]).all()
     assert 'camera fx is 0.0' in stage.refusal(Scene)
-    assert isinstance(bad, CameraInfo)
     stage.see()
