@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Image = NDArray[np.uint8]
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 FOUND = (64, 255, 96)
 NOT_FOUND = (255, 96, 64)
@@ -112,23 +113,26 @@ class DescriptorColours:
 
     def __call__(self, descriptor_map: ArrayLike, size: tuple[int, int]) -> Image:
         """Colour a map (D, h, w) and enlarge it to size (H, W)."""
-        descriptors = np.asarray(descriptor_map, dtype=np.float64)
-        dimension, rows, columns = descriptors.shape
-        cells = descriptors.reshape(dimension, -1).T
-        self._mean = self._averaged(self._mean, cells.mean(axis=0))
-        centred = cells - self._mean
-        self._covariance = self._averaged(self._covariance, centred.T @ centred / len(cells))
-        basis = np.linalg.eigh(self._covariance)[1][:, ::-1][:, :3]
+        cells = np.asarray(descriptor_map, dtype=np.float32)
+        dimension, rows, columns = cells.shape
+        cells = cells.reshape(dimension, -1)
+        self._mean = self._averaged(self._mean, cells.mean(axis=1))
+        centred = cells - self._mean[:, None]
+        self._covariance = self._averaged(self._covariance, centred @ centred.T / centred.shape[1])
+        basis = np.linalg.eigh(self._covariance.astype(np.float64))[1][:, ::-1][:, :3]
         if self._basis is not None:
             left, _, right = np.linalg.svd(basis.T @ self._basis)
             basis = basis @ left @ right
         self._basis = basis
-        components = centred @ basis
-        self._scale = self._averaged(self._scale, 2.0 * components.std(axis=0) + 1e-6)
-        colours = np.full((rows, columns, 3), 0.5, dtype=np.float32)
-        colours[..., : basis.shape[1]] += (components / self._scale / 2).reshape(rows, columns, -1)
-        enlarged = cv2.resize(colours, size[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.round(np.clip(enlarged, 0, 1) * 255).astype(np.uint8)
+        components = basis.T @ centred
+        self._scale = self._averaged(self._scale, 2.0 * components.std(axis=1) + 1e-6)
+        colours = np.full((rows * columns, 3), 0.5, dtype=np.float32)
+        colours[:, : basis.shape[1]] += (components / self._scale[:, None] / 2).T
+        levels = np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
+        enlarged = cv2.resize(
+            levels.reshape(rows, columns, 3), size[::-1], interpolation=cv2.INTER_LINEAR
+        )
+        return np.asarray(enlarged, dtype=np.uint8)
 
     def _averaged(self, past: Array | None, new: Array) -> Array:
         if past is None or past.shape != new.shape:
