@@ -61,22 +61,16 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
     yield laid
 
 
-def plain(stored: StoredDescriptor) -> dict[str, Any]:
-    """Return a descriptor without its values, for JSON."""
-    return {**_plain(stored), 'dimension': stored.values.size}
-
-
-def plain_observation(seen: Observation) -> dict[str, Any]:
-    """Return an observation without its values and its patch, for JSON."""
-    return {**_plain(seen), 'patch_bytes': len(seen.patch or b'')}
-
-
-def _plain(record: StoredDescriptor | Observation) -> dict[str, Any]:
-    return {
+def plain(record: StoredDescriptor | Observation) -> dict[str, Any]:
+    """Return a record for JSON; of its values or patch only the size."""
+    told = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
         if name not in ('values', 'patch')
     }
+    if isinstance(record, Observation):
+        return {**told, 'patch_bytes': len(record.patch or b'')}
+    return {**told, 'dimension': record.values.size}
 
 
 def utc(time: datetime) -> str:

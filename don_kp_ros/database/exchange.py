@@ -122,7 +122,8 @@ def _load_descriptor(store: DescriptorStore, given: Entry, existing: str) -> str
         store.put_back(given.descriptor, given.observations)
         return 'added'
     try:
-        if Entry(store.get(name, model), store.observations(name, model)) == given:
+        stored = Entry(store.get(name, model), store.observations(name, model))
+        if stored.content() == given.content():
             return 'unchanged'
     except DamagedError:
         pass  # counts as other content

@@ -65,32 +65,26 @@ def set_aside(path: Path) -> Salvage:
     """
     if using := users(path):
         raise StoreError(f'{path} is open in {", ".join(using)}; end that first')
-    stamp = f'{now():%Y%m%d-%H%M%S}'
-    aside = path.with_name(f'{path.name}.damaged-{stamp}')
-    fresh = path.with_name(f'{path.name}.salvaged-{stamp}')
+    aside = path.with_name(f'{path.name}.damaged-{now():%Y%m%d-%H%M%S}')
     try:
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
             # From a copy: opening a file with a journal writes to both.
-            copy = Path(folder) / 'copy.sqlite'
+            copy, fresh = Path(folder) / 'copy.sqlite', Path(folder) / 'fresh.sqlite'
             for ending in ('', '-wal'):
                 with suppress(FileNotFoundError):
                     shutil.copyfile(f'{path}{ending}', f'{copy}{ending}')
             saved, missing = _salvage(copy, fresh)
-        # Links, not renames: an existing file of that name stays.
-        for ending in ('', '-wal', '-shm'):
-            with suppress(FileNotFoundError):
-                os.link(f'{path}{ending}', f'{aside}{ending}')
-                os.unlink(f'{path}{ending}')
-        os.link(fresh, path)
+            # Links, not renames: an existing file of that name stays.
+            for ending in ('', '-wal', '-shm'):
+                with suppress(FileNotFoundError):
+                    os.link(f'{path}{ending}', f'{aside}{ending}')
+                    os.unlink(f'{path}{ending}')
+            os.link(fresh, path)
     except OSError as error:
         raise StoreError(
             f'{path} cannot be set aside ({error.strerror}); make its folder writable, and free '
             'as much space as it has twice'
         ) from error
-    finally:
-        for ending in ('', '-wal', '-shm'):
-            with suppress(FileNotFoundError):
-                os.unlink(f'{fresh}{ending}')
     return Salvage(aside, saved, tuple(missing))
 
 
@@ -159,49 +153,34 @@ def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
 
 
 def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]:
-    """Read a table, and lost rows from its indexes; name what may be missing."""
-    indexed, indexes_sound = _indexed(connection, name)
-    read, rows_sound = _rows(connection, name, max(indexed, default=0))
-    missing = []
-    if not rows_sound and not indexes_sound:
-        missing.append(f'{name}: an unknown number of rows')
-    elif not rows_sound and name == 'descriptors':
-        missing.append('descriptors that were deleted, where their rows are damaged')
-    return {**indexed, **read}, missing
+    """Read a table from its indexes and its rows, beyond damage one by one; name what may lack."""
+    found: _Rows = {}
 
-
-def _indexed(connection: sqlite3.Connection, table: str) -> tuple[_Rows, bool]:
-    """Read what a table's index holds of its rows; tell whether all of one was read."""
-    found: dict[int, Row] = {}
-    for index, columns, state in _INDEXES[table]:
-        query = f'SELECT {columns} FROM {table} INDEXED BY {index} WHERE {state}'
-        try:
-            for row in connection.execute(query):
+    def collect(query: str, *values: int) -> bool:
+        """Add what a query yields before it meets damage; tell whether it met none."""
+        with suppress(sqlite3.DatabaseError):  # also where the other schema has such an index
+            for row in connection.execute(query, values):
                 found[row['id']] = {**found.get(row['id'], {}), **dict(row)}
-        except sqlite3.DatabaseError:  # also where there is no such index, in the other schema
-            continue
-        return found, True
-    return found, False
+            return True
+        return False
 
-
-def _rows(connection: sqlite3.Connection, table: str, last: int) -> tuple[_Rows, bool]:
-    """Read the rows of a table, up to damage and then one by one; tell whether none was met.
-
-    `last` is the highest number that an index knows of.
-    """
-    query = f'SELECT rowid AS id, * FROM {table} NOT INDEXED'
-    found: dict[int, Row] = {}
-    with suppress(sqlite3.DatabaseError):
-        for row in connection.execute(query):
-            found[row['id']] = dict(row)
-        return found, True
-    with suppress(sqlite3.DatabaseError, TypeError):  # damaged, or without rows
-        last = max(last, connection.execute(f'SELECT max(rowid) FROM {table}').fetchone()[0])
-    for number in range(1, max(last, max(found, default=0) + _MOST_PROBES) + 1):
-        with suppress(sqlite3.DatabaseError):
-            for row in connection.execute(f'{query} WHERE rowid = ?', (number,)):
-                found[number] = dict(row)
-    return found, False
+    indexes_sound = any(
+        collect(f'SELECT {columns} FROM {name} INDEXED BY {index} WHERE {state}')
+        for index, columns, state in _INDEXES[name]
+    )
+    query = f'SELECT rowid AS id, * FROM {name} NOT INDEXED'
+    if collect(query):
+        return found, []
+    number, last = 1, max(found, default=0)
+    while number <= last + _MOST_PROBES:
+        if collect(f'{query} WHERE rowid = ?', number) and number in found:
+            last = max(last, number)
+        number += 1
+    if not indexes_sound:
+        return found, [f'{name}: an unknown number of rows']
+    if name == 'descriptors':
+        return found, ['descriptors that were deleted, where their rows are damaged']
+    return found, []
 
 
 def _descriptor(

@@ -47,14 +47,12 @@ _records = sa.select(
 ).select_from(descriptors.join(models).join(objects))
 
 
-def is_possible(wanted: Filter) -> bool:
-    """Tell whether anything stored can pass a filter: names are texts that engines can hold."""
-    texts = wanted.prefix, wanted.model, wanted.object, wanted.tag
-    return all(is_text(text or '') for text in texts)
-
-
 def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
     """Yield conditions on the table of descriptors alone, so that its indexes are used."""
+    texts = wanted.prefix, wanted.model, wanted.object, wanted.tag
+    if not all(is_text(text or '') for text in texts):
+        yield sa.false()  # nothing stored has such a name, and no engine would take the question
+        return
     yield (last_deleted() if wanted.deleted else LIVE)
     if wanted.prefix:
         # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.

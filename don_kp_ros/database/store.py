@@ -180,8 +180,6 @@ class DescriptorStore:
 
         A page is `limit` long; `after` is the (name, model) that the one before ended at.
         """
-        if not statements.is_possible(wanted):
-            return [], []
         query = statements.select(wanted, after)
         found: list[StoredDescriptor] = []
         damaged: list[DamagedError] = []
@@ -201,8 +199,6 @@ class DescriptorStore:
 
     def count(self, wanted: Filter = records.ALL) -> int:
         """Count what `list` would return, including damaged ones."""
-        if not statements.is_possible(wanted):
-            return 0
         query = sa.select(sa.func.count()).select_from(descriptors)
         query = query.where(*statements.conditions(wanted))
         with self._database.transaction() as connection:
@@ -210,8 +206,6 @@ class DescriptorStore:
 
     def damaged(self, wanted: Filter = records.ALL) -> Sequence[DamagedError]:
         """List the descriptors that `list` leaves out because they cannot be read."""
-        if not statements.is_possible(wanted):
-            return []
         with self._database.transaction() as connection:
             # One by one, so that sound ones are not kept in memory.
             found = map(self._record, connection.execute(statements.select(wanted)))
@@ -220,17 +214,17 @@ class DescriptorStore:
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """Return the names of a model's descriptors, in order, and their values (N, D).
 
-        Damaged ones are left out. An unknown model has none: (0, 0).
+        Damaged ones are left out. A model that has none gives (0, 0).
         """
-        wanted = Filter(model=model)
-        if not statements.is_possible(wanted):
-            return [], np.empty((0, 0), np.float32)
-        dimension = sa.select(models.c.dimension).where(models.c.fingerprint == model)
-        query = sa.select(descriptors.c.name, statements.VALUES).order_by(descriptors.c.name)
+        query = sa.select(descriptors.c.name, statements.VALUES, models.c.dimension)
+        query = query.select_from(descriptors.join(models)).order_by(descriptors.c.name)
+        query = query.where(*statements.conditions(Filter(model=model)))
         with self._database.transaction() as connection:
-            size = connection.scalar(dimension) or 0
-            found = connection.execute(query.where(*statements.conditions(wanted))).all()
-        sound = [(name, blob) for name, blob in found if len(blob) == 4 * size and is_text(name)]
+            found = connection.execute(query).all()
+        size = found[0].dimension if found else 0
+        sound = [
+            (name, blob) for name, blob, _ in found if len(blob) == 4 * size and is_text(name)
+        ]
         joined = b''.join(blob for _, blob in sound)
         matrix = np.frombuffer(joined, '<f4').astype(np.float32).reshape(len(sound), size)
         finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))

@@ -80,7 +80,7 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
         arguments.patch.write_bytes(patches[-1])
     if arguments.json:
         values = [float(value) for value in stored.values]
-        observed = [display.plain_observation(each) for each in seen]
+        observed = list(map(display.plain, seen))
         told = {**display.plain(stored), 'values': values, 'observations': observed}
         print(json.dumps(told, ensure_ascii=False))
         return 0

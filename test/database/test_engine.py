@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from samples import MODEL, change, names, unit
 
-from don_kp_ros.database.connection import connect
 from don_kp_ros.database.records import DamagedError, DamagedFileError, SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
 
@@ -164,17 +163,19 @@ class TestWhatIsNoDatabaseIsLeftAlone:
             DescriptorStore(path)
         assert path.read_bytes() == before
 
-    def test_a_folder(self, tmp_path):
-        with pytest.raises(StoreError, match=tmp_path.name):
-            DescriptorStore(tmp_path)
+    @pytest.mark.parametrize(
+        ('place', 'message'),
+        [
+            ('.', r'test_no_file'),
+            ('file/d.sqlite', r'cannot make.*file/d\.sqlite.*choose another'),
+            ('a\0b', 'cannot make'),
+            ('x' * 300, 'cannot make'),
+        ],
+    )
+    def test_no_file(self, tmp_path, place, message):
         (tmp_path / 'file').touch()
-        with pytest.raises(StoreError, match=r'cannot make.*file/d\.sqlite.*choose another'):
-            DescriptorStore(tmp_path / 'file' / 'd.sqlite')
-
-    @pytest.mark.parametrize('path_', ['a\0b', 'x' * 300])
-    def test_no_path(self, tmp_path, path_):
-        with pytest.raises(StoreError, match='cannot make') as raised:
-            DescriptorStore(tmp_path / path_)
+        with pytest.raises(StoreError, match=message) as raised:
+            DescriptorStore(tmp_path / place)
         assert str(raised.value).isprintable()
 
 
@@ -263,12 +264,3 @@ def test_what_only_sqlite_can_hold_hides_no_other_descriptor(path, damage, reaso
         assert isinstance(damaged, DamagedError)
         with pytest.raises(DamagedError, match=reason):
             raise damaged
-
-
-def test_revision_tells_the_schema_and_changes_nothing(path):
-    DescriptorStore(path).close()
-    before = path.read_bytes()
-    database = connect(path)
-    assert database.revision() == '0002'
-    database.close()
-    assert path.read_bytes() == before

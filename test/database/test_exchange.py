@@ -77,7 +77,7 @@ def content(store: DescriptorStore) -> list[tuple[Any, ...]]:
     found = []
     for one in store.list():
         seen = exchange_file.Entry(one, store.observations(one.name, one.model))
-        found.append((seen._content(), one.values.tobytes(), one.created, one.updated))
+        found.append((seen.content(), one.values.tobytes(), one.created, one.updated))
     return found
 
 

@@ -97,7 +97,7 @@ class Operations(RuleBasedStateMachine):
         object_=st.none() | st.sampled_from(['a', 'ä', 'b']),
         tag=st.none() | st.sampled_from(['t', 'u', 'v']),
         deleted=st.booleans(),
-        limit=st.none() | st.integers(0, 3),
+        limit=st.none() | st.integers(0, 9),
         after=st.none() | key,
     )
     def list(self, prefix, model, object_, tag, deleted, limit, after):
@@ -119,11 +119,13 @@ class Operations(RuleBasedStateMachine):
             self.check(one, key, held[key])
             assert (one.deleted is not None) == deleted
 
-    @rule(model=st.sampled_from(sorted(MODELS)))
+    @rule(model=st.sampled_from([*MODELS, 'o']))
     def matrix(self, model):
         wanted = sorted(name for name, of in self.live if of == model)
         names, values = self.store.matrix(model)
         assert list(names) == wanted
+        assert values.shape == (len(wanted), MODELS[model] if wanted else 0)
+        assert values.dtype == np.float32
         for name, row in zip(names, values, strict=True):
             assert row.tolist() == self.store.get(name, model).values.tolist()
 

@@ -142,19 +142,15 @@ def test_several_clicks_are_stored_as_their_mean(desk):
     assert answer.details.observations == 3
     assert [(one.u, one.v) for one in answer.observations] == pixels
     assert [one.author for one in answer.observations] == ['user 1', 'user 2', 'user 3']
+    refused = desk.store_pixel('mean', 40, 40, refused_with='replace: true')
+    assert "'mean' is already stored" in refused.message
+    np.testing.assert_allclose(desk.get('mean').descriptor.values, expected, atol=1e-6)
     replaced = desk.store_pixel('mean', 40, 40, replace=True).descriptor.values
     np.testing.assert_allclose(replaced, desk.at(40, 40), atol=1e-6)
-    assert desk.get('mean').details.observations == 1
+    answer = desk.get('mean')
+    assert answer.details.observations == 1
+    np.testing.assert_array_equal(answer.descriptor.values, replaced)
     desk.store_pixel('mean', 40, 40, add=True, replace=True, refused_with='choose one')
-
-
-def test_a_taken_name_is_kept_unless_replaced(desk):
-    desk.store_pixel('taken', 20, 30)
-    refused = desk.store_pixel('taken', 40, 10, refused_with='replace: true')
-    assert "'taken' is already stored" in refused.message
-    np.testing.assert_allclose(desk.get('taken').descriptor.values, desk.at(20, 30), atol=1e-6)
-    desk.store_pixel('taken', 40, 10, replace=True)
-    np.testing.assert_allclose(desk.get('taken').descriptor.values, desk.at(40, 10), atol=1e-6)
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones(desk):
@@ -320,25 +316,17 @@ def test_models_that_run_beside_each_other_are_told_together(desk):
     assert {d.model for d in told} == {desk.MODEL, 'elsewhere'}
 
 
-def test_what_was_acknowledged_survives_kill_and_is_told_at_the_start(desk, peer):
+def test_what_was_acknowledged_survives_kill_and_a_damaged_one_hides_no_other(desk, peer):
     desk.store_pixel('lasting', 5, 6)
-    assert desk.node.end(signal.SIGKILL) != 0
-    desk.latched.clear()
-    desk.start()
-    stored = peer.wait_until(lambda: desk.latched and desk.latched[-1].descriptors)
-    assert 'lasting' in [descriptor.name for descriptor in stored]
-    assert desk.names('lasting') == ['lasting']
-
-
-def test_a_damaged_descriptor_is_named_and_hides_no_other(desk, peer):
     desk.store_pixel('damaged', 7, 8)
+    assert desk.node.end(signal.SIGKILL) != 0
     desk.change("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'damaged'")
-    assert desk.node.end() == 0
     desk.latched.clear()
     desk.start()
     told = peer.wait_until(lambda: desk.latched and desk.latched[-1].descriptors)
     assert 'lasting' in [descriptor.name for descriptor in told]
     assert 'damaged' not in [descriptor.name for descriptor in told]
+    assert desk.names('lasting') == ['lasting']
     remedy = 'delete it with /delete_descriptor'
     listed = desk.list(limit=1000)
     for answer in desk.node.output, listed.message, desk.get('damaged', desk.MODEL).message:
@@ -359,27 +347,33 @@ def test_a_database_that_fails_is_no_empty_list(desk):
     assert desk.names()
 
 
-def test_what_fails_at_the_first_reading_prevents_the_start_in_one_line(start_node, tmp_path):
-    path = tmp_path / 'columns.sqlite'
-    with DescriptorStore(path):
-        pass
-    with sqlite3.connect(path) as connection:
+def without_a_column(path):
+    DescriptorStore(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute('ALTER TABLE models DROP COLUMN card')
-    connection.close()
-    node = start_node('descriptor_database', database=path)
-    assert node.process.wait(60) == 1
-    assert 'columns.sqlite failed: no such column' in node.output
-    assert node.output.count('\n') == 1, node.output
 
 
-def test_a_damaged_file_prevents_the_start_in_one_line(start_node, tmp_path):
-    path = tmp_path / 'damaged.sqlite'
+def of_something_else(path):
     path.write_bytes(b'nothing to see here ' * 500)
-    node = start_node('descriptor_database', database=path)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'reason'),
+    [
+        (without_a_column, 'd.sqlite failed: no such column'),
+        (of_something_else, 'd.sqlite is damaged'),
+    ],
+)
+def test_a_file_that_cannot_be_read_prevents_the_start_in_one_line(
+    start_node, tmp_path, spoil, reason
+):
+    spoil(tmp_path / 'd.sqlite')
+    before = (tmp_path / 'd.sqlite').read_bytes()
+    node = start_node('descriptor_database', database=tmp_path / 'd.sqlite')
     assert node.process.wait(60) == 1
-    assert 'damaged.sqlite is damaged' in node.output
+    assert reason in node.output
     assert node.output.count('\n') == 1, node.output
-    assert path.read_bytes() == b'nothing to see here ' * 500
+    assert (tmp_path / 'd.sqlite').read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,13 @@ def test_all_that_is_stored_is_ranked_by_how_well_it_fits(taught):
         r.name for r in response.ranking[:2]
     ]
     assert response.message.startswith(f"of 4: '{response.ranking[0].name}'")
+    # A change is ranked at once.
+    assert taught.delete('cap/brim').success
+    names = [r.name for r in taught.answer(taught.rank).ranking]
+    assert set(names) == {r.name for r in response.ranking} - {'cap/brim'}
+    assert taught.restore('cap/brim').success
+    again = taught.answer(taught.rank).ranking
+    assert [r.name for r in again] == [r.name for r in response.ranking]
 
 
 @pytest.mark.parametrize(
@@ -182,12 +189,3 @@ def test_a_wrong_question_is_refused(taught):
     ):
         refused = taught.answer(lambda fields=fields: taught.rank(**fields), refused_with=reason)
         assert len(refused.ranking) == 0
-
-
-def test_a_change_is_ranked_at_once(taught):
-    first = taught.answer(taught.rank)
-    assert taught.delete('cap/brim').success
-    names = [r.name for r in taught.answer(taught.rank).ranking]
-    assert set(names) == {r.name for r in first.ranking} - {'cap/brim'}
-    assert taught.restore('cap/brim').success
-    assert [r.name for r in taught.answer(taught.rank).ranking] == [r.name for r in first.ranking]

@@ -27,19 +27,15 @@ def stored(name='cap/brim', model='ab12', **fields):
     return StoredDescriptor(name=name, model=model, **{**defaults, **fields})
 
 
-def test_values_are_the_same_bit_for_bit():
+def test_a_descriptor_is_the_same_bit_for_bit_with_its_details():
     message = messages.descriptor_message(stored())
     assert (message.name, message.model) == ('cap/brim', 'ab12')
     np.testing.assert_array_equal(np.asarray(message.values, dtype=np.float32), VALUES)
-
-
-def test_details_say_whether_it_is_deleted():
     message = messages.details_message(stored())
     assert (message.object, message.tags, message.observations) == ('cap', ['blue', 'worn'], 2)
     assert message.created == Time(sec=1709209815, nanosec=123456000)
     assert message.deleted == Time()
-    deleted = messages.details_message(stored(deleted=TIME))
-    assert deleted.deleted == message.created
+    assert messages.details_message(stored(deleted=TIME)).deleted == message.created
 
 
 def test_an_observation_of_values_alone_is_mostly_unknown():
@@ -63,21 +59,15 @@ def test_a_camera_with_strange_content_is_unknown():
 def test_times_keep_their_microseconds(seconds, microseconds):
     stamp = Time(sec=seconds, nanosec=1000 * microseconds)
     assert messages.stamp_from_time(messages.time_from_stamp(stamp)) == stamp
-
-
-def test_a_time_that_no_stamp_can_say_becomes_the_last():
-    late = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
-    assert messages.stamp_from_time(late) == Time(sec=2**31 - 1)
+    no_stamp_can_say = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
+    assert messages.stamp_from_time(no_stamp_can_say) == Time(sec=2**31 - 1)
 
 
 @given(names, names)
 def test_a_token_leads_back_to_where_the_page_ended(name, model):
     token = messages.page_token(stored(name, model))
     assert messages.place_from_token(token) == (name, model)
-
-
-def test_the_first_page_needs_no_token():
-    assert messages.place_from_token('') is None
+    assert messages.place_from_token('') is None  # the first page needs none
 
 
 @pytest.mark.parametrize(
