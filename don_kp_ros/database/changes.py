@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from don_kp_ros.database.records import StoreError
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.store import DescriptorStore
 
 PERIOD_S = 0.5  # between two looks at a file, and before a lost server is asked again

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from don_kp_ros.database.engine import Database
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import SQLITE, database_url
-from don_kp_ros.database.records import StoreError
 from don_kp_ros.database.sqlite import SqliteDatabase
 
 

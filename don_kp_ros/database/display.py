@@ -10,7 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from don_kp_ros.database.records import Observation, StoredDescriptor, shortened
+from don_kp_ros.database.records import Observation, StoredDescriptor
+from don_kp_ros.database.text import shortened
 
 
 def grid(*headings: str) -> Table:

@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from don_kp_ros.database import schema
 from don_kp_ros.database.connection import connect
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.records import Filter, SchemaError, StoreError, printable
+from don_kp_ros.database.errors import SchemaError, StoreError
+from don_kp_ros.database.records import Filter
 from don_kp_ros.database.sqlite import SqliteDatabase, open_file
 from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.database.text import printable
 
 _LEAST_SPACE = 256 << 20  # bytes
 _LARGE_WAL = 64 << 20  # bytes

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from don_kp_ros.database import schema
+from don_kp_ros.database.errors import SchemaError, StoreError
 from don_kp_ros.database.location import without_password
-from don_kp_ros.database.records import SchemaError, StoreError, printable
+from don_kp_ros.database.text import printable
 
 _FIRST_SCHEMA = {'schema_version', 'models', 'descriptors'}
 

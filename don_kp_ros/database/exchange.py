@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from don_kp_ros.database.errors import DamagedError
 from don_kp_ros.database.exchange_file import Entry, ExchangeError, read, write
-from don_kp_ros.database.records import ALL, DamagedError, Filter, StoredModel, shortened, shown
+from don_kp_ros.database.records import ALL, Filter, StoredModel
 from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.database.text import shortened, shown
 
 _PAGE = 500
 _MOST_NAMED = 10

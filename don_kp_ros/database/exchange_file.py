@@ -26,13 +26,9 @@ from numpy.typing import NDArray
 
 from don_kp_ros import configuration
 from don_kp_ros.database import records, rows
-from don_kp_ros.database.records import (
-    Observation,
-    RefusedError,
-    StoredDescriptor,
-    StoredModel,
-    shown,
-)
+from don_kp_ros.database.records import Observation, StoredDescriptor, StoredModel
+from don_kp_ros.database.text import shown
+from don_kp_ros.errors import RefusedError
 
 FORMAT, VERSION = 'don_kp descriptors', 1
 LONGEST_LINE = 1 << 20  # bytes; what records allow stays far below

@@ -13,7 +13,8 @@ from sqlalchemy import exc
 
 from don_kp_ros.database import schema
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError, printable
+from don_kp_ros.database.errors import SchemaError, StoreError, UnavailableError
+from don_kp_ros.database.text import printable
 
 CHANNEL = 'don_kp_descriptors'
 _LOCK_TIMEOUT_S = 5.0

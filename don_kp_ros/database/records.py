@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from don_kp_ros.errors import RefusedError
+from don_kp_ros.database.errors import (
+    InvalidDescriptorError,
+    InvalidNameError,
+    InvalidObservationError,
+)
+from don_kp_ros.database.text import printable, shown
 
 LONGEST_NAME = 128  # characters of a name, object, tag, author or fingerprint
 MOST_TAGS = 32
@@ -31,46 +36,6 @@ _LARGEST_IMAGE = 65535  # pixels along a side
 _UNIT_TOLERANCE = 1e-4
 _SHORTEST_MEAN = 1e-6
 _FIRST_TIME = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-class StoreError(Exception):
-    """The database cannot be read or written; the message names it and the remedy."""
-
-
-class DamagedError(StoreError):
-    """One stored descriptor cannot be read; the message names it and the remedy."""
-
-
-class DamagedFileError(StoreError):
-    """A file that is damaged or is not a database; it was left as it is."""
-
-
-class SchemaError(StoreError):
-    """A database of a newer don_kp, or of something else; it was left as it is."""
-
-
-class UnavailableError(StoreError):
-    """The server does not answer now; the same request may succeed later."""
-
-
-class InvalidNameError(RefusedError):
-    """A name, object, tag, author or fingerprint that is empty, too long, or not printable."""
-
-
-class InvalidDescriptorError(RefusedError):
-    """Values that are not a descriptor, or not one of that model."""
-
-
-class InvalidObservationError(RefusedError):
-    """A pixel, camera, position, patch or time of an observation that is impossible."""
-
-
-class NameTakenError(RefusedError):
-    """A name that is already stored, in a request that does not replace it."""
-
-
-class UnknownNameError(RefusedError):
-    """A name that is not stored for that model."""
 
 
 def now() -> datetime:
@@ -336,23 +301,6 @@ def loaded(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f'it holds {type(content).__name__}, not names and values')
     return content
-
-
-def shown(name: str) -> str:
-    """Quote a name for a message: escape what is not printable, and cut it if it is long."""
-    return repr(name if len(name) <= 48 else name[:47] + '…')
-
-
-def shortened(model: str) -> str:
-    """Shorten a fingerprint for a message."""
-    quoted = repr(model)[1:-1]
-    return quoted if len(quoted) <= 12 else quoted[:12] + '…'
-
-
-def printable(reason: str) -> str:
-    """Return another library's message as one printable line of bounded length."""
-    line = ' '.join(reason.split())[:400]
-    return ''.join(letter if letter.isprintable() else '?' for letter in line)
 
 
 def _json(content: Mapping[str, Any], what: str, most: int) -> str:

@@ -19,17 +19,12 @@ from numpy.typing import NDArray
 
 from don_kp_ros.database import records, rows
 from don_kp_ros.database.doctor import users
-from don_kp_ros.database.records import (
-    Observation,
-    RefusedError,
-    StoredDescriptor,
-    StoreError,
-    now,
-    printable,
-    shown,
-)
+from don_kp_ros.database.errors import StoreError
+from don_kp_ros.database.records import Observation, StoredDescriptor, now
 from don_kp_ros.database.rows import Row
 from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.database.text import printable, shown
+from don_kp_ros.errors import RefusedError
 
 _MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
 _UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away

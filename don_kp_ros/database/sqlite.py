@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.records import DamagedFileError, StoreError, printable
+from don_kp_ros.database.errors import DamagedFileError, StoreError
+from don_kp_ros.database.text import printable
 
 BUSY_TIMEOUT_S = 5.0
 # Smaller files are checked whenever they are opened (about 1 GB/s), larger ones only by doctor.

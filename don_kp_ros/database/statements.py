@@ -11,16 +11,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from don_kp_ros.database import records, rows
-from don_kp_ros.database.records import (
-    Filter,
-    InvalidDescriptorError,
-    Observation,
-    UnknownNameError,
-    shortened,
-    shown,
-)
+from don_kp_ros.database.errors import InvalidDescriptorError, UnknownNameError
+from don_kp_ros.database.records import Filter, Observation
 from don_kp_ros.database.rows import is_text
 from don_kp_ros.database.schema import descriptors, models, objects, observations, tags
+from don_kp_ros.database.text import shortened, shown
 
 LIVE = descriptors.c.deleted.is_(None)
 # As bytes also where damage made them a number.

@@ -15,21 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.database import records, rows, statements
 from don_kp_ros.database.connection import connect
-from don_kp_ros.database.records import (
+from don_kp_ros.database.errors import (
     DamagedError,
-    Filter,
     InvalidDescriptorError,
     NameTakenError,
-    Observation,
-    RefusedError,
-    StoredDescriptor,
-    StoredModel,
     UnknownNameError,
-    shortened,
-    shown,
 )
+from don_kp_ros.database.records import Filter, Observation, StoredDescriptor, StoredModel
 from don_kp_ros.database.rows import is_text
 from don_kp_ros.database.schema import descriptors, models, objects, observations, revision, tags
+from don_kp_ros.database.text import shortened, shown
+from don_kp_ros.errors import RefusedError
 
 
 class DescriptorStore:

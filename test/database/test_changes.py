@@ -7,7 +7,7 @@ import pytest
 
 from don_kp_ros.database import changes
 from don_kp_ros.database.changes import Watcher
-from don_kp_ros.database.records import StoreError
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.store import DescriptorStore
 
 LONG_S = 30.0  # for what must happen; it does within a second

@@ -16,7 +16,8 @@ import pytest
 from samples import MODEL, OTHER, change, first_schema, png, read, unit
 
 from don_kp_ros.database import command, exchange, salvage
-from don_kp_ros.database.records import Observation, StoreError
+from don_kp_ros.database.errors import StoreError
+from don_kp_ros.database.records import Observation
 from don_kp_ros.database.store import DescriptorStore
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)

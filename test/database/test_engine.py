@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from samples import MODEL, change, names, unit
 
-from don_kp_ros.database.records import DamagedError, DamagedFileError, SchemaError, StoreError
+from don_kp_ros.database.errors import DamagedError, DamagedFileError, SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
 
 NOBODY = 65534

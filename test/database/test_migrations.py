@@ -13,7 +13,7 @@ from samples import at_once, change, first_schema, read
 
 from don_kp_ros.database import migrations, schema
 from don_kp_ros.database.connection import connect
-from don_kp_ros.database.records import SchemaError, StoreError
+from don_kp_ros.database.errors import SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
 
 VALUES = np.random.default_rng(0).normal(size=(3, 4))

@@ -13,8 +13,9 @@ from samples import at_once, names
 
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.changes import Watcher
+from don_kp_ros.database.errors import SchemaError, StoreError, UnavailableError
 from don_kp_ros.database.postgresql import _Connection
-from don_kp_ros.database.records import SchemaError, StoreError, UnavailableError, now
+from don_kp_ros.database.records import now
 from don_kp_ros.database.store import DescriptorStore
 
 ROLES = (

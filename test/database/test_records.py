@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from don_kp_ros.database import records
-from don_kp_ros.database.records import InvalidObservationError, Observation
+from don_kp_ros.database.errors import InvalidObservationError
+from don_kp_ros.database.records import Observation
 
 VALUES = np.array([1, 0], np.float32)
 

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from don_kp_ros.database.records import Filter, NameTakenError, UnknownNameError, now
+from don_kp_ros.database.errors import NameTakenError, UnknownNameError
+from don_kp_ros.database.records import Filter, now
 from don_kp_ros.database.store import DescriptorStore
 
 MODELS = {'m': 3, 'n': 2}

@@ -12,21 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from samples import MODEL, at_once, names, png, unit
 
-from don_kp_ros.database.records import (
-    MOST_OBSERVATIONS,
+from don_kp_ros.database.errors import (
     DamagedError,
-    Filter,
     InvalidDescriptorError,
     InvalidNameError,
     InvalidObservationError,
     NameTakenError,
-    Observation,
-    RefusedError,
     StoreError,
     UnknownNameError,
-    now,
 )
+from don_kp_ros.database.records import MOST_OBSERVATIONS, Filter, Observation, now
 from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.errors import RefusedError
 
 
 def change(store, statement, **parameters) -> None:

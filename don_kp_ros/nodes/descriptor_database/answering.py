@@ -2,7 +2,7 @@
 
 import functools
 
-from don_kp_ros.database.records import StoreError
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.guard import guarded_service
 

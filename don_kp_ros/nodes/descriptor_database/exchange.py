@@ -11,7 +11,8 @@ from rclpy.node import Node
 
 from don_kp.srv import ExportDescriptors, ImportDescriptors
 from don_kp_ros.database import exchange
-from don_kp_ros.database.records import Filter, shown
+from don_kp_ros.database.records import Filter
+from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.database.changes import Watcher
+from don_kp_ros.database.errors import StoreError, UnavailableError
 from don_kp_ros.database.location import (
     URL_VARIABLE,
     default_path,
     has_password,
     without_password,
 )
-from don_kp_ros.database.records import StoreError, UnavailableError
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.nodes.kit.runner import StartupError
 

@@ -13,12 +13,8 @@ from typing import Any
 from builtin_interfaces.msg import Time
 
 from don_kp.msg import Descriptor, DescriptorDetails, DescriptorObservation
-from don_kp_ros.database.records import (
-    Observation,
-    StoredDescriptor,
-    could_be_name,
-    shown,
-)
+from don_kp_ros.database.records import Observation, StoredDescriptor, could_be_name
+from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.conversions import point_message
 

@@ -8,7 +8,9 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from don_kp.msg import Model
-from don_kp_ros.database.records import StoreError, UnavailableError, loaded, shortened
+from don_kp_ros.database.errors import StoreError, UnavailableError
+from don_kp_ros.database.records import loaded
+from don_kp_ros.database.text import shortened
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
 from don_kp_ros.nodes.kit.guard import guarded

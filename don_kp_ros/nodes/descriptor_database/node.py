@@ -10,8 +10,8 @@ from pathlib import Path
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import default_path
-from don_kp_ros.database.records import StoreError
 from don_kp_ros.nodes.descriptor_database.exchange import ExchangeServices
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
 from don_kp_ros.nodes.descriptor_database.models import RunningModels

@@ -6,7 +6,9 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
 from don_kp.srv import RankDescriptors
-from don_kp_ros.database.records import Filter, UnknownNameError, shortened, shown
+from don_kp_ros.database.errors import UnknownNameError
+from don_kp_ros.database.records import Filter
+from don_kp_ros.database.text import shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink

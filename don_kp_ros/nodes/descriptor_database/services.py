@@ -16,7 +16,8 @@ from don_kp.srv import (
     RestoreDescriptor,
     StoreDescriptor,
 )
-from don_kp_ros.database.records import Filter, Observation, printable, shortened, shown
+from don_kp_ros.database.records import Filter, Observation
+from don_kp_ros.database.text import printable, shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink

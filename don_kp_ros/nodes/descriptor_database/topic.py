@@ -11,7 +11,8 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from don_kp.msg import Descriptor, Descriptors
-from don_kp_ros.database.records import Filter, StoreError, UnavailableError
+from don_kp_ros.database.errors import StoreError, UnavailableError
+from don_kp_ros.database.records import Filter
 from don_kp_ros.nodes.descriptor_database.link import Contents, DatabaseLink
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import LATCHED

@@ -2,8 +2,8 @@
 
 import pytest
 
+from don_kp_ros.database.errors import StoreError, UnavailableError
 from don_kp_ros.database.location import default_path
-from don_kp_ros.database.records import StoreError, UnavailableError
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
 from don_kp_ros.nodes.kit.runner import StartupError

@@ -11,7 +11,8 @@ from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from don_kp_ros.database.records import Observation, RefusedError, StoredDescriptor
+from don_kp_ros.database.records import Observation, StoredDescriptor
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database import messages
 
 TIME = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=timezone.utc)
