@@ -37,7 +37,7 @@ def test_a_pixel_reads_the_blend_of_the_cells_about_it(shape, size):
     read = describe_at(cells, torch.tensor(places), size)
     assert read.dtype == torch.float32
     expected = np.stack([blended(cells.numpy(), uv, size) for uv in places])
-    np.testing.assert_allclose(read.numpy(), expected, atol=5e-6)
+    np.testing.assert_allclose(read.numpy(), expected, atol=2e-6)
     coarse = describe_at(cells.half(), torch.tensor(places), size)
     np.testing.assert_allclose(coarse, expected, atol=2e-2)
 
