@@ -19,6 +19,7 @@ from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from don_kp.srv import GetDescriptor, GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.qos import TF_STATIC
@@ -135,6 +136,9 @@ def graph(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> It
     calibrated = folder / 'second.yaml'
     calibrated.write_text(yaml.safe_dump({'base': 'panda', 'camera': {'translation': CALIBRATED}}))
     with contextlib.ExitStack() as running:
+        # What earlier tests leave in a graph for a moment is not in this one.
+        patch = running.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
         for namespace, robot in zip(ROBOTS, ('panda', str(calibrated)), strict=True):
             arguments = {
                 'namespace': namespace,
