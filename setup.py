@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 from setuptools import Command, Distribution, setup
 
 SOURCE = Path(__file__).resolve().parent
+# Interfaces of other packages, made where ROS does not bring them.
+FOREIGN = [path.name for path in (SOURCE / 'cmake').iterdir()]
 BUILD = SOURCE / 'build' / f'cmake-{sys.implementation.cache_tag}'
 
 
@@ -69,11 +71,12 @@ class InstallPrefix(Command):
         """Build, and copy the result to where the wheel keeps such files."""
         prefix = build_with_cmake()
         (site_packages,) = prefix.glob('lib/python*/site-packages')
-        for package in ('don_kp', 'tf2_msgs'):
-            target = Path(self.install_lib) / package
-            shutil.copytree(site_packages / package, target, dirs_exist_ok=True)
-        # Without its CMake files, the next build does not take our tf2_msgs for that of ROS.
-        shutil.rmtree(prefix / 'share' / 'tf2_msgs' / 'cmake')
+        for package in ('don_kp', *FOREIGN):
+            if (made := site_packages / package).is_dir():
+                shutil.copytree(made, Path(self.install_lib) / package, dirs_exist_ok=True)
+        # Without their CMake files, the next build does not take ours for those of ROS.
+        for package in FOREIGN:
+            shutil.rmtree(prefix / 'share' / package / 'cmake', ignore_errors=True)
         shutil.rmtree(site_packages.parent)
         shutil.copytree(prefix, self.install_data, dirs_exist_ok=True)
 

@@ -79,7 +79,7 @@ def _nodes(context: LaunchContext) -> list[Action]:
 
 def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
     overrides = {
-        name: ParameterValue(value, value_type=str)
+        name: ParameterValue(value, value_type=type(value))
         for name, value in spec.overrides(arguments).items()
     }
     return Node(

@@ -16,12 +16,13 @@ _NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Argument:
-    """A launch argument; `choices` empty means any text."""
+    """A launch argument; `choices` empty means any text that `kind` reads."""
 
     name: str
     default: str
     description: str
     choices: tuple[str, ...] = ()
+    kind: type[str] | type[float] = str
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,23 @@ class NodeSpec:
         """Return the path of the node's parameter file."""
         return config_path(f'{self.name}.yaml')
 
-    def overrides(self, arguments: Mapping[str, str]) -> dict[str, str]:
+    def overrides(self, arguments: Mapping[str, str]) -> dict[str, str | float | bool]:
         """Return the parameters that the launch arguments set."""
-        values = {name: arguments[argument] for name, argument in self.parameters.items()}
-        return {name: value for name, value in values.items() if value}
+        values: dict[str, str | float | bool] = {
+            name: _KNOWN[argument].kind(arguments[argument])
+            for name, argument in self.parameters.items()
+            if arguments[argument]
+        }
+        if arguments['simulation'] == 'true' and self.only_if != 'simulation':
+            values['use_sim_time'] = True
+        return values
 
 
 NODES = (
     NodeSpec(
         'simulation',
         'The robot, its camera and the objects, in MuJoCo',
-        {'robot': 'robot'},
+        {'robot': 'robot', 'real_time_factor': 'real_time_factor'},
         only_if='simulation',
     ),
     NodeSpec('perception', 'Finds the stored points in the camera picture', {'model': 'model'}),
@@ -86,6 +93,12 @@ ARGUMENTS = (
         'false',
         'true: simulate robot, camera and objects; false: drivers of the real ones run',
         ('true', 'false'),
+    ),
+    Argument(
+        'real_time_factor',
+        '1.0',
+        'Simulated seconds in a second, at most; 0: as many as this machine can',
+        kind=float,
     ),
     Argument(
         'motion',
@@ -123,6 +136,7 @@ ARGUMENTS = (
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),
 )
+_KNOWN = {argument.name: argument for argument in ARGUMENTS}
 
 
 def checked(arguments: Mapping[str, str]) -> dict[str, str]:
@@ -131,22 +145,25 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     Raises ValueError for an unknown argument, a value that is not allowed, an unknown node or
     robot, a preset that is wrong, and a namespace that is no ROS name.
     """
-    known = {argument.name: argument for argument in ARGUMENTS}
     for name in arguments:
-        if name not in known:
-            raise ValueError(f'Unknown argument {name!r}; the arguments are {", ".join(known)}.')
-    values = {name: arguments.get(name, argument.default) for name, argument in known.items()}
+        if name not in _KNOWN:
+            raise ValueError(f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}.')
+    values = {name: arguments.get(name, argument.default) for name, argument in _KNOWN.items()}
     for name, value in values.items():
-        choices = known[name].choices
+        choices = _KNOWN[name].choices
         if choices and value not in choices:
             raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(choices)}.')
+        try:
+            _KNOWN[name].kind(value)
+        except ValueError:
+            raise ValueError(f'{name} is {value!r}; it must be a number.') from None
     names = [node.name for node in NODES]
     for name in values['nodes'].split(','):
         if name not in names:
             raise ValueError(f'nodes names {name!r}; the nodes are {", ".join(names)}.')
     for name in ('namespace', 'camera_namespace'):
         value = values[name] = values[name].rstrip('/')
-        if value != known[name].default and not _NAMESPACE.fullmatch(value):
+        if value != _KNOWN[name].default and not _NAMESPACE.fullmatch(value):
             raise ValueError(
                 f'{name} is {value!r}; it must consist of names joined by /, each of letters, '
                 'digits and _, the first no digit, such as robot1 or fleet/robot1.'
@@ -176,9 +193,11 @@ def namespace(arguments: Mapping[str, str]) -> str:
 def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the topics that have another name than in the nodes, as (from, to)."""
     own, given = camera_topics.NAMESPACE, arguments['camera_namespace']
-    if given == own:
-        return []
-    return [(topic, topic.replace(own, given, 1)) for topic in camera_topics.ALL]
+    pairs = [(topic, topic.replace(own, given, 1)) for topic in camera_topics.ALL if given != own]
+    if arguments['simulation'] == 'true' and arguments['namespace']:
+        # Each simulation has a time of its own.
+        pairs.append(('/clock', posixpath.join(namespace(arguments), 'clock')))
+    return pairs
 
 
 def environment(arguments: Mapping[str, str]) -> dict[str, str]:

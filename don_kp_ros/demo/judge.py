@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
@@ -21,12 +21,16 @@ from don_kp.action import Grasp
 from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
 from don_kp_ros.nodes.kit import camera_topics
+from don_kp_ros.nodes.kit.action import PunctualActionClient
+from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
 
 Picture = NDArray[np.uint8]
 
 MEETING_SECONDS = 5.0  # by then the parts of a new stack have found each other
+# Of this machine's time, also when it is busy: longer, and something is dead.
+PATIENCE_SECONDS, GOAL_SECONDS = 60.0, 600.0
 
 
 class UnansweredError(RuntimeError):
@@ -42,12 +46,17 @@ class Judge(Node):
 
     def __init__(self, alive: Callable[[], None], namespace: str = '') -> None:
         """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
-        super().__init__('judge', namespace=namespace)
+        super().__init__(
+            'judge',
+            namespace=namespace,
+            parameter_overrides=[Parameter('use_sim_time', value=True)],
+        )
+        self._time = RosTime(self)
         self._alive = alive
         self._reset = self.create_client(ResetScene, 'simulation/reset')
         self._truth = self.create_client(GetSceneTruth, 'simulation/truth')
         self._store = self.create_client(StoreDescriptor, 'store_descriptor')
-        self._grasp = ActionClient(self, Grasp, 'grasp')
+        self._grasp = PunctualActionClient(self, Grasp, 'grasp')
         self.create_subscription(Matches, 'don_kp/matches', self._on_matches, 10)
         self.create_subscription(JointState, 'joint_states', self._on_joints, 10)
         sensor = qos_profile_sensor_data
@@ -101,16 +110,20 @@ class Judge(Node):
         request = ResetScene.Request(
             seed=seed, placement=placement, instance=instance, without_cap=without_cap
         )
-        response = self._call('simulation/reset', self._reset.call_async(request), 20.0)
+        response = self._call('simulation/reset', self._reset.call_async(request), PATIENCE_SECONDS)
         if not response.success:
             raise UnansweredError(f'simulation/reset: {response.message}')
-        # The second image's descriptor map was sent after the first's had long arrived.
+        # What hears matches may yet hear of the scene before; of two, no more.
+        since = response.time
         for _ in range(2):
-            self._wait_for_matches_after(self.get_clock().now().nanoseconds * 1e-9)
+            self._wait(
+                'an image of the new scene', lambda: self._matches_stamp > since, PATIENCE_SECONDS
+            )
+            since = self._matches_stamp
 
     def truth(self) -> GetSceneTruth.Response:
         """Ask physics."""
-        return self._call('simulation/truth', self._truth.call_async(GetSceneTruth.Request()), 5.0)
+        return self._call('simulation/truth', self._truth.call_async(GetSceneTruth.Request()), PATIENCE_SECONDS)
 
     def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel, replacing what the name had; wait until it is sought.
@@ -118,48 +131,37 @@ class Judge(Node):
         A stack that has just started may not have met all its parts: a refusal is asked again.
         """
         request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
-        deadline = time.monotonic() + MEETING_SECONDS
-        while True:
-            response = self._call('store_descriptor', self._store.call_async(request), 10.0)
+        for _ in self._time.rounds(MEETING_SECONDS):
+            response = self._call('store_descriptor', self._store.call_async(request), PATIENCE_SECONDS)
             if response.success:
                 break
-            if time.monotonic() > deadline:
-                raise UnansweredError(f'store_descriptor: {response.message}')
-            time.sleep(0.2)
-        self._wait(f'perception to look for {name}', lambda: name in self._sought, 10.0)
+            time.sleep(0.05)
+        else:
+            raise UnansweredError(f'store_descriptor: {response.message}')
+        self._wait(f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS)
 
     def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
         """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
         self._rest, self.motion, self._on_phase = self.joints, 0.0, on_phase
-        handle = self._ask(lambda: self._grasp.send_goal_async(goal, self._on_feedback), 10.0)
+        sent = self._grasp.send_goal_async(goal, self._on_feedback)
+        handle = self._call('grasp', sent, PATIENCE_SECONDS)
         if not handle.accepted:
             raise UnansweredError('grasp: the goal was rejected; is another grasp running?')
         self._goal_handle = handle
-        return self._ask(handle.get_result_async, 120.0).result
+        return self._call('grasp', handle.get_result_async(), GOAL_SECONDS).result
 
     def cancel(self) -> None:
         """Cancel the running goal; its result will say so. For use in ``on_phase``."""
         if self._goal_handle is not None:
             self._goal_handle.cancel_goal_async()
 
-    def _ask(self, send: Callable[[], Future], timeout: float) -> Any:
-        # In the executor's thread: rclpy's action client loses an answer that comes before the
-        # asking thread has noted its question.
-        task = self._executor.create_task(send)
-        self._wait('grasp', task.done, timeout)
-        return self._call('grasp', task.result(), timeout)
-
     def watch_height(self, seconds: float) -> float:
-        """Return the least height of the cap's centre of mass over some time, metres."""
-        lowest, deadline = np.inf, time.monotonic() + seconds
-        while True:
-            lowest = min(lowest, self.truth().cap_height)
-            if time.monotonic() > deadline:
-                return float(lowest)
-            time.sleep(0.1)
-
-    def _wait_for_matches_after(self, stamp: float) -> None:
-        self._wait('an image of the new scene', lambda: self._matches_stamp > stamp, 10.0)
+        """Return the least height of the cap's centre of mass over some simulated time, metres."""
+        lowest, began = np.inf, self.truth().time
+        while (truth := self.truth()).time < began + seconds:
+            lowest = min(lowest, truth.cap_height)
+            time.sleep(0.02)
+        return float(lowest)
 
     def _call(self, name: str, future: Future, timeout: float) -> Any:
         self._wait(name, future.done, timeout)

@@ -94,6 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
     parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
+    parser.add_argument(
+        '--real-time-factor',
+        type=float,
+        default=0.0,
+        help='simulated seconds in a second, at most; default: 0, as many as can be',
+    )
     parser.add_argument('--output', type=Path, default=Path('output'))
     options = parser.parse_args(argv)
     if options.trials < 1 or options.seed < 0:
@@ -103,7 +109,11 @@ def main(argv: list[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
-        arguments = {'simulation': 'true', 'database': f'{folder}/descriptors.sqlite'}
+        arguments = {
+            'simulation': 'true',
+            'real_time_factor': f'{options.real_time_factor:g}',
+            'database': f'{folder}/descriptors.sqlite',
+        }
         if options.model is not None:
             arguments['model'] = str(options.model)
         stack = Bringup(arguments, options.output / 'logs')
@@ -136,7 +146,7 @@ def _run(options: argparse.Namespace, stack: Bringup, console: Console) -> list[
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         judge = Judge(check)
         try:
-            judge.wait_until_ready(timeout=60.0)
+            judge.wait_until_ready(timeout=120.0)
             for i in range(options.trials):
                 path = options.output / 'grasp'
                 if options.trials > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -101,7 +100,7 @@ class Picker:
             failure.code, f'none of {len(candidates)} grasps can be reached; the last: {failure}'
         )
 
-    def execute(self, plan: GraspPlan, report: Report, cancelled: threading.Event) -> Picked:
+    def execute(self, plan: GraspPlan, report: Report) -> Picked:
         """Run a plan.
 
         Raises EmptyGripperError if the fingers close on nothing or lose the object (the arm has
@@ -122,8 +121,7 @@ class Picker:
         report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
         motion.execute(plan.lift)
         report(Phase.HOLD, f'{p.hold_seconds:g} s')
-        if cancelled.wait(p.hold_seconds):
-            raise MotionError(MotionCode.CANCELLED, 'cancelled while holding')
+        motion.wait(p.hold_seconds)
         width = motion.gripper_width()
         if not self._holds(width):
             raise self._retreated('the object was lost during the lift', report)

@@ -107,5 +107,8 @@ class Motion(Protocol):
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace what stands on the table; None clears it."""
 
+    def wait(self, seconds: float) -> None:
+        """Stand still for some seconds of the robot's time."""
+
     def stop(self) -> None:
         """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""

@@ -16,9 +16,10 @@ _DISTRIBUTION = 'dm-robotics-panda'
 _VERSION = '0.4.8'
 _ASSETS = 'dm_robotics/panda/assets/panda'
 
-# Joint servos: stiffness [Nm/rad]; damping is a tenth of it [Nm s/rad]; torque limits [Nm] of the
-# data sheet.
+# Joint servos: stiffness [Nm/rad]; damping over stiffness [s], by which they lag; torque limits [Nm]
+# of the data sheet.
 _ARM_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0)
+ARM_LAG = 0.1
 _ARM_TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 # Finger servo: stiffness [N/m], damping [N s/m] and force limit [N], per finger.
 _FINGER_STIFFNESS = 4000.0
@@ -130,7 +131,7 @@ def _add_servos(spec: mujoco.MjSpec) -> None:
             forcerange=[-torque, torque],
             forcelimited=True,
         )
-        servo.set_to_position(kp=stiffness, kv=stiffness / 10)
+        servo.set_to_position(kp=stiffness, kv=stiffness * ARM_LAG)
     coupling = spec.add_equality(
         name='panda_fingers',
         type=mujoco.mjtEq.mjEQ_JOINT,

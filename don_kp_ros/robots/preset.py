@@ -28,6 +28,19 @@ class CameraMount:
 
 
 @dataclass(frozen=True)
+class Gripper:
+    """The actions that move the hand: of a gripper controller, or those of franka_gripper."""
+
+    kind: Literal['command', 'franka']
+    action: str  # control_msgs/GripperCommand; or the prefix of franka_msgs Grasp and Move
+
+    def __post_init__(self) -> None:
+        """Check that the action is named."""
+        if not self.action:
+            raise ValueError(f'gripper.action is empty; kind: {self.kind} needs the name')
+
+
+@dataclass(frozen=True)
 class MoveItNames:
     """The names of a robot's MoveIt configuration; see the comments in config/robots."""
 
@@ -42,13 +55,6 @@ class MoveItNames:
     tip_link: str
     tip_tcp_translation: Vector
     tip_tcp_quaternion: Quaternion
-    gripper: Literal['group', 'franka']
-    gripper_action: str
-
-    def __post_init__(self) -> None:
-        """Check that the gripper's actions are named where they are used."""
-        if self.gripper == 'franka' and not self.gripper_action:
-            raise ValueError("gripper_action is empty; gripper: franka needs its actions' prefix")
 
     @property
     def T_tip_tcp(self) -> Array:
@@ -83,8 +89,9 @@ class RobotPreset:
     velocity_limits: tuple[float, ...]
     acceleration_limits: tuple[float, ...]
     positions: Positions
-    arm_topic: str
-    hand_topic: str
+    stopping_accelerations: tuple[float, ...]
+    arm_controller: str
+    gripper: Gripper
     camera: CameraMount
     moveit: MoveItNames
 
@@ -96,9 +103,10 @@ class RobotPreset:
             'position_upper',
             'velocity_limits',
             'acceleration_limits',
+            'stopping_accelerations',
         ):
             self._check_length(key, getattr(self, key), count)
-        for key in ('velocity_limits', 'acceleration_limits'):
+        for key in ('velocity_limits', 'acceleration_limits', 'stopping_accelerations'):
             if min(getattr(self, key)) <= 0:
                 raise ValueError(f'{key} is {getattr(self, key)}; every value must be > 0')
         for name, position in asdict(self.positions).items():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline, CubicHermiteSpline, make_interp_spline
 
 Array = NDArray[np.float64]
 
@@ -18,12 +20,14 @@ class TrajectoryError(ValueError):
 class CommandedTrajectory:
     """What a controller is told: positions (n, joints), rad or metres, at rising times (n,), s.
 
-    Without velocities (n, joints) the joints go straight from point to point.
+    Without velocities (n, joints) the joints go straight from point to point. ``start`` is the
+    time of the controller's clock that the times count from; None is when the trajectory comes.
     """
 
     times: Array
     positions: Array
     velocities: Array | None = None
+    start: float | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, order and that all is finite."""
@@ -41,20 +45,21 @@ class CommandedTrajectory:
         if self.times[0] < 0 or (np.diff(self.times) <= 0).any():
             raise TrajectoryError('the times do not rise')
 
-    def sample(self, t: float) -> Array:
-        """Return the positions (joints,) at a time: cubic between points, the last one after."""
-        times = self.times
-        if t >= times[-1]:
-            return self.positions[-1]
-        i = int(np.clip(np.searchsorted(times, t, side='right') - 1, 0, len(times) - 2))
-        span = times[i + 1] - times[i]
-        s = (t - times[i]) / span
-        p0, p1 = self.positions[i], self.positions[i + 1]
+    @cached_property
+    def _curve(self) -> BSpline | CubicHermiteSpline:
         if self.velocities is None:
-            return p0 + s * (p1 - p0)
-        v0, v1 = span * self.velocities[i], span * self.velocities[i + 1]
-        rest = s * s * (3 - 2 * s)
-        return p0 + rest * (p1 - p0) + s * (1 - s) ** 2 * v0 - s * s * (1 - s) * v1
+            return make_interp_spline(self.times, self.positions, k=1)
+        return CubicHermiteSpline(self.times, self.positions, self.velocities)
+
+    def sample(self, t: float) -> tuple[Array, Array]:
+        """Return positions and velocities (joints,) at a time after the start.
+
+        Cubic between points, or linear without velocities; at rest after the last one.
+        """
+        if t >= self.times[-1]:
+            return self.positions[-1], np.zeros_like(self.positions[-1])
+        t = max(t, self.times[0])
+        return self._curve(t), self._curve(t, 1)
 
 
 class TrajectoryController:
@@ -62,39 +67,38 @@ class TrajectoryController:
 
     def __init__(self, position: Array) -> None:
         """Hold a position (joints,)."""
-        self.reset(position)
+        self.hold(position)
 
-    def reset(self, position: Array) -> None:
+    def hold(self, position: Array) -> None:
         """Drop the running trajectory and hold a position."""
-        self._command = np.array(position, dtype=np.float64)
+        self.position = np.array(position, dtype=np.float64)
+        self.velocity = np.zeros_like(self.position)
         self._trajectory: CommandedTrajectory | None = None
-        self._started = 0.0
 
-    def accept(self, trajectory: CommandedTrajectory | None, now: float) -> None:
-        """Start a trajectory at a time in seconds; None stops where the command is now.
+    def accept(self, trajectory: CommandedTrajectory, now: float) -> None:
+        """Start a trajectory at a time in seconds.
 
-        It starts from the present command, so that nothing jumps.
+        It leads from the present command, so that nothing jumps.
         """
-        if trajectory is None:
-            self._trajectory = None
-            return
-        if trajectory.positions.shape[1] != len(self._command):
+        if trajectory.positions.shape[1] != len(self.position):
             raise TrajectoryError(
-                f'{trajectory.positions.shape[1]} joints; the controller has {len(self._command)}'
+                f'{trajectory.positions.shape[1]} joints; the controller has {len(self.position)}'
             )
-        if trajectory.times[0] > 0:
-            velocities = trajectory.velocities
+        times = trajectory.times + (now if trajectory.start is None else trajectory.start)
+        positions, velocities = trajectory.positions, trajectory.velocities
+        if times[0] > now:
+            times, positions = np.append(now, times), np.vstack([self.position, positions])
             if velocities is not None:
-                velocities = np.vstack([np.zeros_like(self._command), velocities])
-            trajectory = CommandedTrajectory(
-                np.concatenate([[0.0], trajectory.times]),
-                np.vstack([self._command, trajectory.positions]),
-                velocities,
-            )
-        self._trajectory, self._started = trajectory, now
+                velocities = np.vstack([self.velocity, velocities])
+        self._trajectory = CommandedTrajectory(times, positions, velocities)
 
-    def command(self, now: float) -> Array:
-        """Return the command (joints,) at a time in seconds."""
+    def update(self, now: float) -> None:
+        """Command what the trajectory has at a time in seconds: ``position`` and ``velocity``."""
         if self._trajectory is not None:
-            self._command = np.array(self._trajectory.sample(now - self._started))
-        return self._command
+            self.position, self.velocity = self._trajectory.sample(now)
+
+    def seconds_left(self, now: float) -> float:
+        """Return how long the trajectory goes on; below 0 it has been over for so long."""
+        if self._trajectory is None:
+            return 0.0
+        return float(self._trajectory.times[-1] - now)

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.robots import hand
-from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS, HAND_ACTUATOR, panda_spec
+from don_kp_ros.robots.panda import (
+    ARM_JOINTS,
+    ARM_LAG,
+    FINGER_JOINTS,
+    HAND_ACTUATOR,
+    panda_spec,
+)
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, mujoco
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
@@ -82,20 +88,21 @@ class World:
         """Advance the controllers and the physics."""
         data = self.data
         for _ in range(max(1, round(seconds / self.model.opt.timestep))):
-            data.ctrl[self._arm_servos] = self.arm.command(data.time)
-            data.ctrl[self._hand_servo] = self.hand.command(data.time)[0]
+            self.arm.update(data.time)
+            self.hand.update(data.time)
+            # A servo lags behind its command by its damping over its stiffness.
+            data.ctrl[self._arm_servos] = self.arm.position + ARM_LAG * self.arm.velocity
+            data.ctrl[self._hand_servo] = self.hand.position[0]
             mujoco.mj_step(self.model, data)
         if not np.isfinite(data.qpos).all():
             raise FloatingPointError('the physics diverged; reset the scene')
 
-    def move_arm(self, trajectory: CommandedTrajectory | None) -> None:
-        """Start a trajectory of the arm, (n, 7) rad; None stops it."""
+    def move_arm(self, trajectory: CommandedTrajectory) -> None:
+        """Start a trajectory of the arm, (n, 7) rad."""
         self.arm.accept(trajectory, self.time)
 
-    def move_hand(
-        self, trajectory: CommandedTrajectory | None, force: float | None = None
-    ) -> None:
-        """Start a trajectory of the fingers, (n, 1) metres per finger; None stops them.
+    def move_hand(self, trajectory: CommandedTrajectory, force: float | None = None) -> None:
+        """Start a trajectory of the fingers, (n, 1) metres per finger.
 
         ``force`` limits each finger's force, newtons, up to the hand's maximum; None leaves it.
         """

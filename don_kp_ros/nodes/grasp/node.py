@@ -122,7 +122,12 @@ class GraspNode(Node):
             self._settings.pick,
         )
         self._fingers = PinchParameters(opening=self._preset.open_width)
+        # Held from a goal's acceptance until it has ended: what is accepted is executed alone.
         self._busy = threading.Lock()
+        # Guards the three below: a goal that ends, its cancellation and the node's own end.
+        self._turn = threading.Lock()
+        self._running: ServerGoalHandle | None = None
+        self._ending = False
         self._cancelled = threading.Event()
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
@@ -134,19 +139,19 @@ class GraspNode(Node):
             'grasp',
             self._execute,
             goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted,
             cancel_callback=self._on_cancel,
             callback_group=ReentrantCallbackGroup(),
         )
         self.get_logger().info(f'ready for goals on {self.resolve_service_name("grasp")}')
 
     def end(self) -> None:
-        """Stop the arm while messages still flow, and let the running goal end.
-
-        Kept busy from then on: no goal is accepted any more.
-        """
-        self._cancelled.set()
-        self._motion.stop()
-        self._busy.acquire(timeout=1.0)
+        """Stop the arm while messages still flow, and let the running goal end; accept no other."""
+        with self._turn:
+            self._ending = True
+            self._cancelled.set()
+            self._motion.stop()
+        self._busy.acquire(timeout=1.5)
 
     def destroy_node(self) -> None:
         """Leave."""
@@ -154,21 +159,39 @@ class GraspNode(Node):
         super().destroy_node()
 
     def _on_goal(self, _: Grasp.Goal) -> GoalResponse:
-        # Taken here and given back when the goal has ended: what is accepted is executed alone,
-        # and a cancellation from now on is for it.
-        if not self._busy.acquire(blocking=False):
-            self.get_logger().warning('goal rejected: another grasp is running; cancel it first')
-            return GoalResponse.REJECT
-        self._cancelled.clear()
-        self._motion.engage()
-        return GoalResponse.ACCEPT
+        with self._turn:
+            if self._ending:
+                self.get_logger().warning('goal rejected: the node ends')
+                return GoalResponse.REJECT
+            if not self._busy.acquire(blocking=False):
+                self.get_logger().warning(
+                    'goal rejected: another grasp is running; cancel it first'
+                )
+                return GoalResponse.REJECT
+            self._cancelled.clear()
+            self._motion.engage()
+            return GoalResponse.ACCEPT
 
-    def _on_cancel(self, _: ServerGoalHandle) -> CancelResponse:
-        self._cancelled.set()
-        self._motion.stop()
-        return CancelResponse.ACCEPT
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
+        with self._turn:
+            self._running = handle
+        handle.execute()
+
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        with self._turn:
+            if handle is not self._running:
+                return CancelResponse.REJECT  # it has ended; another may be running
+            self._cancelled.set()
+            self._motion.stop()
+            return CancelResponse.ACCEPT
 
     def _execute(self, handle: ServerGoalHandle) -> Grasp.Result:
+        try:
+            return self._ended(handle, self._result(handle))
+        finally:
+            self._busy.release()
+
+    def _result(self, handle: ServerGoalHandle) -> Grasp.Result:
         result = Grasp.Result(code=Grasp.Result.FAULT)
         result.point = self._point_stamped(np.full(3, np.nan))
         try:
@@ -187,15 +210,20 @@ class GraspNode(Node):
             self.get_logger().exception('the grasp failed by an internal error')
         finally:
             self._motion.disengage()
-            self._busy.release()
-        result.success = result.code == Grasp.Result.SUCCEEDED
-        if result.success:
-            handle.succeed()
-        elif handle.is_cancel_requested:
-            result.code = Grasp.Result.CANCELLED
-            handle.canceled()
-        else:
-            handle.abort()
+        return result
+
+    def _ended(self, handle: ServerGoalHandle, result: Grasp.Result) -> Grasp.Result:
+        """Tell how a goal ended; from here on it cannot be cancelled."""
+        with self._turn:
+            self._running = None
+            result.success = result.code == Grasp.Result.SUCCEEDED
+            if result.success:
+                handle.succeed()
+            elif handle.is_cancel_requested:
+                result.code = Grasp.Result.CANCELLED
+                handle.canceled()
+            else:
+                handle.abort()
         if result.success:
             self.get_logger().info(result.message)
         else:
@@ -215,6 +243,8 @@ class GraspNode(Node):
         if mode == Grasp.Goal.RELEASE:
             report(Phase.RELEASE, '')
             self._picker.release()
+            # Opening needs no sight, the way home does.
+            self._motion.set_obstacles(HeightMap.from_points(self._observer.newest_points()))
             self._picker.go_home()
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
@@ -248,7 +278,7 @@ class GraspNode(Node):
         plan = self._picker.plan(candidates, HeightMap.from_points(points))
         result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
         self._pose.publish(result.grasp_pose)
-        picked = self._picker.execute(plan, report, self._cancelled)
+        picked = self._picker.execute(plan, report)
         result.code = Grasp.Result.SUCCEEDED
         result.width = picked.width
         what = goal.target or 'the object'

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from don_kp.srv import Scene, Transform
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
 from don_kp_ros.nodes.kit.client import PATIENCE_S, ServiceClient, UnansweredError
 from don_kp_ros.nodes.kit.conversions import (
     matrix_from_pose,
@@ -72,6 +72,7 @@ class Observer:
     ) -> None:
         """Look for perception's services on a node that others spin."""
         self._node = node
+        self._time = RosTime(node)
         self._base_frame = base_frame
         self._parameters = parameters
         self._cancelled = cancelled
@@ -85,16 +86,16 @@ class Observer:
 
         The images are taken from now on, with the arm at rest: what was seen before may be gone.
         """
-        since = self._now()
-        deadline = time.monotonic() + self._parameters.timeout
+        since = self._time.now()
+        deadline = since + self._parameters.timeout
 
         def enough() -> bool:
             return sum(_stamp(m) >= since for m in list(self._matches)) >= self._parameters.looks
 
         with self._watching():
-            self._wait(enough, deadline)
+            self._wait(enough, self._parameters.timeout)
         seen = [m for m in list(self._matches) if _stamp(m) >= since]
-        age = self._now() - (_stamp(seen[-1]) if seen else since)
+        age = self._time.now() - (_stamp(seen[-1]) if seen else since)
         if len(seen) < self._parameters.looks or age > self._parameters.max_age:
             raise GoalRefusedError(
                 Grasp.Result.STALE_DATA,
@@ -132,44 +133,52 @@ class Observer:
                 f'{name} is not seen at one place: it moves by {1000 * spread:.0f} mm from image '
                 f'to image; {1000 * self._parameters.max_spread:.0f} mm are allowed (max_spread)',
             )
-        return target, self._points(seen[-1].header.stamp, deadline)
+        # The newest picture whose depth has come: a camera loses one now and then.
+        stamps = [matches.header.stamp for matches in reversed(seen)]
+        return target, self._points(stamps, deadline)
 
     def newest_points(self) -> Array:
         """Return the points (N, 3) of the newest depth image, metres."""
-        return self._points(Time(), time.monotonic() + self._parameters.timeout)
+        return self._points([Time()], self._time.now() + self._parameters.timeout)
 
-    def _points(self, stamp: Time, deadline: float) -> Array:
-        """Return the points (N, 3) in the base frame of the depth image of a time."""
-        request = Scene.Request(
-            stamp=stamp,
-            max_age=self._parameters.max_age,
-            frame=self._base_frame,
-            lowest=point_message(_LOWEST),
-            highest=point_message(_HIGHEST),
-        )
-        return points_from_cloud(self._ask(self._scene, request, deadline).cloud)
+    def _points(self, stamps: Sequence[Time], deadline: float) -> Array:
+        """Return the points (N, 3) in the base frame of the first depth image that is there."""
+        requests = [
+            Scene.Request(
+                stamp=stamp,
+                max_age=self._parameters.max_age,
+                frame=self._base_frame,
+                lowest=point_message(_LOWEST),
+                highest=point_message(_HIGHEST),
+            )
+            for stamp in stamps
+        ]
+        return points_from_cloud(self._ask(self._scene, requests, deadline).cloud)
 
     def _pose_of(self, frame: str, stamp: Time, deadline: float) -> Array:
         """Return ``T_base_frame`` at a time, waiting for the transform until a deadline."""
         request = Transform.Request(target=self._base_frame, source=frame, stamp=stamp)
-        answer = self._ask(self._transform, request, deadline)
+        answer = self._ask(self._transform, [request], deadline)
         return matrix_from_transform(answer.transform)
 
-    def _ask(self, client: ServiceClient, request: Any, deadline: float) -> Any:
-        """Return perception's answer; what it refuses may yet come, until a deadline."""
+    def _ask(self, client: ServiceClient, requests: Sequence[Any], deadline: float) -> Any:
+        """Return perception's first answer; what it refuses may yet come, until a deadline."""
         while True:
-            try:
-                return self._answer(client, request)
-            except RefusedError as error:
-                if time.monotonic() > deadline:
-                    raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
-            self._wait(lambda: False, time.monotonic() + _PAUSE_S)
+            reasons = []
+            for request in requests:
+                try:
+                    return self._answer(client, request)
+                except RefusedError as error:
+                    reasons.append(str(error))
+            if self._time.now() > deadline:
+                raise GoalRefusedError(Grasp.Result.STALE_DATA, reasons[0])
+            self._wait(lambda: False, _PAUSE_S)
 
     def _answer(self, client: ServiceClient, request: Any) -> Any:
         future = client.send(request)
         try:
-            self._wait(future.done, time.monotonic() + PATIENCE_S)
-        except MotionError:
+            self._wait(future.done, PATIENCE_S)
+        except (GoalRefusedError, MotionError):
             client.forget(future)
             raise
         return client.answer(future)
@@ -190,7 +199,7 @@ class Observer:
             ) from None
         if frame == base:
             return T
-        deadline = time.monotonic() + self._parameters.timeout
+        deadline = self._time.now() + self._parameters.timeout
         known = Transform.Request(target=base, source=frame)
         try:
             self._answer(self._transform, known)
@@ -221,13 +230,16 @@ class Observer:
         finally:
             self._node.destroy_subscription(subscription)
 
-    def _now(self) -> float:
-        return float(self._node.get_clock().now().nanoseconds) * 1e-9
-
-    def _wait(self, done: Callable[[], bool], deadline: float) -> None:
-        while not done() and time.monotonic() < deadline:
-            if self._cancelled.wait(_PAUSE_S):
-                raise MotionError(MotionCode.CANCELLED, 'cancelled')
+    def _wait(self, done: Callable[[], bool], seconds: float) -> None:
+        """Wait for something, some seconds of ROS time at most."""
+        try:
+            for _ in self._time.rounds(seconds):
+                if done():
+                    return
+                if self._cancelled.wait(_PAUSE_S):
+                    raise MotionError(MotionCode.CANCELLED, 'cancelled')
+        except StoppedClockError as error:
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
 
     @guarded
     def _on_matches(self, message: Matches) -> None:

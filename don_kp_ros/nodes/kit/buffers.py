@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from don_kp_ros.nodes.kit.clock import RosTime
+
 Value = TypeVar('Value')
+_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -18,18 +20,19 @@ class Stamped(Generic[Value]):
 
     value: Value
     stamp: float  # seconds, of the message's header
-    arrival: float  # seconds, monotonic
+    arrival: float  # seconds, of ROS time
 
     def age(self, now: float) -> float:
-        """Return the greater of the ages by stamp, at time ``now``, and by arrival, in seconds."""
-        return max(now - self.stamp, time.monotonic() - self.arrival)
+        """Return the greater of the ages by stamp and by arrival, at time ``now``, in seconds."""
+        return now - min(self.stamp, self.arrival)
 
 
 class Latest(Generic[Value]):
     """The newest values, by arrival. Thread-safe."""
 
-    def __init__(self, kept: int = 1, seconds: float = math.inf) -> None:
+    def __init__(self, time: RosTime, kept: int = 1, seconds: float = math.inf) -> None:
         """Keep ``kept`` values; of those, the newest, and what came less than ``seconds`` ago."""
+        self._time = time
         self._values: deque[Stamped[Value]] = deque(maxlen=kept)
         self._seconds = seconds
         self._changed = threading.Condition()
@@ -37,7 +40,7 @@ class Latest(Generic[Value]):
     def put(self, value: Value, stamp: float) -> None:
         """Add a value, and wake who waits for one."""
         with self._changed:
-            self._values.append(Stamped(value, stamp, time.monotonic()))
+            self._values.append(Stamped(value, stamp, self._time.now()))
             self._forget()
             self._changed.notify_all()
 
@@ -65,16 +68,23 @@ class Latest(Generic[Value]):
             return nearest if nearest and abs(nearest.stamp - stamp) <= tolerance else None
 
         with self._changed:
-            return self._changed.wait_for(near, timeout)
+            for _ in self._time.rounds(timeout):
+                if (found := near()) or not timeout:
+                    return found
+                self._changed.wait(_PAUSE_S)
+        return None
 
-    def wait_for_newer(self, than: Stamped[Value] | None, timeout: float) -> Stamped[Value] | None:
-        """Wait for another newest value than the one given; None after ``timeout`` s."""
+    def wait_for_newer(self, than: Stamped[Value] | None, patience: float) -> Stamped[Value] | None:
+        """Wait for another newest value than the one given; None where the caller must look up.
+
+        ``patience`` is in seconds of this machine's time: it is no part of what a robot does.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._values and self._values[-1] is not than, timeout)
+            self._changed.wait_for(lambda: self._values and self._values[-1] is not than, patience)
             newest = self._values[-1] if self._values else None
         return None if newest is than else newest
 
     def _forget(self) -> None:
-        oldest = time.monotonic() - self._seconds
+        oldest = self._time.now() - self._seconds
         while len(self._values) > 1 and self._values[0].arrival < oldest:
             self._values.popleft()

@@ -1,44 +1,46 @@
-"""Motion by the embedded planner: plans here, commands the trajectory controllers by topic."""
+"""Motion by the embedded planner: plans here, has the controllers' actions follow."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from action_msgs.msg import GoalStatus
+from control_msgs.action import FollowJointTrajectory
+from control_msgs.msg import JointTolerance
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectoryPoint
 
+from don_kp_ros.motion.braking import braked, progress
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.planner import Planner
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.motion.timing import Trajectory
-from don_kp_ros.nodes.motion.joint_monitor import STALE, STALE_MOVING, History, JointMonitor
+from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
+from don_kp_ros.nodes.motion.action import ControllerAction, how
+from don_kp_ros.nodes.motion.grippers.gripper import Hand
+from don_kp_ros.nodes.motion.joint_monitor import STALE, STALE_MOVING, JointMonitor
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-# A segment starts and ends within these of its ends, radians.
+# A segment starts and ends within these of its ends, radians; farther off its way the controller
+# gives up.
 _START_TOLERANCE = 0.05
 _GOAL_TOLERANCE = 0.01
-# At rest: no joint moved more than this, radians or metres, for this long, seconds.
-_ARM_REST, _FINGER_REST = 0.002, 0.0003
-_REST_SECONDS = 0.2
-# Without motion for this long before the goal, the arm or the gripper is stuck.
-_STUCK_SECONDS = 1.5
-# Speed of each finger, m/s.
-_FINGER_SPEED = 0.05
-_CONNECT_SECONDS = 3.0
-_HOLD_SECONDS = 0.1
+_PATH_TOLERANCE = 0.2
+# So long after its time the controller waits for the arm to be there, seconds.
+_GOAL_TIME = 2.0
+_BRAKING_SECONDS = 2.0
 
 
 class EmbeddedMotion:
     """The motion port on a node that another thread spins: calls here only wait, never spin.
 
-    Reads joint_states; publishes to the preset's controller topics.
+    Reads joint_states; has the arm's joint_trajectory_controller follow what it plans.
     """
 
     def __init__(
@@ -46,15 +48,21 @@ class EmbeddedMotion:
     ) -> None:
         """Connect to the robot; speed in m/s is that of a pick's straight lines."""
         self._preset = preset
+        self._logger = node.get_logger()
         self._planner = planner or Planner(preset)
         self._planner.cancelled = lambda: self._stopped
         self._speed = speed
         self._stopped = True  # until engage()
         self._monitor = JointMonitor(node, preset)
         self._changed = self._monitor.changed
-        self._arm, self._finger = self._monitor.arm, self._monitor.finger
-        self._arm_publisher = node.create_publisher(JointTrajectory, preset.arm_topic, 10)
-        self._hand_publisher = node.create_publisher(JointTrajectory, preset.hand_topic, 10)
+        self._follow_action = ControllerAction(
+            node,
+            FollowJointTrajectory,
+            f'{preset.arm_controller}/follow_joint_trajectory',
+            self._changed,
+            'is the controller active? (ros2 control list_controllers)',
+        )
+        self._hand = Hand(node, preset, self._monitor, self._raise_if_stopped)
 
     def engage(self) -> None:
         """Listen to the joint states from now on, and allow motions, also after stop()."""
@@ -109,34 +117,12 @@ class EmbeddedMotion:
         self._follow(segment.trajectory)
 
     def set_gripper(self, width: float, force: float) -> float:
-        """Bring the fingers to a width in metres; return the width at which they settled.
+        """Bring the fingers to a width in metres; return the width at which they settled."""
+        return self._hand.set_width(width, force)
 
-        The force in newtons goes along as the trajectory's effort, for controllers that heed it.
-        """
-        if not 0.0 <= width <= self._preset.open_width + 1e-6:
-            raise ValueError(
-                f'width is {width} m; the gripper goes from 0 to {self._preset.open_width} m'
-            )
-        self._raise_if_stopped()
-        goal = np.array([width / 2])
-        start = np.array([self.gripper_width() / 2])
-        seconds = max(0.1, float(np.abs(goal - start)[0]) / _FINGER_SPEED)
-        point = JointTrajectoryPoint(
-            positions=goal.tolist(),
-            effort=[float(force)],
-            time_from_start=Duration(seconds=seconds).to_msg(),
-        )
-        command = JointTrajectory(joint_names=[self._preset.finger_joint], points=[point])
-        begun = self._publish(self._hand_publisher, command, self._finger)
-
-        def settled() -> bool:
-            return (
-                self._finger.stamp >= begun + seconds
-                and self._finger.moved(_REST_SECONDS) < _FINGER_REST
-            )
-
-        self._wait(settled, self._finger, lambda: self._hold(self._finger), seconds + 5.0)
-        return self.gripper_width()
+    def wait(self, seconds: float) -> None:
+        """Stand still for some seconds of ROS time."""
+        self._monitor.wait(seconds, self._raise_if_stopped)
 
     def stop(self) -> None:
         """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
@@ -159,13 +145,52 @@ class EmbeddedMotion:
                 MotionCode.NOT_FOLLOWED,
                 f'the arm is not where the motion starts: {self._worst(start_error)}',
             )
-        points = [
+        if trajectory.duration == 0.0:
+            return
+        limit = trajectory.duration + _GOAL_TIME + 5.0
+        check = self._watch()
+        handle = self._follow_action.start(self._goal(trajectory), check)
+        begun = self._monitor.time.now()
+        try:
+            answer = self._follow_action.result(handle, check, limit)
+        except MotionError:
+            self._brake(handle, trajectory, begun)
+            raise
+        error = np.abs(self.joint_positions() - goal)
+        if answer.status != GoalStatus.STATUS_SUCCEEDED or error.max() > 2 * _GOAL_TOLERANCE:
+            raise MotionError(
+                MotionCode.NOT_FOLLOWED,
+                f'the motion {how(answer.status)} by {self._follow_action.name}: '
+                f'{answer.result.error_string or "it says no more"}; {self._worst(error)}',
+            )
+
+    def _watch(self) -> Callable[[], None]:
+        """Return what raises once the arm is to stop, or nothing is heard of it any more."""
+        silent = False
+
+        def check() -> None:
+            nonlocal silent
+            self._raise_if_stopped()
+            # Once may be the clock's newest message, handed over before the joints'.
+            before, silent = silent, self._monitor.arm.age > STALE_MOVING
+            if before and silent:
+                raise self._monitor.arm.stale()
+
+        return check
+
+    def _goal(self, trajectory: Trajectory, start: float = 0.0) -> FollowJointTrajectory.Goal:
+        """Return a trajectory as a goal; ``start`` is in seconds of ROS time, 0 for at once."""
+        joints = list(self._preset.arm_joints)
+        goal = FollowJointTrajectory.Goal()
+        goal.trajectory.joint_names = joints
+        goal.trajectory.header.stamp = stamp_from_seconds(start)
+        # Without the first: that is where the arm is.
+        goal.trajectory.points = [
             JointTrajectoryPoint(
                 positions=position.tolist(),
                 velocities=velocity.tolist(),
                 time_from_start=Duration(seconds=float(seconds)).to_msg(),
             )
-            # The first is where the arm is: a point at time zero would be in the past.
             for seconds, position, velocity in zip(
                 trajectory.times[1:],
                 trajectory.positions[1:],
@@ -173,87 +198,39 @@ class EmbeddedMotion:
                 strict=True,
             )
         ]
-        if not points:
+        for name in joints:
+            goal.path_tolerance.append(JointTolerance(name=name, position=_PATH_TOLERANCE))
+            goal.goal_tolerance.append(JointTolerance(name=name, position=_GOAL_TOLERANCE))
+        goal.goal_time_tolerance = Duration(seconds=_GOAL_TIME).to_msg()
+        return goal
+
+    def _brake(self, handle: Any, trajectory: Trajectory, begun: float) -> None:
+        """Bring the arm to rest on its way; return when it rests, or after some seconds.
+
+        To cancel the goal would hold the arm at once, with more than it can stand.
+        """
+        arm, now = self._monitor.arm, self._monitor.time.now()
+        at = now - begun
+        if arm.age <= STALE:
+            at = progress(trajectory, arm.latest, at) + now - arm.stamp
+        if not 0.0 <= at < trajectory.duration:
             return
-        command = JointTrajectory(joint_names=list(self._preset.arm_joints), points=points)
-        begun = self._publish(self._arm_publisher, command, self._arm)
-
-        def arrived() -> bool:
-            error = np.abs(self._arm.latest - goal)
-            late = self._arm.stamp - begun
-            if late > trajectory.duration and error.max() <= _GOAL_TOLERANCE:
-                return self._arm.moved(_REST_SECONDS) < _ARM_REST
-            if late > _STUCK_SECONDS and self._arm.moved(_STUCK_SECONDS) < _ARM_REST:
-                self._hold(self._arm)
-                raise MotionError(
-                    MotionCode.NOT_FOLLOWED, f'the arm is stuck: {self._worst(error)}'
-                )
-            return False
-
-        # The robot's clock may be slower than this machine's.
-        limit = 5.0 * trajectory.duration + 10.0
-        self._wait(arrived, self._arm, lambda: self._hold(self._arm), limit)
+        stopping = braked(trajectory, at, self._preset.stopping_accelerations)
+        try:
+            stop = self._follow_action.start(self._goal(stopping, now), _nothing)
+            self._follow_action.result(stop, _nothing, _BRAKING_SECONDS)
+        except MotionError as error:
+            self._logger.error(f'the arm is not slowed down but held at once: {error}')
+            handle.cancel_goal_async()
 
     def _worst(self, error: Array) -> str:
         joint = int(np.argmax(error))
         return f'{self._preset.arm_joints[joint]} is off by {error[joint]:.3f} rad'
 
-    def _publish(self, publisher: Publisher, command: JointTrajectory, history: History) -> float:
-        """Send a trajectory; return the robot's time at which it was sent."""
-        deadline = time.monotonic() + _CONNECT_SECONDS
-        while publisher.get_subscription_count() == 0:
-            self._raise_if_stopped()
-            if time.monotonic() > deadline:
-                raise MotionError(
-                    MotionCode.NOT_FOLLOWED,
-                    f'no controller listens on {publisher.topic_name}; '
-                    'is it running? (ros2 control list_controllers)',
-                )
-            time.sleep(0.02)
-        with self._changed:
-            self._raise_if_stopped()
-            history.raise_if_stale(STALE_MOVING)
-            publisher.publish(command)
-            return history.stamp
-
-    def _wait(
-        self, done: Callable[[], bool], history: History, hold: Callable[[], None], limit: float
-    ) -> None:
-        """Wait until done; hold the robot and raise where it is stopped, stale or too slow."""
-        deadline = time.monotonic() + limit
-        with self._changed:
-            while not done():
-                self._changed.wait(0.05)
-                try:
-                    self._raise_if_stopped()
-                    history.raise_if_stale(STALE_MOVING)
-                    if time.monotonic() > deadline:
-                        raise MotionError(
-                            MotionCode.TIMEOUT, f'the motion did not end within {limit:.0f} s'
-                        )
-                except MotionError:
-                    hold()
-                    raise
-
-    def _hold(self, history: History) -> None:
-        """Stop where the joints come to rest from their present velocity."""
-        if history is self._arm:
-            joints, publisher = list(self._preset.arm_joints), self._arm_publisher
-        else:
-            joints, publisher = [self._preset.finger_joint], self._hand_publisher
-        command = JointTrajectory(joint_names=joints)
-        if history.age <= STALE:
-            rest = history.latest + 0.5 * _HOLD_SECONDS * history.velocity
-            point = JointTrajectoryPoint(
-                positions=rest.tolist(),
-                velocities=[0.0] * len(joints),
-                time_from_start=Duration(seconds=_HOLD_SECONDS).to_msg(),
-            )
-            command.points = [point]
-        # An old position must not be gone back to; a trajectory without points stops the
-        # controller where it is.
-        publisher.publish(command)
-
     def _raise_if_stopped(self) -> None:
         if self._stopped:
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
+
+
+def _nothing() -> None:
+    """Wait on: braking is not stopped."""

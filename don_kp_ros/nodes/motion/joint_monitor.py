@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.robots.preset import RobotPreset
@@ -28,6 +29,7 @@ STALE_MOVING = 1.0
 # Planning may starve the thread that spins: fresh ones are waited for, seconds; longer for the
 # first, which comes once the subscription is known to the publisher.
 _PATIENCE, _FIRST_PATIENCE = 1.0, 3.0
+_PAUSE = 0.02
 # What is remembered, seconds of the robot's time.
 _MEMORY = 3.0
 
@@ -43,8 +45,9 @@ class JointMonitor:
         self._node = node
         self.changed = threading.Condition()
         topic = node.resolve_topic_name(_TOPIC)
-        self.arm = History(topic)
-        self.finger = History(topic)
+        self.time = RosTime(node)
+        self.arm = History(topic, self.time)
+        self.finger = History(topic, self.time)
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
         self._subscription: Subscription | None = None
 
@@ -80,9 +83,27 @@ class JointMonitor:
     def _fresh(self, history: History) -> Array:
         with self.changed:
             patience = _PATIENCE if history.known else _FIRST_PATIENCE
-            self.changed.wait_for(lambda: history.age <= STALE, patience)
-            history.raise_if_stale(STALE)
-            return history.latest
+            try:
+                for _ in self.time.rounds(patience):
+                    if history.age <= STALE:
+                        return history.latest
+                    self.changed.wait(_PAUSE)
+            except StoppedClockError as error:
+                raise MotionError(MotionCode.STALE_STATE, str(error)) from None
+            raise history.stale()
+
+    def wait(self, seconds: float, check: Callable[[], None]) -> None:
+        """Wait some seconds of ROS time; ``check`` is called meanwhile, and what it raises ends it.
+
+        Raises MotionError STALE_STATE where time stands still.
+        """
+        try:
+            for _ in self.time.rounds(seconds):
+                check()
+                with self.changed:
+                    self.changed.wait(_PAUSE)
+        except StoppedClockError as error:
+            raise MotionError(MotionCode.STALE_STATE, str(error)) from None
 
     @guarded
     def _on_joint_states(self, message: JointState) -> None:
@@ -99,9 +120,9 @@ class JointMonitor:
 class History:
     """The positions of some joints over the last seconds of the robot's time."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, time: RosTime) -> None:
         """Start empty; errors name the topic."""
-        self._topic = topic
+        self._topic, self._time = topic, time
         self._samples: deque[tuple[float, Array]] = deque()
         self._received = -np.inf
 
@@ -119,18 +140,17 @@ class History:
                 return
             self._samples.clear()  # the robot's clock was set back
         self._samples.append((stamp, position))
-        self._received = time.monotonic()
+        self._received = self._time.now()
         while self._samples[0][0] < stamp - _MEMORY:
             self._samples.popleft()
 
-    def raise_if_stale(self, oldest: float) -> None:
-        """Raise MotionError STALE_STATE if nothing came for longer than that, in seconds."""
-        if self.age > oldest:
-            known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
-            raise MotionError(
-                MotionCode.STALE_STATE,
-                f'no fresh joint states on {self._topic}: {known}; is the robot running?',
-            )
+    def stale(self) -> MotionError:
+        """Return the error that says how old the newest positions are."""
+        known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
+        return MotionError(
+            MotionCode.STALE_STATE,
+            f'no fresh joint states on {self._topic}: {known}; is the robot running?',
+        )
 
     @property
     def known(self) -> bool:
@@ -139,8 +159,8 @@ class History:
 
     @property
     def age(self) -> float:
-        """Return the seconds since the newest positions came."""
-        return time.monotonic() - self._received
+        """Return the seconds since the newest positions came, or by which they are ahead."""
+        return abs(self._time.now() - self._received)
 
     @property
     def stamp(self) -> float:

@@ -19,6 +19,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.buffers import Latest, Stamped
+from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import camera_from_info, depth_image, seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import SENSOR
@@ -51,9 +52,10 @@ class Frames:
     def __init__(self, node: Node) -> None:
         """Subscribe to the camera on a node that others spin."""
         self._node = node
-        self._colours = Latest[Image]()
-        self._depths = Latest[Image](_MOST_KEPT, KEPT_S)
-        self._described = Latest[Frame](_MOST_KEPT, KEPT_S)
+        self._time = RosTime(node)
+        self._colours = Latest[Image](self._time)
+        self._depths = Latest[Image](self._time, _MOST_KEPT, KEPT_S)
+        self._described = Latest[Frame](self._time, _MOST_KEPT, KEPT_S)
         self._camera: Camera | None = None
         self._camera_fault = ''
         self.colour_topic, self._depth_topic, self._info_topic = (
@@ -68,9 +70,9 @@ class Frames:
             )
         )
 
-    def wait_for_newer(self, than: Stamped[Image] | None, timeout: float) -> Stamped[Image] | None:
-        """Wait for another image than the one given; None after ``timeout`` s."""
-        return self._colours.wait_for_newer(than, timeout)
+    def wait_for_newer(self, than: Stamped[Image] | None, patience: float) -> Stamped[Image] | None:
+        """Wait for another image than the one given; None after ``patience`` s."""
+        return self._colours.wait_for_newer(than, patience)
 
     def keep(self, frame: Frame) -> None:
         """Keep an image with its map."""
@@ -140,7 +142,7 @@ class Frames:
         return self._camera_fault or f'no camera info on {self._info_topic} yet'
 
     def _check_age(self, what: str, newest: Stamped[Frame] | Stamped[Image], most: float) -> None:
-        age = newest.age(1e-9 * self._node.get_clock().now().nanoseconds)
+        age = newest.age(self._time.now())
         if most and not age <= most:
             raise RefusedError(
                 f'the newest {what} is {age:.1f} s old, allowed are {most:g} s; '

@@ -94,7 +94,7 @@ class Perception(Node):
     def _work(self) -> None:
         last: Stamped[Image] | None = None
         while not self._ending.is_set():
-            image = self._frames.wait_for_newer(last, timeout=0.2)
+            image = self._frames.wait_for_newer(last, patience=0.2)
             if image is None:
                 continue
             last, began = image, time.monotonic()

@@ -1,74 +1,53 @@
-"""Franka's hand, moved by the actions of franka_gripper."""
+"""Fingers moved by the actions of franka_gripper."""
 
 from __future__ import annotations
 
 import threading
-import time
-from typing import Any
+from collections.abc import Callable
 
-from rclpy.action import ActionClient
+from franka_msgs.action import Grasp, Move
 from rclpy.node import Node
 
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.motion.installation import installed
-from don_kp_ros.robots.preset import RobotPreset
+from don_kp_ros.nodes.motion.action import ControllerAction
 
-_SPEED = 0.05  # m/s
+_SPEED = 0.1  # m/s, between the fingers
 _SECONDS = 10.0
 
 
-class FrankaGripper:
-    """Moves the fingers by the actions of franka_gripper."""
+class FrankaFingers:
+    """Closes by franka_gripper's grasp, and opens by its move."""
 
-    def __init__(self, node: Node, preset: RobotPreset, stopped: threading.Event) -> None:
-        """Connect to the preset's actions; calls raise CANCELLED while ``stopped`` is set.
+    def __init__(
+        self, node: Node, prefix: str, open_width: float, changed: threading.Condition
+    ) -> None:
+        """Connect to the actions below a prefix."""
+        self._open_width = open_width
+        self._grasp, self._move = (
+            ControllerAction(node, kind, f'{prefix}/{name}', changed, 'is franka_gripper running?')
+            for kind, name in ((Grasp, 'grasp'), (Move, 'move'))
+        )
 
-        Raises StartupError where franka_msgs is missing.
-        """
-        prefix = preset.moveit.gripper_action
-        actions = installed('franka_msgs.action')
-        self._actions, self._stopped = actions, stopped
-        self._open_width = preset.open_width
-        self._grasp = ActionClient(node, actions.Grasp, f'{prefix}/grasp')
-        self._move = ActionClient(node, actions.Move, f'{prefix}/move')
-
-    def move(self, width: float, force: float, closing: bool) -> None:
+    def move(self, width: float, force: float, closing: bool, check: Callable[[], None]) -> None:
         """Bring the fingers to a width in metres, or until they press with a force in newtons."""
         if closing:
-            goal = self._actions.Grasp.Goal(width=width, speed=_SPEED, force=force)
+            goal = Grasp.Goal(width=width, speed=_SPEED, force=force)
             # The object's width is unknown: any counts as held, and the caller reads it.
             goal.epsilon.inner = goal.epsilon.outer = self._open_width
-            self._call(self._grasp, goal)
-        else:
-            self._call(self._move, self._actions.Move.Goal(width=width, speed=_SPEED))
+            self._run(self._grasp, goal, check)
+            return
+        result = self._run(self._move, Move.Goal(width=width, speed=_SPEED), check)
+        if not result.success:
+            raise MotionError(
+                MotionCode.NOT_FOLLOWED, f'{self._move.name} failed: {result.error}'
+            )
 
-    def _call(self, client: Any, goal: Any) -> None:
-        deadline = time.monotonic() + _SECONDS
-        while not client.server_is_ready():
-            self._pause(deadline, 'no gripper action server; is franka_gripper running?')
-        sent = client.send_goal_async(goal)
+    def _run(
+        self, action: ControllerAction, goal: Grasp.Goal | Move.Goal, check: Callable[[], None]
+    ) -> Grasp.Result | Move.Result:
+        handle = action.start(goal, check)
         try:
-            while not sent.done():
-                self._pause(deadline, 'the gripper does not answer')
-        except MotionError:
-            sent.add_done_callback(lambda answer: answer.result().cancel_goal_async())
-            raise
-        handle = sent.result()
-        if not handle.accepted:
-            raise MotionError(MotionCode.NOT_FOLLOWED, 'the gripper rejected the goal')
-        result = handle.get_result_async()
-        try:
-            while not result.done():
-                self._pause(deadline, 'the gripper does not finish')
+            return action.result(handle, check, _SECONDS).result
         except MotionError:
             handle.cancel_goal_async()
             raise
-        outcome = result.result().result
-        if not outcome.success and client is self._move:
-            raise MotionError(MotionCode.NOT_FOLLOWED, f'the gripper failed: {outcome.error}')
-
-    def _pause(self, deadline: float, complaint: str) -> None:
-        if self._stopped.wait(0.02):
-            raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
-        if time.monotonic() > deadline:
-            raise MotionError(MotionCode.TIMEOUT, complaint)

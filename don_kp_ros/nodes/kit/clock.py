@@ -1,0 +1,54 @@
+"""A node's time: the robot's, which may be simulated, slowed or stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from rclpy.node import Node
+
+from don_kp_ros.errors import RefusedError
+
+# Simulated time that stands still for so long on this machine's clock has stopped.
+STANDSTILL_S = 10.0
+
+
+class StoppedClockError(RefusedError):
+    """Simulated time stands still: what is waited for cannot come."""
+
+
+class RosTime:
+    """The time of a node that others spin, in seconds."""
+
+    def __init__(self, node: Node) -> None:
+        """Read a node's clock."""
+        self._clock = node.get_clock()
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return 1e-9 * float(self._clock.now().nanoseconds)
+
+    def rounds(self, seconds: float) -> Iterator[None]:
+        """Yield again and again for some seconds; the caller looks, then pauses, each time.
+
+        It yields once more after the time is over: a busy machine may hand over the clock's
+        newest message before those that came with it. Raises StoppedClockError.
+        """
+        begun = last = self.now()
+        moved = time.monotonic()
+        over = False
+        while True:
+            yield
+            if over:
+                return
+            now = self.now()
+            if now < last:
+                begun -= last - now  # the clock was set back
+            if now != last:
+                last, moved = now, time.monotonic()
+            elif time.monotonic() - moved > STANDSTILL_S:
+                raise StoppedClockError(
+                    f'simulated time has stood still for {STANDSTILL_S:g} s: nothing new comes '
+                    'on /clock; is the simulation running?'
+                )
+            over = now - begun > seconds
