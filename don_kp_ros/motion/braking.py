@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 # Of the limits: the motion's own acceleration comes on top, and what the controller adds to get from
 # wherever it is when it hears of the stop to the first of its points.
 _SHARE = 0.55
-# By then it has heard of it, seconds.
-_LEAD_S = 0.05
+# By then it has heard of it; and so long it brakes at least, seconds.
+_LEAD_S, _LEAST_S = 0.05, 0.2
 
 
 def progress(trajectory: Trajectory, position: ArrayLike, expected: float) -> float:
@@ -31,20 +31,23 @@ def progress(trajectory: Trajectory, position: ArrayLike, expected: float) -> fl
     return float(np.clip(trajectory.times[i] + ahead, 0.0, trajectory.duration))
 
 
-def braked(trajectory: Trajectory, at: float, limits: ArrayLike) -> Trajectory:
+def braked(trajectory: Trajectory, at: float, limits: ArrayLike) -> Trajectory | None:
     """Return the way from a time in a trajectory to rest, times counted from there.
 
     The trajectory's own time is slowed down steadily, so that the arm stays on its way. The
     joints' velocities are brought to zero with a share of their limits (7,), rad/s^2. The points
-    are few: a controller adds the more acceleration the nearer the first one is.
+    are few: a controller adds the more acceleration the nearer the first one is. None where the
+    trajectory itself is over as soon.
     """
+    left = trajectory.duration - at
+    if left <= _LEAD_S + _LEAST_S:
+        return None
     curve = CubicHermiteSpline(trajectory.times, trajectory.positions, trajectory.velocities)
-    lead = min(_LEAD_S, trajectory.duration - at)
-    velocity = np.abs(curve(at + lead, 1))
-    seconds = float((velocity / (_SHARE * np.asarray(limits))).max())
-    # Not beyond the end, where the motion itself comes to rest.
-    seconds = min(max(seconds, 0.01), 2.0 * (trajectory.duration - at - lead) + 0.01)
+    velocity = np.abs(curve(at + _LEAD_S, 1))
+    seconds = max(_LEAST_S, float((velocity / (_SHARE * np.asarray(limits))).max()))
     share = np.array([0.0, 0.5, 1.0])
-    passed = np.minimum(at + lead + seconds * (share - share**2 / 2.0), trajectory.duration)
+    passed = at + _LEAD_S + seconds * (share - share**2 / 2.0)
+    if passed[-1] >= trajectory.duration:
+        return None
     velocities = curve(passed, 1) * (1.0 - share)[:, None]
-    return Trajectory(lead + seconds * share, curve(passed), velocities)
+    return Trajectory(_LEAD_S + seconds * share, curve(passed), velocities)

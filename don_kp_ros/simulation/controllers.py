@@ -84,6 +84,7 @@ class TrajectoryController:
             raise TrajectoryError(
                 f'{trajectory.positions.shape[1]} joints; the controller has {len(self.position)}'
             )
+        self.update(now)
         times = trajectory.times + (now if trajectory.start is None else trajectory.start)
         positions, velocities = trajectory.positions, trajectory.velocities
         if times[0] > now:

@@ -80,7 +80,9 @@ class User:
         self.node.create_subscription(JointState, 'joint_states', self._on_joints, 10)
         self.node.create_subscription(Image, camera_topics.COLOUR, self._on_colour, 10)
         self.node.create_subscription(TFMessage, 'tf_static', self._on_frames, TF_STATIC)
-        self.arm = self.node.create_publisher(JointTrajectory, PANDA.arm_topic, 10)
+        self.arm = self.node.create_publisher(
+            JointTrajectory, f'{PANDA.arm_controller}/joint_trajectory', 10
+        )
         self.truth = self.node.create_client(GetSceneTruth, 'simulation/truth')
         self.reset = self.node.create_client(ResetScene, 'simulation/reset')
         self.store = self.node.create_client(StoreDescriptor, 'store_descriptor')

@@ -1,7 +1,5 @@
 """The sequence of a pick, on a motion that only writes down what it is asked."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -36,6 +34,9 @@ class Recorder:
     def move_to_joints(self, q):
         self._note('home')
 
+    def wait(self, seconds):
+        self._note(f'wait {seconds:g}')
+
     def set_obstacles(self, heights):
         self._note('obstacles')
 
@@ -56,7 +57,7 @@ def pick(motion):
     plan = chosen.plan([candidate(0)], None)
     motion.calls.clear()
     try:
-        return chosen.execute(plan, lambda phase, _: phases.append(phase.value), never()), phases
+        return chosen.execute(plan, lambda phase, _: phases.append(phase.value)), phases
     except (EmptyGripperError, MotionError) as error:
         return error, phases
 
@@ -67,15 +68,11 @@ def candidate(x):
     return GraspCandidate(T, float('nan'), 0.0)
 
 
-def never():
-    return threading.Event()
-
-
 def test_what_is_held_is_lifted():
     motion = Recorder([OPEN, 0.06, 0.058])
     picked, phases = pick(motion)
     assert picked.width == 0.058
-    assert motion.calls == ['open', 'to pre-grasp', 'approach', 'close', 'lift']
+    assert motion.calls == ['open', 'to pre-grasp', 'approach', 'close', 'lift', 'wait 0.01']
     assert phases == ['approach', 'close', 'lift', 'hold']
 
 
@@ -92,7 +89,7 @@ def test_what_is_lost_in_the_lift_sends_the_arm_home_open():
     error, _ = pick(motion)
     assert isinstance(error, EmptyGripperError)
     assert 'lost during the lift' in str(error)
-    assert motion.calls[5:] == ['open', 'home']
+    assert motion.calls[5:] == ['wait 0.01', 'open', 'home']
 
 
 @pytest.mark.parametrize(

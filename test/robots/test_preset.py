@@ -29,8 +29,12 @@ def test_the_camera_looks_straight_down_on_the_table_s_centre(name):
 
 def test_the_names_are_the_robot_s():
     panda, fr3 = load_preset('panda'), load_preset('fr3')
-    assert panda.arm_topic == 'panda_arm_controller/joint_trajectory'
-    assert panda.hand_topic == 'panda_hand_controller/joint_trajectory'
+    assert panda.arm_controller == 'panda_arm_controller'
+    assert (panda.gripper.kind, panda.gripper.action) == (
+        'command',
+        'panda_hand_controller/gripper_cmd',
+    )
+    assert (fr3.gripper.kind, fr3.gripper.action) == ('franka', 'franka_gripper')
     assert panda.arm_joints == tuple(f'panda_joint{i}' for i in range(1, 8))
     assert fr3.arm_joints == tuple(f'fr3_joint{i}' for i in range(1, 8))
     assert np.allclose(panda.T_hand_tcp[:3, 3], [0, 0, 0.1034])

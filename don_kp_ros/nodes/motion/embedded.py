@@ -213,12 +213,11 @@ class EmbeddedMotion:
         at = now - begun
         if arm.age <= STALE:
             at = progress(trajectory, arm.latest, at) + now - arm.stamp
-        if not 0.0 <= at < trajectory.duration:
-            return
         stopping = braked(trajectory, at, self._preset.stopping_accelerations)
         try:
-            stop = self._follow_action.start(self._goal(stopping, now), _nothing)
-            self._follow_action.result(stop, _nothing, _BRAKING_SECONDS)
+            if stopping is not None:
+                handle = self._follow_action.start(self._goal(stopping, now), _nothing)
+            self._follow_action.result(handle, _nothing, _BRAKING_SECONDS)
         except MotionError as error:
             self._logger.error(f'the arm is not slowed down but held at once: {error}')
             handle.cancel_goal_async()

@@ -7,19 +7,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
+from rclpy.clock import Clock
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.frames import TransformError
 from don_kp_ros.nodes.kit.buffers import Latest
+from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import stamp_from_seconds, transform_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded, guarded_service
 from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
 from don_kp_ros.nodes.kit.transforms import TransformListener
 
+TIME = RosTime(SimpleNamespace(get_clock=Clock))  # as much of a node as it uses
+
 
 def test_latest_keeps_the_newest_and_finds_the_nearest():
-    buffer = Latest(kept=2)
+    buffer = Latest(TIME, kept=2)
     assert buffer.get() is None
     assert buffer.nearest(1.0, 10.0) is None
     for stamp in (1.0, 2.0, 3.0):
@@ -31,23 +35,23 @@ def test_latest_keeps_the_newest_and_finds_the_nearest():
 
 
 def test_what_came_too_long_ago_is_forgotten_but_for_the_newest():
-    buffer = Latest(kept=10, seconds=0.05)
+    buffer = Latest(TIME, kept=10, seconds=0.05)
     for stamp in (1.0, 2.0):
         buffer.put(f'at {stamp}', stamp)
-    assert Latest(kept=10).all() == []
+    assert Latest(TIME, kept=10).all() == []
     time.sleep(0.06)
     assert [kept.stamp for kept in buffer.all()] == [2.0]
     assert buffer.get().stamp == 2.0
     buffer.put('at 3', 3.0)
     assert [kept.stamp for kept in buffer.all()] == [3.0]
-    lasting = Latest(kept=2, seconds=60.0)
+    lasting = Latest(TIME, kept=2, seconds=60.0)
     for stamp in (1.0, 2.0, 3.0):
         lasting.put('', stamp)
     assert [kept.stamp for kept in lasting.all()] == [2.0, 3.0]
 
 
 def test_what_is_near_may_yet_come():
-    buffer = Latest(kept=3)
+    buffer = Latest(TIME, kept=3)
     buffer.put('the image before', 10.0)
     assert buffer.nearest(10.033, 0.015, timeout=0.01) is None
     coming = threading.Timer(0.05, buffer.put, ('the same image', 10.033))
@@ -58,22 +62,22 @@ def test_what_is_near_may_yet_come():
 
 
 def test_waiting_gives_what_is_newer_or_none():
-    buffer = Latest()
-    assert buffer.wait_for_newer(None, timeout=0.01) is None
+    buffer = Latest(TIME)
+    assert buffer.wait_for_newer(None, patience=0.01) is None
     buffer.put('a', 1.0)
-    first = buffer.wait_for_newer(None, timeout=0.01)
+    first = buffer.wait_for_newer(None, patience=0.01)
     assert first.value == 'a'
-    assert buffer.wait_for_newer(first, timeout=0.01) is None
+    assert buffer.wait_for_newer(first, patience=0.01) is None
     buffer.put('a', 1.0)  # equal, but another
-    assert buffer.wait_for_newer(first, timeout=0.01) is not None
+    assert buffer.wait_for_newer(first, patience=0.01) is not None
 
 
 def test_age_is_the_greater_of_stamp_and_arrival():
-    buffer = Latest()
-    buffer.put('a', 100.0)
-    assert buffer.get().age(now=103.0) == pytest.approx(3.0, abs=0.5)
-    time.sleep(0.02)
-    assert buffer.get().age(now=90.0) >= 0.02  # a clock that lags hides no silence
+    buffer, now = Latest(TIME), TIME.now()
+    buffer.put('a', now - 3.0)
+    assert buffer.get().age(TIME.now()) == pytest.approx(3.0, abs=0.5)
+    buffer.put('a', now + 90.0)  # a clock that is ahead hides no silence
+    assert buffer.get().age(TIME.now() + 2.0) >= 2.0
 
 
 class Recorder:
