@@ -16,7 +16,7 @@ from setuptools import Command, Distribution, setup
 
 SOURCE = Path(__file__).resolve().parent
 # Interfaces of other packages, made where ROS does not bring them.
-FOREIGN = [path.name for path in (SOURCE / 'cmake').iterdir()]
+FOREIGN = [path.name for path in (SOURCE / 'cmake').glob('*')]
 BUILD = SOURCE / 'build' / f'cmake-{sys.implementation.cache_tag}'
 
 

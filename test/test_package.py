@@ -1,6 +1,7 @@
 import ast
 import importlib
 import importlib.util
+import json
 import os
 import re
 import runpy
@@ -29,6 +30,16 @@ BARE = {name: os.environ[name] for name in ('HOME', 'PATH') if name in os.enviro
 HEAVY = {'torch', 'lightning', 'cv2', 'matplotlib', 'numpy', 'rich', 'sqlalchemy', 'alembic'}
 
 # What Jazzy's own tf2_msgs announces; a node elsewhere takes /tf only under this hash.
+# As other builds of Jazzy's control_msgs and std_srvs have them.
+JAZZY_HASHES = {
+    'control_msgs/action/FollowJointTrajectory': (
+        '738ebcb7a2d7cfa42f9f1001cc99ce3a4383d1cfe508015d9be8485e4b1c66f6'
+    ),
+    'control_msgs/action/GripperCommand': (
+        'e17c0e644eccf14bea84a0a93e0977182872c2eb7873ca6694900059b46dbc84'
+    ),
+    'std_srvs/srv/Trigger': 'eeff2cd6fa5ad9d27cdf4dec64818317839b62f212a91e6b5304b634b2062c5f',
+}
 TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
 
 # Modules that have another name than rosdep's key (less python3-), or than PyPI's project.
@@ -86,6 +97,13 @@ class TestInterfaces:
             'print(node.get_publishers_info_by_topic("/bare_tf")[0].topic_type_hash)'
         )
         assert in_a_bare_environment(sys.executable, '-c', script).strip() == TF_MESSAGE_HASH
+
+
+    @pytest.mark.parametrize(('interface', 'type_hash'), JAZZY_HASHES.items())
+    def test_interfaces_made_here_are_those_of_jazzy(self, interface: str, type_hash: str) -> None:
+        described = json.loads((PREFIX / 'share' / f'{interface}.json').read_text())
+        hashes = {one['type_name']: one['hash_string'] for one in described['type_hashes']}
+        assert hashes[interface] == f'RIHS01_{type_hash}'
 
 
 class TestInstallation:
@@ -160,7 +178,7 @@ class TestDependencies:
         known = pinned(*files)
         for name in imported_libraries():
             # ros-common-interfaces brings the messages.
-            if not name.endswith(('_msgs', '_interfaces')):
+            if not name.endswith(('_msgs', '_srvs', '_interfaces')):
                 assert {PYPI_NAMES.get(name, name), f'ros-{name}'} & known, name
 
 

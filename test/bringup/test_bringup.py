@@ -61,7 +61,8 @@ class TestTable:
     @pytest.mark.parametrize(
         ('arguments', 'complaint'),
         [
-            ({'simulaton': 'true'}, r"'simulaton'.*simulation, motion"),
+            ({'simulaton': 'true'}, r"'simulaton'.*simulation, .*, motion"),
+            ({'real_time_factor': 'fast'}, "real_time_factor is 'fast'; it must be a number"),
             ({'motion': 'magic'}, "motion is 'magic'.*embedded, moveit"),
             ({'nodes': 'grasp,perceptoin'}, "'perceptoin'.*perception"),
             ({'namespace': '1st'}, "namespace is '1st'.*the first no digit"),

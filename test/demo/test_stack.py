@@ -32,7 +32,11 @@ ROOT = Path(__file__).parents[2]
 def bringup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bringup]:
     """The stack, for all tests of this file."""
     folder = tmp_path_factory.mktemp('stack')
-    arguments = {'simulation': 'true', 'database': str(folder / 'descriptors.sqlite')}
+    arguments = {
+        'simulation': 'true',
+        'real_time_factor': '0',
+        'database': str(folder / 'descriptors.sqlite'),
+    }
     with Bringup(arguments, folder / 'logs') as running:
         yield running
 
