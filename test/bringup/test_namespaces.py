@@ -1,6 +1,7 @@
 """Two robots share a graph and a database: each in its namespace, neither in the other's way."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,7 @@ def graph(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> It
                 'namespace': namespace,
                 'robot': robot,
                 'simulation': 'true',
+                'simulation_domain': os.environ['ROS_DOMAIN_ID'],
                 'nodes': 'simulation,descriptor_database',
                 'database': str(folder / 'descriptors.sqlite'),
             }

@@ -34,6 +34,7 @@ def bringup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bringup]:
     folder = tmp_path_factory.mktemp('stack')
     arguments = {
         'simulation': 'true',
+        'simulation_domain': os.environ['ROS_DOMAIN_ID'],
         'real_time_factor': '0',
         'database': str(folder / 'descriptors.sqlite'),
     }
@@ -217,9 +218,9 @@ def test_the_stack_ends_within_five_seconds_without_a_traceback(
 ) -> None:
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', 'simulation:=true']
     command += [f'database:={tmp_path / "d.sqlite"}', '--log-directory', str(tmp_path / 'logs')]
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(free_domain())}
+    command += [f'simulation_domain:={free_domain()}']
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     ready = tmp_path / 'logs' / 'grasp.log'
     deadline = time.monotonic() + 60
