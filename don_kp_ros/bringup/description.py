@@ -126,8 +126,8 @@ ARGUMENTS = (
     Argument(
         'speed_scale',
         '',
-        "Share of the arm's speed and acceleration limits, in (0, 1]; empty: the parameter file's, "
-        'or 0.5 with simulation:=true',
+        "Share of the arm's speed and acceleration limits, in (0, 1]; empty: the parameter "
+        "file's, or 0.5 with simulation:=true",
         kind=float,
     ),
     Argument(
@@ -229,6 +229,17 @@ def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
         # Each simulation has a time of its own.
         pairs.append(('/clock', posixpath.join(namespace(arguments), 'clock')))
     return pairs
+
+
+def hint(arguments: Mapping[str, str]) -> str:
+    """Return what the user of a simulation must know to reach it, or nothing."""
+    domain = arguments['simulation_domain']
+    if arguments['simulation'] == 'false' or os.environ.get('ROS_DOMAIN_ID') == domain:
+        return ''
+    return (
+        f'The simulation is in ROS domain {domain} of this machine. In your other terminals: '
+        f'export ROS_DOMAIN_ID={domain}'
+    )
 
 
 def environment(arguments: Mapping[str, str]) -> dict[str, str]:

@@ -249,7 +249,8 @@ class _Pictures:
         frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in self._scenes]
         palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
         first, *rest = (frame.quantize(palette=palette) for frame in frames)
-        first.save(self._animation, save_all=True, append_images=rest, duration=200, loop=0)
+        # As often as the simulation's spectator looks, in milliseconds.
+        first.save(self._animation, save_all=True, append_images=rest, duration=333, loop=0)
 
 
 def _sentence(trial: Trial) -> str:

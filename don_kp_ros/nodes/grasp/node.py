@@ -159,7 +159,7 @@ class GraspNode(Node):
             self.get_logger().info(f'the arm does not move before it is enabled: {self._remedy}')
 
     def end(self) -> None:
-        """Stop the arm while messages still flow, and let the running goal end; accept no other."""
+        """Stop the arm while messages still flow, let the running goal end, accept no other."""
         with self._turn:
             self._ending = True
             self._cancelled.set()

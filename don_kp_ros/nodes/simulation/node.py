@@ -52,7 +52,7 @@ MEETING_SECONDS = 1.5  # by then nodes have found each other, on this machine's 
 MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
-SPECTATOR_SECONDS = 0.2  # between two of its pictures
+SPECTATOR_SECONDS = 1 / 3  # between two of its pictures
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
 
@@ -62,7 +62,7 @@ class SimulationParameters:
 
     robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
     seed: int = parameter(0, "of the first scene and of the camera's noise")
-    camera_hz: float = parameter(10.0, 'pictures a second')
+    camera_hz: float = parameter(6.0, 'pictures a second')
     state_hz: float = parameter(50.0, 'messages of clock, joint states and transforms a second')
     real_time_factor: float = parameter(
         1.0, 'seconds simulated in a second, at most; 0: as many as can be', changeable=True
@@ -139,7 +139,7 @@ class Simulation(Node):
         super().destroy_node()
 
     def _check_is_alone(self) -> None:
-        """Raise StartupError where there is a robot already: what is meant for one moved the other."""
+        """Raise StartupError beside another robot: what is meant for one would move the other."""
         topic = self.resolve_topic_name('joint_states')
         deadline = time.monotonic() + MEETING_SECONDS
         while time.monotonic() < deadline:
@@ -147,7 +147,7 @@ class Simulation(Node):
                 where = other.node_namespace.rstrip('/')
                 raise StartupError(
                     f'{where}/{other.node_name} publishes {topic} in this ROS domain: a simulated '
-                    'robot beside it would take its commands, or it the simulated one\'s; end it, '
+                    "robot beside it would take its commands, or it the simulated one's; end it, "
                     'or give another simulation_domain'
                 )
             time.sleep(0.05)

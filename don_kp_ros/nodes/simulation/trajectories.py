@@ -29,7 +29,11 @@ def read_trajectory(
     if not points:
         raise TrajectoryError('it has no points; to stop, cancel the goal')
     for i, point in enumerate(points):
-        for field, required in (('positions', True), ('velocities', False), ('accelerations', False)):
+        for field, required in (
+            ('positions', True),
+            ('velocities', False),
+            ('accelerations', False),
+        ):
             count = len(getattr(point, field))
             if count != len(joints) and (required or count):
                 raise TrajectoryError(f'point {i} has {count} {field} for {len(joints)} joints')

@@ -93,7 +93,9 @@ class Client(Node):
     def rest(self) -> None:
         """Wait until nothing moves."""
         begun = len(self.states)
-        until(lambda: len(self.states) > begun + 10 and np.ptp(positions(self.states[-10:])) < 1e-4)
+        until(
+            lambda: len(self.states) > begun + 10 and np.ptp(positions(self.states[-10:])) < 1e-4
+        )
 
 
 def positions(states: list[JointState]) -> np.ndarray:
@@ -248,7 +250,9 @@ def test_what_is_refused_is_in_the_log(arm: Client, simulation: Path) -> None:
     topic = arm.create_publisher(JointTrajectory, 'panda_hand_controller/joint_trajectory', 10)
     until(topic.get_subscription_count)
     topic.publish(nothing.trajectory)
-    until(lambda: 'trajectory of panda_hand_controller rejected: it is for' in simulation.read_text())
+    until(
+        lambda: 'trajectory of panda_hand_controller rejected: it is for' in simulation.read_text()
+    )
     endless = GripperCommand.Goal()
     endless.command.position = float('nan')
     assert arm.send(arm.command, endless) is None
@@ -293,4 +297,6 @@ def test_stop_holds_the_fingers(arm: Client) -> None:
 def test_a_second_robot_of_the_same_names_is_refused(client: Client, tmp_path: Path) -> None:
     with Bringup(arguments(), tmp_path) as second:
         until(second.poll)
-        assert '/simulation publishes /joint_states in this ROS domain' in second.tail('simulation')
+        assert '/simulation publishes /joint_states in this ROS domain' in second.tail(
+            'simulation'
+        )

@@ -1,4 +1,4 @@
-"""Trajectories are refused by the rules of joint_trajectory_controller, and nothing moves on them."""
+"""Trajectories are refused by the rules of joint_trajectory_controller; nothing moves on them."""
 
 import os
 import threading
@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[Callable[[JointTrajectory, np.random.Generator], None], 
         'last point is not zero',
     ),
     'no number': (
-        lambda m, r: last(m).positions.__setitem__(int(r.integers(7)), float(r.choice([np.nan, np.inf]))),
+        lambda m, r: last(m).positions.__setitem__(int(r.integers(7)), (np.nan, np.inf)[r.integers(2)]),
         'positions are not finite',
     ),
     'an end in the past': (
