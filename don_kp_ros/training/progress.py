@@ -19,6 +19,7 @@ from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.budget import Stopwatch
 from don_kp_ros.training.dataset import Dataset
+from don_kp_ros.training.interrupts import Interrupts
 from don_kp_ros.training.job import Job
 from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
@@ -38,6 +39,7 @@ class TrainingProgress(lightning.Callback):
 
     def __init__(self, job: Job, dataset: Dataset, console: Console) -> None:
         self.first_step = 0
+        self.interrupts = Interrupts()
         self.stopwatch = Stopwatch()
         self.history: list[dict[str, float]] = []
         self.best: Weights | None = None
@@ -106,6 +108,7 @@ class TrainingProgress(lightning.Callback):
         self, trainer: Any, module: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Seed a step's random numbers by its number, so that a resumed training is the same."""
+        self.interrupts.begin_step()
         torch.manual_seed(hash((self._job.seed, self._steps, trainer.global_rank)) % 2**63)
 
     def on_train_batch_end(
@@ -118,6 +121,7 @@ class TrainingProgress(lightning.Callback):
         first = self._steps == self.first_step + 1
         self._loss = loss if first else 0.98 * self._loss + 0.02 * loss
         self._fraction = trainer.strategy.broadcast(self._used())
+        self.interrupts.end_step()  # the weights are those of the step that is counted
         if trainer.is_global_zero:
             self._show(trainer, outputs)
         patience = self._job.settings.validation.patience
@@ -144,7 +148,8 @@ class TrainingProgress(lightning.Callback):
         """Keep what was learned when the training is interrupted."""
         self._bar.stop()
         alone = trainer.world_size == 1  # others may have ended, and saving would wait for them
-        if alone and not isinstance(exception, TrainingError) and self._steps > self.first_step:
+        whole = not self.interrupts.in_step and not isinstance(exception, TrainingError)
+        if alone and whole and self._steps > self.first_step:
             self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:

@@ -86,12 +86,13 @@ def train(job: Job, console: Console | None = None, overwrite: bool = False) -> 
         if resume is not None and progress.over:  # it was stopped between its end and the model
             module.load_state_dict(torch.load(resume, weights_only=True)['state_dict'])
         else:
-            trainer.fit(
-                module,
-                datamodule=Pairs(dataset, job, progress.first_step),
-                ckpt_path=str(resume) if resume else None,
-                weights_only=True,
-            )
+            with progress.interrupts.caught():
+                trainer.fit(
+                    module,
+                    datamodule=Pairs(dataset, job, progress.first_step),
+                    ckpt_path=str(resume) if resume else None,
+                    weights_only=True,
+                )
     except SystemExit:
         raise KeyboardInterrupt from None  # what Lightning makes of it
     except RuntimeError as error:

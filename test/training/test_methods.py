@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -295,6 +296,48 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     assert not parts.exists()
     steps = torch.load(state, weights_only=True)['don_kp']['steps']
     assert steps >= 2 and steps % 2 == 0
+    assert run(folder, parts, *options) == 0
+    a, b = checkpoint.load(whole), checkpoint.load(parts)
+    for name, tensor in a.weights.items():
+        torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_saves_a_whole_step(
+    run: Run, small: list[str], folder: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C, timeout, systemd and scancel reach the workers, too; the end is as if they had not."""
+    whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
+    options = ['--steps=8', '--epoch=100', KEYPOINTS, '--workers=1']
+    assert run(folder, whole, *options) == 0
+    script = folder.parent / 'train.py'
+    # The signal comes between the step of the weights and the count of it.
+    script.write_text(
+        'import os, signal, sys\n'
+        'from don_kp_ros.training import command, module\n'
+        'step = module.DescriptorTraining.optimizer_step\n'
+        'taken = []\n'
+        'def stepped(self, *given, **named):\n'
+        '    step(self, *given, **named)\n'
+        '    taken.append(1)\n'
+        '    if len(taken) == 3:\n'
+        f'        os.killpg(0, {int(number)})\n'
+        'module.DescriptorTraining.optimizer_step = stepped\n'
+        'sys.exit(command.main(sys.argv[1:]))\n'
+    )
+    arguments = [str(folder), '--output', str(parts), *small, *options]
+    ended = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert 'goes on from here' in ended.stderr
+    state = torch.load(folder.parent / 'parts.training' / 'last.ckpt', weights_only=True)
+    assert state['don_kp']['steps'] == 3
     assert run(folder, parts, *options) == 0
     a, b = checkpoint.load(whole), checkpoint.load(parts)
     for name, tensor in a.weights.items():

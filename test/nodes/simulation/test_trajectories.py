@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[Callable[[JointTrajectory, np.random.Generator], None], 
         'last point is not zero',
     ),
     'no number': (
-        lambda m, r: last(m).positions.__setitem__(int(r.integers(7)), (np.nan, np.inf)[r.integers(2)]),
+        lambda m, r: last(m).positions.__setitem__(r.integers(7), (np.nan, np.inf)[r.integers(2)]),
         'positions are not finite',
     ),
     'an end in the past': (
