@@ -1,8 +1,13 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from don_kp_ros.studies import trainings
+
+Train = Callable[[list[str], str], None]
 
 WIDTH, HEIGHT = 128, 96
 
@@ -51,3 +56,24 @@ def photos(tmp_path: Path) -> Path:
         cv2.imwrite(str(data / 'rgbs' / stem), image)
         cv2.imwrite(str((data / 'masks' / stem).with_suffix('.png')), its_mask)
     return data
+
+
+@pytest.fixture
+def train_by(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Train by a function of a training's arguments and name; list what is trained, by name."""
+
+    def replace(train: Train, minutes: float = 0.0) -> list[str]:
+        names: list[str] = []
+
+        class Done:
+            def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
+                names.append(name)
+                train(arguments, name)
+
+            def seconds(self, wait: bool) -> float:
+                return 60 * minutes
+
+        monkeypatch.setattr(trainings, '_Process', Done)
+        return names
+
+    return replace

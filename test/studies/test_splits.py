@@ -20,7 +20,7 @@ from don_kp_ros.networks.descriptor_network import (
     NetworkConfiguration,
 )
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.studies import command, splits, trainings
+from don_kp_ros.studies import command, splits
 from don_kp_ros.studies.pictures import alike
 from don_kp_ros.studies.splits import Data, Photos
 
@@ -49,22 +49,15 @@ def model(head: KeypointConfiguration | None, seed: int) -> Checkpoint:
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def trained(train_by: Callable[..., list[str]]) -> list[str]:
     """Replace trainings by models of random weights; list the names of those that were done."""
-    names: list[str] = []
 
-    class Done:
-        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
-            names.append(name)
-            seed = int(arguments[arguments.index('--seed') + 1])
-            head = next((own for method, own in HEADS.items() if method in name), None)
-            model(head, seed).save(Path(arguments[arguments.index('--output') + 1]))
+    def train(arguments: list[str], name: str) -> None:
+        seed = int(arguments[arguments.index('--seed') + 1])
+        head = next((own for method, own in HEADS.items() if method in name), None)
+        model(head, seed).save(Path(arguments[arguments.index('--output') + 1]))
 
-        def seconds(self, wait: bool) -> float:
-            return 0.0
-
-    monkeypatch.setattr(trainings, '_Process', Done)
-    return names
+    return train_by(train)
 
 
 @pytest.fixture

@@ -39,25 +39,21 @@ def silent(text: str) -> None:
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def runs(train_by: Callable[..., list[str]]) -> list[list[str]]:
     """Replace the training by one that writes a small model; list what was asked for."""
     asked: list[list[str]] = []
 
-    class Done:
-        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
-            asked.append(arguments)
-            assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
-            self.output = Path(arguments[arguments.index('--output') + 1])
+    def train(arguments: list[str], name: str) -> None:
+        asked.append(arguments)
+        assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
+        network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(len(asked))
+            weights = DescriptorNetwork(network).state_dict()
+        output = Path(arguments[arguments.index('--output') + 1])
+        Checkpoint(network, Preprocessing(), weights, 0.5).save(output)
 
-        def seconds(self, wait: bool) -> float:
-            network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(len(asked))
-                weights = DescriptorNetwork(network).state_dict()
-            Checkpoint(network, Preprocessing(), weights, 0.5).save(self.output)
-            return 120.0
-
-    monkeypatch.setattr(trainings, '_Process', Done)
+    train_by(train, minutes=2)
     return asked
 
 
