@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -83,18 +83,25 @@ class PairSet:
 
 
 def with_truth(
-    samples: Sequence[Sample], truth: Correspondences, negatives: list[Image]
+    samples: Mapping[int, Sample],
+    truth: Correspondences,
+    negatives: list[Image],
+    kind: str = 'held pictures',
 ) -> PairSet:
-    """Pair held pictures by their true correspondences; pairs without any are left out."""
+    """Pair pictures, by index, by their true correspondences; `kind` says what they are.
+
+    Pairs without any, or of a picture that is not there, are left out.
+    """
+    places = {index: place for place, index in enumerate(samples)}
     pairs = []
     for a, b, uv_a, uv_b in zip(truth.image_a, truth.image_b, truth.uv_a, truth.uv_b, strict=True):
         known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
-        if known.any():
+        if known.any() and a in places and b in places:
             mask = samples[b].mask
-            centre = mask_centre(mask)
-            pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre, mask_b=mask))
-    images = [sample.image for sample in samples]
-    origin = f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences'
+            uv_a, uv_b = uv_a[known], uv_b[known]
+            pairs.append(Pair(places[a], places[b], uv_a, uv_b, mask_centre(mask), mask_b=mask))
+    images = [sample.image for sample in samples.values()]
+    origin = f'{len(pairs)} pairs of {len(images)} {kind} with true correspondences'
     return PairSet(origin, images, pairs, negatives)
 
 

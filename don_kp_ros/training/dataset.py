@@ -105,7 +105,7 @@ def _pictures(
     if external is not None:
         folder, truth = external
         own = [read_image(path) for path in folder.negatives]
-        validation = with_truth(list(folder.samples()), truth, own or negatives)
+        validation = with_truth(dict(enumerate(folder.samples())), truth, own or negatives)
     else:
         validation = synthetic(
             held or shown,

@@ -16,6 +16,7 @@ from torch import Tensor
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch
 from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.budget import Stopwatch
 from don_kp_ros.training.dataset import Dataset
@@ -208,7 +209,7 @@ class TrainingProgress(lightning.Callback):
         entry = {
             'fraction': round(self._fraction, 3),
             'step': self._steps,
-            **accuracy.rounded(),
+            **accuracy.rounded(BRIEF),
         }
         if trainer.logger is not None:
             figures = {f'validation/{name}': entry[name] for name in ('auc', 'median_px')}

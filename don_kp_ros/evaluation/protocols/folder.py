@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -29,7 +28,6 @@ class Folder(Protocol):
         folder, file = ImageFolder.open(root), root / 'correspondences.npz'
         truth = read_correspondences(file, len(folder.images))
         samples = reader.samples(folder)
-        kept = []
         for number, (a, b) in enumerate(zip(truth.image_a, truth.image_b, strict=True)):
             if a not in samples or b not in samples:
                 continue
@@ -46,18 +44,7 @@ class Folder(Protocol):
                         f'{name}: pixel ({u:g}, {v:g}) lies outside of the picture of '
                         f'{mask.shape[1]}x{mask.shape[0]}; are u and v swapped?'
                     )
-            kept.append(number)
-        new = {old: index for index, old in enumerate(samples)}
-        truth = dataclasses.replace(
-            truth,
-            image_a=np.array([new[int(i)] for i in truth.image_a[kept]], np.int64),
-            image_b=np.array([new[int(i)] for i in truth.image_b[kept]], np.int64),
-            uv_a=truth.uv_a[kept],
-            uv_b=truth.uv_b[kept],
-        )
-        data = with_truth(list(samples.values()), truth, [])
-        origin = f'{len(data.pairs)} pairs of {len(samples)} pictures with true correspondences'
-        data = dataclasses.replace(data, origin=origin)
+        data = with_truth(samples, truth, [], 'pictures')
         if data.pairs:
             data = data.some(self.pairs, self.queries)
         return [Condition('true correspondences', data)]
