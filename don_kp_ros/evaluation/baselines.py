@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.folder import Image
+from don_kp_ros.evaluation.pairs import in_picture
 
 Pixels = NDArray[np.float32]
 Vectors = NDArray[np.float32]
@@ -145,9 +146,8 @@ def _checked_pixels(image: Image, uv: ArrayLike) -> Pixels:
     if pixels.ndim != 2 or pixels.shape[1] != 2 or len(pixels) == 0:
         raise ValueError(f'queries are of shape {pixels.shape}; they must be (N, 2), one or more')
     _check_image(image)
-    height, width = image.shape[:2]
-    outside = ~np.all((pixels >= -0.5) & (pixels < [width - 0.5, height - 0.5]), axis=1)
+    outside = ~in_picture(pixels, image)
     if outside.any():
-        u, v = pixels[outside][0]
+        (u, v), (height, width) = pixels[outside][0], image.shape[:2]
         raise ValueError(f'query ({u:g}, {v:g}) lies outside of the picture of {width}x{height}')
     return pixels

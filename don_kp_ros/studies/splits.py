@@ -145,7 +145,7 @@ class Data:
 
         def pairs(crop: int | None) -> PairSet:
             return synthetic(
-                measured, views, backgrounds, [], _PAIRS, _QUERIES, 0, True, both=True, crop=crop
+                measured, views, backgrounds, [], _PAIRS, _QUERIES, seed=0, both=True, crop=crop
             )
 
         return Split(name, rotation, learned, pairs(_CROP), pairs(None))

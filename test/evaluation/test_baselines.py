@@ -128,7 +128,7 @@ def pair_set(shift: tuple[int, int] = (6, -4), **changes: object) -> PairSet:
     image_a, image_b = moved_views(*shift)
     uv = inner_pixels(8).astype(np.float32)
     mask = np.full((64, 96), 255, np.uint8)
-    pair = Pair(0, 1, uv, uv - np.float32(shift), np.zeros(2), mask_b=mask)
+    pair = Pair(0, 1, uv, uv - np.float32(shift), mask_b=mask)
     return PairSet('two views', [image_a, image_b], [dataclasses.replace(pair, **changes)], [])
 
 

@@ -164,8 +164,8 @@ def test_what_is_missing_is_named(root: Path) -> None:
 def test_figures_are_parted_by_name() -> None:
     uv = np.zeros((3, 2), np.float32)
     pairs = [
-        Pair(0, 0, uv, uv, np.zeros(2), names=('a', 'b', 'a')),
-        Pair(0, 0, uv[:1], uv[:1], np.zeros(2), names=('b',)),
+        Pair(0, 0, uv, uv, names=('a', 'b', 'a')),
+        Pair(0, 0, uv[:1], uv[:1], names=('b',)),
     ]
     data = PairSet('', [], pairs, [])
     found = Found([uv, uv[:1]], [np.array([1.0, 2, 3]), np.array([4.0])], [])

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from don_kp_ros.data.folder import DataError, Image, ImageFolder, Pixels, read_correspondences
-from don_kp_ros.evaluation.pairs import with_truth
+from don_kp_ros.data.folder import DataError, ImageFolder, read_correspondences
+from don_kp_ros.evaluation.pairs import in_picture, with_truth
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 
@@ -37,7 +36,7 @@ class Folder(Protocol):
             if not known.any():
                 raise DataError(f'{name} has no correspondences; leave it out')
             for uv, mask in ((uv_a, samples[a].mask), (uv_b, samples[b].mask)):
-                outside = ~_inside(uv[known], mask)
+                outside = ~in_picture(uv[known], mask)
                 if outside.any():
                     u, v = uv[known][outside][0]
                     raise DataError(
@@ -48,9 +47,3 @@ class Folder(Protocol):
         if data.pairs:
             data = data.some(self.pairs, self.queries)
         return [Condition('true correspondences', data)]
-
-
-def _inside(uv: Pixels, mask: Image) -> NDArray[np.bool_]:
-    height, width = mask.shape
-    inside: NDArray[np.bool_] = np.all((uv >= -0.5) & (uv < [width - 0.5, height - 0.5]), axis=1)
-    return inside
