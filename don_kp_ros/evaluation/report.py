@@ -176,15 +176,17 @@ def accuracy(summary: Mapping[str, Any]) -> str:
     return f'<p>{note}</p>\n{table(["", *_COLUMNS.values()], rows)}'
 
 
-def figures(own: Figures, columns: Mapping[str, str]) -> list[str]:
-    """Write a method's figures, with deviations over seeds and intervals where there are any.
+def figures(
+    own: Figures, columns: Mapping[str, str], over_seeds: Mapping[str, Figures] | None = None
+) -> list[str]:
+    """Write a method's figures, with their intervals where there are any.
 
-    columns: keys of figures, and their titles.
+    columns: keys of figures, and their titles; over_seeds: figures to tell deviations of, too.
     """
     cells = []
     for key in columns:
         cell = number(key, own[key])
-        if (sigma := own.get('over_seeds', {}).get(key, {}).get('sigma')) is not None:
+        if over_seeds and (sigma := over_seeds[key]['sigma']) is not None:
             cell += f' &plusmn; {number(key, sigma)}'
         if interval := (own['interval_95'] or {}).get(key):
             low, high = (number(key, end) for end in interval)

@@ -61,7 +61,7 @@ def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
     lines = [
         [
             escape(row['name']),
-            *figures(row['methods'][MODEL], _COLUMNS),
+            *figures(row['methods'][MODEL], _COLUMNS, row['methods'][MODEL]['over_seeds']),
             *(number('auc', row['methods'][other]['auc']) for other in others),
         ]
         for row in rows
