@@ -1,5 +1,6 @@
 """What is trained on and measured on, and the tables that are made of it."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,18 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
 from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import (
-    DescriptorNetwork,
-    KeypointConfiguration,
-    NetworkConfiguration,
-)
+from don_kp_ros.networks.descriptor_network import KeypointConfiguration, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.studies import command, splits
 from don_kp_ros.studies.pictures import alike
@@ -41,11 +37,8 @@ def data(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def model(head: KeypointConfiguration | None, seed: int) -> Checkpoint:
     network = NetworkConfiguration(channels=8, dimension=8, keypoints=head)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        weights = DescriptorNetwork(network).state_dict()
-    card = {'steps': 7, 'cpu_minutes': 1.5}
-    return Checkpoint(network, Preprocessing(input_size=96), weights, 0.5, card)
+    untrained = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained(seed)
+    return dataclasses.replace(untrained, card={'steps': 7, 'cpu_minutes': 1.5})
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from don_kp_ros.data.folder import ImageFolder
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies import trainings
 from don_kp_ros.studies.pictures import write_samples
@@ -47,11 +46,8 @@ def runs(train_by: Callable[..., list[str]]) -> list[list[str]]:
         asked.append(arguments)
         assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
         network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(len(asked))
-            weights = DescriptorNetwork(network).state_dict()
-        output = Path(arguments[arguments.index('--output') + 1])
-        Checkpoint(network, Preprocessing(), weights, 0.5).save(output)
+        model = Checkpoint(network, Preprocessing(), {}, 0.0).untrained(seed=len(asked))
+        model.save(Path(arguments[arguments.index('--output') + 1]))
 
     train_by(train, minutes=2)
     return asked
