@@ -53,7 +53,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
 
     def interrupt(self: Any, *arguments: Any) -> None:
         original(self, *arguments)
-        if self._steps == 3 and not self.first_step:
+        if self.steps == 3 and not self.first_step:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(progress.TrainingProgress, 'on_train_batch_end', interrupt)
