@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional
 
 from don_kp_ros.configuration import within
-from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.folder import DataError, write_samples
 from don_kp_ros.evaluation.matchers import Learned, Matcher, accuracy, at_scale
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.pck import Accuracy
@@ -30,7 +30,6 @@ from don_kp_ros.networks.model import fast_bfloat16
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies import step_costs as costs
 from don_kp_ros.studies.accuracy import SHOWN, blind
-from don_kp_ros.studies.pictures import write_samples
 from don_kp_ros.studies.published import PUBLISHED, TABLES_1_AND_2, Case, known_guesses
 from don_kp_ros.studies.splits import Data, Split
 from don_kp_ros.studies.study import Job, Outcome, Study

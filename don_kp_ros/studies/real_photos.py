@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+from don_kp_ros.data.folder import write_samples
 from don_kp_ros.evaluation.matchers import Learned, accuracy, centroid
 from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import config_path
-from don_kp_ros.studies.pictures import write_samples
 from don_kp_ros.studies.splits import Photos
 from don_kp_ros.studies.study import Job, Outcome, Study
 from don_kp_ros.studies.trainings import Kept, Recipe

@@ -18,13 +18,14 @@ from don_kp_ros.data.folder import (
     list_images,
     read_image,
     read_sample,
+    write_samples,
 )
 from don_kp_ros.data.homography import WarpConfiguration
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.evaluation.pairs import Pair, PairSet, synthetic
 from don_kp_ros.evaluation.protocols.turned import half_turn, turned_copies
 from don_kp_ros.resources import config_path
-from don_kp_ros.studies.pictures import Pictures, alike, write_samples
+from don_kp_ros.studies.pictures import Pictures, alike
 from don_kp_ros.studies.trainings import Kept, Recipe
 
 OF_PHOTOS = ('photos', 'transfer', 'mixed')  # where views are turned by any angle

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from don_kp_ros.data.folder import Sample
+from don_kp_ros.data.folder import Sample, write_samples
 from don_kp_ros.evaluation import command
 from don_kp_ros.evaluation.pck import auc, pck
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
-from don_kp_ros.studies.pictures import write_samples
 
 WIDTH, HEIGHT = 160, 120
 CENTRE = np.array([70, 60])
 OFFSETS = np.arange(1, 26)  # pixels of the points from the middle of the object
 METHODS = ['model', 'untrained', 'centroid', 'random pixel', 'dense SIFT', 'colour patches']
 VOID = {'meta', 'img', 'br', 'hr', 'link', 'input'}
-NOTHING = np.zeros((HEIGHT, WIDTH), np.uint8)
 QUICK = ['--step=8', '--resamples=50', '--queries=25']
 
 
@@ -56,8 +54,9 @@ def write_data(root: Path) -> Path:
     return root
 
 
-def save_truth(root: Path, uv: Any) -> None:
-    index, uv = np.arange(len(uv)), np.asarray(uv, np.float32)
+def save_truth(root: Path, uv: np.ndarray) -> None:
+    index = np.arange(len(uv))
+    uv = uv.astype(np.float32)
     np.savez(root / 'correspondences.npz', image_a=index, image_b=index + 1, uv_a=uv, uv_b=uv)
 
 
@@ -232,6 +231,10 @@ class TestBadInput:
         assert text.startswith('don_kp evaluate: ') and 'Traceback' not in text
         return text
 
+    def test_a_missing_model(self, place: Path, capsys: Any) -> None:
+        (place / 'net.safetensors').unlink()
+        assert 'net.safetensors: no such file' in self.fails(place, capsys)
+
     def test_a_model_of_another_fingerprint(self, place: Path, capsys: Any) -> None:
         own = save_model(place / 'net.safetensors').fingerprint
         text = self.fails(place, capsys, '--fingerprint', '0123456789abcdef')
@@ -242,44 +245,34 @@ class TestBadInput:
         text = self.fails(place, capsys, '--dimension', '64')
         assert 'D is 8' in text and '64' in text
 
-    @pytest.mark.parametrize(
-        ('damage', 'named'),
-        [
-            (
-                lambda place: (place / 'net.safetensors').unlink(),
-                ['net.safetensors: no such file'],
-            ),
-            (lambda place: (place / 'data').rename(place / 'other'), ['data: no such folder']),
-            (
-                lambda place: save_truth(place / 'data', np.zeros((0, 4, 2))),
-                ['npz: holds no pairs'],
-            ),
-            (
-                lambda place: (place / 'data/rgbs/1.png').write_bytes(b''),
-                ['rgbs/1.png', '--skip-broken'],
-            ),
-            (
-                lambda place: cv2.imwrite(str(place / 'data/masks/2.png'), NOTHING),
-                ['masks/2.png: empty'],
-            ),
-            (
-                lambda place: save_truth(place / 'data', [[[60, 60]], [[np.nan] * 2]]),
-                ['pair 1 (1.png, 2.png) has no correspond'],
-            ),
-        ],
-    )
-    def test_files(
-        self, place: Path, capsys: Any, damage: Callable[[Path], object], named: list[str]
-    ) -> None:
-        damage(place)
-        text = self.fails(place, capsys)
-        assert all(part in text for part in named)
+    def test_a_missing_folder(self, place: Path, capsys: Any) -> None:
+        (place / 'data').rename(place / 'elsewhere')
+        assert f'{place / "data"}: no such folder' in self.fails(place, capsys)
+
+    def test_an_empty_set(self, place: Path, capsys: Any) -> None:
+        save_truth(place / 'data', np.zeros((0, 4, 2)))
+        assert 'correspondences.npz: holds no pairs' in self.fails(place, capsys)
 
     def test_a_set_that_is_empty_without_its_broken_pictures(
         self, place: Path, capsys: Any
     ) -> None:
         (place / 'data/rgbs/1.png').write_bytes(b'broken')
         assert 'there are no pairs' in self.fails(place, capsys, '--skip-broken')
+
+    def test_a_broken_picture(self, place: Path, capsys: Any) -> None:
+        (place / 'data/rgbs/1.png').write_bytes(b'broken')
+        text = self.fails(place, capsys)
+        assert 'rgbs/1.png' in text and '--skip-broken' in text
+
+    def test_a_mask_without_pixels(self, place: Path, capsys: Any) -> None:
+        cv2.imwrite(str(place / 'data/masks/2.png'), np.zeros((HEIGHT, WIDTH), np.uint8))
+        assert 'masks/2.png: empty' in self.fails(place, capsys)
+
+    def test_a_pair_without_correspondences(self, place: Path, capsys: Any) -> None:
+        uv = np.full((2, 4, 2), 60.0)
+        uv[1] = np.nan
+        save_truth(place / 'data', uv)
+        assert 'pair 1 (1.png, 2.png) has no correspond' in self.fails(place, capsys)
 
     @pytest.mark.parametrize(
         ('argument', 'named'),

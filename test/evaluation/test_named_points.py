@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError, Sample
+from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation import command
 from don_kp_ros.evaluation.figures import by_name
@@ -22,7 +22,6 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
-from don_kp_ros.studies.pictures import write_samples
 
 CAMERA = Camera(160, 120, 240.0, 240.0, 79.5, 59.5)
 TILT = 35.0  # degrees of the line of sight off the vertical

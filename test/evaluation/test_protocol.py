@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError, Sample
+from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation.figures import figures, fingerprint, space_figures
@@ -26,7 +26,6 @@ from don_kp_ros.evaluation.protocols.turned import Turned, turned_copies
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.studies.pictures import write_samples
 
 WIDTH, HEIGHT = 128, 96
 CAMERA = Camera(WIDTH, HEIGHT, 240.0, 240.0, 63.5, 47.5)

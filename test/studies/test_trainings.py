@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from don_kp_ros.data.folder import ImageFolder
+from don_kp_ros.data.folder import ImageFolder, write_samples
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies import trainings
-from don_kp_ros.studies.pictures import write_samples
 from don_kp_ros.studies.trainings import Kept, Recipe, StudyError
 
 RECIPE = Recipe(config_path('training/nt_xent.yaml'), steps=3, seed=1)

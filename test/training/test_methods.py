@@ -15,6 +15,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from don_kp_ros.data.folder import Sample, write_samples
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation.measure import Measurement
 from don_kp_ros.geometry import rigid
@@ -77,8 +78,7 @@ def posed(tmp_path: Path) -> Path:
     pattern = cv2.resize(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8), (200, 200))
     camera = Camera(128, 96, 120, 120, 63.5, 47.5)
     root, views = tmp_path / 'posed', []
-    for name in ('rgbs', 'masks', 'depths'):
-        (root / name).mkdir(parents=True)
+    (root / 'depths').mkdir(parents=True)
     for number in range(6):
         # The plane is z = 0 of the object's frame, 0.2 m wide; the camera looks down on it.
         shift = rng.uniform(-0.03, 0.03, 2)
@@ -91,8 +91,7 @@ def posed(tmp_path: Path) -> Path:
         image = cv2.warpPerspective(pattern, H, (128, 96))
         mask = cv2.warpPerspective(np.full((200, 200), 255, np.uint8), H, (128, 96))
         depth = np.where(mask > 127, np.float32(distance), np.nan).astype(np.float32)
-        cv2.imwrite(str(root / 'rgbs' / f'{number}.png'), image)
-        cv2.imwrite(str(root / 'masks' / f'{number}.png'), mask)
+        write_samples(root, [Sample(Path(f'{number}.png'), image, mask)])
         write_depth(root / 'depths' / f'{number}.png', depth)
         views.append(PosedView(str(number), 'plane', T_object_camera))
     write_index(root, camera, views)
