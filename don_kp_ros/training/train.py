@@ -15,6 +15,7 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch, PairStream
 from don_kp_ros.evaluation.matchers import accuracy, centroid
 from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
@@ -138,6 +139,7 @@ def _finish(
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
     result = measure(DescriptorModel(draft, module.device), data)
+    untrained = measure(DescriptorModel(draft.untrained(), module.device), data)
     threshold = Threshold.choose(result.present, result.absent)
     card = {
         'command': job.command,
@@ -149,11 +151,12 @@ def _finish(
         'wall_minutes': round(progress.stopwatch.wall / 60, 2),
         'cpu_minutes': round(progress.stopwatch.cpu / 60, 2),
         'metrics': {
-            'model': result.accuracy.rounded(),
-            'untrained': measure(
-                DescriptorModel(draft.untrained(), module.device), data
-            ).accuracy.rounded(),
-            'centroid': accuracy(data, centroid).rounded(),
+            name: own.rounded(BRIEF)
+            for name, own in (
+                ('model', result.accuracy),
+                ('untrained', untrained.accuracy),
+                ('centroid', accuracy(data, centroid)),
+            )
         },
         'match_threshold': {
             'value': round(threshold.value, 4),
