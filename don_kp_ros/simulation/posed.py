@@ -67,7 +67,7 @@ class Subject:
             return self.name
         x, y, z = mesh.size
         text = f'{self.kind}: {x:.3f} x {y:.3f} x {z:.3f} m, {mesh.look}'
-        return text if mesh.textured else f'{text}; it has no texture'
+        return text if 'textured' in mesh.look else f'{text}; it has no texture'
 
     @property
     def points(self) -> dict[str, Array]:
