@@ -158,8 +158,8 @@ def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShap
     return shape
 
 
-def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
-    """Add a mug with a handle; return the radius of its footprint in metres."""
+def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a mug with a handle."""
     radius, height = rng.uniform(0.032, 0.042), rng.uniform(0.07, 0.095)
     wall = 0.004
     profile = np.array(
@@ -187,11 +187,10 @@ def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
             mass=0.002,
             group=DRAWN,
         )
-    return radius + 0.03
 
 
-def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
-    """Add a can; return the radius of its footprint in metres."""
+def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a can."""
     radius, height = rng.uniform(0.028, 0.036), rng.uniform(0.08, 0.115)
     profile = np.array(
         [
@@ -205,11 +204,10 @@ def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
     )
     add_drawn(spec, body, 'can', revolve(profile), textures.label(rng, (256, 512)))
     add_cylinder(body, radius, height)
-    return radius
 
 
-def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
-    """Add a printed box; return the radius of its footprint in metres."""
+def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a printed box."""
     x, y, z = rng.uniform([0.03, 0.02, 0.015], [0.06, 0.045, 0.045])
     texture = add_texture(spec, f'{body.name}/box', textures.label(rng, (256, 256)))
     body.add_geom(
@@ -220,10 +218,9 @@ def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
         mass=0.2,
         group=DRAWN,
     )
-    return float(np.hypot(x, y))
 
 
-Adder = Callable[[mujoco.MjSpec, mujoco.MjsBody, np.random.Generator], float]
+Adder = Callable[[mujoco.MjSpec, mujoco.MjsBody, np.random.Generator], None]
 DISTRACTORS: tuple[Adder, ...] = (add_mug, add_can, add_box)
 
 

@@ -22,7 +22,6 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from don_kp.srv import GetSceneTruth, ResetScene
-from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit import camera_topics, qos
 from don_kp_ros.nodes.kit.conversions import (
     image_message,
@@ -210,21 +209,15 @@ class Simulation(Node):
     def _publish_state(self, world: World, now: float) -> None:
         stamp = stamp_from_seconds(now)
         self._time.publish(Clock(clock=stamp))
-        state, poses = world.joint_state(), world.link_poses()
+        state = world.joint_state()
         message = JointState(header=Header(stamp=stamp), name=JOINTS)
         message.position = state.position.tolist()
         message.velocity = state.velocity.tolist()
         message.effort = state.effort.tolist()
         self._joints.publish(message)
-        chain = [f'panda_link{i}' for i in range(9)]
-        tree = [*zip(chain[:-1], chain[1:], strict=True), ('panda_link8', 'panda_hand')]
-        tree += [('panda_hand', f'panda_{side}finger') for side in ('left', 'right')]
         self._tf.publish(
             TFMessage(
-                transforms=[
-                    _transform(stamp, parent, child, rigid.inverse(poses[parent]) @ poses[child])
-                    for parent, child in tree
-                ]
+                transforms=[_transform(stamp, parent, link, T) for parent, link, T in world.links()]
             )
         )
 
