@@ -42,15 +42,12 @@ class StackEndedError(RuntimeError):
 
 
 class Judge(Node):
-    """A client of the stack in its namespace, spun in a thread of its own."""
+    """A client of the stack, spun in a thread of its own."""
 
-    def __init__(self, alive: Callable[[], None], namespace: str = '') -> None:
+    def __init__(self, alive: Callable[[], None]) -> None:
         """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
-        super().__init__(
-            'judge',
-            namespace=namespace,
-            parameter_overrides=[Parameter('use_sim_time', value=True)],
-        )
+        simulated = Parameter('use_sim_time', value=True)
+        super().__init__('judge', parameter_overrides=[simulated])
         self._time = RosTime(self)
         self._alive = alive
         self._reset = self.create_client(ResetScene, 'simulation/reset')

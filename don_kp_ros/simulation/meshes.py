@@ -126,19 +126,7 @@ def add(spec: camera.mujoco.MjSpec, body: camera.mujoco.MjsBody, mesh: Mesh) -> 
                 [part.corners, part.corners[:, ::-1]]
             ).ravel()
             looks = {'material': objects.add_texture(spec, name, part.picture)}
-        spec.add_mesh(
-            name=name, inertia=camera.mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL, **arguments
-        )
-        body.add_geom(
-            name=name,
-            type=camera.mujoco.mjtGeom.mjGEOM_MESH,
-            meshname=name,
-            contype=0,
-            conaffinity=0,
-            mass=0,
-            group=objects.DRAWN,
-            **looks,
-        )
+        objects.add_mesh(spec, body, name, looks, **arguments)
 
 
 def _have_area(mesh: trimesh.Trimesh) -> NDArray[np.bool_]:

@@ -217,7 +217,9 @@ class Simulation(Node):
         self._joints.publish(message)
         self._tf.publish(
             TFMessage(
-                transforms=[_transform(stamp, parent, link, T) for parent, link, T in world.links()]
+                transforms=[
+                    _transform(stamp, parent, link, T) for parent, link, T in world.links()
+                ]
             )
         )
 
