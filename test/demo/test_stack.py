@@ -121,19 +121,23 @@ def test_the_example_lifts_the_cap_and_lets_go(judge: Judge) -> None:
     assert judge.truth().cap_height - before.cap_height < 0.05
 
 
-def test_the_example_says_what_is_refused(judge: Judge) -> None:
-    judge.reset(1, 0, CAP)
-    process = pick('cap/brim', '640', '0')
+def refusal(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of an example that fails; return what it says, in one line."""
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert errors.startswith('not stored: ') and '640' in errors and errors.count('\n') == 1
+    assert errors.count('\n') == 1, errors
+    return errors
+
+
+def test_the_example_says_what_is_refused(judge: Judge) -> None:
+    judge.reset(1, 0, CAP)
+    errors = refusal(pick('cap/brim', '640', '0'))
+    assert errors.startswith('not stored: ') and '640' in errors
 
 
 def test_the_example_says_where_there_is_no_stack() -> None:
-    process = pick('cap/brim', '320', '240', domain=str(free_domain()))
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert 'don_kp bringup' in errors and errors.count('\n') == 1
+    nowhere = str(free_domain())
+    assert 'don_kp bringup' in refusal(pick('cap/brim', '320', '240', domain=nowhere))
 
 
 def test_without_the_cap_nothing_is_found_and_nothing_moves(judge: Judge, at_rest: None) -> None:
