@@ -1,5 +1,6 @@
 """What the nodes share: buffers, guarded callbacks, the transform listener."""
 
+import asyncio
 import threading
 import time
 from types import SimpleNamespace
@@ -127,7 +128,7 @@ def test_guarded_logs_to_the_node_that_an_object_keeps():
 
 def test_guarded_service_answers_with_the_error():
     node, response = Recorder(), SimpleNamespace(success=True, message='')
-    assert node.answer('odd', response) is response
+    assert asyncio.run(node.answer('odd', response)) is response
     assert not response.success
     assert "internal error: ValueError('odd')" in response.message
     assert len(node.lines) == 1
