@@ -291,7 +291,6 @@ class Desk:
 
     def _meet(self) -> None:
         self.peer.wait_until(lambda: 'no model is known' not in self.get('meeting').message)
-
         self.peer.wait_until(lambda: 'no node serves' not in self.rank().message)
 
     def close(self) -> None:
