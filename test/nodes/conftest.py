@@ -112,6 +112,12 @@ def wait_until(condition):
     return value
 
 
+@pytest.fixture(scope='session', name='wait_until')
+def _wait_until():
+    """Wait for a true value; return it, or fail."""
+    return wait_until
+
+
 @pytest.fixture(scope='module')
 def start_node(tmp_path_factory):
     """Start nodes; they end with the module's tests."""
@@ -131,30 +137,52 @@ def start_node(tmp_path_factory):
         node.await_end()
 
 
-class Peer:
-    """The test's own node, spinning in a thread."""
+@pytest.fixture(scope='module')
+def context(ros_environment):
+    """The context of all nodes of a module's tests."""
+    made = Context()
+    rclpy.init(context=made)
+    yield made
+    made.shutdown()
 
-    def __init__(self) -> None:
-        self.context = Context()
-        rclpy.init(context=self.context)
-        self.node = rclpy.create_node('test_peer', context=self.context)
-        self._clients: dict = {}
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
 
-    def _spin(self) -> None:
+@contextlib.contextmanager
+def _spun(node):
+    """Spin a node in a thread of its own, and destroy it in the end; give its executor."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    ending = threading.Event()
+
+    def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
-            while self.context.ok():
+            while not ending.is_set():
                 # A test may destroy what is about to be waited for.
                 with contextlib.suppress(InvalidHandle):
-                    self._executor.spin_once(timeout_sec=0.1)
+                    executor.spin_once(timeout_sec=0.1)
 
-    def close(self) -> None:
-        self.context.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield executor
+    finally:
+        ending.set()
+        thread.join()
+        executor.shutdown()
+        node.destroy_node()
+
+
+@pytest.fixture(scope='session')
+def spun():
+    """Spin nodes."""
+    return _spun
+
+
+class Peer:
+    """The test's own node."""
+
+    def __init__(self, node) -> None:
+        self.node = node
+        self._clients: dict = {}
 
     within = staticmethod(within)
     wait_until = staticmethod(wait_until)
@@ -177,11 +205,11 @@ class Peer:
 
 
 @pytest.fixture(scope='module')
-def peer():
+def peer(context):
     """Talk to the nodes."""
-    made = Peer()
-    yield made
-    made.close()
+    node = rclpy.create_node('test_peer', context=context)
+    with _spun(node):
+        yield Peer(node)
 
 
 class PlayedCamera:
