@@ -227,6 +227,10 @@ class PlayedCamera:
         self.depths = self._node.create_publisher(Image, camera_topics.DEPTH, 10)
         self.infos = self._node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
 
+    def described(self, model, uv) -> np.ndarray:
+        """Say what a model makes of pixels (N, 2) of the picture, or of one."""
+        return describe_at(model.describe(self.picture), torch.as_tensor(uv), self.SIZE).numpy()
+
     def header(self, seconds: float) -> Header:
         return Header(stamp=conversions.stamp_from_seconds(seconds), frame_id=self.FRAME)
 
@@ -290,11 +294,10 @@ class Desk:
 
     SIZE, FRAME, CAMERA = PlayedCamera.SIZE, PlayedCamera.FRAME, PlayedCamera.CAMERA
 
-    def __init__(self, peer, start_node, checkpoint, **parameters) -> None:
+    def __init__(self, peer, start_node, checkpoint, model, **parameters) -> None:
         self.peer, self._start_node, self._checkpoint = peer, start_node, checkpoint
         self.database, self._parameters = parameters.get('database'), parameters
-        self.model = DescriptorModel.load(checkpoint)
-        self.MODEL, self.DIMENSION = self.model.fingerprint, self.model.dimension
+        self.model, self.MODEL, self.DIMENSION = model, model.fingerprint, model.dimension
         self.latched = peer.listen(Descriptors, '/don_kp/descriptors', LATCHED)
         self.camera = PlayedCamera(peer)
         self.perception: NodeProcess | None = None
@@ -389,8 +392,7 @@ class Desk:
 
     def at(self, u, v):
         """Say what the model makes of a pixel."""
-        described = self.model.describe(self.camera.picture)
-        return describe_at(described, torch.tensor([[u, v]]), self.SIZE)[0].numpy()
+        return self.camera.described(self.model, [[u, v]])[0]
 
     def told(self, wanted):
         """Wait until the newest message on the latched topic is as wanted; return its content."""
@@ -403,12 +405,12 @@ class Desk:
 
 
 @pytest.fixture(scope='module')
-def open_desk(peer, start_node, checkpoint):
+def open_desk(peer, start_node, checkpoint, random_model):
     """Start database nodes; they are closed with the module's tests."""
     with contextlib.ExitStack() as opened:
 
         def start(**parameters: object) -> Desk:
-            desk = Desk(peer, start_node, checkpoint, **parameters)
+            desk = Desk(peer, start_node, checkpoint, random_model, **parameters)
             opened.callback(desk.close)
             return desk
 
@@ -424,3 +426,9 @@ def checkpoint(tmp_path_factory) -> Path:
     weights = DescriptorNetwork(network).state_dict()
     Checkpoint(network, Preprocessing(96), weights, 0.9).save(path)
     return path
+
+
+@pytest.fixture(scope='session')
+def random_model(checkpoint) -> DescriptorModel:
+    """The checkpoint's model, as perception runs it."""
+    return DescriptorModel.load(checkpoint)
