@@ -12,6 +12,12 @@ from don_kp_ros.database import records
 from don_kp_ros.database.records import Observation, StoredDescriptor
 
 Row = Mapping[Any, Any]  # by column
+# The parts of an observation that have a column for each number; all are None without it.
+_PARTS = {
+    'pixel': ('u', 'v'),
+    'image_size': ('image_width', 'image_height'),
+    'position': ('x', 'y', 'z'),
+}
 
 
 def blob(values: NDArray[np.float32]) -> bytes:
@@ -42,7 +48,7 @@ def descriptor(row: Row) -> StoredDescriptor:
         model=row['fingerprint'],
         object=row['object'],
         values=values,
-        tags=tuple(sorted(row['tags'].split('\n'))) if row['tags'] else (),
+        tags=tags(row['tags']),
         observations=row['observations'],
         created=row['created'],
         updated=row['updated'],
@@ -50,37 +56,37 @@ def descriptor(row: Row) -> StoredDescriptor:
     )
 
 
+def tags(joined: str | None) -> tuple[str, ...]:
+    """Read tags as `statements.select` joins them."""
+    return tuple(sorted(joined.split('\n'))) if joined else ()
+
+
 def observation(row: Row, dimension: int) -> Observation:
     """Read an observation of a model of that dimension. Raises TypeError, ValueError."""
     if row['created'] is None:
         raise ValueError('its time cannot be read')
+    parts = {
+        part: None if row[columns[0]] is None else tuple(row[column] for column in columns)
+        for part, columns in _PARTS.items()
+    }
     return Observation(
         values=vector(row['values'], dimension),
-        pixel=None if row['u'] is None else (row['u'], row['v']),
-        image_size=None
-        if row['image_width'] is None
-        else (row['image_width'], row['image_height']),
         camera=None if row['camera'] is None else records.loaded(row['camera']),
-        position=None if row['x'] is None else (row['x'], row['y'], row['z']),
         patch=row['patch'],
         author=row['author'],
         created=row['created'],
+        **parts,
     )
 
 
 def from_observation(seen: Observation) -> dict[str, Any]:
     """Make the row of an observation."""
-    u, v = seen.pixel or (None, None)
-    width, height = seen.image_size or (None, None)
-    x, y, z = seen.position or (None, None, None)
-    return {
-        'values': blob(seen.values),
-        **{'u': u, 'v': v, 'image_width': width, 'image_height': height, 'x': x, 'y': y, 'z': z},
-        'camera': None if seen.camera is None else records.camera_text(seen.camera),
-        'patch': seen.patch,
-        'author': seen.author,
-        'created': seen.created,
-    }
+    row = {each: getattr(seen, each) for each in ('patch', 'author', 'created')}
+    row['values'] = blob(seen.values)
+    row['camera'] = None if seen.camera is None else records.camera_text(seen.camera)
+    for part, columns in _PARTS.items():
+        row.update(zip(columns, getattr(seen, part) or [None] * len(columns), strict=True))
+    return row
 
 
 def is_text(text: str) -> bool:

@@ -57,6 +57,14 @@ class Utc(sa.types.TypeDecorator[datetime]):
             return None
 
 
+class Values(sa.LargeBinary):
+    """Values (D,) as float32, little endian; read as bytes, whatever damage made of them."""
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Choose what is read."""
+        return sa.cast(column, sa.LargeBinary)
+
+
 def name_type() -> sa.types.TypeEngine[str]:
     """Return the type of names: compared by code point, as Python and SQLite do."""
     return sa.String(LONGEST_NAME).with_variant(
@@ -92,7 +100,7 @@ descriptors = sa.Table(
     sa.Column('model_id', sa.ForeignKey('models.id'), nullable=False),
     sa.Column('object_id', sa.ForeignKey('objects.id'), nullable=False),
     sa.Column('name', name_type(), nullable=False),
-    sa.Column('values', sa.LargeBinary, nullable=False),  # float32, little endian
+    sa.Column('values', Values, nullable=False),
     sa.Column('observations', sa.Integer, nullable=False),
     sa.Column('created', Utc, nullable=False),
     sa.Column('updated', Utc, nullable=False),
@@ -122,7 +130,7 @@ observations = sa.Table(
         nullable=False,
         index=True,
     ),
-    sa.Column('values', sa.LargeBinary, nullable=False),  # float32, little endian
+    sa.Column('values', Values, nullable=False),
     sa.Column('u', sa.Double),  # pixels
     sa.Column('v', sa.Double),
     sa.Column('image_width', sa.Integer),

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from don_kp_ros.database import records, rows
+from don_kp_ros.database import records
 from don_kp_ros.database.errors import InvalidDescriptorError, UnknownNameError
-from don_kp_ros.database.records import Filter, Observation
+from don_kp_ros.database.records import Filter
 from don_kp_ros.database.rows import is_text
-from don_kp_ros.database.schema import descriptors, models, objects, observations, tags
+from don_kp_ros.database.schema import descriptors, models, objects, tags
 from don_kp_ros.database.text import shortened, shown
 
 LIVE = descriptors.c.deleted.is_(None)
-# As bytes also where damage made them a number.
-VALUES = sa.cast(descriptors.c['values'], sa.LargeBinary).label('values')
-OBSERVED = (
-    *(column for column in observations.c if column.name != 'values'),
-    sa.cast(observations.c['values'], sa.LargeBinary).label('values'),
-)
 _records = sa.select(
-    descriptors.c.name,
+    descriptors,
     models.c.fingerprint,
-    objects.c.name.label('object'),
     models.c.dimension,
-    VALUES,
+    objects.c.name.label('object'),
     # No tag has a newline.
     sa.select(sa.func.aggregate_strings(tags.c.tag, '\n'))
     .where(tags.c.descriptor_id == descriptors.c.id)
     .scalar_subquery()
     .label('tags'),
-    descriptors.c.observations,
-    descriptors.c.created,
-    descriptors.c.updated,
-    descriptors.c.deleted,
 ).select_from(descriptors.join(models).join(objects))
 
 
@@ -78,12 +65,10 @@ def select(wanted: Filter, after: tuple[str, str] | None = None) -> sa.Select[An
 def find(
     connection: sa.Connection, name: str, model: str, state: sa.ColumnElement[bool] = LIVE
 ) -> sa.Row | None:
-    """Read the id, name and dimension of a descriptor in a state; it may be damaged."""
+    """Read a descriptor in a state, with all that a record holds; it may be damaged."""
     if not (is_text(name) and is_text(model)):
         return None
-    query = sa.select(descriptors.c.id, descriptors.c.name, models.c.dimension)
-    query = query.select_from(descriptors.join(models)).where(state)
-    query = query.where(descriptors.c.name == name, models.c.fingerprint == model)
+    query = _records.where(descriptors.c.name == name, models.c.fingerprint == model, state)
     return connection.execute(query).one_or_none()
 
 
@@ -105,7 +90,7 @@ def model_id(connection: sa.Connection, model: str, dimension: int) -> int:
     query = sa.select(models.c.id, models.c.dimension).where(models.c.fingerprint == model)
     row = connection.execute(query).one_or_none()
     if row is None:
-        return _inserted(connection, models, fingerprint=model, dimension=dimension, card='{}')
+        return insert(connection, models, fingerprint=model, dimension=dimension, card='{}')
     if row.dimension != dimension:
         raise InvalidDescriptorError(
             f'{dimension} values were given; descriptors of model {shortened(model)} have '
@@ -114,46 +99,10 @@ def model_id(connection: sa.Connection, model: str, dimension: int) -> int:
     return int(row.id)
 
 
-def begin(
-    connection: sa.Connection,
-    former: sa.Row | None,
-    model: int,
-    name: str,
-    object: str,
-    labels: Sequence[str],
-    seen: Sequence[Observation],
-    **times: datetime,
-) -> None:
-    """Begin a descriptor with its observations, in place of the former one of its name."""
-    content = {
-        'object_id': object_id(connection, object),
-        'values': rows.blob(records.unit_mean(np.stack([each.values for each in seen]))),
-        'observations': len(seen),
-        'updated': records.now(),
-        **times,
-    }
-    if former is None:
-        content.setdefault('created', content['updated'])
-        number = _inserted(connection, descriptors, model_id=model, name=name, **content)
-    else:
-        number = int(former.id)
-        for table in observations, tags:
-            connection.execute(table.delete().where(table.c.descriptor_id == number))
-        update(connection, number, **content)
-    observe(connection, number, seen[0], labels)
-    for each in seen[1:]:
-        observe(connection, number, each)
-
-
-def observe(
-    connection: sa.Connection, number: int, seen: Observation, labels: Sequence[str] = ()
-) -> None:
-    """Write an observation and new tags of a descriptor."""
-    row = rows.from_observation(seen)
-    connection.execute(observations.insert().values(**row, descriptor_id=number))
-    if labels:
-        tagged = [{'descriptor_id': number, 'tag': label} for label in labels]
-        connection.execute(tags.insert(), tagged)
+def insert(connection: sa.Connection, table: sa.Table, **content: object) -> int:
+    """Write a row; return its id."""
+    statement = table.insert().values(content).returning(table.c.id)
+    return int(connection.execute(statement).scalar_one())
 
 
 def update(connection: sa.Connection, number: int, **changes: object) -> None:
@@ -165,7 +114,7 @@ def update(connection: sa.Connection, number: int, **changes: object) -> None:
 def object_id(connection: sa.Connection, name: str) -> int:
     """Return the id of an object, stored if need be."""
     number = connection.scalar(sa.select(objects.c.id).where(objects.c.name == name))
-    return _inserted(connection, objects, name=name) if number is None else int(number)
+    return insert(connection, objects, name=name) if number is None else int(number)
 
 
 def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameError:
@@ -194,8 +143,3 @@ def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameErro
 
 def _id_of(column: sa.Column[str], name: str) -> sa.ScalarSelect[int]:
     return sa.select(column.table.c.id).where(column == name).scalar_subquery()
-
-
-def _inserted(connection: sa.Connection, table: sa.Table, **content: object) -> int:
-    insert = table.insert().values(content).returning(table.c.id)
-    return int(connection.execute(insert).scalar_one())

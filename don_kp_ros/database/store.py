@@ -27,6 +27,8 @@ from don_kp_ros.database.schema import descriptors, models, objects, observation
 from don_kp_ros.database.text import shortened, shown
 from don_kp_ros.errors import RefusedError
 
+_ANEW = 'store it anew with replace: true'
+
 
 class DescriptorStore:
     """Descriptors by name and model. Thread-safe; many processes and robots may share it.
@@ -100,22 +102,10 @@ class DescriptorStore:
             raise RefusedError('add and replace were both given; choose one')
         labels = records.checked_tags(tags)
         seen = records.checked(values)
-        with self._database.transaction(write=True) as connection:
-            number = statements.model_id(connection, model, len(seen.values))
-            former = statements.find(connection, name, model)
-            if former is None or replace:
-                thing = object or records.object_of(name)
-                statements.begin(connection, former, number, name, thing, labels, [seen])
-            elif add:
-                self._add(connection, former, object, labels, seen)
-            else:
-                raise NameTakenError(
-                    f'{shown(name)} is already stored for model {shortened(model)}; call again '
-                    'with replace: true to overwrite it, with add: true to add an observation, '
-                    'or choose another name'
-                )
-            self._database.changed(connection)
-            return self._found(connection, name, model)
+        existing = 'add' if add else 'replace' if replace else 'refuse'
+        with self.transaction():
+            self._write(name, model, [seen], object, labels, existing)
+            return self.get(name, model)
 
     def put_back(self, descriptor: StoredDescriptor, seen: Sequence[Observation]) -> None:
         """Store a descriptor as it was, times included, in place of what its name holds now.
@@ -124,15 +114,8 @@ class DescriptorStore:
         """
         checked = [records.checked(observation) for observation in seen]
         put = records.checked_descriptor(dataclasses.replace(descriptor, observations=len(seen)))
-        name, model, times = put.name, put.model, {'created': put.created, 'updated': put.updated}
-        with self._database.transaction(write=True) as connection:
-            for each in checked:
-                number = statements.model_id(connection, model, len(each.values))
-            former = statements.find(connection, name, model)
-            statements.begin(
-                connection, former, number, name, put.object, put.tags, checked, **times
-            )
-            self._database.changed(connection)
+        times = {'created': put.created, 'updated': put.updated}
+        self._write(put.name, put.model, checked, put.object, put.tags, 'replace', times)
 
     def has(self, name: str, model: str) -> bool:
         """Tell whether a name is stored for a model, damaged or not."""
@@ -142,7 +125,7 @@ class DescriptorStore:
     def get(self, name: str, model: str) -> StoredDescriptor:
         """Read a descriptor. Raises UnknownNameError, with the nearest names, or DamagedError."""
         with self._database.transaction() as connection:
-            return self._found(connection, name, model)
+            return self._record(self._identified(connection, name, model))
 
     def observations(self, name: str, model: str) -> list[Observation]:
         """Read a descriptor's observations, oldest first.
@@ -151,10 +134,10 @@ class DescriptorStore:
         """
         with self._database.transaction() as connection:
             known = self._identified(connection, name, model)
-            query = sa.select(*statements.OBSERVED).order_by(observations.c.id)
+            query = sa.select(observations).order_by(observations.c.id)
             found = connection.execute(query.where(observations.c.descriptor_id == known.id)).all()
         told = f'an observation of {shown(name)} of model {shown(model)}'
-        with self._damage_named(told, 'store it anew with replace: true'):
+        with self._damage_named(told, _ANEW):
             return [rows.observation(row._mapping, known.dimension) for row in found]
 
     def list(
@@ -184,11 +167,11 @@ class DescriptorStore:
             while True:
                 missing = None if limit is None else limit - len(found)
                 page = connection.execute(query.limit(missing).offset(read)).all()
-                for record in map(self._record, page):
-                    if isinstance(record, DamagedError):
-                        damaged.append(record)
-                    else:
-                        found.append(record)
+                for row in page:
+                    try:
+                        found.append(self._record(row))
+                    except DamagedError as error:
+                        damaged.append(error)
                 read += len(page)
                 if missing is None or len(page) < missing or len(found) == limit:
                     return found, damaged
@@ -202,17 +185,22 @@ class DescriptorStore:
 
     def damaged(self, wanted: Filter = records.ALL) -> Sequence[DamagedError]:
         """List the descriptors that `list` leaves out because they cannot be read."""
+        damaged = []
         with self._database.transaction() as connection:
             # One by one, so that sound ones are not kept in memory.
-            found = map(self._record, connection.execute(statements.select(wanted)))
-            return [record for record in found if isinstance(record, DamagedError)]
+            for row in connection.execute(statements.select(wanted)):
+                try:
+                    self._record(row)
+                except DamagedError as error:
+                    damaged.append(error)
+        return damaged
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """Return the names of a model's descriptors, in order, and their values (N, D).
 
         Damaged ones are left out. A model that has none gives (0, 0).
         """
-        query = sa.select(descriptors.c.name, statements.VALUES, models.c.dimension)
+        query = sa.select(descriptors.c.name, descriptors.c['values'], models.c.dimension)
         query = query.select_from(descriptors.join(models)).order_by(descriptors.c.name)
         query = query.where(*statements.conditions(Filter(model=model)))
         with self._database.transaction() as connection:
@@ -255,7 +243,7 @@ class DescriptorStore:
                 )
             statements.update(connection, row.id, deleted=None)
             self._database.changed(connection)
-            return self._found(connection, name, model)
+            return self.get(name, model)
 
     def prunable(self, before: datetime) -> Sequence[str]:
         """Return the names of what `prune` would remove, damaged ones too."""
@@ -316,38 +304,67 @@ class DescriptorStore:
         """Listen to changes; `changes.Watcher` does it in a thread. See `Database.listening`."""
         return self._database.listening()
 
-    def _add(
+    def _write(
         self,
-        connection: sa.Connection,
-        former: sa.Row,
+        name: str,
+        model: str,
+        seen: Sequence[Observation],
         object: str | None,
-        labels: tuple[str, ...],
-        seen: Observation,
+        labels: Sequence[str],
+        existing: str,
+        times: Mapping[str, datetime] | None = None,
     ) -> None:
-        """Add an observation to a stored descriptor."""
+        """Write observations under a name: `existing` ones refuse, or are replaced or added to."""
+        with self._database.transaction(write=True) as connection:
+            for size in {len(each.values) for each in seen}:
+                model_id = statements.model_id(connection, model, size)
+            former = statements.find(connection, name, model)
+            if former is not None and existing == 'refuse':
+                raise NameTakenError(
+                    f'{shown(name)} is already stored for model {shortened(model)}; call again '
+                    'with replace: true to overwrite it, with add: true to add an observation, '
+                    'or choose another name'
+                )
+            added_to = former if existing == 'add' else None
+            before = [] if added_to is None else self._observed(connection, added_to)
+            known = () if added_to is None else rows.tags(added_to.tags)
+            records.checked_tags([*known, *labels])
+            mean = records.unit_mean(np.stack([*before, *(each.values for each in seen)]))
+            content: dict[str, Any] = {'updated': records.now(), **(times or {})}
+            content['values'] = rows.blob(mean)
+            content['observations'] = len(before) + len(seen)
+            if object is not None or added_to is None:
+                thing = object or records.object_of(name)
+                content['object_id'] = statements.object_id(connection, thing)
+            if former is None:
+                content = {'created': content['updated'], 'model_id': model_id, **content}
+                number = statements.insert(connection, descriptors, name=name, **content)
+            else:
+                number = former.id
+                statements.update(connection, number, **content)
+                if added_to is None:
+                    for table in observations, tags:
+                        connection.execute(table.delete().where(table.c.descriptor_id == number))
+            for each in seen:
+                row = rows.from_observation(each)
+                connection.execute(observations.insert().values(**row, descriptor_id=number))
+            if new := [
+                {'descriptor_id': number, 'tag': tag} for tag in labels if tag not in known
+            ]:
+                connection.execute(tags.insert(), new)
+            self._database.changed(connection)
+
+    def _observed(self, connection: sa.Connection, stored: sa.Row) -> Sequence[Any]:
+        """Read the values (D,) of all observations of a descriptor that takes one more."""
         query = sa.select(observations.c['values']).order_by(observations.c.id)
-        blobs = connection.scalars(query.where(observations.c.descriptor_id == former.id)).all()
+        blobs = connection.scalars(query.where(observations.c.descriptor_id == stored.id)).all()
         if len(blobs) >= records.MOST_OBSERVATIONS:
             raise InvalidDescriptorError(
-                f'{shown(former.name)} has {len(blobs)} observations; allowed are '
+                f'{shown(stored.name)} has {len(blobs)} observations; allowed are '
                 f'{records.MOST_OBSERVATIONS}: replace them'
             )
-        told = f'an observation of {shown(former.name)}'
-        with self._damage_named(told, 'store it anew with replace: true'):
-            before = [rows.vector(blob, former.dimension) for blob in blobs]
-        had = sa.select(tags.c.tag).where(tags.c.descriptor_id == former.id)
-        known = connection.scalars(had).all()
-        records.checked_tags([*known, *labels])
-        changes: dict[str, Any] = {
-            'values': rows.blob(records.unit_mean(np.stack([*before, seen.values]))),
-            'observations': len(blobs) + 1,
-            'updated': records.now(),
-        }
-        if object is not None:
-            changes['object_id'] = statements.object_id(connection, object)
-        statements.update(connection, former.id, **changes)
-        new = [label for label in labels if label not in known]
-        statements.observe(connection, former.id, seen, new)
+        with self._damage_named(f'an observation of {shown(stored.name)}', _ANEW):
+            return [rows.vector(blob, stored.dimension) for blob in blobs]
 
     def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
         row = statements.find(connection, name, model)
@@ -355,32 +372,16 @@ class DescriptorStore:
             raise statements.unknown(connection, name, model)
         return row
 
-    def _found(self, connection: sa.Connection, name: str, model: str) -> StoredDescriptor:
-        row = None
-        if is_text(name) and is_text(model):
-            query = statements.select(Filter(model=model)).where(descriptors.c.name == name)
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            raise statements.unknown(connection, name, model)
-        record = self._record(row)
-        if isinstance(record, DamagedError):
-            raise record
-        return record
-
-    def _record(self, row: sa.Row) -> StoredDescriptor | DamagedError:
-        try:
+    def _record(self, row: sa.Row) -> StoredDescriptor:
+        told = f'{shown(row.name)} of model {shown(row.fingerprint)}'
+        with self._damage_named(told, 'delete it with /delete_descriptor, then store it again'):
             return rows.descriptor(row._mapping)
-        except (TypeError, ValueError) as error:
-            told = f'{shown(row.name)} of model {shown(row.fingerprint)}'
-            remedy = 'delete it with /delete_descriptor, then store it again'
-            return self._damage(told, error, remedy)
-
-    def _damage(self, what: str, error: Exception, remedy: str) -> DamagedError:
-        return DamagedError(f'{what} is damaged in {self.location} ({error}); {remedy}')
 
     @contextmanager
     def _damage_named(self, what: str, remedy: str) -> Iterator[None]:
         try:
             yield
         except (TypeError, ValueError) as error:
-            raise self._damage(what, error, remedy) from error
+            raise DamagedError(
+                f'{what} is damaged in {self.location} ({error}); {remedy}'
+            ) from error
