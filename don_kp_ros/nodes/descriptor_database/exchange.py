@@ -34,16 +34,16 @@ class ExchangeServices:
         """Offer the services on a node that others spin; ``changed`` is called after an import."""
         self._node, self._link = node, link
         self._folder, self._changed = folder, changed
-        for kind, name, callback in (
-            (ExportDescriptors, 'export_descriptors', self._on_export),
-            (ImportDescriptors, 'import_descriptors', self._on_import),
+        for kind, name, method in (
+            (ExportDescriptors, 'export_descriptors', self._export),
+            (ImportDescriptors, 'import_descriptors', self._import),
         ):
-            node.create_service(kind, name, callback, callback_group=group)
+            node.create_service(kind, name, method, callback_group=group)
 
     @answering
-    def _on_export(
+    def _export(
         self, request: ExportDescriptors.Request, response: ExportDescriptors.Response
-    ) -> ExportDescriptors.Response:
+    ) -> str:
         path = self._path(request.file)
         if path.exists() and not request.replace:
             raise RefusedError(
@@ -52,17 +52,15 @@ class ExchangeServices:
             )
         wanted = Filter('', request.model or None, request.object or None, request.tag or None)
         written = exchange.export(self._link.store, path, wanted)
-        response.success, response.descriptors = True, written.descriptors
+        response.descriptors = written.descriptors
         told = [f'{written.descriptors} descriptors are exported to {path}']
         told += [f'left out: {reason}' for reason in written.left_out]
-        response.message = '. '.join(told)
-        self._node.get_logger().info(response.message)
-        return response
+        return self._logged('. '.join(told))
 
     @answering
-    def _on_import(
+    def _import(
         self, request: ImportDescriptors.Request, response: ImportDescriptors.Response
-    ) -> ImportDescriptors.Response:
+    ) -> str:
         if request.replace and request.keep:
             raise RefusedError('replace and keep were both given; choose one')
         path = self._path(request.file)
@@ -70,17 +68,18 @@ class ExchangeServices:
             'replace' if request.replace else 'keep' if request.keep else 'refuse'
         )
         read = exchange.load(self._link.store, path, existing)
-        response.added, response.replaced = read.added, read.replaced
-        response.kept, response.unchanged = read.kept, read.unchanged
+        for count in 'added', 'replaced', 'kept', 'unchanged':
+            setattr(response, count, getattr(read, count))
         self._changed()
-        response.success = True
-        response.message = (
+        return self._logged(
             f'of {read.descriptors} descriptors in {path}, {read.added} are added, '
             f'{read.replaced} replaced, {read.kept} kept as they were, {read.unchanged} were '
             'stored already'
         )
-        self._node.get_logger().info(response.message)
-        return response
+
+    def _logged(self, message: str) -> str:
+        self._node.get_logger().info(message)
+        return message
 
     def _path(self, name: str) -> Path:
         """Return the path of a file of that name in the folder of exchange."""

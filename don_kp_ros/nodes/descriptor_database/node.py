@@ -16,7 +16,6 @@ from don_kp_ros.nodes.descriptor_database.exchange import ExchangeServices
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
 from don_kp_ros.nodes.descriptor_database.models import RunningModels
 from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
-from don_kp_ros.nodes.descriptor_database.ranking import RankingService
 from don_kp_ros.nodes.descriptor_database.services import DescriptorServices
 from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
@@ -67,9 +66,8 @@ class DescriptorDatabase(Node):
         group = ReentrantCallbackGroup()
         perception = PerceptionClient(self, lambda: self._settings.value.max_map_age_s)
         models = RunningModels(self, self._link, self._topic.run_models)
-        DescriptorServices(self, self._link, models, perception, changed, group)
+        DescriptorServices(self, self._link, models, perception, self._topic, group)
         ExchangeServices(self, self._link, Path(folder), changed, group)
-        RankingService(self, self._link, perception, self._topic, group)
         # Last: what it says on the topic and in the log tells that the services are there.
         try:
             self._topic.start(self._link)

@@ -1,9 +1,6 @@
-"""The services that store descriptors, and that read, list, delete and restore them."""
+"""The services that store descriptors, and that read, list, delete, restore and rank them."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import CallbackGroup
@@ -13,9 +10,11 @@ from don_kp.srv import (
     DeleteDescriptor,
     GetDescriptor,
     ListDescriptors,
+    RankDescriptors,
     RestoreDescriptor,
     StoreDescriptor,
 )
+from don_kp_ros.database.errors import UnknownNameError
 from don_kp_ros.database.records import Filter, Observation
 from don_kp_ros.database.text import printable, shortened, shown
 from don_kp_ros.errors import RefusedError
@@ -30,8 +29,10 @@ from don_kp_ros.nodes.descriptor_database.messages import (
 )
 from don_kp_ros.nodes.descriptor_database.models import RunningModels
 from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
+from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
 
 _PAGE, _LARGEST_PAGE = 100, 1000
+_RANKED_IN_WORDS = 3
 
 
 class DescriptorServices:
@@ -43,25 +44,26 @@ class DescriptorServices:
         link: DatabaseLink,
         models: RunningModels,
         perception: PerceptionClient,
-        changed: Callable[[], None],
+        topic: DescriptorTopic,
         group: CallbackGroup,
     ) -> None:
-        """Offer the services on a node that others spin; ``changed`` is called after a change."""
+        """Offer the services on a node that others spin; ``topic`` tells what they change."""
         self._node, self._link = node, link
-        self._models, self._perception, self._changed = models, perception, changed
-        for kind, name, callback in (
-            (StoreDescriptor, 'store_descriptor', self._on_store),
-            (GetDescriptor, 'get_descriptor', self._on_get),
-            (ListDescriptors, 'list_descriptors', self._on_list),
-            (DeleteDescriptor, 'delete_descriptor', self._on_delete),
-            (RestoreDescriptor, 'restore_descriptor', self._on_restore),
+        self._models, self._perception, self._topic = models, perception, topic
+        for kind, name, method in (
+            (StoreDescriptor, 'store_descriptor', self._store),
+            (GetDescriptor, 'get_descriptor', self._get),
+            (ListDescriptors, 'list_descriptors', self._list),
+            (DeleteDescriptor, 'delete_descriptor', self._delete),
+            (RestoreDescriptor, 'restore_descriptor', self._restore),
+            (RankDescriptors, 'rank_descriptors', self._rank),
         ):
-            node.create_service(kind, name, callback, callback_group=group)
+            node.create_service(kind, name, method, callback_group=group)
 
     @answering
-    async def _on_store(
+    async def _store(
         self, request: StoreDescriptor.Request, response: StoreDescriptor.Response
-    ) -> StoreDescriptor.Response:
+    ) -> str:
         model, seen, source = await self._requested(request)
         stored = self._link.store.put(
             request.name,
@@ -74,15 +76,12 @@ class DescriptorServices:
         )
         response.descriptor = descriptor_message(stored)
         mean = f', the mean of {stored.observations} looks' if stored.observations > 1 else ''
-        return self._done(
-            response,
-            f'{shown(stored.name)} is stored for model {shortened(model)}, from {source}{mean}',
+        return self._changed(
+            f'{shown(stored.name)} is stored for model {shortened(model)}, from {source}{mean}'
         )
 
     @answering
-    def _on_get(
-        self, request: GetDescriptor.Request, response: GetDescriptor.Response
-    ) -> GetDescriptor.Response:
+    def _get(self, request: GetDescriptor.Request, response: GetDescriptor.Response) -> str:
         model, store = self._models.fingerprint(request.model), self._link.store
         with store.snapshot():
             stored = store.get(request.name, model)
@@ -91,16 +90,10 @@ class DescriptorServices:
         response.details = details_message(stored)
         response.observations = [observation_message(one) for one in seen]
         response.patch = next((one.patch for one in reversed(seen) if one.patch is not None), b'')
-        response.success = True
-        response.message = (
-            f'{shown(stored.name)}, last changed {stored.updated:%Y-%m-%d %H:%M:%S} UTC'
-        )
-        return response
+        return f'{shown(stored.name)}, last changed {stored.updated:%Y-%m-%d %H:%M:%S} UTC'
 
     @answering
-    def _on_list(
-        self, request: ListDescriptors.Request, response: ListDescriptors.Response
-    ) -> ListDescriptors.Response:
+    def _list(self, request: ListDescriptors.Request, response: ListDescriptors.Response) -> str:
         limit, after = request.limit or _PAGE, place_from_token(request.after)
         if limit > _LARGEST_PAGE:
             raise RefusedError(f'limit is {limit}; at most {_LARGEST_PAGE} are listed at a time')
@@ -119,31 +112,51 @@ class DescriptorServices:
         response.descriptors = [descriptor_message(stored) for stored in page]
         response.details = [details_message(stored) for stored in page]
         response.next = '' if whole else page_token(page[-1])
-        told = [f'{len(page)} descriptors', *(f'left out: {error}' for error in damaged)]
-        response.success, response.message = True, '. '.join(told)
-        return response
+        return '. '.join(
+            [f'{len(page)} descriptors', *(f'left out: {error}' for error in damaged)]
+        )
 
     @answering
-    def _on_delete(
+    def _delete(
         self, request: DeleteDescriptor.Request, response: DeleteDescriptor.Response
-    ) -> DeleteDescriptor.Response:
+    ) -> str:
         model = self._models.fingerprint(request.model)
         self._link.store.delete(request.name, model)
-        return self._done(
-            response,
+        return self._changed(
             f'{shown(request.name)} is deleted for model {shortened(model)}; /restore_descriptor '
-            'brings it back',
+            'brings it back'
         )
 
     @answering
-    def _on_restore(
+    def _restore(
         self, request: RestoreDescriptor.Request, response: RestoreDescriptor.Response
-    ) -> RestoreDescriptor.Response:
+    ) -> str:
         stored = self._link.store.restore(request.name, self._models.fingerprint(request.model))
         response.descriptor = descriptor_message(stored)
-        return self._done(
-            response, f'{shown(stored.name)} is back for model {shortened(stored.model)}'
-        )
+        return self._changed(f'{shown(stored.name)} is back for model {shortened(stored.model)}')
+
+    @answering
+    async def _rank(
+        self, request: RankDescriptors.Request, response: RankDescriptors.Response
+    ) -> str:
+        store = self._link.store
+        seen = await self._perception.rank(request, self._topic.publish())
+        if seen.total == 0 and store.count(Filter(model=seen.model)):
+            raise RefusedError('perception has not been told yet what is stored; try again')
+        if seen.total == 0:
+            raise RefusedError(
+                f'nothing is stored for model {shortened(seen.model)}; store it with '
+                '/store_descriptor'
+            )
+        for ranked in seen.ranking:
+            try:
+                ranked.object = store.get(ranked.name, seen.model).object
+            except UnknownNameError:
+                continue  # deleted meanwhile
+            response.ranking.append(ranked)
+        response.header, response.model = seen.header, seen.model
+        best = (f'{shown(m.name)} {m.score:.3f}' for m in response.ranking[:_RANKED_IN_WORDS])
+        return f'of {seen.total}: {", ".join(best)}'
 
     async def _requested(self, request: StoreDescriptor.Request) -> tuple[str, Observation, str]:
         """Return model and observation that a request asks to store, and where it comes from."""
@@ -171,8 +184,7 @@ class DescriptorServices:
             )
         return request.model, Observation(values, author=request.author), f'{len(values)} values'
 
-    def _done(self, response: Any, message: str) -> Any:
-        self._changed()
+    def _changed(self, message: str) -> str:
+        self._topic.refresh()
         self._node.get_logger().info(message)
-        response.success, response.message = True, message
-        return response
+        return message
