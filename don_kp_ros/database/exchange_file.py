@@ -14,15 +14,16 @@ import dataclasses
 import hashlib
 import json
 import os
+import typing
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from don_kp_ros import configuration
 from don_kp_ros.database import records, rows
@@ -63,14 +64,11 @@ def write(file: Path | str, items: Iterator[StoredModel | Entry]) -> tuple[int, 
     partial = path.parent / f'.{uuid.uuid4().hex}.partial'
     try:
         with partial.open('xb') as output:
-            writer = _Writer(output)
-            for item in items:
-                writer.write(item)
-            writer.finish()
+            written = _write(output, items)
             output.flush()
             os.fsync(output.fileno())
         os.replace(partial, path)
-        return writer.models, writer.descriptors
+        return written
     except OSError as error:
         raise ExchangeError(
             f'{path} cannot be written ({error.strerror}); choose another file, or make its '
@@ -113,79 +111,61 @@ class _Header:
 
 
 @dataclass(frozen=True)
-class _Model:
-    fingerprint: str
-    dimension: int
-    card: Any  # a mapping
-
-
-@dataclass(frozen=True)
-class _Descriptor:
-    name: str
-    model: str
-    object: str
-    tags: tuple[str, ...]
-    values: str
-    observations: int  # lines that follow
-    created: str
-    updated: str
-
-
-@dataclass(frozen=True)
-class _Observation:
-    values: str
-    pixel: tuple[float, float] | None
-    image_size: tuple[int, int] | None
-    camera: Any  # a mapping or None
-    position: tuple[float, float, float] | None
-    patch: str | None
-    author: str
-    created: str
-
-
-@dataclass(frozen=True)
 class _End:
     models: int
     descriptors: int
     all: str
 
 
-_LINES: tuple[type, ...] = (_Header, _Model, _Descriptor, _Observation, _End)
+# What JSON has no form for; all else stands in a line as in its record.
+_TEXTS: dict[str, Any] = {
+    'values': str,
+    'patch': str | None,
+    'created': str,
+    'updated': str,
+    'card': Any,  # a mapping
+    'camera': Any,  # a mapping or None
+}
+
+
+def _line_of(record: type, name: str, left_out: str = '') -> Any:
+    """Make the dataclass of a record's line."""
+    hints = typing.get_type_hints(record).items()
+    fields = [(each, _TEXTS.get(each, hint)) for each, hint in hints if each != left_out]
+    return dataclasses.make_dataclass(name, fields, frozen=True)
+
+
+_Model = _line_of(StoredModel, '_Model', 'descriptors')
+_Descriptor = _line_of(StoredDescriptor, '_Descriptor', 'deleted')
+_Observation = _line_of(Observation, '_Observation')
+_LINES = (_Header, _Model, _Descriptor, _Observation, _End)
 _KIND_OF = {line: line.__name__.strip('_').lower() for line in _LINES}
 _KINDS = {kind: line for line, kind in _KIND_OF.items()}
 
 
-class _Writer:
-    """Writes items as lines."""
+def _write(file: BinaryIO, items: Iterable[StoredModel | Entry]) -> tuple[int, int]:
+    checksums = hashlib.sha256()
+    written: Counter[Any] = Counter()
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._all = hashlib.sha256()
-        self.models = self.descriptors = 0
-        self._write(_Header, {'format': FORMAT, 'version': VERSION, 'created': records.now()})
-
-    def write(self, item: StoredModel | Entry) -> None:
-        """Write a model, or a descriptor with its observations."""
-        if isinstance(item, StoredModel):
-            self.models += 1
-            self._write(_Model, vars(item))
-            return
-        self.descriptors += 1
-        number = len(item.observations)
-        self._write(_Descriptor, {**vars(item.descriptor), 'observations': number})
-        for seen in item.observations:
-            self._write(_Observation, vars(seen))
-
-    def finish(self) -> None:
-        """Write the end."""
-        numbers = {'models': self.models, 'descriptors': self.descriptors}
-        self._write(_End, {**numbers, 'all': self._all.hexdigest()})
-
-    def _write(self, line: type, content: Mapping[str, Any]) -> None:
+    def write(line: Any, content: Mapping[str, Any]) -> None:
         fields = {'kind': _KIND_OF[line], **_encoded(line, content)}
         checksum = _checksum(fields)
-        self._all.update(checksum.encode())
-        self._file.write(_canonical({**fields, 'sha256': checksum}) + b'\n')
+        checksums.update(checksum.encode())
+        file.write(_canonical({**fields, 'sha256': checksum}) + b'\n')
+        written[line] += 1
+
+    write(_Header, {'format': FORMAT, 'version': VERSION, 'created': records.now()})
+    for item in items:
+        if isinstance(item, StoredModel):
+            write(_Model, vars(item))
+            continue
+        number = len(item.observations)
+        write(_Descriptor, {**vars(item.descriptor), 'observations': number})
+        for seen in item.observations:
+            write(_Observation, vars(seen))
+    numbers = written[_Model], written[_Descriptor]
+    write(_End, {'models': numbers[0], 'descriptors': numbers[1], 'all': checksums.hexdigest()})
+    return numbers
 
 
 class _Reader:
@@ -214,11 +194,6 @@ class _Reader:
     def next(self, *kinds: type) -> Any:
         """Read a line of one of these kinds."""
         return self._checked(self._content(), *kinds)
-
-    def finish(self) -> None:
-        """Check that nothing follows."""
-        if self._file.read(1):
-            raise ValueError('something follows this end')
 
     def error(self, reason: str, remedy: str) -> ExchangeError:
         """Name file and line in what is wrong."""
@@ -249,8 +224,11 @@ class _Reader:
             expected = ' or '.join(_KIND_OF[each] for each in kinds)
             raise ValueError(f'it is of kind {shown(kind)}; here must come {expected}')
         line: Any = configuration.read(_KINDS[kind], content, kind)
-        if isinstance(line, _End) and line.all != self._all.hexdigest():
-            raise ValueError('lines before it are missing, doubled, or in another order')
+        if isinstance(line, _End):
+            if line.all != self._all.hexdigest():
+                raise ValueError('lines before it are missing, doubled, or in another order')
+            if self._file.read(1):
+                raise ValueError('something follows this end')
         self._all.update(str(checksum).encode())
         return line
 
@@ -259,21 +237,26 @@ def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
     reader.header()
     dimensions: dict[str, int] = {}
     names: set[tuple[str, str]] = set()
-    line: Any
     while not isinstance(line := reader.next(_Model, _Descriptor, _End), _End):
         if isinstance(line, _Model):
-            model = _model(line)
+            model = StoredModel(**vars(line), descriptors=0)
+            records.check_model(model.fingerprint, model.dimension)
+            records.card_text(model.card)
             if model.fingerprint in dimensions:
                 raise ValueError('that model came before')
             dimensions[model.fingerprint] = model.dimension
             yield model
             continue
-        descriptor = _descriptor(line, dimensions)
+        if line.model not in dimensions:
+            raise ValueError(f'model {shown(line.model)} did not come before')
+        size = dimensions[line.model]
+        descriptor = StoredDescriptor(**_decoded(line, size), deleted=None)
+        descriptor = records.checked_descriptor(descriptor)
         if (descriptor.name, descriptor.model) in names:
             raise ValueError('that name came before for the same model')
         names.add((descriptor.name, descriptor.model))
-        size = dimensions[descriptor.model]
-        seen = [_observation(reader.next(_Observation), size) for _ in range(line.observations)]
+        looks = (reader.next(_Observation) for _ in range(line.observations))
+        seen = [records.checked(Observation(**_decoded(look, size))) for look in looks]
         mean = records.unit_mean(np.stack([observation.values for observation in seen]))
         if np.abs(mean - descriptor.values).max() > _TOLERANCE:
             raise ValueError('the values are not the mean of the observations')
@@ -283,7 +266,6 @@ def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
             f'{line.models} models and {line.descriptors} descriptors were written, but '
             f'{len(dimensions)} and {len(names)} are here'
         )
-    reader.finish()
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
@@ -312,36 +294,15 @@ def _json_value(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _model(line: _Model) -> StoredModel:
-    records.check_model(line.fingerprint, line.dimension)
-    records.card_text(line.card)
-    return StoredModel(line.fingerprint, line.dimension, line.card, 0)
-
-
-def _descriptor(line: _Descriptor, dimensions: Mapping[str, int]) -> StoredDescriptor:
-    if line.model not in dimensions:
-        raise ValueError(f'model {shown(line.model)} did not come before')
-    content = {
-        **vars(line),
-        'values': _values(line.values, dimensions[line.model]),
-        'created': datetime.fromisoformat(line.created),
-        'updated': datetime.fromisoformat(line.updated),
-    }
-    return records.checked_descriptor(StoredDescriptor(**content, deleted=None))
-
-
-def _observation(line: _Observation, dimension: int) -> Observation:
-    content = {
-        **vars(line),
-        'values': _values(line.values, dimension),
-        'patch': None if line.patch is None else base64.b64decode(line.patch, validate=True),
-        'created': datetime.fromisoformat(line.created),
-    }
-    return records.checked(Observation(**content))
-
-
-def _values(text: str, dimension: int) -> NDArray[np.float32]:
-    values = np.frombuffer(base64.b64decode(text, validate=True), '<f4').astype(np.float32)
+def _decoded(line: Any, dimension: int) -> dict[str, Any]:
+    """Return the fields of a line as the record has them."""
+    content = dict(vars(line))
+    for name in content.keys() & {'created', 'updated'}:
+        content[name] = datetime.fromisoformat(content[name])
+    for name in content.keys() & {'values', 'patch'}:
+        if content[name] is not None:
+            content[name] = base64.b64decode(content[name], validate=True)
+    values = np.frombuffer(content['values'], '<f4').astype(np.float32)
     if len(values) != dimension:
         raise ValueError(f'it has {len(values)} values, those of its model {dimension}')
-    return values
+    return {**content, 'values': values}
