@@ -40,6 +40,7 @@ _INDEXES = {
     'tags': [('ix_tags_tag_descriptor_id', 'rowid AS id, descriptor_id, tag', 'TRUE')],
     'observations': [('ix_observations_descriptor_id', 'id, descriptor_id', 'TRUE')],
 }
+_ALL_BUT_THE_NAME = 'all but the name'
 _Rows = dict[int, Row]
 
 
@@ -86,16 +87,14 @@ def set_aside(path: Path) -> Salvage:
 def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
     """Copy what can be read; return the number of descriptors, and what is missing."""
     tables, missing = _read(damaged)
-    models, objects = tables['models'], tables['objects']
-    tags: dict[int, list[str]] = defaultdict(list)
-    for row in tables['tags'].values():
-        tags[row['descriptor_id']].append(row['tag'])
-    observations: dict[int, list[Row]] = defaultdict(list)
-    for row in tables['observations'].values():
-        observations[row['descriptor_id']].append(row)
+    of_descriptor: dict[str, dict[int, list[Row]]] = {}
+    for name in 'tags', 'observations':
+        of_descriptor[name] = defaultdict(list)
+        for row in tables[name].values():
+            of_descriptor[name][row['descriptor_id']].append(row)
     saved = 0
     with DescriptorStore(fresh) as store:
-        for row in models.values():
+        for row in tables['models'].values():
             card: Mapping[str, Any] = {}
             with suppress(ValueError, TypeError):
                 card = records.loaded(row.get('card', '{}'))
@@ -106,16 +105,27 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
             told = shown(str(row['name']))
             try:
                 if 'model_id' not in row:
-                    raise ValueError('all but the name')
-                model = models[row['model_id']]
-                seen, lacks = _observations(row, observations[row['id']], model)
-                descriptor = _descriptor(row, seen, model, objects, tags[row['id']])
-                if store.has(descriptor.name, descriptor.model):
+                    raise ValueError(_ALL_BUT_THE_NAME)
+                model, name = tables['models'][row['model_id']], row['name']
+                seen, lacks = _observations(row, of_descriptor['observations'][row['id']], model)
+                thing = tables['objects'].get(row.get('object_id', 0), {}).get('name')
+                descriptor = StoredDescriptor(
+                    name=name,
+                    model=model['fingerprint'],
+                    object=thing or records.object_of(name),
+                    values=seen[0].values,
+                    tags=tuple(tagged['tag'] for tagged in of_descriptor['tags'][row['id']]),
+                    observations=len(seen),
+                    created=_time(row.get('created')) or seen[0].created,
+                    updated=_time(row.get('updated')) or seen[-1].created,
+                    deleted=None,
+                )
+                if store.has(name, descriptor.model):
                     raise ValueError('another one has that name')
                 with store.transaction():
                     store.put_back(descriptor, seen)
                     if _deleted(row):
-                        store.delete(descriptor.name, descriptor.model)
+                        store.delete(name, descriptor.model)
             except (RefusedError, ValueError, TypeError, KeyError) as error:
                 missing.append(f'{told}: {printable(str(error))}')
                 continue
@@ -178,27 +188,6 @@ def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]
     return found, []
 
 
-def _descriptor(
-    row: Row,
-    seen: list[Observation],
-    model: Row,
-    objects: _Rows,
-    tags: list[str],
-) -> StoredDescriptor:
-    thing = objects.get(row.get('object_id', 0), {}).get('name')
-    return StoredDescriptor(
-        name=row['name'],
-        model=model['fingerprint'],
-        object=thing or records.object_of(row['name']),
-        values=seen[0].values,
-        tags=tuple(tags),
-        observations=len(seen),
-        created=_time(row.get('created')) or seen[0].created,
-        updated=_time(row.get('updated')) or seen[-1].created,
-        deleted=None,
-    )
-
-
 def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observation], str]:
     """Return a descriptor's observations, and what is missing of it.
 
@@ -209,24 +198,21 @@ def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observat
     for look in looks:
         # Nothing in a damaged observation is trusted.
         with suppress(RefusedError, ValueError, TypeError, KeyError):
-            found.append(_observation(look, model))
+            dimension = len(_values(look, model))
+            time = _time(look['created']) or now()
+            seen = rows.observation({**look, 'created': time}, dimension)
+            found.append(records.checked(seen))
     whole = bool(found) and len(found) == len(looks)
     if whole and len(found) == row.get('observations'):
         return found, ''
     with suppress(ValueError, TypeError, KeyError):
-        seen = Observation(_values(row, model), created=_time(row['updated']) or now())
-        return [seen], 'its observations, but for their mean' if looks else ''
+        mean = Observation(_values(row, model), created=_time(row['updated']) or now())
+        return [mean], 'its observations, but for their mean' if looks else ''
     if not found:
-        raise ValueError('all but the name')
+        raise ValueError(_ALL_BUT_THE_NAME)
     if whole:
         return found, 'its row; object and times are guessed'
     return found, f'all but {len(found)} of its observations; its values may differ'
-
-
-def _observation(row: Row, model: Row) -> Observation:
-    dimension = len(_values(row, model))
-    time = _time(row['created']) or now()
-    return records.checked(rows.observation({**row, 'created': time}, dimension))
 
 
 def _values(row: Row, model: Row) -> NDArray[np.float32]:
