@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import SQLITE, database_url
 from don_kp_ros.database.sqlite import SqliteDatabase
 
@@ -15,10 +14,7 @@ def connect(database: Path | str | None = None) -> Database:
 
     Raises StoreError unless it is a path or a URL of a known kind.
     """
-    try:
-        url = database_url(database)
-    except ValueError as error:
-        raise StoreError(str(error)) from error
+    url = database_url(database)
     if url.drivername == SQLITE:
         return SqliteDatabase(url)
     # Only here: psycopg is not needed for a file.

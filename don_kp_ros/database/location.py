@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.resources import user_path
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def database_url(database: Path | str | None = None) -> sa.URL:
     """Return the URL of a database given by path or URL, by default `default_path()`.
 
     The password is moved to the URL's `password` from anywhere in the text, so that no repr shows
-    it. The text may hold a password, so a ValueError does not show it.
+    it. Raises StoreError unless it is a path or a URL of a known kind; the error does not show the
+    text, which may hold a password.
     """
     # Only here: the default needs no SQLAlchemy, and it is slow to import.
     import sqlalchemy as sa
@@ -37,15 +39,15 @@ def database_url(database: Path | str | None = None) -> sa.URL:
     try:
         url = sa.make_url(text)
     except (ArgumentError, ValueError) as error:
-        raise ValueError(f'the URL of the database cannot be read; {advice}') from error
+        raise StoreError(f'the URL of the database cannot be read; {advice}') from error
     if url.drivername == SQLITE:
         if url.database in (None, '', ':memory:') or url.query or url.host:
-            raise ValueError(f'the URL {SQLITE}:// names no file; {advice}')
+            raise StoreError(f'the URL {SQLITE}:// names no file; {advice}')
         return url
     if url.drivername not in (POSTGRESQL, 'postgresql'):
-        raise ValueError(f'the URL is of kind {url.drivername.split("+")[0]!r}; {advice}')
+        raise StoreError(f'the URL is of kind {url.drivername.split("+")[0]!r}; {advice}')
     if '@' in (url.host or ''):
-        raise ValueError('the URL has two @; write the one in its password as %40')
+        raise StoreError('the URL has two @; write the one in its password as %40')
     password = url.query.get('password')
     if isinstance(password, str):
         url = url.set(password=password)
@@ -53,13 +55,13 @@ def database_url(database: Path | str | None = None) -> sa.URL:
 
 
 def has_password(database: Path | str | None) -> bool:
-    """Tell whether a database is given by a URL that holds a password. Raises ValueError."""
+    """Tell whether a database is given by a URL that holds a password. Raises StoreError."""
     url = database_url(database)
     return url.password is not None or 'sslpassword' in url.query
 
 
 def without_password(database: Path | str | sa.URL | None) -> str:
-    """Write a database as a path, or a URL without its password. Raises ValueError."""
+    """Write a database as a path, or a URL without its password. Raises StoreError."""
     url = database if isinstance(database, tuple) else database_url(database)
     if url.drivername == SQLITE:
         return str(url.database)

@@ -33,22 +33,18 @@ _STATES = {
 }
 
 
-class CommandError(Exception):
-    """A command that cannot be carried out; the message says why and what to do."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Run a command, with the arguments that `don_kp db` takes; return the exit status."""
     try:
         return _TASKS[arguments.command](arguments, _console())
-    except (CommandError, RefusedError, StoreError, OSError) as error:
+    except (RefusedError, StoreError, OSError) as error:
         print(f'don_kp db {arguments.command}: {error}', file=sys.stderr)
         return 2 if arguments.command == 'doctor' else 1
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.limit < 0:
-        raise CommandError(f'--limit is {arguments.limit}; give 0 for all, or more')
+        raise RefusedError(f'--limit is {arguments.limit}; give 0 for all, or more')
     with _opened(arguments) as store:
         wanted = _filter(arguments, store)
         with store.snapshot():
@@ -79,7 +75,7 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.patch:
         patches = [each.patch for each in seen if each.patch is not None]
         if not patches:
-            raise CommandError(f'{shown(stored.name)} has no patch; it was stored without image')
+            raise RefusedError(f'{shown(stored.name)} has no patch; it was stored without image')
         arguments.patch.write_bytes(patches[-1])
     if arguments.json:
         values = [float(value) for value in stored.values]
@@ -109,7 +105,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
         try:
             read = exchange.load(store, arguments.file, arguments.existing)
         except exchange.ConflictError as error:
-            raise CommandError(f'{error} (--replace, or --keep)') from error
+            raise RefusedError(f'{error} (--replace, or --keep)') from error
     _say(
         console,
         f'{read.added} added, {read.replaced} replaced, {read.kept} kept as they were, '
@@ -128,7 +124,7 @@ def _prune(arguments: argparse.Namespace, console: Console) -> int:
         listed = ', '.join(map(shown, names[:10])) + (', ...' if len(names) > 10 else '')
         _say(console, f'{len(names)} deleted before {utc(before)} would go for good: {listed}')
         if not arguments.yes and not _agreed():
-            raise CommandError('nothing was removed; answer y, or give --yes')
+            raise RefusedError('nothing was removed; answer y, or give --yes')
         _say(console, f'{store.prune(before)} removed from {store.location}')
     return 0
 
@@ -165,13 +161,13 @@ def _migrate(arguments: argparse.Namespace, console: Console) -> int:
 def _copied(path: Path, revision: str) -> Path:
     copy = path.with_name(f'{path.name}.{revision}-{now():%Y%m%d-%H%M%S}')
     if copy.exists():
-        raise CommandError(f'{copy} exists; move it away, then try again')
+        raise RefusedError(f'{copy} exists; move it away, then try again')
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     except sqlite3.Error as error:
         copy.unlink(missing_ok=True)
-        raise CommandError(
+        raise RefusedError(
             f'{copy} cannot be written ({error}); make the folder writable and free some space; '
             'nothing was migrated'
         ) from error
@@ -190,7 +186,7 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
     if not arguments.set_aside:
         return int(worst)
     if not damaged:
-        raise CommandError('only a damaged file is set aside; nothing was done')
+        raise RefusedError('only a damaged file is set aside; nothing was done')
     done = set_aside(Path(str(database_url(database).database)))
     _say(console, f'the damaged file is now {done.aside}')
     _say(console, f'{done.saved} descriptors were saved into a new one')
@@ -200,15 +196,12 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | str:
-    """Return the chosen database; raises CommandError for a missing file."""
+    """Return the chosen database; raises RefusedError for a missing file."""
     given = getattr(arguments, 'database', None) or getattr(arguments, 'url', None)
     given = given or os.environ.get(URL_VARIABLE) or default_path()
-    try:
-        url = database_url(given)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
+    url = database_url(given)
     if url.drivername == SQLITE and not missing and not Path(str(url.database)).is_file():
-        raise CommandError(
+        raise RefusedError(
             f'there is no database {url.database} yet; the first /store_descriptor makes it, or '
             'choose another one with --database or --url'
         )
@@ -234,7 +227,7 @@ def _fingerprint(store: DescriptorStore, beginning: str | None) -> str | None:
     if len(found) == 1:
         return found[0]
     listed = ', '.join(map(shown, found or known)) or 'none'
-    raise CommandError(
+    raise RefusedError(
         f'--model {shown(beginning)} is the beginning of {len(found)} fingerprints; stored are: '
         f'{listed}'
     )
@@ -245,9 +238,9 @@ def _only_model(store: DescriptorStore, name: str) -> str:
     found = [model for model in known if store.has(name, model)]
     if len(found) > 1:
         listed = ', '.join(map(shown, found))
-        raise CommandError(f'{shown(name)} is stored for {len(found)} models; --model: {listed}')
+        raise RefusedError(f'{shown(name)} is stored for {len(found)} models; --model: {listed}')
     if not known:
-        raise CommandError(f'nothing is stored in {store.location} yet')
+        raise RefusedError(f'nothing is stored in {store.location} yet')
     return found[0] if found else known[0]
 
 

@@ -37,7 +37,7 @@ def chosen_database(file: str, url: str) -> str:
                     f'{without_password(given)}, and the password in ~/.pgpass or PGPASSWORD, or '
                     f'the whole URL in the environment variable {URL_VARIABLE}'
                 )
-        except ValueError as error:
+        except StoreError as error:
             raise StartupError(f'{name}: {error}') from error
     return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
 
