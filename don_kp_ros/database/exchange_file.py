@@ -241,7 +241,7 @@ def _items(reader: _Reader) -> Iterator[StoredModel | Entry]:
         if isinstance(line, _Model):
             model = StoredModel(**vars(line), descriptors=0)
             records.check_model(model.fingerprint, model.dimension)
-            records.card_text(model.card)
+            records.json_text(model.card, records.CARD)
             if model.fingerprint in dimensions:
                 raise ValueError('that model came before')
             dimensions[model.fingerprint] = model.dimension

@@ -30,8 +30,8 @@ MOST_OBSERVATIONS = 4096  # of one descriptor
 LARGEST_DIMENSION = 4096
 LARGEST_PATCH = 256  # pixels along a side
 MOST_PATCH_BYTES = 64 * 1024
-MOST_CAMERA_BYTES = 4 * 1024  # as JSON
-MOST_CARD_BYTES = 256 * 1024
+CAMERA, CARD = 'camera', "model's card"
+MOST_JSON_BYTES = {CAMERA: 4 * 1024, CARD: 256 * 1024}
 _LARGEST_IMAGE = 65535  # pixels along a side
 _UNIT_TOLERANCE = 1e-4
 _SHORTEST_MEAN = 1e-6
@@ -115,7 +115,7 @@ def checked(observation: Observation | ArrayLike) -> Observation:
         values=unit_vector(observation.values),
         pixel=_pixel(observation.pixel, size),
         image_size=size,
-        camera=None if camera is None else loaded(camera_text(camera)),
+        camera=None if camera is None else loaded(json_text(camera, CAMERA)),
         position=_numbers(observation.position, 3, 'position'),
         created=checked_time(observation.created),
     )
@@ -285,25 +285,8 @@ def checked_time(time: datetime) -> datetime:
     return utc
 
 
-def camera_text(camera: Mapping[str, Any]) -> str:
-    """Write the known facts of a camera as JSON. Raises InvalidObservationError."""
-    return _json(camera, 'camera', MOST_CAMERA_BYTES)
-
-
-def card_text(card: Mapping[str, Any]) -> str:
-    """Write a model's card as JSON. Raises InvalidObservationError."""
-    return _json(card, "model's card", MOST_CARD_BYTES)
-
-
-def loaded(text: str) -> dict[str, Any]:
-    """Read what `camera_text` or `card_text` wrote. Raises ValueError."""
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError(f'it holds {type(content).__name__}, not names and values')
-    return content
-
-
-def _json(content: Mapping[str, Any], what: str, most: int) -> str:
+def json_text(content: Mapping[str, Any], what: str) -> str:
+    """Write a camera's known facts, or a model's card, as JSON. Raises InvalidObservationError."""
     advice = 'give names with texts, finite numbers and lists of them'
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise InvalidObservationError(f'the {what} is no mapping of names; {advice}')
@@ -313,9 +296,18 @@ def _json(content: Mapping[str, Any], what: str, most: int) -> str:
         raise InvalidObservationError(
             f'the {what} cannot be kept ({printable(str(error))}); {advice}'
         ) from error
+    most = MOST_JSON_BYTES[what]
     if len(text) > most:
         raise InvalidObservationError(f'the {what} has {len(text)} bytes; allowed are {most}')
     return text
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """Read what `json_text` wrote. Raises ValueError."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f'it holds {type(content).__name__}, not names and values')
+    return content
 
 
 def _image_size(size: Sequence[float] | None) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from don_kp_ros.database import records
 from don_kp_ros.database.records import Observation, StoredDescriptor
 
 Row = Mapping[Any, Any]  # by column
+_AS_THEY_ARE = ('patch', 'author', 'created')  # parts of an observation that are a column
 # The parts of an observation that have a column for each number; all are None without it.
 _PARTS = {
     'pixel': ('u', 'v'),
@@ -43,17 +45,8 @@ def descriptor(row: Row) -> StoredDescriptor:
     values.flags.writeable = False
     if row['created'] is None or row['updated'] is None:
         raise ValueError('its times cannot be read')
-    return StoredDescriptor(
-        name=row['name'],
-        model=row['fingerprint'],
-        object=row['object'],
-        values=values,
-        tags=tags(row['tags']),
-        observations=row['observations'],
-        created=row['created'],
-        updated=row['updated'],
-        deleted=row['deleted'],
-    )
+    kept = {each.name: row[each.name] for each in dataclasses.fields(StoredDescriptor)}
+    return StoredDescriptor(**{**kept, 'values': values, 'tags': tags(row['tags'])})
 
 
 def tags(joined: str | None) -> tuple[str, ...]:
@@ -65,25 +58,19 @@ def observation(row: Row, dimension: int) -> Observation:
     """Read an observation of a model of that dimension. Raises TypeError, ValueError."""
     if row['created'] is None:
         raise ValueError('its time cannot be read')
-    parts = {
-        part: None if row[columns[0]] is None else tuple(row[column] for column in columns)
-        for part, columns in _PARTS.items()
-    }
-    return Observation(
-        values=vector(row['values'], dimension),
-        camera=None if row['camera'] is None else records.loaded(row['camera']),
-        patch=row['patch'],
-        author=row['author'],
-        created=row['created'],
-        **parts,
-    )
+    kept: dict[str, Any] = {name: row[name] for name in _AS_THEY_ARE}
+    for part, columns in _PARTS.items():
+        numbers = tuple(row[column] for column in columns)
+        kept[part] = None if numbers[0] is None else numbers
+    camera = None if row['camera'] is None else records.loaded(row['camera'])
+    return Observation(values=vector(row['values'], dimension), camera=camera, **kept)
 
 
 def from_observation(seen: Observation) -> dict[str, Any]:
     """Make the row of an observation."""
-    row = {each: getattr(seen, each) for each in ('patch', 'author', 'created')}
+    row = {name: getattr(seen, name) for name in _AS_THEY_ARE}
     row['values'] = blob(seen.values)
-    row['camera'] = None if seen.camera is None else records.camera_text(seen.camera)
+    row['camera'] = None if seen.camera is None else records.json_text(seen.camera, records.CAMERA)
     for part, columns in _PARTS.items():
         row.update(zip(columns, getattr(seen, part) or [None] * len(columns), strict=True))
     return row

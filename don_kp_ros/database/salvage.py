@@ -202,15 +202,14 @@ def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observat
             time = _time(look['created']) or now()
             seen = rows.observation({**look, 'created': time}, dimension)
             found.append(records.checked(seen))
-    whole = bool(found) and len(found) == len(looks)
-    if whole and len(found) == row.get('observations'):
+    if found and len(found) == len(looks) == row.get('observations'):
         return found, ''
     with suppress(ValueError, TypeError, KeyError):
         mean = Observation(_values(row, model), created=_time(row['updated']) or now())
         return [mean], 'its observations, but for their mean' if looks else ''
     if not found:
         raise ValueError(_ALL_BUT_THE_NAME)
-    if whole:
+    if len(found) == len(looks):
         return found, 'its row; object and times are guessed'
     return found, f'all but {len(found)} of its observations; its values may differ'
 

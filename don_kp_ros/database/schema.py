@@ -32,13 +32,8 @@ class Utc(sa.types.TypeDecorator[datetime]):
     In a damaged file, a value that is not a time is read as None.
     """
 
-    impl = sa.TIMESTAMP(timezone=True)
+    impl = sa.TIMESTAMP(timezone=True).with_variant(sa.String(26), 'sqlite')
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """Choose the column's type."""
-        kind = sa.String(26) if dialect.name == 'sqlite' else sa.TIMESTAMP(timezone=True)
-        return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
         """Write a time."""

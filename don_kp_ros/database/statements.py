@@ -18,7 +18,7 @@ from don_kp_ros.database.text import shortened, shown
 LIVE = descriptors.c.deleted.is_(None)
 _records = sa.select(
     descriptors,
-    models.c.fingerprint,
+    models.c.fingerprint.label('model'),
     models.c.dimension,
     objects.c.name.label('object'),
     # No tag has a newline.

@@ -288,7 +288,7 @@ class DescriptorStore:
         and InvalidObservationError for a card that cannot be kept.
         """
         records.check_model(fingerprint, dimension)
-        text = records.card_text(card)
+        text = records.json_text(card, records.CARD)
         with self._database.transaction(write=True) as connection:
             model_id = statements.model_id(connection, fingerprint, dimension)
             changed = models.update().where(models.c.id == model_id, models.c.card != text)
@@ -373,7 +373,7 @@ class DescriptorStore:
         return row
 
     def _record(self, row: sa.Row) -> StoredDescriptor:
-        told = f'{shown(row.name)} of model {shown(row.fingerprint)}'
+        told = f'{shown(row.name)} of model {shown(row.model)}'
         with self._damage_named(told, 'delete it with /delete_descriptor, then store it again'):
             return rows.descriptor(row._mapping)
 
