@@ -55,9 +55,6 @@ def examine(database: Path | str | None = None) -> Iterator[Finding]:
                 if finding.state is State.WRONG:
                     return
                 locked |= finding.what == 'lock' and finding.state is State.NOTE
-            yield (finding := _integrity(place.path))
-            if finding.state is State.WRONG:
-                return
         yield (finding := _schema(place))
         if finding.state is State.WELL and not locked:
             yield _content(place, database)
@@ -102,6 +99,7 @@ def _file(path: Path) -> Iterator[Finding]:
     using = f'open in {", ".join(users(path)) or "no other process that can be seen"}'
     wrong = f'locked for writing; {using}: end it if that lasts' if _is_locked(path) else ''
     yield _finding('lock', wrong, f'not locked; {using}')
+    yield _integrity(path)
 
 
 def _is_locked(path: Path) -> bool:

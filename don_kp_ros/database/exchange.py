@@ -80,16 +80,23 @@ def load(
     with store.transaction():
         known = {model.fingerprint: model for model in store.models()}
         for item in read(path):
-            if isinstance(item, StoredModel):
-                counts['models'] += 1
-                _load_model(store, path, known.get(item.fingerprint), item, existing)
+            if isinstance(item, Entry):
+                outcome = _load_descriptor(store, item, existing)
+                counts.update(('descriptors', outcome))
+                if outcome == 'conflict':
+                    name, model = item.descriptor.name, item.descriptor.model
+                    conflicts.append(f'{shown(name)} of model {shortened(model)}')
                 continue
-            counts['descriptors'] += 1
-            outcome = _load_descriptor(store, item, existing)
-            counts[outcome] += 1
-            if outcome == 'conflict':
-                name, model = item.descriptor.name, item.descriptor.model
-                conflicts.append(f'{shown(name)} of model {shortened(model)}')
+            counts['models'] += 1
+            stored = known.get(item.fingerprint)
+            if stored is not None and stored.dimension != item.dimension:
+                raise ExchangeError(
+                    f'{path}: descriptors of model {shortened(item.fingerprint)} have '
+                    f'{item.dimension} values, those in {store.location} {stored.dimension}; it '
+                    'is not the same model: import into another database'
+                )
+            if stored is None or (item.card and (existing == 'replace' or not stored.card)):
+                store.keep_model(item.fingerprint, item.dimension, item.card)
         if conflicts:
             more = len(conflicts) - _MOST_NAMED
             listed = ', '.join(conflicts[:_MOST_NAMED]) + (f' and {more} more' if more > 0 else '')
@@ -98,23 +105,6 @@ def load(
                 'imported: choose to replace them, or to keep them'
             )
     return Summary(**dict(counts))  # type: ignore[arg-type]
-
-
-def _load_model(
-    store: DescriptorStore,
-    path: Path,
-    stored: StoredModel | None,
-    given: StoredModel,
-    existing: str,
-) -> None:
-    if stored is not None and stored.dimension != given.dimension:
-        raise ExchangeError(
-            f'{path}: descriptors of model {shortened(given.fingerprint)} have '
-            f'{given.dimension} values, those in {store.location} {stored.dimension}; it is not '
-            'the same model: import into another database'
-        )
-    if stored is None or (given.card and (existing == 'replace' or not stored.card)):
-        store.keep_model(given.fingerprint, given.dimension, given.card)
 
 
 def _load_descriptor(store: DescriptorStore, given: Entry, existing: str) -> str:

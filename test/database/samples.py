@@ -3,8 +3,9 @@
 import contextlib
 import io
 import sqlite3
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +84,16 @@ def first_schema(path: Path, models: list[tuple], descriptors: list[tuple]) -> N
         connection.executemany(rows, descriptors)
 
 
+def add(database: str, first: int, ready: Barrier) -> None:
+    """Add forty of eighty directions to one name, from when all are ready."""
+    with DescriptorStore(database) as store:
+        ready.wait()
+        for vector in np.eye(80)[first : first + 40]:
+            store.put('cap/brim', 'm', vector, add=True)
+
+
 def at_once(*calls: Callable[[], object]) -> None:
     """Call from a thread each, and wait for all."""
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(calls)) as threads:
+        for done in [threads.submit(call) for call in calls]:
+            done.result()

@@ -1,6 +1,7 @@
 """One SQLite file: durable, checked when opened, and left as it is where anything is wrong."""
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MODEL, change, names, unit
+from samples import MODEL, add, change, names, unit
 
 from don_kp_ros.database.errors import DamagedError, DamagedFileError, SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore
@@ -72,35 +73,14 @@ def test_an_acknowledged_write_survives_kill(path):
 
 
 def test_two_processes_that_add_to_one_name_lose_nothing(database):
-    script = (
-        'import sys\n'
-        'import numpy as np\n'
-        'from don_kp_ros.database.store import DescriptorStore\n'
-        'database, first = sys.argv[1], int(sys.argv[2])\n'
-        'with DescriptorStore(database) as store:\n'
-        '    print("ready", flush=True)\n'
-        '    sys.stdin.readline()\n'
-        '    for vector in np.eye(80)[first : first + 40]:\n'
-        '        store.put("cap/brim", "m", vector, add=True)\n'
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', script, database, first],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for first in ('0', '40')
-    ]
+    context = multiprocessing.get_context('spawn')
+    ready = context.Barrier(2)
+    processes = [context.Process(target=add, args=(database, n, ready)) for n in (0, 40)]
     for process in processes:
-        assert process.stdout.readline() == 'ready\n'
+        process.start()
     for process in processes:
-        process.stdin.write('go\n')
-        process.stdin.flush()
-    assert [process.wait(60) for process in processes] == [0, 0]
-    for process in processes:
-        process.communicate()
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
     with DescriptorStore(database) as store:
         stored = store.get('cap/brim', 'm')
         seen = [int(seen.values.argmax()) for seen in store.observations('cap/brim', 'm')]

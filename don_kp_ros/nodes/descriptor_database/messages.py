@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 from array import array
@@ -52,8 +53,8 @@ def observation_message(seen: Observation) -> DescriptorObservation:
     message.image_width, message.image_height = seen.image_size or (0, 0)
     frame = camera.get('frame')
     message.frame = frame if isinstance(frame, str) else ''
-    message.fx, message.fy = _number(camera, 'fx'), _number(camera, 'fy')
-    message.cx, message.cy = _number(camera, 'cx'), _number(camera, 'cy')
+    for name in 'fx', 'fy', 'cx', 'cy':
+        setattr(message, name, _number(camera, name))
     message.position = point_message(seen.position or [math.nan] * 3)
     return message
 
@@ -65,11 +66,10 @@ def time_from_stamp(stamp: Time) -> datetime:
 
 def stamp_from_time(time: datetime) -> Time:
     """Make the stamp of a time; of one beyond 2038, the last that there is."""
-    since = time - _FIRST
-    seconds = since // _SECOND
+    seconds, rest = divmod(time - _FIRST, _SECOND)
     if seconds > _LAST_SECOND:
         return Time(sec=_LAST_SECOND)
-    return Time(sec=seconds, nanosec=(since % _SECOND).microseconds * 1000)
+    return Time(sec=seconds, nanosec=rest.microseconds * 1000)
 
 
 def page_token(last: StoredDescriptor) -> str:
@@ -84,21 +84,15 @@ def place_from_token(token: str) -> tuple[str, str] | None:
     """
     if not token:
         return None
-    try:
-        if len(token) > _LONGEST_TOKEN:
-            raise ValueError('it is too long')
-        place = json.loads(base64.urlsafe_b64decode(token))
-        if not (isinstance(place, list) and all(isinstance(name, str) for name in place)):
-            raise ValueError('it holds no names')
-        name, model = place
-        if not (could_be_name(name) and could_be_name(model)):
-            raise ValueError('it holds no names')
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(
-            f'after is {shown(token)}, which no list ended with; give next of the page before, or '
-            'leave it empty to begin'
-        ) from error
-    return name, model
+    if len(token) <= _LONGEST_TOKEN:
+        with contextlib.suppress(ValueError, RecursionError):
+            place = json.loads(base64.urlsafe_b64decode(token))
+            if isinstance(place, list) and len(place) == 2 and all(map(could_be_name, place)):
+                return place[0], place[1]
+    raise RefusedError(
+        f'after is {shown(token)}, which no list ended with; give next of the page before, or '
+        'leave it empty to begin'
+    )
 
 
 def _number(camera: Mapping[str, Any], key: str) -> float:

@@ -55,14 +55,7 @@ class PerceptionClient:
 
     async def rank(self, asked: RankDescriptors.Request, published: Time) -> Rank.Response:
         """Rank what perception looks for, once that is what was ``published`` at that time."""
-        request = Rank.Request(
-            stamp=asked.stamp,
-            max_age=self._max_age_s(),
-            u=asked.u,
-            v=asked.v,
-            radius=asked.radius,
-            limit=asked.limit,
-            descriptors=published,
-        )
+        same = {name: getattr(asked, name) for name in ('stamp', 'u', 'v', 'radius', 'limit')}
+        request = Rank.Request(max_age=self._max_age_s(), descriptors=published, **same)
         answer: Rank.Response = await self._rank.ask(request)
         return answer
