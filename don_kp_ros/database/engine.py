@@ -27,7 +27,7 @@ class _Transaction:
 
 
 class Database(ABC):
-    """A descriptor database, made by `connection.connect`. Thread-safe; raises StoreError."""
+    """A descriptor database, made by `store.connect`. Thread-safe; raises StoreError."""
 
     def __init__(self, url: sa.URL) -> None:
         """Keep the location of a database. Opens nothing yet."""

@@ -104,9 +104,10 @@ class PostgresqlDatabase(Database):
     def _create_engine(self, url: sa.URL) -> sa.Engine:
         session = ' '.join(f'-c {name}={value}' for name, value in _SESSION.items())
         options = ' '.join(filter(None, (session, str(url.query.get('options', '')))))
+        given = {name: url.query[name] for name in _NETWORK if name in url.query}
         engine = sa.create_engine(
             url.difference_update_query(['options', *_NETWORK]),
-            connect_args={**_NETWORK, **_given(url), 'options': options},
+            connect_args={**_NETWORK, **given, 'options': options},
             isolation_level='READ COMMITTED',
             pool_timeout=_LOCK_TIMEOUT_S,
             hide_parameters=True,
@@ -193,7 +194,3 @@ class PostgresqlDatabase(Database):
 
 # By the servers' wording: a refused connection has no error code.
 _REFUSALS = ('authentication failed', 'no password supplied', 'pg_hba.conf', 'does not exist')
-
-
-def _given(url: sa.URL) -> dict[str, object]:
-    return {name: url.query[name] for name in _NETWORK if name in url.query}

@@ -14,20 +14,36 @@ import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.database import records, rows, statements
-from don_kp_ros.database.connection import connect
+from don_kp_ros.database.engine import Database
 from don_kp_ros.database.errors import (
     DamagedError,
     InvalidDescriptorError,
     NameTakenError,
     UnknownNameError,
 )
+from don_kp_ros.database.location import SQLITE, database_url
 from don_kp_ros.database.records import Filter, Observation, StoredDescriptor, StoredModel
 from don_kp_ros.database.rows import is_text
 from don_kp_ros.database.schema import descriptors, models, objects, observations, revision, tags
+from don_kp_ros.database.sqlite import SqliteDatabase
 from don_kp_ros.database.text import shortened, shown
 from don_kp_ros.errors import RefusedError
 
 _ANEW = 'store it anew with replace: true'
+
+
+def connect(database: Path | str | None = None) -> Database:
+    """Return the database at a path or URL, by default `default_path()`. Opens nothing yet.
+
+    Raises StoreError unless it is a path or a URL of a known kind.
+    """
+    url = database_url(database)
+    if url.drivername == SQLITE:
+        return SqliteDatabase(url)
+    # Only here: psycopg is not needed for a file.
+    from don_kp_ros.database.postgresql import PostgresqlDatabase
+
+    return PostgresqlDatabase(url)
 
 
 class DescriptorStore:

@@ -198,6 +198,12 @@ def test_a_file_is_as_documented(store, tmp_path, lines) -> None:
     kinds = ['header', 'model', 'model', 'descriptor', 'observation', 'observation']
     kinds += ['descriptor', 'observation'] * 2 + ['end']
     assert [line['kind'] for line in lines] == kinds
+    for line, fields in {
+        1: 'card dimension fingerprint',
+        3: 'created model name object observations tags updated values',
+        4: 'author camera created image_size patch pixel position values',
+    }.items():
+        assert sorted(lines[line]) == sorted([*fields.split(), 'kind', 'sha256'])
     point, seen = lines[3], lines[4]
     assert (point['name'], point['model'], point['tags']) == ('cap/brim', MODEL, ['a', 'b'])
     values = np.frombuffer(base64.b64decode(seen['values']), '<f4')

@@ -12,9 +12,8 @@ from alembic.script import ScriptDirectory
 from samples import at_once, change, first_schema, read
 
 from don_kp_ros.database import migrations, schema
-from don_kp_ros.database.connection import connect
 from don_kp_ros.database.errors import SchemaError, StoreError
-from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.database.store import DescriptorStore, connect
 
 VALUES = np.random.default_rng(0).normal(size=(3, 4))
 VALUES = (VALUES / np.linalg.norm(VALUES, axis=1, keepdims=True)).astype('<f4')
