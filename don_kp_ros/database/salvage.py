@@ -28,18 +28,8 @@ from don_kp_ros.errors import RefusedError
 
 _MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
 _UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away
-# What indexes hold: name, columns, and the condition under which SQLite uses it.
-_INDEXES = {
-    'models': [('sqlite_autoindex_models_1', 'id, fingerprint', 'TRUE')],
-    'objects': [('sqlite_autoindex_objects_1', 'id, name', 'TRUE')],
-    'descriptors': [
-        ('ix_descriptors_live', 'id, model_id, name', 'deleted IS NULL'),
-        ('ix_descriptors_live_name', 'id, name', 'deleted IS NULL'),
-        ('sqlite_autoindex_descriptors_1', 'id, model_id, name', 'TRUE'),  # the first schema's
-    ],
-    'tags': [('ix_tags_tag_descriptor_id', 'rowid AS id, descriptor_id, tag', 'TRUE')],
-    'observations': [('ix_observations_descriptor_id', 'id, descriptor_id', 'TRUE')],
-}
+_TABLES = ('models', 'objects', 'descriptors', 'tags', 'observations')
+_COVERED = ('TRUE', 'deleted IS NULL')  # conditions under which SQLite uses an index
 _ALL_BUT_THE_NAME = 'all but the name'
 _Rows = dict[int, Row]
 
@@ -137,7 +127,7 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
 
 def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:
     """Read what can be read of every table; name what cannot."""
-    tables: dict[str, _Rows] = {name: {} for name in _INDEXES}
+    tables: dict[str, _Rows] = {name: {} for name in _TABLES}
     missing: list[str] = []
     try:
         with closing(sqlite3.connect(path)) as connection:
@@ -163,16 +153,19 @@ def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]
 
     def collect(query: str, *values: int) -> bool:
         """Add what a query yields before it meets damage; tell whether it met none."""
-        with suppress(sqlite3.DatabaseError):  # also where the other schema has such an index
+        with suppress(sqlite3.DatabaseError):  # also where an index does not cover the condition
             for row in connection.execute(query, values):
                 found[row['id']] = {**found.get(row['id'], {}), **dict(row)}
             return True
         return False
 
-    indexes_sound = any(
-        collect(f'SELECT {columns} FROM {name} INDEXED BY {index} WHERE {state}')
-        for index, columns, state in _INDEXES[name]
-    )
+    indexes_sound = False
+    for index in connection.execute(f'PRAGMA index_list({name})').fetchall():
+        held = connection.execute(f'PRAGMA index_info({index["name"]})')
+        columns = ', '.join(['rowid AS id', *(column['name'] for column in held)])
+        for condition in _COVERED:
+            query = f'SELECT {columns} FROM {name} INDEXED BY {index["name"]} WHERE {condition}'
+            indexes_sound |= collect(query)
     query = f'SELECT rowid AS id, * FROM {name} NOT INDEXED'
     if collect(query):
         return found, []
@@ -210,7 +203,8 @@ def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observat
     if not found:
         raise ValueError(_ALL_BUT_THE_NAME)
     if len(found) == len(looks):
-        return found, 'its row; object and times are guessed'
+        guessed = 'times' if 'object_id' in row else 'object and times'
+        return found, f'its row; {guessed} are guessed'
     return found, f'all but {len(found)} of its observations; its values may differ'
 
 
