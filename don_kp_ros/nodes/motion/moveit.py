@@ -172,10 +172,8 @@ class MoveItMotion:
         """Return the tool centre point's position (3,) in the base frame."""
         T_world_base = state.get_global_link_transform(self._preset.base_frame)
         T_world_tip = state.get_global_link_transform(self._names.tip_link)
-        position: Array = (rigid.inverse(T_world_base) @ T_world_tip @ self._names.T_tip_tcp)[
-            :3, 3
-        ]
-        return position
+        T_base_tcp: Array = rigid.inverse(T_world_base) @ T_world_tip @ self._names.T_tip_tcp
+        return T_base_tcp[:3, 3]
 
     def _plan(self, start: Any, attempts: list[Any], **goal: Any) -> Any:
         """Return a trajectory by the first attempt's parameters that do not ask for too much."""

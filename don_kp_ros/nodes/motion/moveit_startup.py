@@ -116,9 +116,8 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
         if seconds_from_stamp(message.header.stamp) >= begun:
             missing.difference_update(message.name)
 
-    subscription = listener.create_subscription(
-        JointState, 'joint_states', hear, qos_profile_sensor_data
-    )
+    topic = listener.resolve_topic_name('joint_states')
+    listener.create_subscription(JointState, topic, hear, qos_profile_sensor_data)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(listener)
     deadline = time.monotonic() + _PATIENCE_S
@@ -128,7 +127,6 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
     listener.destroy_node()
     if missing:
         raise StartupError(
-            f'no fresh joint states on {subscription.topic_name} for {_PATIENCE_S:g} s of '
-            f'{", ".join(sorted(missing))}; is the robot running, and are its clock and this '
-            "machine's the same?"
+            f'no fresh joint states on {topic} for {_PATIENCE_S:g} s of '
+            f'{", ".join(sorted(missing))}; is the robot running, and does its clock agree?'
         )

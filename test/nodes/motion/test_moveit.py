@@ -1,337 +1,124 @@
-"""The MoveIt adapter against a stand-in for moveit_py, which runs on an installed ROS only.
+"""The MoveIt adapter against a stand-in for moveit_py; see there what it can tell."""
 
-The stand-in has the documented signatures and refuses any other use; what MoveIt itself does with
-them is not tested here.
-"""
-
-import copy
 import os
+import signal
 import sys
 import threading
-import time
 import types
-from pathlib import Path
+from dataclasses import replace
 
+import moveit_stand_in
 import numpy as np
 import pytest
 import rclpy
 import yaml
+from ideal_robot import OBSERVE, PRESET, Controllers
+from moveit_stand_in import KINEMATICS, PATIENCE_S, MoveItPy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
 
+from don_kp_ros import configuration
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import Grid, HeightMap
-from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.kit.runner import StartupError
+from don_kp_ros.nodes.kit.runner import StartupError, run_node
+from don_kp_ros.nodes.motion import moveit_startup
 from don_kp_ros.nodes.motion.moveit import MoveItMotion
+from don_kp_ros.nodes.motion.moveit_startup import moveit_parameters
+from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import load_preset
+from don_kp_ros.simulation.controllers import TrajectoryController
 
-PRESET = load_preset('panda')
-KINEMATICS = Kinematics(PRESET)
-ARM = list(PRESET.arm_joints)
-OBSERVE = PRESET.position('observe')
-PATIENCE_S = 60.0  # for what takes a moment on an idle machine
-
-
-class RobotState:
-    def __init__(self, positions):
-        self._positions = dict(positions)
-        self.dirty = False
-
-    @property
-    def joint_positions(self):
-        return dict(self._positions)
-
-    @joint_positions.setter
-    def joint_positions(self, values):
-        assert set(values) <= set(self._positions)
-        self._positions.update(values)
-        self.dirty = True
-
-    def update(self, force=False, type='all'):
-        self.dirty = False
-
-
-class RobotTrajectory:
-    def __init__(self, names, start, end):
-        self.names, self.start, self.end, self.duration = names, start, end, 1.5
-
-    def get_robot_trajectory_msg(self, joint_filter=()):
-        points = [types.SimpleNamespace(positions=list(q)) for q in (self.start, self.end)]
-        joints = types.SimpleNamespace(joint_names=self.names, points=points)
-        return types.SimpleNamespace(joint_trajectory=joints)
-
-
-class Result:
-    def __init__(self, trajectory, value):
-        self.trajectory, self.error_code = trajectory, types.SimpleNamespace(val=value)
-
-    def __bool__(self):
-        return self.error_code.val == 1
-
-
-class PlanRequestParameters:
-    def __init__(self, moveit_py_instance, ns):
-        self.ns = ns
-        self.max_velocity_scaling_factor = 0.0
-
-
-class PlanningComponent:
-    def __init__(self, moveit, group):
-        self.moveit, self.planning_group_name = moveit, group
-
-    def set_start_state(self, configuration_name=None, robot_state=None):
-        assert configuration_name is None
-        assert not robot_state.dirty
-        self.start = copy.deepcopy(robot_state)
-
-    def set_goal_state(
-        self,
-        configuration_name=None,
-        robot_state=None,
-        pose_stamped_msg=None,
-        pose_link=None,
-        motion_plan_constraints=None,
-    ):
-        assert (robot_state is None) != (pose_stamped_msg is None)
-        assert (pose_link is None) == (pose_stamped_msg is None)
-        self.goal, self.link = robot_state or pose_stamped_msg, pose_link
-
-    def plan(
-        self,
-        single_plan_parameters=None,
-        multi_plan_parameters=None,
-        planning_scene=None,
-        solution_selection_function=None,
-        stopping_criterion_callback=None,
-    ):
-        self.moveit.plans.append(
-            (
-                single_plan_parameters.ns,
-                single_plan_parameters.max_velocity_scaling_factor,
-                self.moveit.objects.get('obstacles'),
-            )
-        )
-        names = ARM if self.planning_group_name == 'panda_arm' else [PRESET.finger_joint]
-        start = [self.start.joint_positions[name] for name in names]
-        if isinstance(self.goal, RobotState):
-            assert not self.goal.dirty
-            end = [self.goal.joint_positions[name] for name in names]
-            return Result(RobotTrajectory(names, start, end), 1)
-        assert self.goal.header.frame_id == 'panda_link0'
-        assert self.link == 'panda_link8'
-        p, o = self.goal.pose.position, self.goal.pose.orientation
-        T_base_link8 = rigid.from_quaternion([o.x, o.y, o.z, o.w], [p.x, p.y, p.z])
-        c = np.sqrt(0.5)
-        T_link8_tcp = rigid.transform([[c, c, 0], [-c, c, 0], [0, 0, 1]], [0, 0, 0.1034])
-        q = KINEMATICS.inverse(T_base_link8 @ T_link8_tcp, start)
-        if q is None:
-            return Result(None, -31)
-        return Result(RobotTrajectory(names, start, list(q)), self.moveit.verdict)
-
-
-class Scene:
-    def __init__(self, moveit):
-        self.moveit = moveit
-        self.current_state = RobotState(dict.fromkeys([*ARM, PRESET.finger_joint], 0.5))
-
-    def apply_collision_object(self, collision_object_msg, color_msg=None):
-        message = collision_object_msg
-        assert message.header.frame_id == 'panda_link0'
-        assert len(message.primitives) == len(message.primitive_poses)
-        if message.operation == CollisionObject.REMOVE:
-            self.moveit.objects.pop(message.id, None)
-        else:
-            self.moveit.objects[message.id] = message
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-
-class CollisionObject:
-    ADD, REMOVE = b'\x00', b'\x01'
-
-    def __init__(self, **fields):
-        assert set(fields) <= {'id'}
-        self.header, self.operation = Header(), self.ADD
-        self.primitives, self.primitive_poses = [], []
-        self.id = fields['id']
-
-
-class Status:
-    def __init__(self, status):
-        self.status = status
-
-    def __bool__(self):
-        return self.status == 'SUCCEEDED'
-
-
-class MoveItPy:
-    def __init__(
-        self,
-        node_name='moveit_py',
-        name_space='',
-        launch_params_filepaths=None,
-        config_dict=None,
-        provide_planning_service=True,
-        remappings=None,
-    ):
-        assert config_dict is None
-        assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static'}
-        (path,) = launch_params_filepaths
-        self.config = yaml.safe_load(Path(path).read_text())['/**']['ros__parameters']
-        self.namespace = name_space
-        self.plans, self.objects, self.verdict = [], {}, 1
-        self.status, self.running = 'SUCCEEDED', threading.Event()
-        self.halt = threading.Event()
-        self.slow = False
-        self.at_first = None  # called when an execution begins, before it can be stopped
-        MoveItPy.made = self
-
-    def get_planning_component(self, name):
-        assert name in ('panda_arm', 'hand')
-        return PlanningComponent(self, name)
-
-    def get_planning_scene_monitor(self):
-        scene = Scene(self)
-        return types.SimpleNamespace(read_only=lambda: scene, read_write=lambda: scene)
-
-    def get_trajectory_execution_manager(self):
-        return types.SimpleNamespace(stop_execution=lambda auto_clear=True: self.halt.set())
-
-    def execute(self, robot_trajectory, controllers):
-        assert controllers == []
-        if self.at_first:
-            self.at_first()
-        if self.slow:
-            self.halt.clear()
-            self.running.set()
-            assert self.halt.wait(PATIENCE_S)
-            return Status('PREEMPTED')
-        if self.status == 'SUCCEEDED':
-            self.robot.put(robot_trajectory.names, robot_trajectory.end)
-        return Status(self.status)
-
-
-class MoveItConfigsBuilder:
-    def __init__(self, robot_name, robot_description='robot_description', package_name=None):
-        self.calls = {'robot_name': robot_name, 'package_name': package_name}
-
-    def robot_description(self, file_path=None, mappings=None):
-        return self._keep('robot_description', (file_path, mappings))
-
-    def robot_description_semantic(self, file_path=None, mappings=None):
-        return self._keep('semantic', file_path)
-
-    def trajectory_execution(self, file_path=None, moveit_manage_controllers=True):
-        return self._keep('trajectory_execution', file_path)
-
-    def planning_pipelines(self, default_planning_pipeline=None, pipelines=None, load_all=True):
-        return self._keep('pipelines', pipelines)
-
-    def pilz_cartesian_limits(self, file_path=None):
-        return self._keep('pilz', file_path)
-
-    def moveit_cpp(self, file_path=None):
-        assert os.path.isabs(file_path)
-        return self._keep('moveit_cpp', file_path)
-
-    def to_moveit_configs(self):
-        return self
-
-    def to_dict(self):
-        limits = {'cartesian_limits': {'max_trans_vel': 0.5}}
-        return {**self.calls, 'robot_description_planning': limits}
-
-    def _keep(self, key, value):
-        self.calls[key] = value
-        return self
-
-
-class Robot(Node):
-    """Publishes joint states."""
-
-    def __init__(self, context):
-        super().__init__('robot', context=context)
-        self.q = dict(zip([*ARM, PRESET.finger_joint], [*OBSERVE, 0.04], strict=True))
-        self.publisher = self.create_publisher(JointState, '/joint_states', 10)
-        self.create_timer(0.02, self.publish)
-
-    def put(self, names, values):
-        """Move at once; return when the adapter has heard of it, as MoveIt would have."""
-        self.q.update(zip(names, map(float, values), strict=True))
-        until(lambda: self.is_heard_by(self.adapter))
-
-    def is_heard_by(self, motion):
-        try:
-            heard = [*motion.joint_positions(), motion.gripper_width() / 2]
-        except MotionError:
-            return False
-        return np.allclose(heard, list(self.q.values()))
-
-    def publish(self):
-        message = JointState(name=list(self.q), position=list(self.q.values()))
-        message.header.stamp = self.get_clock().now().to_msg()
-        self.publisher.publish(message)
+READY = PRESET.position('ready')
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    modules = {
-        'moveit': {},
-        'moveit.planning': {
-            'MoveItPy': MoveItPy,
-            'PlanRequestParameters': PlanRequestParameters,
-        },
-        'moveit_configs_utils': {'MoveItConfigsBuilder': MoveItConfigsBuilder},
-        'moveit_msgs': {},
-        'moveit_msgs.msg': {'CollisionObject': CollisionObject},
-    }
-    for name, content in modules.items():
+def stand_in(monkeypatch, tmp_path):
+    for name, content in moveit_stand_in.MODULES.items():
         module = types.ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
+    moveit_stand_in.install(tmp_path)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path / 'share'
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
-def nodes():
+def context():
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
-    robot, user = Robot(context), Node('user', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(robot)
-    executor.add_node(user)
-    spinner = threading.Thread(target=executor.spin, daemon=True)
-    spinner.start()
-    yield robot, user
-    executor.shutdown()
-    spinner.join(timeout=5.0)
-    user.destroy_node()
-    robot.destroy_node()
+    yield context
     context.shutdown()
 
 
 @pytest.fixture
-def adapter(stand_in, nodes):
-    robot, user = nodes
+def user(context):
+    """The node that moves the robot; nobody spins it."""
+    node = Node('user', context=context)
+    yield node
+    node.destroy_node()
+
+
+@pytest.fixture
+def spin(context):
+    """Have a node spun in a thread of its own, as in a process of its own."""
+    spinners = []
+
+    def spin(node):
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        spinner = threading.Thread(target=executor.spin, daemon=True)
+        spinner.start()
+        spinners.append((executor, spinner))
+
+    yield spin
+    for executor, spinner in spinners:
+        executor.shutdown()
+        spinner.join(timeout=5.0)
+
+
+@pytest.fixture
+def robot(context, spin, monkeypatch):
+    controllers = Controllers(context)
+    spin(controllers)
+    monkeypatch.setattr(MoveItPy, 'robot', controllers)
+    yield controllers
+    controllers.destroy_node()
+
+
+@pytest.fixture
+def adapter(stand_in, robot, user, spin):
     motion = MoveItMotion(user, PRESET)
-    MoveItPy.made.robot, robot.adapter = robot, motion
+    spin(user)
+
+    def is_heard():
+        try:
+            return np.allclose(motion.joint_positions(), robot.arm, rtol=0, atol=1e-6)
+        except MotionError:
+            return False
+
+    def arrive(q):
+        """Move at once; return when the adapter has heard of it, as MoveIt would have."""
+        robot.arm_controller = TrajectoryController(np.array(q))
+        until(lambda: np.array_equal(robot.arm, q) and is_heard())
+
+    MoveItPy.made.arrive = arrive
     motion.engage()
-    until(lambda: robot.is_heard_by(motion))
+    until(is_heard)
     return robot, motion, MoveItPy.made
 
 
 def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    for _ in range(int(PATIENCE_S / 0.02)):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError
 
 
 def down(x, y, z):
@@ -344,40 +131,168 @@ def failure(call):
     return caught.value
 
 
-def arm(robot):
-    return np.array([robot.q[name] for name in ARM])
+def standing(*blocks):
+    """Return a height map with blocks on it, each given by its slices of cells and its height."""
+    heights = np.zeros(Grid().shape)
+    for xs, ys, height in blocks:
+        heights[xs, ys] = height
+    return HeightMap(Grid(), heights)
 
 
-def test_missing_moveit_is_told_with_the_remedy(nodes):
+def test_missing_moveit_is_told_with_the_remedy(user):
     with pytest.raises(StartupError, match=r'moveit-py.*or choose motion: embedded'):
-        MoveItMotion(nodes[1], PRESET)
+        MoveItMotion(user, PRESET)
 
 
-def test_the_configuration_is_the_preset_s(adapter):
-    _, _, moveit = adapter
-    assert moveit.config['robot_name'] == 'moveit_resources_panda'
-    assert moveit.config['semantic'] == 'config/panda.srdf'
-    assert moveit.config['pipelines'] == ['ompl', 'pilz_industrial_motion_planner']
-    table = moveit.objects['table']
+def test_the_table_is_in_the_scene(adapter):
+    table = adapter[2].objects['table']
     top = table.primitive_poses[0].position.z + table.primitives[0].dimensions[2] / 2
     assert top == pytest.approx(0.0)
 
 
-def test_moveit_runs_in_the_node_s_namespace(stand_in, nodes):
-    user = Node('user', context=nodes[1].context, namespace='robot1')
+@pytest.mark.parametrize(
+    ('missing', 'message'),
+    [
+        ('config/joint_limits.yaml', r'names under moveit: .*joint_limits\.yaml doesn.t exist'),
+        ('', r"package 'moveit_resources_panda_moveit_config' not found"),
+    ],
+)
+def test_what_moveit_lacks_of_the_robot_is_told_with_the_remedy(stand_in, missing, message):
+    package = PRESET.moveit.package
+    index = stand_in / 'ament_index/resource_index/packages' / package
+    (stand_in / package / missing if missing else index).unlink()
+    with pytest.raises(StartupError, match=f'{message}.*Install {package}, or name other files'):
+        moveit_parameters(PRESET)
+
+
+def test_franka_s_package_is_completed(stand_in):
+    """What franka_ros2 v3.4.0 lacks for MoveItPy is ours, and fits the preset."""
+    preset = load_preset('fr3')
+    parameters = moveit_parameters(preset)
+    assert parameters['robot_description'] == 'the FR3'
+    assert parameters['robot_description_semantic'] == 'its groups'
+    ompl = parameters['ompl']
+    assert ompl['planning_plugins'] == ['ompl_interface/OMPLPlanner']
+    planner = parameters['free']['plan_request_params']['planner_id']
+    assert planner in ompl[preset.moveit.arm_group]['planner_configs']
+    assert planner in ompl['planner_configs']
+    assert 'moveit_controller_manager' in parameters
+    manager = parameters['moveit_simple_controller_manager']
+    assert manager['controller_names'] == [preset.arm_controller]
+    assert manager[preset.arm_controller]['joints'] == list(preset.arm_joints)
+    limits = parameters['robot_description_planning']
+    assert limits['cartesian_limits']['max_trans_vel'] == 1.0
+    for joint, velocity, acceleration in zip(
+        preset.arm_joints, preset.velocity_limits, preset.acceleration_limits, strict=True
+    ):
+        limit = limits['joint_limits'][joint]
+        assert limit['has_velocity_limits'] and limit['max_velocity'] == velocity
+        assert limit['has_acceleration_limits'] and limit['max_acceleration'] == acceleration
+
+
+@pytest.mark.parametrize('robot', ['panda', 'fr3'])
+def test_what_a_robot_s_package_says_of_the_pipelines_does_not_count(stand_in, robot):
+    package = stand_in / load_preset(robot).moveit.package / 'config'
+    for name in ('ompl', 'pilz_industrial_motion_planner'):
+        theirs = {'planning_plugins': ['theirs'], 'response_adapters': ['theirs'], 'theirs': 1}
+        (package / f'{name}_planning.yaml').write_text(yaml.safe_dump(theirs))
+        pipeline = moveit_parameters(load_preset(robot))[name]
+        assert pipeline['theirs'] == 1
+        ours = configuration.load(config_path('moveit_cpp.yaml'))[name]
+        assert pipeline | ours == pipeline
+        assert 'default_planning_response_adapters/ValidateSolution' in ours['response_adapters']
+
+
+@pytest.mark.parametrize('simulated', [False, True])
+def test_moveit_runs_in_the_node_s_namespace_and_time(
+    stand_in, robot, context, monkeypatch, simulated
+):
+    time = Parameter('use_sim_time', value=simulated)
+    user = Node('user', context=context, namespace='robot1', parameter_overrides=[time])
+    there = robot.create_publisher(JointState, '/robot1/joint_states', 10)
+    monkeypatch.setattr(robot, 'publisher', there)
     MoveItMotion(user, PRESET)
-    assert MoveItPy.made.namespace == '/robot1'
+    made = MoveItPy.made
+    assert (made.namespace, made.parameters['use_sim_time']) == ('/robot1', simulated)
     for topic in ('joint_state', 'attached_collision_object', 'monitored_planning_scene'):
-        options = yaml.safe_load(Path(MoveItPy.made.config['moveit_cpp']).read_text())
-        name = options['planning_scene_monitor_options'][f'{topic}_topic']
+        name = made.parameters['planning_scene_monitor_options'][f'{topic}_topic']
         assert user.resolve_topic_name(name).startswith('/robot1/')
     user.destroy_node()
 
 
+@pytest.mark.parametrize(
+    ('case', 'missing'),
+    [
+        ('silent', 'panda_finger_joint1, panda_joint1, '),
+        ('of old', 'panda_finger_joint1, panda_joint1, '),
+        ('without fingers', 'panda_finger_joint1; '),
+    ],
+)
+def test_a_robot_that_is_not_heard_is_told_before_moveit_starts(
+    stand_in, robot, user, monkeypatch, case, missing
+):
+    monkeypatch.setattr(moveit_startup, '_PATIENCE_S', 1.0)
+    publisher = robot.publisher
+
+    def publish(message):
+        if case == 'of old':
+            message.header.stamp.sec -= 60
+        if case == 'without fingers':
+            message.name[-1] = 'another'
+        publisher.publish(message)
+
+    robot.silent = case == 'silent'
+    monkeypatch.setattr(robot, 'publisher', types.SimpleNamespace(publish=publish))
+    with pytest.raises(StartupError, match=f'joint states on /joint_states for 1 s of {missing}'):
+        MoveItMotion(user, PRESET)
+
+
+def test_what_moveit_says_when_it_does_not_start_is_told(stand_in, robot, user, monkeypatch):
+    monkeypatch.setattr(moveit_startup, '_wait_for_joint_states', lambda *_: None)
+    robot.silent = True
+    with pytest.raises(StartupError, match='panda: Unable to configure planning scene monitor'):
+        MoveItMotion(user, PRESET)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_though_moveit_took_the_signals(stand_in, robot, number):
+    ended = threading.Event()
+
+    class Moving(Node):
+        def __init__(self):
+            super().__init__('moving')
+            self.motion = MoveItMotion(self, PRESET)
+            self.create_timer(0.1, self.interrupt)
+            # Whatever comes of the signal, the test ends.
+            self.rescue = threading.Timer(5.0, rclpy.try_shutdown)
+            self.rescue.start()
+
+        def interrupt(self):
+            os.kill(os.getpid(), number)
+
+        def end(self):
+            ended.set()
+            self.motion.stop()
+            self.rescue.cancel()
+
+    assert run_node(Moving, []) == 0
+    assert ended.is_set()
+    assert not MoveItPy.made.shut_down.is_set()
+
+
 def test_the_arm_moves_to_joint_positions(adapter):
     robot, motion, _ = adapter
-    motion.move_to_joints(PRESET.position('ready'))
-    assert np.allclose(arm(robot), PRESET.position('ready'))
+    motion.move_to_joints(READY)
+    assert np.allclose(robot.arm, READY)
+
+
+@pytest.mark.parametrize('finger', [0.0400008, -0.0000008])
+def test_fingers_a_little_beyond_their_range_are_at_its_end(adapter, finger):
+    robot, motion, _ = adapter
+    robot.object_width = -1.0  # so that they may be beyond
+    robot.hand = TrajectoryController(np.array([finger]))
+    until(lambda: abs(motion.gripper_width() / 2 - finger) < 1e-9)
+    motion.move_to_joints(READY)
 
 
 def test_joint_states_are_heard_only_while_it_is_engaged(adapter):
@@ -385,63 +300,121 @@ def test_joint_states_are_heard_only_while_it_is_engaged(adapter):
     motion.disengage()
     until(lambda: not robot.publisher.get_subscription_count())
     for call in (
-        lambda: motion.move_to_joints(PRESET.position('ready')),
+        lambda: motion.move_to_joints(READY),
         lambda: motion.set_gripper(0.0, 30.0),
+        lambda: motion.wait(60.0),
         lambda: motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08),
     ):
         assert failure(call).code is MotionCode.CANCELLED
-    assert np.allclose(arm(robot), OBSERVE)
+    assert np.allclose(robot.arm, OBSERVE)
     motion.engage()
-    motion.move_to_joints(PRESET.position('ready'))
-    assert np.allclose(arm(robot), PRESET.position('ready'))
+    motion.move_to_joints(READY)
+    assert np.allclose(robot.arm, READY)
 
 
 def test_a_pick_is_planned_whole_before_anything_moves(adapter):
     robot, motion, moveit = adapter
-    heights = np.zeros(Grid().shape)
-    heights[30:34, 50:60] = 0.06  # at the grasp, x 0.50 to 0.54, y 0 to 0.1
-    heights[30:34, 90:92] = 0.09  # far from it
-    motion.set_obstacles(HeightMap(Grid(), heights))
+    # At the grasp, x 0.50 to 0.54, y 0 to 0.1; and far from it.
+    motion.set_obstacles(
+        standing((slice(30, 34), slice(50, 60), 0.06), (slice(30, 34), slice(90, 92), 0.09))
+    )
     assert len(moveit.objects['obstacles'].primitives) == 2 * 5 + 2
     plan = motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
-    assert np.allclose(arm(robot), OBSERVE)
-    assert [name for name, _, _ in moveit.plans] == ['free', 'line', 'line']
+    assert np.allclose(robot.arm, OBSERVE)
+    assert [asked.ns for asked, _ in moveit.plans] == ['free', 'line', 'line']
     # A tenth of a metre per second, of the half that Pilz allows at most.
-    assert [scale for _, scale, _ in moveit.plans[1:]] == pytest.approx([0.2, 0.2])
+    scales = [asked.max_velocity_scaling_factor for asked, _ in moveit.plans]
+    assert scales[1:] == pytest.approx([0.2, 0.2])
     # The lines are planned with the grasp's surroundings cleared, the free motion is not.
-    assert [len(objects.primitives) for _, _, objects in moveit.plans] == [12, 2, 2]
+    assert [len(objects.primitives) for _, objects in moveit.plans] == [12, 2, 2]
     assert len(moveit.objects['obstacles'].primitives) == 12
     for segment, z in ((plan.to_pregrasp, 0.12), (plan.approach, 0.02), (plan.lift, 0.17)):
         motion.execute(segment)
-        reached = KINEMATICS.forward(arm(robot))
+        reached = KINEMATICS.forward(robot.arm)
         assert np.allclose(reached[:3, 3], [0.52, 0.05, z], atol=1e-3)
         assert np.allclose(reached[:3, :3], plan.T_base_grasp[:3, :3], atol=1e-3)
     motion.set_obstacles(None)
     assert 'obstacles' not in moveit.objects
 
 
+def test_the_arm_leaves_what_it_has_let_go(adapter):
+    robot, motion, moveit = adapter
+    motion.set_obstacles(
+        standing((slice(30, 34), slice(52, 58), 0.06), (slice(30, 34), slice(90, 92), 0.09))
+    )
+    plan = motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
+    motion.execute(plan.to_pregrasp)
+    motion.execute(plan.approach)
+    assert moveit.touches(robot.arm)
+    motion.move_to_joints(OBSERVE)
+    assert np.allclose(robot.arm, OBSERVE)
+    # All the rest is heeded, and what it left is again.
+    assert len(moveit.plans[-1][1].primitives) == 2
+    assert len(moveit.objects['obstacles'].primitives) == 2 * 3 + 2
+
+
+def test_a_straight_line_into_something_is_refused(adapter):
+    _, motion, moveit = adapter
+    error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, -0.02), 0.1, 0.1, 0.08))
+    assert error.code is MotionCode.COLLISION
+    assert 'the straight way of panda_arm touches something or breaks a limit' in str(error)
+    assert [asked.ns for asked, _ in moveit.plans][:2] == ['free', 'line']
+
+
+@pytest.mark.parametrize(('most', 'tries'), [(0.06, 2), (0.03, 3), (0.01, 3)])
+def test_a_line_that_is_too_fast_for_a_joint_is_tried_slower(adapter, most, tries):
+    _, motion, moveit = adapter
+    moveit.most = most
+
+    def plan():
+        return motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.1, 0.08)
+
+    if most > 0.025:
+        plan()
+    else:
+        assert failure(plan).code is MotionCode.UNREACHABLE
+    for name, first in (('velocity', 0.2), ('acceleration', 0.1)):
+        scales = [getattr(asked, f'max_{name}_scaling_factor') for asked, _ in moveit.plans]
+        assert scales[1 : 1 + tries] == pytest.approx([first, first / 2, first / 4][:tries])
+
+
 def test_failures_have_their_codes(adapter):
     robot, motion, moveit = adapter
     error = failure(lambda: motion.plan_grasp(down(0.9, 0.6, 0.1), 0.1, 0.1, 0.08))
     assert error.code is MotionCode.UNREACHABLE
-    assert '-31' in str(error)
-    moveit.verdict = -12
-    error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, 0.1), 0.1, 0.1, 0.08))
+    assert 'the way of panda_arm was not found: error code -31' in str(error)
+    motion.set_obstacles(standing((slice(30, 34), slice(50, 60), 0.2)))
+    error = failure(lambda: motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.1, 0.08))
     assert error.code is MotionCode.COLLISION
-    moveit.verdict = 1
+    assert '-12' in str(error)
     moveit.status = 'ABORTED'
-    error = failure(lambda: motion.move_to_joints(PRESET.position('ready')))
+    error = failure(lambda: motion.move_to_joints(READY))
     assert error.code is MotionCode.NOT_FOLLOWED
-    assert 'ABORTED' in str(error)
-    assert np.allclose(arm(robot), OBSERVE)
+    assert str(error) == "MoveIt's execution of 'to joints' ended with ABORTED"
+    assert np.allclose(robot.arm, OBSERVE)
 
 
-def test_the_hand_s_group_moves_the_fingers(adapter):
-    _, motion, _ = adapter
-    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.0)
-    assert motion.set_gripper(0.08, 30.0) == pytest.approx(0.08)
+def test_the_fingers_rest_before_their_width_counts(adapter):
+    robot, motion, moveit = adapter
+    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.0, abs=1e-3)
+    assert robot.force == 30.0
+    # Near enough for their controller before they have moved at all.
+    assert motion.set_gripper(0.015, 30.0) == pytest.approx(0.015, abs=1e-3)
+    assert motion.set_gripper(0.08, 30.0) == pytest.approx(0.08, abs=1e-3)
     with pytest.raises(ValueError, match=r'0\.5'):
         motion.set_gripper(0.5, 30.0)
+    assert moveit.plans == []
+
+
+def test_the_gripper_of_franka_closes_on_what_there_is(stand_in, robot, user, spin):
+    gripper = replace(PRESET.gripper, kind='franka', action='franka_gripper')
+    motion = MoveItMotion(user, replace(PRESET, gripper=gripper))
+    spin(user)
+    motion.engage()
+    robot.object_width = 0.055
+    assert motion.set_gripper(0.0, 20.0) == pytest.approx(0.055, abs=1e-3)
+    assert robot.force == 20.0
+    assert motion.set_gripper(0.08, 20.0) == pytest.approx(0.08, abs=1e-3)
 
 
 def test_stop_ends_the_execution(adapter):
@@ -462,15 +435,8 @@ def test_stop_ends_the_execution(adapter):
     motion.move_to_joints(OBSERVE)
 
 
-@pytest.mark.parametrize('call', ['arm', 'fingers'])
-def test_a_stop_just_before_an_execution_begins_ends_it(adapter, call):
+def test_a_stop_just_before_an_execution_begins_ends_it(adapter):
     _, motion, moveit = adapter
     moveit.slow, moveit.at_first = True, motion.stop
-    error = failure(
-        lambda: (
-            motion.move_to_joints(OBSERVE + 0.1)
-            if call == 'arm'
-            else motion.set_gripper(0.0, 30.0)
-        )
-    )
+    error = failure(lambda: motion.move_to_joints(OBSERVE + 0.1))
     assert error.code is MotionCode.CANCELLED
