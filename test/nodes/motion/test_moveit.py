@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import types
+from contextlib import contextmanager
 from dataclasses import replace
 
 import moveit_stand_in
@@ -48,53 +49,47 @@ def stand_in(monkeypatch, tmp_path):
         signal.signal(number, handler)
 
 
-@pytest.fixture
-def context():
+@contextmanager
+def spun(node):
+    """Have a node spun in a thread of its own, as in a process of its own."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner.start()
+    yield
+    executor.shutdown()
+    spinner.join(timeout=5.0)
+
+
+@pytest.fixture(scope='module')
+def controllers():
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
-    yield context
+    controllers = Controllers(context)
+    with spun(controllers):
+        yield controllers
+    controllers.destroy_node()
     context.shutdown()
 
 
 @pytest.fixture
-def user(context):
-    """The node that moves the robot; nobody spins it."""
-    node = Node('user', context=context)
+def robot(controllers, monkeypatch):
+    controllers.reset()
+    monkeypatch.setattr(MoveItPy, 'robot', controllers)
+    return controllers
+
+
+@pytest.fixture
+def user(controllers):
+    """The node that moves the robot; nobody spins it yet."""
+    node = Node('user', context=controllers.context)
     yield node
     node.destroy_node()
 
 
 @pytest.fixture
-def spin(context):
-    """Have a node spun in a thread of its own, as in a process of its own."""
-    spinners = []
-
-    def spin(node):
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        spinner = threading.Thread(target=executor.spin, daemon=True)
-        spinner.start()
-        spinners.append((executor, spinner))
-
-    yield spin
-    for executor, spinner in spinners:
-        executor.shutdown()
-        spinner.join(timeout=5.0)
-
-
-@pytest.fixture
-def robot(context, spin, monkeypatch):
-    controllers = Controllers(context)
-    spin(controllers)
-    monkeypatch.setattr(MoveItPy, 'robot', controllers)
-    yield controllers
-    controllers.destroy_node()
-
-
-@pytest.fixture
-def adapter(stand_in, robot, user, spin):
+def adapter(stand_in, robot, user):
     motion = MoveItMotion(user, PRESET)
-    spin(user)
 
     def is_heard():
         try:
@@ -109,8 +104,9 @@ def adapter(stand_in, robot, user, spin):
 
     MoveItPy.made.arrive = arrive
     motion.engage()
-    until(is_heard)
-    return robot, motion, MoveItPy.made
+    with spun(user):
+        until(is_heard)
+        yield robot, motion, MoveItPy.made
 
 
 def until(condition):
@@ -204,11 +200,9 @@ def test_what_a_robot_s_package_says_of_the_pipelines_does_not_count(stand_in, r
 
 
 @pytest.mark.parametrize('simulated', [False, True])
-def test_moveit_runs_in_the_node_s_namespace_and_time(
-    stand_in, robot, context, monkeypatch, simulated
-):
+def test_moveit_runs_in_the_node_s_namespace_and_time(stand_in, robot, monkeypatch, simulated):
     time = Parameter('use_sim_time', value=simulated)
-    user = Node('user', context=context, namespace='robot1', parameter_overrides=[time])
+    user = Node('user', context=robot.context, namespace='robot1', parameter_overrides=[time])
     there = robot.create_publisher(JointState, '/robot1/joint_states', 10)
     monkeypatch.setattr(robot, 'publisher', there)
     MoveItMotion(user, PRESET)
@@ -238,7 +232,7 @@ def test_a_robot_that_is_not_heard_is_told_before_moveit_starts(
         if case == 'of old':
             message.header.stamp.sec -= 60
         if case == 'without fingers':
-            message.name[-1] = 'another'
+            message.name = message.name[:-1] + ['another']
         publisher.publish(message)
 
     robot.silent = case == 'silent'
@@ -406,15 +400,15 @@ def test_the_fingers_rest_before_their_width_counts(adapter):
     assert moveit.plans == []
 
 
-def test_the_gripper_of_franka_closes_on_what_there_is(stand_in, robot, user, spin):
+def test_the_gripper_of_franka_closes_on_what_there_is(stand_in, robot, user):
     gripper = replace(PRESET.gripper, kind='franka', action='franka_gripper')
     motion = MoveItMotion(user, replace(PRESET, gripper=gripper))
-    spin(user)
     motion.engage()
     robot.object_width = 0.055
-    assert motion.set_gripper(0.0, 20.0) == pytest.approx(0.055, abs=1e-3)
-    assert robot.force == 20.0
-    assert motion.set_gripper(0.08, 20.0) == pytest.approx(0.08, abs=1e-3)
+    with spun(user):
+        assert motion.set_gripper(0.0, 20.0) == pytest.approx(0.055, abs=1e-3)
+        assert robot.force == 20.0
+        assert motion.set_gripper(0.08, 20.0) == pytest.approx(0.08, abs=1e-3)
 
 
 def test_stop_ends_the_execution(adapter):
