@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ament_index_python.packages import get_package_share_directory
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -92,7 +91,8 @@ def _file(preset: RobotPreset, name: str) -> str | None:
         package, _, path = name.removeprefix('package://').partition('/')
     if package == _OWN_PACKAGE:
         return str(config_path(path.removeprefix('config/')))
-    return str(Path(get_package_share_directory(package), path))
+    share = installed('ament_index_python.packages').get_package_share_directory(package)
+    return str(Path(share, path))
 
 
 def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
