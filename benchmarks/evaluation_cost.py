@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.report import OUTPUT, Target, given, report
+from benchmarks.report import OUTPUT, Target, given, in_turn, report
 from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.protocols.posed import Posed
@@ -49,18 +46,15 @@ def main() -> int:
         for name, network in (('trained', trained), ('untrained', trained.untrained())):
             model = DescriptorModel(network)
             measure(model, dataclasses.replace(data, pairs=data.pairs[:2]))  # warms up
-            alone, whole = [], []
-            for _ in range(repeats):
-                alone.append(_seconds(partial(_forward, model, data)))
-                whole.append(_seconds(partial(measure, model, data)))
-            ratios = [a / b for a, b in zip(whole, alone, strict=True)]
+            forward = partial(_forward, model, data)
+            alone, whole, ratio = in_turn(forward, partial(measure, model, data), repeats)
             rows.append(
                 {
                     'network input': f'{side}x{side * 3 // 4}',
                     'weights': name,
-                    'forward s': round(statistics.median(alone), 2),
-                    'evaluation s': round(statistics.median(whole), 2),
-                    'ratio': round(statistics.median(ratios), 3),
+                    'forward s': round(alone, 2),
+                    'evaluation s': round(whole, 2),
+                    'ratio': round(ratio, 3),
                 }
             )
     ok = report(
@@ -114,12 +108,6 @@ def _forward(model: DescriptorModel, data: PairSet) -> None:
     for pair in data.pairs:
         for index in (pair.image_a, pair.image_b):
             model.describe(data.images[index])
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    before = time.process_time()
-    function()
-    return time.process_time() - before
 
 
 if __name__ == '__main__':

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import OUTPUT
-from don_kp_ros.data.folder import ImageFolder, Sample
+from don_kp_ros.data.folder import ImageFolder, Sample, write_samples
 from don_kp_ros.simulation import command
-from don_kp_ros.studies.pictures import write_samples
 
 
 def caps() -> Path:

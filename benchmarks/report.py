@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,29 @@ def report(
 def given(*names: str) -> dict[str, str]:
     """Read those of some environment variables that are set."""
     return {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def in_turn(
+    alone: Callable[[], object],
+    whole: Callable[[], object],
+    repeats: int,
+    after: Callable[[], object] = lambda: None,
+) -> tuple[float, float, float]:
+    """Time two functions in turn, processor seconds; return both medians and that of the ratios.
+
+    The ratios are of neighbours; ``after`` follows each two and is not timed.
+    """
+    seconds: list[list[float]] = []
+    for _ in range(repeats):
+        times = [time.process_time()]
+        for function in (alone, whole):
+            function()
+            times.append(time.process_time())
+        seconds.append([times[1] - times[0], times[2] - times[1]])
+        after()
+    ratio = statistics.median(of_whole / of_alone for of_alone, of_whole in seconds)
+    of_alone, of_whole = (statistics.median(own) for own in zip(*seconds, strict=True))
+    return of_alone, of_whole, ratio
 
 
 def hardware() -> dict[str, Any]:

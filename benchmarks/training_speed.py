@@ -8,16 +8,13 @@ of neighbours. REPEATS=5 takes more of them (3). The optimiser is left out: both
 from __future__ import annotations
 
 import os
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.report import Target, report
+from benchmarks.report import Target, in_turn, report
 from don_kp_ros.studies import step_costs as costs
 
 _MOST = 1.15
@@ -32,20 +29,20 @@ def main() -> int:
     for method in costs.METHODS:
         for dimension in costs.DIMENSIONS:
             module = costs.training(method, dimension)
-            _seconds(partial(costs.step, module, pairs))  # warms up
-            alone, whole = [], []
-            for _ in range(repeats):
-                alone.append(_seconds(partial(costs.backbone_step, module, pairs)))
-                whole.append(_seconds(partial(costs.step, module, pairs)))
-                module.zero_grad()
-            ratios = [a / b for a, b in zip(whole, alone, strict=True)]
+            costs.step(module, pairs)  # warms up
+            alone, whole, ratio = in_turn(
+                partial(costs.backbone_step, module, pairs),
+                partial(costs.step, module, pairs),
+                repeats,
+                after=module.zero_grad,
+            )
             rows.append(
                 {
                     'method': method,
                     'D': dimension,
-                    'backbone s': round(statistics.median(alone), 3),
-                    'step s': round(statistics.median(whole), 3),
-                    'ratio': round(statistics.median(ratios), 3),
+                    'backbone s': round(alone, 3),
+                    'step s': round(whole, 3),
+                    'ratio': round(ratio, 3),
                 }
             )
     worst = max(row['ratio'] for row in rows)
@@ -57,12 +54,6 @@ def main() -> int:
         [Target('step over backbone, at most', worst, _MOST)],
     )
     return 0 if ok else 1
-
-
-def _seconds(function: Callable[[], None]) -> float:
-    before = time.process_time()
-    function()
-    return time.process_time() - before
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
     IncludeLaunchDescription,
+    LogInfo,
     OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
@@ -72,6 +73,7 @@ def _nodes(context: LaunchContext) -> list[Action]:
     arguments = _arguments(context)
     environment = description.environment(arguments)
     return [
+        *([LogInfo(msg=hint)] if (hint := description.hint(arguments)) else []),
         *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
         *(_node(spec, arguments) for spec in description.selected(arguments)),
     ]
@@ -96,8 +98,11 @@ def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
 
 def _frames(context: LaunchContext) -> list[Action]:
     namespace = description.namespace(_arguments(context))
-    # tf2_ros takes these from the root, wherever its node is.
-    return [SetRemap(f'/{name}', posixpath.join(namespace, name)) for name in ('tf', 'tf_static')]
+    # tf2_ros and RViz take these from the root, wherever their nodes are.
+    return [
+        SetRemap(f'/{name}', posixpath.join(namespace, name))
+        for name in ('tf', 'tf_static', 'clock')
+    ]
 
 
 def _camera(context: LaunchContext) -> list[Action]:
@@ -137,11 +142,13 @@ def _camera(context: LaunchContext) -> list[Action]:
 
 
 def _rviz(context: LaunchContext) -> list[Action]:
+    arguments = _arguments(context)
     return [
         Node(
             package='rviz2',
             executable='rviz2',
-            namespace=description.namespace(_arguments(context)),
+            namespace=description.namespace(arguments),
+            parameters=[{'use_sim_time': arguments['simulation'] == 'true'}],
             arguments=['-d', str(config_path('rviz/don_kp.rviz'))],
         )
     ]

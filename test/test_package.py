@@ -98,7 +98,6 @@ class TestInterfaces:
         )
         assert in_a_bare_environment(sys.executable, '-c', script).strip() == TF_MESSAGE_HASH
 
-
     @pytest.mark.parametrize(('interface', 'type_hash'), JAZZY_HASHES.items())
     def test_interfaces_made_here_are_those_of_jazzy(self, interface: str, type_hash: str) -> None:
         described = json.loads((PREFIX / 'share' / f'{interface}.json').read_text())

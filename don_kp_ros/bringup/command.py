@@ -40,8 +40,10 @@ def main(argv: list[str]) -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopped.set())
-    if bringup.arguments['simulation'] == 'false':
-        print('The drivers of camera and arm run elsewhere: see launch/grasp.launch.py.')
+    print(
+        description.hint(bringup.arguments)
+        or 'The drivers of camera and arm run elsewhere: see launch/grasp.launch.py.'
+    )
     with bringup:
         ended = None
         while not stopped.wait(0.1) and ended is None:

@@ -4,7 +4,7 @@ import os
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from don_kp_ros.nodes.kit import camera_topics
@@ -22,7 +22,11 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
-    kind: type[str] | type[float] = str
+    kind: type[str] | type[float] | type[int] | type[bool] = str
+
+    def read(self, text: str) -> str | float | bool:
+        """Return the value of a text."""
+        return text == 'true' if self.kind is bool else self.kind(text)
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,17 @@ class NodeSpec:
     """A node of the stack.
 
     `parameters` maps the node's parameters to the launch arguments that override them; an empty
-    argument leaves the value of the parameter file. `only_if` names an argument that must be
-    'true'.
+    argument leaves the value of the parameter file, or of `simulated`, which holds what a
+    simulation changes. `only_if` names an argument that must be 'true'.
     """
 
     name: str
     description: str
     parameters: Mapping[str, str]
     only_if: str = ''
+    simulated: Mapping[str, str | float | bool] = field(
+        default_factory=lambda: {'use_sim_time': True}
+    )
 
     @property
     def executable(self) -> str:
@@ -56,14 +63,12 @@ class NodeSpec:
 
     def overrides(self, arguments: Mapping[str, str]) -> dict[str, str | float | bool]:
         """Return the parameters that the launch arguments set."""
-        values: dict[str, str | float | bool] = {
-            name: _KNOWN[argument].kind(arguments[argument])
+        given = {
+            name: _KNOWN[argument].read(arguments[argument])
             for name, argument in self.parameters.items()
             if arguments[argument]
         }
-        if arguments['simulation'] == 'true' and self.only_if != 'simulation':
-            values['use_sim_time'] = True
-        return values
+        return {**(self.simulated if arguments['simulation'] == 'true' else {}), **given}
 
 
 NODES = (
@@ -72,6 +77,7 @@ NODES = (
         'The robot, its camera and the objects, in MuJoCo',
         {'robot': 'robot', 'real_time_factor': 'real_time_factor'},
         only_if='simulation',
+        simulated={},
     ),
     NodeSpec('perception', 'Finds the stored points in the camera picture', {'model': 'model'}),
     NodeSpec(
@@ -82,7 +88,9 @@ NODES = (
     NodeSpec(
         'grasp',
         'Grasps at the points that perception finds',
-        {'robot': 'robot', 'motion': 'motion'},
+        {'robot': 'robot', 'motion': 'motion', 'enabled': 'enable', 'speed_scale': 'speed_scale'},
+        # No one is hurt by a simulated arm.
+        simulated={'use_sim_time': True, 'enabled': True, 'speed_scale': 0.5},
     ),
 )
 
@@ -95,9 +103,31 @@ ARGUMENTS = (
         ('true', 'false'),
     ),
     Argument(
+        'simulation_domain',
+        '77',
+        'ROS domain of the nodes with simulation:=true, apart from that of a real robot: '
+        'export ROS_DOMAIN_ID=77 where you use them',
+        kind=int,
+    ),
+    Argument(
         'real_time_factor',
         '1.0',
         'Simulated seconds in a second, at most; 0: as many as this machine can',
+        kind=float,
+    ),
+    Argument(
+        'enable',
+        '',
+        'true: the arm may move at once; false: after a call of /enable; empty: the parameter '
+        "file's, which is false, or true with simulation:=true",
+        ('true', 'false', ''),
+        kind=bool,
+    ),
+    Argument(
+        'speed_scale',
+        '',
+        "Share of the arm's speed and acceleration limits, in (0, 1]; empty: the parameter "
+        "file's, or 0.5 with simulation:=true",
         kind=float,
     ),
     Argument(
@@ -154,7 +184,8 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
         if choices and value not in choices:
             raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(choices)}.')
         try:
-            _KNOWN[name].kind(value)
+            if value:
+                _KNOWN[name].read(value)
         except ValueError:
             raise ValueError(f'{name} is {value!r}; it must be a number.') from None
     names = [node.name for node in NODES]
@@ -200,11 +231,27 @@ def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
     return pairs
 
 
+def hint(arguments: Mapping[str, str]) -> str:
+    """Return what the user of a simulation must know to reach it, or nothing."""
+    domain = arguments['simulation_domain']
+    if arguments['simulation'] == 'false' or os.environ.get('ROS_DOMAIN_ID') == domain:
+        return ''
+    return (
+        f'The simulation is in ROS domain {domain} of this machine. In your other terminals: '
+        f'export ROS_DOMAIN_ID={domain}'
+    )
+
+
 def environment(arguments: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables that the nodes need and the user has not set."""
+    """Return the environment variables that the nodes need beside, or in place of, the user's."""
     wanted = {'FASTRTPS_DEFAULT_PROFILES_FILE': str(config_path('fastdds.xml'))}
+    apart = {}
     if arguments['simulation'] == 'true':
-        # A simulated grasp must not command a real arm of the same network.
-        wanted['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
         wanted['MUJOCO_GL'] = 'egl'
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+        # A simulated grasp must not command a real arm, whatever the environment says.
+        apart = {
+            'ROS_DOMAIN_ID': arguments['simulation_domain'],
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            'ROS_STATIC_PEERS': '',
+        }
+    return {**{k: v for k, v in wanted.items() if k not in os.environ}, **apart}

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, NamedTuple
 
 from don_kp_ros.bringup import description
@@ -50,26 +49,21 @@ class Bringup:
         self._readers: list[threading.Thread] = []
 
     def __enter__(self) -> 'Bringup':
+        """Start every node of the launch arguments.
+
+        The nodes end when the thread that called this ends, however that comes about.
+        """
         try:
-            self.start()
+            self._start()
         except BaseException:
             self.stop()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Start every node of the launch arguments.
-
-        The nodes end when the thread that called this ends, however that comes about.
-        """
+    def _start(self) -> None:
         environment = {
             **os.environ,
             **description.environment(self.arguments),

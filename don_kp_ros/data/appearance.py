@@ -46,9 +46,8 @@ class ColourConfiguration:
     def __post_init__(self) -> None:
         for name in ('probability', 'grey', 'gradient', 'blur', 'noise'):
             within(name, getattr(self, name), 0, 1)
-        for name in ('brightness', 'tint'):
+        for name in ('brightness', 'tint', 'gradient_strength'):
             within(name, getattr(self, name), 0, 1)
-        within('gradient_strength', self.gradient_strength, 0, 1)
         within('hue', self.hue, 0, 180)
         for name in ('contrast', 'gamma'):
             within(name, getattr(self, name), 0.05, 20)
@@ -142,10 +141,8 @@ class Appearance:
         grey = cv2.cvtColor(source.image, cv2.COLOR_RGB2GRAY)
         light = grey / np.float32(max(1.0, cv2.mean(grey, source.mask)[0]))
         painted = np.clip(texture * light[:, :, None], 0, 255).astype(np.uint8)
-        weight = source.mask.astype(np.float32) / 255
-        weight *= np.float32(rng.uniform(*weights.strength))
-        image = _uint8(cv2.blendLinear(painted, source.image, weight, 1 - weight))
-        return replace(source, image=image)
+        strength = rng.uniform(*weights.strength)
+        return replace(source, image=_blend(painted, source.image, source.mask, strength))
 
     def changed(self, image: Image, mask: Image, rng: np.random.Generator) -> tuple[Image, Image]:
         """Replace what is about the object, hide a part of it, and change colours and light.
@@ -277,8 +274,8 @@ def _colour_matrix(saturation: float, hue: float) -> NDArray[np.float64]:
     return np.asarray((grey + saturation * (np.eye(3) - grey)) @ rotation, dtype=np.float64)
 
 
-def _blend(inside: Image, outside: Image, mask: Image) -> Image:
-    weight = mask.astype(np.float32) / 255
+def _blend(inside: Image, outside: Image, mask: Image, strength: float = 1.0) -> Image:
+    weight = mask.astype(np.float32) / 255 * np.float32(strength)
     return _uint8(cv2.blendLinear(inside, outside, weight, 1 - weight))
 
 

@@ -173,6 +173,16 @@ def write_image(path: Path, image: Image | NDArray[np.uint16]) -> None:
         raise DataError(f'{path}: cannot be written ({error.strerror})') from error
 
 
+def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
+    """Write pictures and masks, of whatever folders, into one that can be trained on."""
+    for name in ('rgbs', 'masks'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        name = f'{sample.path.stem.removesuffix("_rgb")}.png'
+        write_image(folder / 'rgbs' / name, sample.image)
+        write_image(folder / 'masks' / name, sample.mask)
+
+
 def read_sample(image_path: Path, mask_path: Path, depth_path: Path | None = None) -> Sample:
     """Read a picture, its mask and its depth and check that they fit; raises DataError."""
     image, mask = read_image(image_path), read_mask(mask_path)

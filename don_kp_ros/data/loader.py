@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -68,8 +69,18 @@ class PairStream(IterableDataset[Batch]):
             # A forked worker would wait forever for OpenCV's threads, which only its parent has.
             cv2.setNumThreads(1)
         return DataLoader(
-            self, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
+            self,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=8 if workers else None,
+            worker_init_fn=_leave_signals,
         )
+
+
+def _leave_signals(_: int) -> None:
+    """Leave a signal to the whole group to the process that trains: it ends its workers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def collate(pairs: list[ViewPair]) -> Batch:

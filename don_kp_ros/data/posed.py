@@ -79,6 +79,8 @@ class PosedFolder:
     depth_unit: float  # metres
     views: tuple[PosedView, ...]
     images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    depths: tuple[Path, ...]
     negatives: tuple[Path, ...]
     points: Points
 
@@ -89,11 +91,13 @@ class PosedFolder:
             raise DataError(f'{root}: no such folder')
         camera, unit, views, points = read_index(root / INDEX)
         pictures = by_stem(list_images(root / 'rgbs'))
-        for view in views:
-            if view.name not in pictures:
-                expected = root / 'rgbs' / f'{view.name}.jpg'
-                raise DataError(f'{expected}: missing; {root / INDEX} lists the view {view.name}')
-            for path in (_mask(root, view.name), _depth(root, view.name)):
+        masks, depths = (
+            tuple(root / name / f'{view.name}.png' for view in views)
+            for name in ('masks', 'depths')
+        )
+        for view, mask, depth in zip(views, masks, depths, strict=True):
+            expected = pictures.get(view.name, root / 'rgbs' / f'{view.name}.jpg')
+            for path in (expected, mask, depth):
                 if not path.is_file():
                     raise DataError(f'{path}: missing; {root / INDEX} lists the view {view.name}')
         return cls(
@@ -102,6 +106,8 @@ class PosedFolder:
             depth_unit=unit,
             views=views,
             images=tuple(pictures[view.name] for view in views),
+            masks=masks,
+            depths=depths,
             negatives=tuple(list_images(root / 'negatives')),
             points=points,
         )
@@ -109,10 +115,12 @@ class PosedFolder:
     def samples(self) -> Iterator[PosedSample]:
         """Read and check every view, in the order of the index; raises DataError."""
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(self._read, self.views, self.images)
+            yield from pool.map(self.sample, range(len(self.views)))
 
-    def _read(self, view: PosedView, path: Path) -> PosedSample:
-        mask_path, depth_path = _mask(self.root, view.name), _depth(self.root, view.name)
+    def sample(self, index: int) -> PosedSample:
+        """Read and check a view; raises DataError."""
+        view, path = self.views[index], self.images[index]
+        mask_path, depth_path = self.masks[index], self.depths[index]
         sample = read_sample(path, mask_path)
         depth = read_depth(depth_path, self.depth_unit).metres()
         expected = (self.camera.height, self.camera.width)
@@ -212,14 +220,6 @@ def write_depth(path: Path, depth: NDArray[np.float32]) -> None:
     steps = np.nan_to_num(np.rint(depth / DEPTH_UNIT), nan=0, posinf=0, neginf=0)
     steps[(steps < 0) | (steps > 0xFFFF)] = 0
     write_image(path, steps.astype(np.uint16))
-
-
-def _mask(root: Path, name: str) -> Path:
-    return root / 'masks' / f'{name}.png'
-
-
-def _depth(root: Path, name: str) -> Path:
-    return root / 'depths' / f'{name}.png'
 
 
 def _is_number(value: Any) -> bool:

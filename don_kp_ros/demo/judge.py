@@ -42,15 +42,12 @@ class StackEndedError(RuntimeError):
 
 
 class Judge(Node):
-    """A client of the stack in its namespace, spun in a thread of its own."""
+    """A client of the stack, spun in a thread of its own."""
 
-    def __init__(self, alive: Callable[[], None], namespace: str = '') -> None:
+    def __init__(self, alive: Callable[[], None]) -> None:
         """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
-        super().__init__(
-            'judge',
-            namespace=namespace,
-            parameter_overrides=[Parameter('use_sim_time', value=True)],
-        )
+        simulated = Parameter('use_sim_time', value=True)
+        super().__init__('judge', parameter_overrides=[simulated])
         self._time = RosTime(self)
         self._alive = alive
         self._reset = self.create_client(ResetScene, 'simulation/reset')
@@ -110,20 +107,26 @@ class Judge(Node):
         request = ResetScene.Request(
             seed=seed, placement=placement, instance=instance, without_cap=without_cap
         )
-        response = self._call('simulation/reset', self._reset.call_async(request), PATIENCE_SECONDS)
+        response = self._call(
+            'simulation/reset', self._reset.call_async(request), PATIENCE_SECONDS
+        )
         if not response.success:
             raise UnansweredError(f'simulation/reset: {response.message}')
         # What hears matches may yet hear of the scene before; of two, no more.
-        since = response.time
+        seen = [response.time]
+
+        def another() -> bool:
+            return self._matches_stamp > seen[-1]
+
         for _ in range(2):
-            self._wait(
-                'an image of the new scene', lambda: self._matches_stamp > since, PATIENCE_SECONDS
-            )
-            since = self._matches_stamp
+            self._wait('an image of the new scene', another, PATIENCE_SECONDS)
+            seen.append(self._matches_stamp)
 
     def truth(self) -> GetSceneTruth.Response:
         """Ask physics."""
-        return self._call('simulation/truth', self._truth.call_async(GetSceneTruth.Request()), PATIENCE_SECONDS)
+        return self._call(
+            'simulation/truth', self._truth.call_async(GetSceneTruth.Request()), PATIENCE_SECONDS
+        )
 
     def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel, replacing what the name had; wait until it is sought.
@@ -132,13 +135,17 @@ class Judge(Node):
         """
         request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
         for _ in self._time.rounds(MEETING_SECONDS):
-            response = self._call('store_descriptor', self._store.call_async(request), PATIENCE_SECONDS)
+            response = self._call(
+                'store_descriptor', self._store.call_async(request), PATIENCE_SECONDS
+            )
             if response.success:
                 break
             time.sleep(0.05)
         else:
             raise UnansweredError(f'store_descriptor: {response.message}')
-        self._wait(f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS)
+        self._wait(
+            f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS
+        )
 
     def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
         """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""

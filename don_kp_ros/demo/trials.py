@@ -44,6 +44,7 @@ CODE_NAMES = {
     for name in (
         'SUCCEEDED', 'INVALID_GOAL', 'UNKNOWN_TARGET', 'NOT_FOUND', 'STALE_DATA', 'NO_GRASP',
         'UNREACHABLE', 'MOTION_FAILED', 'EMPTY_GRIPPER', 'CANCELLED', 'FAULT',
+        'NOT_ENABLED',
     )
 }  # fmt: skip
 
@@ -109,18 +110,17 @@ def main(argv: list[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
+        domain = free_domain() if options.domain is None else options.domain
         arguments = {
             'simulation': 'true',
+            'simulation_domain': str(domain),
             'real_time_factor': f'{options.real_time_factor:g}',
             'database': f'{folder}/descriptors.sqlite',
         }
         if options.model is not None:
             arguments['model'] = str(options.model)
         stack = Bringup(arguments, options.output / 'logs')
-        # A domain of their own, for this process too: no real robot must hear of these goals.
-        os.environ['ROS_DOMAIN_ID'] = str(
-            free_domain() if options.domain is None else options.domain
-        )
+        # For this process too: no real robot must hear of these goals.
         os.environ.update(description.environment(stack.arguments))
         trials = _run(options, stack, console)
     return 0 if _report(trials, options, console) else 1
@@ -249,7 +249,8 @@ class _Pictures:
         frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in self._scenes]
         palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
         first, *rest = (frame.quantize(palette=palette) for frame in frames)
-        first.save(self._animation, save_all=True, append_images=rest, duration=200, loop=0)
+        # As often as the simulation's spectator looks, in milliseconds.
+        first.save(self._animation, save_all=True, append_images=rest, duration=333, loop=0)
 
 
 def _sentence(trial: Trial) -> str:

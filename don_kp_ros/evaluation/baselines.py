@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.folder import Image
+from don_kp_ros.evaluation.pairs import in_picture
 
 Pixels = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 
 _PLACES_AT_ONCE = 16384  # of the grid; a chunk of patches of 15 pixels takes 44 MB
-_QUERIES_AT_ONCE = 512
+_DISTANCES_AT_ONCE = 512 * _PLACES_AT_ONCE
 _FINEST_SIGMA = 1.6  # pixels, of SIFT's first blurred picture
 _LAYERS = 3  # of SIFT per octave; three more are blurred at full resolution
 _COARSEST_LAYER = 5
@@ -28,17 +29,13 @@ _COARSEST_LAYER = 5
 class Baseline(ABC):
     """Finds pixels by the nearest descriptor, in Euclidean distance.
 
-    step: pixels between neighbours of the grid in picture B; places: grid points compared at once,
-    which bounds memory and changes only rounding.
+    step: pixels between neighbours of the grid in picture B.
     """
 
-    def __init__(self, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
+    def __init__(self, step: int = 2) -> None:
         if step < 1:
             raise ValueError(f'step is {step}; it must be a positive number of pixels')
-        if places < 1:
-            raise ValueError(f'places is {places}; it must be positive')
         self.step = step
-        self.places = places
 
     @abstractmethod
     def describe(self, image: Image, uv: ArrayLike) -> Vectors:
@@ -55,18 +52,17 @@ class Baseline(ABC):
         places = grid(image_b, self.step)
         distance = np.full(len(queries), np.inf, np.float32)
         nearest = np.zeros(len(queries), np.int64)
-        for start in range(0, len(places), self.places):
-            vectors = self.describe(image_b, places[start : start + self.places])
-            own = np.square(vectors).sum(axis=1)
-            for low in range(0, len(queries), _QUERIES_AT_ONCE):
-                some = slice(low, low + _QUERIES_AT_ONCE)
-                # |a - b|^2 without |a|^2, which is the same for all places.
-                distances = own - 2 * queries[some] @ vectors.T
-                best = distances.argmin(axis=1)
-                found = distances[np.arange(len(best)), best]
-                nearer = found < distance[some]
-                nearest[some] = np.where(nearer, start + best, nearest[some])
-                distance[some] = np.where(nearer, found, distance[some])
+        # Chunks bound memory, and change only rounding.
+        size = max(1, min(_PLACES_AT_ONCE, _DISTANCES_AT_ONCE // len(queries)))
+        for start in range(0, len(places), size):
+            vectors = self.describe(image_b, places[start : start + size])
+            # |a - b|^2 without |a|^2, which is the same for all places.
+            distances = np.square(vectors).sum(axis=1) - 2 * queries @ vectors.T
+            best = distances.argmin(axis=1)
+            found = distances[np.arange(len(best)), best]
+            nearer = found < distance
+            nearest = np.where(nearer, start + best, nearest)
+            distance = np.where(nearer, found, distance)
         return places[nearest]
 
 
@@ -77,8 +73,8 @@ class DenseSift(Baseline):
     Pictures are blurred at full resolution, as SIFT does for keypoints of that size.
     """
 
-    def __init__(self, size: float = 8.0, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
-        super().__init__(step, places)
+    def __init__(self, size: float = 8.0, step: int = 2) -> None:
+        super().__init__(step)
         if not (math.isfinite(size) and size > 0):
             raise ValueError(f'size is {size}; it must be a positive number of pixels')
         self.size = size
@@ -111,8 +107,8 @@ class ColourPatches(Baseline):
     pixels, odd. The picture's border is repeated beyond the picture.
     """
 
-    def __init__(self, side: int = 15, step: int = 2, places: int = _PLACES_AT_ONCE) -> None:
-        super().__init__(step, places)
+    def __init__(self, side: int = 15, step: int = 2) -> None:
+        super().__init__(step)
         if side < 1 or side % 2 == 0:
             raise ValueError(f'side is {side}; it must be an odd number of pixels')
         self.side = side
@@ -150,9 +146,8 @@ def _checked_pixels(image: Image, uv: ArrayLike) -> Pixels:
     if pixels.ndim != 2 or pixels.shape[1] != 2 or len(pixels) == 0:
         raise ValueError(f'queries are of shape {pixels.shape}; they must be (N, 2), one or more')
     _check_image(image)
-    height, width = image.shape[:2]
-    outside = ~np.all((pixels >= -0.5) & (pixels < [width - 0.5, height - 0.5]), axis=1)
+    outside = ~in_picture(pixels, image)
     if outside.any():
-        u, v = pixels[outside][0]
+        (u, v), (height, width) = pixels[outside][0], image.shape[:2]
         raise ValueError(f'query ({u:g}, {v:g}) lies outside of the picture of {width}x{height}')
     return pixels

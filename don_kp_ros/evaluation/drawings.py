@@ -67,15 +67,15 @@ def draw_matches(
     a = _placed(np.asarray(uv_a)[chosen], scale_a)
     truth = _placed(np.asarray(true)[chosen], scale_b) + aside
     guess = _placed(np.asarray(found)[chosen], scale_b) + aside
-    colours = [_colour(error) for error in errors[chosen]]
-    for start, end, colour in zip(a, guess, colours, strict=True):
-        cv2.line(canvas, _point(start), _point(end), colour, 1, cv2.LINE_AA)
-    for start, place, end, colour in zip(a, truth, guess, colours, strict=True):
-        cv2.line(canvas, _point(place), _point(end), _WHITE, 2, cv2.LINE_AA)
-        for thickness, shade in ((4, _BLACK), (2, colour)):
-            cv2.circle(canvas, _point(place), 7, shade, thickness, cv2.LINE_AA)
+    marks = list(zip(a.tolist(), truth.tolist(), guess.tolist(), errors[chosen], strict=True))
+    for start, _, end, error in marks:
+        cv2.line(canvas, start, end, _colour(error), 1, cv2.LINE_AA)
+    for start, place, end, error in marks:
+        cv2.line(canvas, place, end, _WHITE, 2, cv2.LINE_AA)
+        for thickness, shade in ((4, _BLACK), (2, _colour(error))):
+            cv2.circle(canvas, place, 7, shade, thickness, cv2.LINE_AA)
             for centre in (start, end):
-                _cross(canvas, centre, shade, thickness)
+                cv2.drawMarker(canvas, centre, shade, cv2.MARKER_CROSS, 10, thickness, cv2.LINE_AA)
     return canvas
 
 
@@ -149,19 +149,9 @@ def _resized(image: Image) -> tuple[Image, float]:
     return cv2.resize(image, size, interpolation=kind).astype(np.uint8, copy=False), scale
 
 
-def _placed(uv: NDArray[Any], scale: float) -> NDArray[np.float64]:
-    """Map pixels of a picture to those of its resized copy."""
-    return (np.asarray(uv, np.float64) + 0.5) * scale - 0.5
-
-
-def _point(uv: NDArray[np.float64]) -> tuple[int, int]:
-    return round(float(uv[0])), round(float(uv[1]))
-
-
-def _cross(canvas: Image, centre: NDArray[np.float64], colour: Colour, thickness: int) -> None:
-    u, v = _point(centre)
-    cv2.line(canvas, (u - 5, v), (u + 5, v), colour, thickness, cv2.LINE_AA)
-    cv2.line(canvas, (u, v - 5), (u, v + 5), colour, thickness, cv2.LINE_AA)
+def _placed(uv: NDArray[Any], scale: float) -> NDArray[np.int64]:
+    """Map pixels of a picture to the nearest ones of its resized copy."""
+    return np.rint((np.asarray(uv, np.float64) + 0.5) * scale - 0.5).astype(np.int64)
 
 
 def _colour(error: float) -> Colour:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from don_kp_ros import configuration
 from don_kp_ros.evaluation.examples import Drawing, drawings
 from don_kp_ros.evaluation.figures import (
     by_name,
+    compared,
     curve,
     figures,
     fingerprint,
@@ -22,7 +22,7 @@ from don_kp_ros.evaluation.figures import (
 )
 from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
+from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.request import Request
 from don_kp_ros.evaluation.results import progress_bar, say, versions, without_nan
@@ -55,12 +55,12 @@ def evaluate(
     pairs = sum(len(condition.data.pairs) for condition in conditions)
     say(console, f'Measuring {name} on {request.data}: {pairs} pairs of {protocol.kind}.')
     methods = matchers(network, request.device, protocol.step, request.seed)
-    measured = _Measured(conditions, protocol, request.seed, {})
+    found: dict[str, list[Found]] = {}  # of every method, in every condition
     with progress_bar(console) as progress:
         task = progress.add_task('', total=len(methods) * pairs, what='')
         for method, matcher in methods.items():
             progress.update(task, what=method)
-            measured.found[method] = [
+            found[method] = [
                 match_all(
                     condition.data,
                     matcher,
@@ -69,13 +69,28 @@ def evaluate(
                 )
                 for condition in conditions
             ]
+
+    def row(places: list[int]) -> dict[str, Any]:
+        """Summarise some conditions together; the intervals are over pictures A."""
+        return compared(
+            conditions[places[0]].name if len(places) == 1 else _ALL,
+            {method: [joined(own[i] for i in places)] for method, own in found.items()},
+            request.seed,
+            protocol.resamples,
+            independent([conditions[i] for i in places]),
+        )
+
     chosen = summed_up(conditions)
-    summary = measured.row(chosen)
+    names = [pair.names for i in chosen for pair in conditions[i].data.pairs]
+    summary, points = row(chosen), dict[str, dict[str, Any]]()
     for method, own in summary['methods'].items():
-        parts = [measured.found[method][i] for i in chosen]
-        own['pck_curve'] = curve(joined(parts))
+        whole = joined(found[method][i] for i in chosen)
+        own['pck_curve'] = curve(whole)
         if len(chosen) == 1:
-            own['space'] = space_figures(conditions[chosen[0]], parts[0])
+            own['space'] = space_figures(conditions[chosen[0]], whole)
+        for point, part in by_name(names, whole).items():
+            of_point = figures(part, request.seed, protocol.resamples)
+            points.setdefault(point, {})[method] = of_point
     if len(chosen) == 1:
         model = methods[MODEL]
         assert isinstance(model, Learned)
@@ -84,8 +99,8 @@ def evaluate(
     curves: dict[str, list[dict[str, Any]]] = {}
     for number, condition in enumerate(conditions):
         if condition.curve:
-            point = {'value': condition.value, **measured.row([number])}
-            curves.setdefault(condition.curve, []).append(point)
+            at = {'value': condition.value, **row([number])}
+            curves.setdefault(condition.curve, []).append(at)
     described = '; '.join(
         dict.fromkeys(conditions[i].data.origin for i in chosen if not conditions[i].curve)
     )
@@ -111,44 +126,8 @@ def evaluate(
         'versions': versions(),
         'summary': summary,
         'curves': curves,
-        'points': measured.points(chosen),
+        'points': points,
         'run': request.record(),
     }
-    shown = drawings([conditions[i] for i in chosen], [measured.found[MODEL][i] for i in chosen])
+    shown = drawings([conditions[i] for i in chosen], [found[MODEL][i] for i in chosen])
     return without_nan(results), shown
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """What every method found in every condition."""
-
-    conditions: list[Condition]
-    protocol: Protocol
-    seed: int
-    found: dict[str, list[Found]]
-
-    def row(self, chosen: list[int]) -> dict[str, Any]:
-        """Summarise some conditions together; the intervals are over pictures A."""
-        parts = {name: joined(own[i] for i in chosen) for name, own in self.found.items()}
-        conditions = [self.conditions[i] for i in chosen]
-        groups = independent(conditions)
-        errors = parts[MODEL].errors
-        return {
-            'name': conditions[0].name if len(chosen) == 1 else _ALL,
-            'pairs': len(errors),
-            'queries': sum(len(own) for own in errors),
-            'methods': {
-                name: figures(part, self.seed, self.protocol.resamples, groups)
-                for name, part in parts.items()
-            },
-        }
-
-    def points(self, chosen: list[int]) -> dict[str, dict[str, Any]]:
-        """Summarise the matches of each point name: figures of every method."""
-        result: dict[str, dict[str, Any]] = {}
-        names = [pair.names for i in chosen for pair in self.conditions[i].data.pairs]
-        for method, own in self.found.items():
-            for name, part in by_name(names, joined(own[i] for i in chosen)).items():
-                own_figures = figures(part, self.seed, self.protocol.resamples)
-                result.setdefault(name, {})[method] = own_figures
-        return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from don_kp_ros.evaluation import statistics
 from don_kp_ros.evaluation.keypoints import measure_keypoints
-from don_kp_ros.evaluation.matchers import Found
-from don_kp_ros.evaluation.pck import THRESHOLDS, Accuracy, ErrorTable
+from don_kp_ros.evaluation.matchers import MODEL, Found
+from don_kp_ros.evaluation.pck import THRESHOLDS, Accuracy
 from don_kp_ros.evaluation.protocols.protocol import Condition
-from don_kp_ros.evaluation.space import SpaceErrors, space_errors
+from don_kp_ros.evaluation.space import space_errors, space_summary
 from don_kp_ros.networks.model import DescriptorModel
 
 INTERVALS: dict[str, statistics.Statistic] = {
@@ -23,7 +23,7 @@ INTERVALS: dict[str, statistics.Statistic] = {
     'pck_10': statistics.pck_at(10),
     'mean_px': statistics.MEAN,
     'median_px': statistics.MEDIAN,
-    'q75_px': statistics.QuantileOf(0.75),
+    'q75_px': statistics.quantile(0.75),
 }
 AMBIGUOUS = 0.95  # second peak over first
 
@@ -75,7 +75,7 @@ def figures(
     groups: one for each pair; pairs of one group are not independent and are resampled together.
     """
     every = np.concatenate(found.errors)
-    result: dict[str, Any] = {**Accuracy.of(every).rounded(), **ErrorTable.of(every).rounded()}
+    result: dict[str, Any] = dict(Accuracy.of(every).rounded())
     together: dict[Hashable, list[NDArray[np.float64]]] = {}
     names: Sequence[Hashable] = range(len(found.errors)) if groups is None else groups
     for group, errors in zip(names, found.errors, strict=True):
@@ -97,6 +97,30 @@ def figures(
     return result
 
 
+def compared(
+    name: str,
+    found: Mapping[str, Sequence[Found]],
+    seed: int,
+    resamples: int,
+    groups: Sequence[Hashable] | None,
+) -> dict[str, Any]:
+    """Summarise what every method found in the same pairs, once or by models of several seeds.
+
+    groups: as of `figures`; a pair of all seeds is resampled together.
+    """
+    errors = found[MODEL][0].errors
+    own = range(len(errors)) if groups is None else groups
+    return {
+        'name': name,
+        'pairs': len(errors),
+        'queries': sum(len(own) for own in errors),
+        'methods': {
+            method: figures(joined(runs), seed, resamples, list(own) * len(runs))
+            for method, runs in found.items()
+        },
+    }
+
+
 def curve(found: Found) -> list[float]:
     """Compute PCK@k for k = 1..100."""
     ordered = np.sort(np.concatenate(found.errors))
@@ -113,14 +137,9 @@ def space_figures(condition: Condition, found: Found) -> dict[str, Any] | None:
         view = condition.views[pair.image_b]
         depth = np.where(view.mask > 127, view.depth, np.float32(np.nan))
         parts.append(space_errors(uv, pair.uv_b, depth, view.camera))
-    errors = SpaceErrors.joined(parts)
-    if len(errors.known_mm) == 0:
+    if not any(np.isfinite(errors).any() for errors in parts):
         return None
-    return {
-        **errors.summary(),
-        'within_5_mm': round(errors.within(5), 4),
-        'within_10_mm': round(errors.within(10), 4),
-    }
+    return space_summary(parts)
 
 
 def keypoint_figures(model: DescriptorModel, condition: Condition) -> dict[str, float] | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from don_kp_ros.data.folder import Image
 from don_kp_ros.evaluation.baselines import Baseline, ColourPatches, DenseSift
 from don_kp_ros.evaluation.modality import peaks
-from don_kp_ros.evaluation.pairs import PairSet, check
+from don_kp_ros.evaluation.pairs import PairSet, check, mask_centre
 from don_kp_ros.evaluation.pck import Accuracy
 from don_kp_ros.matching.heatmap import match
 from don_kp_ros.matching.maps import describe_at
@@ -104,9 +104,12 @@ class Learned:
 
 
 def centroid(data: PairSet, number: int) -> Pixels:
-    """Guess the centre of the object in B for every point: (Q, 2)."""
-    pair = data.pairs[number]
-    return np.broadcast_to(pair.centre_b.astype(np.float32), pair.uv_b.shape)
+    """Guess the centre of the object in B for every point: (Q, 2).
+
+    It raises ValueError for a pair without a mask.
+    """
+    centre = mask_centre(data.mask_b(number))
+    return np.broadcast_to(centre.astype(np.float32), data.pairs[number].uv_b.shape)
 
 
 def random_pixel(generator: Callable[[int], np.random.Generator]) -> Matcher:
@@ -116,11 +119,8 @@ def random_pixel(generator: Callable[[int], np.random.Generator]) -> Matcher:
     """
 
     def guess(data: PairSet, number: int) -> Pixels:
-        pair = data.pairs[number]
-        if pair.mask_b is None:
-            raise ValueError(f'{data.origin}: pair {number} has no mask of B')
-        v, u = np.nonzero(pair.mask_b > 127)
-        chosen = generator(number).integers(len(u), size=len(pair.uv_b))
+        v, u = np.nonzero(data.mask_b(number) > 127)
+        chosen = generator(number).integers(len(u), size=len(data.pairs[number].uv_b))
         return np.stack([u[chosen], v[chosen]], axis=1).astype(np.float32)
 
     return guess

@@ -43,59 +43,37 @@ class Peaks:
         ratio = np.clip(self.second, 0, None) / np.where(similar, self.first, 1)
         return np.where(similar, ratio, 1).astype(np.float32)
 
-    def ambiguous(self, ratio: float) -> float:
-        """Compute the share of queries whose second peak is at least `ratio` of the first."""
-        return float(np.mean(self.ratio >= ratio))
-
 
 def peaks(
-    descriptor_map: Tensor,
-    queries: Tensor,
-    size: tuple[int, int],
-    apart: float = APART,
-    chunk: int = 16,
+    descriptor_map: Tensor, queries: Tensor, size: tuple[int, int], apart: float = APART
 ) -> Peaks:
     """Find the highest peak of each query, and the highest other one away from it.
 
-    descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W) of the picture; apart:
-    least distance of the second peak from the first, pixels of a 640-pixel-wide picture; chunk:
-    heatmaps in memory at once, which changes only rounding. A peak is a pixel that none of its 8
-    neighbours exceeds. The slope of the first peak, cut off at the distance, is not a peak.
+    descriptor_map (D, h, w); queries (Q, D) of unit length, a few: all heatmaps are in memory;
+    size (H, W) of the picture; apart: least distance of the second peak from the first, pixels of
+    a 640-pixel-wide picture. A peak is a pixel that none of its 8 neighbours exceeds. The slope of
+    the first peak, cut off at the distance, is not a peak.
     """
     if queries.ndim != 2 or len(queries) == 0:
         shape = tuple(queries.shape)
         raise ValueError(f'queries have shape {shape}; they must be (Q, D), one or more')
     if not apart > 0:
         raise ValueError(f'apart is {apart}; it must be positive')
-    if chunk < 1:
-        raise ValueError(f'chunk is {chunk}; it must be positive')
+    height, width = size
     with torch.inference_mode():
-        parts = [
-            _peaks(heatmaps(descriptor_map, some, size), apart * size[1] / REFERENCE_WIDTH)
-            for some in queries.split(chunk)
-        ]
-    uv_first, first, uv_second, second = (
-        torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)
-    )
-    return Peaks(uv_first, first, uv_second, second)
-
-
-def _peaks(heat: Tensor, apart: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Find both peaks of heatmaps (Q, H, W): uv (Q, 2) and height (Q,) of each."""
-    height, width = heat.shape[1:]
-    first, at_first = first_peak(heat.flatten(1))
-    u, v = at_first % width, at_first // width
-    du = torch.arange(width, device=heat.device) - u[:, None]
-    dv = torch.arange(height, device=heat.device) - v[:, None]
-    near = dv.square()[:, :, None] + du.square()[:, None, :] < apart**2
-    below = heat < functional.max_pool2d(heat[:, None], 3, stride=1, padding=1)[:, 0]
-    others = heat.masked_fill(near | below, -torch.inf)
-    second, at_second = others.flatten(1).max(dim=1)
-    none = torch.isinf(second)
-    uv_second = torch.stack([at_second % width, at_second // width], dim=1).float()
-    return (
-        torch.stack([u, v], dim=1).float(),
-        first,
-        uv_second.masked_fill(none[:, None], torch.nan),
-        second.masked_fill(none, -1.0),
-    )
+        heat = heatmaps(descriptor_map, queries, size)
+        first, at_first = first_peak(heat.flatten(1))
+        u, v = at_first % width, at_first // width
+        du = torch.arange(width, device=heat.device) - u[:, None]
+        dv = torch.arange(height, device=heat.device) - v[:, None]
+        away = dv.square()[:, :, None] + du.square()[:, None, :]
+        near = away < (apart * width / REFERENCE_WIDTH) ** 2
+        below = heat < functional.max_pool2d(heat[:, None], 3, stride=1, padding=1)[:, 0]
+        others = heat.masked_fill(near | below, -torch.inf)
+        second, at_second = others.flatten(1).max(dim=1)
+        none = torch.isinf(second)
+        uv_first = torch.stack([u, v], dim=1).float()
+        uv_second = torch.stack([at_second % width, at_second // width], dim=1).float()
+        uv_second = uv_second.masked_fill(none[:, None], torch.nan)
+        second = second.masked_fill(none, -1.0)
+    return Peaks(*(t.float().cpu().numpy() for t in (uv_first, first, uv_second, second)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -26,7 +26,7 @@ SIDE = 640  # pixels of the longer side of synthetic pictures
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2), and B's object's centre (2,).
+    """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2).
 
     homography (3, 3): maps any pixel of A to B, if both are views of one picture; mask_b (H, W):
     the object in B, uint8; names: of the points, if they have any.
@@ -36,7 +36,6 @@ class Pair:
     image_b: int
     uv_a: Pixels
     uv_b: Pixels
-    centre_b: NDArray[np.float64]
     homography: NDArray[np.float64] | None = None
     mask_b: Image | None = None
     names: tuple[str, ...] = ()
@@ -70,6 +69,13 @@ class PairSet:
         width = self.width or self.images[pair.image_b].shape[1]
         return pixel_errors(uv, pair.uv_b, width)
 
+    def mask_b(self, number: int) -> Image:
+        """Return the mask (H, W) of a pair's B; raises ValueError where it has none."""
+        mask = self.pairs[number].mask_b
+        if mask is None:
+            raise ValueError(f'{self.origin}: pair {number} has no mask of B')
+        return mask
+
     def some(self, pairs: int, queries: int) -> PairSet:
         """Keep a number of pairs, evenly spread, and of queries in each."""
         places = np.unique(np.linspace(0, len(self.pairs) - 1, pairs).round().astype(int))
@@ -83,18 +89,24 @@ class PairSet:
 
 
 def with_truth(
-    samples: Sequence[Sample], truth: Correspondences, negatives: list[Image]
+    samples: Mapping[int, Sample],
+    truth: Correspondences,
+    negatives: list[Image],
+    kind: str = 'held pictures',
 ) -> PairSet:
-    """Pair held pictures by their true correspondences; pairs without any are left out."""
+    """Pair pictures, by index, by their true correspondences; `kind` says what they are.
+
+    Pairs without any, or of a picture that is not there, are left out.
+    """
+    places = {index: place for place, index in enumerate(samples)}
     pairs = []
     for a, b, uv_a, uv_b in zip(truth.image_a, truth.image_b, truth.uv_a, truth.uv_b, strict=True):
         known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
-        if known.any():
-            mask = samples[b].mask
-            centre = mask_centre(mask)
-            pairs.append(Pair(int(a), int(b), uv_a[known], uv_b[known], centre, mask_b=mask))
-    images = [sample.image for sample in samples]
-    origin = f'{len(pairs)} pairs of {len(images)} held pictures with true correspondences'
+        if known.any() and a in places and b in places:
+            mask_b = samples[b].mask
+            pairs.append(Pair(places[a], places[b], uv_a[known], uv_b[known], mask_b=mask_b))
+    images = [sample.image for sample in samples.values()]
+    origin = f'{len(pairs)} pairs of {len(images)} {kind} with true correspondences'
     return PairSet(origin, images, pairs, negatives)
 
 
@@ -106,14 +118,15 @@ def synthetic(
     pairs: int,
     queries: int,
     seed: int,
-    held: bool,
+    kind: str = 'held pictures',
     both: bool = False,
     crop: int | None = None,
 ) -> PairSet:
     """Pair pictures with random views of themselves; their homographies are the truth.
 
-    both: A is a random view, too, instead of the picture itself; crop: the side of square views
-    about the object, in pixels of a 640-pixel-wide picture, instead of whole pictures.
+    kind: what the pictures are; both: A is a random view, too, instead of the picture itself;
+    crop: the side of square views about the object, in pixels of a 640-pixel-wide picture, instead
+    of whole pictures.
     """
     sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
     appearance = Appearance(configuration, sources, backgrounds)
@@ -145,18 +158,8 @@ def synthetic(
             index = len(images)
             images.append(view_a.image)
         images.append(view_b.image)
-        result.append(
-            Pair(
-                index,
-                len(images) - 1,
-                uv_a[places],
-                uv_b[places],
-                mask_centre(view_b.mask),
-                to_b @ np.linalg.inv(to_a),
-                view_b.mask,
-            )
-        )
-    kind = 'held pictures' if held else 'the training pictures (too few to hold any)'
+        b, to_b_from_a = len(images) - 1, to_b @ np.linalg.inv(to_a)
+        result.append(Pair(index, b, uv_a[places], uv_b[places], to_b_from_a, view_b.mask))
     width = None if crop is None else SIDE
     return PairSet(f'{len(result)} random views of {kind}', images, result, negatives, width)
 
@@ -167,13 +170,13 @@ def posed(
     pairs: int,
     queries: int,
     negatives: list[Image],
-    held: bool,
+    kind: str,
     tolerance: float,
 ) -> PairSet:
     """Pair each chosen view, by index, with other views of its object; poses are the truth.
 
-    Chosen views are paired with each other first. held: the chosen views were held out of
-    training; tolerance: see `correspondences`.
+    Chosen views are paired with each other first. kind: what they are; tolerance: see
+    `correspondences`.
     """
     candidates = [
         (a, b)
@@ -189,7 +192,6 @@ def posed(
         pair = posed_pair(samples, a, b, queries, rng, tolerance)
         if pair is not None:
             result.append(pair)
-    kind = 'held views' if held else 'the training views (too few to hold any)'
     return PairSet(
         f'{len(result)} pairs of {kind} with true poses',
         [sample.image for sample in samples],
@@ -214,9 +216,7 @@ def posed_pair(
     if np.count_nonzero(seen) < FEWEST_COMMON:
         return None
     shown = np.flatnonzero(seen)[:queries]
-    mask = samples[b].mask
-    there = uv_b[shown].astype(np.float32)
-    return Pair(a, b, uv_a[shown], there, mask_centre(mask), mask_b=mask)
+    return Pair(a, b, uv_a[shown], uv_b[shown].astype(np.float32), mask_b=samples[b].mask)
 
 
 def check(data: PairSet) -> None:
@@ -236,6 +236,13 @@ def check(data: PairSet) -> None:
             raise ValueError(f'{name} has a correspondence that is NaN or infinite; leave it out')
         if pair.mask_b is not None and not (pair.mask_b > 127).any():
             raise ValueError(f"{name}: the mask of B has no pixels; B doesn't show the object")
+
+
+def in_picture(uv: Pixels, picture: Image) -> NDArray[np.bool_]:
+    """Tell which pixels (N, 2) lie in a picture (H, W, ...)."""
+    height, width = picture.shape[:2]
+    inside: NDArray[np.bool_] = np.all((uv >= -0.5) & (uv < [width - 0.5, height - 0.5]), axis=1)
+    return inside
 
 
 def shown_on(uv: Pixels, mask: Image) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ Errors are in pixels of a 640-pixel-wide picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ Array = NDArray[np.float64]
 
 REFERENCE_WIDTH = 640
 THRESHOLDS = np.arange(1, 101)
+BRIEF = ('queries', 'auc', 'median_px', 'pck_5', 'pck_10', 'pck_20')  # a model's main figures
 
 
 def pixel_errors(predicted: ArrayLike, true: ArrayLike, width: int) -> Array:
@@ -39,18 +41,9 @@ def auc(errors: ArrayLike) -> float:
     return float(np.mean(np.searchsorted(ordered, THRESHOLDS, side='left') / len(ordered)))
 
 
-class _Figures:
-    def rounded(self) -> dict[str, float]:
-        """Return the figures as they are reported."""
-        return {
-            name: value if name == 'queries' else round(value, 2 if name.endswith('_px') else 4)
-            for name, value in vars(self).items()
-        }
-
-
 @dataclass(frozen=True)
-class Accuracy(_Figures):
-    """The accuracy that a set of pixel errors gives."""
+class Accuracy:
+    """Pixel errors in figures: AUC, mean and quantiles in pixels, and PCK@k."""
 
     queries: int
     auc: float
@@ -58,60 +51,42 @@ class Accuracy(_Figures):
     pck_5: float
     pck_10: float
     pck_20: float
-
-    @classmethod
-    def of(cls, errors: ArrayLike) -> Accuracy:
-        """Summarise errors in pixels of a 640-pixel-wide picture, of any shape but not empty."""
-        flat = _checked(errors)
-        return cls(
-            queries=len(flat),
-            auc=auc(flat),
-            median_px=float(np.median(flat)),
-            pck_5=pck(flat, 5),
-            pck_10=pck(flat, 10),
-            pck_20=pck(flat, 20),
-        )
-
-
-@dataclass(frozen=True)
-class ErrorTable(_Figures):
-    """A row of paper 2's table 4: mean and quantiles of the errors in pixels, and PCK@k."""
-
-    queries: int
     mean_px: float
-    median_px: float
     q75_px: float
     q90_px: float
     q95_px: float
     pck_3: float
-    pck_5: float
-    pck_10: float
     pck_25: float
     pck_50: float
 
     @classmethod
-    def of(cls, errors: ArrayLike) -> ErrorTable:
-        """Summarise errors of any shape but not empty.
+    def of(cls, errors: ArrayLike) -> Accuracy:
+        """Summarise errors in pixels of a 640-pixel-wide picture, of any shape but not empty.
 
         Quantiles are interpolated linearly between the ordered errors, as NumPy's.
         """
         flat = _checked(errors)
         if not np.isfinite(flat).all():
             raise ValueError('an error is infinite: its mean and quantiles are not defined')
-        median, q75, q90, q95 = np.quantile(flat, [0.5, 0.75, 0.9, 0.95])
+        median, q75, q90, q95 = np.quantile(flat, [0.5, 0.75, 0.9, 0.95]).tolist()
         return cls(
             queries=len(flat),
+            auc=auc(flat),
+            median_px=median,
             mean_px=float(np.mean(flat)),
-            median_px=float(median),
-            q75_px=float(q75),
-            q90_px=float(q90),
-            q95_px=float(q95),
-            pck_3=pck(flat, 3),
-            pck_5=pck(flat, 5),
-            pck_10=pck(flat, 10),
-            pck_25=pck(flat, 25),
-            pck_50=pck(flat, 50),
+            q75_px=q75,
+            q90_px=q90,
+            q95_px=q95,
+            **{f'pck_{threshold}': pck(flat, threshold) for threshold in (3, 5, 10, 20, 25, 50)},
         )
+
+    def rounded(self, names: Sequence[str] | None = None) -> dict[str, float]:
+        """Return all figures, or those of some names, as they are reported."""
+        return {
+            name: value if name == 'queries' else round(value, 2 if name.endswith('_px') else 4)
+            for name, value in vars(self).items()
+            if names is None or name in names
+        }
 
 
 def _checked(errors: ArrayLike) -> Array:

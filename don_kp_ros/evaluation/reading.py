@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,12 +42,11 @@ class Reader:
     def posed(self, folder: PosedFolder, places: Iterable[int]) -> list[PosedSample]:
         """Read some of a folder's posed views, by index; raises DataError."""
         found: list[PosedSample] = []
-        for view, image in ((folder.views[i], folder.images[i]) for i in places):
+        for i in places:
             try:
-                found += dataclasses.replace(folder, views=(view,), images=(image,)).samples()
+                found.append(folder.sample(i))
             except DataError as error:
-                names = (('masks', view.name), ('depths', view.name))
-                self._skip(error, (image, *(folder.root / d / f'{n}.png' for d, n in names)))
+                self._skip(error, (folder.images[i], folder.masks[i], folder.depths[i]))
         if not found:
             raise DataError(f'{folder.root}: none of its views can be read')
         return found

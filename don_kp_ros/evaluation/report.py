@@ -48,29 +48,36 @@ figcaption { color: #3a424a; font-size: 14px; margin-top: 6px; }
 .warning { border-color: #e3b341; background: #fffbef; }
 """
 
-_COLUMNS = (
-    ('auc', 'AUC'),
-    ('pck_3', 'PCK@3'),
-    ('pck_5', 'PCK@5'),
-    ('pck_10', 'PCK@10'),
-    ('pck_25', 'PCK@25'),
-    ('median_px', 'median px'),
-    ('mean_px', 'mean px'),
-    ('q75_px', '75 % px'),
-    ('q90_px', '90 % px'),
-    ('q95_px', '95 % px'),
-)
-_SPACE = (
-    ('within_5_mm', 'within 5 mm'),
-    ('within_10_mm', 'within 10 mm'),
-    ('median_mm', 'median mm'),
-    ('mean_mm', 'mean mm'),
-    ('q75_mm', '75 % mm'),
-    ('q95_mm', '95 % mm'),
-    ('queries', 'queries'),
-    ('truth_unknown', 'no depth at the truth'),
-    ('guess_unknown', 'no depth at the match'),
-)
+_COLUMNS = {
+    'auc': 'AUC',
+    'pck_3': 'PCK@3',
+    'pck_5': 'PCK@5',
+    'pck_10': 'PCK@10',
+    'pck_25': 'PCK@25',
+    'median_px': 'median px',
+    'mean_px': 'mean px',
+    'q75_px': '75 % px',
+    'q90_px': '90 % px',
+    'q95_px': '95 % px',
+}
+_SPACE = {
+    'within_5_mm': 'within 5 mm',
+    'within_10_mm': 'within 10 mm',
+    'median_mm': 'median mm',
+    'mean_mm': 'mean mm',
+    'q75_mm': '75 % mm',
+    'q95_mm': '95 % mm',
+    'queries': 'queries',
+    'truth_unknown': 'no depth at the truth',
+    'guess_unknown': 'no depth at the match',
+}
+_KEYPOINTS = {
+    'keypoints': 'keypoints',
+    'median_px': 'median px',
+    'p90_px': '90 % px',
+    'inside': 'on the object',
+    'spread': 'spread',
+}
 
 
 def html_text(results: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
@@ -109,15 +116,6 @@ def page(title: str, parts: Sequence[str]) -> str:
         f'<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n'
         f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
     )
-
-
-_KEYPOINTS = (
-    ('keypoints', 'keypoints'),
-    ('median_px', 'median px'),
-    ('p90_px', '90 % px'),
-    ('inside', 'on the object'),
-    ('spread', 'spread'),
-)
 
 
 def section(title: str, content: str) -> str:
@@ -164,16 +162,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None
 
 def accuracy(summary: Mapping[str, Any]) -> str:
     """Make the table of every method's figures and their intervals."""
-    rows = []
-    for name, own in summary['methods'].items():
-        cells = [escape(name)]
-        for key, _ in _COLUMNS:
-            interval = (own['interval_95'] or {}).get(key)
-            cells.append(number(key, own[key]))
-            if interval:
-                low, high = (number(key, end) for end in interval)
-                cells[-1] += f'<small>{low} to {high}</small>'
-        rows.append(cells)
+    rows = [[escape(name), *figures(own, _COLUMNS)] for name, own in summary['methods'].items()]
     note = (
         f'{summary["pairs"]} pairs of pictures ({escape(summary["name"])}), {summary["queries"]} '
         'queries, the same for all. PCK@k is the share of queries found less than k pixels from '
@@ -184,7 +173,26 @@ def accuracy(summary: Mapping[str, Any]) -> str:
         note += 'where several changes are summed up.'
     else:
         note += 'No interval can be given: there is a single pair, or pairs of a single picture.'
-    return f'<p>{note}</p>\n' + table(['', *(escape(title) for _, title in _COLUMNS)], rows)
+    return f'<p>{note}</p>\n{table(["", *_COLUMNS.values()], rows)}'
+
+
+def figures(
+    own: Figures, columns: Mapping[str, str], over_seeds: Mapping[str, Figures] | None = None
+) -> list[str]:
+    """Write a method's figures, with their intervals where there are any.
+
+    columns: keys of figures, and their titles; over_seeds: figures to tell deviations of, too.
+    """
+    cells = []
+    for key in columns:
+        cell = number(key, own[key])
+        if over_seeds and (sigma := over_seeds[key]['sigma']) is not None:
+            cell += f' &plusmn; {number(key, sigma)}'
+        if interval := (own['interval_95'] or {}).get(key):
+            low, high = (number(key, end) for end in interval)
+            cell += f'<small>{low} to {high}</small>'
+        cells.append(cell)
+    return cells
 
 
 def _curve(identity: str, label: str, points: Sequence[Mapping[str, Any]]) -> str:
@@ -226,16 +234,14 @@ def _points(points: Mapping[str, Mapping[str, Figures]]) -> str:
 
 
 def _optional(
-    title: str, methods: Mapping[str, Figures], key: str, columns: Sequence[tuple[str, str]]
+    title: str, methods: Mapping[str, Figures], key: str, columns: Mapping[str, str]
 ) -> str:
     rows = [
-        [escape(name), *(number(column, own[key][column]) for column, _ in columns)]
+        [escape(name), *(number(column, own[key][column]) for column in columns)]
         for name, own in methods.items()
         if own.get(key)
     ]
-    if not rows:
-        return ''
-    return section(title, table(['', *(escape(text) for _, text in columns)], rows))
+    return section(title, table(['', *columns.values()], rows)) if rows else ''
 
 
 def _peaks(methods: Mapping[str, Figures]) -> str:
@@ -271,27 +277,38 @@ def _pictures(drawings: Sequence[Drawing]) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> str:
-    model, data, run = results['model'], results['data'], results['run']
-    settings = {k: v for k, v in results['protocol'].items() if k not in ('kind', 'description')}
-    facts = [
+    model, data = results['model'], results['data']
+    own = [
         (
             'Model',
             f'{model["file"]}, fingerprint {model["fingerprint"]}, D = {model["dimension"]}',
         ),
         ('Network', words(model['network'])),
         ('Data', f'{data["folder"]}: {data["description"]}; fingerprint {data["fingerprint"]}'),
-        ('Protocol', f'{results["protocol"]["kind"]}; {words(settings)}'),
+    ]
+    return facts(results, 'protocol', own)
+
+
+def facts(
+    results: Mapping[str, Any],
+    kind: str,
+    before: Sequence[tuple[str, str]],
+    after: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Make a table of names and values: the settings of a kind and how it ran, amid other ones."""
+    asked, run = results[kind], results['run']
+    settings = {k: v for k, v in asked.items() if k not in ('kind', 'description')}
+    ran = f'{run["date"]}, {run["seconds"]} s on {run["device"]}'
+    every = [
+        *before,
+        (kind.capitalize(), f'{asked["kind"]}; {words(settings)}'),
         ('Seed', str(results['seed'])),
         ('Versions', words(results['versions'])),
         ('Command', run['command']),
-        ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}'),
+        ('Date', f'{ran}, commit {run["commit"]}' if 'commit' in run else ran),
+        *after,
     ]
-    return facts_table(facts)
-
-
-def facts_table(facts: Sequence[tuple[str, str]]) -> str:
-    """Make a table of names and values."""
-    rows = [f'<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>' for k, v in facts]
+    rows = [f'<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>' for k, v in every]
     return '<table class="facts">\n' + '\n'.join(rows) + '\n</table>'
 
 

@@ -41,19 +41,20 @@ class Target:
         """Tell whether the figure is reached."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
+    @property
+    def sense(self) -> str:
+        """Say on which side of the limit it must be."""
+        return 'at least' if self.at_least else 'at most'
+
     def record(self) -> dict[str, Any]:
         """Return it as results hold it."""
-        sense = 'at least' if self.at_least else 'at most'
         plain = {'name': self.name, 'measured': self.measured, 'limit': self.limit}
-        return {**plain, 'sense': sense, 'met': self.met}
+        return {**plain, 'sense': self.sense, 'met': self.met}
 
     def text(self) -> str:
         """Write it as a line."""
-        sense, verdict = (
-            ('at least' if self.at_least else 'at most'),
-            'reached' if self.met else 'missed',
-        )
-        return f'{self.name}: {text(self.measured)}, {sense} {text(self.limit)}: {verdict}'
+        verdict = 'reached' if self.met else 'missed'
+        return f'{self.name}: {text(self.measured)}, {self.sense} {text(self.limit)}: {verdict}'
 
 
 def write(output: Path, results: dict[str, Any], page: str) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,59 +16,29 @@ from don_kp_ros.evaluation.pck import THRESHOLDS
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
+# A figure of errors (Q,) by pair, with pair p counted counts[r, p] times: counts (R, P) give (R,).
+Statistic = Callable[[Sequence[Array], Counts], Array]
 
 _ELEMENTS_AT_ONCE = 1 << 21  # of the arrays (resamples, queries) that a quantile needs
 
 
-class Statistic(Protocol):
-    """A figure of a set of errors that can be computed for many resampled sets at once."""
+def mean_of(value: Callable[[Array], Array]) -> Statistic:
+    """Make the mean of a value (N,) of errors (N,), such as 1 for a hit and 0 for a miss."""
 
-    def __call__(self, errors: ArrayLike, /) -> float:
-        """Compute the figure of errors of any shape."""
-        ...
-
-    def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
-        """Compute it with pair p counted counts[r, p] times: counts (R, P), returns (R,)."""
-        ...
-
-
-@dataclass(frozen=True)
-class MeanOf:
-    """The mean of a value of each error, such as 1 for a hit and 0 for a miss.
-
-    value: maps errors (N,) to values (N,).
-    """
-
-    value: Callable[[Array], Array]
-
-    def __call__(self, errors: ArrayLike, /) -> float:
-        """Compute the mean over errors of any shape."""
-        return float(np.mean(self.value(np.asarray(errors, np.float64).reshape(-1))))
-
-    def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
-        """Compute it for resampled pairs; see Statistic."""
-        sums = np.array([self.value(errors).sum() for errors in errors_by_pair])
+    def resampled(errors_by_pair: Sequence[Array], counts: Counts) -> Array:
+        sums = np.array([value(errors).sum() for errors in errors_by_pair])
         sizes = np.array([len(errors) for errors in errors_by_pair])
-        means: Array = (counts @ sums) / (counts @ sizes)
-        return means
+        return np.asarray((counts @ sums) / (counts @ sizes))
+
+    return resampled
 
 
-@dataclass(frozen=True)
-class QuantileOf:
-    """A quantile of the errors, 0 to 1, interpolated linearly between them as NumPy's."""
+def quantile(share: float) -> Statistic:
+    """Make a quantile of errors, 0 to 1, interpolated linearly between them as NumPy's."""
+    if not 0 <= share <= 1:
+        raise ValueError(f'the share of a quantile is {share}; it must be from 0 to 1')
 
-    share: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f'the share of a quantile is {self.share}; it must be from 0 to 1')
-
-    def __call__(self, errors: ArrayLike, /) -> float:
-        """Compute the quantile of errors of any shape."""
-        return float(np.quantile(np.asarray(errors, np.float64), self.share))
-
-    def resampled(self, errors_by_pair: Sequence[Array], counts: Counts) -> Array:
-        """Compute it for resampled pairs; see Statistic."""
+    def resampled(errors_by_pair: Sequence[Array], counts: Counts) -> Array:
         errors = np.concatenate(errors_by_pair)
         order = np.argsort(errors, kind='stable')
         errors = errors[order]
@@ -79,7 +47,7 @@ class QuantileOf:
         parts = []
         for start in range(0, len(counts), rows):
             until = np.cumsum(counts[start : start + rows, pair], axis=1)
-            place = (until[:, -1] - 1) * self.share
+            place = (until[:, -1] - 1) * share
             below = np.floor(place)
             low, high = (
                 errors[(until <= rank[:, None]).sum(axis=1)] for rank in (below, np.ceil(place))
@@ -87,10 +55,12 @@ class QuantileOf:
             parts.append(low + (high - low) * (place - below))
         return np.concatenate(parts)
 
+    return resampled
 
-def pck_at(threshold: float) -> MeanOf:
+
+def pck_at(threshold: float) -> Statistic:
     """Make PCK@k: the share of errors strictly below the threshold in pixels."""
-    return MeanOf(lambda errors: (errors < threshold).astype(np.float64))
+    return mean_of(lambda errors: (errors < threshold).astype(np.float64))
 
 
 def _area(errors: Array) -> Array:
@@ -99,14 +69,14 @@ def _area(errors: Array) -> Array:
     return np.clip(last - np.floor(errors), 0, last) / last
 
 
-AUC = MeanOf(_area)
-MEAN = MeanOf(lambda errors: errors)
-MEDIAN = QuantileOf(0.5)
+AUC = mean_of(_area)
+MEAN = mean_of(lambda errors: errors)
+MEDIAN = quantile(0.5)
 
 
 def bootstrap(
     errors_by_pair: Sequence[ArrayLike],
-    statistic: Statistic | Callable[[Array], float],
+    statistic: Statistic,
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -116,9 +86,8 @@ def bootstrap(
     Returns None for a single pair: nothing says how others would differ.
 
     errors_by_pair: the errors (Q,) of each pair; level: the share of the resamples between the
-    ends. AUC, MEAN, MEDIAN, pck_at(k) and QuantileOf(share) are computed for all resamples at
-    once; any other function of errors (N,) is called for each. The same seed gives the same
-    interval. Raises ValueError where there are no pairs, or one has no errors.
+    ends. The same seed gives the same interval. Raises ValueError where there are no pairs, or one
+    has no errors.
     """
     pairs = _checked(errors_by_pair)
     if resamples < 1:
@@ -127,16 +96,7 @@ def bootstrap(
         raise ValueError(f'level is {level}; it must lie between 0 and 1')
     if len(pairs) == 1:
         return None
-    counts = _counts(len(pairs), resamples, seed)
-    if hasattr(statistic, 'resampled'):
-        values = statistic.resampled(pairs, counts)
-    else:
-        values = np.array(
-            [
-                statistic(np.concatenate([pairs[p] for p in np.repeat(np.arange(len(row)), row)]))
-                for row in counts
-            ]
-        )
+    values = statistic(pairs, _counts(len(pairs), resamples, seed))
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -160,35 +120,23 @@ def _checked(errors_by_pair: Sequence[ArrayLike]) -> list[Array]:
     return pairs
 
 
-@dataclass(frozen=True)
-class OverSeeds:
-    """A figure over runs that differ only in their seed.
+def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Summarise each figure of runs that differ only in their seed: mean, sigma and runs.
 
-    sigma: sample standard deviation (over runs - 1), NaN for a single run.
+    sigma: sample standard deviation (over runs - 1), NaN for a single run. Raises ValueError where
+    runs do not report the same figures, or one is not finite.
     """
-
-    mean: float
-    sigma: float
-    runs: int
-
-    @classmethod
-    def of(cls, values: ArrayLike) -> OverSeeds:
-        """Summarise the figure's values (runs,), not empty and finite."""
-        values = np.asarray(values, np.float64).reshape(-1)
-        if len(values) == 0:
-            raise ValueError('there are no runs to take the mean of')
-        if not np.isfinite(values).all():
-            raise ValueError(f'the figures {values.tolist()} of runs must be finite')
-        sigma = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        return cls(float(np.mean(values)), sigma, len(values))
-
-
-def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, OverSeeds]:
-    """Summarise each figure of runs that report the same ones, as Accuracy.rounded() does."""
     if not runs:
         raise ValueError('there are no runs to take the mean of')
     for run in runs:
         if set(run) != set(runs[0]):
             odd = ', '.join(sorted(set(run) ^ set(runs[0])))
             raise ValueError(f'not every run reports {odd}; runs must report the same figures')
-    return {name: OverSeeds.of([run[name] for run in runs]) for name in runs[0]}
+    result: dict[str, dict[str, float]] = {}
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        if not np.isfinite(values).all():
+            raise ValueError(f'{name} is {values} in the runs; the figures of runs must be finite')
+        sigma = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        result[name] = {'mean': float(np.mean(values)), 'sigma': sigma, 'runs': len(values)}
+    return result

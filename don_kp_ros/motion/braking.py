@@ -10,14 +10,14 @@ from don_kp_ros.motion.timing import Trajectory
 
 Array = NDArray[np.float64]
 
-# Of the limits: the motion's own acceleration comes on top, and what the controller adds to get from
-# wherever it is when it hears of the stop to the first of its points.
+# Of the limits: the motion's own acceleration comes on top, and what the controller adds to get
+# from wherever it is when it hears of the stop to the first of its points.
 _SHARE = 0.55
 # By then it has heard of it; and so long it brakes at least, seconds.
 _LEAD_S, _LEAST_S = 0.05, 0.2
 
 
-def progress(trajectory: Trajectory, position: ArrayLike, expected: float) -> float:
+def progress(trajectory: Trajectory, position: Array, expected: float) -> float:
     """Return the time in a trajectory at which it is nearest to a position (7,).
 
     ``expected`` in seconds chooses among equally near ones, as at rest.

@@ -145,16 +145,6 @@ class DescriptorNetwork(nn.Module):
             logits, depths = self.keypoints(identity, unit_length(identity))
         return logits, depths
 
-    @staticmethod
-    def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Upsample maps (B, D, h, w) to image size (H, W) bilinearly (paper 1, eq. 1).
-
-        The result (B, D, H, W) has unit length again. It is large and rarely needed: matching
-        works on the low-resolution map (don_kp_ros.matching).
-        """
-        upsampled = functional.interpolate(maps, size=size, mode='bilinear', align_corners=False)
-        return functional.normalize(upsampled, dim=1)
-
 
 def unit_length(identity: Tensor) -> Tensor:
     """Bring the vectors of maps (B, D, h, w) to unit length.

@@ -39,7 +39,6 @@ class DescriptorModel:
         fuse_batch_norms(network)
         channels_last(network.to(self._device))
         self._network = network
-        self._reduced_precision = fast_bfloat16(self._device)
 
     @classmethod
     def load(cls, path: Path | str, device: str | torch.device = 'cpu') -> DescriptorModel:
@@ -52,7 +51,7 @@ class DescriptorModel:
         Every cell has unit length; cell (i, j) describes pixel u = (j + .5) W / w - .5,
         v = (i + .5) H / h - .5.
         """
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), autocast(self._device):
             result: Tensor = self._network(self._input(image))[0]
         return result
 
@@ -72,7 +71,7 @@ class DescriptorModel:
             images = self._input(image)
             height, width = images.shape[2:]
             copies, back = turned_copies(images[0], turns)
-            with self._autocast():
+            with autocast(self._device):
                 found = self._network.detect(copies)
             best = int(found.variance.median(dim=1).values.argmin())
             uv = found.uv[best] @ back[best, :, :2].T + back[best, :, 2]
@@ -88,11 +87,6 @@ class DescriptorModel:
         resized = resize(image, self._preprocessing.input_size, self._multiple)
         pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None]
         return normalise(pixels, self._preprocessing)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type, dtype=torch.bfloat16, enabled=self._reduced_precision
-        )
 
 
 def turned_copies(image: Tensor, turns: int) -> tuple[Tensor, Tensor]:
@@ -165,6 +159,11 @@ def fast_bfloat16(device: torch.device) -> bool:
         return False
     names = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Compute in bfloat16 where that is faster."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast_bfloat16(device))
 
 
 def fuse_batch_norms(network: DescriptorNetwork) -> None:

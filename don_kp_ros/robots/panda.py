@@ -16,8 +16,8 @@ _DISTRIBUTION = 'dm-robotics-panda'
 _VERSION = '0.4.8'
 _ASSETS = 'dm_robotics/panda/assets/panda'
 
-# Joint servos: stiffness [Nm/rad]; damping over stiffness [s], by which they lag; torque limits [Nm]
-# of the data sheet.
+# Joint servos: stiffness [Nm/rad]; damping over stiffness [s], by which they lag; torque limits
+# [Nm] of the data sheet.
 _ARM_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0)
 ARM_LAG = 0.1
 _ARM_TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)

@@ -105,8 +105,9 @@ class Renderer:
 class StillScene:
     """A scene that nothing moves, seen from anywhere; to be used in a `with`."""
 
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self.model, self.data = model, mujoco.MjData(model)
+    def __init__(self, model: mujoco.MjModel, subject: str | None) -> None:
+        """Take a model, and the name of the body that it is about, if there is one."""
+        self.model, self.data, self.subject = model, mujoco.MjData(model), subject
         mujoco.mj_forward(model, self.data)
         self._renderer = Renderer(model)
 
@@ -120,9 +121,16 @@ class StillScene:
         """Draw colour and true depth from a camera pose (4, 4)."""
         return self._renderer.render(self.data, T_world_optical)
 
-    def shown(self, body: str, T_world_optical: Array) -> NDArray[np.bool_]:
-        """Tell which pixels (H, W) show a body from a camera pose (4, 4)."""
-        return self._renderer.mask(self.data, T_world_optical, body)
+    def mask(self, T_world_optical: Array) -> NDArray[np.bool_]:
+        """Tell which pixels (H, W) show the subject from a camera pose (4, 4)."""
+        if self.subject is None:
+            return np.zeros((D435.height, D435.width), dtype=np.bool_)
+        return self._renderer.mask(self.data, T_world_optical, self.subject)
+
+
+def is_whole(mask: NDArray[np.bool_]) -> bool:
+    """Tell whether what a mask (H, W) shows keeps off the picture's border."""
+    return not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from don_kp_ros.data.depth_view import DepthView, correspondences
 from don_kp_ros.data.folder import CORRESPONDENCES_VERSION, write_image
 from don_kp_ros.geometry import rigid
-from don_kp_ros.simulation.camera import D435, Frame, StillScene, look_at, with_faults
+from don_kp_ros.simulation.camera import D435, Frame, StillScene, is_whole, look_at, with_faults
 from don_kp_ros.simulation.instances import TRAINING_CAPS, VALIDATION_CAPS
 from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import CAP, Layout, build
@@ -102,7 +102,7 @@ class _Stage(StillScene):
     """A scene, and a camera that moves as if on the wrist."""
 
     def __init__(self, layout: Layout) -> None:
-        super().__init__(build(layout)[0])
+        super().__init__(build(layout)[0], None if layout.cap is None else CAP)
         self.layout = layout
 
     def shoot(self, rng: np.random.Generator) -> tuple[Frame, NDArray[np.bool_], Array]:
@@ -123,11 +123,8 @@ class _Stage(StillScene):
             roll = rng.uniform(-np.pi, np.pi)
             up = np.array([np.cos(roll), np.sin(roll), 0.0])
             T_world_optical = look_at(eye, np.array(target), up)
-            mask = np.zeros((D435.height, D435.width), dtype=np.bool_)
-            if self.layout.cap is not None:
-                mask = self.shown(CAP, T_world_optical)
-                border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-                if mask.sum() < 3000 or border:
-                    continue
+            mask = self.mask(T_world_optical)
+            if self.subject is not None and (mask.sum() < 3000 or not is_whole(mask)):
+                continue
             self.truth = self.render(T_world_optical)
             return with_faults(self.truth, rng), mask, T_world_optical

@@ -12,6 +12,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import DataError
+from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import camera, objects, textures
 
 Array = NDArray[np.float64]
@@ -63,11 +64,6 @@ class Mesh:
         """The radius of its footprint about its frame, metres."""
         return float(np.linalg.norm(self._vertices()[:, :2], axis=1).max())
 
-    @property
-    def textured(self) -> bool:
-        """Whether any part has a texture from the file."""
-        return 'textured' in self.look
-
     def _vertices(self) -> Array:
         return np.concatenate([part.vertices for part in self.parts])
 
@@ -88,16 +84,14 @@ def load(path: Path, size: float | None = None, up: str | None = None) -> Mesh:
         found = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
     except Exception as error:  # the readers raise all kinds of errors
         raise DataError(f'{path}: cannot be read as a mesh ({error})') from error
-    turn = _TURN[up or UP[path.suffix.lower()]]
-    parts, looks = [], set()
     for mesh in found:
-        part, look = _part(mesh)
-        if len(part.faces):
-            parts.append(part)
-            looks.add(look)
-    if not parts:
+        mesh.update_faces(_have_area(mesh))
+        mesh.remove_unreferenced_vertices()
+    found = [mesh for mesh in found if len(mesh.faces)]
+    if not found:
         raise DataError(f'{path}: has no faces; a surface of triangles is needed')
-    vertices = np.concatenate([part.vertices[np.unique(part.faces)] for part in parts]) @ turn.T
+    turn = _TURN[up or UP[path.suffix.lower()]]
+    vertices = np.concatenate([mesh.vertices for mesh in found]) @ turn.T
     if not np.isfinite(vertices).all():
         raise DataError(f'{path}: has vertices that are not finite')
     low, high = vertices.min(axis=0), vertices.max(axis=0)
@@ -109,8 +103,10 @@ def load(path: Path, size: float | None = None, up: str | None = None) -> Mesh:
             'shown: give its true size with --size (metres of its largest extent)'
         )
     base = np.array([*(low + high)[:2] / 2, low[2]])
-    placed = tuple(_placed(part, turn, base, scale) for part in parts)
-    return Mesh(path, placed, ' and '.join(sorted(looks)))
+    for mesh in found:
+        mesh.apply_transform(rigid.transform(scale * turn, -scale * base))
+    parts, looks = zip(*map(_part, found), strict=True)
+    return Mesh(path, parts, ' and '.join(sorted(set(looks))))
 
 
 def add(spec: camera.mujoco.MjSpec, body: camera.mujoco.MjsBody, mesh: Mesh) -> None:
@@ -130,76 +126,45 @@ def add(spec: camera.mujoco.MjSpec, body: camera.mujoco.MjsBody, mesh: Mesh) -> 
                 [part.corners, part.corners[:, ::-1]]
             ).ravel()
             looks = {'material': objects.add_texture(spec, name, part.picture)}
-        spec.add_mesh(
-            name=name, inertia=camera.mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL, **arguments
-        )
-        body.add_geom(
-            name=name,
-            type=camera.mujoco.mjtGeom.mjGEOM_MESH,
-            meshname=name,
-            contype=0,
-            conaffinity=0,
-            mass=0,
-            group=objects.DRAWN,
-            **looks,
-        )
+        objects.add_mesh(spec, body, name, looks, **arguments)
 
 
-def _placed(part: Part, turn: Array, base: Array, scale: float) -> Part:
-    used, faces = np.unique(part.faces, return_inverse=True)
-    vertices = (part.vertices[used] @ turn.T - base) * scale
-    return Part(
-        vertices, faces.reshape(-1, 3), part.rgba, part.texcoord, part.corners, part.picture
-    )
+def _have_area(mesh: trimesh.Trimesh) -> NDArray[np.bool_]:
+    """Tell which faces have an area."""
+    corner = np.asarray(mesh.vertices[mesh.faces], dtype=np.float64).reshape(-1, 3, 3)
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    longest = np.ptp(corner, axis=1).max(axis=1, initial=0.0)
+    kept: NDArray[np.bool_] = ~(np.linalg.norm(normal, axis=1) <= 1e-9 * longest**2)
+    return kept
 
 
 def _part(mesh: trimesh.Trimesh) -> tuple[Part, str]:
-    """Read a surface and a description of its look; faces without area are left out."""
-    vertices = np.asarray(mesh.vertices, dtype=np.float64).reshape(-1, 3)
-    faces = np.asarray(mesh.faces, dtype=np.int64).reshape(-1, 3)
-    corner = vertices[faces]
-    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    longest = np.ptp(corner, axis=1).max(axis=1, initial=0.0)
-    kept = ~(np.linalg.norm(normal, axis=1) <= 1e-9 * longest**2)
-    faces = faces[kept]
+    """Read a surface and a description of its look."""
+    vertices = np.asarray(mesh.vertices, dtype=np.float64)
+    faces = np.asarray(mesh.faces, dtype=np.int64)
     visual: Any = mesh.visual
     if isinstance(visual, trimesh.visual.TextureVisuals):
         picture, uv = _texture(visual.material), visual.uv
         if picture is not None and uv is not None and len(uv) == len(vertices):
             texcoord = np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1).astype(np.float64)
-            part = Part(vertices, faces, (1, 1, 1, 1), np.nan_to_num(texcoord), faces, picture)
-            return _compact(part), 'textured'
+            texcoord = np.nan_to_num(texcoord)
+            return Part(vertices, faces, (1, 1, 1, 1), texcoord, faces, picture), 'textured'
         return Part(vertices, faces, _rgba(visual.material.main_color)), 'of plain colour'
-    if visual.kind in ('vertex', 'face'):
-        if visual.kind == 'vertex':
-            colours = np.asarray(visual.vertex_colors, dtype=np.float64)[:, :3]
-            while 0 < len(faces) < _FACES_FOR_COLOURS and len(np.unique(colours, axis=0)) > 1:
-                vertices, faces, divided = trimesh.remesh.subdivide(
-                    vertices, faces, vertex_attributes={'colour': colours}
-                )
-                colours = divided['colour']
-            colours = colours[faces].mean(axis=1)
-        else:
-            colours = np.asarray(visual.face_colors, dtype=np.float64)[kept, :3]
-        if len(colours) and np.ptp(colours, axis=0).max() > 0:
-            return _palette(vertices, faces, colours), 'coloured'
-        colour = colours[0] if len(colours) else np.full(3, 153.0)
-        return Part(vertices, faces, _rgba(colour)), 'of plain colour'
-    return Part(vertices, faces, (0.6, 0.6, 0.6, 1)), 'of plain colour'
-
-
-def _compact(part: Part) -> Part:
-    """Drop texture coordinates that no face uses."""
-    assert part.corners is not None and part.texcoord is not None
-    used, corners = np.unique(part.corners, return_inverse=True)
-    return Part(
-        part.vertices,
-        part.faces,
-        part.rgba,
-        part.texcoord[used],
-        corners.reshape(-1, 3),
-        part.picture,
-    )
+    if visual.kind not in ('vertex', 'face'):
+        return Part(vertices, faces, (0.6, 0.6, 0.6, 1)), 'of plain colour'
+    if visual.kind == 'vertex':
+        colours = np.asarray(visual.vertex_colors, dtype=np.float64)[:, :3]
+        while len(faces) < _FACES_FOR_COLOURS and len(np.unique(colours, axis=0)) > 1:
+            vertices, faces, divided = trimesh.remesh.subdivide(
+                vertices, faces, vertex_attributes={'colour': colours}
+            )
+            colours = divided['colour']
+        colours = colours[faces].mean(axis=1)
+    else:
+        colours = np.asarray(visual.face_colors, dtype=np.float64)[:, :3]
+    if np.ptp(colours, axis=0).max() > 0:
+        return _palette(vertices, faces, colours), 'coloured'
+    return Part(vertices, faces, _rgba(colours[0])), 'of plain colour'
 
 
 def _palette(vertices: Array, faces: Indices, colours: Array) -> Part:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -20,6 +21,7 @@ Array = NDArray[np.float64]
 
 BUTTON = (0.006, 0.006, 0.003)  # metres, half axes; its middle lies on the crown
 DRAWN, COLLIDING = 2, 3  # geom groups: the renderer shows the first, contacts use the second
+_ONLY_DRAWN = {'contype': 0, 'conaffinity': 0, 'mass': 0, 'group': DRAWN}
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,13 @@ def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShap
         size=BUTTON,
         pos=[0, 0, shape.height],
         rgba=[*(accent / 255), 1],
-        contype=0,
-        conaffinity=0,
-        mass=0,
-        group=DRAWN,
+        **_ONLY_DRAWN,
     )
     return shape
 
 
-def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
-    """Add a mug with a handle; return the radius of its footprint in metres."""
+def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a mug with a handle."""
     radius, height = rng.uniform(0.032, 0.042), rng.uniform(0.07, 0.095)
     wall = 0.004
     profile = np.array(
@@ -187,11 +186,10 @@ def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
             mass=0.002,
             group=DRAWN,
         )
-    return radius + 0.03
 
 
-def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
-    """Add a can; return the radius of its footprint in metres."""
+def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a can."""
     radius, height = rng.uniform(0.028, 0.036), rng.uniform(0.08, 0.115)
     profile = np.array(
         [
@@ -205,11 +203,10 @@ def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
     )
     add_drawn(spec, body, 'can', revolve(profile), textures.label(rng, (256, 512)))
     add_cylinder(body, radius, height)
-    return radius
 
 
-def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> float:
-    """Add a printed box; return the radius of its footprint in metres."""
+def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a printed box."""
     x, y, z = rng.uniform([0.03, 0.02, 0.015], [0.06, 0.045, 0.045])
     texture = add_texture(spec, f'{body.name}/box', textures.label(rng, (256, 256)))
     body.add_geom(
@@ -220,10 +217,9 @@ def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
         mass=0.2,
         group=DRAWN,
     )
-    return float(np.hypot(x, y))
 
 
-Adder = Callable[[mujoco.MjSpec, mujoco.MjsBody, np.random.Generator], float]
+Adder = Callable[[mujoco.MjSpec, mujoco.MjsBody, np.random.Generator], None]
 DISTRACTORS: tuple[Adder, ...] = (add_mug, add_can, add_box)
 
 
@@ -275,24 +271,19 @@ def add_drawn(
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     faces = faces[np.linalg.norm(normal, axis=1) > 1e-12].ravel()
     name = f'{body.name}/{name}'
-    mesh = spec.add_mesh(
-        name=name,
-        uservert=grid.ravel(),
-        userface=faces,
-        usertexcoord=texcoord.ravel(),
-        userfacetexcoord=faces,
-        inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
-    )
-    body.add_geom(
-        name=name,
-        type=mujoco.mjtGeom.mjGEOM_MESH,
-        meshname=mesh.name,
-        material=add_texture(spec, name, picture),
-        contype=0,
-        conaffinity=0,
-        mass=0,
-        group=DRAWN,
-    )
+    texture = {'usertexcoord': texcoord.ravel(), 'userfacetexcoord': faces}
+    looks = {'material': add_texture(spec, name, picture)}
+    add_mesh(spec, body, name, looks, uservert=grid.ravel(), userface=faces, **texture)
+
+
+def add_mesh(
+    spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, looks: dict[str, Any], **mesh: Any
+) -> None:
+    """Add a mesh that is drawn but does not collide; ``looks``: its rgba or material."""
+    shell = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
+    spec.add_mesh(name=name, inertia=shell, **mesh)
+    kind = mujoco.mjtGeom.mjGEOM_MESH
+    body.add_geom(name=name, type=kind, meshname=name, **looks, **_ONLY_DRAWN)
 
 
 def add_hull(

@@ -20,10 +20,18 @@ from don_kp_ros.data.folder import DataError, list_images, write_image
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
-from don_kp_ros.simulation.camera import D435, Frame, StillScene, look_at, mujoco, with_faults
+from don_kp_ros.simulation.camera import (
+    D435,
+    Frame,
+    StillScene,
+    is_whole,
+    look_at,
+    mujoco,
+    with_faults,
+)
 from don_kp_ros.simulation.instances import TRAINING_CAPS
 from don_kp_ros.simulation.rendering import render_all
-from don_kp_ros.simulation.scene import Layout, build
+from don_kp_ros.simulation.scene import Layout, add_body, build
 
 Array = NDArray[np.float64]
 
@@ -67,7 +75,7 @@ class Subject:
             return self.name
         x, y, z = mesh.size
         text = f'{self.kind}: {x:.3f} x {y:.3f} x {z:.3f} m, {mesh.look}'
-        return text if mesh.textured else f'{text}; it has no texture'
+        return text if 'textured' in mesh.look else f'{text}; it has no texture'
 
     @property
     def points(self) -> dict[str, Array]:
@@ -153,19 +161,18 @@ class Stage(StillScene):
                     for other in distractors
                     if np.hypot(other.x - place.x, other.y - place.y) > clear
                 )
-            subject.add(spec, _add_body(spec, SUBJECT, self.T_world_object))
+            subject.add(spec, add_body(spec, SUBJECT, self.T_world_object))
         adders = [add for add in objects.DISTRACTORS if add is not BUILT_IN.get(kind)]
         for number, other in enumerate(distractors):
             adder = adders[int(rng.integers(len(adders)))]
-            adder(spec, _add_body(spec, f'other_{number}', other.pose), rng)
+            adder(spec, add_body(spec, f'other_{number}', other.pose), rng)
         model, _ = build(replace(layout, cap=None, distractors=()), spec)
-        self._has_subject = subject is not None
-        super().__init__(model)
+        super().__init__(model, None if subject is None else SUBJECT)
 
     @property
     def middle(self) -> Array:
         """The middle of the object's bounding box in the world, (3,); without one its place."""
-        if not self._has_subject:
+        if self.subject is None:
             return np.array(self.T_world_object[:3, 3])
         body = self.model.body(SUBJECT).id
         corners = []
@@ -179,12 +186,6 @@ class Stage(StillScene):
         every = np.concatenate(corners)
         return np.asarray((every.min(axis=0) + every.max(axis=0)) / 2)
 
-    def mask(self, T_world_optical: Array) -> NDArray[np.bool_]:
-        """Tell which pixels (H, W) show the object from a camera pose (4, 4)."""
-        if not self._has_subject:
-            return np.zeros((D435.height, D435.width), dtype=np.bool_)
-        return self.shown(SUBJECT, T_world_optical)
-
     def shoot(self, T_world_optical: Array) -> Shot:
         """Take the view from a camera pose (4, 4)."""
         frame, mask = self.render(T_world_optical), self.mask(T_world_optical)
@@ -195,8 +196,7 @@ class Stage(StillScene):
         for _ in range(_SHOTS):
             T_world_optical = viewpoints.draw(self.middle, rng)
             mask = self.mask(T_world_optical)
-            border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-            if border or mask.sum() < SMALLEST:
+            if not is_whole(mask) or mask.sum() < SMALLEST:
                 continue
             shot = self.shoot(T_world_optical)
             if np.isfinite(shot.frame.depth[mask]).all():
@@ -277,8 +277,3 @@ def _render_negative(
     with Stage(None, kind, rng, int(rng.integers(0, 6))) as stage:
         shot = stage.shoot(viewpoints.draw(stage.middle, rng))
     write_image(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)
-
-
-def _add_body(spec: mujoco.MjSpec, name: str, T_world_body: Array) -> mujoco.MjsBody:
-    x, y, z, w = rigid.to_quaternion(T_world_body)
-    return spec.worldbody.add_body(name=name, pos=T_world_body[:3, 3], quat=[w, x, y, z])

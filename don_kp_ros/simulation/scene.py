@@ -91,19 +91,22 @@ def build(layout: Layout, robot: mujoco.MjSpec | None = None) -> tuple[mujoco.Mj
     _add_surroundings(spec, rng)
     taught = np.full(3, np.nan)
     if layout.cap is not None:
-        taught = objects.add_cap(
-            spec, _add_body(spec, CAP, layout.cap), layout.instance
-        ).brim_point
+        body = add_body(spec, CAP, layout.cap.pose, free=True)
+        taught = objects.add_cap(spec, body, layout.instance).brim_point
     for i, place in enumerate(layout.distractors):
         add = objects.DISTRACTORS[int(rng.integers(len(objects.DISTRACTORS)))]
-        add(spec, _add_body(spec, f'distractor_{i}', place), rng)
+        add(spec, add_body(spec, f'distractor_{i}', place.pose, free=True), rng)
     return spec.compile(), taught
 
 
-def _add_body(spec: mujoco.MjSpec, name: str, place: Placement) -> mujoco.MjsBody:
-    x, y, z, w = rigid.to_quaternion(place.pose)
-    body = spec.worldbody.add_body(name=name, pos=place.pose[:3, 3], quat=[w, x, y, z])
-    body.add_freejoint(name=name)
+def add_body(
+    spec: mujoco.MjSpec, name: str, T_world_body: Array, free: bool = False
+) -> mujoco.MjsBody:
+    """Add an empty body at a pose (4, 4), fixed unless it is free."""
+    x, y, z, w = rigid.to_quaternion(T_world_body)
+    body = spec.worldbody.add_body(name=name, pos=T_world_body[:3, 3], quat=[w, x, y, z])
+    if free:
+        body.add_freejoint(name=name)
     return body
 
 

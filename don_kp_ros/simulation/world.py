@@ -24,11 +24,11 @@ from don_kp_ros.simulation.scene import CAP, Layout, build
 Array = NDArray[np.float64]
 
 JOINTS = (*ARM_JOINTS, *FINGER_JOINTS)
-LINKS = (
-    *(f'panda_link{i}' for i in range(9)),
-    'panda_hand',
-    'panda_leftfinger',
-    'panda_rightfinger',
+_CHAIN = [*(f'panda_link{i}' for i in range(9)), 'panda_hand']
+LINKS = (  # each with its parent
+    *zip(_CHAIN[:-1], _CHAIN[1:], strict=True),
+    ('panda_hand', 'panda_leftfinger'),
+    ('panda_hand', 'panda_rightfinger'),
 )
 
 # Of a D435: the colour imager sits 15 mm to the left of camera_link, which is the left infrared
@@ -113,21 +113,22 @@ class World:
             self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]
 
     def joint_state(self) -> JointState:
-        """Read the joints."""
+        """Read the joints; the arrays are copies."""
         data = self.data
         return JointState(
-            data.qpos[self._qpos].copy(),
-            data.qvel[self._dofs].copy(),
-            data.qfrc_actuator[self._dofs].copy(),
+            data.qpos[self._qpos], data.qvel[self._dofs], data.qfrc_actuator[self._dofs]
         )
 
-    def link_poses(self) -> dict[str, Array]:
-        """Return ``T_world_link`` (4, 4) of every link of the robot."""
-        return {name: self._pose(name) for name in LINKS}
+    def links(self) -> list[tuple[str, str, Array]]:
+        """Return every link of the robot's parent, itself and ``T_parent_link`` (4, 4)."""
+        return [
+            (parent, link, rigid.inverse(self._pose(parent)) @ self._pose(link))
+            for parent, link in LINKS
+        ]
 
-    def camera_pose(self, data: mujoco.MjData | None = None) -> Array:
-        """Return ``T_world_optical`` (4, 4) of the colour camera, of another state if given."""
-        return self._pose('panda_hand', data) @ self._hand_to_optical
+    def camera_pose(self) -> Array:
+        """Return ``T_world_optical`` (4, 4) of the colour camera."""
+        return self._pose('panda_hand') @ self._hand_to_optical
 
     def truth(self) -> Truth | None:
         """Return where the cap is; None if there is no cap."""
@@ -139,7 +140,6 @@ class World:
         height = float(self.data.xipos[self.model.body(CAP).id][2])
         return Truth(T_world_cap, height, taught, in_camera, D435.project(in_camera))
 
-    def _pose(self, body: str, data: mujoco.MjData | None = None) -> Array:
-        data = self.data if data is None else data
+    def _pose(self, body: str) -> Array:
         i = self.model.body(body).id
-        return rigid.transform(data.xmat[i].reshape(3, 3), data.xpos[i])
+        return rigid.transform(self.data.xmat[i].reshape(3, 3), self.data.xpos[i])

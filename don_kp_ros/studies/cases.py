@@ -7,26 +7,33 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import within
-from don_kp_ros.evaluation.figures import figures, fingerprint, independent, joined, summed_up
+from don_kp_ros.evaluation.figures import (
+    compared,
+    figures,
+    fingerprint,
+    independent,
+    joined,
+    summed_up,
+)
 from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
-from don_kp_ros.evaluation.results import method_row, say
+from don_kp_ros.evaluation.results import method_row
 from don_kp_ros.evaluation.statistics import over_seeds
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import Pictures
 from don_kp_ros.studies.study import Job, Outcome, Study
-from don_kp_ros.studies.trainings import Kept, Recipe
+from don_kp_ros.studies.trainings import Kept, Recipe, Trained
 
 _ALL = 'all'
 _HELD_NEGATIVES = 4  # one of so many is kept from the trainings
@@ -76,171 +83,140 @@ class CaseStudy(Study):
         config = configuration.find(self.training, config_path('training'))
         return Recipe(config, overrides, self.minutes, self.steps, seed)
 
-    def run(self, job: Job, console: Console) -> Outcome:
+    def run(self, job: Job) -> Outcome:
         """Train every case, measure it beside what knows nothing, and sum up; see Study."""
-        pictures = Pictures.open(job.request.data)
+        pictures, reader = Pictures.open(job.request.data), Reader(job.request.skip_broken)
         cases = self.cases(pictures)
-        comparison = Comparison(self, job, pictures, console, Reader(job.request.skip_broken))
-        comparison.prepare(cases)
-        rows, parts = [], []
+        held = self._held(job, pictures, cases, reader)
+        known: dict[Hashable, Found] = {}
+        rows, parts, objects = [], [], []
         for case in cases:
-            found, cards = comparison.run(case)
-            groups = independent(comparison.conditions(case))
+            conditions, trained = held[case.measured_on], self._trained(job, pictures, case)
+            models = [own.checkpoint for own in trained]
+            found = self._find(job, case.measured_on, conditions, models, known)
             row = {
                 'name': case.name,
                 'learned': len(case.learned),
                 'held': len(case.held),
                 'overrides': list(case.overrides),
-                **comparison.figures(found, groups),
-                'trainings': cards,
+                **self._compare(job, case.name, found, independent(conditions)),
+                'trainings': [
+                    {
+                        'seed': seed,
+                        'fingerprint': own.checkpoint.fingerprint,
+                        'steps': own.checkpoint.card.get('steps'),
+                        'cpu_minutes': own.checkpoint.card.get('cpu_minutes'),
+                        'model': str(own.file.relative_to(job.trainings)),
+                    }
+                    for seed, own in zip(self.seeds, trained, strict=True)
+                ],
             }
             rows.append(row)
             parts.append(found)
+            objects += [case.measured_on] * row['pairs']
         summary = None
-        if len({case.measured_on for case in cases}) == len(cases) > 1:
+        if len(held) == len(cases) > 1:
             # Pairs of one object are not independent: intervals are over objects.
-            found = {name: _joined_cases([part[name] for part in parts]) for name in parts[0]}
-            objects = [
-                case.measured_on
-                for case, row in zip(cases, rows, strict=True)
-                for _ in range(row['pairs'])
-            ]
-            summary = {'name': _ALL, **comparison.figures(found, objects)}
-        data = {
-            'pictures': len(pictures.images),
-            'objects_told': pictures.told is not None,
-            'fingerprint': comparison.fingerprint,
-            'skipped': comparison.reader.skipped,
-        }
+            every = {
+                name: [joined(own) for own in zip(*(part[name] for part in parts), strict=True)]
+                for name in parts[0]
+            }
+            summary = self._compare(job, _ALL, every, objects)
         details = {
             'measure': self.measure.kind,
-            'data': data,
+            'data': {
+                'pictures': len(pictures.images),
+                'objects_told': pictures.told is not None,
+                'fingerprint': fingerprint([own for each in held.values() for own in each]),
+                'skipped': reader.skipped,
+            },
             'cases': rows,
             'summary': summary,
         }
         shown = [_shown(row) for row in (*rows, *([summary] if summary else []))]
         return Outcome(f'{self.kind} of {job.request.data}', shown, [], details)
 
-
-@dataclass
-class Comparison:
-    """Trains and measures the cases of a study, one after the other."""
-
-    study: CaseStudy
-    job: Job
-    pictures: Pictures
-    console: Console
-    reader: Reader
-    _held: dict[str, list[Condition]] = field(default_factory=dict)
-    _found: dict[Hashable, Found] = field(default_factory=dict)
-
-    def prepare(self, cases: Sequence[Case]) -> None:
+    def _held(
+        self, job: Job, pictures: Pictures, cases: Sequence[Case], reader: Reader
+    ) -> dict[str, list[Condition]]:
         """Check every configuration and make every pair, before anything is trained."""
-        study, request = self.study, self.job.request
+        held: dict[str, list[Condition]] = {}
         for case in cases:
-            _ = study.recipe(case, study.seeds[0]).settings
-            if case.measured_on in self._held:
+            _ = self.recipe(case, self.seeds[0]).settings
+            if case.measured_on in held:
                 continue
-            folder = self.job.output / 'held' / _file_name(case.measured_on)
-            negatives = self.pictures.negatives[-self._negatives() :] if self._negatives() else ()
-            self.pictures.write(folder, case.held, negatives, poses=True)
-            conditions = study.measure.conditions(folder, request.seed, self.reader)
-            conditions = [conditions[i] for i in summed_up(conditions)]
-            for condition in conditions:
+            folder = job.output / 'held' / _file_name(case.measured_on)
+            pictures.write(folder, case.held, _negatives(pictures)[1], poses=True)
+            conditions = self.measure.conditions(folder, job.request.seed, reader)
+            held[case.measured_on] = [conditions[i] for i in summed_up(conditions)]
+            for condition in held[case.measured_on]:
                 check(condition.data)
-            self._held[case.measured_on] = conditions
+        return held
 
-    def run(self, case: Case) -> tuple[dict[str, list[Found]], list[dict[str, Any]]]:
-        """Train a case with every seed and match its pairs; return what was found, and cards.
+    def _trained(self, job: Job, pictures: Pictures, case: Case) -> list[Trained]:
+        """Train a case with every seed."""
+        write = partial(
+            pictures.write,
+            places=case.learned,
+            negatives=_negatives(pictures)[0],
+            poses=self.poses,
+        )
+        name = _file_name(case.name)
+        return [
+            Kept(job.trainings, name, self.recipe(case, seed), write).model(job.say)
+            for seed in self.seeds
+        ]
 
-        The matches are one entry for each seed of the model, and one for each other method.
+    def _find(
+        self,
+        job: Job,
+        measured_on: str,
+        conditions: Sequence[Condition],
+        models: Sequence[Checkpoint],
+        known: dict[Hashable, Found],
+    ) -> dict[str, list[Found]]:
+        """Match pairs with the model of every seed, and with each other method.
+
+        known: what other methods found for cases before, to which this is added.
         """
-        conditions, own, cards = self._held[case.measured_on], [], []
-        for seed in self.study.seeds:
-            checkpoint, card = self._train(case, seed)
-            cards.append(card)
-            methods = matchers(
-                checkpoint, self.job.request.device, self.study.measure.step, self.job.request.seed
-            )
-            own.append(_match(conditions, methods[MODEL]))
+        request, own = job.request, []
+        for model in models:
+            methods = matchers(model, request.device, self.measure.step, request.seed)
+            own.append(_match(conditions, methods.pop(MODEL)))
         found = {MODEL: own}
         for name, matcher in methods.items():
-            if name != MODEL:
-                # Cases share pairs, and the same architecture gives the same untrained network.
-                alike = checkpoint.untrained(self.job.request.seed).fingerprint
-                key = (case.measured_on, name, alike if isinstance(matcher, Learned) else '')
-                if key not in self._found:
-                    say(self.console, f'Measuring {name}.')
-                    self._found[key] = _match(conditions, matcher)
-                found[name] = [self._found[key]]
-        return found, cards
+            # Cases share pairs, and the same architecture gives the same untrained network.
+            alike = model.untrained(request.seed).fingerprint
+            key = (measured_on, name, alike if isinstance(matcher, Learned) else '')
+            if key not in known:
+                job.say(f'Measuring {name}.')
+                known[key] = _match(conditions, matcher)
+            found[name] = [known[key]]
+        return found
 
-    def conditions(self, case: Case) -> list[Condition]:
-        """Return what a case is measured on."""
-        return self._held[case.measured_on]
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash everything that is measured on."""
-        return fingerprint([condition for held in self._held.values() for condition in held])
-
-    def figures(
-        self, found: dict[str, list[Found]], groups: Sequence[Hashable] | None
+    def _compare(
+        self,
+        job: Job,
+        name: str,
+        found: dict[str, list[Found]],
+        groups: Sequence[Hashable] | None,
     ) -> dict[str, Any]:
         """Summarise a row: figures over all seeds, intervals over pairs, and spread over seeds."""
-        pairs = len(found[MODEL][0].errors)
-        names = range(pairs) if groups is None else groups
-        resamples = self.study.measure.resamples
-        methods: dict[str, Any] = {}
-        for name, seeds in found.items():
-            # A pair of all seeds is resampled together.
-            methods[name] = figures(
-                joined(seeds), self.job.request.seed, resamples, list(names) * len(seeds)
-            )
-        each = [figures(own, self.job.request.seed, 1) for own in found[MODEL]]
+        row = compared(name, found, job.request.seed, self.measure.resamples, groups)
+        each = [figures(own, job.request.seed, 1) for own in found[MODEL]]
         numbers = [{k: v for k, v in one.items() if isinstance(v, int | float)} for one in each]
-        methods[MODEL]['over_seeds'] = {
-            name: {'mean': own.mean, 'sigma': own.sigma, 'runs': own.runs}
-            for name, own in over_seeds(numbers).items()
-        }
-        queries = sum(len(errors) for errors in found[MODEL][0].errors)
-        return {'pairs': pairs, 'queries': queries, 'methods': methods}
+        row['methods'][MODEL]['over_seeds'] = over_seeds(numbers)
+        return row
 
-    def _train(self, case: Case, seed: int) -> tuple[Checkpoint, dict[str, Any]]:
-        number = len(self.pictures.negatives) - self._negatives()
-        kept = Kept(
-            self.job.trainings,
-            _file_name(case.name),
-            self.study.recipe(case, seed),
-            partial(
-                self.pictures.write,
-                places=case.learned,
-                negatives=self.pictures.negatives[:number],
-                poses=self.study.poses,
-            ),
-        )
-        trained = kept.model(partial(say, self.console))
-        card = trained.checkpoint.card
-        return trained.checkpoint, {
-            'seed': seed,
-            'fingerprint': trained.checkpoint.fingerprint,
-            'steps': card.get('steps'),
-            'cpu_minutes': card.get('cpu_minutes'),
-            'model': str(trained.file.relative_to(self.job.trainings)),
-        }
 
-    def _negatives(self) -> int:
-        """Count the negatives that are measured with."""
-        return len(self.pictures.negatives) // _HELD_NEGATIVES
+def _negatives(pictures: Pictures) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Split the negatives: those to train with, and those to measure with."""
+    number = len(pictures.negatives) - len(pictures.negatives) // _HELD_NEGATIVES
+    return pictures.negatives[:number], pictures.negatives[number:]
 
 
 def _match(conditions: Sequence[Condition], matcher: Any) -> Found:
     return joined(match_all(condition.data, matcher, with_peaks=True) for condition in conditions)
-
-
-def _joined_cases(cases: Sequence[Sequence[Found]]) -> list[Found]:
-    """Put cases together, seed by seed."""
-    return [joined(seeds) for seeds in zip(*cases, strict=True)]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from don_kp_ros.data.folder import DataError
-    from don_kp_ros.evaluation.results import print_table, say, say_where, write
+    from don_kp_ros.evaluation.results import print_table, say_where, write
     from don_kp_ros.networks.checkpoint import CheckpointError
     from don_kp_ros.studies.registry import read_study
     from don_kp_ros.studies.report import html_text
@@ -52,8 +52,8 @@ def main(argv: Sequence[str]) -> int:
             overrides.append(f'--seeds=[{arguments.seeds.strip("[]")}]')
         study = read_study(arguments.study, overrides)
         name = f'{request.data.resolve().name}-{arguments.study.stem}'
-        job = Job(request, arguments.output or _OUTPUT / name, arguments.trainings)
-        outcome = study.run(job, console)
+        job = Job(request, arguments.output or _OUTPUT / name, arguments.trainings, console)
+        outcome = study.run(job)
         results = _results(study, job, outcome)
         write(job.output, results, html_text(results))
     except (
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
         return 130
     print_table(outcome.rows, outcome.title, console)
     for target in outcome.targets:
-        say(console, target.text())
+        job.say(target.text())
     say_where(job.output, console)
     return 0 if all(target.met for target in outcome.targets) else 1
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from itertools import product
 from typing import Any, ClassVar
-
-from rich.console import Console
 
 from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
-from don_kp_ros.evaluation.results import Target, say
+from don_kp_ros.evaluation.results import Target
 from don_kp_ros.studies.splits import Data
 from don_kp_ros.studies.study import Job, Outcome, Study
 
@@ -42,32 +40,26 @@ class KeypointStudy(Study):
         super().__post_init__()
         within('turns', self.turns, 1, 360)
 
-    def run(self, job: Job, console: Console) -> Outcome:
+    def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
         data = Data.read(job.request.data)
         ranges = {rotation: data.split(_SPLIT, rotation) for rotation in (_UPRIGHT, _ANY)}
         rows: list[dict[str, Any]] = []
-        for method in self.methods:
-            for seed in self.seeds:
-                for turned in (_UPRIGHT, _ANY) if self.retrain else (_UPRIGHT,):
-                    learned = ranges[turned]
-                    trained = data.training(
-                        job.trainings, learned, _SPLIT, method, turned, self.minutes, seed
-                    ).model(partial(say, console))
-                    for shown, split in ranges.items():
-                        model = at_scale(trained.checkpoint, split.about)
-                        for copies in (1, self.turns):
-                            quality = measure_keypoints(model, split.about, copies)
-                            rows.append(
-                                {
-                                    'method': method,
-                                    'seed': seed,
-                                    'trained +-': turned,
-                                    'shown +-': shown,
-                                    'copies': copies,
-                                    **quality.rounded(),
-                                }
-                            )
+        learned = (_UPRIGHT, _ANY) if self.retrain else (_UPRIGHT,)
+        for method, seed, turned in product(self.methods, self.seeds, learned):
+            kept = data.training(job.trainings, ranges[turned], method, self.minutes, seed)
+            trained = job.train(f'{method}-{seed}-{turned:g}', kept)
+            for (shown, split), copies in product(ranges.items(), (1, self.turns)):
+                model = at_scale(trained.checkpoint, split.about)
+                known = {
+                    'method': method,
+                    'seed': seed,
+                    'trained +-': turned,
+                    'shown +-': shown,
+                    'copies': copies,
+                }
+                quality = measure_keypoints(model, split.about, copies)
+                rows.append({**known, **quality.rounded()})
         title = (
             f'Keypoints between views of held pictures after {self.minutes:g} processor minutes, '
             'pixels of a 640-pixel-wide picture'

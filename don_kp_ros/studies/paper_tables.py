@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,46 +18,33 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch.nn import functional
 
-from don_kp_ros import configuration
 from don_kp_ros.configuration import within
-from don_kp_ros.data.folder import DataError
-from don_kp_ros.evaluation.matchers import (
-    Learned,
-    Matcher,
-    accuracy,
-    at_scale,
-    centroid,
-    random_pixel,
-)
+from don_kp_ros.data.folder import DataError, write_samples
+from don_kp_ros.evaluation.matchers import Learned, Matcher, accuracy, at_scale
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.pck import Accuracy
-from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import fast_bfloat16
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies import step_costs as costs
-from don_kp_ros.studies.accuracy import SHOWN
-from don_kp_ros.studies.pictures import write_samples
+from don_kp_ros.studies.accuracy import SHOWN, blind
 from don_kp_ros.studies.published import PUBLISHED, TABLES_1_AND_2, Case, known_guesses
 from don_kp_ros.studies.splits import Data, Split
 from don_kp_ros.studies.study import Job, Outcome, Study
 from don_kp_ros.studies.trainings import Kept, Recipe, together
 from don_kp_ros.training.module import DescriptorTraining
-from don_kp_ros.training.settings import TrainingConfiguration
 
 AS_PRINTED = {'NT-Xent': 'dense_object_nets', 'mined': 'paper'}
 _ROTATION = 45.0  # degrees, +-: keypoints are not learned from views turned by any angle
 _PICTURE = (480, 640)  # height, width
 
 
-class Result(NamedTuple):
-    """A model that was trained, and what it scores."""
+class Run(NamedTuple):
+    """What a model that was trained scores."""
 
-    case: Case
-    checkpoint: Checkpoint
+    steps: int
     accuracy: Accuracy
 
 
@@ -102,23 +88,21 @@ class PaperTables(Study):
         """List the tables' cells, of the dimensions that are wanted."""
         return [case for case in PUBLISHED if not self.dimensions or case.D in self.dimensions]
 
-    def kept(self, job: Job, case: Case, seed: int, split: Split, data: Data) -> Kept:
-        """Say how a case is trained, and where it is kept."""
-        config, overrides = recipe(self.recipes, case, self.overrides)
-        how = Recipe.within(self.minutes, config, overrides, seed)
-        if self.epochs is not None:
-            steps = round(self.epochs * len(split.learned))
-            how = Recipe(config, overrides, steps=steps, seed=seed)
-        return Kept(
-            job.trainings,
-            f'tables-{config.stem}-{case.N}-{case.D}',
-            how,
-            partial(write_samples, samples=split.learned),
-            data.training_backgrounds(),
-            job.output / 'trainings.log',
+    def recipe(self, case: Case, seed: int = 0, pictures: int = 1) -> Recipe:
+        """Say how a case is trained on so many pictures."""
+        size = 'views.queries' if case.method == 'NT-Xent' else 'network.keypoints.number'
+        overrides = (
+            f'--views.warp.rotation={_ROTATION:g}',
+            f'--network.dimension={case.D}',
+            f'--{size}={case.N}',
+            *self.overrides,
         )
+        config = config_path('training') / f'{self.recipes[case.method]}.yaml'
+        if self.epochs is None:
+            return Recipe.within(self.minutes, config, overrides, seed)
+        return Recipe(config, overrides, steps=round(self.epochs * pictures), seed=seed)
 
-    def run(self, job: Job, console: Console) -> Outcome:
+    def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
         if self.epochs is not None and not torch.cuda.is_available():
             raise DataError(
@@ -127,73 +111,74 @@ class PaperTables(Study):
             )
         data, cases = Data.read(job.request.data), self.cases()
         split = data.split('held', _ROTATION)
-        results, cards = self._train(job, data, split, console)
-        say(console, "Measuring the memory of a step of the paper's size")
-        rows = [row(case, [r for r in results if r.case == case], memory(case)) for case in cases]
-        largest = max(cases, key=lambda case: case.D)
-        rows += references(settings(self.recipes, largest, self.overrides), largest, split.about)
+        runs = self._train(job, data, split)
+        job.say("Measuring the memory of a step of the paper's size")
+        rows = [row(case, runs[case], memory(case)) for case in cases]
+        rows += self._references(max(cases, key=lambda case: case.D), split.about)
         assert split.whole is not None
         guesses = known_guesses(split.whole)
         for guess, value in guesses.items():
-            say(console, f'Under the metric of the published AUC: {guess} {value:.3f}')
+            job.say(f'Under the metric of the published AUC: {guess} {value:.3f}')
         title = (
             'Paper 1, tables 1 to 3: other renders of objects that were trained on; GB of a step '
             f'with a pair of 640x480, {_counted()}'
         )
-        return Outcome(title, rows, [], {'published metric': guesses, 'cards': cards})
+        return Outcome(title, rows, [], {'published metric': guesses, 'cards': job.cards})
 
-    def _train(
-        self, job: Job, data: Data, split: Split, console: Console
-    ) -> tuple[list[Result], dict[str, Any]]:
+    def _train(self, job: Job, data: Data, split: Split) -> dict[Case, list[Run]]:
         """Train and measure every case with every seed, some at a time; say how far it is."""
         wanted = [(case, seed) for seed in self.seeds for case in self.cases()]
-        trainings = [self.kept(job, case, seed, split, data) for case, seed in wanted]
+        trainings = [
+            Kept(
+                job.trainings,
+                f'tables-{recipe.config.stem}-{case.N}-{case.D}',
+                recipe,
+                partial(write_samples, samples=split.learned),
+                data.training_backgrounds(),
+                job.output / 'trainings.log',
+            )
+            for case, seed in wanted
+            for recipe in (self.recipe(case, seed, len(split.learned)),)
+        ]
         job.output.mkdir(parents=True, exist_ok=True)
-        results: list[Result] = []
-        cards = {}
+        runs: dict[Case, list[Run]] = {}
         fresh, started = 0, time.monotonic()
-        with closing(together(trainings, self.jobs, partial(say, console))) as done:
-            for place, trained in done:
+        with closing(together(trainings, self.jobs, job.say)) as done:
+            for number, (place, trained) in enumerate(done, 1):
                 case, seed = wanted[place]
                 model = Learned(at_scale(trained.checkpoint, split.about))
                 own = accuracy(split.about, model)
-                results.append(Result(case, trained.checkpoint, own))
-                card = {**trained.checkpoint.card, 'commit': trained.commit}
-                cards['-'.join(map(str, (*case, seed)))] = card
+                runs.setdefault(case, []).append(Run(trained.checkpoint.card['steps'], own))
+                job.cards['-'.join(map(str, (*case, seed)))] = trained.card
                 fresh += not trained.before
                 each = (time.monotonic() - started) / 60 / max(fresh, 1)
-                left = (
-                    f'about {each * (len(wanted) - len(results)):.0f} min left; ' if fresh else ''
+                left = f'about {each * (len(wanted) - number):.0f} min left; ' if fresh else ''
+                job.say(
+                    f'{number} of {len(wanted)} runs, {left}{case.method}, N = {case.N}, '
+                    f'D = {case.D}, seed {seed}: AUC {own.auc:.3f}'
                 )
-                say(
-                    console,
-                    f'{len(results)} of {len(wanted)} runs, {left}{case.method}, N = {case.N}, '
-                    f'D = {case.D}, seed {seed}: AUC {own.auc:.3f}',
-                )
-        return results, cards
+        return runs
+
+    def _references(self, case: Case, data: PairSet) -> list[dict[str, Any]]:
+        """Measure what knows nothing: a case's network with random weights, and two guesses."""
+        own = self.recipe(case).settings
+        untrained = Checkpoint(own.network, own.preprocessing, {}, 0.0).untrained()
+        known: dict[str, Matcher] = {'untrained': Learned(at_scale(untrained, data))}
+        known |= {name: matcher(data) for name, matcher in blind().items()}
+        return [
+            {
+                'method': name,
+                'N': '',
+                'D': case.D if name == 'untrained' else '',
+                'steps': '',
+                **_figures([accuracy(data, matcher)]),
+                **dict.fromkeys(('GB', 'published in', 'AUC, other metric', 'published GB'), ''),
+            }
+            for name, matcher in known.items()
+        ]
 
 
-def recipe(
-    recipes: Mapping[str, str], case: Case, overrides: tuple[str, ...] = ()
-) -> tuple[Path, tuple[str, ...]]:
-    """Return the configuration that a case is trained by, and what is changed in it."""
-    size = 'views.queries' if case.method == 'NT-Xent' else 'network.keypoints.number'
-    changes = (f'--network.dimension={case.D}', f'--{size}={case.N}')
-    turned = f'--views.warp.rotation={_ROTATION:g}'
-    path = config_path('training') / f'{recipes[case.method]}.yaml'
-    return path, (turned, *changes, *overrides)
-
-
-def settings(
-    recipes: Mapping[str, str], case: Case, overrides: tuple[str, ...] = ()
-) -> TrainingConfiguration:
-    """Resolve the recipe of a case."""
-    path, changes = recipe(recipes, case, overrides)
-    mapping = configuration.override(configuration.load(path), changes)
-    return configuration.read(TrainingConfiguration, mapping, str(path))
-
-
-def row(case: Case, results: list[Result], gigabytes: float) -> dict[str, Any]:
+def row(case: Case, runs: list[Run], gigabytes: float) -> dict[str, Any]:
     """Put our figures, means over seeds, beside the published ones."""
     published = PUBLISHED[case]
     printed = f'{published.auc:.3f} ± {published.deviation:.3f}' if published else ''
@@ -201,36 +186,13 @@ def row(case: Case, results: list[Result], gigabytes: float) -> dict[str, Any]:
         'method': case.method,
         'N': case.N,
         'D': case.D,
-        'steps': round(np.mean([result.checkpoint.card['steps'] for result in results])),
-        **_figures([result.accuracy for result in results]),
+        'steps': round(np.mean([run.steps for run in runs])),
+        **_figures([run.accuracy for run in runs]),
         'GB': round(gigabytes, 3),
         'published in': 'table 3' if case.N == 16 else 'tables 1, 2',
         'AUC, other metric': printed,
         'published GB': published.gigabytes if published else '',
     }
-
-
-def references(own: TrainingConfiguration, case: Case, data: PairSet) -> list[dict[str, Any]]:
-    """Measure what knows nothing: a case's network with random weights, and two guesses."""
-    untrained = Checkpoint(own.network, own.preprocessing, {}, 0.0).untrained()
-    rng = np.random.default_rng(0)
-    known: tuple[tuple[str, int | str, Matcher], ...] = (
-        ('untrained', case.D, Learned(at_scale(untrained, data))),
-        ('object centroid', '', centroid),
-        ('random pixel of the object', '', random_pixel(lambda number: rng)),
-    )
-    nothing = {key: '' for key in ('GB', 'published in', 'AUC, other metric', 'published GB')}
-    return [
-        {
-            'method': name,
-            'N': '',
-            'D': D,
-            'steps': '',
-            **_figures([accuracy(data, matcher)]),
-            **nothing,
-        }
-        for name, D, matcher in known
-    ]
 
 
 def _figures(accuracies: list[Accuracy]) -> dict[str, Any]:
@@ -256,7 +218,9 @@ def memory(case: Case) -> float:
     pairs['masks'] = functional.interpolate(pairs['masks'][:, None], _PICTURE)[:, 0]
     pairs['uv'] = pairs['uv'][:, : case.N]
     gc.collect()  # the counter would count what is left of the case before
-    module = DescriptorTraining(settings(AS_PRINTED, case), lambda: 0.5, Path('output'))
+    module = DescriptorTraining(
+        PaperTables(recipes=AS_PRINTED).recipe(case).settings, lambda: 0.5, Path('output')
+    )
     if not torch.cuda.is_available():
         kept = costs.saved_bytes(partial(module.training_step, pairs, 0))
         features = costs.features(module, pairs).detach().requires_grad_()

@@ -38,15 +38,8 @@ class Pictures:
         """List a folder's files; raises DataError."""
         if (root / INDEX).exists():
             posed = PosedFolder.open(root)
-            names = [view.name for view in posed.views]
-            return cls(
-                root,
-                posed.images,
-                tuple(root / 'masks' / f'{name}.png' for name in names),
-                tuple(root / 'depths' / f'{name}.png' for name in names),
-                posed.negatives,
-                tuple(view.object for view in posed.views),
-            )
+            shown = tuple(view.object for view in posed.views)
+            return cls(root, posed.images, posed.masks, posed.depths, posed.negatives, shown)
         folder = ImageFolder.open(root)
         told = None
         if (root / OBJECTS).exists():
@@ -90,16 +83,6 @@ class Pictures:
                 points = content['points'].items()
                 content['points'] = {name: own for name, own in points if name in shown}
             (target / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-
-
-def write_samples(folder: Path, samples: Sequence[Sample]) -> None:
-    """Write pictures and masks, of whatever folders, into one that can be trained on."""
-    for name in ('rgbs', 'masks'):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for sample in samples:
-        name = f'{sample.path.stem.removesuffix("_rgb")}.png'
-        cv2.imwrite(str(folder / 'rgbs' / name), np.ascontiguousarray(sample.image[:, :, ::-1]))
-        cv2.imwrite(str(folder / 'masks' / name), sample.mask)
 
 
 def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:

@@ -6,18 +6,16 @@ the other is known exactly.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from rich.console import Console
-
+from don_kp_ros.data.folder import write_samples
 from don_kp_ros.evaluation.matchers import Learned, accuracy, centroid
-from don_kp_ros.evaluation.results import Target, say
+from don_kp_ros.evaluation.pck import BRIEF
+from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import config_path
-from don_kp_ros.studies.pictures import write_samples
 from don_kp_ros.studies.splits import Photos
 from don_kp_ros.studies.study import Job, Outcome, Study
 from don_kp_ros.studies.trainings import Kept, Recipe
@@ -33,38 +31,33 @@ class RealPhotos(Study):
 
     seeds: tuple[int, ...] = (0,)
 
-    def run(self, job: Job, console: Console) -> Outcome:
+    def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
         photos = Photos.read(job.request.data)
         learned = [sample.path.name for sample in photos.learned]
         matched = [f'{photo.path.name} to {copy.path.name}' for photo, copy in photos.pairs]
-        say(console, f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
+        job.say(f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
         rows: list[dict[str, Any]] = []
-        targets, cards = [], {}
+        targets = []
         for seed in self.seeds:
-            kept = Kept(
-                job.trainings,
-                self.kind,
-                Recipe.within(self.minutes, config_path(_CONFIG), (), seed),
-                partial(write_samples, samples=photos.learned),
-            )
-            trained = kept.model(partial(say, console))
+            recipe = Recipe.within(self.minutes, config_path(_CONFIG), (), seed)
+            write = partial(write_samples, samples=photos.learned)
+            trained = job.train(str(seed), Kept(job.trainings, self.kind, recipe, write))
             model, data = trained.checkpoint, photos.turned_pairs(seed)
             own = accuracy(data, Learned(DescriptorModel(model)))
-            untrained = accuracy(data, Learned(DescriptorModel(model.untrained())))
             for name, figures in (
                 ('trained', own),
-                ('untrained', untrained),
+                ('untrained', accuracy(data, Learned(DescriptorModel(model.untrained())))),
                 ('object centroid', accuracy(data, centroid)),
             ):
-                rows.append({'descriptors': name, 'seed': seed, **dataclasses.asdict(figures)})
+                shown = {key: getattr(figures, key) for key in BRIEF}
+                rows.append({'descriptors': name, 'seed': seed, **shown})
             used = round(trained.cpu_minutes, 2)
             targets += [
                 Target('median error in pixels', own.median_px, 8),
                 Target('share within 20 px', own.pck_20, 0.8, at_least=True),
                 Target('processor minutes of training', used, self.minutes),
             ]
-            cards[str(seed)] = {**model.card, 'commit': trained.commit}
         title = 'Points of a photo found in its turned copy, pixels of a 640-pixel-wide picture'
-        details = {'trained_on': learned, 'matched': matched, 'cards': cards}
+        details = {'trained_on': learned, 'matched': matched, 'cards': job.cards}
         return Outcome(title, rows, targets, details)

@@ -7,18 +7,18 @@ from html import escape
 from typing import Any
 
 from don_kp_ros.evaluation.matchers import MODEL
-from don_kp_ros.evaluation.report import accuracy, facts_table, number, page, section, table, words
+from don_kp_ros.evaluation.report import accuracy, facts, figures, number, page, section, table
 from don_kp_ros.evaluation.results import text
 
-_COLUMNS = (
-    ('auc', 'AUC'),
-    ('pck_5', 'PCK@5'),
-    ('pck_10', 'PCK@10'),
-    ('mean_px', 'mean px'),
-    ('median_px', 'median px'),
-    ('q75_px', '75 % px'),
-    ('q90_px', '90 % px'),
-)
+_COLUMNS = {
+    'auc': 'AUC',
+    'pck_5': 'PCK@5',
+    'pck_10': 'PCK@10',
+    'mean_px': 'mean px',
+    'median_px': 'median px',
+    'q75_px': '75 % px',
+    'q90_px': '90 % px',
+}
 
 
 def html_text(results: Mapping[str, Any]) -> str:
@@ -57,21 +57,15 @@ def _table(rows: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any
 
 def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
     others = [name for name in rows[0]['methods'] if name != MODEL]
-    head = ['', *(escape(title) for _, title in _COLUMNS), *(f'AUC, {escape(o)}' for o in others)]
-    lines = []
-    for row in rows:
-        own = row['methods'][MODEL]
-        cells = [escape(row['name'])]
-        for key, _ in _COLUMNS:
-            cell = number(key, own[key])
-            if (sigma := own['over_seeds'][key]['sigma']) is not None:
-                cell += f' &plusmn; {number(key, sigma)}'
-            if interval := (own['interval_95'] or {}).get(key):
-                low, high = (number(key, end) for end in interval)
-                cell += f'<small>{low} to {high}</small>'
-            cells.append(cell)
-        cells += [number('auc', row['methods'][other]['auc']) for other in others]
-        lines.append(cells)
+    head = ['', *_COLUMNS.values(), *(f'AUC, {escape(other)}' for other in others)]
+    lines = [
+        [
+            escape(row['name']),
+            *figures(row['methods'][MODEL], _COLUMNS, row['methods'][MODEL]['over_seeds']),
+            *(number('auc', row['methods'][other]['auc']) for other in others),
+        ]
+        for row in rows
+    ]
     note = (
         f'Trainings of equal length, {seeds} of each row, that differ in their seed; &plusmn; is '
         'the standard deviation over several. Small figures: 95 % bootstrap interval over pairs, '
@@ -82,16 +76,8 @@ def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> str:
-    study, data, run = results['study'], results['data'], results['run']
-    settings = {k: v for k, v in study.items() if k not in ('kind', 'description')}
-    facts = [
-        ('Data', f'{data["folder"]}'),
-        ('Study', f'{study["kind"]}; {words(settings)}'),
-        ('Seed', str(results['seed'])),
-        ('Versions', words(results['versions'])),
-        ('Command', run['command']),
-        ('Date', f'{run["date"]}, {run["seconds"]} s on {run["device"]}, commit {run["commit"]}'),
-    ]
+    data = results['data']
+    after = []
     if 'cases' in results:
         told = 'told by the folder' if data['objects_told'] else 'not told by the folder'
         trainings = (
@@ -101,9 +87,9 @@ def _facts(results: Mapping[str, Any]) -> str:
             for kept in case['trainings']
         )
         pictures = f'{data["pictures"]}; what they show is {told}; fingerprint'
-        facts += [
+        after = [
             ('Pictures', f'{pictures} {data["fingerprint"]}'),
             ('Measured by', results['measure']),
             ('Trainings', '; '.join(trainings)),
         ]
-    return facts_table(facts)
+    return facts(results, 'study', [('Data', f'{data["folder"]}')], after)

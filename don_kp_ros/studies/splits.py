@@ -18,13 +18,14 @@ from don_kp_ros.data.folder import (
     list_images,
     read_image,
     read_sample,
+    write_samples,
 )
 from don_kp_ros.data.homography import WarpConfiguration
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.evaluation.pairs import Pair, PairSet, synthetic
 from don_kp_ros.evaluation.protocols.turned import half_turn, turned_copies
 from don_kp_ros.resources import config_path
-from don_kp_ros.studies.pictures import Pictures, alike, write_samples
+from don_kp_ros.studies.pictures import Pictures, alike
 from don_kp_ros.studies.trainings import Kept, Recipe
 
 OF_PHOTOS = ('photos', 'transfer', 'mixed')  # where views are turned by any angle
@@ -39,8 +40,13 @@ _COLOUR = ColourConfiguration(
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, and what is measured on: about the object, and in whole pictures."""
+    """What is trained on, and what is measured on: about the object, and in whole pictures.
 
+    rotation: degrees, +-, by which views are turned in training.
+    """
+
+    name: str
+    rotation: float
     learned: list[Sample]
     about: PairSet
     whole: PairSet | None
@@ -123,7 +129,7 @@ class Data:
                 'transfer': self.renders,
                 'mixed': [*self.renders, *others],
             }
-            return Split(pictures[name], self.photos.turned_pairs(0), None)
+            return Split(name, 180.0, pictures[name], self.photos.turned_pairs(0), None)
         if name == 'held':
             held = [i for i in range(len(self.renders)) if i % 4 == 2]
         else:
@@ -140,37 +146,23 @@ class Data:
 
         def pairs(crop: int | None) -> PairSet:
             return synthetic(
-                measured, views, backgrounds, [], _PAIRS, _QUERIES, 0, True, both=True, crop=crop
+                measured, views, backgrounds, [], _PAIRS, _QUERIES, seed=0, both=True, crop=crop
             )
 
-        return Split(learned, pairs(_CROP), pairs(None))
+        return Split(name, rotation, learned, pairs(_CROP), pairs(None))
 
     def training_backgrounds(self) -> tuple[Path, ...]:
         """Return the backgrounds that nothing is measured on."""
         return tuple(self.backgrounds[: -self._measured_with()])
 
-    def training(
-        self,
-        root: Path,
-        split: Split,
-        name: str,
-        method: str,
-        rotation: float,
-        minutes: float,
-        seed: int,
-    ) -> Kept:
+    def training(self, root: Path, split: Split, method: str, minutes: float, seed: int) -> Kept:
         """Say how a method, by its name in config/training, learns a split; root keeps it."""
-        turned = 180.0 if name in OF_PHOTOS else rotation
-        recipe = Recipe.within(
-            minutes,
-            config_path('training') / f'{method}.yaml',
-            (f'--views.warp.rotation={turned:g}',),
-            seed,
-        )
+        config = config_path('training') / f'{method}.yaml'
+        turned = (f'--views.warp.rotation={split.rotation:g}',)
         return Kept(
             root,
-            f'{name}-{method}-{turned:g}',
-            recipe,
+            f'{split.name}-{method}-{split.rotation:g}',
+            Recipe.within(minutes, config, turned, seed),
             partial(write_samples, samples=split.learned),
             self.training_backgrounds(),
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from don_kp_ros import configuration
 from don_kp_ros.data.loader import Batch
-from don_kp_ros.networks.model import normalise
+from don_kp_ros.networks.model import autocast, normalise
 from don_kp_ros.training.module import DescriptorTraining
 from don_kp_ros.training.settings import TrainingConfiguration
 
@@ -83,7 +83,7 @@ def batch() -> Batch:
 def features(module: DescriptorTraining, pairs: Batch) -> Tensor:
     """Compute what every method needs: the backbone's features."""
     images = normalise(pairs['images'], module.configuration.preprocessing)
-    with module.autocast():
+    with autocast(module.device):
         return module.network.features(images)
 
 

@@ -11,16 +11,32 @@ from rich.console import Console
 
 from don_kp_ros.configuration import within
 from don_kp_ros.evaluation.request import Request
-from don_kp_ros.evaluation.results import Target
+from don_kp_ros.evaluation.results import Target, say
+from don_kp_ros.studies.trainings import Kept, Trained
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is studied, and where results and trainings are kept."""
+    """What is studied, where results and trainings are kept, and where progress is told.
+
+    cards: what is known of the trainings that were used, by their names in the results.
+    """
 
     request: Request
     output: Path
     trainings: Path
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    cards: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, line: str) -> None:
+        """Tell a line of progress."""
+        say(self.console, line)
+
+    def train(self, name: str, kept: Kept) -> Trained:
+        """Train, or take what was trained before; raises StudyError where that fails."""
+        trained = kept.model(self.say)
+        self.cards[name] = trained.card
+        return trained
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class Study(ABC):
             raise ValueError(f'seeds is {list(self.seeds)}; different numbers from 0 are needed')
 
     @abstractmethod
-    def run(self, job: Job, console: Console) -> Outcome:
+    def run(self, job: Job) -> Outcome:
         """Train, measure and compare.
 
         Raises DataError, ConfigurationError, StudyError, or ValueError naming what is wrong.

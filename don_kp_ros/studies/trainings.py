@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from don_kp_ros import configuration
 from don_kp_ros.data.folder import list_images
@@ -94,6 +95,11 @@ class Trained:
     cpu_minutes: float
     commit: str
     before: bool = False
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What results tell of it."""
+        return {**self.checkpoint.card, 'commit': self.commit}
 
 
 @dataclass(frozen=True)

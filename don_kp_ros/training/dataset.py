@@ -105,7 +105,7 @@ def _pictures(
     if external is not None:
         folder, truth = external
         own = [read_image(path) for path in folder.negatives]
-        validation = with_truth(list(folder.samples()), truth, own or negatives)
+        validation = with_truth(dict(enumerate(folder.samples())), truth, own or negatives)
     else:
         validation = synthetic(
             held or shown,
@@ -115,7 +115,7 @@ def _pictures(
             configuration.validation.final_pairs,
             configuration.validation.queries,
             seed,
-            held=bool(held),
+            'held pictures' if held else 'the training pictures (too few to hold any)',
         )
     sampler = ViewSampler(configuration.views, sources, backgrounds)
     return sampler, len(sources), validation
@@ -146,7 +146,7 @@ def _posed(
         settings.final_pairs,
         settings.queries,
         negatives,
-        bool(held),
+        'held views' if held else 'the training views (too few to hold any)',
         configuration.views.tolerance,
     )
     sources = [

@@ -15,7 +15,7 @@ from don_kp_ros.data.loader import Batch
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.initialisation import initialise
-from don_kp_ros.networks.model import channels_last, fast_bfloat16, normalise
+from don_kp_ros.networks.model import autocast, channels_last, normalise
 from don_kp_ros.training.budget import learning_rate_factor
 from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.muon import Muon
@@ -82,7 +82,7 @@ class DescriptorTraining(lightning.LightningModule):
         keypoints or correspondences.
         """
         images = normalise(batch['images'], self.configuration.preprocessing)
-        with self.autocast():
+        with autocast(self.device):
             features = self.network.features(images)
         parts = checkpoint(self.losses, features, batch, use_reentrant=False)
         loss = torch.stack(list(parts.values())).sum()
@@ -110,17 +110,12 @@ class DescriptorTraining(lightning.LightningModule):
 
     def losses(self, features: Tensor, batch: Batch) -> Parts:
         """Compute the weighted losses by name from features (2B, channels, h, w)."""
-        with self.autocast():
+        with autocast(self.device):
             identity = self.network.identity(features)
         configuration = self.configuration
         return objective(
             self.network, identity, batch, configuration.loss, configuration.keypoints_alone
         )
-
-    def autocast(self) -> torch.autocast:
-        """Compute in bfloat16 where that is faster."""
-        enabled = fast_bfloat16(self.device)
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Take a step, and update the averaged weights."""

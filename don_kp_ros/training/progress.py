@@ -16,9 +16,11 @@ from torch import Tensor
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch
 from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.budget import Stopwatch
 from don_kp_ros.training.dataset import Dataset
+from don_kp_ros.training.interrupts import Interrupts
 from don_kp_ros.training.job import Job
 from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
@@ -38,6 +40,8 @@ class TrainingProgress(lightning.Callback):
 
     def __init__(self, job: Job, dataset: Dataset, console: Console) -> None:
         self.first_step = 0
+        self.interrupts = Interrupts()
+        self.steps = 0  # taken so far, across restarts
         self.stopwatch = Stopwatch()
         self.history: list[dict[str, float]] = []
         self.best: Weights | None = None
@@ -46,7 +50,6 @@ class TrainingProgress(lightning.Callback):
             job.settings.validation.pairs, job.settings.validation.queries
         )
         self._console = console
-        self._steps = 0
         self._fraction = 0.0
         self._loss = 0.0
         self._printed = time.monotonic()
@@ -64,11 +67,6 @@ class TrainingProgress(lightning.Callback):
     def fraction(self) -> float:
         """Return the completed part of the training, 0 to 1, the same in all its processes."""
         return self._fraction
-
-    @property
-    def steps(self) -> int:
-        """Steps taken so far, across restarts."""
-        return self._steps
 
     @property
     def over(self) -> bool:
@@ -89,7 +87,7 @@ class TrainingProgress(lightning.Callback):
                 f'{path.parent} holds an interrupted training with another '
                 f'{", ".join(changed)}; go on with its command, or start anew with --overwrite'
             )
-        self.first_step = self._steps = int(state['steps'])
+        self.first_step = self.steps = int(state['steps'])
         self.stopwatch = Stopwatch(state['wall'], state['cpu'])
         self.history = json.loads(state['history'])
         self.best = state['best']
@@ -106,18 +104,20 @@ class TrainingProgress(lightning.Callback):
         self, trainer: Any, module: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Seed a step's random numbers by its number, so that a resumed training is the same."""
-        torch.manual_seed(hash((self._job.seed, self._steps, trainer.global_rank)) % 2**63)
+        self.interrupts.begin_step()
+        torch.manual_seed(hash((self._job.seed, self.steps, trainer.global_rank)) % 2**63)
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Count, show, measure, save, and stop when the budget is used."""
-        self._steps += 1
+        self.steps += 1
         self.stopwatch.worker(int(batch['worker']), float(batch['cpu_seconds']))
         loss = float(outputs['loss'])
-        first = self._steps == self.first_step + 1
+        first = self.steps == self.first_step + 1
         self._loss = loss if first else 0.98 * self._loss + 0.02 * loss
         self._fraction = trainer.strategy.broadcast(self._used())
+        self.interrupts.end_step()  # the weights are those of the step that is counted
         if trainer.is_global_zero:
             self._show(trainer, outputs)
         patience = self._job.settings.validation.patience
@@ -126,12 +126,12 @@ class TrainingProgress(lightning.Callback):
             entry = self._measure(trainer, module) if trainer.is_global_zero else {}
             self.history.append(trainer.strategy.broadcast(entry))
         over = self.over
-        drawn = over or self._steps % self._picture_every() == 0
+        drawn = over or self.steps % self._picture_every() == 0
         if drawn and trainer.is_global_zero:
-            debug_pictures(trainer.logger, module, batch, self._steps)
+            debug_pictures(trainer.logger, module, batch, self.steps)
         if over:
             trainer.should_stop = True
-        elif self._steps % self._job.settings.epoch == 0:
+        elif self.steps % self._job.settings.epoch == 0:
             self.save(trainer)
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
@@ -144,14 +144,15 @@ class TrainingProgress(lightning.Callback):
         """Keep what was learned when the training is interrupted."""
         self._bar.stop()
         alone = trainer.world_size == 1  # others may have ended, and saving would wait for them
-        if alone and not isinstance(exception, TrainingError) and self._steps > self.first_step:
+        whole = not self.interrupts.in_step and not isinstance(exception, TrainingError)
+        if alone and whole and self.steps > self.first_step:
             self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to continue."""
         checkpoint['don_kp'] = {
             'identity': json.dumps(self._job.identity()),
-            'steps': self._steps,
+            'steps': self.steps,
             'wall': self.stopwatch.wall,
             'cpu': self.stopwatch.cpu,
             'history': json.dumps(self.history),
@@ -168,7 +169,7 @@ class TrainingProgress(lightning.Callback):
             os.replace(partial, path)
 
     def _used(self) -> float:
-        used = self.stopwatch.used(self._job.budget.clock, self._steps)
+        used = self.stopwatch.used(self._job.budget.clock, self.steps)
         return min(1.0, used / self._job.budget.amount)
 
     def _stale(self) -> bool:
@@ -184,18 +185,18 @@ class TrainingProgress(lightning.Callback):
         wall = self.stopwatch.wall
         left = f'{wall * (1 - self._fraction) / max(self._fraction, 1e-6):.0f} s'
         self._bar.update(
-            self._task, completed=self._fraction, step=self._steps, loss=self._loss, left=left
+            self._task, completed=self._fraction, step=self.steps, loss=self._loss, left=left
         )
-        if trainer.logger is not None and self._steps % _LOG_EVERY == 0:
+        if trainer.logger is not None and self.steps % _LOG_EVERY == 0:
             scalars = {f'loss/{name}': float(part) for name, part in outputs['parts'].items()}
             rate = trainer.optimizers[0].param_groups[0]['lr']
             scalars |= {'loss/all': float(outputs['loss']), 'learning_rate': rate}
-            trainer.logger.log_metrics(scalars, step=self._steps)
+            trainer.logger.log_metrics(scalars, step=self.steps)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._printed > _LINE_EVERY_S:
             self._printed = now
             self._console.print(
-                f'step {self._steps}  {self._fraction:.0%}  loss {self._loss:.3f}  {left} left',
+                f'step {self.steps}  {self._fraction:.0%}  loss {self._loss:.3f}  {left} left',
                 highlight=False,
             )
 
@@ -207,14 +208,14 @@ class TrainingProgress(lightning.Callback):
             self.best = checkpoint.weights if self._job.settings.validation.patience else None
         entry = {
             'fraction': round(self._fraction, 3),
-            'step': self._steps,
-            **accuracy.rounded(),
+            'step': self.steps,
+            **accuracy.rounded(BRIEF),
         }
         if trainer.logger is not None:
             figures = {f'validation/{name}': entry[name] for name in ('auc', 'median_px')}
-            trainer.logger.log_metrics(figures, step=self._steps)
+            trainer.logger.log_metrics(figures, step=self.steps)
         self._console.print(
-            f'step {self._steps}: AUC {accuracy.auc:.3f}, median {accuracy.median_px:.1f} px',
+            f'step {self.steps}: AUC {accuracy.auc:.3f}, median {accuracy.median_px:.1f} px',
             highlight=False,
         )
         self.stopwatch.start()

@@ -15,6 +15,7 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch, PairStream
 from don_kp_ros.evaluation.matchers import accuracy, centroid
 from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
@@ -86,12 +87,13 @@ def train(job: Job, console: Console | None = None, overwrite: bool = False) -> 
         if resume is not None and progress.over:  # it was stopped between its end and the model
             module.load_state_dict(torch.load(resume, weights_only=True)['state_dict'])
         else:
-            trainer.fit(
-                module,
-                datamodule=Pairs(dataset, job, progress.first_step),
-                ckpt_path=str(resume) if resume else None,
-                weights_only=True,
-            )
+            with progress.interrupts.caught():
+                trainer.fit(
+                    module,
+                    datamodule=Pairs(dataset, job, progress.first_step),
+                    ckpt_path=str(resume) if resume else None,
+                    weights_only=True,
+                )
     except SystemExit:
         raise KeyboardInterrupt from None  # what Lightning makes of it
     except RuntimeError as error:
@@ -137,6 +139,7 @@ def _finish(
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
     result = measure(DescriptorModel(draft, module.device), data)
+    untrained = measure(DescriptorModel(draft.untrained(), module.device), data)
     threshold = Threshold.choose(result.present, result.absent)
     card = {
         'command': job.command,
@@ -148,11 +151,12 @@ def _finish(
         'wall_minutes': round(progress.stopwatch.wall / 60, 2),
         'cpu_minutes': round(progress.stopwatch.cpu / 60, 2),
         'metrics': {
-            'model': result.accuracy.rounded(),
-            'untrained': measure(
-                DescriptorModel(draft.untrained(), module.device), data
-            ).accuracy.rounded(),
-            'centroid': accuracy(data, centroid).rounded(),
+            name: own.rounded(BRIEF)
+            for name, own in (
+                ('model', result.accuracy),
+                ('untrained', untrained.accuracy),
+                ('centroid', accuracy(data, centroid)),
+            )
         },
         'match_threshold': {
             'value': round(threshold.value, 4),

@@ -87,8 +87,36 @@ class TestTable:
         simulated = description.checked({'simulation': 'true'})
         assert description.environment(simulated)[name] == 'LOCALHOST'
         assert name not in description.environment(description.checked({}))
-        monkeypatch.setenv(name, 'SUBNET')
-        assert name not in description.environment(simulated)
+
+    def test_a_simulation_is_apart_whatever_the_environment_says(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hostile = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'ROS_DOMAIN_ID': '0'}
+        for name, value in {**hostile, 'ROS_STATIC_PEERS': '192.168.1.2'}.items():
+            monkeypatch.setenv(name, value)
+        apart = description.environment(description.checked({'simulation': 'true'}))
+        assert {**apart, 'ROS_DOMAIN_ID': int(apart['ROS_DOMAIN_ID'])} == {
+            **apart,
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            'ROS_DOMAIN_ID': 77,
+            'ROS_STATIC_PEERS': '',
+        }
+        chosen = description.checked({'simulation': 'true', 'simulation_domain': '5'})
+        assert description.environment(chosen)['ROS_DOMAIN_ID'] == '5'
+        assert not {*hostile} & {*description.environment(description.checked({}))}
+
+    def test_a_real_arm_is_slow_and_waits_to_be_enabled(self) -> None:
+        (grasp,) = (node for node in description.NODES if node.name == 'grasp')
+        file = yaml.safe_load(grasp.parameters_file.read_text())['/**']['ros__parameters']
+        assert (file['enabled'], file['speed_scale']) == (False, 0.2)
+        real = grasp.overrides(description.checked({}))
+        assert not {'enabled', 'speed_scale', 'use_sim_time'} & {*real}
+        simulated = grasp.overrides(description.checked({'simulation': 'true'}))
+        expected = {'use_sim_time': True, 'enabled': True, 'speed_scale': 0.5}
+        assert {name: simulated[name] for name in expected} == expected
+        given = description.checked({'simulation': 'true', 'enable': 'false', 'speed_scale': '1'})
+        assert grasp.overrides(given)['enabled'] is False
+        assert grasp.overrides(given)['speed_scale'] == 1.0
 
 
 class TestBringup:

@@ -1,6 +1,7 @@
 """Two robots share a graph and a database: each in its namespace, neither in the other's way."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 import rclpy
 import yaml
-from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -83,10 +83,6 @@ class User:
         self.arm = self.node.create_publisher(
             JointTrajectory, f'{PANDA.arm_controller}/joint_trajectory', 10
         )
-        self.truth = self.node.create_client(GetSceneTruth, 'simulation/truth')
-        self.reset = self.node.create_client(ResetScene, 'simulation/reset')
-        self.store = self.node.create_client(StoreDescriptor, 'store_descriptor')
-        self.get = self.node.create_client(GetDescriptor, 'get_descriptor')
 
     def _on_joints(self, message: JointState) -> None:
         self.joints = dict(zip(message.name, message.position, strict=True))
@@ -124,9 +120,10 @@ class Graph:
             assert time.monotonic() < deadline
             self._executor.spin_once(timeout_sec=0.1)
 
-    def call(self, client: Client, request: object) -> Any:
+    def call(self, user: User, kind: Any, service: str, **fields: object) -> Any:
+        client = user.node.create_client(kind, service)
         self.until(client.service_is_ready)
-        future = client.call_async(request)
+        future = client.call_async(kind.Request(**fields))
         self.until(future.done)
         return future.result()
 
@@ -146,6 +143,7 @@ def graph(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> It
                 'namespace': namespace,
                 'robot': robot,
                 'simulation': 'true',
+                'simulation_domain': os.environ['ROS_DOMAIN_ID'],
                 'nodes': 'simulation,descriptor_database',
                 'database': str(folder / 'descriptors.sqlite'),
             }
@@ -174,17 +172,17 @@ def test_each_has_its_own_frames(graph: Graph) -> None:
 
 def test_one_s_service_is_not_the_other_s(graph: Graph) -> None:
     first, second = graph.users
-    assert graph.call(first.reset, ResetScene.Request(without_cap=True)).success
-    assert not graph.call(first.truth, GetSceneTruth.Request()).has_cap
-    assert graph.call(second.truth, GetSceneTruth.Request()).has_cap
+    assert graph.call(first, ResetScene, 'simulation/reset', without_cap=True).success
+    assert not graph.call(first, GetSceneTruth, 'simulation/truth').has_cap
+    assert graph.call(second, GetSceneTruth, 'simulation/truth').has_cap
 
 
 def test_both_share_one_database(graph: Graph) -> None:
     first, second = graph.users
-    stored = StoreDescriptor.Request(name='cap/brim', model='ab12cd34ef567890', values=[0.6, 0.8])
-    assert graph.call(first.store, stored).success
-    asked = GetDescriptor.Request(name=stored.name, model=stored.model)
-    assert np.allclose(graph.call(second.get, asked).descriptor.values, [0.6, 0.8])
+    key, values = {'name': 'cap/brim', 'model': 'ab12cd34ef567890'}, [0.6, 0.8]
+    assert graph.call(first, StoreDescriptor, 'store_descriptor', **key, values=values).success
+    found = graph.call(second, GetDescriptor, 'get_descriptor', **key)
+    assert np.allclose(found.descriptor.values, values)
 
 
 def test_one_s_arm_is_not_moved_by_the_other_s_commands(graph: Graph) -> None:

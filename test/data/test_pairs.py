@@ -18,12 +18,14 @@ from don_kp_ros.data.folder import DataError, Sample
 from don_kp_ros.data.homography import WarpConfiguration, project
 from don_kp_ros.data.lifting import LiftConfiguration
 from don_kp_ros.data.loader import PairStream
-from don_kp_ros.data.pairs import ViewConfiguration, ViewSampler
+from don_kp_ros.data.pairs import ViewConfiguration, ViewPair, ViewSampler
 from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.geometry import rigid
 
 PLAIN_COLOURS = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)
 AS_IT_IS = TextureConfiguration(probability=0)
+KEPT = BackgroundConfiguration(keep=1, image=0, noise=0, plain=0)
+UPRIGHT = WarpConfiguration(0, (1, 1), 0, 0)
 
 
 def sample() -> Sample:
@@ -32,6 +34,10 @@ def sample() -> Sample:
     image = np.stack([u * 0.75, v, np.full_like(u, 128)], axis=2).astype(np.uint8)
     mask = ((u - 150) ** 2 + (v - 110) ** 2 < 60**2).astype(np.uint8) * 255
     return Sample(Path('disc.png'), image, mask)
+
+
+def drawn(settings: ViewConfiguration, seed: int = 0) -> ViewPair:
+    return ViewSampler(settings, [source()], []).draw(np.random.default_rng(seed))
 
 
 def source() -> Source:
@@ -73,8 +79,7 @@ def test_corresponding_pixels_show_the_same_point_of_the_object() -> None:
 
 
 def test_a_pairs_homography_maps_every_correspondence() -> None:
-    sampler = ViewSampler(ViewConfiguration(size=128, queries=64), [source()], [])
-    pair = sampler.draw(np.random.default_rng(1))
+    pair = drawn(ViewConfiguration(size=128, queries=64), seed=1)
     assert pair.homography is not None and pair.geometry is None
     np.testing.assert_allclose(project(pair.homography, pair.uv_a), pair.uv_b, atol=1e-2)
 
@@ -117,23 +122,11 @@ def test_a_batch_holds_what_its_pairs_know() -> None:
     assert shapes == {'K': (6, 3, 3), 'T_b_a': (3, 4, 4), 'T_world_view': (6, 4, 4)}
 
 
-@pytest.mark.parametrize(
-    ('warp', 'expected'),
-    [
-        ({'rotation': 0, 'scale': [1, 1]}, np.eye(2)),
-        ({'rotation': 0, 'scale': [2, 2]}, 2 * np.eye(2)),
-    ],
-)
-def test_the_homography_follows_its_configuration(
-    warp: dict[str, object], expected: np.ndarray
-) -> None:
-    settings = configuration.read(
-        ViewConfiguration, {'size': 192, 'warp': {**warp, 'shift': 0, 'perspective': 0}}, 'test'
-    )
-    original = source()
-    pair = ViewSampler(settings, [original], []).draw(np.random.default_rng(0))
-    np.testing.assert_allclose(pair.a.homography[:2, :2], expected, atol=1e-6)
-    centre = project(pair.a.homography, original.centre[None].astype(np.float32))
+@pytest.mark.parametrize('scale', [1, 2])
+def test_the_homography_follows_its_configuration(scale: float) -> None:
+    pair = drawn(ViewConfiguration(size=192, warp=WarpConfiguration(0, (scale, scale), 0, 0)))
+    np.testing.assert_allclose(pair.a.homography[:2, :2], scale * np.eye(2), atol=1e-6)
+    centre = project(pair.a.homography, source().centre[None].astype(np.float32))
     np.testing.assert_allclose(centre[0], [95.5, 95.5], atol=1e-3)
 
 
@@ -154,7 +147,7 @@ def test_objects_appear_at_their_size_at_inference() -> None:
         cv2.resize(large.image, None, fx=4, fy=4),
         cv2.resize(large.mask, None, fx=4, fy=4),
     )
-    settings = ViewConfiguration(occlusion=0, warp=WarpConfiguration(0, (1, 1), 0, 0))
+    settings = ViewConfiguration(occlusion=0, warp=UPRIGHT)
     for prepared in (prepare(large, 320), prepare(doubled, 320)):
         pair = ViewSampler(settings, [prepared], []).draw(np.random.default_rng(0))
         assert np.count_nonzero(pair.a.mask > 127) == pytest.approx(np.pi * 60**2, rel=0.02)
@@ -162,9 +155,10 @@ def test_objects_appear_at_their_size_at_inference() -> None:
 
 def test_backgrounds_change_and_the_object_stays() -> None:
     background = np.full((200, 200, 3), 255, np.uint8)
-    mapping = {'background': {'keep': 0, 'image': 1, 'noise': 0, 'plain': 0}, 'occlusion': 0}
-    settings = configuration.read(ViewConfiguration, mapping, 'test')
-    settings = replace(settings, texture=AS_IT_IS, colour=PLAIN_COLOURS)
+    other = BackgroundConfiguration(keep=0, image=1, noise=0, plain=0)
+    settings = ViewConfiguration(
+        occlusion=0, texture=AS_IT_IS, colour=PLAIN_COLOURS, background=other
+    )
     dark = replace(source(), image=np.zeros_like(source().image))
     view = ViewSampler(settings, [dark], [background]).draw(np.random.default_rng(3)).a
     assert (view.image[view.mask == 0] > 250).mean() > 0.9
@@ -176,10 +170,10 @@ def test_a_texture_lies_on_the_object_alone_and_is_the_same_in_both_views(kind: 
     weights = {'image': 0.0, 'noise': 0.0, 'plain': 0.0, kind: 1.0}
     settings = ViewConfiguration(
         occlusion=0,
-        warp=WarpConfiguration(0, (1, 1), 0, 0),
+        warp=UPRIGHT,
         texture=TextureConfiguration(probability=1, strength=(1, 1), **weights),
         colour=PLAIN_COLOURS,
-        background=BackgroundConfiguration(keep=1, image=0, noise=0, plain=0),
+        background=KEPT,
     )
     background = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
     pairs = [
@@ -202,7 +196,7 @@ def test_a_textured_object_keeps_its_light_and_shade() -> None:
     prepared = prepare(Sample(Path('halves.png'), image, mask), 320)
     settings = ViewConfiguration(
         occlusion=0,
-        warp=WarpConfiguration(0, (1, 1), 0, 0),
+        warp=UPRIGHT,
         texture=TextureConfiguration(probability=1, strength=(1, 1), noise=0, plain=0),
         colour=PLAIN_COLOURS,
     )
@@ -223,12 +217,7 @@ def test_a_kept_background_shows_the_object_once() -> None:
     image = np.zeros((240, 320, 3), np.uint8)
     image[mask > 0] = 255
     prepared = prepare(Sample(Path('corner.png'), image, mask), 320)
-    settings = ViewConfiguration(
-        size=192,
-        occlusion=0,
-        colour=PLAIN_COLOURS,
-        background=BackgroundConfiguration(keep=1, image=0, noise=0, plain=0),
-    )
+    settings = ViewConfiguration(size=192, occlusion=0, colour=PLAIN_COLOURS, background=KEPT)
     rng = np.random.default_rng(0)
     for _ in range(20):
         view = ViewSampler(settings, [prepared], []).draw(rng).a
@@ -238,12 +227,10 @@ def test_a_kept_background_shows_the_object_once() -> None:
 
 def test_a_patch_hides_what_lies_where_patches_may() -> None:
     settings = ViewConfiguration(
-        size=96, occlusion=1, occlusion_size=(0.1, 0.1), occlusion_place=(0.5, 0.5), queries=32
+        size=96, occlusion=1, occlusion_size=(0.1, 0.1), occlusion_place=(0.5, 0.5), warp=UPRIGHT
     )
-    settings = replace(settings, warp=WarpConfiguration(0, (1, 1), 0, 0))
-    view = ViewSampler(settings, [source()], []).draw(np.random.default_rng(0)).a
-    bare = ViewSampler(replace(settings, occlusion=0), [source()], [])
-    hidden = (bare.draw(np.random.default_rng(0)).a.mask > 127) & (view.mask < 128)
+    view, bare = drawn(settings).a, drawn(replace(settings, occlusion=0)).a
+    hidden = (bare.mask > 127) & (view.mask < 128)
     v, u = np.indices(hidden.shape)
     away = np.hypot(u - 48, v - 48)
     assert hidden[away < 8].all()

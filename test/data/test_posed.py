@@ -12,7 +12,7 @@ import pytest
 
 from don_kp_ros import configuration
 from don_kp_ros.data.depth_view import DepthView, correspondences
-from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.data.folder import DataError, ImageFolder, Sample, write_samples
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.data.posed import (
@@ -300,13 +300,12 @@ class TestSampler:
 
 
 def write(root: Path, views: int = 3) -> Path:
-    for name in ('rgbs', 'masks', 'depths', 'negatives'):
+    for name in ('depths', 'negatives'):
         (root / name).mkdir(parents=True)
     entries = []
     for i in range(views):
         sample = ball(pose(25 * i, 30))
-        cv2.imwrite(str(root / f'rgbs/{i:03d}.png'), sample.image[..., ::-1])
-        cv2.imwrite(str(root / f'masks/{i:03d}.png'), sample.mask)
+        write_samples(root, [Sample(Path(f'{i:03d}.png'), sample.image, sample.mask)])
         write_depth(root / f'depths/{i:03d}.png', sample.depth)
         entries.append(PosedView(f'{i:03d}', 'ball', sample.T_object_camera))
     cv2.imwrite(str(root / 'negatives/0.png'), np.zeros((9, 9, 3), np.uint8))

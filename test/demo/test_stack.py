@@ -34,6 +34,7 @@ def bringup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bringup]:
     folder = tmp_path_factory.mktemp('stack')
     arguments = {
         'simulation': 'true',
+        'simulation_domain': os.environ['ROS_DOMAIN_ID'],
         'real_time_factor': '0',
         'database': str(folder / 'descriptors.sqlite'),
     }
@@ -120,19 +121,23 @@ def test_the_example_lifts_the_cap_and_lets_go(judge: Judge) -> None:
     assert judge.truth().cap_height - before.cap_height < 0.05
 
 
-def test_the_example_says_what_is_refused(judge: Judge) -> None:
-    judge.reset(1, 0, CAP)
-    process = pick('cap/brim', '640', '0')
+def refusal(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of an example that fails; return what it says, in one line."""
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert errors.startswith('not stored: ') and '640' in errors and errors.count('\n') == 1
+    assert errors.count('\n') == 1, errors
+    return errors
+
+
+def test_the_example_says_what_is_refused(judge: Judge) -> None:
+    judge.reset(1, 0, CAP)
+    errors = refusal(pick('cap/brim', '640', '0'))
+    assert errors.startswith('not stored: ') and '640' in errors
 
 
 def test_the_example_says_where_there_is_no_stack() -> None:
-    process = pick('cap/brim', '320', '240', domain=str(free_domain()))
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert 'don_kp bringup' in errors and errors.count('\n') == 1
+    nowhere = str(free_domain())
+    assert 'don_kp bringup' in refusal(pick('cap/brim', '320', '240', domain=nowhere))
 
 
 def test_without_the_cap_nothing_is_found_and_nothing_moves(judge: Judge, at_rest: None) -> None:
@@ -217,9 +222,9 @@ def test_the_stack_ends_within_five_seconds_without_a_traceback(
 ) -> None:
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', 'simulation:=true']
     command += [f'database:={tmp_path / "d.sqlite"}', '--log-directory', str(tmp_path / 'logs')]
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(free_domain())}
+    command += [f'simulation_domain:={free_domain()}']
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     ready = tmp_path / 'logs' / 'grasp.log'
     deadline = time.monotonic() + 60

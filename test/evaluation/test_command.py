@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from don_kp_ros.data.folder import Sample, write_samples
 from don_kp_ros.evaluation import command
 from don_kp_ros.evaluation.pck import auc, pck
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
 WIDTH, HEIGHT = 160, 120
 CENTRE = np.array([70, 60])
@@ -35,24 +36,18 @@ def _one_thread() -> Iterator[None]:
 
 def save_model(path: Path, seed: int = 0) -> Checkpoint:
     network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        weights = DescriptorNetwork(network).state_dict()
-    saved = Checkpoint(network, Preprocessing(input_size=96), weights, 0.5)
+    saved = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained(seed)
     saved.save(path)
     return saved
 
 
 def write_data(root: Path) -> Path:
     """Three pictures of noise with a square of 61 pixels, and two pairs of them."""
-    for name in ('rgbs', 'masks'):
-        (root / name).mkdir(parents=True)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[CENTRE[1] - 30 : CENTRE[1] + 31, CENTRE[0] - 30 : CENTRE[0] + 31] = 255
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        cv2.imwrite(str(root / f'rgbs/{number}.png'), noise)
-        cv2.imwrite(str(root / f'masks/{number}.png'), mask)
+        write_samples(root, [Sample(Path(f'{number}.png'), noise, mask)])
     uv = CENTRE + np.stack([OFFSETS, 0 * OFFSETS], axis=1)
     up = CENTRE - np.stack([0 * OFFSETS, OFFSETS], axis=1)
     save_truth(root, np.stack([uv, up]))

@@ -11,7 +11,7 @@ from don_kp_ros.data.homography import WarpConfiguration, project
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import accuracy, centroid, random_pixel
-from don_kp_ros.evaluation.pairs import PairSet, synthetic
+from don_kp_ros.evaluation.pairs import PairSet, mask_centre, synthetic
 
 PLAIN = ColourConfiguration(probability=0, grey=0, gradient=0, blur=0, noise=0)
 
@@ -24,7 +24,7 @@ def pairs(crop: int | None) -> PairSet:
     image[mask > 0] = 200
     views = ViewConfiguration(occlusion=0, colour=PLAIN, warp=WarpConfiguration(perspective=0))
     sample = Sample(Path('square.png'), image, mask)
-    return synthetic([sample], views, [], [], 6, 50, 0, True, both=True, crop=crop)
+    return synthetic([sample], views, [], [], 6, 50, 0, both=True, crop=crop)
 
 
 class Oracle:
@@ -38,7 +38,8 @@ class Oracle:
             v, u = np.nonzero(pair.mask_b)
             corners = np.array([(u.min(), v.mean()), (u.max(), v.mean())])
             corners = np.vstack([corners, [(u.mean(), v.min()), (u.mean(), v.max())]])
-            b = pair.centre_b + spread * 0.8 * (corners - pair.centre_b)
+            centre = mask_centre(pair.mask_b)
+            b = centre + spread * 0.8 * (corners - centre)
             a = project(np.linalg.inv(pair.homography), b.astype(np.float32))
             self._answers[id(data.images[pair.image_a])] = a
             self._answers[id(data.images[pair.image_b])] = b + [off, 0]

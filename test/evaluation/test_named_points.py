@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation import command
 from don_kp_ros.evaluation.figures import by_name
@@ -22,7 +21,7 @@ from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
 CAMERA = Camera(160, 120, 240.0, 240.0, 79.5, 59.5)
 TILT = 35.0  # degrees of the line of sight off the vertical
@@ -54,8 +53,7 @@ def named(half: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ('rgbs', 'masks', 'depths'):
-        (tmp_path / name).mkdir()
+    (tmp_path / 'depths').mkdir()
     views = []
     for shown, half in HALVES.items():
         for azimuth in (0, 90, 180):
@@ -63,9 +61,8 @@ def root(tmp_path: Path) -> Path:
             depth = box_depth(pose, half)
             mask = np.isfinite(depth).astype(np.uint8) * 255
             write_depth(tmp_path / f'depths/{name}.png', depth.astype(np.float32))
-            cv2.imwrite(str(tmp_path / f'masks/{name}.png'), mask)
             picture = np.full((*mask.shape, 3), 20 + 15 * len(views), np.uint8)
-            cv2.imwrite(str(tmp_path / f'rgbs/{name}.png'), picture)
+            write_samples(tmp_path, [Sample(Path(f'{name}.png'), picture, mask)])
             views.append(PosedView(name, shown, pose))
     write_index(tmp_path, CAMERA, views, {name: named(half) for name, half in HALVES.items()})
     return tmp_path
@@ -123,8 +120,8 @@ def test_points_are_chosen_and_counted(root: Path) -> None:
 
 def test_the_report_tells_points_apart(root: Path) -> None:
     network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
-    weights = DescriptorNetwork(network).state_dict()
-    Checkpoint(network, Preprocessing(input_size=96), weights, 0.5).save(root / 'net.safetensors')
+    model = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained()
+    model.save(root / 'net.safetensors')
     options = ['--model', str(root / 'net.safetensors'), '--protocol', 'named_points']
     options += ['--output', str(root / 'out'), '--step=8', '--resamples=20', '--pairs=6']
     assert command.main([str(root), *options]) == 0
@@ -164,8 +161,8 @@ def test_what_is_missing_is_named(root: Path) -> None:
 def test_figures_are_parted_by_name() -> None:
     uv = np.zeros((3, 2), np.float32)
     pairs = [
-        Pair(0, 0, uv, uv, np.zeros(2), names=('a', 'b', 'a')),
-        Pair(0, 0, uv[:1], uv[:1], np.zeros(2), names=('b',)),
+        Pair(0, 0, uv, uv, names=('a', 'b', 'a')),
+        Pair(0, 0, uv[:1], uv[:1], names=('b',)),
     ]
     data = PairSet('', [], pairs, [])
     found = Found([uv, uv[:1]], [np.array([1.0, 2, 3]), np.array([4.0])], [])

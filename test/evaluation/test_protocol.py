@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError
+from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation.figures import figures, fingerprint, space_figures
@@ -45,11 +45,8 @@ def square(u: int = 40, v: int = 30, side: int = 36) -> np.ndarray:
 
 
 def write(root: Path, pictures: list[np.ndarray], masks: list[np.ndarray]) -> Path:
-    for name in ('rgbs', 'masks'):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    for number, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
-        cv2.imwrite(str(root / f'rgbs/{number}.png'), picture[..., ::-1])
-        cv2.imwrite(str(root / f'masks/{number}.png'), mask)
+    both = zip(pictures, masks, strict=True)
+    write_samples(root, [Sample(Path(f'{i}.png'), *own) for i, own in enumerate(both)])
     return root
 
 

@@ -3,21 +3,19 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from don_kp_ros.data.folder import read_image
 from don_kp_ros.matching.command import main
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('match')
-    torch.manual_seed(0)
     network = NetworkConfiguration(channels=8, dimension=8)
-    weights = DescriptorNetwork(network).state_dict()
-    Checkpoint(network, Preprocessing(96), weights, 0.9).save(folder / 'tiny.safetensors')
+    model = Checkpoint(network, Preprocessing(96), {}, 0.0).untrained()
+    model.save(folder / 'tiny.safetensors')
     noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
     picture = cv2.resize(noise, (128, 96), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(folder / 'a.png'), picture)

@@ -65,7 +65,9 @@ def test_a_stop_keeps_the_way_and_the_limits_and_is_soon_over(
 
 def test_progress_is_where_the_arm_is(motion: Trajectory) -> None:
     for i in range(5, len(motion.times) - 5, 7):
-        assert progress(motion, motion.positions[i], 0.0) == pytest.approx(motion.times[i], abs=2e-3)
+        assert progress(motion, motion.positions[i], 0.0) == pytest.approx(
+            motion.times[i], abs=2e-3
+        )
         between = (motion.positions[i] + motion.positions[i + 1]) / 2
         middle = motion.times[i : i + 2].mean()
         assert progress(motion, between, middle) == pytest.approx(middle, abs=2e-3)

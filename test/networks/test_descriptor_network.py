@@ -28,6 +28,10 @@ def network(**settings: object) -> DescriptorNetwork:
     return DescriptorNetwork(configuration.read(NetworkConfiguration, settings, 'test')).eval()
 
 
+def checkpoint(net: DescriptorNetwork, input_size: int = 320) -> Checkpoint:
+    return Checkpoint(net.configuration, Preprocessing(input_size), net.state_dict(), 0.5)
+
+
 @pytest.mark.parametrize('stride', [4, 8, 16])
 @pytest.mark.parametrize(
     ('backbone', 'last_layer'),
@@ -95,10 +99,7 @@ def test_keypoints_lie_where_their_descriptors_are(head: str) -> None:
 
 
 def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
-    net = network(dimension=8, keypoints={'number': 4})
-    model = DescriptorModel(
-        Checkpoint(net.configuration, Preprocessing(input_size=64), net.state_dict(), 0.5)
-    )
+    model = DescriptorModel(checkpoint(network(dimension=8, keypoints={'number': 4}), 64))
     assert model.number_of_keypoints == 4
     small = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     large = small.repeat(2, axis=0).repeat(2, axis=1)
@@ -124,10 +125,7 @@ def test_copies_are_turned_about_the_middle_and_lead_back() -> None:
 
 def test_the_most_certain_turn_is_believed() -> None:
     """A network that is certain only of a mark in its left half finds it wherever it is turned."""
-    net = network(dimension=4, keypoints={'number': 2})
-    model = DescriptorModel(
-        Checkpoint(net.configuration, Preprocessing(input_size=64), net.state_dict(), 0.5)
-    )
+    model = DescriptorModel(checkpoint(network(dimension=4, keypoints={'number': 2}), 64))
 
     def detect(images: torch.Tensor) -> Expectation:
         brightest = images[:, 0].flatten(1).argmax(dim=1)
@@ -148,13 +146,6 @@ def test_the_most_certain_turn_is_believed() -> None:
 def test_the_default_network_fits_the_shipped_size() -> None:
     parameters = sum(p.numel() for p in network().parameters())
     assert parameters * 4 < 25e6
-
-
-def test_upsampling_keeps_cell_centres_and_unit_length() -> None:
-    maps = torch.nn.functional.normalize(torch.randn(1, 5, 4, 6), dim=1)
-    upsampled = DescriptorNetwork.upsample(maps, (12, 18))
-    torch.testing.assert_close(upsampled[:, :, 1::3, 1::3], maps)
-    torch.testing.assert_close(upsampled.norm(dim=1), torch.ones(1, 12, 18))
 
 
 def test_fused_batch_norms_change_nothing() -> None:
@@ -206,7 +197,7 @@ def test_imagenet_weights_are_taken_where_they_can_be_had(
 def test_training_goes_on_from_a_model(tmp_path: Path) -> None:
     earlier = network(dimension=16)
     path = tmp_path / 'earlier.safetensors'
-    Checkpoint(earlier.configuration, Preprocessing(), earlier.state_dict(), 0.5).save(path)
+    checkpoint(earlier).save(path)
     same = network(dimension=16)
     assert initialise(same, str(path)).endswith(')')
     torch.testing.assert_close(same.state_dict(), earlier.state_dict())
@@ -221,7 +212,7 @@ def test_training_goes_on_from_a_model(tmp_path: Path) -> None:
 def test_another_backbone_is_not_gone_on_from(tmp_path: Path, backbones: tuple[str, str]) -> None:
     earlier = network(backbone=backbones[0], dimension=16)
     path = tmp_path / 'earlier.safetensors'
-    Checkpoint(earlier.configuration, Preprocessing(), earlier.state_dict(), 0.5).save(path)
+    checkpoint(earlier).save(path)
     other = network(backbone=backbones[1], dimension=16)
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     with pytest.raises(ValueError, match=r'earlier.*holds {}.*has {}'.format(*backbones)):
@@ -232,8 +223,7 @@ def test_another_backbone_is_not_gone_on_from(tmp_path: Path, backbones: tuple[s
 
 
 def model() -> DescriptorModel:
-    net = network(dimension=16)
-    return DescriptorModel(Checkpoint(net.configuration, Preprocessing(), net.state_dict(), 0.5))
+    return DescriptorModel(checkpoint(network(dimension=16)))
 
 
 def test_describe_owns_resizing_and_normalisation() -> None:

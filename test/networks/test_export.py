@@ -1,5 +1,6 @@
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from don_kp_ros.networks.export import ExportError, export_onnx
 from don_kp_ros.networks.model import normalise
 
 MEAN, DEVIATION = (0.4, 0.5, 0.3), (0.2, 0.25, 0.3)
+Refusal = Callable[..., str]
+
 COMMAND = 'don_kp train caps --output caps.safetensors'
 
 
@@ -202,45 +205,45 @@ def test_the_command_tells_what_it_wrote(model: Path, capsys: pytest.CaptureFixt
     assert lines[3:] == [f'written: {path}']
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert export.main([str(argument) for argument in arguments]) == 1
-    out, message = capsys.readouterr()
-    assert out == '' and message.startswith('don_kp export: ') and message.count('\n') == 1
-    return message
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Export what cannot be exported; return the message."""
+
+    def refused(*arguments: object) -> str:
+        assert export.main([str(argument) for argument in arguments]) == 1
+        out, message = capsys.readouterr()
+        assert out == '' and message.startswith('don_kp export: ') and message.count('\n') == 1
+        return message
+
+    return refused
 
 
-def test_a_missing_checkpoint_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_checkpoint_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     missing = tmp_path / 'none.safetensors'
-    message = refusal(capsys, missing, '--onnx', tmp_path / 'model.onnx')
-    assert f'{missing}: no such file' in message
+    assert f'{missing}: no such file' in refusal(missing, '--onnx', tmp_path / 'model.onnx')
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_exists_is_replaced_only_on_demand(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_exists_is_replaced_only_on_demand(model: Path, refusal: Refusal) -> None:
     path = model.with_suffix('.onnx')
     path.write_bytes(b'old')
-    message = refusal(capsys, model, '--onnx', path)
+    message = refusal(model, '--onnx', path)
     assert str(path) in message and '--overwrite' in message
     assert path.read_bytes() == b'old'
     assert export.main([str(model), '--onnx', str(path), '--overwrite']) == 0
     onnx.checker.check_model(onnx.load(path))
 
 
-def test_a_model_is_never_overwritten(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_is_never_overwritten(model: Path, refusal: Refusal) -> None:
     before = model.read_bytes()
-    assert "'.onnx'" in refusal(capsys, model, '--onnx', model, '--overwrite')
+    assert "'.onnx'" in refusal(model, '--onnx', model, '--overwrite')
     assert model.read_bytes() == before
 
 
-def test_a_folder_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_refused(model: Path, refusal: Refusal) -> None:
     folder = model.with_suffix('.onnx')
     folder.mkdir()
-    message = refusal(capsys, model, '--onnx', folder, '--overwrite')
-    assert f'{folder}: is a folder' in message
+    assert f'{folder}: is a folder' in refusal(model, '--onnx', folder, '--overwrite')
 
 
 @pytest.mark.parametrize(
@@ -255,21 +258,18 @@ def test_a_folder_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_wrong_sizes_are_refused(
-    model: Path, capsys: pytest.CaptureFixture[str], sides: list[str], part: str
+    model: Path, refusal: Refusal, sides: list[str], part: str
 ) -> None:
     path = model.with_suffix('.onnx')
-    assert part in refusal(capsys, model, '--onnx', path, *sides)
+    assert part in refusal(model, '--onnx', path, *sides)
     assert not path.exists()
 
 
 @pytest.mark.parametrize('name', ['onnx', 'onnxruntime'])
 def test_a_missing_package_is_named(
-    model: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    model: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    message = refusal(capsys, model, '--onnx', model.with_suffix('.onnx'))
+    message = refusal(model, '--onnx', model.with_suffix('.onnx'))
     assert f'the package {name} is missing' in message
     assert "pip install 'don_kp[export]'" in message

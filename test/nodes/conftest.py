@@ -112,6 +112,12 @@ def wait_until(condition):
     return value
 
 
+@pytest.fixture(scope='session', name='wait_until')
+def _wait_until():
+    """Wait for a true value; return it, or fail."""
+    return wait_until
+
+
 @pytest.fixture(scope='module')
 def start_node(tmp_path_factory):
     """Start nodes; they end with the module's tests."""
@@ -131,30 +137,52 @@ def start_node(tmp_path_factory):
         node.await_end()
 
 
-class Peer:
-    """The test's own node, spinning in a thread."""
+@pytest.fixture(scope='module')
+def context(ros_environment):
+    """The context of all nodes of a module's tests."""
+    made = Context()
+    rclpy.init(context=made)
+    yield made
+    made.shutdown()
 
-    def __init__(self) -> None:
-        self.context = Context()
-        rclpy.init(context=self.context)
-        self.node = rclpy.create_node('test_peer', context=self.context)
-        self._clients: dict = {}
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
 
-    def _spin(self) -> None:
+@contextlib.contextmanager
+def _spun(node):
+    """Spin a node in a thread of its own, and destroy it in the end; give its executor."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    ending = threading.Event()
+
+    def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
-            while self.context.ok():
+            while not ending.is_set():
                 # A test may destroy what is about to be waited for.
                 with contextlib.suppress(InvalidHandle):
-                    self._executor.spin_once(timeout_sec=0.1)
+                    executor.spin_once(timeout_sec=0.1)
 
-    def close(self) -> None:
-        self.context.shutdown()
-        self._thread.join()
-        self.node.destroy_node()
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield executor
+    finally:
+        ending.set()
+        thread.join()
+        executor.shutdown()
+        node.destroy_node()
+
+
+@pytest.fixture(scope='session')
+def spun():
+    """Spin nodes."""
+    return _spun
+
+
+class Peer:
+    """The test's own node."""
+
+    def __init__(self, node) -> None:
+        self.node = node
+        self._clients: dict = {}
 
     within = staticmethod(within)
     wait_until = staticmethod(wait_until)
@@ -177,11 +205,11 @@ class Peer:
 
 
 @pytest.fixture(scope='module')
-def peer():
+def peer(context):
     """Talk to the nodes."""
-    made = Peer()
-    yield made
-    made.close()
+    node = rclpy.create_node('test_peer', context=context)
+    with _spun(node):
+        yield Peer(node)
 
 
 class PlayedCamera:
@@ -198,6 +226,10 @@ class PlayedCamera:
         self.colours = self._node.create_publisher(Image, camera_topics.COLOUR, 10)
         self.depths = self._node.create_publisher(Image, camera_topics.DEPTH, 10)
         self.infos = self._node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
+
+    def described(self, model, uv) -> np.ndarray:
+        """Say what a model makes of pixels (N, 2) of the picture, or of one."""
+        return describe_at(model.describe(self.picture), torch.as_tensor(uv), self.SIZE).numpy()
 
     def header(self, seconds: float) -> Header:
         return Header(stamp=conversions.stamp_from_seconds(seconds), frame_id=self.FRAME)
@@ -262,11 +294,10 @@ class Desk:
 
     SIZE, FRAME, CAMERA = PlayedCamera.SIZE, PlayedCamera.FRAME, PlayedCamera.CAMERA
 
-    def __init__(self, peer, start_node, checkpoint, **parameters) -> None:
+    def __init__(self, peer, start_node, checkpoint, model, **parameters) -> None:
         self.peer, self._start_node, self._checkpoint = peer, start_node, checkpoint
         self.database, self._parameters = parameters.get('database'), parameters
-        self.model = DescriptorModel.load(checkpoint)
-        self.MODEL, self.DIMENSION = self.model.fingerprint, self.model.dimension
+        self.model, self.MODEL, self.DIMENSION = model, model.fingerprint, model.dimension
         self.latched = peer.listen(Descriptors, '/don_kp/descriptors', LATCHED)
         self.camera = PlayedCamera(peer)
         self.perception: NodeProcess | None = None
@@ -291,7 +322,6 @@ class Desk:
 
     def _meet(self) -> None:
         self.peer.wait_until(lambda: 'no model is known' not in self.get('meeting').message)
-
         self.peer.wait_until(lambda: 'no node serves' not in self.rank().message)
 
     def close(self) -> None:
@@ -362,8 +392,7 @@ class Desk:
 
     def at(self, u, v):
         """Say what the model makes of a pixel."""
-        described = self.model.describe(self.camera.picture)
-        return describe_at(described, torch.tensor([[u, v]]), self.SIZE)[0].numpy()
+        return self.camera.described(self.model, [[u, v]])[0]
 
     def told(self, wanted):
         """Wait until the newest message on the latched topic is as wanted; return its content."""
@@ -376,12 +405,12 @@ class Desk:
 
 
 @pytest.fixture(scope='module')
-def open_desk(peer, start_node, checkpoint):
+def open_desk(peer, start_node, checkpoint, random_model):
     """Start database nodes; they are closed with the module's tests."""
     with contextlib.ExitStack() as opened:
 
         def start(**parameters: object) -> Desk:
-            desk = Desk(peer, start_node, checkpoint, **parameters)
+            desk = Desk(peer, start_node, checkpoint, random_model, **parameters)
             opened.callback(desk.close)
             return desk
 
@@ -397,3 +426,9 @@ def checkpoint(tmp_path_factory) -> Path:
     weights = DescriptorNetwork(network).state_dict()
     Checkpoint(network, Preprocessing(96), weights, 0.9).save(path)
     return path
+
+
+@pytest.fixture(scope='session')
+def random_model(checkpoint) -> DescriptorModel:
+    """The checkpoint's model, as perception runs it."""
+    return DescriptorModel.load(checkpoint)

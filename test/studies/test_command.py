@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,13 @@ SMALL = [
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def trained(train_by: Callable[..., list[str]]) -> list[str]:
     """Train in this process, which is quicker; list the cases that were trained."""
-    names: list[str] = []
 
-    class Done:
-        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
-            names.append(name)
-            assert training_command.main(arguments) == 0
+    def train(arguments: list[str], name: str) -> None:
+        assert training_command.main(arguments) == 0
 
-        def seconds(self, wait: bool) -> float:
-            return 0.0
-
-    monkeypatch.setattr(trainings, '_Process', Done)
-    return names
+    return train_by(train)
 
 
 def run(folder: Path, study: str, *arguments: str) -> int:

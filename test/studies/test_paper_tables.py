@@ -1,28 +1,23 @@
 """Which settings the benchmark of paper 1's tables trains, and how it puts figures together."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from benchmarks import paper_tables as benchmark
 from don_kp_ros.configuration import ConfigurationError
-from don_kp_ros.data.folder import DataError, Sample
-from don_kp_ros.evaluation.pairs import PairSet
+from don_kp_ros.data.folder import DataError
 from don_kp_ros.evaluation.pck import Accuracy
 from don_kp_ros.evaluation.request import Request
-from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.studies import command, paper_tables
-from don_kp_ros.studies.paper_tables import PaperTables, Result, settings
+from don_kp_ros.studies.paper_tables import PaperTables, Run
 from don_kp_ros.studies.published import PUBLISHED, Case, published_auc
 from don_kp_ros.studies.registry import read_study
-from don_kp_ros.studies.splits import Data, Photos, Split
 from don_kp_ros.studies.study import Job
 
-NOTHING = PairSet('nothing', [], [], [])
 CONFIGURATIONS = benchmark.CONFIGURATIONS
 
 
@@ -32,9 +27,8 @@ def study(budget: str, *overrides: str) -> PaperTables:
     return read
 
 
-def result(auc: float, steps: int) -> Result:
-    empty = Checkpoint(NetworkConfiguration(), Preprocessing(), {}, 0.0, {'steps': steps})
-    return Result(Case('mined', 16, 64), empty, Accuracy(100, auc, 3.0, 0.5, 0.75, 0.875))
+def result(auc: float, steps: int) -> Run:
+    return Run(steps, dataclasses.replace(Accuracy.of([3.0]), auc=auc))
 
 
 def test_every_cell_of_the_tables_is_a_case() -> None:
@@ -69,7 +63,7 @@ def test_what_cannot_be_run_is_refused(
     assert 'BUDGET is huge; allowed are cpu, paper' in capsys.readouterr().err
     job = Job(Request(tmp_path), tmp_path / 'out', tmp_path / 'trainings')
     with pytest.raises(DataError, match=r'no CUDA device.*BUDGET=cpu'):
-        study('paper').run(job, Console(quiet=True))
+        study('paper').run(job)
     assert command.main([CONFIGURATIONS['paper'], str(tmp_path)]) == 1
     assert 'no CUDA device' in capsys.readouterr().err
     with pytest.raises(ConfigurationError, match='dimensions holds 100; allowed are 3, 8, 16'):
@@ -80,8 +74,7 @@ def test_the_paper_is_trained_as_it_is_printed() -> None:
     paper = study('paper')
     assert (paper.epochs, paper.seeds) == (2500, (0, 1, 2))
     mined, contrasted = (
-        settings(paper.recipes, case, paper.overrides)
-        for case in (Case('mined', 16, 512), Case('NT-Xent', 128, 3))
+        paper.recipe(case).settings for case in (Case('mined', 16, 512), Case('NT-Xent', 128, 3))
     )
     for own, D in ((mined, 512), (contrasted, 3)):
         assert own.network.backbone == 'resnet34'
@@ -101,15 +94,9 @@ def test_the_paper_is_trained_as_it_is_printed() -> None:
 
 @pytest.mark.parametrize(('name', 'minutes', 'steps'), [('cpu', 2.0, None), ('paper', None, 7500)])
 def test_a_budget_is_minutes_or_epochs(
-    name: str, minutes: float | None, steps: int | None, tmp_path: Path
+    name: str, minutes: float | None, steps: int | None
 ) -> None:
-    pixels = np.zeros((4, 4, 3), np.uint8)
-    learned = [Sample(Path(f'{i}.png'), pixels, pixels[..., 0]) for i in range(3)]
-    data = Data([], (), Photos([], []), [])
-    job = Job(Request(tmp_path), tmp_path / 'out', tmp_path / 'trainings')
-    recipe = (
-        study(name).kept(job, Case('mined', 128, 8), 0, Split(learned, NOTHING, None), data).recipe
-    )
+    recipe = study(name).recipe(Case('mined', 128, 8), pictures=3)
     assert recipe.steps == steps
     if minutes is not None:
         assert recipe.minutes == 0.93 * minutes  # the rest is for start, measuring and writing

@@ -1,5 +1,6 @@
 """What is trained on and measured on, and the tables that are made of it."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,20 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
 from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import (
-    DescriptorNetwork,
-    KeypointConfiguration,
-    NetworkConfiguration,
-)
+from don_kp_ros.networks.descriptor_network import KeypointConfiguration, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.studies import command, splits, trainings
+from don_kp_ros.studies import command, splits
 from don_kp_ros.studies.pictures import alike
 from don_kp_ros.studies.splits import Data, Photos
 
@@ -41,30 +37,20 @@ def data(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def model(head: KeypointConfiguration | None, seed: int) -> Checkpoint:
     network = NetworkConfiguration(channels=8, dimension=8, keypoints=head)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        weights = DescriptorNetwork(network).state_dict()
-    card = {'steps': 7, 'cpu_minutes': 1.5}
-    return Checkpoint(network, Preprocessing(input_size=96), weights, 0.5, card)
+    untrained = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained(seed)
+    return dataclasses.replace(untrained, card={'steps': 7, 'cpu_minutes': 1.5})
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def trained(train_by: Callable[..., list[str]]) -> list[str]:
     """Replace trainings by models of random weights; list the names of those that were done."""
-    names: list[str] = []
 
-    class Done:
-        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
-            names.append(name)
-            seed = int(arguments[arguments.index('--seed') + 1])
-            head = next((own for method, own in HEADS.items() if method in name), None)
-            model(head, seed).save(Path(arguments[arguments.index('--output') + 1]))
+    def train(arguments: list[str], name: str) -> None:
+        seed = int(arguments[arguments.index('--seed') + 1])
+        head = next((own for method, own in HEADS.items() if method in name), None)
+        model(head, seed).save(Path(arguments[arguments.index('--output') + 1]))
 
-        def seconds(self, wait: bool) -> float:
-            return 0.0
-
-    monkeypatch.setattr(trainings, '_Process', Done)
-    return names
+    return train_by(train)
 
 
 @pytest.fixture

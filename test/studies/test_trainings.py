@@ -13,14 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from don_kp_ros.data.folder import ImageFolder
+from don_kp_ros.data.folder import ImageFolder, write_samples
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies import trainings
-from don_kp_ros.studies.pictures import write_samples
 from don_kp_ros.studies.trainings import Kept, Recipe, StudyError
 
 RECIPE = Recipe(config_path('training/nt_xent.yaml'), steps=3, seed=1)
@@ -39,25 +37,18 @@ def silent(text: str) -> None:
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def runs(train_by: Callable[..., list[str]]) -> list[list[str]]:
     """Replace the training by one that writes a small model; list what was asked for."""
     asked: list[list[str]] = []
 
-    class Done:
-        def __init__(self, arguments: list[str], name: str, log: Path | None) -> None:
-            asked.append(arguments)
-            assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
-            self.output = Path(arguments[arguments.index('--output') + 1])
+    def train(arguments: list[str], name: str) -> None:
+        asked.append(arguments)
+        assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
+        network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+        model = Checkpoint(network, Preprocessing(), {}, 0.0).untrained(seed=len(asked))
+        model.save(Path(arguments[arguments.index('--output') + 1]))
 
-        def seconds(self, wait: bool) -> float:
-            network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(len(asked))
-                weights = DescriptorNetwork(network).state_dict()
-            Checkpoint(network, Preprocessing(), weights, 0.5).save(self.output)
-            return 120.0
-
-    monkeypatch.setattr(trainings, '_Process', Done)
+    train_by(train, minutes=2)
     return asked
 
 

@@ -27,10 +27,11 @@ def small() -> list[str]:
 
 @pytest.fixture
 def run(small: list[str]) -> Callable[..., int]:
-    """Train a small model of a folder: run(folder, output, *options) returns the exit status."""
+    """Train a small model of a folder to m.safetensors beside it; return the exit status."""
 
-    def train(folder: Path, output: Path, *options: str) -> int:
-        return command.main([str(folder), '--output', str(output), *small, *options])
+    def train(folder: Path, *options: str, output: str = 'm.safetensors') -> int:
+        path = folder.parent / output
+        return command.main([str(folder), '--output', str(path), *small, *options])
 
     return train
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,11 +16,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from don_kp_ros.data.folder import Sample, write_samples
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.evaluation.measure import Measurement
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
+from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.training import dataset, module, progress, train
 
@@ -48,21 +51,25 @@ METHODS = {
 }
 
 
+def model(folder: Path, name: str = 'm') -> Checkpoint:
+    """Load what was trained of a folder."""
+    return checkpoint.load(folder.parent / f'{name}.safetensors')
+
+
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_moves_what_it_trains(run: Run, folder: Path, method: str) -> None:
-    output = folder.parent / 'm.safetensors'
     options = [*METHODS[method], '--optimiser.warmup=0', '--optimiser.weight_decay=0']
-    assert run(folder, output, '--steps=3', *options) == 0
-    trained = checkpoint.load(output)
+    assert run(folder, '--steps=3', *options) == 0
+    trained = model(folder)
     torch.manual_seed(0)
     network = DescriptorNetwork(trained.network)
     first = network.state_dict()
     for name, _ in network.named_parameters():
         assert not trained.weights[name].equal(first[name]), name
-    still = folder.parent / 'still.safetensors'
-    assert run(folder, still, '--steps=1', *options, '--optimiser.learning_rate=0') == 0
+    assert run(folder, '--steps=1', *options, '--optimiser.learning_rate=0', '--overwrite') == 0
+    still = model(folder).weights
     for name, _ in network.named_parameters():
-        torch.testing.assert_close(checkpoint.load(still).weights[name], first[name])
+        torch.testing.assert_close(still[name], first[name])
 
 
 @pytest.fixture
@@ -72,8 +79,7 @@ def posed(tmp_path: Path) -> Path:
     pattern = cv2.resize(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8), (200, 200))
     camera = Camera(128, 96, 120, 120, 63.5, 47.5)
     root, views = tmp_path / 'posed', []
-    for name in ('rgbs', 'masks', 'depths'):
-        (root / name).mkdir(parents=True)
+    (root / 'depths').mkdir(parents=True)
     for number in range(6):
         # The plane is z = 0 of the object's frame, 0.2 m wide; the camera looks down on it.
         shift = rng.uniform(-0.03, 0.03, 2)
@@ -86,8 +92,7 @@ def posed(tmp_path: Path) -> Path:
         image = cv2.warpPerspective(pattern, H, (128, 96))
         mask = cv2.warpPerspective(np.full((200, 200), 255, np.uint8), H, (128, 96))
         depth = np.where(mask > 127, np.float32(distance), np.nan).astype(np.float32)
-        cv2.imwrite(str(root / 'rgbs' / f'{number}.png'), image)
-        cv2.imwrite(str(root / 'masks' / f'{number}.png'), mask)
+        write_samples(root, [Sample(Path(f'{number}.png'), image, mask)])
         write_depth(root / 'depths' / f'{number}.png', depth)
         views.append(PosedView(str(number), 'plane', T_object_camera))
     write_index(root, camera, views)
@@ -96,30 +101,28 @@ def posed(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize('truth', ['camera', 'world'])
 def test_posed_views_train_in_space(run: Run, posed: Path, capsys: Any, truth: str) -> None:
-    output = posed.parent / 'm.safetensors'
     options = ['--steps=3', KEYPOINTS, f'--loss.keypoints.truth={truth}', '--validation.held=0.4']
     depth = '--network.keypoints.depth=true'
-    assert run(posed, output, *options, depth, '--loss.keypoints.pose=1') == 0
-    assert '4 pictures' in checkpoint.load(output).card['data']
-    assert 'true poses' in checkpoint.load(output).card['data']
+    assert run(posed, *options, depth, '--loss.keypoints.pose=1') == 0
+    assert '4 pictures' in model(posed).card['data']
+    assert 'true poses' in model(posed).card['data']
 
 
 def test_settings_that_do_not_fit_the_data_are_refused(
     run: Run, folder: Path, posed: Path, capsys: Any
 ) -> None:
-    output = posed.parent / 'm.safetensors'
-    assert run(posed, output, '--steps=1', KEYPOINTS) == 1
+    assert run(posed, '--steps=1', KEYPOINTS) == 1
     assert 'loss.keypoints.truth is image' in capsys.readouterr().err
     in_camera = [KEYPOINTS, '--loss.keypoints.truth=camera']
-    assert run(folder, output, '--steps=1', *in_camera) == 1
+    assert run(folder, '--steps=1', *in_camera) == 1
     assert 'network.keypoints.depth' in capsys.readouterr().err
-    assert run(folder, output, '--steps=1', *in_camera, '--network.keypoints.depth=true') == 1
+    assert run(folder, '--steps=1', *in_camera, '--network.keypoints.depth=true') == 1
     assert 'views.lift' in capsys.readouterr().err
     nothing = ['--loss.descriptors=none', '--network.keypoints=null']
-    assert run(folder, output, '--steps=1', *nothing) == 1
+    assert run(folder, '--steps=1', *nothing) == 1
     assert 'nothing would be learned' in capsys.readouterr().err
     alone = ['--loss.descriptors=none', KEYPOINTS, '--loss.keypoints.shape_descriptors=false']
-    assert run(folder, output, '--steps=1', *alone) == 1
+    assert run(folder, '--steps=1', *alone) == 1
     assert 'nothing would train the descriptors' in capsys.readouterr().err
 
 
@@ -128,7 +131,7 @@ def test_keypoints_of_views_turned_by_any_angle_are_warned_of(
     run: Run, folder: Path, capsys: Any, turned: int, told: bool
 ) -> None:
     options = ['--steps=1', KEYPOINTS, f'--views.warp.rotation={turned}']
-    assert run(folder, folder.parent / 'm.safetensors', *options) == 0
+    assert run(folder, *options) == 0
     assert ('turned by +-180 degrees' in ' '.join(capsys.readouterr().out.split())) == told
 
 
@@ -139,17 +142,15 @@ def test_keypoints_leave_descriptors_alone_where_they_cannot_follow(
     options = ['--steps=3', KEYPOINTS, f'--views.warp.rotation={turned}', '--optimiser.warmup=0']
     trained = []
     for weight in (0.1, 10):
-        output = folder.parent / f'{weight}.safetensors'
         unclipped = [f'--loss.keypoints.weight={weight}', '--optimiser.clip=1e6']
-        assert run(folder, output, *options, *unclipped) == 0
-        trained.append(checkpoint.load(output).weights)
+        assert run(folder, *options, *unclipped, '--overwrite') == 0
+        trained.append(model(folder).weights)
     for name in ('stem.0.weight', 'stages.2.1.conv2.weight', 'identity.weight'):
         assert torch.allclose(trained[0][name], trained[1][name], atol=1e-6) == alone, name
 
 
 def test_tensorboard_gets_losses_figures_and_pictures(run: Run, folder: Path) -> None:
-    output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps=11', '--epoch=5', '--pictures=1', KEYPOINTS) == 0
+    assert run(folder, '--steps=11', '--epoch=5', '--pictures=1', KEYPOINTS) == 0
     (log,) = (folder.parent / 'm.tensorboard').glob('events*')
     events = EventAccumulator(str(log))
     events.Reload()
@@ -167,10 +168,9 @@ def test_every_shipped_configuration_trains(
     run: Run, folder: Path, posed: Path, path: Path
 ) -> None:
     pictures = posed if path.stem == 'posed' else folder
-    output = folder.parent / 'm.safetensors'
     held = '--validation.held=0.4'  # of the few views there are
-    assert run(pictures, output, '--steps=1', '--config', str(path), '--pairs=1', held) == 0
-    assert checkpoint.load(output).card['steps'] == 1
+    assert run(pictures, '--steps=1', '--config', str(path), '--pairs=1', held) == 0
+    assert model(folder).card['steps'] == 1
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
@@ -183,13 +183,12 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_saved_batch(
         return {**parts, 'nt_xent': parts['nt_xent'] * torch.nan}
 
     monkeypatch.setattr(module, 'objective', poisoned)
-    output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps=3', KEYPOINTS) == 1
+    assert run(folder, '--steps=3', KEYPOINTS) == 1
     saved = folder.parent / 'm.training' / 'batch-0-0.pt'
     message = capsys.readouterr().err
     assert str(saved) in message and 'nt_xent nan' in message
     assert torch.load(saved, weights_only=True)['images'].shape == (8, 3, 64, 64)
-    assert not output.exists()
+    assert not (folder.parent / 'm.safetensors').exists()
 
 
 def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
@@ -205,19 +204,18 @@ def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
         return Measurement(errors, np.ones(1, np.float32), np.zeros(0, np.float32))
 
     monkeypatch.setattr(progress, 'measure', measured)
-    output = folder.parent / 'm.safetensors'
     options = ['--validation.patience=2', '--validation.times=20', '--network.keypoints=null']
-    assert run(folder, output, '--steps=20', *options) == 0
-    best = checkpoint.load(output)
+    assert run(folder, '--steps=20', *options) == 0
+    best = model(folder)
     assert len(measured_models) == best.card['steps'] == 4
     assert best.fingerprint == measured_models[1]
 
     # What becomes better until its end is exported as it is then.
     aucs, measured_models[:] = iter([0.1, 0.2, 0.3, 0.4]), []
     options[1] = '--validation.times=4'  # too few to end early
-    assert run(folder, output, '--steps=8', *options, '--overwrite') == 0
-    assert checkpoint.load(output).card['steps'] == 8
-    assert checkpoint.load(output).fingerprint == measured_models[3]
+    assert run(folder, '--steps=8', *options, '--overwrite') == 0
+    assert model(folder).card['steps'] == 8
+    assert model(folder).fingerprint == measured_models[3]
 
 
 def test_a_gradient_that_is_not_finite_is_not_followed(
@@ -230,8 +228,7 @@ def test_a_gradient_that_is_not_finite_is_not_followed(
         return {'nt_xent': part + (part - part.detach()).sqrt()}  # 0, with an infinite slope
 
     monkeypatch.setattr(module, 'objective', rooted)
-    output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps=3', KEYPOINTS) == 1
+    assert run(folder, '--steps=3', KEYPOINTS) == 1
     assert 'the gradient is not finite at step 0' in capsys.readouterr().err
     assert (folder.parent / 'm.training' / 'batch-0-0.pt').exists()
 
@@ -239,20 +236,18 @@ def test_a_gradient_that_is_not_finite_is_not_followed(
 def test_a_training_killed_at_its_very_end_is_not_trained_further(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, other = (folder.parent / f'{name}.safetensors' for name in ('m', 'other'))
     options = ['--steps=4', KEYPOINTS, '--optimiser.schedule=constant']
-    assert run(folder, output, *options) == 0
+    assert run(folder, *options, output='whole.safetensors') == 0
 
     def killed(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
         context.setattr(train, '_finish', killed)
-        assert run(folder, other, *options) == 130
-    assert run(folder, other, *options) == 0
-    a, b = checkpoint.load(output), checkpoint.load(other)
-    assert b.card['steps'] == 4
-    assert a.fingerprint == b.fingerprint
+        assert run(folder, *options) == 130
+    assert run(folder, *options) == 0
+    assert model(folder).card['steps'] == 4
+    assert model(folder).fingerprint == model(folder, 'whole').fingerprint
 
 
 def test_a_share_of_every_objects_views_is_held() -> None:
@@ -267,9 +262,8 @@ def test_two_views_of_an_object_are_enough(run: Run, posed: Path) -> None:
     index = posed / 'views.json'
     content = json.loads(index.read_text())
     index.write_text(json.dumps({**content, 'views': content['views'][:2]}))
-    output = posed.parent / 'm.safetensors'
-    assert run(posed, output, '--steps=1', '--network.keypoints=null') == 0
-    assert 'training views (too few to hold any)' in checkpoint.load(output).card['data']
+    assert run(posed, '--steps=1', '--network.keypoints=null') == 0
+    assert 'training views (too few to hold any)' in model(posed).card['data']
 
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -277,15 +271,15 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     run: Run, small: list[str], folder: Path, workers: int
 ) -> None:
     """kill -9 leaves the state of the last epoch, and the end is as if nothing had happened."""
-    whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
     options = ['--steps=12', '--epoch=2', KEYPOINTS, f'--workers={workers}']
-    assert run(folder, whole, *options) == 0
+    assert run(folder, *options, output='whole.safetensors') == 0
+    parts = folder.parent / 'm.safetensors'
     arguments = [str(folder), '--output', str(parts), *small, *options]
     process = subprocess.Popen(
         [sys.executable, '-m', 'don_kp_ros.training.command', *arguments],
         stdout=subprocess.DEVNULL,
     )
-    state = folder.parent / 'parts.training' / 'last.ckpt'
+    state = folder.parent / 'm.training' / 'last.ckpt'
     deadline = time.monotonic() + 120
     while not state.exists() and process.poll() is None:
         assert time.monotonic() < deadline
@@ -295,14 +289,55 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     assert not parts.exists()
     steps = torch.load(state, weights_only=True)['don_kp']['steps']
     assert steps >= 2 and steps % 2 == 0
-    assert run(folder, parts, *options) == 0
-    a, b = checkpoint.load(whole), checkpoint.load(parts)
-    for name, tensor in a.weights.items():
-        torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
+    assert run(folder, *options) == 0
+    torch.testing.assert_close(
+        model(folder).weights, model(folder, 'whole').weights, atol=1e-3, rtol=1e-2
+    )
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_saves_a_whole_step(
+    run: Run, small: list[str], folder: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C, timeout and scancel reach the workers, too; the end is as if they had not."""
+    parts = folder.parent / 'm.safetensors'
+    options = ['--steps=8', '--epoch=100', KEYPOINTS, '--workers=1']
+    assert run(folder, *options, output='whole.safetensors') == 0
+    script = folder.parent / 'train.py'
+    # The signal comes between the step of the weights and the count of it.
+    script.write_text(
+        'import os, signal, sys\n'
+        'from don_kp_ros.training import command, module\n'
+        'step = module.DescriptorTraining.optimizer_step\n'
+        'taken = []\n'
+        'def stepped(self, *given, **named):\n'
+        '    step(self, *given, **named)\n'
+        '    taken.append(1)\n'
+        '    if len(taken) == 3:\n'
+        f'        os.killpg(0, {int(number)})\n'
+        'module.DescriptorTraining.optimizer_step = stepped\n'
+        'sys.exit(command.main(sys.argv[1:]))\n'
+    )
+    arguments = [str(folder), '--output', str(parts), *small, *options]
+    ended = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert 'goes on from here' in ended.stderr
+    state = torch.load(folder.parent / 'm.training' / 'last.ckpt', weights_only=True)
+    assert state['don_kp']['steps'] == 3
+    assert run(folder, *options) == 0
+    torch.testing.assert_close(
+        model(folder).weights, model(folder, 'whole').weights, atol=1e-3, rtol=1e-2
+    )
 
 
 def test_two_processes_train_one_model(small: list[str], folder: Path) -> None:
-    output = folder.parent / 'm.safetensors'
     script = folder.parent / 'train.py'
     script.write_text(
         'import os, sys\n'
@@ -316,6 +351,7 @@ def test_two_processes_train_one_model(small: list[str], folder: Path) -> None:
         'progress.TrainingProgress.on_train_end = on_train_end\n'
         'sys.exit(command.main(sys.argv[1:]))\n'
     )
+    output = folder.parent / 'm.safetensors'
     arguments = [str(folder), '--output', str(output), *small, KEYPOINTS, '--steps=4']
     torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
     command_line = [str(script), *arguments, '--accelerator=cpu']
@@ -329,8 +365,8 @@ def test_two_processes_train_one_model(small: list[str], folder: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count('Training on') == 1
-    model = checkpoint.load(output)
-    assert (model.card['steps'], model.card['processes']) == (4, 2)
+    card = model(folder).card
+    assert (card['steps'], card['processes']) == (4, 2)
     # Each saw other pairs, and their gradients were averaged: the weights are the same.
     ranks = [(folder.parent / f'rank{rank}').read_text() for rank in (0, 1)]
     assert ranks[0] == ranks[1]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from don_kp_ros.networks import checkpoint
+from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training import progress, train
 from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
@@ -18,54 +19,60 @@ from don_kp_ros.training.threshold import Threshold
 Run = Callable[..., int]
 
 
+def model(folder: Path, name: str = 'm') -> Checkpoint:
+    """Load what was trained of a folder."""
+    return checkpoint.load(folder.parent / f'{name}.safetensors')
+
+
 def test_a_training_writes_a_model_and_its_card(run: Run, folder: Path, capsys: Any) -> None:
     output = folder.parent / 'models' / 'square.safetensors'
-    assert run(folder, output, '--steps', '4') == 0
-    model = DescriptorModel.load(output)
-    assert model.describe(np.zeros((96, 128, 3), np.uint8)).shape == (8, 16, 24)
-    assert model.card['steps'] == 4
-    assert set(model.card['metrics']) == {'model', 'untrained', 'centroid'}
-    assert model.card['match_threshold']['absent'] is not None
-    assert model.card['match_threshold']['value'] == pytest.approx(model.match_threshold, abs=1e-4)
+    assert run(folder, '--steps', '4', output='models/square.safetensors') == 0
+    trained = DescriptorModel.load(output)
+    assert trained.describe(np.zeros((96, 128, 3), np.uint8)).shape == (8, 16, 24)
+    assert trained.card['steps'] == 4
+    assert set(trained.card['metrics']) == {'model', 'untrained', 'centroid'}
+    threshold = trained.card['match_threshold']
+    assert threshold['absent'] is not None
+    assert threshold['value'] == pytest.approx(trained.match_threshold, abs=1e-4)
+    assert json.loads(json.dumps(trained.card)) == trained.card
     text = output.with_suffix('.md').read_text()
-    assert model.fingerprint in text and '--steps 4' in text
+    assert trained.fingerprint in text and '--steps 4' in text
     written = sorted(p.name for p in output.parent.iterdir())
     assert written == ['square.md', 'square.safetensors', 'square.tensorboard']
 
-    assert run(folder, output, '--steps', '4') == 1
+    assert run(folder, '--steps', '4', output='models/square.safetensors') == 1
     assert '--overwrite' in capsys.readouterr().err
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    whole, parts = (folder.parent / f'{name}.safetensors' for name in ('whole', 'parts'))
-    assert run(folder, whole, '--steps', '6', '--loss.negatives=0') == 0
+    options = ['--steps', '6', '--loss.negatives=0']
+    assert run(folder, *options, output='whole.safetensors') == 0
     original = progress.TrainingProgress.on_train_batch_end
 
     def interrupt(self: Any, *arguments: Any) -> None:
         original(self, *arguments)
-        if self._steps == 3 and not self.first_step:
+        if self.steps == 3 and not self.first_step:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(progress.TrainingProgress, 'on_train_batch_end', interrupt)
-    assert run(folder, parts, '--steps', '6', '--loss.negatives=0') == 130
-    assert not parts.exists()
-    assert run(folder, parts, '--steps', '7', '--loss.negatives=0') == 1
+    assert run(folder, *options) == 130
+    assert not (folder.parent / 'm.safetensors').exists()
+    assert run(folder, '--steps', '7', '--loss.negatives=0') == 1
     assert 'budget' in capsys.readouterr().err
-    assert run(folder, parts, '--steps', '6', '--loss.negatives=0') == 0
+    assert run(folder, *options) == 0
     assert 'Going on at step 3' in capsys.readouterr().out
-    a, b = checkpoint.load(whole), checkpoint.load(parts)
-    for name, tensor in a.weights.items():
-        torch.testing.assert_close(tensor, b.weights[name], atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(
+        model(folder).weights, model(folder, 'whole').weights, atol=1e-3, rtol=1e-2
+    )
 
 
 def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None:
-    output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps', '2') == 0
-    assert '1 pairs of 2 held pictures' in checkpoint.load(output).card['data']
+    assert run(folder, '--steps', '2') == 0
+    assert '1 pairs of 2 held pictures' in model(folder).card['data']
     # A picture is always found in itself, even by a network that has learned nothing yet.
-    assert checkpoint.load(output).card['metrics']['model']['median_px'] < 10
+    assert model(folder).card['metrics']['model']['median_px'] < 10
 
 
 @pytest.mark.parametrize(
@@ -87,10 +94,9 @@ def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None
 def test_bad_input_is_named_and_nothing_is_written(
     run: Run, folder: Path, capsys: Any, arguments: list[str], part: str
 ) -> None:
-    output = folder.parent / 'out' / 'm.safetensors'
-    assert run(folder, output, *arguments) == 1
+    assert run(folder, *arguments, output='out/m.safetensors') == 1
     assert part in capsys.readouterr().err
-    assert not output.parent.exists()
+    assert not (folder.parent / 'out').exists()
 
 
 def test_a_picture_of_which_no_view_shows_enough_is_named(
@@ -99,46 +105,45 @@ def test_a_picture_of_which_no_view_shows_enough_is_named(
     corners = np.zeros((96, 128), np.uint8)
     corners[:10, :10] = corners[-10:, -10:] = 255  # nothing of it lies about its middle
     cv2.imwrite(str(folder / 'masks' / '1.png'), corners)
-    assert run(folder, folder.parent / 'm.safetensors', '--steps=1', '--views.size=32') == 1
+    assert run(folder, '--steps=1', '--views.size=32') == 1
     start = f'don_kp train: {folder / "rgbs" / "1.png"}: '
     assert capsys.readouterr().err.startswith(start)
     # Seen well enough now and then, it is trained on then, and others in between.
     now_and_then = ['--steps=20', '--views.size=32', '--views.warp.scale=[0.2,2]']
-    assert run(folder, folder.parent / 'm.safetensors', *now_and_then) == 0
+    assert run(folder, *now_and_then) == 0
 
 
 def test_an_earlier_model_stays_until_the_new_one_is_done(
     run: Run, folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps=2') == 0
-    first = checkpoint.load(output).fingerprint
+    assert run(folder, '--steps=2') == 0
+    first = model(folder).fingerprint
     anew = ['--steps=4', '--epoch=1', '--seed=1']
-    assert run(folder, output, *anew) == 1
+    assert run(folder, *anew) == 1
     assert '--overwrite' in capsys.readouterr().err
-    assert run(folder / 'nowhere', output, *anew, '--overwrite') == 1
-    assert checkpoint.load(output).fingerprint == first
+    assert run(folder / 'nowhere', *anew, '--overwrite', output='../m.safetensors') == 1
+    assert model(folder).fingerprint == first
 
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
         context.setattr(train, '_finish', interrupted)
-        assert run(folder, output, *anew, '--overwrite') == 130
+        assert run(folder, *anew, '--overwrite') == 130
     assert 'without --overwrite goes on' in capsys.readouterr().err
-    assert checkpoint.load(output).fingerprint == first
+    assert model(folder).fingerprint == first
     # What makes the pairs, and how fast, may change; what is learned may not.
-    assert run(folder, output, *anew, '--workers=1', '--loss.temperature=0.2') == 1
+    assert run(folder, *anew, '--workers=1', '--loss.temperature=0.2') == 1
     assert 'another loss.temperature;' in capsys.readouterr().err
-    assert run(folder, output, *anew, '--workers=1') == 0
-    assert checkpoint.load(output).card['steps'] == 4
+    assert run(folder, *anew, '--workers=1') == 0
+    assert model(folder).card['steps'] == 4
 
 
 def test_a_model_that_cannot_be_written_is_named(run: Run, folder: Path, capsys: Any) -> None:
     (folder.parent / 'file').write_text('not a folder')
-    assert run(folder, folder.parent / 'file' / 'm.safetensors', '--steps=1') == 1
+    assert run(folder, '--steps=1', output='file/m.safetensors') == 1
     assert str(folder.parent / 'file') in capsys.readouterr().err
-    assert run(folder, folder.parent, '--steps=1', '--overwrite') == 1
+    assert run(folder, '--steps=1', '--overwrite', output='') == 1
     assert 'is a folder' in capsys.readouterr().err
 
 
@@ -185,10 +190,3 @@ def test_background_cells_never_show_the_object() -> None:
     assert background_cells(maps, masks, 100).shape == (100, 1)
     assert not background_cells(maps, masks, 100).any()
     assert len(background_cells(maps, torch.full_like(masks, 255), 100)) == 0
-
-
-def test_the_card_in_the_model_is_plain_json(run: Run, folder: Path) -> None:
-    output = folder.parent / 'm.safetensors'
-    assert run(folder, output, '--steps', '1') == 0
-    card = checkpoint.load(output).card
-    assert json.loads(json.dumps(card)) == card

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from don_kp_ros.data.folder import DataError, Image, ImageFolder, Pixels, read_correspondences
-from don_kp_ros.evaluation.pairs import with_truth
+from don_kp_ros.data.folder import DataError, ImageFolder, read_correspondences
+from don_kp_ros.evaluation.pairs import in_picture, with_truth
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 
@@ -29,7 +27,6 @@ class Folder(Protocol):
         folder, file = ImageFolder.open(root), root / 'correspondences.npz'
         truth = read_correspondences(file, len(folder.images))
         samples = reader.samples(folder)
-        kept = []
         for number, (a, b) in enumerate(zip(truth.image_a, truth.image_b, strict=True)):
             if a not in samples or b not in samples:
                 continue
@@ -39,31 +36,14 @@ class Folder(Protocol):
             if not known.any():
                 raise DataError(f'{name} has no correspondences; leave it out')
             for uv, mask in ((uv_a, samples[a].mask), (uv_b, samples[b].mask)):
-                outside = ~_inside(uv[known], mask)
+                outside = ~in_picture(uv[known], mask)
                 if outside.any():
                     u, v = uv[known][outside][0]
                     raise DataError(
                         f'{name}: pixel ({u:g}, {v:g}) lies outside of the picture of '
                         f'{mask.shape[1]}x{mask.shape[0]}; are u and v swapped?'
                     )
-            kept.append(number)
-        new = {old: index for index, old in enumerate(samples)}
-        truth = dataclasses.replace(
-            truth,
-            image_a=np.array([new[int(i)] for i in truth.image_a[kept]], np.int64),
-            image_b=np.array([new[int(i)] for i in truth.image_b[kept]], np.int64),
-            uv_a=truth.uv_a[kept],
-            uv_b=truth.uv_b[kept],
-        )
-        data = with_truth(list(samples.values()), truth, [])
-        origin = f'{len(data.pairs)} pairs of {len(samples)} pictures with true correspondences'
-        data = dataclasses.replace(data, origin=origin)
+        data = with_truth(samples, truth, [], 'pictures')
         if data.pairs:
             data = data.some(self.pairs, self.queries)
         return [Condition('true correspondences', data)]
-
-
-def _inside(uv: Pixels, mask: Image) -> NDArray[np.bool_]:
-    height, width = mask.shape
-    inside: NDArray[np.bool_] = np.all((uv >= -0.5) & (uv < [width - 0.5, height - 0.5]), axis=1)
-    return inside

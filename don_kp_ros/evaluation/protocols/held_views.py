@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -40,9 +39,8 @@ class HeldViews(Protocol):
             self.pairs,
             self.queries,
             seed,
-            held=True,
+            f'{len(samples)} pictures',
             both=self.both,
             crop=self.crop,
         )
-        origin = f'{len(data.pairs)} random views of {len(samples)} pictures'
-        return [Condition('random views', dataclasses.replace(data, origin=origin))]
+        return [Condition('random views', data)]

@@ -14,7 +14,7 @@ from don_kp_ros.data.appearance import ColourConfiguration, change_colours
 from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.data.homography import project, warped
 from don_kp_ros.data.source import Source, prepare
-from don_kp_ros.evaluation.pairs import SIDE, Pair, PairSet, mask_centre, shown_on
+from don_kp_ros.evaluation.pairs import SIDE, Pair, PairSet, shown_on
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
@@ -101,17 +101,8 @@ class Invariance(Protocol):
                     f'leave the value out of {name}'
                 )
             images.append(change_colours(image, self.colour, rng))
-            pairs.append(
-                Pair(
-                    number,
-                    len(images) - 1,
-                    uv_a[shown],
-                    uv_b[shown],
-                    mask_centre(mask),
-                    homography,
-                    mask,
-                )
-            )
+            b = len(images) - 1
+            pairs.append(Pair(number, b, uv_a[shown], uv_b[shown], homography, mask))
         origin = f'{len(pairs)} pictures, {name} {value:g}'
         return Condition(f'{name} {value:g}', PairSet(origin, images, pairs, []), curve, value)
 

@@ -14,7 +14,7 @@ from don_kp_ros.configuration import within
 from don_kp_ros.data.depth_view import TOLERANCE
 from don_kp_ros.data.folder import INDEX, DataError
 from don_kp_ros.data.posed import PosedFolder, PosedSample
-from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
+from don_kp_ros.evaluation.pairs import Pair, PairSet
 from don_kp_ros.evaluation.protocols.posed import candidates
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
@@ -60,10 +60,8 @@ class NamedPoints(Protocol):
             uv_a, uv_b = (
                 np.array([of[name] for name in names], np.float32) for of in (seen[a], seen[b])
             )
-            mask = samples[b].mask
-            pairs.append(
-                Pair(a, b, uv_a, uv_b, mask_centre(mask), mask_b=mask, names=tuple(names))
-            )
+            mask_b = samples[b].mask
+            pairs.append(Pair(a, b, uv_a, uv_b, mask_b=mask_b, names=tuple(names)))
         if not pairs:
             raise DataError(
                 f'{root / INDEX}: no two views of different objects see a point of one name; '

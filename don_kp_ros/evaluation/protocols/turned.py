@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros.data.folder import DataError, Image, ImageFolder
 from don_kp_ros.data.homography import project
-from don_kp_ros.evaluation.pairs import Pair, PairSet, mask_centre
+from don_kp_ros.evaluation.pairs import Pair, PairSet
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 
@@ -69,7 +69,7 @@ def half_turn(
     uv = np.stack([u[chosen], v[chosen]], axis=1).astype(np.float32)
     height, width = mask_b.shape
     turn = np.array([[-1.0, 0, width - 1], [0, -1.0, height - 1], [0, 0, 1]])
-    return Pair(a, b, uv, project(turn, uv), mask_centre(mask_b), turn, mask_b)
+    return Pair(a, b, uv, project(turn, uv), turn, mask_b)
 
 
 def turned_copies(images: Sequence[Image]) -> dict[int, int]:

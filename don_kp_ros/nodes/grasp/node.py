@@ -14,6 +14,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import (
@@ -30,6 +31,7 @@ from don_kp_ros.nodes.kit.conversions import (
     point_message,
     pose_from_matrix,
 )
+from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
 from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import run_node
@@ -46,19 +48,19 @@ CODES = {
 """The action's code for each reason of a failed motion; any other is MOTION_FAILED."""
 
 
-def _embedded(node: Node, preset: RobotPreset) -> Motion:
+def _embedded(node: Node, preset: RobotPreset, scale: float) -> Motion:
     from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
-    return EmbeddedMotion(node, preset)
+    return EmbeddedMotion(node, preset, scale)
 
 
-def _moveit(node: Node, preset: RobotPreset) -> Motion:
+def _moveit(node: Node, preset: RobotPreset, scale: float) -> Motion:
     from don_kp_ros.nodes.motion.moveit import MoveItMotion
 
-    return MoveItMotion(node, preset)
+    return MoveItMotion(node, preset, scale)
 
 
-MOTIONS: dict[str, Callable[[Node, RobotPreset], Motion]] = {
+MOTIONS: dict[str, Callable[[Node, RobotPreset, float], Motion]] = {
     'embedded': _embedded,
     'moveit': _moveit,
 }
@@ -71,6 +73,8 @@ class GraspParameters:
 
     robot: str = parameter('panda', 'name of a preset in config/robots, or file')
     motion: str = parameter('embedded', 'embedded: the built-in planner; moveit: moveit_py')
+    enabled: bool = parameter(False, 'true: the arm may move at once; false: after /enable')
+    speed_scale: float = parameter(0.2, "share of the arm's speed and acceleration limits")
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
     looks: int = parameter(3, 'images in which the point is looked for')
@@ -86,8 +90,10 @@ class GraspParameters:
         if self.motion not in MOTIONS:
             raise ValueError(f"motion is '{self.motion}'; it must be {' or '.join(MOTIONS)}")
         for name, value in vars(self).items():
-            if not isinstance(value, str) and not value > 0:
+            if not isinstance(value, (str, bool)) and not value > 0:
                 raise ValueError(f'{name} is {value}; it must be positive')
+        if self.speed_scale > 1:
+            raise ValueError(f'speed_scale is {self.speed_scale}; it must lie in (0, 1]')
 
     @property
     def look(self) -> LookParameters:
@@ -114,7 +120,9 @@ class GraspNode(Node):
         super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, GraspParameters).value
         self._preset = robot_preset(self, self._settings.robot)
-        self._motion = MOTIONS[self._settings.motion](self, self._preset)
+        self._motion = MOTIONS[self._settings.motion](
+            self, self._preset, self._settings.speed_scale
+        )
         self._picker = Picker(
             self._motion,
             self._preset.position('observe'),
@@ -133,6 +141,9 @@ class GraspNode(Node):
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
         self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
+        self._enabled = self._settings.enabled
+        enable = self.create_service(SetBool, 'enable', self._on_enable)
+        self._remedy = f'call {enable.service_name} with data: true, or start with enable:=true'
         self._server = ActionServer(
             self,
             Grasp,
@@ -144,9 +155,11 @@ class GraspNode(Node):
             callback_group=ReentrantCallbackGroup(),
         )
         self.get_logger().info(f'ready for goals on {self.resolve_service_name("grasp")}')
+        if not self._enabled:
+            self.get_logger().info(f'the arm does not move before it is enabled: {self._remedy}')
 
     def end(self) -> None:
-        """Stop the arm while messages still flow, and let the running goal end; accept no other."""
+        """Stop the arm while messages still flow, let the running goal end, accept no other."""
         with self._turn:
             self._ending = True
             self._cancelled.set()
@@ -157,6 +170,19 @@ class GraspNode(Node):
         """Leave."""
         self._server.destroy()
         super().destroy_node()
+
+    @guarded_service
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Let the arm move from now on, or no more; what runs is stopped then."""
+        with self._turn:
+            self._enabled = request.data
+            if not request.data:
+                self._cancelled.set()
+                self._motion.stop()
+        response.success = True
+        response.message = f'the arm {"may move" if request.data else "does not move any more"}'
+        self.get_logger().info(response.message)
+        return response
 
     def _on_goal(self, _: Grasp.Goal) -> GoalResponse:
         with self._turn:
@@ -239,6 +265,10 @@ class GraspNode(Node):
 
         mode = goal.mode or Grasp.Goal.PINCH
         self._check(goal, mode)
+        if not self._enabled:
+            raise GoalRefusedError(
+                Grasp.Result.NOT_ENABLED, f'the arm is not enabled; {self._remedy}'
+            )
         self._motion.joint_positions()  # stale joint states: nothing further is of use
         if mode == Grasp.Goal.RELEASE:
             report(Phase.RELEASE, '')

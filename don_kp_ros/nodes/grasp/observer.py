@@ -22,8 +22,8 @@ from don_kp.srv import Scene, Transform
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
 from don_kp_ros.nodes.kit.client import PATIENCE_S, ServiceClient, UnansweredError
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
 from don_kp_ros.nodes.kit.conversions import (
     matrix_from_pose,
     matrix_from_transform,

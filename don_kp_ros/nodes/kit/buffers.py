@@ -74,7 +74,9 @@ class Latest(Generic[Value]):
                 self._changed.wait(_PAUSE_S)
         return None
 
-    def wait_for_newer(self, than: Stamped[Value] | None, patience: float) -> Stamped[Value] | None:
+    def wait_for_newer(
+        self, than: Stamped[Value] | None, patience: float
+    ) -> Stamped[Value] | None:
         """Wait for another newest value than the one given; None where the caller must look up.
 
         ``patience`` is in seconds of this machine's time: it is no part of what a robot does.

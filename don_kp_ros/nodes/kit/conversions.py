@@ -11,7 +11,7 @@ from array import array
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 from numpy.typing import ArrayLike, NDArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -176,8 +176,8 @@ def points_from_cloud(message: PointCloud2) -> NDArray[np.float64]:
     return np.frombuffer(message.data, dtype='<f4').reshape(-1, 3).astype(np.float64)
 
 
-def seconds_from_stamp(stamp: Time) -> float:
-    """Read a stamp in seconds."""
+def seconds_from_stamp(stamp: Time | Duration) -> float:
+    """Read a stamp, or a duration, in seconds."""
     return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
 
 

@@ -49,34 +49,24 @@ def guarded_service(
     """
     report = _Report(callback.__name__)
 
-    def failed(self: Any, response: Any, error: Exception) -> Any:
+    # rclpy awaits an answer wherever the callback is async; what is not is done in one go.
+    @functools.wraps(callback)
+    async def answer(self: Any, request: Any, response: Any) -> Any:
         node = getattr(self, '_node', self)
-        if isinstance(error, refusals):
+        try:
+            answered = callback(self, request, response)
+            return await answered if inspect.isawaitable(answered) else answered
+        except refusals as error:
             report.refusal(node, str(error))
             return type(response)(success=False, message=str(error))
-        report(node, error)
-        if hasattr(response, 'message'):
-            response.success = False
-            response.message = f'internal error: {error!r}; the log of the node has the details'
-        return response
-
-    if inspect.iscoroutinefunction(callback):
-
-        @functools.wraps(callback)
-        async def answer(self: Any, request: Any, response: Any) -> Any:
-            try:
-                return await callback(self, request, response)
-            except Exception as error:
-                return failed(self, response, error)
-
-    else:
-
-        @functools.wraps(callback)
-        def answer(self: Any, request: Any, response: Any) -> Any:
-            try:
-                return callback(self, request, response)
-            except Exception as error:
-                return failed(self, response, error)
+        except Exception as error:
+            report(node, error)
+            if hasattr(response, 'message'):
+                response.success = False
+                response.message = (
+                    f'internal error: {error!r}; the log of the node has the details'
+                )
+            return response
 
     return answer  # type: ignore[return-value]
 

@@ -8,6 +8,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry.frames import TransformError, TransformTree
 from don_kp_ros.nodes.kit.conversions import matrix_from_transform, seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
@@ -34,12 +35,12 @@ class TransformListener:
     def lookup(self, target: str, source: str, stamp: float | None = None) -> NDArray[np.float64]:
         """Return ``T_target_source`` (4, 4) at a time in seconds, or the newest (None).
 
-        Raises TransformError.
+        What is not known is a RefusedError.
         """
         try:
             return self._tree.lookup(target, source, stamp)
         except TransformError as error:
-            raise TransformError(f'{error} (heard on {" and ".join(self._topics)})') from None
+            raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
 
     @guarded
     def _on_moving(self, message: TFMessage) -> None:

@@ -44,12 +44,15 @@ class EmbeddedMotion:
     """
 
     def __init__(
-        self, node: Node, preset: RobotPreset, planner: Planner | None = None, speed: float = 0.1
+        self, node: Node, preset: RobotPreset, scale: float = 0.5, speed: float = 0.1
     ) -> None:
-        """Connect to the robot; speed in m/s is that of a pick's straight lines."""
+        """Connect to the robot.
+
+        ``scale`` is a share of its limits; speed in m/s is that of a pick's straight lines.
+        """
         self._preset = preset
         self._logger = node.get_logger()
-        self._planner = planner or Planner(preset)
+        self._planner = Planner(preset, velocity_scale=scale, acceleration_scale=scale)
         self._planner.cancelled = lambda: self._stopped
         self._speed = speed
         self._stopped = True  # until engage()

@@ -93,7 +93,7 @@ class JointMonitor:
             raise history.stale()
 
     def wait(self, seconds: float, check: Callable[[], None]) -> None:
-        """Wait some seconds of ROS time; ``check`` is called meanwhile, and what it raises ends it.
+        """Wait some seconds of ROS time; ``check`` is called meanwhile, and may raise to end it.
 
         Raises MotionError STALE_STATE where time stands still.
         """

@@ -70,7 +70,9 @@ class Frames:
             )
         )
 
-    def wait_for_newer(self, than: Stamped[Image] | None, patience: float) -> Stamped[Image] | None:
+    def wait_for_newer(
+        self, than: Stamped[Image] | None, patience: float
+    ) -> Stamped[Image] | None:
         """Wait for another image than the one given; None after ``patience`` s."""
         return self._colours.wait_for_newer(than, patience)
 

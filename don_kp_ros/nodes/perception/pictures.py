@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from builtin_interfaces.msg import Duration
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image
-from visualization_msgs.msg import MarkerArray
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.pictures import (
@@ -21,11 +23,10 @@ from don_kp_ros.matching.pictures import (
     heatmap_overlay,
 )
 from don_kp_ros.matching.points import FoundPoint
-from don_kp_ros.nodes.kit.conversions import image_message
+from don_kp_ros.nodes.kit.conversions import image_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.frames import Frame
-from don_kp_ros.nodes.perception.markers import point_markers
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import Queries
 
@@ -88,7 +89,7 @@ class Pictures:
     def _publish(self, result: Result) -> None:
         frame = result.frame
         if self._markers.get_subscription_count():
-            self._markers.publish(point_markers(frame.header, result.points))
+            self._markers.publish(_markers(frame.header, result.points))
         if self._heatmaps.get_subscription_count():
             drawn = self._draw(result)
             self._heatmaps.publish(image_message(drawn, 'rgb8', frame.header))
@@ -111,3 +112,24 @@ class Pictures:
         best = sorted(points, key=lambda one: one.score, reverse=True)[:_NAMED]
         draw_legend(drawn, [f'{one.score:.3f} {one.name}' for one in best])
         return drawn
+
+
+def _markers(header: Header, points: Sequence[FoundPoint]) -> MarkerArray:
+    """Make a ball and a name for every point that was found; what was drawn before goes."""
+    markers = [Marker(header=header, action=Marker.DELETEALL)]
+    for index, point in enumerate(points):
+        if not point.found:
+            continue
+        for namespace, kind, size in (
+            ('points', Marker.SPHERE, 0.012),
+            ('names', Marker.TEXT_VIEW_FACING, 0.02),
+        ):
+            marker = Marker(header=header, ns=namespace, id=index, type=kind, action=Marker.ADD)
+            marker.pose.position = point_message(point.position)
+            marker.pose.orientation.w = 1.0
+            marker.scale.x = marker.scale.y = marker.scale.z = size
+            marker.color = ColorRGBA(r=0.25, g=1.0, b=0.4, a=1.0)
+            marker.lifetime = Duration(sec=1)
+            marker.text = f'{point.name} {point.score:.2f}'
+            markers.append(marker)
+    return MarkerArray(markers=markers)

@@ -21,7 +21,6 @@ from don_kp.srv import Describe, Rank, Scene, Transform
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.cloud import cropped, voxelised
-from don_kp_ros.geometry.frames import TransformError
 from don_kp_ros.matching.maps import cell_centres, describe_at
 from don_kp_ros.matching.pictures import patch_about
 from don_kp_ros.matching.ranking import Region, rank
@@ -143,7 +142,7 @@ class PerceptionServices:
                 points = cropped(points, _xyz(request.lowest), _xyz(request.highest))
             if request.voxel:
                 points = voxelised(points, request.voxel)
-        except (ValueError, TransformError) as error:
+        except ValueError as error:
             raise RefusedError(str(error)) from error
         response.cloud = cloud_message(points, header.stamp, request.frame or header.frame_id)
         response.success = True
@@ -154,10 +153,7 @@ class PerceptionServices:
         self, request: Transform.Request, response: Transform.Response
     ) -> Transform.Response:
         stamp = None if request.stamp == Time() else seconds_from_stamp(request.stamp)
-        try:
-            T = self._transforms.lookup(request.target, request.source, stamp)
-        except TransformError as error:
-            raise RefusedError(str(error)) from error
+        T = self._transforms.lookup(request.target, request.source, stamp)
         response.transform, response.success = transform_from_matrix(T), True
         return response
 

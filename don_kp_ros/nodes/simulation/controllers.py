@@ -49,7 +49,10 @@ class TrajectoryServer:
         self._goal: Goal | None = None
         self._reported = -np.inf
         node.create_subscription(
-            JointTrajectory, f'{controller}/joint_trajectory', self._on_command, QoSProfile(depth=10)
+            JointTrajectory,
+            f'{controller}/joint_trajectory',
+            self._on_command,
+            QoSProfile(depth=10),
         )
 
     def update(
@@ -114,7 +117,7 @@ class TrajectoryServer:
                 off = float(error[self._joints.index(tolerance.name)])
                 if off > tolerance.position:
                     return (
-                        f'{tolerance.name} is off by {off:.4f}, {tolerance.position:.4f} is allowed'
+                        f'{tolerance.name} is off by {off:.4f}; allowed: {tolerance.position:.4f}'
                     )
         return ''
 

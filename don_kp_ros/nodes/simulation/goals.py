@@ -40,7 +40,8 @@ class Goal:
     def end(self, how: str, result: Any) -> None:
         """End it; ``how`` is succeed, abort or canceled, a method of the handle."""
         self.ended.set_result((getattr(self._handle, how), result))
-        self._node.executor.wake()  # else the waiting coroutine is looked at by and by
+        if self._node.executor is not None:
+            self._node.executor.wake()  # else the waiting coroutine is looked at by and by
 
 
 class GoalServer:

@@ -113,9 +113,7 @@ class GripperServer:
         command = goal.request.command
 
         def result(width: float, _: str, stalled: bool = False, reached: bool = False) -> Any:
-            return GripperCommand.Result(
-                position=width / 2, stalled=stalled, reached_goal=reached
-            )
+            return GripperCommand.Result(position=width / 2, stalled=stalled, reached_goal=reached)
 
         def judge(width: float, still: bool, _: bool) -> tuple[str, Any] | None:
             if abs(width / 2 - command.position) < _REACHED:

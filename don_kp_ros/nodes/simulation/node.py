@@ -22,7 +22,6 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from don_kp.srv import GetSceneTruth, ResetScene
-from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit import camera_topics, qos
 from don_kp_ros.nodes.kit.conversions import (
     image_message,
@@ -48,10 +47,11 @@ from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR,
 Array = NDArray[np.float64]
 
 STEP_SECONDS = 0.01
+MEETING_SECONDS = 1.5  # by then nodes have found each other, on this machine's clock
 MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
-SPECTATOR_SECONDS = 0.2  # between two of its pictures
+SPECTATOR_SECONDS = 1 / 3  # between two of its pictures
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
 
@@ -61,7 +61,7 @@ class SimulationParameters:
 
     robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
     seed: int = parameter(0, "of the first scene and of the camera's noise")
-    camera_hz: float = parameter(10.0, 'pictures a second')
+    camera_hz: float = parameter(6.0, 'pictures a second')
     state_hz: float = parameter(50.0, 'messages of clock, joint states and transforms a second')
     real_time_factor: float = parameter(
         1.0, 'seconds simulated in a second, at most; 0: as many as can be', changeable=True
@@ -96,12 +96,13 @@ class Simulation(Node):
         settings = self._settings.value
         self._preset = robot_preset(self, settings.robot)
         _check_is_panda(self._preset)
+        self._check_is_alone()
         seed = settings.seed
         self._world = World(Layout.draw(seed, UNSEEN_CAPS[seed % len(UNSEEN_CAPS)]), self._preset)
         self._world.data.time = 0.0
         self._renderer: Renderer | None = None
         self._pictures = 0  # taken of this world
-        self._steps = 0
+        self._steps = self._begun = 0  # of all; at which this world began
         self._newcomers: SimpleQueue[tuple[World, Future[float]]] = SimpleQueue()
 
         default = QoSProfile(depth=10)
@@ -136,6 +137,20 @@ class Simulation(Node):
         self._thread.join(timeout=2.0)
         super().destroy_node()
 
+    def _check_is_alone(self) -> None:
+        """Raise StartupError beside another robot: what is meant for one would move the other."""
+        topic = self.resolve_topic_name('joint_states')
+        deadline = time.monotonic() + MEETING_SECONDS
+        while time.monotonic() < deadline:
+            for other in self.get_publishers_info_by_topic(topic):
+                where = other.node_namespace.rstrip('/')
+                raise StartupError(
+                    f'{where}/{other.node_name} publishes {topic} in this ROS domain: a simulated '
+                    "robot beside it would take its commands, or it the simulated one's; end it, "
+                    'or give another simulation_domain'
+                )
+            time.sleep(0.05)
+
     def _now(self) -> float:
         return self._steps * STEP_SECONDS
 
@@ -158,20 +173,23 @@ class Simulation(Node):
         world = self._world
         with self._looking:
             world.step(STEP_SECONDS)
-        before, self._steps = self._now(), self._steps + 1
+        self._steps += 1
         now = self._now()
         state = world.joint_state()
-        if self._is_due(settings.state_hz, before):
+        if self._is_due(settings.state_hz):
             self._publish_state(world, now)
-        if self._is_due(settings.camera_hz, before):
+        if self._is_due(settings.camera_hz):
             self._shoot(world, now)
         arm, finger = slice(0, 7), slice(7, 8)
         self._arm.update(world.arm, now, state.position[arm], state.velocity[arm])
         self._hand.update(world.hand, now, state.position[finger], state.velocity[finger])
         self._gripper.update(world, now)
 
-    def _is_due(self, rate: float, before: float) -> bool:
-        return int((self._now() + 1e-9) * rate) > int((before + 1e-9) * rate)
+    def _is_due(self, rate: float) -> bool:
+        """Tell whether what comes so often a second, from the world's beginning, comes now."""
+        steps = self._steps - self._begun
+        before, now = (int(n * STEP_SECONDS * rate + 1e-6) for n in (steps - 1, steps))
+        return now > before
 
     def _replace_world(self) -> None:
         try:
@@ -185,25 +203,22 @@ class Simulation(Node):
             self._renderer.close()
         world.data.time = self._now()
         self._world, self._renderer, self._pictures = world, None, 0
+        self._begun = self._steps
         replaced.set_result(self._now())
 
     def _publish_state(self, world: World, now: float) -> None:
         stamp = stamp_from_seconds(now)
         self._time.publish(Clock(clock=stamp))
-        state, poses = world.joint_state(), world.link_poses()
+        state = world.joint_state()
         message = JointState(header=Header(stamp=stamp), name=JOINTS)
         message.position = state.position.tolist()
         message.velocity = state.velocity.tolist()
         message.effort = state.effort.tolist()
         self._joints.publish(message)
-        chain = [f'panda_link{i}' for i in range(9)]
-        tree = [*zip(chain[:-1], chain[1:], strict=True), ('panda_link8', 'panda_hand')]
-        tree += [('panda_hand', f'panda_{side}finger') for side in ('left', 'right')]
         self._tf.publish(
             TFMessage(
                 transforms=[
-                    _transform(stamp, parent, child, rigid.inverse(poses[parent]) @ poses[child])
-                    for parent, child in tree
+                    _transform(stamp, parent, link, T) for parent, link, T in world.links()
                 ]
             )
         )

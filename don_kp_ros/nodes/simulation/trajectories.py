@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from builtin_interfaces.msg import Duration
 from trajectory_msgs.msg import JointTrajectory
 
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
@@ -29,13 +28,17 @@ def read_trajectory(
     if not points:
         raise TrajectoryError('it has no points; to stop, cancel the goal')
     for i, point in enumerate(points):
-        for field, required in (('positions', True), ('velocities', False), ('accelerations', False)):
+        for field, required in (
+            ('positions', True),
+            ('velocities', False),
+            ('accelerations', False),
+        ):
             count = len(getattr(point, field))
             if count != len(joints) and (required or count):
                 raise TrajectoryError(f'point {i} has {count} {field} for {len(joints)} joints')
         if len(point.effort):
             raise TrajectoryError(f'point {i} has effort; this controller commands no efforts')
-    times = np.array([seconds(point.time_from_start) for point in points])
+    times = np.array([seconds_from_stamp(point.time_from_start) for point in points])
     if (np.diff(times) <= 0).any() or times[0] < 0:
         raise TrajectoryError('its times are not strictly increasing from 0')
     if np.any(np.abs(points[-1].velocities) > np.finfo(np.float32).eps):
@@ -51,8 +54,3 @@ def read_trajectory(
         np.array(velocities)[:, order] if all(map(len, velocities)) else None,
         start or None,
     )
-
-
-def seconds(duration: Duration) -> float:
-    """Return a duration in seconds."""
-    return float(duration.sec + 1e-9 * duration.nanosec)

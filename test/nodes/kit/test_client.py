@@ -1,11 +1,9 @@
 """A service of one node, asked by another."""
 
-import contextlib
 import threading
 
 import pytest
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from don_kp.srv import DeleteDescriptor
 from don_kp_ros.errors import RefusedError
@@ -14,20 +12,9 @@ from don_kp_ros.nodes.kit.client import ServiceClient, UnansweredError
 
 
 @pytest.fixture(scope='module')
-def asker(peer):
+def asker(context, spun):
     """A node with one thread, which must be free while an answer is awaited."""
-    node = rclpy.create_node('asker', context=peer.context)
-    executor = SingleThreadedExecutor(context=peer.context)
-    executor.add_node(node)
-    ending = threading.Event()
-
-    def spin():
-        with contextlib.suppress(ExternalShutdownException):
-            while not ending.is_set():
-                executor.spin_once(timeout_sec=0.1)
-
-    thread = threading.Thread(target=spin)
-    thread.start()
+    node = rclpy.create_node('asker', context=context)
     client = ServiceClient(node, DeleteDescriptor, 'served', 'start it')
 
     async def asked(name):
@@ -37,14 +24,10 @@ def asker(peer):
             return error
 
     def ask(name):
-        return executor.create_task(asked, name)
+        return ask.executor.create_task(asked, name)
 
-    ask.executor = executor
-    yield ask
-    ending.set()
-    thread.join()
-    executor.shutdown()
-    node.destroy_node()
+    with spun(node) as ask.executor:
+        yield ask
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from ideal_robot import OBSERVE, PRESET, Controllers
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from ideal_robot import OBSERVE, PRESET, Controllers
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError

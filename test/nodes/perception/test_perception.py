@@ -1,4 +1,4 @@
-"""The perception node, fed by a camera and a database that the test plays."""
+"""The perception node: what it publishes of what it sees, and what prevents that."""
 
 import json
 import signal
@@ -6,15 +6,12 @@ import signal
 import numpy as np
 import pytest
 import rclpy
-import torch
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from don_kp.msg import Descriptor, DescriptorMap, Descriptors, Matches, Model
-from don_kp_ros.matching.maps import describe_at
-from don_kp_ros.networks.model import DescriptorModel
+from don_kp.msg import DescriptorMap, Model
 from don_kp_ros.nodes.kit import conversions
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError
@@ -23,68 +20,9 @@ from don_kp_ros.nodes.perception.node import Perception
 UV = (84, 40)
 
 
-class Stage:
-    """A camera and a database for one perception node, and its audience."""
-
-    def __init__(self, peer, camera, model) -> None:
-        self.model, self.camera, self._peer = model, camera, peer
-        self._stored = peer.node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
-        self._matches = peer.listen(Matches, '/don_kp/matches', RESULT)
-        self._seconds = 100
-
-    def store(self, **models: str) -> None:
-        """Store, under names, what the model says of UV; as a descriptor of the given models."""
-        values = self.at(UV).tolist()
-        self._stored.publish(
-            Descriptors(
-                descriptors=[
-                    Descriptor(name=name, model=model, values=values)
-                    for name, model in models.items()
-                ]
-            )
-        )
-
-    def at(self, *uv):
-        """Say what the model makes of pixels."""
-        described = self.model.describe(self.camera.picture)
-        return describe_at(described, torch.tensor(uv), self.camera.SIZE).numpy().squeeze()
-
-    def show(self, depth_mm: int = 500, **shown) -> int:
-        """Show one picture; return the seconds of its stamp."""
-        self._seconds += 1
-        self.camera.show(self._seconds, depth_mm, **shown)
-        return self._seconds
-
-    def answer(self, names, wanted=lambda matches: True, **shown):
-        """Show pictures until the matches to one are these names and as wanted; return them."""
-
-        def answered():
-            seconds = self.show(**shown)
-            return self._peer.within(
-                1.0,
-                lambda: next(
-                    (
-                        message
-                        for message in list(self._matches)
-                        if message.header.stamp.sec == seconds
-                        and [match.name for match in message.matches] == names
-                        and wanted(message.matches)
-                    ),
-                    None,
-                ),
-            )
-
-        return self._peer.wait_until(answered)
-
-
-@pytest.fixture(scope='module')
-def stage(peer, camera, checkpoint, start_node):
-    stage = Stage(peer, camera, DescriptorModel.load(checkpoint))
-    node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0, picture_rate_hz=0)
-    node.wait_for('waiting for images')
-    camera.wait_until_watched()
-    yield stage
-    assert 'Traceback' not in node.output.replace('Traceback (most recent call last):', '', 1)
+def store(stage, **models: str) -> None:
+    """Store, under names, what the model says of UV; as a descriptor of the given models."""
+    stage.store(dict.fromkeys(models, stage.at([UV])[0]), **models)
 
 
 def test_the_model_and_its_card_are_told(stage, peer):
@@ -101,7 +39,7 @@ def test_matches_without_descriptors_are_empty(stage):
 
 
 def test_a_stored_point_is_found_with_its_position(stage):
-    stage.store(brim=stage.model.fingerprint, other='of another model')
+    store(stage, brim=stage.model.fingerprint, other='of another model')
     match = stage.answer(['brim'], lambda matches: matches[0].found).matches[0]
     assert match.reason == ''
     assert (match.u, match.v) == UV
@@ -112,7 +50,7 @@ def test_a_stored_point_is_found_with_its_position(stage):
 
 
 def test_a_point_without_depth_is_reported_with_the_reason(stage):
-    stage.store(brim=stage.model.fingerprint)
+    store(stage, brim=stage.model.fingerprint)
     stage.answer(['brim'], lambda m: m[0].reason.startswith('no depth within'), depth_mm=0)
     # The frame before, or after, at 30 images a second.
     for late in (-0.033, 0.033):
@@ -125,7 +63,7 @@ def test_a_point_without_depth_is_reported_with_the_reason(stage):
 
 
 def test_maps_and_pictures_are_published(stage, peer):
-    stage.store(brim=stage.model.fingerprint)
+    store(stage, brim=stage.model.fingerprint)
     topics = {
         '/don_kp/descriptor_map': DescriptorMap,
         '/don_kp/descriptor_image': Image,
@@ -153,11 +91,11 @@ def test_maps_and_pictures_are_published(stage, peer):
 
 def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
     heard = peer.listen(Image, '/don_kp/heatmap', RESULT)
-    stage.store()
+    store(stage)
 
     def legend(**models):
         """The rows of the picture's upper half that are as white as its writing."""
-        stage.store(**models)
+        store(stage, **models)
         # Of the image to which all of these, and nothing else, were looked for.
         found = stage.answer(sorted(models), lambda matches: all(m.found for m in matches))
         stamp = found.header.stamp
@@ -171,34 +109,30 @@ def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
 
 
 def test_a_broken_image_does_not_silence_the_node(stage):
+    stage.tracebacks = 1
     for _ in range(5):
         stage.show(encoding='nonsense')
-    stage.store(brim=stage.model.fingerprint)
+    store(stage, brim=stage.model.fingerprint)
     stage.answer(['brim'], lambda matches: matches[0].found)
 
 
 def test_parameters_are_checked_and_take_effect(stage, peer):
     def set_parameter(name, value):
-        parameter = Parameter(name=name, value=value)
+        parameter = Parameter(name, value=value).to_parameter_msg()
         call = peer.call(SetParameters, '/perception/set_parameters', parameters=[parameter])
         return call.results[0]
 
-    def double(value):
-        return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
-
-    refused = set_parameter('match_threshold', double(1.5))
+    refused = set_parameter('match_threshold', 1.5)
     assert not refused.successful
     assert 'match_threshold is 1.5; at most 1' in refused.reason
-    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='cuda')
-    assert not set_parameter('device', text).successful
-    whole = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=4)
-    assert not set_parameter('depth_window', whole).successful
+    assert not set_parameter('device', 'cuda').successful
+    assert not set_parameter('depth_window', 4).successful
 
-    assert set_parameter('match_threshold', double(1.0)).successful
+    assert set_parameter('match_threshold', 1.0).successful
     stage.camera.picture = 255 - stage.camera.picture
     stage.answer(['brim'], lambda matches: 'below the threshold 1.000' in matches[0].reason)
     stage.camera.picture = 255 - stage.camera.picture
-    assert set_parameter('match_threshold', double(-1.0)).successful
+    assert set_parameter('match_threshold', -1.0).successful
     stage.answer(['brim'], lambda matches: matches[0].found)
 
 

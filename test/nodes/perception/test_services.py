@@ -1,83 +1,20 @@
-"""What others ask of perception; the test plays the camera and the robot's transforms."""
+"""What others ask of perception."""
 
 import io
 
 import numpy as np
 import pytest
-import torch
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, TransformStamped
+from geometry_msgs.msg import Point
 from PIL import Image
 from sensor_msgs.msg import RegionOfInterest
-from tf2_msgs.msg import TFMessage
 
-from don_kp.msg import Descriptor, Descriptors
 from don_kp.srv import Describe, Rank, Scene, Transform
 from don_kp_ros.geometry import rigid
-from don_kp_ros.matching.maps import describe_at
-from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import conversions
-from don_kp_ros.nodes.kit.qos import LATCHED, TF
 
 T_BASE_CAMERA = rigid.transform(rigid.rotation_about([1, 2, 3], 0.7), [0.4, -0.1, 0.6])
 BASE = 'panda_link0'
-
-
-class Stage:
-    """A perception node that saw one picture."""
-
-    def __init__(self, peer, camera, model) -> None:
-        self.peer, self.camera, self.model = peer, camera, model
-        self.transforms = peer.node.create_publisher(TFMessage, '/tf', TF)
-        self.stored = peer.node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
-
-    def ask(self, kind, **fields):
-        return self.peer.call(kind, f'/perception/{kind.__name__.lower()}', **fields)
-
-    def refusal(self, kind, **fields):
-        response = self.ask(kind, **fields)
-        assert not response.success
-        return response.message
-
-    def now(self) -> float:
-        return 1e-9 * self.peer.node.get_clock().now().nanoseconds
-
-    def see(self, age_s: float = 0.0, depth_mm: int | None = 500) -> Time:
-        """Show the picture until it is seen; return its stamp."""
-        return self.camera.show_until_seen(age_s, depth_mm)
-
-    def place(self, stamp: Time) -> None:
-        """Tell of the camera's place before and after a time, until perception knows of it."""
-
-        def known():
-            for late in -0.1, 0.1:
-                T = TransformStamped(child_frame_id=self.camera.FRAME)
-                T.header.frame_id = BASE
-                seconds = conversions.seconds_from_stamp(stamp) + late
-                T.header.stamp = conversions.stamp_from_seconds(seconds)
-                T.transform = conversions.transform_from_matrix(T_BASE_CAMERA)
-                self.transforms.publish(TFMessage(transforms=[T]))
-            source = self.camera.FRAME
-            return self.peer.within(
-                1.0,
-                lambda: self.ask(Transform, target=BASE, source=source, stamp=stamp).success,
-            )
-
-        self.peer.wait_until(known)
-
-    def at(self, uv) -> np.ndarray:
-        described = self.model.describe(self.camera.picture)
-        return describe_at(described, torch.as_tensor(uv), self.camera.SIZE).numpy()
-
-
-@pytest.fixture(scope='module')
-def stage(peer, camera, checkpoint, start_node):
-    stage = Stage(peer, camera, DescriptorModel.load(checkpoint))
-    node = start_node('perception', model=checkpoint, max_rate_hz=0)
-    node.wait_for('waiting for images')
-    camera.wait_until_watched()
-    yield stage
-    assert 'Traceback' not in node.output
 
 
 # The first test finds a node that has seen nothing.
@@ -165,14 +102,7 @@ def test_an_image_that_is_too_old_or_not_kept_is_refused(stage):
 
 def test_what_is_looked_for_is_ranked(stage):
     here, there = stage.at([(84.0, 40.0), (20.0, 70.0)])
-    message = Descriptors(
-        descriptors=[
-            Descriptor(name=name, model=stage.model.fingerprint, values=values.tolist())
-            for name, values in (('here', here), ('there', there), ('away', -here))
-        ]
-    )
-    message.header.stamp = conversions.stamp_from_seconds(stage.now())
-    stage.stored.publish(message)
+    stage.store({'here': here, 'there': there, 'away': -here})
     stage.see()
     stage.peer.wait_until(lambda: stage.ask(Rank).total == 3)
     answer = stage.ask(Rank, u=84.0, v=40.0, radius=0.5)
@@ -194,7 +124,7 @@ def points(answer) -> np.ndarray:
 
 def test_a_scene_is_all_points_in_the_frame_that_is_asked_for(stage):
     stamp = stage.see(depth_mm=500)
-    stage.place(stamp)
+    stage.place(T_BASE_CAMERA, BASE, stamp)
     camera = stage.camera.CAMERA
     in_camera = camera.deproject_image(np.full(stage.camera.SIZE, 0.5)).reshape(-1, 3)
     answer = stage.ask(Scene, stamp=stamp)
@@ -221,7 +151,7 @@ def test_a_scene_is_all_points_in_the_frame_that_is_asked_for(stage):
 
 def test_a_scene_that_there_is_not_is_refused(stage):
     stamp = stage.see()
-    stage.place(stamp)
+    stage.place(T_BASE_CAMERA, BASE, stamp)
     assert 'moon' in stage.refusal(Scene, stamp=stamp, frame='moon')
     assert 'at least 0.0001 m' in stage.refusal(Scene, stamp=stamp, voxel=-1.0)
     assert 'at most the highest' in stage.refusal(Scene, stamp=stamp, lowest=Point(x=1.0))
@@ -230,7 +160,7 @@ def test_a_scene_that_there_is_not_is_refused(stage):
 
 def test_transforms_are_told_at_their_time(stage):
     stamp = stage.see()
-    stage.place(stamp)
+    stage.place(T_BASE_CAMERA, BASE, stamp)
     answer = stage.ask(Transform, target=BASE, source=stage.camera.FRAME, stamp=stamp)
     T = conversions.matrix_from_transform(answer.transform)
     np.testing.assert_allclose(T, T_BASE_CAMERA, atol=1e-9)

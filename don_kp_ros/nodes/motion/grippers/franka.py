@@ -38,9 +38,7 @@ class FrankaFingers:
             return
         result = self._run(self._move, Move.Goal(width=width, speed=_SPEED), check)
         if not result.success:
-            raise MotionError(
-                MotionCode.NOT_FOLLOWED, f'{self._move.name} failed: {result.error}'
-            )
+            raise MotionError(MotionCode.NOT_FOLLOWED, f'{self._move.name} failed: {result.error}')
 
     def _run(
         self, action: ControllerAction, goal: Grasp.Goal | Move.Goal, check: Callable[[], None]

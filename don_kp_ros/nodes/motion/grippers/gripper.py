@@ -45,7 +45,9 @@ class Hand:
         Actions end before the fingers rest, some on an object with an error: the width tells.
         """
         if not 0.0 <= width <= self._open_width + 1e-6:
-            raise ValueError(f'width is {width} m; the gripper goes from 0 to {self._open_width} m')
+            raise ValueError(
+                f'width is {width} m; the gripper goes from 0 to {self._open_width} m'
+            )
         self._check()
         closing = width < self._monitor.gripper_width() - 0.001
         self._fingers.move(min(width, self._open_width), force, closing, self._check)

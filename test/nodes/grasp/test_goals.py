@@ -1,0 +1,169 @@
+"""Goals that come, are cancelled and end in any order, on an arm that only waits."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from action_msgs.msg import GoalStatus
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import SetBool
+
+from don_kp.action import Grasp
+from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.grasp import node as grasp
+from don_kp_ros.nodes.kit.action import PunctualActionClient
+
+MOVING_S = 0.02
+
+
+class Arm:
+    """Stands for a motion adapter: every motion takes a moment and can be stopped."""
+
+    def __init__(self, *_: Any) -> None:
+        self.stopped = True
+        self.moving, self.most_moving, self.motions = 0, 0, 0
+
+    def engage(self) -> None:
+        self.stopped = False
+
+    def disengage(self) -> None:
+        self.stopped = True
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def joint_positions(self) -> np.ndarray:
+        return np.zeros(7)
+
+    def set_gripper(self, width: float, force: float) -> float:
+        self.motions += 1
+        self.moving += 1
+        self.most_moving = max(self.most_moving, self.moving)
+        try:
+            until = time.monotonic() + MOVING_S
+            while time.monotonic() < until:
+                if self.stopped:
+                    raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
+                time.sleep(0.001)
+        finally:
+            self.moving -= 1
+        return width
+
+    def set_obstacles(self, _: Any) -> None:
+        pass
+
+    def move_to_joints(self, _: np.ndarray) -> None:
+        self.set_gripper(0.0, 0.0)
+
+
+class Stage:
+    """The grasp node and its user, each on an executor of its own."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.node = grasp.GraspNode()
+        self.node._enabled = enabled
+        self.node._observer.newest_points = lambda: np.zeros((0, 3))
+        self.arm: Arm = self.node._motion
+        self.user = Node('user')
+        self.client = PunctualActionClient(self.user, Grasp, 'grasp')
+        self.enable = self.user.create_client(SetBool, 'enable')
+        self.executors = [MultiThreadedExecutor(4), SingleThreadedExecutor()]
+        for executor, node in zip(self.executors, (self.node, self.user), strict=True):
+            executor.add_node(node)
+            threading.Thread(target=executor.spin, daemon=True).start()
+        assert self.client.wait_for_server(60.0)
+
+    def send(self) -> Any:
+        return answer(self.client.send_goal_async(Grasp.Goal(mode='release')))
+
+    def close(self) -> None:
+        for executor in self.executors:
+            executor.shutdown(5.0)
+        self.node.destroy_node()
+        self.user.destroy_node()
+
+
+def answer(future: Any) -> Any:
+    deadline = time.monotonic() + 60.0
+    while not future.done():
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    return future.result()
+
+
+@pytest.fixture
+def stage(
+    ros_environment: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    """Give a grasp node whose arm only waits."""
+    monkeypatch.setitem(grasp.MOTIONS, 'embedded', Arm)
+    rclpy.init(domain_id=int(os.environ['ROS_DOMAIN_ID']))
+    made = Stage(getattr(request, 'param', True))
+    try:
+        yield made
+    finally:
+        made.close()
+        rclpy.try_shutdown()
+
+
+def test_300_goals_cancellations_and_ends_touch_none_but_the_one_that_is_meant(
+    stage: Stage,
+) -> None:
+    rng = np.random.default_rng(0)
+    accepted: list[Any] = []
+    meant: set[bytes] = set()
+    for _ in range(300):
+        if rng.random() < 0.5 or not accepted:
+            handle = stage.send()
+            if handle.accepted:
+                accepted.append(handle)
+        else:
+            # Often one that has ended, or is about to.
+            handle = accepted[max(0, len(accepted) - 1 - int(rng.integers(3)))]
+            meant.add(bytes(handle.goal_id.uuid))
+            handle.cancel_goal_async()
+        time.sleep(float(rng.choice([0.0, 0.005, 0.03])))
+    results = {bytes(h.goal_id.uuid): answer(h.get_result_async()) for h in accepted}
+    codes = [r.result.code for r in results.values()]
+    assert codes.count(Grasp.Result.SUCCEEDED) > 10 and codes.count(Grasp.Result.CANCELLED) > 10
+    for identity, result in results.items():
+        if identity not in meant:
+            assert result.result.code == Grasp.Result.SUCCEEDED, result.result.message
+        assert (result.status == GoalStatus.STATUS_SUCCEEDED) == result.result.success
+    assert stage.arm.most_moving == 1
+
+    # It ends while goals come and go: none is served after that, and the arm stays stopped.
+    stop = threading.Event()
+    senders = [threading.Thread(target=lambda: [stage.send() for _ in iter(stop.is_set, True)])]
+    senders[0].start()
+    time.sleep(0.05)
+    stage.node.end()
+    motions = stage.arm.motions
+    time.sleep(0.1)
+    stop.set()
+    senders[0].join()
+    assert not stage.send().accepted
+    assert stage.arm.stopped and stage.arm.motions == motions
+
+
+@pytest.mark.parametrize('stage', [False], indirect=True)
+def test_an_arm_moves_only_once_it_is_enabled(stage: Stage) -> None:
+    def result() -> Any:
+        return answer(stage.send().get_result_async()).result
+
+    refused = result()
+    assert refused.code == Grasp.Result.NOT_ENABLED
+    assert '/enable with data: true' in refused.message
+    assert stage.arm.motions == 0
+    assert answer(stage.enable.call_async(SetBool.Request(data=True))).success
+    assert result().success
+    assert answer(stage.enable.call_async(SetBool.Request(data=False))).success
+    assert result().code == Grasp.Result.NOT_ENABLED

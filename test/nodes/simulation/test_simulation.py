@@ -1,0 +1,302 @@
+"""The simulation as the clients of a real robot see it, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from action_msgs.msg import GoalStatus
+from control_msgs.action import FollowJointTrajectory, GripperCommand
+from control_msgs.msg import JointTolerance
+from franka_msgs.action import Grasp, Homing, Move
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from don_kp.srv import ResetScene
+from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.nodes.kit import camera_topics
+from don_kp_ros.nodes.kit.action import PunctualActionClient
+from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
+from don_kp_ros.nodes.kit.qos import TF
+from don_kp_ros.robots.preset import load_preset
+
+PRESET = load_preset('panda')
+OBSERVE = PRESET.position('observe')
+Status = GoalStatus
+
+
+class Client(Node):
+    """A client of a Panda's controllers and drivers, spun in a thread of its own."""
+
+    def __init__(self, context: rclpy.Context) -> None:
+        super().__init__('client', context=context)
+        self.clock: list[float] = []
+        self.states: list[JointState] = []
+        self.pictures: list[Image] = []
+        self.frames: set[float] = set()
+        sensor = qos_profile_sensor_data
+        self.create_subscription(Clock, '/clock', self._on_clock, sensor)
+        self.create_subscription(JointState, 'joint_states', self.states.append, 100)
+        self.create_subscription(Image, camera_topics.COLOUR, self.pictures.append, 100)
+        self.create_subscription(TFMessage, 'tf', self._on_frames, TF)
+        self.reset = self.create_client(ResetScene, 'simulation/reset')
+        self.stop = self.create_client(Trigger, 'franka_gripper/stop')
+        self.arm = PunctualActionClient(
+            self, FollowJointTrajectory, 'panda_arm_controller/follow_joint_trajectory'
+        )
+        self.command = PunctualActionClient(
+            self, GripperCommand, 'panda_hand_controller/gripper_cmd'
+        )
+        self.gripper_action = PunctualActionClient(
+            self, GripperCommand, 'franka_gripper/gripper_action'
+        )
+        self.move = PunctualActionClient(self, Move, 'franka_gripper/move')
+        self.grasp = PunctualActionClient(self, Grasp, 'franka_gripper/grasp')
+        self.homing = PunctualActionClient(self, Homing, 'franka_gripper/homing')
+
+    def _on_clock(self, message: Clock) -> None:
+        self.clock.append(seconds_from_stamp(message.clock))
+
+    def _on_frames(self, message: TFMessage) -> None:
+        self.frames |= {seconds_from_stamp(t.header.stamp) for t in message.transforms}
+
+    @property
+    def q(self) -> np.ndarray:
+        return np.array(self.states[-1].position[:7])
+
+    @property
+    def width(self) -> float:
+        return 2 * self.states[-1].position[7]
+
+    def send(self, client: Any, goal: Any) -> Any:
+        """Send a goal; return its handle, or None where it is rejected."""
+        until(client.server_is_ready)
+        handle = answer(client.send_goal_async(goal))
+        return handle if handle.accepted else None
+
+    def run(self, client: Any, goal: Any) -> Any:
+        return answer(self.send(client, goal).get_result_async())
+
+    def rest(self) -> None:
+        """Wait until nothing moves."""
+        begun = len(self.states)
+        until(
+            lambda: len(self.states) > begun + 10 and np.ptp(positions(self.states[-10:])) < 1e-4
+        )
+
+
+def positions(states: list[JointState]) -> np.ndarray:
+    q = np.array([state.position for state in states])
+    return np.abs(q - q[0])
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 60.0
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return value
+
+
+def answer(future: Any) -> Any:
+    until(future.done)
+    return future.result()
+
+
+@pytest.fixture(scope='module')
+def simulation(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Simulate as fast as can be; give the node's log."""
+    logs = tmp_path_factory.mktemp('logs')
+    with Bringup(arguments(), logs):
+        yield logs / 'simulation.log'
+
+
+def arguments() -> dict[str, str]:
+    return {
+        'simulation': 'true',
+        'nodes': 'simulation',
+        'simulation_domain': os.environ['ROS_DOMAIN_ID'],
+        'real_time_factor': '0',
+    }
+
+
+@pytest.fixture(scope='module')
+def client(simulation: Path) -> Iterator[Client]:
+    """Give what listens to it."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
+    made = Client(context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(made)
+    spinner = threading.Thread(target=executor.spin)
+    spinner.start()
+    try:
+        until(lambda: made.states and made.pictures)
+        yield made
+    finally:
+        executor.shutdown()
+        spinner.join()
+        made.destroy_node()
+        context.shutdown()
+
+
+def laid_out(client: Client, seed: int) -> Image:
+    """Lay out a table; return its first picture."""
+    until(client.reset.service_is_ready)
+    made = answer(client.reset.call_async(ResetScene.Request(seed=seed, placement=seed)))
+    assert made.success, made.message
+    until(lambda: seconds_from_stamp(client.pictures[-1].header.stamp) > made.time)
+    return next(p for p in client.pictures if seconds_from_stamp(p.header.stamp) > made.time)
+
+
+@pytest.fixture
+def arm(client: Client) -> Client:
+    """Give a robot in its observation pose, its hand open."""
+    client.run(client.arm, way(0.0))
+    client.run(client.homing, Homing.Goal())
+    client.rest()
+    return client
+
+
+def way(*offsets: float, seconds: float = 1.0) -> FollowJointTrajectory.Goal:
+    """Make a goal that turns the first joint."""
+    goal = FollowJointTrajectory.Goal()
+    goal.trajectory.joint_names = list(PRESET.arm_joints)
+    for k, offset in enumerate(offsets, 1):
+        point = JointTrajectoryPoint(positions=[OBSERVE[0] + offset, *OBSERVE[1:]])
+        point.velocities = [0.0] * 7
+        point.time_from_start.sec = int(k * seconds)
+        goal.trajectory.points.append(point)
+    return goal
+
+
+def test_pictures_bear_the_moment_of_the_clock_the_joints_and_the_frames(arm: Client) -> None:
+    begun = len(arm.clock)
+    until(lambda: len(arm.clock) > begun + 100)
+    assert (np.diff(arm.clock) > 0).all()
+    clock = arm.clock[begun:]
+    assert np.allclose(np.diff(clock)[np.diff(clock) < 0.03], 0.02)  # best effort: some are lost
+    stamps = {seconds_from_stamp(p.header.stamp) for p in arm.pictures}
+    stamps = {stamp for stamp in stamps if clock[0] < stamp < clock[-5]}
+    assert len(stamps) > 3
+    apart = np.diff(sorted(stamps)) * 10.0
+    assert np.allclose(apart, np.round(apart))
+    joints = {seconds_from_stamp(s.header.stamp) for s in arm.states}
+    assert len(stamps - joints) <= 1 and len(stamps - arm.frames) <= 1  # best effort
+
+
+def test_a_scene_looks_the_same_each_time(client: Client) -> None:
+    first, other, again = (image_array(laid_out(client, seed)) for seed in (3, 4, 3))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_trajectory_is_followed(arm: Client) -> None:
+    ended = arm.run(arm.arm, way(0.3))
+    assert (ended.status, ended.result.error_code) == (Status.STATUS_SUCCEEDED, 0)
+    until(lambda: abs(arm.q[0] - OBSERVE[0] - 0.3) < 0.005)
+
+
+def test_a_newer_goal_ends_the_older(arm: Client) -> None:
+    first = arm.send(arm.arm, way(0.5, seconds=5.0))
+    second = arm.run(arm.arm, way(-0.2))
+    ended = answer(first.get_result_async())
+    assert ended.status == Status.STATUS_ABORTED
+    assert ended.result.error_code == FollowJointTrajectory.Result.INVALID_GOAL
+    assert 'newer goal' in ended.result.error_string
+    assert second.status == Status.STATUS_SUCCEEDED
+
+
+def test_a_cancelled_goal_holds(arm: Client) -> None:
+    goal = arm.send(arm.arm, way(1.0, seconds=4.0))
+    until(lambda: arm.q[0] > OBSERVE[0] + 0.1)
+    answer(goal.cancel_goal_async())
+    assert answer(goal.get_result_async()).status == Status.STATUS_CANCELED
+    arm.rest()
+    assert OBSERVE[0] + 0.1 < arm.q[0] < OBSERVE[0] + 0.9
+
+
+def test_an_arm_off_its_way_is_aborted_with_the_joint(arm: Client) -> None:
+    # A radian within a tenth of a second is more than the servos can.
+    goal = way(1.0)
+    goal.trajectory.points[0].time_from_start.sec = 0
+    goal.trajectory.points[0].time_from_start.nanosec = 100_000_000
+    goal.path_tolerance = [JointTolerance(name='panda_joint1', position=0.05)]
+    ended = arm.run(arm.arm, goal)
+    assert ended.result.error_code == FollowJointTrajectory.Result.PATH_TOLERANCE_VIOLATED
+    assert 'panda_joint1 is off by' in ended.result.error_string
+
+
+def test_what_is_refused_is_in_the_log(arm: Client, simulation: Path) -> None:
+    nothing = FollowJointTrajectory.Goal()
+    nothing.trajectory.joint_names = list(PRESET.arm_joints)
+    assert arm.send(arm.arm, nothing) is None
+    assert 'panda_arm_controller/follow_joint_trajectory rejected: it has no points' in (
+        simulation.read_text()
+    )
+    topic = arm.create_publisher(JointTrajectory, 'panda_hand_controller/joint_trajectory', 10)
+    until(topic.get_subscription_count)
+    topic.publish(nothing.trajectory)
+    until(
+        lambda: 'trajectory of panda_hand_controller rejected: it is for' in simulation.read_text()
+    )
+    endless = GripperCommand.Goal()
+    endless.command.position = float('nan')
+    assert arm.send(arm.command, endless) is None
+
+
+def test_a_gripper_controller_ends_where_it_may(arm: Client) -> None:
+    closed = arm.run(arm.command, GripperCommand.Goal())
+    assert closed.status == Status.STATUS_SUCCEEDED
+    assert closed.result.reached_goal
+    assert closed.result.position < 0.011  # of one finger: within its tolerance, still moving
+    until(lambda: arm.width < 0.002)
+
+
+def test_franka_s_gripper_says_what_it_holds(arm: Client) -> None:
+    narrow = arm.run(arm.move, Move.Goal(width=0.03, speed=0.1))
+    assert (narrow.status, narrow.result.success) == (Status.STATUS_SUCCEEDED, True)
+    assert arm.width == pytest.approx(0.03, abs=0.003)
+    # Nothing is between the fingers: a grasp of 3 cm finds nothing.
+    empty = arm.run(arm.grasp, Grasp.Goal(width=0.03, speed=0.1, force=20.0))
+    assert empty.result.success  # it is there already
+    nothing = Grasp.Goal(width=0.02, speed=0.1, force=20.0)
+    nothing.epsilon.inner = nothing.epsilon.outer = 0.001
+    assert arm.run(arm.grasp, nothing).result.success
+    assert arm.run(arm.homing, Homing.Goal()).result.success
+    until(lambda: arm.width > 0.078)
+    for width, speed in ((0.1, 0.1), (-0.01, 0.1), (0.05, 0.0)):
+        refused = arm.run(arm.move, Move.Goal(width=width, speed=speed))
+        assert refused.status == Status.STATUS_ABORTED
+        assert f'width {width} m' in refused.result.error
+
+
+def test_stop_holds_the_fingers(arm: Client) -> None:
+    goal = arm.send(arm.move, Move.Goal(width=0.0, speed=0.01))
+    until(lambda: arm.width < 0.075)
+    assert answer(arm.stop.call_async(Trigger.Request())).success
+    ended = answer(goal.get_result_async())
+    assert (ended.status, ended.result.error) == (Status.STATUS_ABORTED, 'stopped')
+    arm.rest()
+    assert 0.01 < arm.width < 0.076
+
+
+def test_a_second_robot_of_the_same_names_is_refused(client: Client, tmp_path: Path) -> None:
+    with Bringup(arguments(), tmp_path) as second:
+        until(second.poll)
+        assert '/simulation publishes /joint_states in this ROS domain' in second.tail(
+            'simulation'
+        )
