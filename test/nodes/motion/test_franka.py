@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 from ideal_robot import PRESET
-from rclpy.node import Node
-from stage import PATIENCE_S, failure, playing, spun, until
+from stage import PATIENCE_S, failure, until
 
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.motion import action
@@ -16,22 +15,10 @@ from don_kp_ros.robots.preset import Gripper
 from don_kp_ros.simulation.controllers import TrajectoryController
 
 
-@pytest.fixture(scope='module')
-def controllers():
-    with playing() as controllers:
-        yield controllers
-
-
 @pytest.fixture
-def robot(controllers):
-    controllers.reset()
-    return controllers
-
-
-@pytest.fixture
-def connected(robot):
+def connected(robot, user, spun):
     """Return hands by their prefix of actions, and what stops them."""
-    user, stopped = Node('user', context=robot.context), threading.Event()
+    stopped = threading.Event()
     monitor = JointMonitor(user, PRESET)
     monitor.start()
 
@@ -44,7 +31,6 @@ def connected(robot):
 
     with spun(user):
         yield hand, stopped
-    user.destroy_node()
 
 
 def test_it_closes_on_whatever_there_is_and_opens_wholly(robot, connected):

@@ -5,9 +5,8 @@ import threading
 import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET
-from moveit_stand_in import KINEMATICS, MoveItPy, stand_in
-from rclpy.node import Node
-from stage import PATIENCE_S, down, failure, playing, spun, until
+from moveit_stand_in import KINEMATICS, MoveItPy
+from stage import PATIENCE_S, down, failure, until
 
 from don_kp_ros.motion.heightmap import Grid, HeightMap
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -18,35 +17,7 @@ READY = PRESET.position('ready')
 
 
 @pytest.fixture
-def share(monkeypatch, tmp_path):
-    """Have MoveIt stood in for; return where its packages are installed."""
-    with stand_in(monkeypatch, tmp_path):
-        yield tmp_path / 'share'
-
-
-@pytest.fixture(scope='module')
-def controllers():
-    with playing() as controllers:
-        yield controllers
-
-
-@pytest.fixture
-def robot(controllers, monkeypatch):
-    controllers.reset()
-    monkeypatch.setattr(MoveItPy, 'robot', controllers)
-    return controllers
-
-
-@pytest.fixture
-def user(controllers):
-    """The node that moves the robot; nobody spins it yet."""
-    node = Node('user', context=controllers.context)
-    yield node
-    node.destroy_node()
-
-
-@pytest.fixture
-def adapter(share, robot, user):
+def adapter(share, robot, user, spun):
     motion = MoveItMotion(user, PRESET)
 
     def is_heard():

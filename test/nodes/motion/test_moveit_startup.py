@@ -9,11 +9,10 @@ import pytest
 import rclpy
 import yaml
 from ideal_robot import PRESET
-from moveit_stand_in import MoveItPy, stand_in
+from moveit_stand_in import MoveItPy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
-from stage import playing
 
 from don_kp_ros import configuration
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
@@ -22,34 +21,6 @@ from don_kp_ros.nodes.motion.moveit import MoveItMotion
 from don_kp_ros.nodes.motion.moveit_startup import moveit_parameters
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import load_preset
-
-
-@pytest.fixture
-def share(monkeypatch, tmp_path):
-    """Have MoveIt stood in for; return where its packages are installed."""
-    with stand_in(monkeypatch, tmp_path):
-        yield tmp_path / 'share'
-
-
-@pytest.fixture(scope='module')
-def controllers():
-    with playing() as controllers:
-        yield controllers
-
-
-@pytest.fixture
-def robot(controllers, monkeypatch):
-    controllers.reset()
-    monkeypatch.setattr(MoveItPy, 'robot', controllers)
-    return controllers
-
-
-@pytest.fixture
-def user(controllers):
-    """The node that moves the robot; nobody spins it yet."""
-    node = Node('user', context=controllers.context)
-    yield node
-    node.destroy_node()
 
 
 def test_missing_moveit_is_told_with_the_remedy(user):
