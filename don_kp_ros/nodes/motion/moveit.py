@@ -48,9 +48,12 @@ class MoveItMotion:
     between two plans; an execution is stopped at once.
     """
 
-    def __init__(self, node: Node, preset: RobotPreset, speed: float = 0.1) -> None:
-        """Start MoveIt; speed in m/s is that of a pick's straight lines.
+    def __init__(
+        self, node: Node, preset: RobotPreset, scale: float = 0.5, speed: float = 0.1
+    ) -> None:
+        """Start MoveIt.
 
+        ``scale`` is a share of its limits; speed in m/s is that of a pick's straight lines.
         Raises StartupError with the remedy where MoveIt, its files or the robot are missing.
         """
         if not speed > 0:
@@ -60,12 +63,17 @@ class MoveItMotion:
         self._arm: Any = self._moveit.get_planning_component(self._names.arm_group)
         self._monitor: Any = self._moveit.get_planning_scene_monitor()
         request = installed('moveit.planning').PlanRequestParameters
-        self._free = [request(self._moveit, 'free')]
-        self._line = [request(self._moveit, 'line') for _ in _SLOWDOWNS]
+        free = request(self._moveit, 'free')
+        free.max_velocity_scaling_factor = free.max_acceleration_scaling_factor = scale
         limits = moveit_parameters['robot_description_planning']['cartesian_limits']
-        for line, slowdown in zip(self._line, _SLOWDOWNS, strict=True):
-            line.max_velocity_scaling_factor = min(1.0, speed / limits['max_trans_vel']) / slowdown
-            line.max_acceleration_scaling_factor /= slowdown
+        self._free, self._line = [free], []
+        for slowdown in _SLOWDOWNS:
+            line = request(self._moveit, 'line')
+            velocity = min(scale, speed / limits['max_trans_vel'])
+            acceleration = min(scale, line.max_acceleration_scaling_factor)
+            line.max_velocity_scaling_factor = velocity / slowdown
+            line.max_acceleration_scaling_factor = acceleration / slowdown
+            self._line.append(line)
         self._joints = JointMonitor(node, preset)
         self._stopped = threading.Event()
         self._stopped.set()  # until engage()

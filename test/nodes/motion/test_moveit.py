@@ -38,6 +38,16 @@ def adapter(share, robot, user, spun):
         yield robot, motion, MoveItPy.made
 
 
+def scales(moveit):
+    """Return the share of velocity and of acceleration asked for by each plan (n, 2)."""
+    return np.array(
+        [
+            (asked.max_velocity_scaling_factor, asked.max_acceleration_scaling_factor)
+            for asked, _ in moveit.plans
+        ]
+    )
+
+
 def standing(*blocks):
     """Return a height map with blocks on it, each given by its slices of cells and its height."""
     heights = np.zeros(Grid().shape)
@@ -94,9 +104,8 @@ def test_a_pick_is_planned_whole_before_anything_moves(adapter):
     plan = motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
     assert np.allclose(robot.arm, OBSERVE)
     assert [asked.ns for asked, _ in moveit.plans] == ['free', 'line', 'line']
-    # A tenth of a metre per second, of the half that Pilz allows at most.
-    scales = [asked.max_velocity_scaling_factor for asked, _ in moveit.plans]
-    assert scales[1:] == pytest.approx([0.2, 0.2])
+    # The line goes a tenth of a metre per second, of the half that Pilz allows at most.
+    assert scales(moveit) == pytest.approx(np.array([(0.5, 0.5), (0.2, 0.1), (0.2, 0.1)]))
     # The lines are planned with the grasp's surroundings cleared, the free motion is not.
     assert [len(objects.primitives) for _, objects in moveit.plans] == [12, 2, 2]
     assert len(moveit.objects['obstacles'].primitives) == 12
@@ -145,9 +154,16 @@ def test_a_line_that_is_too_fast_for_a_joint_is_tried_slower(adapter, most, trie
         plan()
     else:
         assert failure(plan).code is MotionCode.UNREACHABLE
-    for name, first in (('velocity', 0.2), ('acceleration', 0.1)):
-        scales = [getattr(asked, f'max_{name}_scaling_factor') for asked, _ in moveit.plans]
-        assert scales[1 : 1 + tries] == pytest.approx([first, first / 2, first / 4][:tries])
+    expected = [np.array([0.2, 0.1]) / slowdown for slowdown in (1, 2, 4)[:tries]]
+    assert scales(moveit)[1 : 1 + tries] == pytest.approx(np.array(expected))
+
+
+def test_no_motion_is_faster_than_its_share_of_the_limits(share, robot, user, spun):
+    motion = MoveItMotion(user, PRESET, 0.05)
+    motion.engage()
+    with spun(user):
+        motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.1, 0.08)
+    assert scales(MoveItPy.made) == pytest.approx(np.full((3, 2), 0.05))
 
 
 def test_failures_have_their_codes(adapter):
