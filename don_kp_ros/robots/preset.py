@@ -49,9 +49,11 @@ class MoveItNames:
     description: str
     semantic: str
     trajectory_execution: str
-    mappings: Any  # of names to texts, for the description's xacro
+    joint_limits: str
+    pilz_cartesian_limits: str
+    ompl_planning: str
+    mappings: Any  # of names to texts, for the xacro of both descriptions
     arm_group: str
-    hand_group: str
     tip_link: str
     tip_tcp_translation: Vector
     tip_tcp_quaternion: Quaternion
@@ -153,7 +155,7 @@ def load_preset(robot: str) -> RobotPreset:
     files = preset_files(robot)
     values: dict[str, Any] = {}
     for path in files:
-        values = _merged(values, configuration.load(path))
+        values = merged(values, configuration.load(path))
     values.pop('base', None)
     return configuration.read(RobotPreset, values, ', overridden by '.join(map(str, files)))
 
@@ -187,12 +189,12 @@ def preset_files(robot: str) -> tuple[Path, ...]:
     return (shipped[base], own)
 
 
-def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """Return both mappings as one, sections merged key by key; the upper's values count."""
     return {
         **lower,
         **{
-            key: _merged(lower[key], value)
+            key: merged(lower[key], value)
             if isinstance(value, Mapping) and isinstance(lower.get(key), Mapping)
             else value
             for key, value in upper.items()

@@ -49,8 +49,12 @@ def run_node(
     _use_large_shared_memory()
     # A signal may come while this thread holds any lock; a SimpleQueue can be put to even then.
     endings: SimpleQueue[None] = SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: endings.put(None))
+
+    def catch_signals() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: endings.put(None))
+
+    catch_signals()
     try:
         # Not rclpy's handlers: they end the context, and with it all that a node could still say.
         rclpy.init(
@@ -66,6 +70,7 @@ def run_node(
         get_logger('don_kp').fatal(_one_line(error))
         return 1
     else:
+        catch_signals()  # again: what the node has started may have taken them, as rclcpp does
         _spin(node, threads, endings)
         return 0
     finally:

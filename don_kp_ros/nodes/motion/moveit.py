@@ -6,12 +6,10 @@ Needs an installed ROS with MoveIt; nothing of it is imported before an adapter 
 from __future__ import annotations
 
 import copy
-import tempfile
 import threading
 from typing import Any
 
 import numpy as np
-import yaml
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -20,25 +18,26 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
-from don_kp_ros.nodes.motion.grippers.franka import FrankaGripper
-from don_kp_ros.nodes.motion.grippers.gripper import Gripper
-from don_kp_ros.nodes.motion.grippers.group import GroupGripper
+from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
+from don_kp_ros.nodes.motion.moveit_startup import start_moveit
 from don_kp_ros.nodes.motion.planning_scene import PlanningScene
-from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-_NODE_NAME = 'don_kp_moveit'
 _WATCH_SECONDS = 0.05
+# Pilz refuses a line that a joint would have to follow too fast: slower, it may do.
+_SLOWDOWNS = (1, 2, 4)
 
 # moveit_msgs/MoveItErrorCodes; any other is UNREACHABLE.
-_CODES = {
-    -6: MotionCode.TIMEOUT,  # TIMED_OUT
-    -10: MotionCode.COLLISION,  # START_STATE_IN_COLLISION
-    -12: MotionCode.COLLISION,  # GOAL_IN_COLLISION
+_PLANNING_FAILED = -1
+_REASONS = {
+    -2: (MotionCode.COLLISION, 'touches something or breaks a limit'),  # INVALID_MOTION_PLAN
+    -6: (MotionCode.TIMEOUT, 'was not found in time'),  # TIMED_OUT
+    -10: (MotionCode.COLLISION, 'starts touching something'),  # START_STATE_IN_COLLISION
+    -12: (MotionCode.COLLISION, 'ends touching something'),  # GOAL_IN_COLLISION
 }
 
 
@@ -49,34 +48,37 @@ class MoveItMotion:
     between two plans; an execution is stopped at once.
     """
 
-    def __init__(self, node: Node, preset: RobotPreset, speed: float = 0.1) -> None:
-        """Start MoveIt; speed in m/s is that of a pick's straight lines.
+    def __init__(
+        self, node: Node, preset: RobotPreset, scale: float = 0.5, speed: float = 0.1
+    ) -> None:
+        """Start MoveIt.
 
-        Raises StartupError with the packages to install where MoveIt is missing.
+        ``scale`` is a share of its limits; speed in m/s is that of a pick's straight lines.
+        Raises StartupError with the remedy where MoveIt, its files or the robot are missing.
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        planning = installed('moveit.planning')
-        builder = installed('moveit_configs_utils').MoveItConfigsBuilder
         self._preset, self._names = preset, preset.moveit
-        configuration = _configuration(builder, preset)
-        self._moveit: Any = _started(planning, node.get_namespace(), configuration)
+        self._moveit, moveit_parameters = start_moveit(node, preset)
         self._arm: Any = self._moveit.get_planning_component(self._names.arm_group)
         self._monitor: Any = self._moveit.get_planning_scene_monitor()
-        self._free: Any = planning.PlanRequestParameters(self._moveit, 'free')
-        self._line: Any = planning.PlanRequestParameters(self._moveit, 'line')
-        limits = configuration.get('robot_description_planning', {}).get('cartesian_limits', {})
-        fastest = float(limits.get('max_trans_vel', 1.0))
-        self._line.max_velocity_scaling_factor = min(1.0, speed / fastest)
+        request = installed('moveit.planning').PlanRequestParameters
+        free = request(self._moveit, 'free')
+        free.max_velocity_scaling_factor = free.max_acceleration_scaling_factor = scale
+        limits = moveit_parameters['robot_description_planning']['cartesian_limits']
+        self._free, self._line = [free], []
+        for slowdown in _SLOWDOWNS:
+            line = request(self._moveit, 'line')
+            velocity = min(scale, speed / limits['max_trans_vel'])
+            acceleration = min(scale, line.max_acceleration_scaling_factor)
+            line.max_velocity_scaling_factor = velocity / slowdown
+            line.max_acceleration_scaling_factor = acceleration / slowdown
+            self._line.append(line)
         self._joints = JointMonitor(node, preset)
         self._stopped = threading.Event()
         self._stopped.set()  # until engage()
         self._scene = PlanningScene(self._monitor, preset.base_frame)
-        self._gripper: Gripper = (
-            FrankaGripper(node, preset, self._stopped)
-            if self._names.gripper == 'franka'
-            else GroupGripper(self._move_fingers)
-        )
+        self._hand = Hand(node, preset, self._joints, self._raise_if_stopped)
 
     def engage(self) -> None:
         """Listen to the joint states from now on, and allow motions, also after stop()."""
@@ -100,7 +102,10 @@ class MoveItMotion:
         """Move to joint positions (7,), around obstacles."""
         start = self._start()
         goal = self._state(start, q)
-        self._run(self._plan(self._arm, start, self._free, robot_state=goal), 'to joints')
+        # What the fingers have let go lies between them.
+        with self._scene.cleared(self._tcp(start), CLEAR_RADIUS):
+            trajectory = self._plan(start, self._free, robot_state=goal)
+        self._run(trajectory, 'to joints')
 
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
@@ -137,39 +142,27 @@ class MoveItMotion:
 
     def set_gripper(self, width: float, force: float) -> float:
         """Bring the fingers to a width in metres; return the width at which they settled."""
-        if not 0.0 <= width <= self._preset.open_width + 1e-6:
-            raise ValueError(
-                f'width is {width} m; the gripper goes from 0 to {self._preset.open_width} m'
-            )
-        self._raise_if_stopped()
-        self._gripper.move(width, force, closing=width < self.gripper_width() - 0.001)
-        self._raise_if_stopped()
-        return self.gripper_width()
+        return self._hand.set_width(width, force)
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace what stands on the table; None clears it."""
         self._scene.set_obstacles(heights)
+
+    def wait(self, seconds: float) -> None:
+        """Stand still for some seconds of ROS time."""
+        self._joints.wait(seconds, self._raise_if_stopped)
 
     def stop(self) -> None:
         """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
         self._stopped.set()
         self._stop_execution()
 
-    def _move_fingers(self, width: float) -> None:
-        """Bring the fingers to a width in metres by planning the hand's group."""
-        component = self._moveit.get_planning_component(self._names.hand_group)
-        start = self._start()
-        goal = copy.deepcopy(start)
-        goal.joint_positions = {self._preset.finger_joint: width / 2}
-        goal.update()
-        trajectory = self._plan(component, start, self._free, robot_state=goal)
-        # On an object the fingers stall before their goal; their width tells.
-        self._execute(trajectory)
-
     def _start(self) -> Any:
         """Return MoveIt's state with joint states that are surely fresh (moveit#749)."""
         self._raise_if_stopped()
-        q, finger = self.joint_positions(), self.gripper_width() / 2
+        q = self.joint_positions()
+        # MoveIt refuses a start by the least that a joint is beyond its range.
+        finger = min(max(0.0, self.gripper_width()), self._preset.open_width) / 2
         with self._monitor.read_only() as scene:
             state = copy.deepcopy(scene.current_state)
         state.joint_positions = {self._preset.finger_joint: finger}
@@ -183,42 +176,46 @@ class MoveItMotion:
         changed.update()
         return changed
 
-    def _plan(self, component: Any, start: Any, parameters: Any, **goal: Any) -> Any:
-        self._raise_if_stopped()
-        component.set_start_state(robot_state=start)
-        component.set_goal_state(**goal)
-        result = component.plan(single_plan_parameters=parameters)
-        if not result:
-            value = int(result.error_code.val)
-            raise MotionError(
-                _CODES.get(value, MotionCode.UNREACHABLE),
-                f'MoveIt found no motion of {component.planning_group_name}: '
-                f'error code {value} of moveit_msgs/MoveItErrorCodes',
-            )
-        return result.trajectory
+    def _tcp(self, state: Any) -> Array:
+        """Return the tool centre point's position (3,) in the base frame."""
+        T_world_base = state.get_global_link_transform(self._preset.base_frame)
+        T_world_tip = state.get_global_link_transform(self._names.tip_link)
+        T_base_tcp: Array = rigid.inverse(T_world_base) @ T_world_tip @ self._names.T_tip_tcp
+        return T_base_tcp[:3, 3]
 
-    def _plan_pose(self, start: Any, T_base_tcp: Array, parameters: Any) -> Any:
+    def _plan(self, start: Any, attempts: list[Any], **goal: Any) -> Any:
+        """Return a trajectory by the first attempt's parameters that do not ask for too much."""
+        self._arm.set_start_state(robot_state=start)
+        self._arm.set_goal_state(**goal)
+        for parameters in attempts:
+            self._raise_if_stopped()
+            result = self._arm.plan(single_plan_parameters=parameters)
+            if result:
+                return result.trajectory
+            value = int(result.error_code.val)
+            if value != _PLANNING_FAILED:
+                break
+        code, reason = _REASONS.get(value, (MotionCode.UNREACHABLE, 'was not found'))
+        way = 'straight way' if attempts is self._line else 'way'
+        raise MotionError(
+            code,
+            f'the {way} of {self._names.arm_group} {reason}: '
+            f'error code {value} of moveit_msgs/MoveItErrorCodes',
+        )
+
+    def _plan_pose(self, start: Any, T_base_tcp: Array, attempts: list[Any]) -> Any:
         goal = PoseStamped(
             pose=pose_from_matrix(T_base_tcp @ rigid.inverse(self._names.T_tip_tcp))
         )
         goal.header.frame_id = self._preset.base_frame
-        return self._plan(
-            self._arm, start, parameters, pose_stamped_msg=goal, pose_link=self._names.tip_link
-        )
+        return self._plan(start, attempts, pose_stamped_msg=goal, pose_link=self._names.tip_link)
 
     def _plan_line(self, start: Any, T_base_tcp: Array, near: Array) -> Any:
         with self._scene.cleared(near, CLEAR_RADIUS):
             return self._plan_pose(start, T_base_tcp, self._line)
 
     def _run(self, trajectory: Any, name: str) -> None:
-        status = self._execute(trajectory)
-        if not status:
-            raise MotionError(
-                MotionCode.NOT_FOLLOWED, f"the motion '{name}' ended with {status.status}"
-            )
-
-    def _execute(self, trajectory: Any) -> Any:
-        """Run a trajectory; return MoveIt's status, or raise CANCELLED where it was stopped."""
+        """Have a trajectory executed; MotionError CANCELLED where it was stopped."""
         over = threading.Event()
 
         def watch() -> None:
@@ -236,7 +233,11 @@ class MoveItMotion:
             over.set()
             watcher.join()
         self._raise_if_stopped()
-        return status
+        if not status:
+            raise MotionError(
+                MotionCode.NOT_FOLLOWED,
+                f"MoveIt's execution of '{name}' ended with {status.status}",
+            )
 
     def _stop_execution(self) -> None:
         self._moveit.get_trajectory_execution_manager().stop_execution()
@@ -244,36 +245,6 @@ class MoveItMotion:
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
-
-
-def _started(planning: Any, namespace: str, configuration: dict[str, Any]) -> Any:
-    """Start MoveItPy with its topics and its controllers' actions in a namespace."""
-    # By a file for any node: a config_dict is for one without a namespace.
-    with tempfile.NamedTemporaryFile('w', prefix='don_kp_moveit_', suffix='.yaml') as file:
-        yaml.safe_dump({'/**': {'ros__parameters': configuration}}, file)
-        file.flush()
-        return planning.MoveItPy(
-            node_name=_NODE_NAME,
-            name_space=namespace,
-            launch_params_filepaths=[file.name],
-            remappings={'/tf': 'tf', '/tf_static': 'tf_static'},
-        )
-
-
-def _configuration(builder: Any, preset: RobotPreset) -> dict[str, Any]:
-    names = preset.moveit
-    configs = (
-        builder(names.robot_name, package_name=names.package)
-        .robot_description(file_path=names.description or None, mappings=dict(names.mappings))
-        .robot_description_semantic(file_path=names.semantic)
-        .trajectory_execution(file_path=names.trajectory_execution)
-        .planning_pipelines(pipelines=['ompl', 'pilz_industrial_motion_planner'])
-        .pilz_cartesian_limits()
-        .moveit_cpp(file_path=str(config_path('moveit_cpp.yaml')))
-        .to_moveit_configs()
-    )
-    parameters: dict[str, Any] = configs.to_dict()
-    return parameters
 
 
 def _segment(name: str, trajectory: Any) -> Segment:

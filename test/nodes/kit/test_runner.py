@@ -28,6 +28,9 @@ class Working(Node):
             open('/nowhere/preset.yaml')
         if moment == 'failing':
             raise ValueError('a bug')
+        if moment == 'signals taken':
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
         self.ending = threading.Event()
         self.worker = threading.Thread(target=self.ending.wait)
         self.worker.start()
@@ -35,7 +38,7 @@ class Working(Node):
         group = ReentrantCallbackGroup()
         self.create_subscription(Empty, 'word', self.hear, 10, callback_group=group)
         self.publisher = self.create_publisher(Empty, 'word', 10)
-        if moment == 'spinning':
+        if moment in ('spinning', 'signals taken'):
             self.create_timer(0.1, self.interrupt)  # again and again, to the last
         else:
             self.interrupt()
@@ -81,7 +84,9 @@ def run(moment, number='SIGINT', threads=2, arguments=()):
 
 
 @pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
-@pytest.mark.parametrize('moment', ['starting', 'spinning', 'preparing to wait', 'busy'])
+@pytest.mark.parametrize(
+    'moment', ['starting', 'signals taken', 'spinning', 'preparing to wait', 'busy']
+)
 def test_a_signal_ends_the_node_while_messages_flow(moment, number):
     ended = run(moment, number, threads=1 if moment == 'spinning' else 2)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, 'still heard\n', '')

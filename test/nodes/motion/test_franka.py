@@ -1,129 +1,74 @@
-"""Franka's gripper against a stand-in for its actions; franka_msgs needs an installed ROS."""
+"""Franka's gripper against the simulation's actions of franka_gripper."""
 
-import sys
 import threading
-import types
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
-from rclpy.task import Future
+from ideal_robot import PRESET
+from stage import PATIENCE_S, failure, until
 
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.kit.runner import StartupError
-from don_kp_ros.nodes.motion.grippers import franka
-from don_kp_ros.nodes.motion.grippers.franka import FrankaGripper
-from don_kp_ros.robots.preset import load_preset
-
-PRESET = load_preset('fr3')
-
-
-class Client:
-    """An action client whose server answers at once, unless it is told otherwise."""
-
-    def __init__(self, node, action, name):
-        self.action, self.name = action, name
-        self.goals, self.cancelled = [], threading.Event()
-        self.ready, self.accepted, self.success, self.busy = True, True, True, None
-
-    def server_is_ready(self):
-        return self.ready
-
-    def send_goal_async(self, goal):
-        self.goals.append(goal)
-        result = Future()
-        if self.busy is None:
-            result.set_result(
-                SimpleNamespace(result=SimpleNamespace(success=self.success, error='broken'))
-            )
-        else:
-            self.busy.set()
-        sent = Future()
-        sent.set_result(
-            SimpleNamespace(
-                accepted=self.accepted,
-                get_result_async=lambda: result,
-                cancel_goal_async=self.cancelled.set,
-            )
-        )
-        return sent
-
-
-def goal(**fields):
-    return SimpleNamespace(**fields, epsilon=SimpleNamespace(inner=None, outer=None))
+from don_kp_ros.nodes.motion import action
+from don_kp_ros.nodes.motion.grippers.gripper import Hand
+from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
+from don_kp_ros.robots.preset import Gripper
+from don_kp_ros.simulation.controllers import TrajectoryController
 
 
 @pytest.fixture
-def gripper(monkeypatch):
-    """A gripper with its clients and what stops it."""
-    actions = types.ModuleType('franka_msgs.action')
-    actions.Grasp, actions.Move = SimpleNamespace(Goal=goal), SimpleNamespace(Goal=goal)
-    monkeypatch.setitem(sys.modules, 'franka_msgs', types.ModuleType('franka_msgs'))
-    monkeypatch.setitem(sys.modules, 'franka_msgs.action', actions)
-    clients = {}
-
-    def connect(node, action, name):
-        return clients.setdefault(name, Client(node, action, name))
-
-    monkeypatch.setattr(franka, 'ActionClient', connect)
+def connected(robot, user, spun):
+    """Return hands by their prefix of actions, and what stops them."""
     stopped = threading.Event()
-    made = FrankaGripper(None, PRESET, stopped)
-    return made, clients['franka_gripper/grasp'], clients['franka_gripper/move'], stopped
+    monitor = JointMonitor(user, PRESET)
+    monitor.start()
+
+    def check():
+        if stopped.is_set():
+            raise MotionError(MotionCode.CANCELLED, 'stopped')
+
+    def hand(prefix='franka_gripper'):
+        return Hand(user, replace(PRESET, gripper=Gripper('franka', prefix)), monitor, check)
+
+    with spun(user):
+        yield hand, stopped
 
 
-def failure(call):
-    with pytest.raises(MotionError) as caught:
-        call()
-    return caught.value
+def test_it_closes_on_whatever_there_is_and_opens_wholly(robot, connected):
+    hand = connected[0]()
+    robot.object_width = 0.055
+    assert hand.set_width(0.0, 20.0) == pytest.approx(0.055, abs=1e-3)
+    assert robot.force == 20.0
+    assert hand.set_width(0.08, 20.0) == pytest.approx(0.08, abs=1e-3)
 
 
-def test_it_closes_by_grasping_whatever_there_is_and_opens_by_moving(gripper):
-    hand, grasp, move, _ = gripper
-    hand.move(0.0, 30.0, closing=True)
-    (closing,) = grasp.goals
-    assert (closing.width, closing.force) == (0.0, 30.0)
-    assert closing.epsilon.inner == closing.epsilon.outer == PRESET.open_width
-    hand.move(0.08, 30.0, closing=False)
-    assert [opening.width for opening in move.goals] == [0.08]
-    assert len(grasp.goals) == 1
-
-
-def test_only_a_grasp_may_miss(gripper):
-    hand, grasp, move, _ = gripper
-    grasp.success = move.success = False
-    hand.move(0.0, 30.0, closing=True)  # the caller reads the width
-    error = failure(lambda: hand.move(0.08, 30.0, closing=False))
-    assert (error.code, str(error)) == (MotionCode.NOT_FOLLOWED, 'the gripper failed: broken')
-    grasp.accepted = False
-    error = failure(lambda: hand.move(0.0, 30.0, closing=True))
+def test_only_a_grasp_may_miss(robot, connected, monkeypatch):
+    hand = connected[0]()
+    monkeypatch.setattr(robot, 'move_hand', lambda *_: None)
+    assert hand.set_width(0.0, 20.0) == pytest.approx(0.08)  # the caller reads the width
+    robot.hand = TrajectoryController([0.0])
+    until(lambda: robot.finger == 0.0)
+    error = failure(lambda: hand.set_width(0.08, 20.0))
     assert error.code is MotionCode.NOT_FOLLOWED
-    assert 'rejected' in str(error)
+    assert str(error) == '/franka_gripper/move failed: the fingers stopped at 0.0000 m'
 
 
-def test_a_stop_cancels_the_goal(gripper):
-    hand, grasp, _, stopped = gripper
-    grasp.busy = threading.Event()
-    failures = []
+def test_a_stop_cancels_the_goal(robot, connected):
+    connect, stopped = connected
+    hand, failures = connect(), []
     mover = threading.Thread(
-        target=lambda: failures.append(failure(lambda: hand.move(0.0, 30.0, closing=True)))
+        target=lambda: failures.append(failure(lambda: hand.set_width(0.0, 20.0)))
     )
     mover.start()
-    assert grasp.busy.wait(10.0)
+    until(lambda: robot.finger < 0.038)
     stopped.set()
-    mover.join(timeout=10.0)
+    mover.join(timeout=PATIENCE_S)
     assert failures[0].code is MotionCode.CANCELLED
-    assert grasp.cancelled.is_set()
+    until(lambda: not robot.velocity.any())
+    assert robot.finger > 0.0
 
 
-def test_a_server_that_is_not_there_is_named(gripper, monkeypatch):
-    hand, grasp, _, _ = gripper
-    grasp.ready = False
-    monkeypatch.setattr(franka, '_SECONDS', 0.0)
-    error = failure(lambda: hand.move(0.0, 30.0, closing=True))
-    assert error.code is MotionCode.TIMEOUT
-    assert 'is franka_gripper running?' in str(error)
-
-
-def test_missing_messages_are_told_with_the_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'franka_msgs', None)
-    with pytest.raises(StartupError, match=r'franka_ros2 for franka_msgs'):
-        FrankaGripper(None, PRESET, threading.Event())
+def test_a_server_that_is_not_there_is_named(connected, monkeypatch):
+    monkeypatch.setattr(action, '_CONNECT_S', 0.2)
+    error = failure(lambda: connected[0]('nobody').set_width(0.0, 20.0))
+    assert error.code is MotionCode.NOT_FOLLOWED
+    assert str(error) == 'nobody serves /nobody/grasp; is franka_gripper running?'

@@ -1,1 +1,1 @@
-"""The ways in which MoveIt's adapter moves a gripper, one module each."""
+"""The ways in which a hand is moved, one module each."""

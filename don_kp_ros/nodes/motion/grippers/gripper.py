@@ -13,8 +13,8 @@ from don_kp_ros.nodes.kit.clock import StoppedClockError
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.robots.preset import RobotPreset
 
-# The fingers rest once they have moved less than this for so long, metres and seconds; they are
-# given so long to do so after their action has ended.
+# The fingers rest once they have moved less than this for so long after their action has ended,
+# metres and seconds; they are given so long to do so.
 _REST, _REST_S, _PATIENCE_S = 0.0003, 0.3, 5.0
 _PAUSE_S = 0.02
 
@@ -54,9 +54,10 @@ class Hand:
         finger, changed = self._monitor.finger, self._monitor.changed
         try:
             with changed:
+                ended = finger.stamp  # within its tolerance, maybe before they have begun to move
                 for _ in self._monitor.time.rounds(_PATIENCE_S):
                     self._check()
-                    if finger.moved(_REST_S) < _REST:
+                    if finger.stamp - ended >= _REST_S and finger.moved(_REST_S) < _REST:
                         break
                     changed.wait(_PAUSE_S)
         except StoppedClockError as error:

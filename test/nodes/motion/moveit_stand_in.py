@@ -1,0 +1,294 @@
+"""Stands in for moveit_py, which runs on an installed ROS only: it does not plan as MoveIt does.
+
+It has the documented signatures and refuses any other use. Besides, it refuses, with the same
+error codes, what MoveIt 2.12.4 was seen to refuse: a start beyond a joint's range by the least, a
+start in contact, a straight line into something (only where a response adapter looks for that),
+one that a joint would have to follow too fast, parameters without planners or controllers, and a
+robot that is not heard of. Its constructor takes the process's signals, as rclcpp::init does.
+"""
+
+import copy
+import signal
+import sys
+import threading
+import types
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import yaml
+from ideal_robot import PRESET
+from moveit_packages import MoveItConfigsBuilder, install
+from stage import PATIENCE_S
+from std_msgs.msg import Header
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.kinematics import Kinematics
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KINEMATICS = Kinematics(PRESET)
+ARM = list(PRESET.arm_joints)
+BOUNDS = {PRESET.finger_joint: (0.0, 0.04)} | {
+    name: (lower, upper)
+    for name, lower, upper in zip(ARM, PRESET.position_lower, PRESET.position_upper, strict=True)
+}
+T_WORLD_BASE = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], 1.0), [0.5, -0.3, 0.2])
+_C = np.sqrt(0.5)
+T_LINK8_TCP = rigid.transform([[_C, _C, 0], [-_C, _C, 0], [0, 0, 1]], [0, 0, 0.1034])
+HAND_RADIUS = 0.05  # of the upright cylinder, from the tool centre point up, that is its hand
+
+
+class RobotState:
+    def __init__(self, positions):
+        self._positions = dict(positions)
+        self.dirty = False
+
+    @property
+    def joint_positions(self):
+        return dict(self._positions)
+
+    @joint_positions.setter
+    def joint_positions(self, values):
+        assert set(values) <= set(self._positions)
+        self._positions.update(values)
+        self.dirty = True
+
+    def update(self, force=False, type='all'):
+        self.dirty = False
+
+    def get_global_link_transform(self, link_name):
+        assert not self.dirty
+        if link_name == 'panda_link0':
+            return T_WORLD_BASE
+        assert link_name == 'panda_link8'
+        q = [self._positions[name] for name in ARM]
+        return T_WORLD_BASE @ KINEMATICS.forward(q) @ rigid.inverse(T_LINK8_TCP)
+
+
+class RobotTrajectory:
+    def __init__(self, start, end):
+        self.start, self.end, self.duration = start, end, 1.5
+
+    def get_robot_trajectory_msg(self, joint_filter=()):
+        points = [types.SimpleNamespace(positions=list(q)) for q in (self.start, self.end)]
+        joints = types.SimpleNamespace(joint_names=ARM, points=points)
+        return types.SimpleNamespace(joint_trajectory=joints)
+
+
+class Result:
+    def __init__(self, value, trajectory=None):
+        self.trajectory, self.error_code = trajectory, types.SimpleNamespace(val=value)
+
+    def __bool__(self):
+        return self.error_code.val == 1
+
+
+class PlanRequestParameters:
+    def __init__(self, moveit_py_instance, ns):
+        self.ns = ns
+        vars(self).update(moveit_py_instance.parameters[ns]['plan_request_params'])
+
+
+class PlanningComponent:
+    def __init__(self, moveit, group):
+        self.moveit, self.planning_group_name = moveit, group
+
+    def set_start_state(self, configuration_name=None, robot_state=None):
+        assert configuration_name is None
+        assert not robot_state.dirty
+        self.start = copy.deepcopy(robot_state)
+
+    def set_goal_state(
+        self,
+        configuration_name=None,
+        robot_state=None,
+        pose_stamped_msg=None,
+        pose_link=None,
+        motion_plan_constraints=None,
+    ):
+        assert (robot_state is None) != (pose_stamped_msg is None)
+        assert (pose_link is None) == (pose_stamped_msg is None)
+        self.goal, self.link = robot_state or pose_stamped_msg, pose_link
+
+    def plan(
+        self,
+        single_plan_parameters=None,
+        multi_plan_parameters=None,
+        planning_scene=None,
+        solution_selection_function=None,
+        stopping_criterion_callback=None,
+    ):
+        asked, moveit = single_plan_parameters, self.moveit
+        moveit.plans.append((copy.copy(asked), moveit.objects.get('obstacles')))
+        pipeline = moveit.parameters[asked.planning_pipeline]
+        request, response = (
+            {name.partition('/')[2] for name in pipeline.get(f'{kind}_adapters', [])}
+            for kind in ('request', 'response')
+        )
+        start = [self.start.joint_positions[name] for name in ARM]
+        inside = all(
+            BOUNDS[n][0] <= q <= BOUNDS[n][1] for n, q in self.start.joint_positions.items()
+        )
+        if 'CheckStartStateBounds' in request and not inside:
+            return Result(-26)
+        if 'CheckStartStateCollision' in request and moveit.touches(start):
+            return Result(-10)
+        end = self._end(start)
+        if end is None:
+            return Result(-31)
+        if asked.planning_pipeline == 'ompl':
+            return Result(-12) if moveit.touches(end) else Result(1, RobotTrajectory(start, end))
+        assert asked.planner_id == 'LIN'
+        if asked.max_acceleration_scaling_factor > moveit.most:
+            return Result(-1)
+        between = [start + s * (np.array(end) - start) for s in np.linspace(0.0, 1.0, 11)]
+        if 'ValidateSolution' in response and any(map(moveit.touches, between)):
+            return Result(-2)
+        return Result(1, RobotTrajectory(start, end))
+
+    def _end(self, start):
+        if isinstance(self.goal, RobotState):
+            assert not self.goal.dirty
+            return [self.goal.joint_positions[name] for name in ARM]
+        assert self.goal.header.frame_id == 'panda_link0'
+        assert self.link == 'panda_link8'
+        p, o = self.goal.pose.position, self.goal.pose.orientation
+        T_base_link8 = rigid.from_quaternion([o.x, o.y, o.z, o.w], [p.x, p.y, p.z])
+        return KINEMATICS.inverse(T_base_link8 @ T_LINK8_TCP, start)
+
+
+class Scene:
+    def __init__(self, moveit):
+        self.moveit = moveit
+        self.current_state = RobotState(dict.fromkeys([*ARM, PRESET.finger_joint], 0.5))
+
+    def apply_collision_object(self, collision_object_msg, color_msg=None):
+        message = collision_object_msg
+        assert message.header.frame_id == 'panda_link0'
+        assert len(message.primitives) == len(message.primitive_poses)
+        if message.operation == CollisionObject.REMOVE:
+            self.moveit.objects.pop(message.id, None)
+        else:
+            self.moveit.objects[message.id] = message
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class CollisionObject:
+    ADD, REMOVE = b'\x00', b'\x01'
+
+    def __init__(self, **fields):
+        assert set(fields) <= {'id'}
+        self.header, self.operation = Header(), self.ADD
+        self.primitives, self.primitive_poses = [], []
+        self.id = fields['id']
+
+
+class Status:
+    def __init__(self, status):
+        self.status = status
+
+    def __bool__(self):
+        return self.status == 'SUCCEEDED'
+
+
+class MoveItPy:
+    robot = None  # what it hears, if anything: one of ideal_robot.Controllers
+
+    def __init__(
+        self,
+        node_name='moveit_py',
+        name_space='',
+        launch_params_filepaths=None,
+        config_dict=None,
+        provide_planning_service=True,
+        remappings=None,
+    ):
+        assert config_dict is None
+        assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static'}
+        (path,) = launch_params_filepaths
+        text = Path(path).read_text()
+        # rcl reads no aliases.
+        assert not any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        self.parameters = yaml.safe_load(text)['/**']['ros__parameters']
+        self.shut_down = threading.Event()
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: self.shut_down.set())
+        self.namespace = name_space
+        for name in self.parameters['planning_pipelines']['pipeline_names']:
+            if not self.parameters[name].get('planning_plugins'):
+                raise RuntimeError(f"Planning plugin name is empty or not defined: '{name}'")
+        if self.robot is None or self.robot.silent:
+            raise RuntimeError('Unable to configure planning scene monitor')
+        self.plans, self.objects = [], {}
+        self.most = 1.0  # the acceleration scaling that no line may exceed
+        self.status, self.running, self.halt = 'SUCCEEDED', threading.Event(), threading.Event()
+        self.slow = False
+        self.at_first = None  # called when an execution begins, before it can be stopped
+        MoveItPy.made = self
+
+    def touches(self, q):
+        x, y, z = KINEMATICS.forward(q)[:3, 3]
+        for message in self.objects.values():
+            for box, pose in zip(message.primitives, message.primitive_poses, strict=True):
+                half = np.array(box.dimensions) / 2
+                beside = np.abs([x - pose.position.x, y - pose.position.y]) - half[:2]
+                if pose.position.z + half[2] > z and np.hypot(*beside.clip(0.0)) < HAND_RADIUS:
+                    return True
+        return False
+
+    def get_planning_component(self, name):
+        assert name == 'panda_arm'
+        return PlanningComponent(self, name)
+
+    def get_planning_scene_monitor(self):
+        scene = Scene(self)
+        return types.SimpleNamespace(read_only=lambda: scene, read_write=lambda: scene)
+
+    def get_trajectory_execution_manager(self):
+        return types.SimpleNamespace(stop_execution=lambda auto_clear=True: self.halt.set())
+
+    def execute(self, robot_trajectory, controllers):
+        assert controllers == []
+        manager = self.parameters.get('moveit_simple_controller_manager', {})
+        known = 'panda_arm_controller' in manager.get('controller_names', [])
+        if not known or 'moveit_controller_manager' not in self.parameters:
+            return Status('ABORTED')  # no active controllers for the group
+        if self.at_first:
+            self.at_first()
+        if self.slow:
+            self.halt.clear()
+            self.running.set()
+            assert self.halt.wait(PATIENCE_S)
+            return Status('PREEMPTED')
+        if self.status == 'SUCCEEDED':
+            self.arrive(robot_trajectory.end)
+        return Status(self.status)
+
+
+MODULES = {
+    'moveit': {},
+    'moveit.planning': {'MoveItPy': MoveItPy, 'PlanRequestParameters': PlanRequestParameters},
+    'moveit_configs_utils': {'MoveItConfigsBuilder': MoveItConfigsBuilder},
+    'moveit_msgs': {},
+    'moveit_msgs.msg': {'CollisionObject': CollisionObject},
+}
+
+
+@contextmanager
+def stand_in(patch, prefix):
+    """Have the stand-in imported, and its packages found in an installation's prefix."""
+    for name, content in MODULES.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        patch.setitem(sys.modules, name, module)
+    install(prefix)
+    patch.setenv('AMENT_PREFIX_PATH', str(prefix))
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
