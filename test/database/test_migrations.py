@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from samples import at_once, change, first_schema, read
 
-from don_kp_ros.database import migrations, schema
+from don_kp_ros.database import migrations, schema, sqlite
 from don_kp_ros.database.errors import SchemaError, StoreError
 from don_kp_ros.database.store import DescriptorStore, connect
 
@@ -139,7 +139,8 @@ def test_steps_tell_what_a_migration_would_do(first):
 
 
 @pytest.mark.parametrize('engine', ['sqlite', 'postgresql'])
-def test_many_may_open_a_new_database_at_once(request, tmp_path, engine):
+def test_many_may_open_a_new_database_at_once(request, tmp_path, monkeypatch, engine):
+    monkeypatch.setattr(sqlite, 'BUSY_TIMEOUT_S', 60.0)  # a busy machine takes its time
     where = str(tmp_path / 'd.sqlite')
     if engine == 'postgresql':
         where = request.getfixturevalue('postgresql').database()

@@ -221,8 +221,8 @@ def test_the_stack_ends_within_five_seconds_without_a_traceback(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', 'simulation:=true']
-    command += [f'database:={tmp_path / "d.sqlite"}', '--log-directory', str(tmp_path / 'logs')]
-    command += [f'simulation_domain:={free_domain()}']
+    command += [f'database:={tmp_path / "d.sqlite"}', f'simulation_domain:={free_domain()}']
+    command += ['--log-directory', str(tmp_path / 'logs')]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -61,7 +61,7 @@ class SimulationParameters:
 
     robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
     seed: int = parameter(0, "of the first scene and of the camera's noise")
-    camera_hz: float = parameter(6.0, 'pictures a second')
+    camera_hz: float = parameter(5.0, 'pictures a second')
     state_hz: float = parameter(50.0, 'messages of clock, joint states and transforms a second')
     real_time_factor: float = parameter(
         1.0, 'seconds simulated in a second, at most; 0: as many as can be', changeable=True
@@ -142,10 +142,12 @@ class Simulation(Node):
         topic = self.resolve_topic_name('joint_states')
         deadline = time.monotonic() + MEETING_SECONDS
         while time.monotonic() < deadline:
-            for other in self.get_publishers_info_by_topic(topic):
-                where = other.node_namespace.rstrip('/')
+            others = self.get_publishers_info_by_topic(topic)
+            # The name of a node comes a moment after its publishers.
+            if others and not others[0].node_name.startswith('_NODE_NAME_UNKNOWN'):
+                where = others[0].node_namespace.rstrip('/')
                 raise StartupError(
-                    f'{where}/{other.node_name} publishes {topic} in this ROS domain: a simulated '
+                    f'{where}/{others[0].node_name} publishes {topic} in this ROS domain: a simulated '
                     "robot beside it would take its commands, or it the simulated one's; end it, "
                     'or give another simulation_domain'
                 )

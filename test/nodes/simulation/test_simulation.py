@@ -192,7 +192,7 @@ def test_pictures_bear_the_moment_of_the_clock_the_joints_and_the_frames(arm: Cl
     stamps = {seconds_from_stamp(p.header.stamp) for p in arm.pictures}
     stamps = {stamp for stamp in stamps if clock[0] < stamp < clock[-5]}
     assert len(stamps) > 3
-    apart = np.diff(sorted(stamps)) * 10.0
+    apart = np.diff(sorted(stamps)) * 5.0
     assert np.allclose(apart, np.round(apart))
     joints = {seconds_from_stamp(s.header.stamp) for s in arm.states}
     assert len(stamps - joints) <= 1 and len(stamps - arm.frames) <= 1  # best effort
