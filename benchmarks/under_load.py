@@ -23,7 +23,7 @@ def main() -> int:
     trials, seed = (
         int(os.environ.get(*pair) or pair[1]) for pair in (('TRIALS', '20'), ('SEED', '1'))
     )
-    busy = int(os.environ.get('BUSY') or 6)
+    busy = int(os.environ.get('BUSY') or '6')
     output = OUTPUT / 'under_load'
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'grasp', '--output', str(output)]
     command += ['--trials', str(trials), '--seed', str(seed)]

@@ -8,10 +8,8 @@ from don_kp_ros.resources import config_path
 
 
 def pytest_configure(config):
-    """Set what modules read when they are imported, whichever test is the first to do it."""
-    # No test reads the user's own robots.
+    """Let no test read the user's own robots; modules load presets when they are imported."""
     os.environ['XDG_CONFIG_HOME'] = str(config.cache.mkdir('configuration'))
-    os.environ.setdefault('MUJOCO_GL', 'egl')
 
 
 @pytest.fixture(scope='session')

@@ -247,7 +247,6 @@ def environment(arguments: Mapping[str, str]) -> dict[str, str]:
     wanted = {'FASTRTPS_DEFAULT_PROFILES_FILE': str(config_path('fastdds.xml'))}
     apart = {}
     if arguments['simulation'] == 'true':
-        wanted['MUJOCO_GL'] = 'egl'
         # A simulated grasp must not command a real arm, whatever the environment says.
         apart = {
             'ROS_DOMAIN_ID': arguments['simulation_domain'],

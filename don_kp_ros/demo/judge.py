@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
@@ -56,16 +58,13 @@ class Judge(Node):
         self._grasp = PunctualActionClient(self, Grasp, 'grasp')
         self.create_subscription(Matches, 'don_kp/matches', self._on_matches, 10)
         self.create_subscription(JointState, 'joint_states', self._on_joints, 10)
-        sensor = qos_profile_sensor_data
-        self.create_subscription(Image, 'don_kp/heatmap', self._on_heatmap, sensor)
-        self.create_subscription(Image, camera_topics.COLOUR, self._on_colour, sensor)
         self._matches_stamp = 0.0
         self._sought: set[str] = set()
         self.joints = np.full(7, np.nan)  # rad, the newest
         self.motion = 0.0  # rad, the largest of any joint since the last goal was sent
         self._rest = self.joints
-        self.heatmap: Picture | None = None
-        self.colour: Picture | None = None
+        self._views: dict[str, Image] = {}
+        self._viewing: list[Subscription] = []
         self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
         self._spectator: Any = None
         self._goal_handle: Any = None
@@ -93,6 +92,24 @@ class Judge(Node):
         ):
             self._wait(name, ready, deadline - time.monotonic())
 
+    def look(self) -> None:
+        """Look at the camera's picture and at the heatmap from now on."""
+        for topic in (camera_topics.COLOUR, 'don_kp/heatmap'):
+            self._viewing.append(
+                self.create_subscription(
+                    Image, topic, partial(self._views.__setitem__, topic), qos_profile_sensor_data
+                )
+            )
+
+    def seen(self) -> list[Picture]:
+        """Return the newest picture and heatmap, as far as they came, and look no more.
+
+        What nobody looks at is not drawn.
+        """
+        while self._viewing:
+            self.destroy_subscription(self._viewing.pop())
+        return [image_array(self._views.pop(topic)).copy() for topic in sorted(self._views)]
+
     def record(self) -> list[Picture]:
         """Record the spectator's view from now on into the list that is returned."""
         self.scenes = []
@@ -103,7 +120,7 @@ class Judge(Node):
         return self.scenes
 
     def reset(self, seed: int, placement: int, instance: int, without_cap: bool = False) -> None:
-        """Lay out the table, and wait until the stack has seen it in two images."""
+        """Lay out the table, and wait until the stack has seen it."""
         request = ResetScene.Request(
             seed=seed, placement=placement, instance=instance, without_cap=without_cap
         )
@@ -112,15 +129,11 @@ class Judge(Node):
         )
         if not response.success:
             raise UnansweredError(f'simulation/reset: {response.message}')
-        # What hears matches may yet hear of the scene before; of two, no more.
-        seen = [response.time]
 
-        def another() -> bool:
-            return self._matches_stamp > seen[-1]
+        def seen() -> bool:
+            return self._matches_stamp > response.time
 
-        for _ in range(2):
-            self._wait('an image of the new scene', another, PATIENCE_SECONDS)
-            seen.append(self._matches_stamp)
+        self._wait('an image of the new scene', seen, PATIENCE_SECONDS)
 
     def truth(self) -> GetSceneTruth.Response:
         """Ask physics."""
@@ -199,14 +212,6 @@ class Judge(Node):
     def _on_joints(self, message: JointState) -> None:
         self.joints = np.array(message.position[:7])
         self.motion = max(self.motion, float(np.abs(self.joints - self._rest).max()))
-
-    @guarded
-    def _on_heatmap(self, message: Image) -> None:
-        self.heatmap = image_array(message)
-
-    @guarded
-    def _on_colour(self, message: Image) -> None:
-        self.colour = image_array(message)
 
     @guarded
     def _on_scene(self, message: Image) -> None:

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -231,12 +232,12 @@ class _Pictures:
 
     def record(self) -> None:
         """Record the scene from now on."""
+        self._judge.look()
         self._scenes = self._judge.record()
 
     def save_view(self) -> None:
         """Save the camera's view beside the heatmap with the chosen point."""
-        halves = [half for half in (self._judge.colour, self._judge.heatmap) if half is not None]
-        if halves:
+        if halves := self._judge.seen():
             Pillow.fromarray(np.concatenate(halves, axis=1)).save(self._view)
 
     def save(self) -> None:
@@ -246,7 +247,11 @@ class _Pictures:
             self.save_view()
         if not self._scenes:
             return
-        frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in self._scenes]
+        # It takes a second, in which the next trial can begin.
+        threading.Thread(target=self._animate, args=(self._scenes,)).start()
+
+    def _animate(self, scenes: Sequence[NDArray[np.uint8]]) -> None:
+        frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in scenes]
         palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
         first, *rest = (frame.quantize(palette=palette) for frame in frames)
         # As often as the simulation's spectator looks, in milliseconds.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TypeVar
 
 import cv2
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
-
-os.environ.setdefault('MUJOCO_GL', 'egl')  # no display is needed; read when mujoco is imported
-
-import mujoco
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
@@ -133,33 +129,51 @@ def is_whole(mask: NDArray[np.bool_]) -> bool:
     return not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
-def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
-    """Add the faults of a D435: noise in colour; noise, steps, holes and shadows in depth.
+@dataclass(frozen=True)
+class Faults:
+    """The faults of a D435: noise in colour; noise, steps, holes and shadows in depth.
 
     Depth noise grows with the square of the distance (about 1 mm at half a metre). It is smooth
     over a few pixels, like the window of a stereo matcher. Depth is missing beside nearer edges,
     which hide the surface from one of the two imagers, and in some spots without texture.
     """
-    shape = frame.depth.shape
-    grain = rng.normal(0, 2.5, (*shape, 1)) + rng.normal(0, 1.2, (*shape, 3))
-    colour = np.clip(np.rint(frame.colour + grain), 0, 255).astype(np.uint8)
 
-    z = frame.depth
-    blurred = np.asarray(cv2.GaussianBlur(rng.normal(0, 1, shape), (0, 0), 2.0))
-    smooth = blurred / max(float(blurred.std()), 1e-6)
-    white = rng.normal(0, 1, shape).astype(np.float32)
-    depth = z + (0.0035 * smooth + 0.0015 * white) * z**2
+    grain: NDArray[np.int16]  # (H, W, 3), added to colour
+    relief: Array  # (H, W) 1/m, times the squared distance added to depth
+    lost: NDArray[np.bool_]  # (H, W), where there is no depth
 
-    filled = np.nan_to_num(z, nan=MAX_DEPTH).astype(np.float32)
-    shadow_width = 5
-    nearer_right = np.full_like(filled, np.inf)
-    nearer_right[:, :-shadow_width] = filled[:, shadow_width:]
-    shadow = filled - nearer_right > 0.03
-    coarse = rng.uniform(0, 1, (shape[0] // 12, shape[1] // 12)).astype(np.float32)
-    spots = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) > 0.985
-    depth[shadow | spots | (rng.random(shape) < 0.002)] = np.nan
-    depth = np.round(depth * 1000) / np.float32(1000)
-    return Frame(colour, depth.astype(np.float32))
+    @classmethod
+    def draw(cls, rng: np.random.Generator, shape: tuple[int, int]) -> Faults:
+        """Draw those of one picture of shape (H, W)."""
+        grain = rng.normal(0, 2.5, (*shape, 1)) + rng.normal(0, 1.2, (*shape, 3))
+        white = rng.normal(0, 1, shape)
+        blurred = np.asarray(cv2.GaussianBlur(white, (0, 0), 2.0), dtype=np.float64)
+        smooth = blurred / max(float(blurred.std()), 1e-6)
+        white = rng.normal(0, 1, shape).astype(np.float32)
+        coarse = rng.uniform(0, 1, (shape[0] // 12, shape[1] // 12)).astype(np.float32)
+        spots = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) > 0.985
+        lost = spots | (rng.random(shape) < 0.002)
+        relief: Array = 0.0035 * smooth + 0.0015 * white
+        return cls(np.rint(grain).astype(np.int16), relief, lost)
+
+    def applied(self, frame: Frame) -> Frame:
+        """Return a true frame as the camera gives it."""
+        colour = np.clip(frame.colour + self.grain, 0, 255).astype(np.uint8)
+        z = frame.depth
+        depth = z + self.relief * z**2
+        filled = np.nan_to_num(z, nan=MAX_DEPTH).astype(np.float32)
+        shadow_width = 5
+        nearer_right = np.full_like(filled, np.inf)
+        nearer_right[:, :-shadow_width] = filled[:, shadow_width:]
+        depth[self.lost | (filled - nearer_right > 0.03)] = np.nan
+        depth = np.round(depth * 1000) / np.float32(1000)
+        return Frame(colour, depth.astype(np.float32))
+
+
+def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:
+    """Return a true frame as the camera gives it, with faults of its own."""
+    height, width = frame.depth.shape
+    return Faults.draw(rng, (height, width)).applied(frame)
 
 
 def look_at(eye: Array, target: Array, up: Array | None = None) -> Array:

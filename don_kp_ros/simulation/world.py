@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from don_kp_ros.robots.panda import (
     panda_spec,
 )
 from don_kp_ros.robots.preset import RobotPreset
-from don_kp_ros.simulation.camera import D435, mujoco
+from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
 from don_kp_ros.simulation.scene import CAP, Layout, build
 

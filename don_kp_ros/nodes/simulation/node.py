@@ -39,7 +39,7 @@ from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
 from don_kp_ros.nodes.simulation.gripper import GripperServer
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
-from don_kp_ros.simulation.camera import D435, Renderer, look_at, with_faults
+from don_kp_ros.simulation.camera import D435, Faults, Renderer, look_at
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR, World
@@ -52,6 +52,7 @@ MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slo
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
 SPECTATOR_SECONDS = 1 / 3  # between two of its pictures
+FAULTS = 8
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
 
@@ -101,6 +102,11 @@ class Simulation(Node):
         self._world = World(Layout.draw(seed, UNSEEN_CAPS[seed % len(UNSEEN_CAPS)]), self._preset)
         self._world.data.time = 0.0
         self._renderer: Renderer | None = None
+        # To draw them costs as much as to draw a picture: a few serve in turn.
+        self._faults = [
+            Faults.draw(np.random.default_rng([seed, i]), (D435.height, D435.width))
+            for i in range(FAULTS)
+        ]
         self._pictures = 0  # taken of this world
         self._steps = self._begun = 0  # of all; at which this world began
         self._newcomers: SimpleQueue[tuple[World, Future[float]]] = SimpleQueue()
@@ -147,8 +153,8 @@ class Simulation(Node):
             if others and not others[0].node_name.startswith('_NODE_NAME_UNKNOWN'):
                 where = others[0].node_namespace.rstrip('/')
                 raise StartupError(
-                    f'{where}/{others[0].node_name} publishes {topic} in this ROS domain: a simulated '
-                    "robot beside it would take its commands, or it the simulated one's; end it, "
+                    f'{where}/{others[0].node_name} publishes {topic} in this ROS domain: a '
+                    "simulated robot would take its commands, or it the simulated one's; end it, "
                     'or give another simulation_domain'
                 )
             time.sleep(0.05)
@@ -228,13 +234,10 @@ class Simulation(Node):
     def _shoot(self, world: World, now: float) -> None:
         if self._renderer is None:
             self._renderer = Renderer(world.model)
-        # Of the scene and the picture's number alone: a scene looks the same each time.
-        noise = np.random.default_rng(
-            [self._settings.value.seed, world.layout.seed, self._pictures]
-        )
+        # By the picture's number in this world: a scene looks the same each time.
+        faults = self._faults[self._pictures % len(self._faults)]
         self._pictures += 1
-        seen = self._renderer.render(world.data, world.camera_pose())
-        frame = with_faults(seen, noise)
+        frame = faults.applied(self._renderer.render(world.data, world.camera_pose()))
         header = Header(stamp=stamp_from_seconds(now), frame_id=OPTICAL_FRAME)
         millimetres = np.round(np.nan_to_num(frame.depth) * 1000).astype(np.uint16)
         info = info_from_camera(D435, header)
