@@ -8,7 +8,7 @@ the arm's driver is started by itself, e.g. by
 import posixpath
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
@@ -22,7 +22,7 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import Command, LaunchConfiguration
 from launch_ros.actions import Node, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -46,6 +46,9 @@ def generate_launch_description() -> LaunchDescription:
         [
             *declared,
             OpaqueFunction(function=_nodes),
+            OpaqueFunction(
+                function=_description, condition=IfCondition(LaunchConfiguration('simulation'))
+            ),
             GroupAction(
                 [
                     OpaqueFunction(function=_frames),
@@ -138,6 +141,41 @@ def _camera(context: LaunchContext) -> list[Action]:
                 *('--frame-id', preset.hand_frame, '--child-frame-id', mount.frame),
             ],
         ),
+    ]
+
+
+def _description(context: LaunchContext) -> list[Action]:
+    """Publish the robot's description, for RViz and MoveIt, where it is installed.
+
+    The simulation publishes the frames itself: those that robot_state_publisher makes go nowhere.
+    """
+    arguments = _arguments(context)
+    names = load_preset(arguments['robot']).moveit
+    package, path = names.package, names.description
+    if path.startswith('package://'):
+        package, _, path = path.removeprefix('package://').partition('/')
+    try:
+        for needed in ('robot_state_publisher', 'xacro'):
+            get_package_share_directory(needed)
+        file = Path(get_package_share_directory(package)) / path
+    except PackageNotFoundError as error:
+        return [LogInfo(msg=f'RViz shows frames, but no robot: {error}')]
+    mappings = [f' {name}:={value}' for name, value in names.mappings.items()]
+    return [
+        Node(
+            package='robot_state_publisher',
+            executable='robot_state_publisher',
+            namespace=description.namespace(arguments),
+            parameters=[
+                {
+                    'robot_description': ParameterValue(
+                        Command(['xacro ', str(file), *mappings]), value_type=str
+                    ),
+                    'use_sim_time': True,
+                }
+            ],
+            remappings=[(topic, f'robot_description{topic}') for topic in ('/tf', '/tf_static')],
+        )
     ]
 
 
