@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from don_kp_ros.nodes.kit.clock import RosTime
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
 
 Value = TypeVar('Value')
 _PAUSE_S = 0.02
@@ -67,7 +68,7 @@ class Latest(Generic[Value]):
             nearest = min(self._values, key=lambda kept: abs(kept.stamp - stamp), default=None)
             return nearest if nearest and abs(nearest.stamp - stamp) <= tolerance else None
 
-        with self._changed:
+        with self._changed, contextlib.suppress(StoppedClockError):
             for _ in self._time.rounds(timeout):
                 if (found := near()) or not timeout:
                     return found

@@ -22,7 +22,7 @@ class RosTime:
 
     def __init__(self, node: Node) -> None:
         """Read a node's clock."""
-        self._clock = node.get_clock()
+        self._clock, self._context = node.get_clock(), node.context
 
     def now(self) -> float:
         """Return the time in seconds."""
@@ -32,14 +32,15 @@ class RosTime:
         """Yield again and again for some seconds; the caller looks, then pauses, each time.
 
         It yields once more after the time is over: a busy machine may hand over the clock's
-        newest message before those that came with it. Raises StoppedClockError.
+        newest message before those that came with it. Where the node ends, so does this. Raises
+        StoppedClockError.
         """
         begun = last = self.now()
         moved = time.monotonic()
         over = False
         while True:
             yield
-            if over:
+            if over or not self._context.ok():
                 return
             now = self.now()
             if now < last:

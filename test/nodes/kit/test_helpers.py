@@ -20,7 +20,8 @@ from don_kp_ros.nodes.kit.guard import guarded, guarded_service
 from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
 from don_kp_ros.nodes.kit.transforms import TransformListener
 
-TIME = RosTime(SimpleNamespace(get_clock=Clock))  # as much of a node as it uses
+ALIVE = SimpleNamespace(ok=lambda: True)
+TIME = RosTime(SimpleNamespace(get_clock=Clock, context=ALIVE))  # as much of a node as it uses
 
 
 def test_latest_keeps_the_newest_and_finds_the_nearest():

@@ -1,0 +1,72 @@
+"""Waiting in a time that is simulated: it runs, stands still, is set back, and ends."""
+
+from types import SimpleNamespace
+
+import pytest
+from rclpy.clock import ClockType, ROSClock
+from rclpy.time import Time
+
+from don_kp_ros.nodes.kit import clock
+from don_kp_ros.nodes.kit.buffers import Latest
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
+
+
+class Node:
+    """As much of a node as its time uses, with a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.clock, self.alive = ROSClock(), True
+        self.clock._set_ros_time_is_active(True)
+        self.context = SimpleNamespace(ok=lambda: self.alive)
+        self.set(100.0)
+
+    def get_clock(self) -> ROSClock:
+        return self.clock
+
+    def set(self, seconds: float) -> None:
+        self.clock.set_ros_time_override(
+            Time(nanoseconds=round(1e9 * seconds), clock_type=ClockType.ROS_TIME)
+        )
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+def test_it_waits_for_simulated_seconds_and_looks_once_more(node: Node) -> None:
+    looks = 0
+    for now, _ in zip((100.4, 100.9, 101.2, 250.0), RosTime(node).rounds(1.0), strict=False):
+        looks += 1
+        node.set(now)
+    assert looks == 4  # after 101.2 once more; then it is over
+
+
+def test_a_jump_of_the_clock_leaves_one_look(node: Node) -> None:
+    rounds = RosTime(node).rounds(1.0)
+    next(rounds)
+    node.set(200.0)
+    next(rounds)
+    assert next(rounds, None) is None
+
+
+def test_a_clock_that_is_set_back_counts_what_was_waited(node: Node) -> None:
+    looks = 0
+    for now, _ in zip((100.8, 3.0, 3.1, 3.3, 9.9, 9.9), RosTime(node).rounds(1.0), strict=False):
+        looks += 1
+        node.set(now)
+    assert looks == 5
+
+
+def test_time_that_stands_still_is_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, 'STANDSTILL_S', 0.05)
+    with pytest.raises(StoppedClockError, match='/clock; is the simulation running'):
+        for _ in RosTime(node).rounds(1.0):
+            pass
+    assert Latest(RosTime(node)).nearest(1.0, 0.1, timeout=1.0) is None
+
+
+def test_what_waits_ends_with_the_node_though_time_stands_still(node: Node) -> None:
+    buffer = Latest(RosTime(node))
+    node.alive = False
+    assert buffer.nearest(1.0, 0.1, timeout=1.0) is None
