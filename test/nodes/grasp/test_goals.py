@@ -30,6 +30,7 @@ class Arm:
     def __init__(self, *_: Any) -> None:
         self.stopped = True
         self.moving, self.most_moving, self.motions = 0, 0, 0
+        self.looked = -1
 
     def engage(self) -> None:
         self.stopped = False
@@ -58,9 +59,10 @@ class Arm:
         return width
 
     def set_obstacles(self, _: Any) -> None:
-        pass
+        self.looked = self.motions
 
     def move_to_joints(self, _: np.ndarray) -> None:
+        assert self.looked == self.motions  # what stands there is seen after the fingers opened
         self.set_gripper(0.0, 0.0)
 
 

@@ -1,6 +1,5 @@
 """The embedded adapter against controllers whose joints follow exactly."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,51 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
-from ideal_robot import OBSERVE, PRESET, Controllers
-from rclpy.executors import SingleThreadedExecutor
+from ideal_robot import OBSERVE, PRESET
 from rclpy.node import Node
+from stage import PATIENCE_S, down, failure, until
 
-from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
-PATIENCE_S = 60.0  # for what takes a moment on an idle machine
-
 
 @pytest.fixture(scope='module')
-def robot():
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(os.environ['ROS_DOMAIN_ID']))
-    controllers = Controllers(context)
+def motion(context, controllers, spun):
     user = Node('user', context=context)
-    motion = EmbeddedMotion(user, PRESET)
-    # Each with an executor of its own, as in processes of their own.
-    spinners = []
-    for node in (controllers, user):
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        spinner = threading.Thread(target=executor.spin, daemon=True)
-        spinner.start()
-        spinners.append((executor, spinner))
-    yield controllers, motion
-    for executor, spinner in spinners:
-        executor.shutdown()
-        spinner.join(timeout=5.0)
-    user.destroy_node()
-    controllers.destroy_node()
-    context.shutdown()
+    made = EmbeddedMotion(user, PRESET)
+    with spun(user):
+        yield made
 
 
 @pytest.fixture
-def arm(robot):
-    controllers, motion = robot
+def arm(controllers, motion):
     controllers.reset()
     controllers.received.clear()
     motion.engage()
     motion.set_obstacles(None)
-    _until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
+    until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
     return controllers, motion
 
 
@@ -65,23 +43,6 @@ def _known(motion):
         return np.zeros(7)
 
 
-def _until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _above(x, y, z):
-    return rigid.transform(np.diag([1.0, -1.0, -1.0]), [x, y, z])
-
-
-def _failure(call):
-    with pytest.raises(MotionError) as caught:
-        call()
-    return caught.value
-
-
 def test_moves_to_joints(arm):
     controllers, motion = arm
     motion.move_to_joints(PRESET.position('ready'))
@@ -90,22 +51,22 @@ def test_moves_to_joints(arm):
 
 def test_joint_states_are_heard_only_while_it_is_engaged(arm):
     controllers, motion = arm
-    plan = motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
     assert controllers.publisher.get_subscription_count() == 1
     motion.disengage()
-    _until(lambda: controllers.publisher.get_subscription_count() == 0)
+    until(lambda: controllers.publisher.get_subscription_count() == 0)
     for call in (
         lambda: motion.move_to_joints(OBSERVE),
         lambda: motion.set_gripper(0.0, 10.0),
-        lambda: motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+        lambda: motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
         lambda: motion.execute(plan.to_pregrasp),
     ):
-        assert _failure(call).code is MotionCode.CANCELLED
+        assert failure(call).code is MotionCode.CANCELLED
     assert controllers.received == []
     # Moved by someone else meanwhile: what was heard before is forgotten.
     moved = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     controllers.arm_controller.hold(moved)
-    _until(lambda: controllers.arm[0] == moved[0])
+    until(lambda: controllers.arm[0] == moved[0])
     motion.engage()
     assert motion.joint_positions()[0] == pytest.approx(OBSERVE[0] + 0.5)
     motion.move_to_joints(OBSERVE)
@@ -114,7 +75,7 @@ def test_joint_states_are_heard_only_while_it_is_engaged(arm):
 
 def test_a_planned_pick_runs_segment_by_segment(arm):
     controllers, motion = arm
-    plan = motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
     assert controllers.received == []
     kinematics = Kinematics(PRESET)
     for segment in (plan.to_pregrasp, plan.approach):
@@ -123,7 +84,28 @@ def test_a_planned_pick_runs_segment_by_segment(arm):
     motion.execute(plan.lift)
     assert kinematics.forward(controllers.arm)[2, 3] == pytest.approx(0.17, abs=0.002)
     # The arm no longer stands where this begins.
-    assert _failure(lambda: motion.execute(plan.approach)).code is MotionCode.NOT_FOLLOWED
+    assert failure(lambda: motion.execute(plan.approach)).code is MotionCode.NOT_FOLLOWED
+
+
+def test_what_is_commanded_is_within_the_limits(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    for segment in (plan.to_pregrasp, plan.approach, plan.lift):
+        motion.execute(segment)
+    motion.move_to_joints(OBSERVE)
+    assert len(controllers.received) == 4
+    for goal in controllers.received:
+        points = goal.trajectory.points
+        times = np.array(
+            [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in points]
+        )
+        q, v = (
+            np.array([getattr(p, name) for p in points]) for name in ('positions', 'velocities')
+        )
+        assert (q >= PRESET.position_lower).all() and (q <= PRESET.position_upper).all()
+        assert (np.abs(v) <= PRESET.velocity_limits).all()
+        acceleration = np.abs(np.diff(v, axis=0)) / np.diff(times)[:, None]
+        assert (acceleration <= 1.02 * np.array(PRESET.acceleration_limits)).all()
 
 
 def test_the_gripper_settles_on_what_it_holds(arm):
@@ -150,7 +132,7 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
 
     mover = threading.Thread(target=move)
     mover.start()
-    _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+    until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
     motion.stop()
     mover.join(timeout=PATIENCE_S)
     assert failures[0].code is MotionCode.CANCELLED
@@ -160,16 +142,16 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     assert len(controllers.received) == 2
     times, commands = (np.array(x) for x in zip(*controllers.commands, strict=True))
     moving = np.abs(np.diff(commands[:, 0])) > 0
-    _until(lambda: len(controllers.commands) > len(times) + 20)
+    until(lambda: len(controllers.commands) > len(times) + 20)
     assert np.array_equal(controllers.arm, rest)
     assert moving.sum() > 5
     # It stays so until engage().
     for call in (
         lambda: motion.move_to_joints(OBSERVE),
         lambda: motion.set_gripper(0.0, 10.0),
-        lambda: motion.plan_grasp(_above(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+        lambda: motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
     ):
-        assert _failure(call).code is MotionCode.CANCELLED
+        assert failure(call).code is MotionCode.CANCELLED
     assert len(controllers.received) == 2
     motion.engage()
     motion.move_to_joints(OBSERVE)
@@ -220,7 +202,7 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number):
         text=True,
     ) as process:
         try:
-            _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+            until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
             process.send_signal(number)
             output, _ = process.communicate(timeout=30)
         finally:
@@ -229,7 +211,7 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number):
     motion, stop = (goal.trajectory for goal in controllers.received)
     rest = stop.points[-1].positions[0]
     assert OBSERVE[0] < rest < motion.points[-1].positions[0]
-    _until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
+    until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
     time.sleep(0.2)
     assert abs(controllers.arm[0] - rest) < 1e-3
 
@@ -238,7 +220,7 @@ def test_a_stuck_arm_is_reported_with_the_joint(arm):
     controllers, motion = arm
     controllers.stuck = True
     goal = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    error = _failure(lambda: motion.move_to_joints(goal))
+    error = failure(lambda: motion.move_to_joints(goal))
     assert error.code is MotionCode.NOT_FOLLOWED
     assert 'panda_joint1 is off by 0.500 rad' in str(error)
     assert 'off the way' in str(error)  # the controller's own words
@@ -248,25 +230,25 @@ def test_silence_is_stale_before_and_during_a_motion(arm):
     controllers, motion = arm
 
     def fall_silent_on_the_way():
-        _until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+        until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
         controllers.silent = True
 
     threading.Thread(target=fall_silent_on_the_way).start()
     goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    assert _failure(lambda: motion.move_to_joints(goal)).code is MotionCode.STALE_STATE
+    assert failure(lambda: motion.move_to_joints(goal)).code is MotionCode.STALE_STATE
     _, stop = (goal.trajectory for goal in controllers.received)
     assert OBSERVE[0] + 0.3 < stop.points[-1].positions[0] < goal[0]
     for call in (motion.joint_positions, motion.gripper_width):
-        assert _failure(call).code is MotionCode.STALE_STATE
+        assert failure(call).code is MotionCode.STALE_STATE
 
 
 def test_refused_goals_send_nothing(arm):
     controllers, motion = arm
     for pose, code in (
-        (_above(0.9, 0.6, 0.2), MotionCode.UNREACHABLE),
-        (_above(0.5, 0.0, -0.02), MotionCode.COLLISION),
+        (down(0.9, 0.6, 0.2), MotionCode.UNREACHABLE),
+        (down(0.5, 0.0, -0.02), MotionCode.COLLISION),
     ):
-        assert _failure(lambda T=pose: motion.plan_grasp(T, 0.1, 0.1, 0.08)).code is code
+        assert failure(lambda T=pose: motion.plan_grasp(T, 0.1, 0.1, 0.08)).code is code
     beyond = OBSERVE + np.array([4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    assert _failure(lambda: motion.move_to_joints(beyond)).code is MotionCode.UNREACHABLE
+    assert failure(lambda: motion.move_to_joints(beyond)).code is MotionCode.UNREACHABLE
     assert controllers.received == []

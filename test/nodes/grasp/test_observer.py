@@ -1,0 +1,157 @@
+"""What the grasp node sees, of a perception that the test plays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from rclpy.node import Node
+
+from don_kp.action import Grasp
+from don_kp.msg import Match, Matches
+from don_kp.srv import Scene, Transform
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
+from don_kp_ros.nodes.kit.conversions import (
+    cloud_message,
+    point_message,
+    seconds_from_stamp,
+    transform_from_matrix,
+)
+
+T_BASE_CAMERA = rigid.transform(np.diag([1.0, -1.0, -1.0]), [0.5, 0.0, 0.6])
+SEEN = np.array([0.1, 0.05, 0.5])  # in the camera's frame
+CLOUD = np.array([[0.5, 0.0, 0.1], [0.6, 0.1, 0.0]])
+
+
+class Perception(Node):
+    """Plays perception: publishes matches, and answers for scenes and transforms."""
+
+    def __init__(self, context: object) -> None:
+        super().__init__('perception', context=context)
+        self.position: Callable[[int], np.ndarray] = lambda _: SEEN
+        self.found: Callable[[int], bool] = lambda _: True
+        self.name, self.silent = 'cap/brim', False
+        self.lost: Callable[[float], bool] = lambda _: False
+        self.number = 0
+        self.scenes: list[float] = []
+        self._matches = self.create_publisher(Matches, 'don_kp/matches', 10)
+        self.create_service(Scene, 'perception/scene', self._on_scene)
+        self.create_service(Transform, 'perception/transform', self._on_transform)
+        self.create_timer(0.05, self._look)
+
+    def _look(self) -> None:
+        if self.silent:
+            return
+        self.number += 1
+        match = Match(name=self.name, found=self.found(self.number), reason='best score 0.4')
+        match.position = point_message(self.position(self.number))
+        message = Matches(matches=[match])
+        message.header.frame_id = 'camera'
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._matches.publish(message)
+
+    def _on_scene(self, request: Scene.Request, response: Scene.Response) -> Scene.Response:
+        stamp = seconds_from_stamp(request.stamp)
+        self.scenes.append(stamp)
+        response.success = not self.lost(stamp)
+        response.message = '' if response.success else 'no depth image of that moment has come'
+        response.cloud = cloud_message(CLOUD, request.stamp, request.frame)
+        return response
+
+    def _on_transform(
+        self, request: Transform.Request, response: Transform.Response
+    ) -> Transform.Response:
+        assert (request.target, request.source) == ('base', 'camera')
+        response.transform, response.success = transform_from_matrix(T_BASE_CAMERA), True
+        return response
+
+
+@pytest.fixture
+def perception(context: object, spun: Callable) -> Iterator[Perception]:
+    """Give what the observer asks."""
+    made = Perception(context)
+    with spun(made):
+        yield made
+
+
+@pytest.fixture
+def cancelled() -> threading.Event:
+    """Give what a cancellation sets."""
+    return threading.Event()
+
+
+@pytest.fixture
+def observer(
+    context: object, spun: Callable, perception: Perception, cancelled: threading.Event
+) -> Iterator[Observer]:
+    """Give an observer that has met perception."""
+    node = Node('grasp', context=context)
+    made = Observer(node, 'base', LookParameters(1.0, 5.0, 3, 0.015), cancelled)
+    with spun(node):
+        for client in (made._scene, made._transform):
+            assert client._client.wait_for_service(60.0)
+        yield made
+
+
+def refusal(call: Callable[[], object]) -> GoalRefusedError:
+    with pytest.raises(GoalRefusedError) as caught:
+        call()
+    return caught.value
+
+
+def test_a_point_is_the_median_of_several_looks_in_the_base_frame(
+    observer: Observer, perception: Perception
+) -> None:
+    perception.position = lambda k: SEEN + [0.003 * (k % 3), 0.0, 0.0]
+    target, points = observer.look_for('cap/brim')
+    assert target == pytest.approx(rigid.apply(T_BASE_CAMERA, SEEN + [0.003, 0.0, 0.0]))
+    assert points == pytest.approx(CLOUD)
+
+
+def test_of_a_lost_depth_image_the_one_before_serves(
+    observer: Observer, perception: Perception
+) -> None:
+    perception.lost = lambda stamp: stamp == max(perception.scenes)
+    target, points = observer.look_for('cap/brim')
+    assert target == pytest.approx(rigid.apply(T_BASE_CAMERA, SEEN))
+    assert points == pytest.approx(CLOUD)
+    assert perception.scenes == sorted(perception.scenes, reverse=True)
+    assert len(set(perception.scenes)) == 2
+
+
+def test_what_is_not_there_is_refused_with_its_reason(
+    observer: Observer, perception: Perception, cancelled: threading.Event
+) -> None:
+    unknown = refusal(lambda: observer.look_for('cup/rim'))
+    assert unknown.code == Grasp.Result.UNKNOWN_TARGET
+    assert "'cup/rim'" in str(unknown) and 'stored are: cap/brim' in str(unknown)
+
+    perception.found = lambda k: k % 3 == 0
+    missed = refusal(lambda: observer.look_for('cap/brim'))
+    assert missed.code == Grasp.Result.NOT_FOUND
+    assert 'not found in 2 of 3 images: best score 0.4' in str(missed)
+
+    perception.found = lambda _: True
+    perception.position = lambda k: SEEN + [0.03 * (k % 3), 0.0, 0.0]
+    moving = refusal(lambda: observer.look_for('cap/brim'))
+    assert moving.code == Grasp.Result.NOT_FOUND
+    assert 'moves by 30 mm' in str(moving)
+
+    perception.position, perception.lost = (lambda _: SEEN), (lambda _: True)
+    blind = refusal(lambda: observer.look_for('cap/brim'))
+    assert blind.code == Grasp.Result.STALE_DATA
+    assert 'no depth image of that moment' in str(blind)
+
+    perception.silent = True
+    silent = refusal(lambda: observer.look_for('cap/brim'))
+    assert silent.code == Grasp.Result.STALE_DATA
+    assert '0 of 3 images' in str(silent) and 'is the camera running' in str(silent)
+
+    cancelled.set()
+    with pytest.raises(MotionError) as caught:
+        observer.look_for('cap/brim')
+    assert caught.value.code is MotionCode.CANCELLED
