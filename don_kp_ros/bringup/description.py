@@ -112,7 +112,7 @@ ARGUMENTS = (
     Argument(
         'real_time_factor',
         '1.0',
-        'Simulated seconds in a second, at most; 0: as many as this machine can',
+        'Simulated seconds in a second, at most; 0: as many as perception can follow',
         kind=float,
     ),
     Argument(

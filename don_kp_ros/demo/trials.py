@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         '--real-time-factor',
         type=float,
         default=0.0,
-        help='simulated seconds in a second, at most; default: 0, as many as can be',
+        help='simulated seconds in a second, at most; default: 0, as many as can be followed',
     )
     parser.add_argument('--output', type=Path, default=Path('output'))
     options = parser.parse_args(argv)

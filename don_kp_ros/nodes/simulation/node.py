@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene
 from don_kp_ros.nodes.kit import camera_topics, qos
 from don_kp_ros.nodes.kit.conversions import (
@@ -28,6 +29,7 @@ from don_kp_ros.nodes.kit.conversions import (
     info_from_camera,
     point_message,
     pose_from_matrix,
+    seconds_from_stamp,
     stamp_from_seconds,
     transform_from_matrix,
 )
@@ -47,6 +49,7 @@ from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR,
 Array = NDArray[np.float64]
 
 STEP_SECONDS = 0.01
+PATIENCE_SECONDS = 1.0  # with perception, on this machine's clock
 MEETING_SECONDS = 1.5  # by then nodes have found each other, on this machine's clock
 MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
@@ -65,7 +68,9 @@ class SimulationParameters:
     camera_hz: float = parameter(5.0, 'pictures a second')
     state_hz: float = parameter(50.0, 'messages of clock, joint states and transforms a second')
     real_time_factor: float = parameter(
-        1.0, 'seconds simulated in a second, at most; 0: as many as can be', changeable=True
+        1.0,
+        'seconds simulated in a second, at most; 0: as many as perception can follow',
+        changeable=True,
     )
 
     def __post_init__(self) -> None:
@@ -108,6 +113,8 @@ class Simulation(Node):
             for i in range(FAULTS)
         ]
         self._pictures = 0  # taken of this world
+        self._shown = self._searched = 0.0  # stamps of the last picture and of the last matches
+        self._looked = threading.Condition()
         self._steps = self._begun = 0  # of all; at which this world began
         self._newcomers: SimpleQueue[tuple[World, Future[float]]] = SimpleQueue()
 
@@ -128,6 +135,9 @@ class Simulation(Node):
         self._hand = TrajectoryServer(self, HAND_CONTROLLER, [preset.finger_joint], self._now)
         self._gripper = GripperServer(self, HAND_CONTROLLER, FRANKA_GRIPPER, preset.open_width)
         group = ReentrantCallbackGroup()
+        self.create_subscription(
+            Matches, 'don_kp/matches', self._on_matches, default, callback_group=group
+        )
         self.create_service(ResetScene, '~/reset', self._on_reset, callback_group=group)
         self.create_service(GetSceneTruth, '~/truth', self._on_truth, callback_group=group)
 
@@ -231,7 +241,24 @@ class Simulation(Node):
             )
         )
 
+    def _wait_for_perception(self) -> None:
+        """Let perception finish the last picture first: what it has no time for, it would miss.
+
+        One that has stopped is not waited for for long.
+        """
+        if self._settings.value.real_time_factor == 0 and self._searched:
+            with self._looked:
+                self._looked.wait_for(lambda: self._searched >= self._shown, PATIENCE_SECONDS)
+
+    @guarded
+    def _on_matches(self, message: Matches) -> None:
+        with self._looked:
+            self._searched = seconds_from_stamp(message.header.stamp)
+            self._looked.notify_all()
+
     def _shoot(self, world: World, now: float) -> None:
+        self._wait_for_perception()
+        self._shown = now - STEP_SECONDS / 2  # a stamp is whole nanoseconds
         if self._renderer is None:
             self._renderer = Renderer(world.model)
         # By the picture's number in this world: a scene looks the same each time.
