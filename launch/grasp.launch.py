@@ -159,7 +159,9 @@ def _description(context: LaunchContext) -> list[Action]:
             get_package_share_directory(needed)
         file = Path(get_package_share_directory(package)) / path
     except PackageNotFoundError as error:
-        return [LogInfo(msg=f'RViz shows frames, but no robot: {error}')]
+        return [LogInfo(msg=f'RViz shows frames, but no robot; install what is missing: {error}')]
+    if not file.is_file():
+        return [LogInfo(msg=f'RViz shows frames, but no robot: {file} is no file')]
     mappings = [f' {name}:={value}' for name, value in names.mappings.items()]
     return [
         Node(

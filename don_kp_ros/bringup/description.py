@@ -11,6 +11,7 @@ from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, models_path
 from don_kp_ros.robots.preset import load_preset
 
+_LAST_DOMAIN = 232
 _NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
@@ -22,7 +23,7 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
-    kind: type[str] | type[float] | type[int] | type[bool] = str
+    kind: type[str] | type[float] | type[bool] = str
 
     def read(self, text: str) -> str | float | bool:
         """Return the value of a text."""
@@ -107,7 +108,6 @@ ARGUMENTS = (
         '77',
         'ROS domain of the nodes with simulation:=true, apart from that of a real robot: '
         'export ROS_DOMAIN_ID=77 where you use them',
-        kind=int,
     ),
     Argument(
         'real_time_factor',
@@ -188,6 +188,11 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
                 _KNOWN[name].read(value)
         except ValueError:
             raise ValueError(f'{name} is {value!r}; it must be a number.') from None
+    domain = values['simulation_domain']
+    if not (domain.isdecimal() and int(domain) <= _LAST_DOMAIN):
+        raise ValueError(
+            f'simulation_domain is {domain!r}; it must be a whole number from 0 to {_LAST_DOMAIN}.'
+        )
     names = [node.name for node in NODES]
     for name in values['nodes'].split(','):
         if name not in names:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -24,7 +25,6 @@ from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.action import PunctualActionClient
-from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
 
@@ -50,7 +50,6 @@ class Judge(Node):
         """Connect; ``alive`` is called while waiting and raises StackEndedError where it must."""
         simulated = Parameter('use_sim_time', value=True)
         super().__init__('judge', parameter_overrides=[simulated])
-        self._time = RosTime(self)
         self._alive = alive
         self._reset = self.create_client(ResetScene, 'simulation/reset')
         self._truth = self.create_client(GetSceneTruth, 'simulation/truth')
@@ -67,8 +66,9 @@ class Judge(Node):
         self._viewing: list[Subscription] = []
         self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
         self._spectator: Any = None
-        self._goal_handle: Any = None
+        self._sent = Future()
         self._on_phase: Callable[[str, str], None] = lambda *_: None
+        self._closing = threading.Event()
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self._thread = threading.Thread(target=self._spin, name='judge', daemon=True)
@@ -76,8 +76,9 @@ class Judge(Node):
 
     def close(self) -> None:
         """Stop spinning and leave."""
-        self._executor.shutdown(timeout_sec=1.0)
+        self._closing.set()
         self._thread.join(timeout=2.0)
+        self._executor.shutdown(timeout_sec=1.0)
         self.destroy_node()
 
     def wait_until_ready(self, timeout: float) -> None:
@@ -147,15 +148,16 @@ class Judge(Node):
         A stack that has just started may not have met all its parts: a refusal is asked again.
         """
         request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
-        for _ in self._time.rounds(MEETING_SECONDS):
+        deadline = time.monotonic() + MEETING_SECONDS
+        while True:
             response = self._call(
                 'store_descriptor', self._store.call_async(request), PATIENCE_SECONDS
             )
             if response.success:
                 break
+            if time.monotonic() > deadline:
+                raise UnansweredError(f'store_descriptor: {response.message}')
             time.sleep(0.05)
-        else:
-            raise UnansweredError(f'store_descriptor: {response.message}')
         self._wait(
             f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS
         )
@@ -163,17 +165,16 @@ class Judge(Node):
     def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
         """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
         self._rest, self.motion, self._on_phase = self.joints, 0.0, on_phase
-        sent = self._grasp.send_goal_async(goal, self._on_feedback)
-        handle = self._call('grasp', sent, PATIENCE_SECONDS)
+        self._sent = self._grasp.send_goal_async(goal, self._on_feedback)
+        handle = self._call('grasp', self._sent, PATIENCE_SECONDS)
         if not handle.accepted:
             raise UnansweredError('grasp: the goal was rejected; is another grasp running?')
-        self._goal_handle = handle
         return self._call('grasp', handle.get_result_async(), GOAL_SECONDS).result
 
     def cancel(self) -> None:
         """Cancel the running goal; its result will say so. For use in ``on_phase``."""
-        if self._goal_handle is not None:
-            self._goal_handle.cancel_goal_async()
+        # The feedback may be here before the answer that the goal is accepted.
+        self._sent.add_done_callback(lambda sent: sent.result().cancel_goal_async())
 
     def watch_height(self, seconds: float) -> float:
         """Return the least height of the cap's centre of mass over some simulated time, metres."""
@@ -197,7 +198,10 @@ class Judge(Node):
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+            while not self._closing.is_set():
+                # What is destroyed meanwhile may be about to be waited for.
+                with contextlib.suppress(InvalidHandle):
+                    self._executor.spin_once(timeout_sec=0.2)
 
     @guarded
     def _on_feedback(self, message: Any) -> None:

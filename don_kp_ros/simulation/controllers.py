@@ -78,7 +78,7 @@ class TrajectoryController:
     def accept(self, trajectory: CommandedTrajectory, now: float) -> None:
         """Start a trajectory at a time in seconds.
 
-        It leads from the present command, so that nothing jumps.
+        It leads from the present command, unless its first point is for now or for before.
         """
         if trajectory.positions.shape[1] != len(self.position):
             raise TrajectoryError(

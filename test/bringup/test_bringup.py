@@ -63,6 +63,9 @@ class TestTable:
         [
             ({'simulaton': 'true'}, r"'simulaton'.*simulation, .*, motion"),
             ({'real_time_factor': 'fast'}, "real_time_factor is 'fast'; it must be a number"),
+            ({'simulation_domain': ''}, "simulation_domain is ''.*from 0 to 232"),
+            ({'simulation_domain': '-1'}, "simulation_domain is '-1'.*from 0 to 232"),
+            ({'simulation_domain': '300'}, "simulation_domain is '300'.*from 0 to 232"),
             ({'motion': 'magic'}, "motion is 'magic'.*embedded, moveit"),
             ({'nodes': 'grasp,perceptoin'}, "'perceptoin'.*perception"),
             ({'namespace': '1st'}, "namespace is '1st'.*the first no digit"),

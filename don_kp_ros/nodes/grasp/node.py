@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,10 +29,8 @@ from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParam
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import Motion, MotionCode, MotionError
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
-from don_kp_ros.nodes.kit.conversions import (
-    point_message,
-    pose_from_matrix,
-)
+from don_kp_ros.nodes.kit.action import begin
+from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
 from don_kp_ros.nodes.kit.robot import robot_preset
@@ -38,6 +38,9 @@ from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
+
+# An accepted goal that has not begun by then never will.
+_BEGIN_S = 2.0
 
 CODES = {
     MotionCode.UNREACHABLE: Grasp.Result.UNREACHABLE,
@@ -130,12 +133,12 @@ class GraspNode(Node):
             self._settings.pick,
         )
         self._fingers = PinchParameters(opening=self._preset.open_width)
-        # Held from a goal's acceptance until it has ended: what is accepted is executed alone.
-        self._busy = threading.Lock()
-        # Guards the three below: a goal that ends, its cancellation and the node's own end.
-        self._turn = threading.Lock()
+        # Guards what follows: a goal that begins, ends or is cancelled, and the node's own end.
+        self._turn = threading.Condition()
+        self._reserved: Grasp.Goal | None = None  # accepted, not yet begun
+        self._reserved_at = 0.0
         self._running: ServerGoalHandle | None = None
-        self._ending = False
+        self._ending = self._cancelling = False
         self._cancelled = threading.Event()
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
@@ -164,7 +167,7 @@ class GraspNode(Node):
             self._ending = True
             self._cancelled.set()
             self._motion.stop()
-        self._busy.acquire(timeout=1.5)
+            self._turn.wait_for(lambda: self._running is None, 1.5)
 
     def destroy_node(self) -> None:
         """Leave."""
@@ -184,38 +187,49 @@ class GraspNode(Node):
         self.get_logger().info(response.message)
         return response
 
-    def _on_goal(self, _: Grasp.Goal) -> GoalResponse:
+    def _on_goal(self, goal: Grasp.Goal) -> GoalResponse:
         with self._turn:
-            if self._ending:
-                self.get_logger().warning('goal rejected: the node ends')
+            now = time.monotonic()
+            # rclpy never begins a goal whose client has gone before it was answered.
+            reserved = self._reserved is not None and now - self._reserved_at < _BEGIN_S
+            if self._ending or self._running is not None or reserved:
+                why = 'the node ends' if self._ending else 'another grasp is running; cancel it'
+                self.get_logger().warning(f'goal rejected: {why}')
                 return GoalResponse.REJECT
-            if not self._busy.acquire(blocking=False):
-                self.get_logger().warning(
-                    'goal rejected: another grasp is running; cancel it first'
-                )
-                return GoalResponse.REJECT
+            self._reserved, self._reserved_at, self._cancelling = goal, now, False
             self._cancelled.clear()
             self._motion.engage()
             return GoalResponse.ACCEPT
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
         with self._turn:
-            self._running = handle
-        handle.execute()
+            if handle.request is self._reserved:
+                self._running, self._reserved = handle, None
+                self._turn.notify_all()
+        begin(handle)
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         with self._turn:
+            # It may be that of the goal that has been accepted and is about to begin.
+            self._turn.wait_for(lambda: self._reserved is None, 1.0)
             if handle is not self._running:
                 return CancelResponse.REJECT  # it has ended; another may be running
+            self._cancelling = True
             self._cancelled.set()
             self._motion.stop()
             return CancelResponse.ACCEPT
 
     def _execute(self, handle: ServerGoalHandle) -> Grasp.Result:
-        try:
-            return self._ended(handle, self._result(handle))
-        finally:
-            self._busy.release()
+        if handle is not self._running:
+            handle.abort()
+            return Grasp.Result(
+                code=Grasp.Result.FAULT, message='it began too late; send it again'
+            )
+        result = self._result(handle)
+        until = time.monotonic() + 1.0
+        while self._cancelling and not handle.is_cancel_requested and time.monotonic() < until:
+            time.sleep(0.001)  # rclpy notes it after it has asked
+        return self._ended(handle, result)
 
     def _result(self, handle: ServerGoalHandle) -> Grasp.Result:
         result = Grasp.Result(code=Grasp.Result.FAULT)
@@ -233,7 +247,8 @@ class GraspNode(Node):
             # A bug must end this goal, not the node: the arm holds, the next goal is served.
             self._motion.stop()
             result.message = f'internal error: {error!r}; the log has the details'
-            self.get_logger().exception('the grasp failed by an internal error')
+            details = traceback.format_exc().rstrip()
+            self.get_logger().error(f'the grasp failed by an internal error:\n{details}')
         finally:
             self._motion.disengage()
         return result
@@ -241,7 +256,6 @@ class GraspNode(Node):
     def _ended(self, handle: ServerGoalHandle, result: Grasp.Result) -> Grasp.Result:
         """Tell how a goal ended; from here on it cannot be cancelled."""
         with self._turn:
-            self._running = None
             result.success = result.code == Grasp.Result.SUCCEEDED
             if result.success:
                 handle.succeed()
@@ -250,6 +264,8 @@ class GraspNode(Node):
                 handle.canceled()
             else:
                 handle.abort()
+            self._running = None
+            self._turn.notify_all()
         if result.success:
             self.get_logger().info(result.message)
         else:

@@ -168,6 +168,8 @@ class Observer:
             for request in requests:
                 try:
                     return self._answer(client, request)
+                except GoalRefusedError:
+                    raise
                 except RefusedError as error:
                     reasons.append(str(error))
             if self._time.now() > deadline:

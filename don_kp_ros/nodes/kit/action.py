@@ -1,12 +1,22 @@
-"""An action client that any thread may use."""
+"""What rclpy's actions leave to chance."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionClient
+from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
+
+
+def begin(handle: ServerGoalHandle) -> None:
+    """Have a goal executed, also one whose cancellation comes in this moment."""
+    try:
+        handle.execute()
+    except RCLError:
+        handle.execute()  # it sees the cancellation now
 
 
 class PunctualActionClient(ActionClient):

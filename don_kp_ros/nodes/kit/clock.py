@@ -23,6 +23,7 @@ class RosTime:
     def __init__(self, node: Node) -> None:
         """Read a node's clock."""
         self._clock, self._context = node.get_clock(), node.context
+        self._topic = node.resolve_topic_name('/clock')
 
     def now(self) -> float:
         """Return the time in seconds."""
@@ -50,6 +51,6 @@ class RosTime:
             elif time.monotonic() - moved > STANDSTILL_S:
                 raise StoppedClockError(
                     f'simulated time has stood still for {STANDSTILL_S:g} s: nothing new comes '
-                    'on /clock; is the simulation running?'
+                    f'on {self._topic}; is the simulation running?'
                 )
             over = now - begun > seconds

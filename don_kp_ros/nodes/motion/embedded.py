@@ -213,13 +213,13 @@ class EmbeddedMotion:
         To cancel the goal would hold the arm at once, with more than it can stand.
         """
         arm, now = self._monitor.arm, self._monitor.time.now()
-        at = now - begun
-        if arm.age <= STALE:
-            at = progress(trajectory, arm.latest, at) + now - arm.stamp
-        stopping = braked(trajectory, at, self._preset.stopping_accelerations)
+        at, start = now - begun, 0.0
+        if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
+            at, start = progress(trajectory, arm.latest, at) + now - arm.stamp, now
+        stopping = braked(trajectory, max(0.0, at), self._preset.stopping_accelerations)
         try:
             if stopping is not None:
-                handle = self._follow_action.start(self._goal(stopping, now), _nothing)
+                handle = self._follow_action.start(self._goal(stopping, start), _nothing)
             self._follow_action.result(handle, _nothing, _BRAKING_SECONDS)
         except MotionError as error:
             self._logger.error(f'the arm is not slowed down but held at once: {error}')

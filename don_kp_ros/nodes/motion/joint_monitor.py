@@ -172,15 +172,6 @@ class History:
         """Return the newest positions."""
         return self._samples[-1][1]
 
-    @property
-    def velocity(self) -> Array:
-        """Return the velocity between the two newest positions."""
-        if len(self._samples) < 2:
-            return np.zeros_like(self.latest)
-        (t0, p0), (t1, p1) = self._samples[-2], self._samples[-1]
-        speed: Array = (p1 - p0) / (t1 - t0)
-        return speed
-
     def moved(self, seconds: float) -> float:
         """Return how far any joint moved within the last seconds; infinite if not known."""
         since = self.stamp - seconds

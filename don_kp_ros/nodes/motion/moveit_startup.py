@@ -23,7 +23,7 @@ from don_kp_ros.robots.preset import RobotPreset, merged
 
 _NODE_NAME = 'don_kp_moveit'
 _OWN_PACKAGE = 'don_kp'
-_PATIENCE_S = 10.0
+_PATIENCE_S, _OLDEST_S = 10.0, 1.0
 
 
 def start_moveit(node: Node, preset: RobotPreset) -> tuple[Any, dict[str, Any]]:
@@ -44,7 +44,11 @@ def start_moveit(node: Node, preset: RobotPreset) -> tuple[Any, dict[str, Any]]:
                 node_name=_NODE_NAME,
                 name_space=node.get_namespace(),
                 launch_params_filepaths=[file.name],
-                remappings={'/tf': 'tf', '/tf_static': 'tf_static'},
+                remappings={
+                    '/tf': 'tf',
+                    '/tf_static': 'tf_static',
+                    '/clock': node.resolve_topic_name('/clock'),
+                },
             )
         except RuntimeError as error:
             raise StartupError(
@@ -105,15 +109,16 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
         context=node.context,
         namespace=node.get_namespace(),
         use_global_arguments=False,  # MoveIt does not know them either
+        cli_args=['--ros-args', '-r', f'/clock:={node.resolve_topic_name("/clock")}'],
         parameter_overrides=[node.get_parameter('use_sim_time')],
         start_parameter_services=False,
         enable_rosout=False,
     )
-    begun = RosTime(listener).now()
+    time_of_node = RosTime(listener)
     missing = {*preset.arm_joints, preset.finger_joint}
 
     def hear(message: JointState) -> None:
-        if seconds_from_stamp(message.header.stamp) >= begun:
+        if time_of_node.now() - seconds_from_stamp(message.header.stamp) < _OLDEST_S:
             missing.difference_update(message.name)
 
     topic = listener.resolve_topic_name('joint_states')

@@ -12,6 +12,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 
+from don_kp_ros.nodes.kit.action import begin
+
 Refusal = Callable[[Any], str]
 
 
@@ -57,6 +59,7 @@ class GoalServer:
             name,
             self._execute,
             goal_callback=self._on_goal,
+            handle_accepted_callback=begin,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
         )

@@ -49,7 +49,7 @@ class GripperServer:
         self._open_width = open_width
         self._grip: Grip | None = None
         self._moved = self._due = 0.0
-        self._stopped = False
+        self._stopped: Grip | None = None
         served = (
             (GripperCommand, f'{controller}/gripper_cmd', self._by_controller),
             (GripperCommand, f'{franka}/gripper_action', self._by_gripper_action),
@@ -74,9 +74,9 @@ class GripperServer:
         if self._grip is None:
             return
         self._moved = now if speed > _STILL else self._moved
-        if self._stopped or self._grip.goal.cancelled:
+        cancelled = self._grip.goal.cancelled
+        if cancelled or self._stopped is self._grip:
             world.hand.hold(state.position[7:8])
-            cancelled, self._stopped = self._grip.goal.cancelled, False
             self._end('canceled' if cancelled else 'abort', self._grip.result(width, 'stopped'))
             return
         still = now - self._moved >= _STALL_S
@@ -175,7 +175,7 @@ class GripperServer:
 
     @guarded_service
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._stopped = self._grip is not None
+        self._stopped = self._grip
         response.success = True
         return response
 

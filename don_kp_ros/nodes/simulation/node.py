@@ -156,18 +156,20 @@ class Simulation(Node):
     def _check_is_alone(self) -> None:
         """Raise StartupError beside another robot: what is meant for one would move the other."""
         topic = self.resolve_topic_name('joint_states')
-        deadline = time.monotonic() + MEETING_SECONDS
+        deadline, names = time.monotonic() + MEETING_SECONDS, set[str]()
         while time.monotonic() < deadline:
             others = self.get_publishers_info_by_topic(topic)
+            names = {f'{o.node_namespace.rstrip("/")}/{o.node_name}' for o in others}
             # The name of a node comes a moment after its publishers.
-            if others and not others[0].node_name.startswith('_NODE_NAME_UNKNOWN'):
-                where = others[0].node_namespace.rstrip('/')
-                raise StartupError(
-                    f'{where}/{others[0].node_name} publishes {topic} in this ROS domain: a '
-                    "simulated robot would take its commands, or it the simulated one's; end it, "
-                    'or give another simulation_domain'
-                )
+            if names and not any('_NODE_NAME_UNKNOWN' in name for name in names):
+                break
             time.sleep(0.05)
+        if names:
+            raise StartupError(
+                f'{" and ".join(sorted(names))} publishes {topic} in this ROS domain: a simulated '
+                "robot would take its commands, or it the simulated one's; end it, or give "
+                'another simulation_domain'
+            )
 
     def _now(self) -> float:
         return self._steps * STEP_SECONDS

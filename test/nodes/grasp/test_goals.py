@@ -122,6 +122,7 @@ def test_300_goals_cancellations_and_ends_touch_none_but_the_one_that_is_meant(
     rng = np.random.default_rng(0)
     accepted: list[Any] = []
     meant: set[bytes] = set()
+    cancellations = []
     for _ in range(300):
         if rng.random() < 0.5 or not accepted:
             handle = stage.send()
@@ -131,7 +132,7 @@ def test_300_goals_cancellations_and_ends_touch_none_but_the_one_that_is_meant(
             # Often one that has ended, or is about to.
             handle = accepted[max(0, len(accepted) - 1 - int(rng.integers(3)))]
             meant.add(bytes(handle.goal_id.uuid))
-            handle.cancel_goal_async()
+            cancellations.append((bytes(handle.goal_id.uuid), handle.cancel_goal_async()))
         time.sleep(float(rng.choice([0.0, 0.005, 0.03])))
     results = {bytes(h.goal_id.uuid): answer(h.get_result_async()) for h in accepted}
     codes = [r.result.code for r in results.values()]
@@ -140,6 +141,12 @@ def test_300_goals_cancellations_and_ends_touch_none_but_the_one_that_is_meant(
         if identity not in meant:
             assert result.result.code == Grasp.Result.SUCCEEDED, result.result.message
         assert (result.status == GoalStatus.STATUS_SUCCEEDED) == result.result.success
+    # What was told to be cancelled was, unless it had succeeded by then.
+    for identity, asked in cancellations:
+        told = [bytes(goal.goal_id.uuid) for goal in answer(asked).goals_canceling]
+        if identity in told:
+            ended = results[identity]
+            assert ended.status in (GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_SUCCEEDED)
     assert stage.arm.most_moving == 1
 
     # It ends while goals come and go: none is served after that, and the arm stays stopped.
@@ -154,6 +161,33 @@ def test_300_goals_cancellations_and_ends_touch_none_but_the_one_that_is_meant(
     senders[0].join()
     assert not stage.send().accepted
     assert stage.arm.stopped and stage.arm.motions == motions
+
+
+def test_an_internal_error_ends_the_goal_as_a_fault_and_not_the_node(stage: Stage) -> None:
+    def broken() -> np.ndarray:
+        raise ValueError('a bug')
+
+    stage.arm.joint_positions, works = broken, stage.arm.joint_positions  # type: ignore[method-assign]
+    failed = answer(stage.send().get_result_async())
+    assert failed.status == GoalStatus.STATUS_ABORTED
+    assert failed.result.code == Grasp.Result.FAULT
+    assert 'a bug' in failed.result.message
+    stage.arm.joint_positions = works  # type: ignore[method-assign]
+    assert answer(stage.send().get_result_async()).result.success
+
+
+def test_a_goal_is_cancelled_also_in_its_first_moment(stage: Stage) -> None:
+    for _ in range(50):
+        sent = stage.client.send_goal_async(Grasp.Goal(mode='release'))
+        # In the thread that hears of the acceptance, before the node has begun.
+        asked: list[Any] = []
+        sent.add_done_callback(lambda s, asked=asked: asked.append(s.result().cancel_goal_async()))
+        ended = answer(answer(sent).get_result_async())
+        while not asked:
+            time.sleep(0.0005)
+        if answer(asked[0]).goals_canceling:
+            assert ended.result.code in (Grasp.Result.CANCELLED, Grasp.Result.SUCCEEDED)
+        assert ended.status == GoalStatus.STATUS_CANCELED, ended.result.message
 
 
 @pytest.mark.parametrize('stage', [False], indirect=True)

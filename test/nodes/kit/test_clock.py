@@ -23,6 +23,9 @@ class Node:
     def get_clock(self) -> ROSClock:
         return self.clock
 
+    def resolve_topic_name(self, name: str) -> str:
+        return f'/robot1{name}'
+
     def set(self, seconds: float) -> None:
         self.clock.set_ros_time_override(
             Time(nanoseconds=round(1e9 * seconds), clock_type=ClockType.ROS_TIME)
@@ -60,7 +63,7 @@ def test_a_clock_that_is_set_back_counts_what_was_waited(node: Node) -> None:
 
 def test_time_that_stands_still_is_told(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, 'STANDSTILL_S', 0.05)
-    with pytest.raises(StoppedClockError, match='/clock; is the simulation running'):
+    with pytest.raises(StoppedClockError, match='/robot1/clock; is the simulation running'):
         for _ in RosTime(node).rounds(1.0):
             pass
     assert Latest(RosTime(node)).nearest(1.0, 0.1, timeout=1.0) is None

@@ -21,7 +21,8 @@ from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
 from don_kp_ros.nodes.kit.transforms import TransformListener
 
 ALIVE = SimpleNamespace(ok=lambda: True)
-TIME = RosTime(SimpleNamespace(get_clock=Clock, context=ALIVE))  # as much of a node as it uses
+NODE = SimpleNamespace(get_clock=Clock, context=ALIVE, resolve_topic_name=str)
+TIME = RosTime(NODE)  # as much of a node as it uses
 
 
 def test_latest_keeps_the_newest_and_finds_the_nearest():

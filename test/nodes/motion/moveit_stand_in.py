@@ -209,7 +209,7 @@ class MoveItPy:
         remappings=None,
     ):
         assert config_dict is None
-        assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static'}
+        assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static', '/clock': '/clock'}
         (path,) = launch_params_filepaths
         text = Path(path).read_text()
         # rcl reads no aliases.

@@ -118,7 +118,7 @@ def answer(future: Any) -> Any:
 
 @pytest.fixture(scope='module')
 def simulation(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Simulate as fast as can be; give the node's log."""
+    """Simulate; give the node's log."""
     logs = tmp_path_factory.mktemp('logs')
     with Bringup(arguments(), logs):
         yield logs / 'simulation.log'
@@ -129,7 +129,7 @@ def arguments() -> dict[str, str]:
         'simulation': 'true',
         'nodes': 'simulation',
         'simulation_domain': os.environ['ROS_DOMAIN_ID'],
-        'real_time_factor': '0',
+        'real_time_factor': '4',
     }
 
 
@@ -211,7 +211,7 @@ def test_a_trajectory_is_followed(arm: Client) -> None:
 
 
 def test_a_newer_goal_ends_the_older(arm: Client) -> None:
-    first = arm.send(arm.arm, way(0.5, seconds=5.0))
+    first = arm.send(arm.arm, way(0.5, seconds=30.0))
     second = arm.run(arm.arm, way(-0.2))
     ended = answer(first.get_result_async())
     assert ended.status == Status.STATUS_ABORTED
@@ -221,7 +221,7 @@ def test_a_newer_goal_ends_the_older(arm: Client) -> None:
 
 
 def test_a_cancelled_goal_holds(arm: Client) -> None:
-    goal = arm.send(arm.arm, way(1.0, seconds=4.0))
+    goal = arm.send(arm.arm, way(1.0, seconds=30.0))
     until(lambda: arm.q[0] > OBSERVE[0] + 0.1)
     answer(goal.cancel_goal_async())
     assert answer(goal.get_result_async()).status == Status.STATUS_CANCELED
@@ -270,12 +270,8 @@ def test_franka_s_gripper_says_what_it_holds(arm: Client) -> None:
     narrow = arm.run(arm.move, Move.Goal(width=0.03, speed=0.1))
     assert (narrow.status, narrow.result.success) == (Status.STATUS_SUCCEEDED, True)
     assert arm.width == pytest.approx(0.03, abs=0.003)
-    # Nothing is between the fingers: a grasp of 3 cm finds nothing.
-    empty = arm.run(arm.grasp, Grasp.Goal(width=0.03, speed=0.1, force=20.0))
-    assert empty.result.success  # it is there already
-    nothing = Grasp.Goal(width=0.02, speed=0.1, force=20.0)
-    nothing.epsilon.inner = nothing.epsilon.outer = 0.001
-    assert arm.run(arm.grasp, nothing).result.success
+    # Nothing is between the fingers, which close as far as they are told: that is what they hold.
+    assert arm.run(arm.grasp, Grasp.Goal(width=0.02, speed=0.1, force=20.0)).result.success
     assert arm.run(arm.homing, Homing.Goal()).result.success
     until(lambda: arm.width > 0.078)
     for width, speed in ((0.1, 0.1), (-0.01, 0.1), (0.05, 0.0)):

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,13 @@ def fair(rng: np.random.Generator, offset: float = 0.5) -> JointTrajectory:
         point.time_from_start.nanosec = k * 100_000_000
         message.points.append(point)
     return message
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
 
 
 def last(message: JointTrajectory) -> JointTrajectoryPoint:
@@ -110,24 +118,20 @@ def test_of_2000_goals_and_messages_none_that_is_faulty_moves_anything(
     rng, faults = np.random.default_rng(2), list(FAULTS.values())
     try:
         assert client.wait_for_server(60.0)
-        while not topic.get_subscription_count():
-            pass
+        until(topic.get_subscription_count)
         for k in range(1000):
             message = fair(rng)
             faults[k % len(faults)][0](message, rng)
             topic.publish(message)
             answer = client.send_goal_async(FollowJointTrajectory.Goal(trajectory=message))
-            while not answer.done():
-                spinner.join(0.0005)
+            until(answer.done)
             assert not answer.result().accepted, message
         assert np.array_equal(np.unique([q for _, q in robot.commands], axis=0), [OBSERVE])
         # The same controller still takes what is fair.
         answer = client.send_goal_async(FollowJointTrajectory.Goal(trajectory=fair(rng)))
-        while not answer.done():
-            spinner.join(0.001)
+        until(answer.done)
         result = answer.result().get_result_async()
-        while not result.done():
-            spinner.join(0.001)
+        until(result.done)
         assert result.result().result.error_code == FollowJointTrajectory.Result.SUCCESSFUL
         assert robot.arm == pytest.approx(OBSERVE + 0.5)
     finally:

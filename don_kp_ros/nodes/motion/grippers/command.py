@@ -19,7 +19,7 @@ class CommandFingers:
 
     def __init__(self, node: Node, action: str, changed: threading.Condition) -> None:
         """Connect to the action."""
-        remedy = 'is the gripper controller active? (ros2 control list_controllers)'
+        remedy = 'is the gripper controller, or franka_gripper, running?'
         self._action = ControllerAction(node, GripperCommand, action, changed, remedy)
 
     def move(self, width: float, force: float, closing: bool, check: Callable[[], None]) -> None:
