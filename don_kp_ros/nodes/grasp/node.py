@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import PointStamped, PoseStamped
 from numpy.typing import NDArray
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -29,7 +26,7 @@ from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParam
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import Motion, MotionCode, MotionError
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
-from don_kp_ros.nodes.kit.action import begin
+from don_kp_ros.nodes.grasp.server import GraspServer
 from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
@@ -38,9 +35,6 @@ from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
-
-# An accepted goal that has not begun by then never will.
-_BEGIN_S = 2.0
 
 CODES = {
     MotionCode.UNREACHABLE: Grasp.Result.UNREACHABLE,
@@ -133,12 +127,6 @@ class GraspNode(Node):
             self._settings.pick,
         )
         self._fingers = PinchParameters(opening=self._preset.open_width)
-        # Guards what follows: a goal that begins, ends or is cancelled, and the node's own end.
-        self._turn = threading.Condition()
-        self._reserved: Grasp.Goal | None = None  # accepted, not yet begun
-        self._reserved_at = 0.0
-        self._running: ServerGoalHandle | None = None
-        self._ending = self._cancelling = False
         self._cancelled = threading.Event()
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
@@ -147,27 +135,14 @@ class GraspNode(Node):
         self._enabled = self._settings.enabled
         enable = self.create_service(SetBool, 'enable', self._on_enable)
         self._remedy = f'call {enable.service_name} with data: true, or start with enable:=true'
-        self._server = ActionServer(
-            self,
-            Grasp,
-            'grasp',
-            self._execute,
-            goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted,
-            cancel_callback=self._on_cancel,
-            callback_group=ReentrantCallbackGroup(),
-        )
+        self._server = GraspServer(self, self._result, self._prepare, self._stop)
         self.get_logger().info(f'ready for goals on {self.resolve_service_name("grasp")}')
         if not self._enabled:
             self.get_logger().info(f'the arm does not move before it is enabled: {self._remedy}')
 
     def end(self) -> None:
         """Stop the arm while messages still flow, let the running goal end, accept no other."""
-        with self._turn:
-            self._ending = True
-            self._cancelled.set()
-            self._motion.stop()
-            self._turn.wait_for(lambda: self._running is None, 1.5)
+        self._server.end()
 
     def destroy_node(self) -> None:
         """Leave."""
@@ -177,59 +152,21 @@ class GraspNode(Node):
     @guarded_service
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Let the arm move from now on, or no more; what runs is stopped then."""
-        with self._turn:
-            self._enabled = request.data
-            if not request.data:
-                self._cancelled.set()
-                self._motion.stop()
+        self._enabled = request.data
+        if not request.data:
+            self._server.stop()
         response.success = True
         response.message = f'the arm {"may move" if request.data else "does not move any more"}'
         self.get_logger().info(response.message)
         return response
 
-    def _on_goal(self, goal: Grasp.Goal) -> GoalResponse:
-        with self._turn:
-            now = time.monotonic()
-            # rclpy never begins a goal whose client has gone before it was answered.
-            reserved = self._reserved is not None and now - self._reserved_at < _BEGIN_S
-            if self._ending or self._running is not None or reserved:
-                why = 'the node ends' if self._ending else 'another grasp is running; cancel it'
-                self.get_logger().warning(f'goal rejected: {why}')
-                return GoalResponse.REJECT
-            self._reserved, self._reserved_at, self._cancelling = goal, now, False
-            self._cancelled.clear()
-            self._motion.engage()
-            return GoalResponse.ACCEPT
+    def _prepare(self) -> None:
+        self._cancelled.clear()
+        self._motion.engage()
 
-    def _on_accepted(self, handle: ServerGoalHandle) -> None:
-        with self._turn:
-            if handle.request is self._reserved:
-                self._running, self._reserved = handle, None
-                self._turn.notify_all()
-        begin(handle)
-
-    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        with self._turn:
-            # It may be that of the goal that has been accepted and is about to begin.
-            self._turn.wait_for(lambda: self._reserved is None, 1.0)
-            if handle is not self._running:
-                return CancelResponse.REJECT  # it has ended; another may be running
-            self._cancelling = True
-            self._cancelled.set()
-            self._motion.stop()
-            return CancelResponse.ACCEPT
-
-    def _execute(self, handle: ServerGoalHandle) -> Grasp.Result:
-        if handle is not self._running:
-            handle.abort()
-            return Grasp.Result(
-                code=Grasp.Result.FAULT, message='it began too late; send it again'
-            )
-        result = self._result(handle)
-        until = time.monotonic() + 1.0
-        while self._cancelling and not handle.is_cancel_requested and time.monotonic() < until:
-            time.sleep(0.001)  # rclpy notes it after it has asked
-        return self._ended(handle, result)
+    def _stop(self) -> None:
+        self._cancelled.set()
+        self._motion.stop()
 
     def _result(self, handle: ServerGoalHandle) -> Grasp.Result:
         result = Grasp.Result(code=Grasp.Result.FAULT)
@@ -251,25 +188,6 @@ class GraspNode(Node):
             self.get_logger().error(f'the grasp failed by an internal error:\n{details}')
         finally:
             self._motion.disengage()
-        return result
-
-    def _ended(self, handle: ServerGoalHandle, result: Grasp.Result) -> Grasp.Result:
-        """Tell how a goal ended; from here on it cannot be cancelled."""
-        with self._turn:
-            result.success = result.code == Grasp.Result.SUCCEEDED
-            if result.success:
-                handle.succeed()
-            elif handle.is_cancel_requested:
-                result.code = Grasp.Result.CANCELLED
-                handle.canceled()
-            else:
-                handle.abort()
-            self._running = None
-            self._turn.notify_all()
-        if result.success:
-            self.get_logger().info(result.message)
-        else:
-            self.get_logger().warning(result.message)
         return result
 
     def _serve(self, handle: ServerGoalHandle, result: Grasp.Result) -> None:

@@ -1,0 +1,130 @@
+"""The action /grasp: one goal at a time, each cancelled by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from don_kp.action import Grasp
+from don_kp_ros.nodes.kit.action import begin
+
+# An accepted goal that has not begun by then never will.
+_BEGIN_S = 2.0
+_END_S = 1.5
+
+
+class GraspServer:
+    """Accepts a goal where none runs, and stops the one that is meant."""
+
+    def __init__(
+        self,
+        node: Node,
+        serve: Callable[[ServerGoalHandle], Grasp.Result],
+        prepare: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        """Serve on a node that others spin with several threads.
+
+        ``prepare`` is called when a goal is accepted, then ``serve`` for its result, whose code
+        says how it ended; ``stop`` makes that return soon.
+        """
+        self._node, self._serve, self._prepare, self._stop = node, serve, prepare, stop
+        # Guards what follows: a goal that begins, ends or is cancelled, and the end of all.
+        self._turn = threading.Condition()
+        self._reserved: Grasp.Goal | None = None  # accepted, not yet begun
+        self._reserved_at = 0.0
+        self._running: ServerGoalHandle | None = None
+        self._ending = self._cancelling = False
+        self._server = ActionServer(
+            node,
+            Grasp,
+            'grasp',
+            self._execute,
+            goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted,
+            cancel_callback=self._on_cancel,
+            callback_group=ReentrantCallbackGroup(),
+        )
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        with self._turn:
+            self._stop()
+
+    def end(self) -> None:
+        """Stop what runs while messages still flow, let it end, and accept nothing more."""
+        with self._turn:
+            self._ending = True
+            self._stop()
+            self._turn.wait_for(lambda: self._running is None, _END_S)
+
+    def destroy(self) -> None:
+        """Leave."""
+        self._server.destroy()
+
+    def _on_goal(self, goal: Grasp.Goal) -> GoalResponse:
+        with self._turn:
+            now = time.monotonic()
+            # rclpy never begins a goal whose client has gone before it was answered.
+            reserved = self._reserved is not None and now - self._reserved_at < _BEGIN_S
+            if self._ending or self._running is not None or reserved:
+                why = 'the node ends' if self._ending else 'another grasp is running; cancel it'
+                self._node.get_logger().warning(f'goal rejected: {why}')
+                return GoalResponse.REJECT
+            self._reserved, self._reserved_at, self._cancelling = goal, now, False
+            self._prepare()
+            return GoalResponse.ACCEPT
+
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
+        with self._turn:
+            if handle.request is self._reserved:
+                self._running, self._reserved = handle, None
+                self._turn.notify_all()
+        begin(handle)
+
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        with self._turn:
+            # It may be that of the goal that has been accepted and is about to begin.
+            self._turn.wait_for(lambda: self._reserved is None, 1.0)
+            if handle is not self._running:
+                return CancelResponse.REJECT  # it has ended; another may be running
+            self._cancelling = True
+            self._stop()
+            return CancelResponse.ACCEPT
+
+    def _execute(self, handle: ServerGoalHandle) -> Grasp.Result:
+        if handle is not self._running:
+            handle.abort()
+            return Grasp.Result(
+                code=Grasp.Result.FAULT, message='it began too late; send it again'
+            )
+        result = self._serve(handle)
+        until = time.monotonic() + 1.0
+        while self._cancelling and not handle.is_cancel_requested and time.monotonic() < until:
+            time.sleep(0.001)  # rclpy notes it after it has asked
+        return self._ended(handle, result)
+
+    def _ended(self, handle: ServerGoalHandle, result: Grasp.Result) -> Grasp.Result:
+        """Tell how a goal ended; from here on it cannot be cancelled."""
+        with self._turn:
+            result.success = result.code == Grasp.Result.SUCCEEDED
+            if result.success:
+                handle.succeed()
+            elif handle.is_cancel_requested:
+                result.code = Grasp.Result.CANCELLED
+                handle.canceled()
+            else:
+                handle.abort()
+            self._running = None
+            self._turn.notify_all()
+        if result.success:
+            self._node.get_logger().info(result.message)
+        else:
+            self._node.get_logger().warning(result.message)
+        return result
