@@ -1,7 +1,8 @@
 """Store a point that the camera sees, look for it, grasp there, and let go.
 
-.venv/bin/don_kp bringup simulation:=true           # in one terminal
-.venv/bin/python examples/pick.py cap/brim 336 265  # in another: a name, and the pixel u v
+export ROS_DOMAIN_ID=77                             # that of a simulation, in both terminals
+.venv/bin/don_kp bringup simulation:=true           # in one
+.venv/bin/python examples/pick.py cap/brim 336 265  # in the other: a name, and the pixel u v
 """
 
 import sys
@@ -38,7 +39,10 @@ def wait_for(future: Future, what: str, seconds: float = 10.0) -> Any:
 
 
 if not (store.wait_for_service(10.0) and grasp.wait_for_server(10.0)):
-    sys.exit('the stack does not run: start it with `don_kp bringup simulation:=true`')
+    sys.exit(
+        'the stack does not run in this ROS domain: start it with `don_kp bringup simulation:=true`, '
+        'which is in domain 77, or export ROS_DOMAIN_ID'
+    )
 request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
 stored = wait_for(store.call_async(request), 'answer from store_descriptor')
 if not stored.success:
