@@ -40,8 +40,8 @@ def wait_for(future: Future, what: str, seconds: float = 10.0) -> Any:
 
 if not (store.wait_for_service(10.0) and grasp.wait_for_server(10.0)):
     sys.exit(
-        'the stack does not run in this ROS domain; `don_kp bringup simulation:=true` starts it in '
-        'domain 77: export ROS_DOMAIN_ID=77'
+        'the stack does not run in this ROS domain; `don_kp bringup simulation:=true` starts '
+        'it in domain 77: export ROS_DOMAIN_ID=77'
     )
 request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
 stored = wait_for(store.call_async(request), 'answer from store_descriptor')
