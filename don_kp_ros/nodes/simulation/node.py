@@ -259,14 +259,14 @@ class Simulation(Node):
             self._looked.notify_all()
 
     def _shoot(self, world: World, now: float) -> None:
-        self._wait_for_perception()
-        self._shown = now - STEP_SECONDS / 2  # a stamp is whole nanoseconds
         if self._renderer is None:
             self._renderer = Renderer(world.model)
         # By the picture's number in this world: a scene looks the same each time.
         faults = self._faults[self._pictures % len(self._faults)]
         self._pictures += 1
         frame = faults.applied(self._renderer.render(world.data, world.camera_pose()))
+        self._wait_for_perception()
+        self._shown = now - STEP_SECONDS / 2  # a stamp is whole nanoseconds
         header = Header(stamp=stamp_from_seconds(now), frame_id=OPTICAL_FRAME)
         millimetres = np.round(np.nan_to_num(frame.depth) * 1000).astype(np.uint16)
         info = info_from_camera(D435, header)
