@@ -79,7 +79,8 @@ def main() -> int:
         simulation = Simulation()
         user = Node('user', parameter_overrides=[Parameter('use_sim_time', value=True)])
         motion, clock = EmbeddedMotion(user, PANDA), RosTime(user)
-        recorder = Recorder(simulation._world)
+        with simulation._looking:  # not in the middle of a step, which would make it shorter
+            recorder = Recorder(simulation._world)
         executors = [MultiThreadedExecutor(2) for _ in range(2)]
         for executor, node in zip(executors, (simulation, user), strict=True):
             executor.add_node(node)
