@@ -50,8 +50,10 @@ def rank(
     queries = checked_queries(queries, descriptor_map)
     cells, uv = _cells(descriptor_map, size, region)
     together = max(1, _PRODUCTS_AT_ONCE // cells.shape[1])
-    found = [(some @ cells).max(dim=1) for some in queries.split(together)]
-    scores, places = (torch.cat(column) for column in zip(*found, strict=True))
+    found = [(some @ cells).argmax(dim=1) for some in queries.split(together)]
+    places = torch.cat(found)
+    # A product of matrices rounds equal rows differently, by where they stand; this does not.
+    scores = (queries * cells[:, places].T).sum(dim=1)
     best = scores.argsort(descending=True, stable=True)[:limit]
     rows = zip(best.tolist(), scores[best].tolist(), uv[places[best]].tolist(), strict=True)
     return [Ranked(index, min(score, 1.0), (u, v)) for index, score, (u, v) in rows]
