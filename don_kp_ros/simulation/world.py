@@ -98,10 +98,6 @@ class World:
         if not np.isfinite(data.qpos).all():
             raise FloatingPointError('the physics diverged; reset the scene')
 
-    def move_arm(self, trajectory: CommandedTrajectory) -> None:
-        """Start a trajectory of the arm, (n, 7) rad."""
-        self.arm.accept(trajectory, self.time)
-
     def move_hand(self, trajectory: CommandedTrajectory, force: float | None = None) -> None:
         """Start a trajectory of the fingers, (n, 1) metres per finger.
 

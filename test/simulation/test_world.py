@@ -32,7 +32,8 @@ def lift(friction: float | None = None, beside: float = 0.0) -> float:
     for height, fingers in ((0.12, 0.04), (0.015, 0.04), (0.015, 0.0), (0.215, 0.0)):
         goal = np.array([*(truth.taught + beside * x)[:2], height])
         q = next(kinematics.solutions(rigid.transform(R, goal), [seed]))
-        world.move_arm(CommandedTrajectory(np.array([1.5]), q[None], np.zeros((1, 7))))
+        there = CommandedTrajectory(np.array([1.5]), q[None], np.zeros((1, 7)))
+        world.arm.accept(there, world.time)
         world.move_hand(CommandedTrajectory(np.array([0.5]), np.array([[fingers]])))
         world.step(2.0)
         seed = q

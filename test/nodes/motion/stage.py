@@ -13,9 +13,10 @@ PATIENCE_S = 60.0  # for what takes a moment on an idle machine
 
 def until(condition):
     deadline = time.monotonic() + PATIENCE_S
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.002)
+    return value
 
 
 def down(x, y, z):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from stage import until
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -101,14 +101,6 @@ class Client(Node):
 def positions(states: list[JointState]) -> np.ndarray:
     q = np.array([state.position for state in states])
     return np.abs(q - q[0])
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60.0
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return value
 
 
 def answer(future: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from control_msgs.action import FollowJointTrajectory
 from ideal_robot import OBSERVE, PRESET, Controllers
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from stage import until
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from don_kp_ros.nodes.kit.action import PunctualActionClient
@@ -33,13 +33,6 @@ def fair(rng: np.random.Generator, offset: float = 0.5) -> JointTrajectory:
         point.time_from_start.nanosec = k * 100_000_000
         message.points.append(point)
     return message
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
 
 
 def last(message: JointTrajectory) -> JointTrajectoryPoint:
