@@ -28,12 +28,12 @@ from don_kp_ros.data.folder import (
     INDEX,
     DataError,
     Image,
-    by_stem,
     list_images,
     read_depth,
     read_sample,
     write_image,
 )
+from don_kp_ros.data.pairing import by_stem
 from don_kp_ros.geometry.camera import Camera
 
 FORMAT = 'don_kp posed views'
