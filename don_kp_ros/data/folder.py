@@ -106,6 +106,15 @@ class ImageFolder:
             depths=tuple(depths[_stem(image, '_rgb')] for image in images if depths),
         )
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that it is made of, the held folder's included; raises DataError."""
+        held = self.root / 'validation'
+        inner = []
+        if held.is_dir():
+            inner = [*ImageFolder.open(held).files, held / 'correspondences.npz']
+        return [*self.images, *self.masks, *self.negatives, *self.depths, *inner]
+
     def samples(self) -> Iterator[Sample]:
         """Read and check every picture with its mask, in order; raises DataError."""
         with ThreadPoolExecutor(2) as pool:
