@@ -112,6 +112,12 @@ class PosedFolder:
             points=points,
         )
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that it is made of."""
+        index = self.root / INDEX
+        return [index, *self.images, *self.masks, *self.depths, *self.negatives]
+
     def samples(self) -> Iterator[PosedSample]:
         """Read and check every view, in the order of the index; raises DataError."""
         with ThreadPoolExecutor(2) as pool:
