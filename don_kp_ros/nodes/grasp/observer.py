@@ -95,7 +95,14 @@ class Observer:
         with self._watching():
             self._wait(enough, self._parameters.timeout)
         seen = [m for m in list(self._matches) if _stamp(m) >= since]
-        age = self._time.now() - (_stamp(seen[-1]) if seen else since)
+        now = self._time.now()
+        if now < since:
+            raise GoalRefusedError(
+                Grasp.Result.STALE_DATA,
+                f'ROS time was set back by {since - now:.1f} s while {name} was looked for; '
+                'send the goal again',
+            )
+        age = now - (_stamp(seen[-1]) if seen else since)
         if len(seen) < self._parameters.looks or age > self._parameters.max_age:
             raise GoalRefusedError(
                 Grasp.Result.STALE_DATA,

@@ -214,8 +214,9 @@ class EmbeddedMotion:
         """
         arm, now = self._monitor.arm, self._monitor.time.now()
         at, start = now - begun, 0.0
-        if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
-            at, start = progress(trajectory, arm.latest, at) + now - arm.stamp, now
+        with self._changed:
+            if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
+                at, start = progress(trajectory, arm.latest, at) + now - arm.stamp, now
         stopping = braked(trajectory, max(0.0, at), self._preset.stopping_accelerations)
         try:
             if stopping is not None:
