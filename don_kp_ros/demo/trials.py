@@ -59,7 +59,7 @@ class Trial:
     cap: bool
     outcome: str  # the action's code in words
     message: str
-    lift: float  # the least over the time of holding
+    lift: float  # the least over the time of holding; 0 where nothing was held
     error: float  # from the found point to the true one
     motion: float  # the largest of any joint between the goal and its result
     seconds: float
@@ -198,10 +198,17 @@ def _trial(
         say('move', where if with_cap else 'the cap is gone')
         before = judge.truth()
         pictures.record()
-        result = judge.grasp(Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH), on_phase)
+        lowest = before.cap_height
+
+        def watch() -> None:
+            nonlocal lowest
+            lowest = judge.watch_height(HOLD_SECONDS)
+
+        goal = Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH)
+        result = judge.grasp(goal, on_phase, while_held=watch)
         outcome, message = CODE_NAMES[result.code], result.message
         if with_cap:
-            lift = judge.watch_height(HOLD_SECONDS) - before.cap_height
+            lift = lowest - before.cap_height
             found, true = result.point.point, before.brim
             error = math.dist((found.x, found.y, found.z), (true.x, true.y, true.z))
     except UnansweredError as failure:
@@ -254,8 +261,8 @@ class _Pictures:
         frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in scenes]
         palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
         first, *rest = (frame.quantize(palette=palette) for frame in frames)
-        # As often as the simulation's spectator looks, in milliseconds.
-        first.save(self._animation, save_all=True, append_images=rest, duration=333, loop=0)
+        # Milliseconds: twice as fast as the simulation's spectator looks.
+        first.save(self._animation, save_all=True, append_images=rest, duration=300, loop=0)
 
 
 def _sentence(trial: Trial) -> str:

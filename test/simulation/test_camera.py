@@ -54,6 +54,28 @@ def test_depth_and_mask_are_where_the_pinhole_model_says(
     assert points[discriminant < -1e-4][:, 2] == pytest.approx(0.0, abs=1e-3)
 
 
+def test_what_is_hidden_out_of_view_is_not_missed(
+    ball: tuple[mujoco.MjModel, mujoco.MjData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = ball
+    renderer = Renderer(model, OFF_CENTRE)
+    # From well inside the picture to well outside, across each border, and behind the camera.
+    targets = [BALL + 0.1 * np.array([x, y, 0]) for x in range(-6, 7) for y in (-4, 0, 4)]
+    poses = [look_at(np.array([0.3, -0.2, 0.7]), target) for target in targets]
+    poses.append(look_at(np.array([0.3, -0.2, 0.7]), np.array([0.15, -0.48, 1.0])))
+    try:
+        seen = [renderer.render(data, pose) for pose in poses]
+        hidden = [model.ngeom * [False] != list(renderer._out_of_view(data, p)) for p in poses]
+        monkeypatch.setattr(Renderer, '_out_of_view', lambda *_: np.zeros(model.ngeom, bool))
+        whole = [renderer.render(data, pose) for pose in poses]
+    finally:
+        renderer.close()
+    for a, b in zip(seen, whole, strict=True):
+        np.testing.assert_array_equal(a.colour, b.colour)
+        np.testing.assert_array_equal(a.depth, b.depth)
+    assert 5 < sum(hidden) < len(poses) - 5
+
+
 def test_look_at_puts_the_target_on_the_axis_and_up_upwards() -> None:
     T = look_at(np.array([1.0, -1.0, 0.8]), np.array([0.2, 0.1, 0.0]))
     assert np.linalg.det(T[:3, :3]) == pytest.approx(1.0)

@@ -54,7 +54,7 @@ MEETING_SECONDS = 1.5  # by then nodes have found each other, on this machine's 
 MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
-SPECTATOR_SECONDS = 1 / 3  # between two of its pictures
+SPECTATOR_SECONDS = 0.6  # between two of its pictures
 FAULTS = 8
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
