@@ -51,13 +51,30 @@ class CameraMount:
         return self.frame.endswith(_OPTICAL)
 
     @property
+    def T_hand_frame(self) -> Array:
+        """Return the pose of the frame in the hand's frame (4, 4)."""
+        return rigid.from_quaternion(self.quaternion, self.translation)
+
+    @property
     def T_hand_link(self) -> Array:
         """Return the camera's root frame in the hand's frame (4, 4).
 
         Of the optical frame's pose by a D435's nominal measures; the driver knows its own.
         """
-        T = rigid.from_quaternion(self.quaternion, self.translation)
+        T = self.T_hand_frame
         return T @ rigid.inverse(T_LINK_COLOUR @ T_COLOUR_OPTICAL) if self.is_optical else T
+
+    def frame_of(self, name: str) -> str:
+        """Return the frame of a camera of another name, with which its frames then begin."""
+        default = 'camera_'
+        if not self.frame.startswith(default):
+            return self.frame
+        return f'{name}_{self.frame.removeprefix(default)}'
+
+    def root_of(self, name: str) -> str:
+        """Return the root frame of a camera of that name."""
+        frame = self.frame_of(name)
+        return f'{frame.removesuffix(_OPTICAL)}_link' if self.is_optical else frame
 
 
 @dataclass(frozen=True)
