@@ -65,8 +65,9 @@ class ArmController:
         """
         arm, now = self._monitor.arm, self._monitor.time.now()
         passed, start = now - begun, 0.0
-        if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
-            passed, start = progress(trajectory, arm.latest, passed) + now - arm.stamp, now
+        with self._monitor.changed:
+            if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
+                passed, start = progress(trajectory, arm.latest, passed) + now - arm.stamp, now
         stopping = braked(trajectory, max(0.0, passed), self._limits)
         return None if stopping is None else self.start(stopping, _nothing, start)
 

@@ -228,6 +228,7 @@ class MoveItPy:
         remappings=None,
     ):
         assert config_dict is None
+        self.joint_states = remappings.pop('joint_states')
         assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static', '/clock': '/clock'}
         (path,) = launch_params_filepaths
         text = Path(path).read_text()
