@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     # However a command is told to end, it ends as by Ctrl-C and takes its processes along.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         status: int = importlib.import_module(COMMANDS[name].module).main(rest)
     except KeyboardInterrupt:

@@ -241,6 +241,21 @@ class TestCommandLine:
         _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (130, '')
 
+    def test_a_command_under_nohup_outlives_its_terminal(self, tmp_path: Path) -> None:
+        (tmp_path / 'hung_up.py').write_text(
+            'import os, signal\ndef main(argv):\n    os.kill(os.getpid(), signal.SIGHUP)\n'
+            '    return 7\n'
+        )
+        script = (
+            'import signal, sys; from don_kp_ros import cli;'
+            'signal.signal(signal.SIGHUP, signal.SIG_IGN);'
+            'cli.COMMANDS["hung_up"] = cli.Command("hung_up", "");'
+            'sys.exit(cli.main(["hung_up"]))'
+        )
+        path = f'{ROOT}{os.pathsep}{tmp_path}'
+        command = [sys.executable, '-c', script]
+        assert subprocess.run(command, env={**BARE, 'PYTHONPATH': path}).returncode == 7
+
 
 @pytest.mark.parametrize('path', [*(ROOT / 'launch').glob('*.py')], ids=lambda path: path.stem)
 class TestLaunchFiles:

@@ -52,9 +52,9 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:  # the folder of the model cannot be written, the disk is full
         print(f'don_kp train: {error.filename or job.output}: {error.strerror}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        same = 'the same command without --overwrite' if overwrite else 'the same command'
-        print(f'don_kp train: stopped; {same} goes on from here', file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        text = str(stop) or 'nothing was done yet'
+        print(f'don_kp train: stopped; {text}', file=sys.stderr)
         return 130
     return 0
 
