@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.networks.device import check_device
 
 
 def _now() -> datetime:
@@ -73,14 +74,3 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
         '--skip-broken', action='store_true', help='leave out pictures that cannot be read'
     )
     parser.add_argument('--device', default='cpu', help='to measure on: cpu, cuda, ...')
-
-
-def check_device(name: str) -> None:
-    """Raise ConfigurationError where torch cannot use a device."""
-    import torch  # slow to import
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f'--device {name} cannot be used ({reason}); cpu can') from error
