@@ -128,9 +128,11 @@ class Bringup:
                 # Not SIGINT: Python turns that into a traceback while a node still imports.
                 _signal_group(process, signal.SIGTERM)
             deadline = time.monotonic() + GRACE_S
-            for process in self._processes.values():
-                with contextlib.suppress(subprocess.TimeoutExpired):
+            for name, process in self._processes.items():
+                try:
                     process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    print(f'{name} did not end within {GRACE_S:g} s and is killed', flush=True)
         finally:
             for process in self._processes.values():
                 _signal_group(process, signal.SIGKILL)
