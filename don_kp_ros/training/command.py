@@ -6,12 +6,14 @@ import argparse
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.data.mask_options import MaskOptions, add_mask_arguments
 from don_kp_ros.resources import config_path
 from don_kp_ros.training.budget import Budget
 
@@ -36,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
     overwrite = arguments.overwrite
     try:
         job = _job(arguments, overrides, argv)
-        if job.output.is_dir():
-            raise ConfigurationError(f'{job.output}: is a folder; name the model in it')
+        _check_output(job.output)
         if job.output.exists() and not overwrite and not job.resume_path.exists():
             raise ConfigurationError(f'{job.output}: exists; --overwrite trains it anew')
         train(job, console, overwrite)
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument('--minutes', type=float, help='wall time (default: the key minutes)')
     length.add_argument('--cpu-minutes', type=float, help='processor time, loader included')
     length.add_argument('--steps', type=int, help='number of steps')
+    add_mask_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--overwrite', action='store_true', help='train anew')
     parser.add_argument('--accelerator', default='auto', help="Lightning's: auto, cpu, gpu, ...")
@@ -97,7 +99,7 @@ def _job(arguments: argparse.Namespace, overrides: Sequence[str], argv: Sequence
         mapping = configuration.load(configuration.find(arguments.config, config_path('training')))
     settings = configuration.read(
         TrainingConfiguration,
-        configuration.override(mapping, overrides),
+        configuration.override(mapping, [*overrides, *MaskOptions.read(arguments).overrides()]),
         str(arguments.config or 'command line'),
     )
     folder = arguments.folder or settings.data
@@ -118,6 +120,16 @@ def _job(arguments: argparse.Namespace, overrides: Sequence[str], argv: Sequence
     devices, nodes = _launched() or (arguments.devices, arguments.nodes)
     hardware = Hardware(arguments.accelerator, devices, nodes, arguments.strategy)
     return Job(folder, output, settings, budget, arguments.seed, command, hardware)
+
+
+def _check_output(output: Path) -> None:
+    """Find out before a picture is read whether the model can be written; raises OSError."""
+    if output.is_dir():
+        raise ConfigurationError(f'{output}: is a folder; name the model in it')
+    if output.suffix != '.safetensors':
+        raise ConfigurationError(f'{output}: a model is a file like {output}.safetensors')
+    there = next(folder for folder in output.absolute().parents if folder.exists())
+    tempfile.TemporaryFile(dir=there).close()
 
 
 def _launched() -> tuple[int, int] | None:

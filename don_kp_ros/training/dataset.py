@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from don_kp_ros.data.folder import (
     Sample,
     list_images,
 )
+from don_kp_ros.data.mask_check import MaskCheck
 from don_kp_ros.data.pairs import PairSampler, ViewSampler
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder
@@ -36,8 +38,17 @@ class Dataset:
     description: str
 
 
-def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) -> Dataset:
-    """Read and check every picture of a folder; raises DataError naming the file."""
+def read_dataset(
+    root: Path,
+    configuration: TrainingConfiguration,
+    seed: int,
+    sheet: Path,
+    say: Callable[[str], None],
+) -> Dataset:
+    """Read and check every picture of a folder; raises DataError naming the file.
+
+    sheet: where to draw masks over their pictures; say: is told what is left out or doubtful.
+    """
     input_size = configuration.preprocessing.input_size
     backgrounds, measured_with = _backgrounds(configuration)
     negatives = [read_image(path) for path in list_images(root / 'negatives')]
@@ -46,12 +57,13 @@ def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) ->
     measured = [image for i, image in enumerate(negatives) if i in held]
     backgrounds += [image for i, image in enumerate(negatives) if i not in held]
     backgrounds = [prepare_background(image, input_size) for image in backgrounds]
+    check = MaskCheck(root, configuration.masks, say, sheet)
     sampler: PairSampler
     if (root / INDEX).exists():
-        sampler, number, validation = _posed(root, configuration, backgrounds, measured)
+        sampler, number, validation = _posed(root, configuration, backgrounds, measured, check)
     else:
         sampler, number, validation = _pictures(
-            root, configuration, seed, backgrounds, measured_with + measured, measured
+            root, configuration, seed, backgrounds, measured_with + measured, measured, check
         )
     if not validation.pairs:
         raise DataError(f'{root}: no pair of validation pictures shows a common point')
@@ -70,6 +82,7 @@ def _pictures(
     backgrounds: list[Image],
     measured_with: list[Image],
     negatives: list[Image],
+    check: MaskCheck,
 ) -> tuple[PairSampler, int, PairSet]:
     """Read single pictures: pairs are two warps of one."""
     losses = configuration.loss.keypoints
@@ -94,8 +107,11 @@ def _pictures(
     shown: list[Sample] = []  # a few training pictures to measure on, if none are held out
     sources: list[Source] = []
     chosen = _every(len(folder.images), held_pictures)
-    samples = track(folder.samples(), 'Reading pictures', total=len(folder.images), transient=True)
-    for number, sample in enumerate(samples):
+    for note in folder.notes:
+        check.say(note)
+    total, values = len(folder.images), check.options.values
+    samples = track(folder.samples(values), 'Reading pictures', total=total, transient=True)
+    for number, sample in enumerate(check.watch(samples, total)):
         if number in chosen:
             held.append(sample)
             continue
@@ -105,7 +121,9 @@ def _pictures(
     if external is not None:
         folder, truth = external
         own = [read_image(path) for path in folder.negatives]
-        validation = with_truth(dict(enumerate(folder.samples())), truth, own or negatives)
+        check = MaskCheck(folder.root, check.options, check.say)
+        measured = dict(enumerate(check.watch(folder.samples(values), len(folder.images))))
+        validation = with_truth(measured, truth, own or negatives)
     else:
         validation = synthetic(
             held or shown,
@@ -126,6 +144,7 @@ def _posed(
     configuration: TrainingConfiguration,
     backgrounds: list[Image],
     negatives: list[Image],
+    check: MaskCheck,
 ) -> tuple[PairSampler, int, PairSet]:
     """Read posed views: pairs are two views of one object."""
     if configuration.network.keypoints and configuration.loss.keypoints.truth == 'image':
@@ -135,9 +154,9 @@ def _posed(
             'network.keypoints.depth=true, or set network.keypoints=null'
         )
     folder = PosedFolder.open(root)
-    samples = list(
-        track(folder.samples(), 'Reading views', total=len(folder.views), transient=True)
-    )
+    total, values = len(folder.views), check.options.values
+    views = track(folder.samples(values), 'Reading views', total=total, transient=True)
+    samples = list(check.watch(views, total))
     settings = configuration.validation
     held = _of_every_object([sample.object for sample in samples], settings.held)
     validation = posed(

@@ -11,7 +11,8 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.settings import TrainingConfiguration
 
-_INDIFFERENT = ('minutes', 'data', 'workers', 'threads', 'pictures')  # what is learned is the same
+# What is learned is the same.
+_INDIFFERENT = ('minutes', 'data', 'workers', 'threads', 'pictures', 'masks.trust')
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Job:
     def log_folder(self) -> Path:
         """Where TensorBoard finds the losses, the figures and the pictures."""
         return self.output.with_name(f'{self.output.stem}.tensorboard')
+
+    @property
+    def sheet_path(self) -> Path:
+        """A picture of the masks over their pictures."""
+        return self.output.with_name(f'{self.output.stem}.masks.jpg')
 
     def identity(self) -> dict[str, Any]:
         """The values, by key, that must be equal for a training to continue."""
