@@ -22,7 +22,7 @@ from don_kp_ros.data.posed import PosedSample
 
 _TOUCHED = 0.05  # share of a side that the object covers where it touches it
 _SOLID = 0.2  # share of a region that is wider than two pixels
-_THIN = 0.12  # width of an outline over the size of what it surrounds
+_THIN = 0.17  # width of an outline over the size of what it surrounds
 _PIECES, _LARGEST = 30, 0.3  # more pieces, the largest with less of the area: scattered
 _EACH = 12  # pictures whose shares are told one by one
 _NUMBERS = 4  # that are told

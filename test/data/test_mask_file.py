@@ -110,7 +110,9 @@ RIGHT: dict[str, Mask] = {
     'RGBA, half covered': lambda t: pillow(cut_out(t, alpha=102)),
     'RGBA, never clear': lambda t: pillow(cut_out(t, background=100)),
     'RGBA, smooth alpha': lambda t: pillow(np.dstack([photo(9), smooth(t)])),
-    'RGBA, white': lambda t: pillow(np.dstack([np.full((*t.shape, 3), 255), levels(t, 0, 255)]).astype(np.uint8)),
+    'RGBA, white': lambda t: pillow(
+        np.dstack([*[levels(t, 255, 255)] * 3, levels(t, 0, 255)])
+    ),
     'RGBA, opaque': lambda t: pillow(np.dstack([*[levels(t, 0, 255)] * 3, levels(t, 255, 255)])),
     'LA': lambda t: pillow(np.dstack([levels(t, 255, 255), levels(t, 0, 255)])),
     'LA, opaque': lambda t: pillow(np.dstack([levels(t, 0, 255), levels(t, 255, 255)])),
@@ -157,7 +159,7 @@ REFUSED: dict[str, tuple[Mask, str]] = {
     'void': (lambda t: pillow(void(t)), '3 values: .* 15 .* 255 '),
     'a speck': (lambda t: pillow(spotted(t)), '3 values: .* 2 .4 pixels'),
     'two that share the border': (
-        lambda t: pillow(np.where(np.arange(WIDTH) < 70, 1, 2).astype(np.uint8)[None].repeat(HEIGHT, 0)),
+        lambda t: pillow(levels(np.arange(WIDTH)[None].repeat(HEIGHT, 0) < 70, 1, 2)),
         'both lie along the border',
     ),
     'an alpha that hardly varies': (
@@ -174,7 +176,9 @@ REFUSED: dict[str, tuple[Mask, str]] = {
     ),
     'all black': (lambda t: pillow(levels(t, 0, 0)), 'empty.*every pixel is 0'),
     'floats, NaN': (lambda t: pillow(levels(t, np.nan, 1, np.float32), '.tif'), 'whole numbers'),
-    'another size': (lambda t: pillow(levels(t, 0, 255)[:, :-1]), '159x120 pixels, but .* 160x120'),
+    'another size': (
+        lambda t: pillow(levels(t, 0, 255)[:, :-1]), '159x120 pixels, but .* 160x120',
+    ),
     'half the size': (lambda t: pillow(levels(t, 0, 255)[::2, ::2]), '80x60 pixels, but'),
     'two pages': (
         lambda t: pillow(levels(t, 0, 1), '.tif', save_all=True,
