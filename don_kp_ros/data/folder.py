@@ -124,6 +124,15 @@ class ImageFolder:
             left_out=tuple(others),
         )
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that it is made of, the held folder's included; raises DataError."""
+        held = self.root / 'validation'
+        inner = []
+        if held.is_dir():
+            inner = [*ImageFolder.open(held).files, held / 'correspondences.npz']
+        return [*self.images, *self.masks, *self.negatives, *self.depths, *inner]
+
     @cached_property
     def bits(self) -> int | None:
         """The bits that pictures of 16 bits use together, one range for all; none without them."""

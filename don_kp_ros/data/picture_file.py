@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +238,10 @@ def _is_picture(path: Path) -> bool:
 def _reads_heif() -> bool:
     """Let Pillow read HEIC, if what teaches it is installed."""
     try:
-        import_module('pillow_heif').register_heif_opener()
+        import pillow_heif
     except ImportError:
         return False
+    pillow_heif.register_heif_opener()
     return True
 
 
