@@ -20,6 +20,7 @@ from don_kp_ros.data.picture_file import DataError, Image, PictureFile
 
 _SAYS_NOTHING = (255, 65535, 0xFFFFFF, 0xFFFFFFFFFFFF)  # white, not the number of an object
 _LISTED = 8  # values that a message lists
+_MOST = 128  # values that a file of objects' numbers has
 _FEW = 16  # values that may be those of single objects
 _SMOOTH = 5  # values that a lossless file has at least, where they are edges between two levels
 _WHICH = (
@@ -47,8 +48,12 @@ class _Levels:
         order = np.argsort(-counts, kind='stable')
         shown = [f'{self.name(values[i])} ({counts[i]} pixels)' for i in order[:_LISTED]]
         more = f' and {len(values) - _LISTED} more' if len(values) > _LISTED else ''
-        plural = {'value': 'values', 'index': 'palette indices', 'colour': 'colours'}[self.kind]
-        return f'{len(values)} {plural}: {", ".join(shown)}{more}'
+        return f'{len(values)} {self.plural}: {", ".join(shown)}{more}'
+
+    @property
+    def plural(self) -> str:
+        """What the numbers are called."""
+        return {'value': 'values', 'index': 'palette indices', 'colour': 'colours'}[self.kind]
 
     def name(self, number: Any) -> str:
         """Write a number as --mask-value takes it."""
@@ -174,8 +179,10 @@ def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
     smooth = levels.kind == 'value' and (levels.file.lossy or len(values) >= _SMOOTH)
     shown = _of_two_levels(numbers, values, counts) if smooth else None
     if shown is None:
-        like = ', as a picture does,' if len(values) > 4 * _FEW else ''
-        raise DataError(f'{path}: holds{like} {levels.listed()}; {_WHICH}')
+        if len(values) > _MOST:
+            number = f'{len(values)} {levels.plural}'
+            raise DataError(f'{path}: holds {number}, as a picture does; a mask has two')
+        raise DataError(f'{path}: holds {levels.listed()}; {_WHICH}')
     return shown, None
 
 
