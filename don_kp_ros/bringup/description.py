@@ -123,7 +123,7 @@ ARGUMENTS = (
     Argument(
         'enable',
         '',
-        'true: the arm may move at once; false: after a call of /enable; empty: the parameter '
+        'true: the arm may move at once; false: after a call of `enable`; empty: the parameter '
         "file's, which is false, or true with simulation:=true",
         ('true', 'false', ''),
         kind=bool,

@@ -49,9 +49,17 @@ class DatabaseLink:
     not answered yet.
     """
 
-    def __init__(self, database: str, on_change: Callable[[], None]) -> None:
-        """Take the place of a database; `on_change` is called, in some thread, when it changes."""
-        self._database, self._on_change = database, on_change
+    def __init__(
+        self,
+        database: str,
+        on_change: Callable[[], None],
+        service: Callable[[str], str] = '/{}'.format,
+    ) -> None:
+        """Take the place of a database; `on_change` is called, in some thread, when it changes.
+
+        ``service`` tells the full name of a service.
+        """
+        self._database, self._on_change, self._service = database, on_change, service
         self._store: DescriptorStore | None = None
         self._watcher: Watcher | None = None
         self._reason = 'the descriptor database is not open yet; try again'
@@ -61,7 +69,7 @@ class DatabaseLink:
         """Open the database, unless it is open. To be called from one thread at a time."""
         if self._store is None:
             try:
-                store = DescriptorStore(self._database)
+                store = DescriptorStore(self._database, self._service)
                 try:
                     self._watcher = Watcher(store, self._on_change)
                 except BaseException:
