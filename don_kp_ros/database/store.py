@@ -68,6 +68,7 @@ class DescriptorStore:
         self.location = self._database.location  # for messages; without a password
         try:
             self._database.prepare()
+            self.is_new = self._database.is_new  # made by this call
         except BaseException:
             self.close()
             raise

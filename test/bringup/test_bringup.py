@@ -160,6 +160,7 @@ class TestTable:
 class TestBringup:
     def test_starts_and_ends_a_node(self, tmp_path: Path) -> None:
         database = tmp_path / 'a folder: with "signs"' / 'descriptors.sqlite'
+        database.parent.mkdir()
         with Bringup({**ALONE, 'database': str(database)}, tmp_path) as stack:
             assert wait_for(database.exists), (tmp_path / 'descriptor_database.log').read_text()
             assert stack.poll() is None

@@ -12,6 +12,7 @@ from don_kp_ros.database.changes import Watcher
 from don_kp_ros.database.errors import StoreError, UnavailableError
 from don_kp_ros.database.location import (
     URL_VARIABLE,
+    check_folder,
     default_path,
     has_password,
     without_password,
@@ -27,7 +28,8 @@ Contents = tuple[Sequence[str], NDArray[np.float32]]  # names, values (N, D)
 def chosen_database(file: str, url: str) -> str:
     """Return the database that is named: by a parameter, or else by the environment.
 
-    Raises StartupError for a password in a parameter, which everyone could read.
+    Raises StartupError for a password in a parameter, which everyone could read, and for a folder
+    that does not exist.
     """
     for name, given in (('database', file), ('database_url', url)):
         try:
@@ -39,7 +41,18 @@ def chosen_database(file: str, url: str) -> str:
                 )
         except StoreError as error:
             raise StartupError(f'{name}: {error}') from error
-    return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
+    for name, given in (
+        ('database_url', url),
+        ('database', file),
+        (URL_VARIABLE, os.environ.get(URL_VARIABLE, '')),
+    ):
+        if given:
+            try:
+                check_folder(given)
+            except StoreError as error:
+                raise StartupError(f'{name}: {error}') from error
+            return given
+    return str(default_path())
 
 
 class DatabaseLink:
