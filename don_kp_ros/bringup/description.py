@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, models_path
-from don_kp_ros.robots.preset import load_preset
 
 _LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
@@ -202,7 +202,10 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """
     for name in arguments:
         if name not in _KNOWN:
-            raise ValueError(f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}.')
+            raise ValueError(
+                f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}'
+                f'{did_you_mean(name, _KNOWN) or "."}'
+            )
     values = {name: arguments.get(name, argument.default) for name, argument in _KNOWN.items()}
     for name, value in values.items():
         choices = _KNOWN[name].choices
@@ -235,6 +238,8 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
         values['camera_namespace'], values['camera_name'] = posixpath.join(above, name), ''
     if values['simulation'] == 'true':
         values['camera_mount'] = 'none'  # the simulation tells where its own is
+    from don_kp_ros.robots.preset import load_preset  # only now: NumPy is slow to import
+
     try:
         load_preset(values['robot'])
     except FileNotFoundError as error:

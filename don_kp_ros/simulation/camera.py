@@ -110,7 +110,10 @@ class Renderer:
             gl.frustum_width = near * c.width / 2 / c.fx
 
     def _out_of_view(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.bool_]:
-        """Tell which geoms' bounding spheres are wholly beside or behind the view."""
+        """Tell which geoms' bounding spheres are wholly beside or behind the view.
+
+        Their shadows would be missed; lights of the scenes here cast none.
+        """
         radii = self._model.geom_rbound
         centres = rigid.apply(rigid.inverse(T_world_optical), data.geom_xpos)
         nearest = np.minimum((centres @ self._sides.T).min(axis=1), centres[:, 2])

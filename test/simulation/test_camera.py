@@ -15,7 +15,7 @@ BALL, RADIUS = np.array([0.45, 0.08, 0.10]), 0.05
 def ball() -> tuple[mujoco.MjModel, mujoco.MjData]:
     model = mujoco.MjModel.from_xml_string(
         f"""<mujoco><visual><quality numslices="128" numstacks="128"/></visual>
-        <worldbody><light pos="0 0 3"/>
+        <worldbody><light pos="0 0 3" castshadow="false"/>
         <geom type="plane" size="3 3 .1" rgba="0 0 1 1"/>
         <body name="ball" pos="{BALL[0]} {BALL[1]} {BALL[2]}">
           <geom type="sphere" size="{RADIUS}" rgba="1 0 0 1"/></body>
@@ -60,9 +60,9 @@ def test_what_is_hidden_out_of_view_is_not_missed(
     model, data = ball
     renderer = Renderer(model, OFF_CENTRE)
     # From well inside the picture to well outside, across each border, and behind the camera.
-    targets = [BALL + 0.1 * np.array([x, y, 0]) for x in range(-6, 7) for y in (-4, 0, 4)]
+    targets = [BALL + 0.1 * np.array([x, y, 0]) for x in range(-4, 5) for y in (-4, 0, 4)]
     poses = [look_at(np.array([0.3, -0.2, 0.7]), target) for target in targets]
-    poses.append(look_at(np.array([0.3, -0.2, 0.7]), np.array([0.15, -0.48, 1.0])))
+    poses.append(look_at(np.array([0.45, 0.4, 0.1]), np.array([0.45, 1.0, 0.0])))
     try:
         seen = [renderer.render(data, pose) for pose in poses]
         hidden = [model.ngeom * [False] != list(renderer._out_of_view(data, p)) for p in poses]
