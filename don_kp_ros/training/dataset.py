@@ -16,9 +16,9 @@ from don_kp_ros.data.folder import (
     ImageFolder,
     Sample,
     list_images,
-    read_image,
 )
 from don_kp_ros.data.pairs import PairSampler, ViewSampler
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.posed_diagnosis import NONE_FITS, diagnose
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
