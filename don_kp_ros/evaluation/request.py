@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from don_kp_ros.configuration import ConfigurationError
-<<<<<<< HEAD
 from don_kp_ros.data.mask_options import MaskOptions, add_mask_arguments
-=======
 from don_kp_ros.networks.device import check_device
->>>>>>> h-cli
 
 
 def _now() -> datetime:
