@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from don_kp_ros import configuration
-from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.arguments import Parser
+from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
+from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.evaluation.request import Request, add_arguments
+from don_kp_ros.outputs import check_writable
 from don_kp_ros.resources import config_path
 
 if TYPE_CHECKING:
@@ -50,12 +54,16 @@ def main(argv: Sequence[str]) -> int:
             overrides.append(f'--minutes={arguments.minutes}')
         if arguments.seeds is not None:
             overrides.append(f'--seeds=[{arguments.seeds.strip("[]")}]')
-        study = read_study(arguments.study, overrides)
+        study = _reading(read_study(arguments.study, overrides), request.masks)
         name = f'{request.data.resolve().name}-{arguments.study.stem}'
         job = Job(request, arguments.output or _OUTPUT / name, arguments.trainings, console)
+        check_writable(job.output / 'results.json')
         outcome = study.run(job)
         results = _results(study, job, outcome)
         write(job.output, results, html_text(results))
+    except UnknownKeyError as error:
+        print(f'{parser.prog}: {error}{parser.meant(overrides)}', file=sys.stderr)
+        return 1
     except (
         CheckpointError,
         ConfigurationError,
@@ -76,14 +84,14 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(target.met for target in outcome.targets) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     shipped = ', '.join(sorted(path.stem for path in config_path('studies').glob('*.yaml')))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='don_kp study',
         description=__doc__,
         epilog='Any key of the study can be given as --key=value, for example --measure.pairs=10. '
         'What is interrupted goes on with the same command.',
-        allow_abbrev=False,
+        overrides=True,
     )
     parser.add_argument(
         'study',
@@ -102,6 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--model', help=argparse.SUPPRESS)
     return parser
+
+
+def _reading(study: Study, masks: MaskOptions) -> Study:
+    """Let every training read masks as they are read here; most are given masks of two values."""
+    from don_kp_ros.studies.cases import CaseStudy
+
+    told = masks if isinstance(study, CaseStudy) else MaskOptions(trust=masks.trust)
+    return dataclasses.replace(study, overrides=(*study.overrides, *told.overrides()))
 
 
 def _results(study: Study, job: Job, outcome: Outcome) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.settings import TrainingConfiguration
 
-_INDIFFERENT = ('minutes', 'data', 'workers', 'threads', 'pictures')  # what is learned is the same
+# What is learned is the same; of folders, the content counts.
+_INDIFFERENT = (
+    'minutes', 'data', 'backgrounds', 'workers', 'threads', 'pictures', 'masks.trust'
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,14 @@ class Job:
         """Where TensorBoard finds the losses, the figures and the pictures."""
         return self.output.with_name(f'{self.output.stem}.tensorboard')
 
+    @property
+    def sheet_path(self) -> Path:
+        """A picture of the masks over their pictures."""
+        return self.output.with_name(f'{self.output.stem}.masks.jpg')
+
     def identity(self) -> dict[str, Any]:
         """The values, by key, that must be equal for a training to continue."""
         identity = {
-            'folder': str(self.folder.resolve()),
             'seed': self.seed,
             'budget': [self.budget.clock, self.budget.amount],
             'processes': self.hardware.devices * self.hardware.nodes,

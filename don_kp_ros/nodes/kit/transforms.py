@@ -9,8 +9,10 @@ from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.geometry.frames import TransformError, TransformTree
+from don_kp_ros.geometry.frames import TransformError, TransformTree, TwoParentsError
+from don_kp_ros.nodes.kit.clock import when_set_back
 from don_kp_ros.nodes.kit.conversions import matrix_from_transform, seconds_from_stamp
+from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
 
@@ -22,6 +24,7 @@ class TransformListener:
         """Subscribe on a node that others spin."""
         self._node = node
         self._tree = TransformTree()
+        self._jumps = when_set_back(node, self._tree.clear, 'moving transforms')
         self._topics = [
             node.create_subscription(
                 TFMessage, topic, callback, qos, callback_group=MutuallyExclusiveCallbackGroup()
@@ -39,8 +42,19 @@ class TransformListener:
         """
         try:
             return self._tree.lookup(target, source, stamp)
+        except TwoParentsError as error:
+            raise RefusedError(
+                f'{error}, then restart {self._node.get_name()}, which keeps what is static '
+                f'({self._told()})'
+            ) from None
         except TransformError as error:
             raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
+
+    def _told(self) -> str:
+        return ', and '.join(
+            f'{topic} by {", ".join(publishers(self._node, topic)) or "nobody now"}'
+            for topic in self._topics
+        )
 
     @guarded
     def _on_moving(self, message: TFMessage) -> None:
@@ -56,7 +70,10 @@ class TransformListener:
             try:
                 T = matrix_from_transform(transform.transform)
                 stamp = seconds_from_stamp(transform.header.stamp)
-                self._tree.set(parent, child, stamp, T, static)
+                if odd := self._tree.set(parent, child, stamp, T, static):
+                    self._node.get_logger().warning(
+                        f'{odd} ({self._told()})', throttle_duration_sec=10.0
+                    )
             except (TransformError, ValueError) as error:
                 self._node.get_logger().warning(
                     f'transform from {child} to {parent} is left out: {error}',

@@ -15,8 +15,9 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError, when_set_back
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
+from don_kp_ros.nodes.kit.graph import published_elsewhere
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -30,8 +31,8 @@ STALE_MOVING = 1.0
 # first, which comes once the subscription is known to the publisher.
 _PATIENCE, _FIRST_PATIENCE = 1.0, 3.0
 _PAUSE = 0.02
-# What is remembered, seconds of the robot's time.
-_MEMORY = 3.0
+# What is remembered, seconds of the robot's time; by so much less that time was set back.
+_MEMORY, _SET_BACK = 3.0, 1.0
 
 
 class JointMonitor:
@@ -46,18 +47,17 @@ class JointMonitor:
         self.changed = threading.Condition()
         topic = node.resolve_topic_name(_TOPIC)
         self.time = RosTime(node)
-        self.arm = History(topic, self.time)
-        self.finger = History(topic, self.time)
+        self.arm = History(node, topic, self.time)
+        self.finger = History(node, topic, self.time)
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
         self._subscription: Subscription | None = None
+        self._jumps = when_set_back(node, self._forget, f'positions on {topic}')
 
     def start(self) -> None:
         """Subscribe, unless that is done, with nothing remembered of the time before."""
         if self._subscription is not None:
             return
-        with self.changed:
-            for history, _ in self._parts:
-                history.clear()
+        self._forget()
         self._subscription = self._node.create_subscription(
             JointState,
             _TOPIC,
@@ -105,6 +105,11 @@ class JointMonitor:
         except StoppedClockError as error:
             raise MotionError(MotionCode.STALE_STATE, str(error)) from None
 
+    def _forget(self) -> None:
+        with self.changed:
+            for history, _ in self._parts:
+                history.clear()
+
     @guarded
     def _on_joint_states(self, message: JointState) -> None:
         position = dict(zip(message.name, message.position, strict=False))
@@ -112,17 +117,29 @@ class JointMonitor:
         with self.changed:
             for history, joints in self._parts:
                 # The hand's driver may publish its joints in messages of their own.
-                if all(joint in position for joint in joints):
-                    history.add(stamp, np.array([position[joint] for joint in joints]))
+                if not all(joint in position for joint in joints):
+                    continue
+                if history.add(stamp, np.array([position[joint] for joint in joints])):
+                    self._node.get_logger().warning(
+                        f"the robot's time was set back to {stamp:.3f} s: its positions before "
+                        'are forgotten',
+                        throttle_duration_sec=1.0,
+                    )
             self.changed.notify_all()
+
+
+def joint_states_elsewhere(node: Node, topic: str) -> str:
+    """Say on which other topics joint states are published, and what to do; or nothing."""
+    found = ' and '.join(published_elsewhere(node, 'sensor_msgs/msg/JointState', topic))
+    return f' There are some on {found}: choose by joint_states:=' if found else ''
 
 
 class History:
     """The positions of some joints over the last seconds of the robot's time."""
 
-    def __init__(self, topic: str, time: RosTime) -> None:
+    def __init__(self, node: Node, topic: str, time: RosTime) -> None:
         """Start empty; errors name the topic."""
-        self._topic, self._time = topic, time
+        self._node, self._topic, self._time = node, topic, time
         self._samples: deque[tuple[float, Array]] = deque()
         self._received = -np.inf
 
@@ -131,25 +148,32 @@ class History:
         self._samples.clear()
         self._received = -np.inf
 
-    def add(self, stamp: float, position: Array) -> None:
-        """Take positions at a time of the robot's clock in seconds."""
+    def add(self, stamp: float, position: Array) -> bool:
+        """Take positions at a time of the robot's clock in seconds; tell whether it was set back.
+
+        Those of the time before are forgotten then.
+        """
         if not np.isfinite(position).all():
-            return
+            return False
+        set_back = False
         if self._samples and stamp <= self._samples[-1][0]:
-            if stamp > self._samples[-1][0] - 1.0:
-                return
-            self._samples.clear()  # the robot's clock was set back
+            set_back = stamp <= self._samples[-1][0] - _SET_BACK
+            if not set_back:
+                return False
+            self._samples.clear()
         self._samples.append((stamp, position))
         self._received = self._time.now()
         while self._samples[0][0] < stamp - _MEMORY:
             self._samples.popleft()
+        return set_back
 
     def stale(self) -> MotionError:
         """Return the error that says how old the newest positions are."""
         known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
+        elsewhere = '' if self.known else joint_states_elsewhere(self._node, self._topic)
         return MotionError(
             MotionCode.STALE_STATE,
-            f'no fresh joint states on {self._topic}: {known}; is the robot running?',
+            f'no fresh joint states on {self._topic}: {known}; is the robot running?{elsewhere}',
         )
 
     @property
@@ -164,8 +188,8 @@ class History:
 
     @property
     def stamp(self) -> float:
-        """Return the robot's time of the newest positions in seconds."""
-        return self._samples[-1][0]
+        """Return the robot's time of the newest positions in seconds; -inf without any."""
+        return self._samples[-1][0] if self._samples else -np.inf
 
     @property
     def latest(self) -> Array:
@@ -175,7 +199,7 @@ class History:
     def moved(self, seconds: float) -> float:
         """Return how far any joint moved within the last seconds; infinite if not known."""
         since = self.stamp - seconds
-        if self._samples[0][0] > since:
+        if not self._samples or self._samples[0][0] > since:
             return float('inf')
         recent = np.array([position for stamp, position in self._samples if stamp >= since])
         return float(np.ptp(recent, axis=0).max())

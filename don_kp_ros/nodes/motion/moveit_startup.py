@@ -18,6 +18,7 @@ from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
 from don_kp_ros.nodes.kit.runner import StartupError
 from don_kp_ros.nodes.motion.installation import installed
+from don_kp_ros.nodes.motion.joint_monitor import joint_states_elsewhere
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import RobotPreset, merged
 
@@ -48,6 +49,7 @@ def start_moveit(node: Node, preset: RobotPreset) -> tuple[Any, dict[str, Any]]:
                     '/tf': 'tf',
                     '/tf_static': 'tf_static',
                     '/clock': node.resolve_topic_name('/clock'),
+                    'joint_states': node.resolve_topic_name('joint_states'),
                 },
             )
         except RuntimeError as error:
@@ -121,7 +123,7 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
         if time_of_node.now() - seconds_from_stamp(message.header.stamp) < _OLDEST_S:
             missing.difference_update(message.name)
 
-    topic = listener.resolve_topic_name('joint_states')
+    topic = node.resolve_topic_name('joint_states')
     listener.create_subscription(JointState, topic, hear, qos_profile_sensor_data)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(listener)
@@ -134,4 +136,5 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
         raise StartupError(
             f'no fresh joint states on {topic} for {_PATIENCE_S:g} s of '
             f'{", ".join(sorted(missing))}; is the robot running, and does its clock agree?'
+            f'{joint_states_elsewhere(node, topic)}'
         )

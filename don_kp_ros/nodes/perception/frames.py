@@ -21,7 +21,7 @@ from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.buffers import Latest, Stamped
-from don_kp_ros.nodes.kit.clock import RosTime
+from don_kp_ros.nodes.kit.clock import RosTime, when_set_back
 from don_kp_ros.nodes.kit.conversions import (
     camera_from_info,
     depth_image,
@@ -89,6 +89,8 @@ class Frames:
             self._on_info,
             _nothing,
         )
+
+        self._jumps = when_set_back(node, self._forget_all, 'images')
 
     @property
     def fault(self) -> str:
@@ -229,6 +231,10 @@ class Frames:
     def _forget(self) -> None:
         self._colours.clear()
         self._described.clear()
+
+    def _forget_all(self) -> None:
+        self._forget()
+        self._depths.clear()
 
     def _on_info(self, message: CameraInfo, _: float) -> None:
         known: tuple[Camera | None, str] = None, f'{self.infos.topic}: it cannot be read'

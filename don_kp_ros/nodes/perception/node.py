@@ -25,8 +25,10 @@ from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
+from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
+from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.pictures import Pictures, Result
 from don_kp_ros.nodes.perception.queries import Queries
@@ -65,9 +67,13 @@ class Perception(Node):
         )
         self._frames = Frames(self, lambda: self._settings.value)
         self._diagnostics = Diagnostics(self, self._frames)
+        transforms = TransformListener(self)
+        if settings.camera_mount == 'hand':
+            MountedCamera(self, settings.robot, transforms)
         PerceptionServices(
             self,
             self._frames,
+            transforms,
             self._model.fingerprint,
             lambda: self._queries,
             lambda: self._settings.value,

@@ -14,6 +14,7 @@ from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.buffers import Stamped
 from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
+from don_kp_ros.nodes.kit.graph import published_elsewhere, publishers
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import SENSOR
 
@@ -128,15 +129,14 @@ class Stream(Generic[Message]):
         told = f'no {self._what} has come on {self.topic}' + (' for 2 s' if self.count else '')
         sent = {one.topic_type for one in node.get_publishers_info_by_topic(self.topic)}
         if kind in sent:
-            return f'{told}, though it is published; see the log of the camera driver'
+            drivers = ' and '.join(publishers(node, self.topic))
+            return f'{told}, though {drivers} publishes it; look into its log'
         if sent:
             return f'{told}: it carries {", ".join(sorted(sent))}, and {kind} is needed'
         ours = node.resolve_topic_name('don_kp') + '/'
-        others = sorted(
-            topic
-            for topic, kinds in node.get_topic_names_and_types()
-            if kind in kinds and not topic.startswith(ours) and node.count_publishers(topic)
-        )
+        others = [
+            one for one in published_elsewhere(node, kind, self.topic) if not one.startswith(ours)
+        ]
         name = kind.rpartition('/')[2]
         if not others:
             return f'{told}: nobody publishes it, nor any other {name}; {self._remedy}'

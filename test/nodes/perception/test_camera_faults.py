@@ -327,7 +327,9 @@ def test_what_keeps_a_point_from_having_a_place_has_one_reason_for_all(stack, na
 def test_a_stream_that_stops_is_told_and_may_go_on(stack, stream, topic):
     stack.driver.silent = {stream}
     what = {'colour': 'image', 'depth': 'depth image'}[stream]
-    reason = stack.fault(f'no {what} has come on {topic} for 2 s, though it is published; see the')
+    reason = stack.fault(
+        f'no {what} has come on {topic} for 2 s, though /test_peer publishes it; look'
+    )
     stored, grasped = stack.store(), stack.grasp()
     assert reason in stored.message, stored.message
     assert reason in grasped.message, grasped.message
