@@ -14,14 +14,12 @@ def publishers(node: Node, topic: str) -> list[str]:
     return sorted(posixpath.join(one.node_namespace, one.node_name) for one in found)
 
 
-def published_elsewhere(node: Node, kind: str, topic: str) -> str:
-    """Name the other topics, ' and '-joined, on which messages of a kind are published."""
-    return ' and '.join(
-        sorted(
-            name
-            for name, kinds in node.get_topic_names_and_types()
-            if kind in kinds and name != topic and node.count_publishers(name)
-        )
+def published_elsewhere(node: Node, kind: str, topic: str) -> list[str]:
+    """Name the other topics on which messages of a kind are published."""
+    return sorted(
+        name
+        for name, kinds in node.get_topic_names_and_types()
+        if kind in kinds and name != topic and node.count_publishers(name)
     )
 
 

@@ -130,7 +130,7 @@ class JointMonitor:
 
 def joint_states_elsewhere(node: Node, topic: str) -> str:
     """Say on which other topics joint states are published, and what to do; or nothing."""
-    found = published_elsewhere(node, 'sensor_msgs/msg/JointState', topic)
+    found = ' and '.join(published_elsewhere(node, 'sensor_msgs/msg/JointState', topic))
     return f' There are some on {found}: choose by joint_states:=' if found else ''
 
 
