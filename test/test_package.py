@@ -44,7 +44,12 @@ TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe
 
 # Modules that have another name than rosdep's key (less python3-), or than PyPI's project.
 ROSDEP_KEYS = {'cv2': 'opencv', 'PIL': 'pil'}
-PYPI_NAMES = {'cv2': 'opencv-python-headless', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+PYPI_NAMES = {
+    'cv2': 'opencv-python-headless',
+    'PIL': 'pillow',
+    'pillow_heif': 'pillow-heif',
+    'yaml': 'pyyaml',
+}
 
 
 def imported_libraries() -> set[str]:

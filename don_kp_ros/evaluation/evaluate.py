@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -47,7 +48,7 @@ def evaluate(
     DataError, or ValueError naming a pair that cannot be measured on.
     """
     console = console or Console(quiet=True)
-    reader = Reader(request.skip_broken)
+    reader = Reader(request.skip_broken, request.masks, partial(say, console))
     conditions = protocol.conditions(request.data, request.seed, reader)
     for message in reader.skipped:
         say(console, f'left out: {message}')

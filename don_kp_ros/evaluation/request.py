@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.data.mask_options import MaskOptions, add_mask_arguments
 from don_kp_ros.networks.device import check_device
 
 
@@ -24,7 +25,8 @@ class Request:
     """The folder to measure on, and how.
 
     seed: of views, points, guesses and intervals; skip_broken: leave out pictures that cannot be
-    read; device: that networks are measured on; command: what asked for it.
+    read; device: that networks are measured on; command: what asked for it; masks: how they are
+    read.
     """
 
     data: Path
@@ -33,6 +35,7 @@ class Request:
     device: str = 'cpu'
     command: str = ''
     started: datetime = field(default_factory=_now)
+    masks: MaskOptions = field(default_factory=MaskOptions)
 
     @classmethod
     def read(cls, arguments: argparse.Namespace, prog: str, argv: Sequence[str]) -> Request:
@@ -46,6 +49,7 @@ class Request:
             arguments.skip_broken,
             arguments.device,
             shlex.join([*prog.split(), *argv]),
+            masks=MaskOptions.read(arguments),
         )
 
     def record(self) -> dict[str, Any]:
@@ -73,4 +77,5 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument(
         '--skip-broken', action='store_true', help='leave out pictures that cannot be read'
     )
+    add_mask_arguments(parser)
     parser.add_argument('--device', default='cpu', help='to measure on: cpu, cuda, ...')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -17,6 +18,7 @@ from don_kp_ros.evaluation.counting import Counting
 from don_kp_ros.evaluation.matchers import accuracy, centroid
 from don_kp_ros.evaluation.measure import Measurement, measure
 from don_kp_ros.evaluation.pck import BRIEF
+from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
@@ -80,7 +82,8 @@ def _train(
     _quieten()
     if job.settings.threads:
         torch.set_num_threads(job.settings.threads)
-    dataset = read_dataset(job.folder, job.settings, job.seed)
+    say_line = partial(say, console)
+    dataset = read_dataset(job.folder, job.settings, job.seed, job.sheet_path, say_line)
     console.print(f'Training on {dataset.description}.', highlight=False)
     if job.settings.caution:
         console.print(f'{job.settings.caution}.', style='yellow', highlight=False)

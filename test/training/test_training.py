@@ -46,7 +46,9 @@ def test_a_training_writes_a_model_and_its_card(
     text = output.with_suffix('.md').read_text()
     assert trained.fingerprint in text and '--steps 4' in text
     written = sorted(p.name for p in output.parent.iterdir())
-    assert written == ['square.md', 'square.safetensors', 'square.tensorboard']
+    assert written == [
+        'square.masks.jpg', 'square.md', 'square.safetensors', 'square.tensorboard'
+    ]  # fmt: skip
 
     assert run(folder, '--steps', '4', output='models/square.safetensors') == 1
     assert '--overwrite' in capsys.readouterr().err
@@ -144,12 +146,13 @@ def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None
         (['--steps', '2', '--views.warp.scale=[9.9,10]'], 'views.warp.scale'),
     ],
 )
-def test_bad_input_is_named_and_nothing_is_written(
+def test_bad_input_is_named_and_nothing_is_written_but_masks_to_look_at(
     run: Run, folder: Path, capsys: Any, arguments: list[str], part: str
 ) -> None:
     assert run(folder, *arguments, output='out/m.safetensors') == 1
     assert part in capsys.readouterr().err
-    assert not (folder.parent / 'out').exists()
+    out = folder.parent / 'out'
+    assert not out.exists() or [path.name for path in out.iterdir()] == ['m.masks.jpg']
 
 
 def test_a_picture_of_which_no_view_shows_enough_is_named(
