@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from don_kp_ros.database import schema
 from don_kp_ros.database.engine import Database
 from don_kp_ros.database.errors import SchemaError, StoreError
+from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.sqlite import SqliteDatabase, open_file
-from don_kp_ros.database.store import DescriptorStore, connect
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import printable
 
 _LEAST_SPACE = 256 << 20  # bytes

@@ -18,10 +18,11 @@ from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
+from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter, now
 from don_kp_ros.database.salvage import set_aside
 from don_kp_ros.database.sqlite import SqliteDatabase
-from don_kp_ros.database.store import DescriptorStore, connect
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
 

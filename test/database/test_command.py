@@ -184,11 +184,11 @@ def test_migrate_keeps_a_copy_of_the_file(tmp_path: Path, run_on) -> None:
     path = tmp_path / 'old.sqlite'
     first_file(path)
     before, old = path.read_bytes(), functools.partial(run_on, path)
-    assert '0002' in old('migrate', '--dry-run')
+    assert '0003' in old('migrate', '--dry-run')
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     assert [row[1] for row in rows(old('doctor', status=1)) if row[0] == 'note'] == ['schema']
-    assert 'now has the schema 0002' in old('migrate')
+    assert 'now has the schema 0003' in old('migrate')
     (copy,) = tmp_path.glob('old.sqlite.0001-*')
     assert read(copy, 'SELECT count(*) FROM descriptors') == [(200,)]
     assert read(copy, 'SELECT version FROM schema_version') == [(1,)]
