@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -82,32 +81,8 @@ class Trial:
         return self.outcome == 'not found' and self.motion <= STILL
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run grasp trials in simulation."""
-    parser = argparse.ArgumentParser(prog='don_kp grasp', description=main.__doc__)
-    parser.add_argument('--trials', type=int, default=1)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--cap', choices=('present', 'absent'), default='present')
-    parser.add_argument(
-        '--teach',
-        choices=('each', 'once'),
-        default='each',
-        help='each: on the cap that is then moved; once: on the first, then grasp other caps',
-    )
-    parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
-    parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
-    parser.add_argument(
-        '--real-time-factor',
-        type=float,
-        default=0.0,
-        help='simulated seconds in a second, at most; default: 0, as many as can be followed',
-    )
-    parser.add_argument('--output', type=Path, default=Path('output'))
-    options = parser.parse_args(argv)
-    if options.trials < 1 or options.seed < 0:
-        parser.error('--trials must be at least 1 and --seed at least 0')
-    if options.model is not None and not options.model.is_file():
-        parser.error(f'--model {options.model} is not a file')
+def run(options: argparse.Namespace) -> int:
+    """Run trials, with the options that `don_kp grasp` takes; return the exit status."""
     options.output.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
@@ -313,7 +288,3 @@ def _plain(trial: Trial) -> dict[str, object]:
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in values.items()
     }
-
-
-if __name__ == '__main__':
-    sys.exit(main())

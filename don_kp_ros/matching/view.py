@@ -32,16 +32,28 @@ class View:
                 f'{_by(self.size)}'
             )
 
+    def points(self) -> NDArray[np.float64]:
+        """Lift all pixels that have depth: (N, 3) metres in the optical frame.
+
+        There must be depth and camera.
+        """
+        assert self.depth is not None and self.camera is not None
+        points = self.camera.deproject_image(self.depth.metres()).reshape(-1, 3)
+        return points[np.isfinite(points).all(axis=1)]
+
 
 def lift(view: View, uv: tuple[float, float], window: int = 5) -> tuple[NDArray[np.float64], str]:
     """Lift a pixel of a view to (3,) metres in the optical frame, or return NaN and the reason."""
     if view.depth is None or view.camera is None:
         return np.full(3, np.nan), view.lacks
     depth = view.depth.median(uv, window)
+    place = f'({uv[0]:.0f}, {uv[1]:.0f})'
     if np.isnan(depth):
-        place = f'({uv[0]:.0f}, {uv[1]:.0f})'
         return np.full(3, np.nan), f'no depth within {window}x{window} pixels of {place}'
-    return view.camera.deproject(uv, depth), view.lacks
+    position = view.camera.deproject(uv, depth)
+    if not np.isfinite(position).all():
+        return np.full(3, np.nan), f'the lens has no ray for {place}, so far from its centre'
+    return position, view.lacks
 
 
 def _by(size: tuple[int, ...]) -> str:

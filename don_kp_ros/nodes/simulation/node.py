@@ -39,12 +39,13 @@ from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
 from don_kp_ros.nodes.simulation.gripper import GripperServer
+from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Faults, Renderer, look_at
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
 from don_kp_ros.simulation.scene import Layout
-from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR, World
+from don_kp_ros.simulation.world import JOINTS, World
 
 Array = NDArray[np.float64]
 
