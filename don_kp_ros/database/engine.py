@@ -15,7 +15,6 @@ from don_kp_ros.database import schema
 from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError
 from don_kp_ros.database.location import without_password
 from don_kp_ros.database.text import printable
-from don_kp_ros.errors import RefusedError
 
 _FIRST_SCHEMA = {'schema_version', 'models', 'descriptors'}
 
@@ -97,7 +96,7 @@ class Database(ABC):
         """Raise DamagedError where what is read is not what was stored."""
         try:
             yield
-        except (TypeError, ValueError, RefusedError) as error:
+        except (TypeError, ValueError) as error:
             raise DamagedError(
                 f'{what} is damaged in {self.location} ({error}); {remedy}'
             ) from error

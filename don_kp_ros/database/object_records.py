@@ -33,10 +33,15 @@ class StoredObject:
     created: datetime = field(default_factory=now)  # UTC
     updated: datetime = field(default_factory=now)  # UTC
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The name and the model."""
+        return self.name, self.model
+
     def content(self) -> tuple[object, ...]:
         """Return what makes two objects the same; their times do not count."""
         arrays = (self.points.tobytes(), self.values.tobytes(), self.weights.tobytes())
-        return self.name, self.model, self.views, *arrays
+        return *self.key, self.views, *arrays
 
 
 def checked_object(taught: StoredObject) -> StoredObject:

@@ -95,8 +95,10 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
         written = exchange.export(store, arguments.file, _filter(arguments, store))
     for told in written.left_out:
         print(f'don_kp db export: left out: {told}', file=sys.stderr)
-    told = f'{written.descriptors} descriptors of {written.models} models: {arguments.file}'
-    _say(console, told)
+    told = (
+        f'{written.descriptors} descriptors of {written.models} models, {written.objects} objects'
+    )
+    _say(console, f'{told}: {arguments.file}')
     return 1 if written.left_out else 0
 
 
