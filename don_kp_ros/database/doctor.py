@@ -149,7 +149,8 @@ def _content(place: Database, database: Path | str | None) -> Finding:
     try:
         with DescriptorStore(database) as store:
             number, deleted = store.count(), store.count(Filter(deleted=True))
-            damaged = [str(error) for error in store.damaged()]
+            objects, broken = store.objects.list()
+            damaged = [str(error) for error in (*store.damaged(), *broken)]
         unreadable = _damaged_observations(place)
     except StoreError as error:
         return Finding('content', State.WRONG, str(error))
@@ -158,8 +159,8 @@ def _content(place: Database, database: Path | str | None) -> Finding:
         told.append(f'and {len(damaged) - len(told)} more')
     if unreadable:
         told.append(f'{unreadable} observations are damaged; store those descriptors anew')
-    well = f'{number} descriptors, and {deleted} deleted ones that can be restored'
-    return _finding('content', '; '.join(told), well)
+    well = f'{number} descriptors, {deleted} deleted ones that can be restored'
+    return _finding('content', '; '.join(told), f'{well}, and {len(objects)} objects')
 
 
 def _damaged_observations(place: Database) -> int:

@@ -65,6 +65,21 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if damaged else 0
 
 
+def _objects(arguments: argparse.Namespace, console: Console) -> int:
+    with _opened(arguments) as store:
+        wanted = Filter(model=_fingerprint(store, arguments.model))
+        found, damaged = store.objects.list(wanted)
+        if arguments.json:
+            for one in found:
+                print(json.dumps(display.plain(one), ensure_ascii=False))
+        else:
+            console.print(display.object_table(found))
+            _say(console, f'{len(found)} objects in {store.location}')
+    for error in damaged:
+        print(f'don_kp db objects: left out: {error}', file=sys.stderr)
+    return 1 if damaged else 0
+
+
 def _show(arguments: argparse.Namespace, console: Console) -> int:
     with _opened(arguments) as store, store.snapshot():
         model = _fingerprint(store, arguments.model)
@@ -191,7 +206,7 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
         raise RefusedError('only a damaged file is set aside; nothing was done')
     done = set_aside(Path(str(database_url(database).database)))
     _say(console, f'the damaged file is now {done.aside}')
-    _say(console, f'{done.saved} descriptors were saved into a new one')
+    _say(console, f'{done.saved} descriptors were saved into a new one, {done.objects} objects')
     for missing in done.missing:
         _say(console, f'missing: {missing}')
     return int(State.NOTE if done.missing else State.WELL)
@@ -257,6 +272,7 @@ def _console() -> Console:
 
 _TASKS = {
     'list': _list,
+    'objects': _objects,
     'show': _show,
     'export': _export,
     'import': _import,
