@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,8 @@ _records = sa.select(
 class ObjectStore:
     """Taught objects by name and model; its methods fail as those of DescriptorStore do."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, service: Callable[[str], str]) -> None:
+        self._database, self._service = database, service
 
     def put(
         self, taught: StoredObject, replace: bool = False, former: StoredObject | None = None
@@ -130,13 +130,15 @@ class ObjectStore:
             return row
         query = _records.where(*_conditions(Filter(model=model))).order_by(taught_objects.c.name)
         names = connection.scalars(query.with_only_columns(taught_objects.c.name)).all()
-        found = statements.nearest(name, names) if names else 'nothing is: use /teach_object'
+        teach = f'nothing is: use {self._service("teach_object")}'
+        found = statements.nearest(name, names) if names else teach
         told = f'{shown(name)} is not taught for model {shortened(model)}'
         raise UnknownNameError(f'{told}; {found}')
 
     def _record(self, row: sa.Row) -> StoredObject:
         told = f'the object {shown(row.name)} of model {shown(row.model)}'
-        with self._database.damage_named(told, 'delete it with /delete_object, then teach it'):
+        remedy = f'delete it with {self._service("delete_object")}, then teach it again'
+        with self._database.damage_named(told, remedy):
             return read_object(row._mapping)
 
 

@@ -34,17 +34,22 @@ def connect(database: Path | str | None = None) -> Database:
 class OpenDatabase:
     """A database with its transactions, and a number that tells of changes. Thread-safe."""
 
-    def __init__(self, database: Path | str | None = None) -> None:
+    def __init__(
+        self, database: Path | str | None = None, service: Callable[[str], str] = '/{}'.format
+    ) -> None:
         """Open a database by path or URL, by default `default_path()`; create it if missing.
+
+        ``service`` tells the full name of a service, which remedies name.
 
         An older schema is migrated. Raises DamagedFileError, SchemaError (a newer schema, or not
         don_kp's), UnavailableError (the server does not answer) or another StoreError, and then
         leaves the database as it is.
         """
-        self._database = connect(database)
+        self._database, self._service = connect(database), service
         self.location = self._database.location  # for messages; without a password
         try:
             self._database.prepare()
+            self.is_new = self._database.is_new  # made by this call
         except BaseException:
             self.close()
             raise

@@ -40,7 +40,7 @@ class DescriptorStore(OpenDatabase):
     @cached_property
     def objects(self) -> ObjectStore:
         """The taught objects of the same database."""
-        return ObjectStore(self._database)
+        return ObjectStore(self._database, self._service)
 
     def put(
         self,
@@ -326,11 +326,11 @@ class DescriptorStore(OpenDatabase):
     def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
         row = statements.find(connection, name, model)
         if row is None:
-            raise statements.unknown(connection, name, model)
+            raise statements.unknown(connection, name, model, self._service)
         return row
 
     def _record(self, row: sa.Row) -> StoredDescriptor:
         told = f'{shown(row.name)} of model {shown(row.model)}'
-        remedy = 'delete it with /delete_descriptor, then store it again'
+        remedy = f'delete it with {self._service("delete_descriptor")}, then store it again'
         with self._database.damage_named(told, remedy):
             return rows.descriptor(row._mapping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from array import array
 from collections.abc import Mapping
@@ -71,7 +72,10 @@ class DescriptorTopic:
         with self._publishing, self._link.open().snapshot():
             store, contents, objects = self._link.store, self._contents(), self._objects()
             if self._published is None:
-                self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
+                place = store.location
+                place = place if '://' in place else os.path.abspath(place)
+                new = ', a new database' if store.is_new else ''
+                self._node.get_logger().info(f'{store.count()} descriptors in {place}{new}')
             former = self._published
             if former is None or not _equal(contents, former) or objects != self._told_objects:
                 message = Descriptors(
