@@ -24,7 +24,7 @@ from don_kp_ros.nodes.kit.graph import two_publishers
 
 _MATCHES = 'don_kp/matches'
 _SENDS_GOALS = 'grasp/_action/send_goal'
-_LAGS_S = 1.0  # what was stored just now is looked for by then
+_LOOKS_S = 2.0  # one image may lack depth, or be older than what was stored just now
 
 
 def run(arguments: argparse.Namespace, stack: Stack) -> int:
@@ -82,7 +82,7 @@ def _where(arguments: argparse.Namespace, stack: Stack) -> int:
     def sought() -> list[Match]:
         return [match for match in heard[-1].matches if match.name == arguments.name]
 
-    stack.wait(lambda: sought() or heard[-1].reason, _LAGS_S)
+    stack.wait(lambda: any(match.found for match in sought()), _LOOKS_S)
     last = heard[-1]
     if last.reason:
         raise RefusedError(f'the image cannot be searched: {last.reason}')

@@ -140,7 +140,10 @@ def test_the_command_line_stores_lists_finds_and_stops_a_pick(judge: Judge) -> N
     status, said = command('list', 'cap/r')
     assert status == 0 and re.search(r'cap/rim .* 1 ', said), said
 
-    status, said = command('where', 'cap/rim')
+    for _ in range(5):  # an image may have no depth at the brim's edge
+        status, said = command('where', 'cap/rim')
+        if status == 0:
+            break
     assert status == 0 and 'm in camera_color_optical_frame' in said, said
     numbers = [float(number) for number in re.findall(r'-?\d+(?:\.\d+)?', said)]
     u, v, score, *xyz = numbers
