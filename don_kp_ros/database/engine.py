@@ -32,6 +32,7 @@ class Database(ABC):
     def __init__(self, url: sa.URL) -> None:
         """Keep the location of a database. Opens nothing yet."""
         self.location = without_password(url)
+        self.is_new = False  # until it is prepared
         self._current = threading.local()
         self._engine = self._create_engine(url)
 
@@ -136,6 +137,7 @@ class Database(ABC):
 
     def _bring_up_to_date(self, connection: sa.Connection) -> None:
         revision = self._revision(connection)
+        self.is_new = revision is None
         if revision is None:
             schema.create(connection)
         elif revision != schema.REVISION:

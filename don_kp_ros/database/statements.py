@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -117,8 +117,10 @@ def object_id(connection: sa.Connection, name: str) -> int:
     return insert(connection, objects, name=name) if number is None else int(number)
 
 
-def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameError:
-    """Make the error for an unknown name; it says what to do."""
+def unknown(
+    connection: sa.Connection, name: str, model: str, service: Callable[[str], str]
+) -> UnknownNameError:
+    """Make the error for an unknown name; it says what to do, by the names of services."""
     names: Sequence[str] = []
     if is_text(model):
         query = sa.select(descriptors.c.name).select_from(descriptors.join(models))
@@ -127,12 +129,13 @@ def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameErro
     of_model = f'for model {shortened(model)}'
     if find(connection, name, model, last_deleted()) is not None:
         return UnknownNameError(
-            f'{shown(name)} was deleted {of_model}; bring it back with /restore_descriptor, or '
-            'store it anew with /store_descriptor'
+            f'{shown(name)} was deleted {of_model}; bring it back with '
+            f'{service("restore_descriptor")}, or store it anew with {service("store_descriptor")}'
         )
     if not names:
         return UnknownNameError(
-            f'{shown(name)} is not stored: nothing is, {of_model}; store it with /store_descriptor'
+            f'{shown(name)} is not stored: nothing is, {of_model}; store it with '
+            f'{service("store_descriptor")}'
         )
     longest = records.LONGEST_NAME
     nearest = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]

@@ -53,17 +53,22 @@ class DescriptorStore:
     and a RefusedError if the request is wrong. In both cases nothing has changed.
     """
 
-    def __init__(self, database: Path | str | None = None) -> None:
+    def __init__(
+        self, database: Path | str | None = None, service: Callable[[str], str] = '/{}'.format
+    ) -> None:
         """Open a database by path or URL, by default `default_path()`; create it if missing.
+
+        ``service`` tells the full name of a service, which remedies name.
 
         An older schema is migrated. Raises DamagedFileError, SchemaError (a newer schema, or not
         don_kp's), UnavailableError (the server does not answer) or another StoreError, and then
         leaves the database as it is.
         """
-        self._database = connect(database)
+        self._database, self._service = connect(database), service
         self.location = self._database.location  # for messages; without a password
         try:
             self._database.prepare()
+            self.is_new = self._database.is_new  # made by this call
         except BaseException:
             self.close()
             raise
@@ -385,12 +390,13 @@ class DescriptorStore:
     def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
         row = statements.find(connection, name, model)
         if row is None:
-            raise statements.unknown(connection, name, model)
+            raise statements.unknown(connection, name, model, self._service)
         return row
 
     def _record(self, row: sa.Row) -> StoredDescriptor:
         told = f'{shown(row.name)} of model {shown(row.model)}'
-        with self._damage_named(told, 'delete it with /delete_descriptor, then store it again'):
+        remedy = f'delete it with {self._service("delete_descriptor")}, then store it again'
+        with self._damage_named(told, remedy):
             return rows.descriptor(row._mapping)
 
     @contextmanager

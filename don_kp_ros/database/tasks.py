@@ -201,7 +201,7 @@ def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | st
     url = database_url(given)
     if url.drivername == SQLITE and not missing and not Path(str(url.database)).is_file():
         raise RefusedError(
-            f'there is no database {url.database} yet; the first /store_descriptor makes it, or '
+            f'there is no database {url.database} yet; the database node makes it, or '
             'choose another one with --database or --url'
         )
     return given

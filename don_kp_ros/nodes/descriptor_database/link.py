@@ -12,6 +12,7 @@ from don_kp_ros.database.changes import Watcher
 from don_kp_ros.database.errors import StoreError, UnavailableError
 from don_kp_ros.database.location import (
     URL_VARIABLE,
+    check_folder,
     default_path,
     has_password,
     without_password,
@@ -27,7 +28,8 @@ Contents = tuple[Sequence[str], NDArray[np.float32]]  # names, values (N, D)
 def chosen_database(file: str, url: str) -> str:
     """Return the database that is named: by a parameter, or else by the environment.
 
-    Raises StartupError for a password in a parameter, which everyone could read.
+    Raises StartupError for a password in a parameter, which everyone could read, and for a folder
+    that does not exist.
     """
     for name, given in (('database', file), ('database_url', url)):
         try:
@@ -39,7 +41,18 @@ def chosen_database(file: str, url: str) -> str:
                 )
         except StoreError as error:
             raise StartupError(f'{name}: {error}') from error
-    return url or file or os.environ.get(URL_VARIABLE, '') or str(default_path())
+    for name, given in (
+        ('database_url', url),
+        ('database', file),
+        (URL_VARIABLE, os.environ.get(URL_VARIABLE, '')),
+    ):
+        if given:
+            try:
+                check_folder(given)
+            except StoreError as error:
+                raise StartupError(f'{name}: {error}') from error
+            return given
+    return str(default_path())
 
 
 class DatabaseLink:
@@ -49,9 +62,17 @@ class DatabaseLink:
     not answered yet.
     """
 
-    def __init__(self, database: str, on_change: Callable[[], None]) -> None:
-        """Take the place of a database; `on_change` is called, in some thread, when it changes."""
-        self._database, self._on_change = database, on_change
+    def __init__(
+        self,
+        database: str,
+        on_change: Callable[[], None],
+        service: Callable[[str], str] = '/{}'.format,
+    ) -> None:
+        """Take the place of a database; `on_change` is called, in some thread, when it changes.
+
+        ``service`` tells the full name of a service.
+        """
+        self._database, self._on_change, self._service = database, on_change, service
         self._store: DescriptorStore | None = None
         self._watcher: Watcher | None = None
         self._reason = 'the descriptor database is not open yet; try again'
@@ -61,7 +82,7 @@ class DatabaseLink:
         """Open the database, unless it is open. To be called from one thread at a time."""
         if self._store is None:
             try:
-                store = DescriptorStore(self._database)
+                store = DescriptorStore(self._database, self._service)
                 try:
                     self._watcher = Watcher(store, self._on_change)
                 except BaseException:

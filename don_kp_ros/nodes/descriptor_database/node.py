@@ -60,7 +60,9 @@ class DescriptorDatabase(Node):
         self._topic = DescriptorTopic(self)
         changed = self._topic.refresh
         self._link = DatabaseLink(
-            chosen_database(settings.database, settings.database_url), changed
+            chosen_database(settings.database, settings.database_url),
+            changed,
+            self.resolve_service_name,
         )
         folder = settings.exchange_folder or default_path().parent / 'exchange'
         group = ReentrantCallbackGroup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from array import array
 from collections.abc import Mapping
@@ -69,7 +70,10 @@ class DescriptorTopic:
         with self._publishing, self._link.open().snapshot():
             store, contents = self._link.store, self._contents()
             if self._published is None:
-                self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
+                place = store.location
+                place = place if '://' in place else os.path.abspath(place)
+                new = ', a new database' if store.is_new else ''
+                self._node.get_logger().info(f'{store.count()} descriptors in {place}{new}')
             if self._published is None or not _equal(contents, self._published):
                 message = Descriptors(
                     descriptors=[

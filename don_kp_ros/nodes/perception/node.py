@@ -15,16 +15,18 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from don_kp.msg import DescriptorMap, Descriptors, Match, Matches, Model
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.matching.points import FoundPoint, find_points
 from don_kp_ros.networks.checkpoint import CheckpointError
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit.buffers import Stamped
-from don_kp_ros.nodes.kit.conversions import map_message, point_message, rgb_image
+from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 from don_kp_ros.nodes.kit.transforms import TransformListener
+from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
@@ -63,7 +65,8 @@ class Perception(Node):
             LATCHED,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        self._frames = Frames(self)
+        self._frames = Frames(self, lambda: self._settings.value)
+        self._diagnostics = Diagnostics(self, self._frames)
         transforms = TransformListener(self)
         if settings.camera_mount == 'hand':
             MountedCamera(self, settings.robot, transforms)
@@ -78,7 +81,7 @@ class Perception(Node):
         self._pictures = Pictures(self, lambda: self._settings.value)
         self.get_logger().info(
             f'model {self._model.fingerprint}, D = {self._model.dimension}, on {settings.device}; '
-            f'waiting for images on {self._frames.colour_topic}'
+            f'waiting for images on {self._frames.colour.topic}'
         )
         self._ending = threading.Event()
         self._worker = threading.Thread(target=self._work, name='perception')
@@ -111,25 +114,46 @@ class Perception(Node):
 
     @guarded
     def _look(self, image: Image) -> None:
-        settings, queries, picture = self._settings.value, self._queries, rgb_image(image)
+        try:
+            self._search(image)
+        except RefusedError as error:
+            self._refuse(image.header, str(error))
+        except Exception as error:
+            self._refuse(image.header, f'internal error: {error!r}; the log has the details')
+            raise
+
+    def _search(self, image: Image) -> None:
+        settings, queries, picture = (
+            self._settings.value,
+            self._queries,
+            self._frames.picture(image),
+        )
         frame = Frame(image.header, picture, self._model.describe(picture))
+        view = self._frames.view(frame, _DEPTH_DELAY_S)
         points = find_points(
             frame.cells,
             queries.names,
             queries.vectors,
-            self._frames.view(frame, settings.depth_tolerance_s, _DEPTH_DELAY_S),
+            view,
             self._threshold(),
             settings.depth_window,
         )
         # Kept before it is told: who hears of an image may ask about it.
-        self._frames.keep(frame)
+        self._frames.keep(frame, view)
         self._publish_matches(frame.header, points)
+        self._diagnostics.looked(frame.header.stamp, view.depth is not None)
         self._pictures.show(Result(frame, queries, points))
         if self._maps.get_subscription_count():
             cells = frame.cells.cpu().numpy()
             self._maps.publish(
                 map_message(cells, frame.size, self._model.fingerprint, frame.header)
             )
+
+    def _refuse(self, header: Header, reason: str) -> None:
+        """Say why an image is not searched, to all who wait for what is in it."""
+        self._frames.refuse(reason)
+        self._diagnostics.refused()
+        self._matches.publish(Matches(header=header, model=self._model.fingerprint, reason=reason))
 
     def _threshold(self) -> float:
         set_by_user = self._settings.value.match_threshold

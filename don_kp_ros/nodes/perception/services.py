@@ -28,7 +28,6 @@ from don_kp_ros.matching.view import lift
 from don_kp_ros.nodes.kit.conversions import (
     bytes_field,
     cloud_message,
-    depth_image,
     point_message,
     seconds_from_stamp,
     transform_from_matrix,
@@ -73,11 +72,11 @@ class PerceptionServices:
         self, request: Describe.Request, response: Describe.Response
     ) -> Describe.Response:
         frame = self._frames.described(request.stamp, request.max_age)
-        uv, settings = _pixels(request, frame), self._settings()
+        uv = _pixels(request, frame)
         values = describe_at(frame.cells, torch.from_numpy(uv), frame.size).cpu().numpy()
-        view = self._frames.view(frame, settings.depth_tolerance_s)
+        view = self._frames.view(frame)
         for u, v in uv.tolist():
-            position, reason = lift(view, (u, v), settings.depth_window)
+            position, reason = lift(view, (u, v), self._settings().depth_window)
             response.positions.append(point_message(position))
             response.reasons.append(reason)
         if request.patch_side:
@@ -129,15 +128,12 @@ class PerceptionServices:
 
     @guarded_service
     def _on_scene(self, request: Scene.Request, response: Scene.Response) -> Scene.Response:
-        tolerance = self._settings().depth_tolerance_s
-        seen = self._frames.depth(request.stamp, request.max_age, tolerance)
-        header = seen.value.header
+        header, view = self._frames.scene(request.stamp, request.max_age)
+        stamp = seconds_from_stamp(header.stamp)
         try:
-            depth = depth_image(seen.value).metres()
-            points = self._frames.camera.deproject_image(depth).reshape(-1, 3)
-            points = points[np.isfinite(points[:, 2])]
+            points = view.points()
             if request.frame:
-                T = self._transforms.lookup(request.frame, header.frame_id, seen.stamp)
+                T = self._transforms.lookup(request.frame, header.frame_id, stamp)
                 points = rigid.apply(T, points)
             if request.lowest != request.highest:
                 points = cropped(points, _xyz(request.lowest), _xyz(request.highest))
