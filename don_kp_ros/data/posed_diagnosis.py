@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ NONE_FITS = (
 
 _PAIRS, _POINTS = 60, 64
 _UNITS = (0.01, 0.001, 0.00025, 0.0002, 0.000125, 0.0001)  # metres per step, of usual cameras
-_SIZES = (1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2, 8 / 3, 3, 4)
+_SIZES = (1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 8 / 3, 3, 4)
 _BETTER, _MORE = 1.5, 0.1  # at least so many times as many points are met, and this share more
 _FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -61,7 +62,7 @@ def diagnose(samples: Sequence[PosedSample], depth_unit: float, tolerance: float
     )
 
 
-def _hypotheses(samples: Sequence[PosedSample], unit: float) -> Iterator[tuple[str, Views]]:
+def _hypotheses(samples: Sequence[PosedSample], depth_unit: float) -> Iterator[tuple[str, Views]]:
     """Yield what may be wrong with its remedy, and the views without it."""
 
     def posed(change: Callable[[Any], Any]) -> Views:
@@ -72,11 +73,14 @@ def _hypotheses(samples: Sequence[PosedSample], unit: float) -> Iterator[tuple[s
         'these seem to map from the object to the camera',
         posed(rigid.inverse),
     )
-    yield (
-        'the translations were divided by 1000: T_object_camera must be in metres, and these seem '
-        'to be in millimetres',
-        posed(lambda T: rigid.transform(T[:3, :3], T[:3, 3] / 1000)),
-    )
+    for unit, metres in (('millimetres', 0.001), ('centimetres', 0.01)):
+        to_metres = np.ones((4, 4))
+        to_metres[:3, 3] = metres
+        yield (
+            f'the translations were multiplied by {metres:g}: T_object_camera must be in metres, '
+            f'and these seem to be in {unit}',
+            posed(partial(np.multiply, to_metres)),
+        )
     yield (
         'the y and z axes of the cameras were reversed: T_object_camera must be of the optical '
         'frame (x right, y down, z forward), and these seem to be of OpenGL (y up, z backward); '
@@ -84,18 +88,21 @@ def _hypotheses(samples: Sequence[PosedSample], unit: float) -> Iterator[tuple[s
         posed(lambda T: T @ _FROM_OPENGL),
     )
     for other in _UNITS:
-        if not np.isclose(other, unit):
-            factor = np.float32(other / unit)
+        if not np.isclose(other, depth_unit):
+            factor = np.float32(other / depth_unit)
             yield (
-                f'depth_unit_m were {other:g} instead of {unit:g}',
+                f'depth_unit_m were {other:g} instead of {depth_unit:g}',
                 [replace(s, depth=s.depth * factor) for s in samples],
             )
     for scale in _SIZES:
-        yield (
-            f'fx, fy, cx and cy of the camera were multiplied by {scale:.4g}: they seem to be of '
-            'another size than the pictures',
-            [replace(s, camera=_of_size(s.camera, scale)) for s in samples],
-        )
+        for crop in (False, True):
+            what = 'fx and fy' if crop else 'fx, fy, cx and cy'
+            middle = ', and cx and cy in the middle' if crop else ''
+            yield (
+                f'{what} were about {scale:.2g} times as large{middle}: the camera seems to be '
+                'that of pictures of another size',
+                [replace(s, camera=_of_size(s.camera, scale, crop)) for s in samples],
+            )
     for step, name in ((1, 'next'), (-1, 'previous')):
         poses = {i - step: s.T_object_camera for i, s in enumerate(samples)}
         yield (
@@ -108,9 +115,11 @@ def _hypotheses(samples: Sequence[PosedSample], unit: float) -> Iterator[tuple[s
         )
 
 
-def _of_size(camera: Camera, scale: float) -> Camera:
-    """Return the intrinsics of a picture that is so many times as large; its size stays."""
+def _of_size(camera: Camera, scale: float, crop: bool) -> Camera:
+    """Return the intrinsics of a picture so many times as large, or of the middle of it."""
     cx, cy = (scale * (c + 0.5) - 0.5 for c in (camera.cx, camera.cy))
+    if crop:
+        cx, cy = (camera.width - 1) / 2, (camera.height - 1) / 2
     return Camera(camera.width, camera.height, scale * camera.fx, scale * camera.fy, cx, cy)
 
 

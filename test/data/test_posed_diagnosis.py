@@ -91,16 +91,22 @@ def shifted(by: int) -> Callable[[Index], None]:
 
 
 INVERSE = poses(rigid.inverse)
+CENTIMETRES = poses(lambda T: rigid.transform(T[:3, :3], 100 * T[:3, 3]))
 MILLIMETRES = poses(lambda T: rigid.transform(T[:3, :3], 1000 * T[:3, 3]))
 OPENGL = poses(lambda T: T @ np.diag([1.0, -1.0, -1.0, 1.0]))
 FAULTS: dict[str, tuple[Callable[[Index], None], str]] = {
     'inverse': (INVERSE, 'map from the object to the camera'),
     'millimetres': (MILLIMETRES, 'in millimetres'),
+    'centimetres': (CENTIMETRES, 'in centimetres'),
     'OpenGL': (OPENGL, 'of OpenGL'),
     'unit 1 mm': (lambda index: index.update(depth_unit_m=0.001), '0.0001 instead of 0.001'),
     'unit .25 mm': (lambda index: index.update(depth_unit_m=0.00025), '0.0001 instead of'),
-    'K of 1280': (intrinsics(2), 'multiplied by 0.5:'),
-    'K of 424': (intrinsics(2 / 3), 'multiplied by 1.5:'),
+    'K of 1280': (intrinsics(2), 'about 0.5 times as large:'),
+    'K of 1280, cropped': (
+        lambda index: index['camera'].update(fx=270, fy=270, cx=159.5, cy=89.5),
+        'times as large, and cx and cy in the middle',
+    ),
+    'K of 424': (intrinsics(2 / 3), 'about 1.5 times as large:'),
     'off by one': (shifted(1), 'pose of the previous one'),
     'off by minus one': (shifted(-1), 'pose of the next one'),
 }

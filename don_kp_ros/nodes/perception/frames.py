@@ -45,6 +45,7 @@ class Frame:
     header: Header
     picture: NDArray[np.uint8]  # (H, W, 3) RGB
     cells: Tensor  # (D, h, w), the descriptor map
+    model: str  # fingerprint of what made it
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,6 +92,12 @@ class Frames:
         )
 
         self._jumps = when_set_back(node, self._forget_all, 'images')
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        self._jumps.unregister()
+        for stream in (self.colour, self.depths, self.infos):
+            stream.close()
 
     @property
     def fault(self) -> str:
@@ -155,7 +162,8 @@ class Frames:
         if self._image_fault:
             raise RefusedError(self.colour.silence or self._image_fault)
         if not kept:
-            raise RefusedError(f'no image has been described yet: {self.colour.absence}')
+            why = '' if self.colour.count else f': {self.colour.absence}'
+            raise RefusedError(f'no image has been described yet{why}')
         self._check_age('described image', kept[-1], max_age, self.colour)
         return kept[-1].value
 
