@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from don_kp_ros.database import schema
-from don_kp_ros.database.errors import SchemaError, StoreError
+from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError
 from don_kp_ros.database.location import without_password
 from don_kp_ros.database.text import printable
 
@@ -91,6 +91,16 @@ class Database(ABC):
     def changed(self, connection: sa.Connection) -> None:
         """Count a change, within a writing transaction."""
         connection.execute(schema.revision.update().values(number=schema.revision.c.number + 1))
+
+    @contextmanager
+    def damage_named(self, what: str, remedy: str) -> Iterator[None]:
+        """Raise DamagedError where what is read is not what was stored."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise DamagedError(
+                f'{what} is damaged in {self.location} ({error}); {remedy}'
+            ) from error
 
     @abstractmethod
     def listening(self) -> AbstractContextManager[Callable[[float], bool]]:

@@ -37,15 +37,20 @@ def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
         return
     yield (last_deleted() if wanted.deleted else LIVE)
     if wanted.prefix:
-        # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
-        yield descriptors.c.name >= wanted.prefix
-        yield descriptors.c.name < wanted.prefix + '\U0010ffff'  # in no name: not printable
+        yield from begins_with(descriptors.c.name, wanted.prefix)
     if wanted.model is not None:
         yield descriptors.c.model_id == _id_of(models.c.fingerprint, wanted.model)
     if wanted.object is not None:
         yield descriptors.c.object_id == _id_of(objects.c.name, wanted.object)
     if wanted.tag is not None:
         yield descriptors.c.id.in_(sa.select(tags.c.descriptor_id).where(tags.c.tag == wanted.tag))
+
+
+def begins_with(column: sa.Column[str], prefix: str) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions for a beginning of names."""
+    # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
+    yield column >= prefix
+    yield column < prefix + '\U0010ffff'  # in no name: not printable
 
 
 def select(wanted: Filter, after: tuple[str, str] | None = None) -> sa.Select[Any]:
@@ -137,11 +142,14 @@ def unknown(
             f'{shown(name)} is not stored: nothing is, {of_model}; store it with '
             f'{service("store_descriptor")}'
         )
+    return UnknownNameError(f'{shown(name)} is not stored {of_model}; {nearest(name, names)}')
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Say which names are the nearest."""
     longest = records.LONGEST_NAME
-    nearest = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]
-    return UnknownNameError(
-        f'{shown(name)} is not stored {of_model}; nearest names: {", ".join(map(shown, nearest))}'
-    )
+    near = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]
+    return f'nearest names: {", ".join(map(shown, near))}'
 
 
 def _id_of(column: sa.Column[str], name: str) -> sa.ScalarSelect[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from samples import at_once, names
+from samples import MODEL, at_once, names, taught
 
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.changes import Watcher
@@ -205,9 +205,13 @@ def test_roles_may_do_what_they_are_granted(postgresql, url):
         store.restore('by owner', 'm')
         store.delete('by robot', 'm')
         assert store.prune(now()) == 1
+        store.objects.put(taught(0))
+        store.objects.put(taught(1), replace=True)
+        store.objects.delete('cap', MODEL)
         store.put('by robot', 'm', [1.0])
     with DescriptorStore(reader) as store:
         assert names(store) == ['by owner', 'by robot']
+        assert store.objects.list() == ([], [])
         with pytest.raises(StoreError, match=r'does not let this user do that .*rights'):
             store.put('by reader', 'm', [1.0])
         assert store.count() == 2

@@ -32,7 +32,12 @@ class Diagnostics:
         self._reported_at, self._logged = self._time.now(), ''
         # From the root: that is where ROS has the diagnostics of all robots.
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', RESULT)
-        node.create_timer(WATCH_S, self._report)
+        self._timer = node.create_timer(WATCH_S, self._report)
+
+    def close(self) -> None:
+        """Report no more."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
 
     def looked(self, stamp: Time, with_depth: bool) -> None:
         """Count an image whose matches have just been published."""

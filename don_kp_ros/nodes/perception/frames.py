@@ -45,6 +45,7 @@ class Frame:
     header: Header
     picture: NDArray[np.uint8]  # (H, W, 3) RGB
     cells: Tensor  # (D, h, w), the descriptor map
+    model: str  # fingerprint of what made it
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,6 +92,12 @@ class Frames:
         )
 
         self._jumps = when_set_back(node, self._forget_all, 'images')
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        self._jumps.unregister()
+        for stream in (self.colour, self.depths, self.infos):
+            stream.close()
 
     @property
     def fault(self) -> str:

@@ -55,13 +55,18 @@ class Stream(Generic[Message]):
         self._newest: Stamped[None] | None = None
         self.silence = ''  # why nothing comes; empty while something does
         # One message at a time: their order is that of their arrival.
-        self.topic: str = node.create_subscription(
+        self._subscription = node.create_subscription(
             kind,
             topic,
             self._on_message,
             SENSOR,
             callback_group=MutuallyExclusiveCallbackGroup(),
-        ).topic_name
+        )
+        self.topic: str = self._subscription.topic_name
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
 
     @property
     def absence(self) -> str:

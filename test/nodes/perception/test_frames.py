@@ -45,7 +45,7 @@ class Film:
         self.frames.depths._on_message(conversions.image_message(counts, '16UC1', header))
         picture = np.zeros((24, 32, 3), np.uint8)
         self.frames.colour._on_message(conversions.image_message(picture, 'rgb8', header))
-        frame = Frame(header, picture, torch.zeros(4, 6, 8))
+        frame = Frame(header, picture, torch.zeros(4, 6, 8), 'model')
         self.frames.keep(frame, self.frames.view(frame))
         return frame
 
