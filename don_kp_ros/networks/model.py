@@ -55,6 +55,12 @@ class DescriptorModel:
             result: Tensor = self._network(self._input(image))[0]
         return result
 
+    def lengths(self, image: NDArray[np.uint8]) -> Tensor:
+        """Compute how long an image's descriptors are before they have unit length: (h, w)."""
+        with torch.inference_mode(), autocast(self._device):
+            identity = self._network.identity(self._network.features(self._input(image)))
+        return torch.linalg.vector_norm(identity[0].float(), dim=0)
+
     def keypoints(self, image: NDArray[np.uint8], turns: int = 1) -> tuple[Tensor, Tensor]:
         """Find the N keypoints of an image (H, W, 3) uint8 RGB.
 
