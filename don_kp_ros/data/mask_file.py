@@ -22,7 +22,7 @@ _SAYS_NOTHING = (255, 65535, 0xFFFFFF, 0xFFFFFFFFFFFF)  # white, not the number 
 _LISTED = 8  # values that a message lists
 _MOST = 128  # values that a file of objects' numbers has
 _FEW = 16  # values that may be those of single objects
-_SMOOTH = 5  # values that a lossless file has at least, where they are edges between two levels
+_SMOOTH = 5  # values; where there are fewer, edges between two levels are lines
 _WHICH = (
     'say which are the object by --mask-value N (again for more of them), or save a mask of two '
     'values'
@@ -174,8 +174,9 @@ def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
     values, counts = _counted(numbers)
     if not np.isfinite(values).all():
         raise DataError(f'{path}: holds {levels.listed()}; save it with whole numbers')
-    smooth = levels.kind == 'value' and (levels.file.lossy or len(values) >= _SMOOTH)
-    shown = _of_two_levels(numbers, values, counts) if smooth else None
+    shown = _of_two_levels(numbers, values, counts) if levels.kind == 'value' else None
+    if shown is not None and not levels.file.lossy and len(values) < _SMOOTH:
+        shown = shown if _is_a_line_between(numbers, values, counts) else None
     if shown is None:
         if len(values) > _MOST:
             number = f'{len(values)} {levels.plural}'
@@ -248,6 +249,21 @@ def _of_two_levels(
     if (flat & ~exact).any():
         return None
     return levels > (low + high) / 2
+
+
+def _is_a_line_between(
+    numbers: NDArray[Any], values: NDArray[Any], counts: NDArray[np.intp]
+) -> bool:
+    """Tell whether every pixel of the rarer values touches both of the two commonest.
+
+    So few values may be those of small objects, which do not.
+    """
+    commonest = values[np.argsort(-counts)[:2]]
+    touches = [
+        cv2.dilate((numbers == value).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        for value in commonest
+    ]
+    return bool((touches[0] & touches[1])[~np.isin(numbers, commonest)].all())
 
 
 def _counted(numbers: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.mask_options import MaskOptions, add_mask_arguments
+from don_kp_ros.networks.device import check_device
 
 
 def _now() -> datetime:
@@ -78,14 +79,3 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     )
     add_mask_arguments(parser)
     parser.add_argument('--device', default='cpu', help='to measure on: cpu, cuda, ...')
-
-
-def check_device(name: str) -> None:
-    """Raise ConfigurationError where torch cannot use a device."""
-    import torch  # slow to import
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f'--device {name} cannot be used ({reason}); cpu can') from error

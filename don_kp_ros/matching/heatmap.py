@@ -26,7 +26,7 @@ _SMALLEST_DIVISOR = 1e-2  # products of cells below it are too inexact to divide
 _PRODUCTS_AT_ONCE = 3 << 19  # of queries and cells: more costs fresh memory, less costs calls
 _BOUNDS_AT_ONCE = 1 << 17  # blocks
 _BLOCKS_AT_ONCE = 8192
-_HEATMAPS_AT_ONCE = 16
+_PIXELS_AT_ONCE = 5 << 20  # of heatmaps: 20 MiB, or a single one
 _TIE = {torch.float32: 1e-6, torch.float64: 1e-12}  # scores nearer than this are equal
 _CROWDED = 0.5  # share of candidate blocks above which the whole heatmap is faster
 
@@ -94,7 +94,8 @@ def _match(
     number = torch.bincount(owners, minlength=len(queries))
     crowded = (number > _CROWDED * blocks.steepest.numel()) | (least <= 0)  # bounds are positive
     if crowded.any():
-        for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
+        together = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
+        for some in torch.nonzero(crowded)[:, 0].split(together):
             score, pixel = first_peak(heatmaps(descriptor_map, queries[some], size).flatten(1))
             best.include(some, score, torch.stack([pixel % size[1], pixel // size[1]], 1).float())
         owners, places = owners[~crowded[owners]], places[~crowded[owners]]

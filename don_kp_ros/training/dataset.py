@@ -22,6 +22,7 @@ from don_kp_ros.data.mask_check import MaskCheck
 from don_kp_ros.data.pairs import PairSampler, ViewSampler
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder
+from don_kp_ros.data.posed_diagnosis import NONE_FITS, diagnose
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.data.source import Source, prepare, prepare_background
 from don_kp_ros.evaluation.pairs import PairSet, posed, synthetic, with_truth
@@ -171,6 +172,10 @@ def _posed(
     total, values = len(folder.views), check.options.values
     views = track(folder.samples(values), 'Reading views', total=total, transient=True)
     samples = list(check.watch(views, total))
+    index, tolerance = folder.root / INDEX, configuration.views.tolerance
+    mistake = diagnose(samples, folder.depth_unit, tolerance)
+    if mistake is not None:
+        raise DataError(f'{index}: {mistake}')
     settings = configuration.validation
     held = _of_every_object([sample.object for sample in samples], settings.held)
     validation = posed(
@@ -180,8 +185,13 @@ def _posed(
         settings.queries,
         negatives,
         'held views' if held else 'the training views (too few to hold any)',
-        configuration.views.tolerance,
+        tolerance,
     )
+    if not validation.pairs:
+        raise DataError(
+            f'{index}: no two views of an object show common points, within {tolerance:g} m, '
+            f'{NONE_FITS}'
+        )
     sources = [
         prepare_posed(sample, configuration.preprocessing.input_size)
         for number, sample in enumerate(samples)

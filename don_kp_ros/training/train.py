@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch, PairStream
+from don_kp_ros.evaluation.counting import Counting
 from don_kp_ros.evaluation.matchers import accuracy, centroid
-from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.measure import Measurement, measure
 from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
@@ -160,8 +161,15 @@ def _finish(
     settings = job.settings.validation
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
-    result = measure(DescriptorModel(draft, module.device), data)
-    untrained = measure(DescriptorModel(draft.untrained(), module.device), data)
+    console.print(f'Measuring on {len(data.pairs)} pairs.', highlight=False)
+    with Counting(console, 2 * len(data.pairs)) as counting:
+
+        def measured(name: str, network: Checkpoint) -> Measurement:
+            counting.begin(name)
+            return measure(DescriptorModel(network, module.device), data, counting.advance)
+
+        result = measured('model', draft)
+        untrained = measured('untrained', draft.untrained())
     threshold = Threshold.choose(result.present, result.absent)
     card = {
         'command': job.command,

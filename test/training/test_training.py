@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from don_kp_ros.evaluation import counting
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
@@ -25,9 +26,15 @@ def model(folder: Path, name: str = 'm') -> Checkpoint:
     return checkpoint.load(folder.parent / f'{name}.safetensors')
 
 
-def test_a_training_writes_a_model_and_its_card(run: Run, folder: Path, capsys: Any) -> None:
+def test_a_training_writes_a_model_and_its_card(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(counting, 'LINE_EVERY_S', -1)
     output = folder.parent / 'models' / 'square.safetensors'
     assert run(folder, '--steps', '4', output='models/square.safetensors') == 0
+    said = capsys.readouterr().out
+    assert 'Measuring on 3 pairs.\nmeasured 1 of 6 pairs (model)\n' in said
+    assert 'measured 6 of 6 pairs (untrained)\n' in said
     trained = DescriptorModel.load(output)
     assert trained.describe(np.zeros((96, 128, 3), np.uint8)).shape == (8, 16, 24)
     assert trained.card['steps'] == 4
