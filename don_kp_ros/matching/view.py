@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.geometry.depth import DepthImage
@@ -33,15 +33,21 @@ class View:
             )
 
 
-def lift(view: View, uv: tuple[float, float], window: int = 5) -> tuple[NDArray[np.float64], str]:
-    """Lift a pixel of a view to (3,) metres in the optical frame, or return NaN and the reason."""
+def lift(view: View, uv: ArrayLike, window: int = 5) -> tuple[NDArray[np.float64], list[str]]:
+    """Lift pixels (K, 2) of a view to points (K, 3), metres in the optical frame.
+
+    The depth of a pixel is the median in a window of so many pixels about it. Points without
+    depth are NaN. The second result says why each is, and is empty for the others.
+    """
+    uv = np.asarray(uv, dtype=np.float64).reshape(-1, 2)
     if view.depth is None or view.camera is None:
-        return np.full(3, np.nan), view.lacks
-    depth = view.depth.median(uv, window)
-    if np.isnan(depth):
-        place = f'({uv[0]:.0f}, {uv[1]:.0f})'
-        return np.full(3, np.nan), f'no depth within {window}x{window} pixels of {place}'
-    return view.camera.deproject(uv, depth), view.lacks
+        return np.full((len(uv), 3), np.nan), [view.lacks] * len(uv)
+    points = view.camera.deproject(uv, view.depth.medians(uv, window))
+    reasons = [view.lacks] * len(uv)
+    for index in np.flatnonzero(np.isnan(points[:, 2])):
+        u, v = uv[index]
+        reasons[index] = f'no depth within {window}x{window} pixels of ({u:.0f}, {v:.0f})'
+    return np.where(np.isnan(points[:, 2:]), np.nan, points), reasons
 
 
 def _by(size: tuple[int, ...]) -> str:

@@ -75,10 +75,8 @@ class PerceptionServices:
         uv, settings = _pixels(request, frame), self._settings()
         values = describe_at(frame.cells, torch.from_numpy(uv), frame.size).cpu().numpy()
         view = self._frames.view(frame, settings.depth_tolerance_s)
-        for u, v in uv.tolist():
-            position, reason = lift(view, (u, v), settings.depth_window)
-            response.positions.append(point_message(position))
-            response.reasons.append(reason)
+        positions, response.reasons = lift(view, uv, settings.depth_window)
+        response.positions = [point_message(position) for position in positions]
         if request.patch_side:
             patch = cv2.cvtColor(
                 patch_about(frame.picture, uv[0], request.patch_side), cv2.COLOR_RGB2BGR
