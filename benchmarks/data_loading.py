@@ -20,9 +20,10 @@ import torch
 from benchmarks.rendered import data_folder
 from benchmarks.report import Target, report
 from don_kp_ros import configuration
-from don_kp_ros.data.folder import DataError, read_image
+from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.loader import PairStream
 from don_kp_ros.data.pairs import ViewConfiguration, ViewSampler
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.source import prepare, prepare_background
 from don_kp_ros.studies.splits import Data
 from don_kp_ros.training.module import DescriptorTraining

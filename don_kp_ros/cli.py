@@ -5,6 +5,8 @@ import signal
 import sys
 from typing import NamedTuple
 
+from don_kp_ros.errors import did_you_mean
+
 
 class Command(NamedTuple):
     """A command: a module with main(argv) -> exit status, imported only when it is called.
@@ -20,7 +22,7 @@ class Command(NamedTuple):
 COMMANDS = {
     'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack', 'ros'),
     'grasp': Command(
-        'don_kp_ros.demo.trials', 'teach a point and grasp there, in simulation', 'simulation'
+        'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
     ),
     'render': Command(
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
@@ -32,7 +34,7 @@ COMMANDS = {
     'db': Command(
         'don_kp_ros.database.command', 'look at and care for stored descriptors', 'server'
     ),
-    'export': Command('don_kp_ros.networks.export', 'write a model as ONNX', 'export'),
+    'export': Command('don_kp_ros.networks.command', 'write a model as ONNX', 'export'),
 }
 
 _OF_ROS = ('don_kp', 'rclpy')
@@ -52,13 +54,15 @@ def main(argv: list[str] | None = None) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         print(
-            f'don_kp: unknown command {name!r}; the commands are {", ".join(COMMANDS)}.',
+            f'don_kp: unknown command {name!r}; the commands are {", ".join(COMMANDS)}'
+            f'{did_you_mean(name, COMMANDS) or "."}',
             file=sys.stderr,
         )
         return 2
     # However a command is told to end, it ends as by Ctrl-C and takes its processes along.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         status: int = importlib.import_module(COMMANDS[name].module).main(rest)
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import math
 import types
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 import yaml
+
+from don_kp_ros.errors import did_you_mean
 
 Configuration = TypeVar('Configuration')
 Range = tuple[float, float]  # the lowest and the highest value that something may take
@@ -55,9 +56,10 @@ def find(path: Path | str, folder: Path) -> Path:
         return path
     named = folder / f'{path}.yaml'
     if not named.is_file():
-        names = ', '.join(sorted(own.stem for own in folder.glob('*.yaml')))
+        names = sorted(own.stem for own in folder.glob('*.yaml'))
         raise ConfigurationError(
-            f'{path}: neither a file nor the name of one in {folder}; those are {names}'
+            f'{path}: neither a file nor the name of one in {folder}; those are '
+            f'{", ".join(names)}{did_you_mean(str(path), names)}'
         )
     return named
 
@@ -130,8 +132,7 @@ def _dataclass(cls: Any, mapping: Any, where: str, prefix: str) -> Any:
     for key in mapping:
         if key not in fields:
             allowed = ', '.join(sorted(fields))
-            nearest = difflib.get_close_matches(str(key), fields, n=1)
-            hint = f'; did you mean {prefix}{nearest[0]}?' if nearest else ''
+            hint = did_you_mean(str(key), fields, prefix)
             raise UnknownKeyError(
                 f'{where}: unknown key {prefix}{key}; allowed are {allowed}{hint}'
             )

@@ -1,5 +1,14 @@
-"""Errors that rooms share."""
+"""Errors that rooms share, and how they tell what was probably meant."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class RefusedError(ValueError):
     """A request is refused as it stands; the message says what is wrong and what to do."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str], prefix: str = '') -> str:
+    """Return '; did you mean PREFIXname?' for the nearest known name; '' where none is near."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    return f'; did you mean {prefix}{nearest[0]}?' if nearest else ''

@@ -1,7 +1,7 @@
 """Start the whole stack: `ros2 launch don_kp grasp.launch.py simulation:=true`.
 
-With simulation:=false it starts the camera's driver and says where the camera sits on the hand;
-the arm's driver is started by itself, e.g. by
+With simulation:=false it starts the camera's driver, too; the arm's driver is started by itself,
+e.g. by
 `ros2 launch franka_fr3_moveit_config moveit.launch.py robot_ip:=...`.
 """
 
@@ -114,10 +114,6 @@ def _camera(context: LaunchContext) -> list[Action]:
     camera_namespace, camera_name = posixpath.split(
         posixpath.join(namespace, arguments['camera_namespace'])
     )
-    preset = load_preset(arguments['robot'])
-    mount = preset.camera
-    axes = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
-    pose = zip(axes, (*mount.translation, *mount.quaternion), strict=True)
     driver = Path(get_package_share_directory('realsense2_camera')) / 'launch' / 'rs_launch.py'
     return [
         IncludeLaunchDescription(
@@ -130,16 +126,6 @@ def _camera(context: LaunchContext) -> list[Action]:
                 'rgb_camera.color_profile': '640x480x30',
                 'depth_module.depth_profile': '640x480x30',
             }.items(),
-        ),
-        Node(
-            package='tf2_ros',
-            executable='static_transform_publisher',
-            name='camera_mount',
-            namespace=namespace,
-            arguments=[
-                *(text for axis, value in pose for text in (f'--{axis}', str(value))),
-                *('--frame-id', preset.hand_frame, '--child-frame-id', mount.frame),
-            ],
         ),
     ]
 

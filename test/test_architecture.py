@@ -12,13 +12,15 @@ PACKAGE = ROOT / 'don_kp_ros'
 SOURCES = sorted(PACKAGE.rglob('*.py'))
 
 # What a room may import of ours, besides itself: arrows run down.
-BASE = {'geometry', 'configuration', 'errors', 'resources'}
+BASE = {'geometry', 'arguments', 'configuration', 'errors', 'outputs', 'resources'}
 LEARNING = BASE | {'networks', 'data', 'matching', 'evaluation'}
 STACK = BASE | {'robots', 'networks', 'data', 'database', 'matching', 'motion', 'grasping'}
 ALLOWED = {
     'geometry': set[str](),
-    'configuration': set[str](),
+    'arguments': {'errors'},
+    'configuration': {'errors'},
     'errors': set[str](),
+    'outputs': {'errors'},
     'resources': set[str](),
     'robots': BASE,
     'networks': BASE,

@@ -44,7 +44,12 @@ TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe
 
 # Modules that have another name than rosdep's key (less python3-), or than PyPI's project.
 ROSDEP_KEYS = {'cv2': 'opencv', 'PIL': 'pil'}
-PYPI_NAMES = {'cv2': 'opencv-python-headless', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+PYPI_NAMES = {
+    'cv2': 'opencv-python-headless',
+    'PIL': 'pillow',
+    'pillow_heif': 'pillow-heif',
+    'yaml': 'pyyaml',
+}
 
 
 def imported_libraries() -> set[str]:
@@ -240,6 +245,21 @@ class TestCommandLine:
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (130, '')
+
+    def test_a_command_under_nohup_outlives_its_terminal(self, tmp_path: Path) -> None:
+        (tmp_path / 'hung_up.py').write_text(
+            'import os, signal\ndef main(argv):\n    os.kill(os.getpid(), signal.SIGHUP)\n'
+            '    return 7\n'
+        )
+        script = (
+            'import signal, sys; from don_kp_ros import cli;'
+            'signal.signal(signal.SIGHUP, signal.SIG_IGN);'
+            'cli.COMMANDS["hung_up"] = cli.Command("hung_up", "");'
+            'sys.exit(cli.main(["hung_up"]))'
+        )
+        path = f'{ROOT}{os.pathsep}{tmp_path}'
+        command = [sys.executable, '-c', script]
+        assert subprocess.run(command, env={**BARE, 'PYTHONPATH': path}).returncode == 7
 
 
 @pytest.mark.parametrize('path', [*(ROOT / 'launch').glob('*.py')], ids=lambda path: path.stem)

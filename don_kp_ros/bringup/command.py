@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+from don_kp_ros.arguments import Parser
 from don_kp_ros.bringup import description
 from don_kp_ros.bringup.processes import Bringup
 
@@ -19,7 +20,7 @@ def main(argv: list[str]) -> int:
         lines.append(
             f'  {argument.name}:={argument.default}\n      {argument.description}{choices}'
         )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         'don_kp bringup',
         description='Start the nodes of the stack, as `ros2 launch don_kp grasp.launch.py` does.',
         epilog='arguments and their defaults:\n' + '\n'.join(lines),

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, models_path
-from don_kp_ros.robots.preset import load_preset
 
 _LAST_DOMAIN = 232
+_JOINTS = 'joint_states'
 _NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
@@ -80,7 +81,11 @@ NODES = (
         only_if='simulation',
         simulated={},
     ),
-    NodeSpec('perception', 'Finds the stored points in the camera picture', {'model': 'model'}),
+    NodeSpec(
+        'perception',
+        'Finds the stored points in the camera picture',
+        {'model': 'model', 'robot': 'robot', 'camera_mount': 'camera_mount'},
+    ),
     NodeSpec(
         'descriptor_database',
         'Keeps named descriptors',
@@ -161,7 +166,27 @@ ARGUMENTS = (
     Argument(
         'camera_namespace',
         camera_topics.NAMESPACE,
-        'Namespace of the camera topics, within `namespace` unless it begins with /',
+        'Namespace of the camera topics, within `namespace` unless it begins with /; its last '
+        "name is the camera's, which begins the names of its frames",
+    ),
+    Argument(
+        'camera_name',
+        '',
+        "The camera's name, where camera_namespace is without it, as for realsense2_camera: "
+        'topics in camera_namespace/camera_name (camera_namespace by default: '
+        f'{posixpath.dirname(camera_topics.NAMESPACE)}); empty: the last in camera_namespace',
+    ),
+    Argument(
+        'camera_mount',
+        'hand',
+        'Where the camera sits: hand (its pose there is told on /tf_static, by the preset of '
+        '`robot`) or none (somebody else tells where it is, e.g. on a stand)',
+        ('hand', 'none'),
+    ),
+    Argument(
+        _JOINTS,
+        _JOINTS,
+        'Topic of the joint states of arm and hand, within `namespace` unless it begins with /',
     ),
     Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),
@@ -177,7 +202,10 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """
     for name in arguments:
         if name not in _KNOWN:
-            raise ValueError(f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}.')
+            raise ValueError(
+                f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}'
+                f'{did_you_mean(name, _KNOWN) or "."}'
+            )
     values = {name: arguments.get(name, argument.default) for name, argument in _KNOWN.items()}
     for name, value in values.items():
         choices = _KNOWN[name].choices
@@ -197,13 +225,21 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     for name in values['nodes'].split(','):
         if name not in names:
             raise ValueError(f'nodes names {name!r}; the nodes are {", ".join(names)}.')
-    for name in ('namespace', 'camera_namespace'):
+    for name in ('namespace', 'camera_namespace', 'camera_name', 'joint_states'):
         value = values[name] = values[name].rstrip('/')
         if value != _KNOWN[name].default and not _NAMESPACE.fullmatch(value):
             raise ValueError(
                 f'{name} is {value!r}; it must consist of names joined by /, each of letters, '
                 'digits and _, the first no digit, such as robot1 or fleet/robot1.'
             )
+    if name := values['camera_name']:
+        above, default = values['camera_namespace'], camera_topics.NAMESPACE
+        above = posixpath.dirname(default) if above == default else above
+        values['camera_namespace'], values['camera_name'] = posixpath.join(above, name), ''
+    if values['simulation'] == 'true':
+        values['camera_mount'] = 'none'  # the simulation tells where its own is
+    from don_kp_ros.robots.preset import load_preset  # only now: NumPy is slow to import
+
     try:
         load_preset(values['robot'])
     except FileNotFoundError as error:
@@ -230,6 +266,8 @@ def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the topics that have another name than in the nodes, as (from, to)."""
     own, given = camera_topics.NAMESPACE, arguments['camera_namespace']
     pairs = [(topic, topic.replace(own, given, 1)) for topic in camera_topics.ALL if given != own]
+    if (joints := arguments['joint_states']) != _JOINTS:
+        pairs.append((_JOINTS, joints))
     if arguments['simulation'] == 'true' and arguments['namespace']:
         # Each simulation has a time of its own.
         pairs.append(('/clock', posixpath.join(namespace(arguments), 'clock')))

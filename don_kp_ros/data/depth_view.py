@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,7 +37,7 @@ class DepthView:
         left, right = max(int(u.min()) - 1, 0), min(int(u.max()) + 2, width)
         rows, columns = slice(top, bottom), slice(left, right)
         c = self.camera
-        camera = Camera(right - left, bottom - top, c.fx, c.fy, c.cx - left, c.cy - top)
+        camera = replace(c, width=right - left, height=bottom - top, cx=c.cx - left, cy=c.cy - top)
         mask, depth = self.mask[rows, columns].copy(), self.depth[rows, columns].copy()
         return DepthView(mask, depth, camera, self.T_object_camera)
 

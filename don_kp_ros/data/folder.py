@@ -1,7 +1,7 @@
 """Reads and checks folders of images with masks, and the correspondences of validation sets.
 
-FOLDER/rgbs/NAME.(png|jpg|jpeg|bmp)   pictures; an alpha channel is ignored
-FOLDER/masks/NAME.png                 masks, object > 127; NAME_mask belongs to NAME_rgb
+FOLDER/rgbs/NAME.jpg                  pictures (picture_file); an alpha channel is ignored
+FOLDER/masks/NAME.png                 masks (mask_file); NAME_mask belongs to NAME_rgb (pairing)
 FOLDER/depths/NAME.(png|npy)          optional: 16-bit millimetres, 0 for none, or float metres;
                                       NAME_depth belongs to NAME_rgb
 FOLDER/negatives/                     optional pictures without the object
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +24,45 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.data.mask_file import mask_of
+from don_kp_ros.data.pairing import missing, pair
+from don_kp_ros.data.picture_file import (
+    DataError,
+    Image,
+    PictureFile,
+    bits_used,
+    check_fit,
+    image_of,
+    left_out,
+    list_files,
+    list_images,
+    named,
+    write_image,
+)
 from don_kp_ros.geometry.depth import MILLIMETRE, DepthImage
 
-Image = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+RGBS, MASKS, DEPTHS, NEGATIVES = 'rgbs', 'masks', 'depths', 'negatives'
 DEPTH_SUFFIXES = ('.png', '.npy')
 INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed reads
 CORRESPONDENCES_VERSION = 1
 SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
 
 
-class DataError(Exception):
-    """A data set cannot be used; the message names the file and what is wrong with it."""
-
-
 @dataclass(frozen=True)
 class Sample:
     """A picture (H, W, 3) uint8 RGB and its object's mask (H, W) uint8, 0 or 255.
 
-    depth (H, W): float32 metres along the optical axis, NaN where there is none.
+    depth (H, W): float32 metres along the optical axis, NaN where there is none; number: by which
+    the mask's file calls the object, if it does.
     """
 
     path: Path
     image: Image
     mask: Image
     depth: NDArray[np.float32] | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,50 +80,71 @@ class Correspondences:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The files of a data set; `samples` reads them."""
+    """The files of a data set; `samples` reads them.
+
+    notes: what lies there and is left out, in sentences.
+    """
 
     root: Path
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
     negatives: tuple[Path, ...]
     depths: tuple[Path, ...] = ()  # none, or one for each picture
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, root: Path) -> ImageFolder:
         """List a folder's pictures and find each one's mask; raises DataError."""
-        if not root.is_dir():
-            raise DataError(f'{root}: no such folder')
-        images = list_images(root / 'rgbs')
-        if not images:
-            raise DataError(f'{root / "rgbs"}: no pictures ({", ".join(SUFFIXES)}) there')
-        by_stem(images, '_rgb')  # a mask belongs to one picture
-        masks = by_stem(list_images(root / 'masks'), '_mask')
-        for image in images:
-            if _stem(image, '_rgb') not in masks:
-                expected = root / 'masks' / f'{_stem(image, "_rgb")}.png'
-                raise DataError(f'{image}: has no mask; {expected} is expected')
-        depths: dict[str, Path] = {}
+        images = _list_rgbs(root)
+        masks = list_images(root / MASKS)
+        mask_of_image = pair(images, masks, 'mask')
+        used = set(mask_of_image.values())
+        if without := [image for image in images if image not in mask_of_image]:
+            unpaired = [path for path in list_files(root / MASKS) if path not in used]
+            raise DataError(missing(without, root / MASKS, unpaired, 'mask'))
+        depths: list[Path] = []
         if not (root / INDEX).exists():  # a posed folder's depths have a unit of their own
-            depths = by_stem(_list(root / 'depths', DEPTH_SUFFIXES), '_depth')
-        for image in images:
-            if depths and _stem(image, '_rgb') not in depths:
-                raise DataError(
-                    f'{image}: has no depth in {root / "depths"}, but others have; add it, or '
-                    'remove the folder'
-                )
+            files = list_files(root / DEPTHS)
+            depths = [path for path in files if path.suffix.lower() in DEPTH_SUFFIXES]
+        depth_of_image = pair(images, depths, 'depth')
+        if depths and (without := [image for image in images if image not in depth_of_image]):
+            text = missing(without, root / DEPTHS, depths, 'depth')
+            raise DataError(f'{text}. Others have one; add it, or remove the folder')
+        notes = [note for part in (RGBS, MASKS, NEGATIVES) for note in left_out(root / part)]
+        if alone := [path for path in masks if path not in used]:
+            notes.append(f'{root / MASKS}: left out {named(alone)}: no picture has such a name')
         return cls(
             root=root,
             images=tuple(images),
-            masks=tuple(masks[_stem(image, '_rgb')] for image in images),
-            negatives=tuple(list_images(root / 'negatives')),
-            depths=tuple(depths[_stem(image, '_rgb')] for image in images if depths),
+            masks=tuple(mask_of_image[image] for image in images),
+            negatives=tuple(list_images(root / NEGATIVES)),
+            depths=tuple(depth_of_image[image] for image in images if depths),
+            notes=tuple(notes),
         )
 
-    def samples(self) -> Iterator[Sample]:
-        """Read and check every picture with its mask, in order; raises DataError."""
+    @property
+    def files(self) -> list[Path]:
+        """Every file that it is made of, the held folder's included; raises DataError."""
+        held = self.root / 'validation'
+        inner = []
+        if held.is_dir():
+            inner = [*ImageFolder.open(held).files, held / 'correspondences.npz']
+        return [*self.images, *self.masks, *self.negatives, *self.depths, *inner]
+
+    @cached_property
+    def bits(self) -> int:
+        """The bits that pictures of 16 bits use together: one range for the folder."""
+        return bits_used(self.images)
+
+    def samples(self, mask_values: tuple[int, ...] = ()) -> Iterator[Sample]:
+        """Read and check every picture with its mask, in order; raises DataError.
+
+        mask_values: of the object's pixels; none: masks have two values.
+        """
+        depths = self.depths or (None,) * len(self.images)
+        read = partial(read_sample, mask_values=mask_values, bits=self.bits)
         with ThreadPoolExecutor(2) as pool:
-            depths = self.depths or (None,) * len(self.images)
-            yield from pool.map(read_sample, self.images, self.masks, depths)
+            yield from pool.map(read, self.images, self.masks, depths)
 
     def validation(self) -> tuple[ImageFolder, Correspondences] | None:
         """Open the held folder, if there is one."""
@@ -121,26 +155,22 @@ class ImageFolder:
         return held, read_correspondences(root / 'correspondences.npz', len(held.images))
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List the pictures of a folder by name; a folder that does not exist has none."""
-    return _list(folder, SUFFIXES)
-
-
-def _list(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-
-
-def read_image(path: Path) -> Image:
-    """Read a picture as (H, W, 3) uint8 RGB; raises DataError."""
-    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[:, :, ::-1], dtype=np.uint8)
-
-
-def read_mask(path: Path) -> Image:
-    """Read a mask as (H, W) uint8, 0 or 255; raises DataError."""
-    mask = _read(path, cv2.IMREAD_GRAYSCALE)
-    return np.where(mask > 127, np.uint8(255), np.uint8(0))
+def _list_rgbs(root: Path) -> list[Path]:
+    """List the pictures of a data folder; raises DataError if there are none, saying why."""
+    if not root.is_dir():
+        raise DataError(f'{root}: no such folder')
+    images = list_images(root / RGBS)
+    if images:
+        return images
+    full = root.resolve()
+    if full.name in (RGBS, MASKS, DEPTHS, NEGATIVES) and (full.parent / RGBS).is_dir():
+        raise DataError(f'{root}: is a part of a data folder; give the whole one, {full.parent}')
+    text = f'{root / RGBS}: no pictures there'
+    if not (root / RGBS).is_dir() and (files := list_files(root)):
+        folders = ', '.join(path.name for path in files if path.is_dir())
+        holds = f'the folders {folders}' if folders else named(files)
+        text = f'{text}, but {root} holds {holds}; pictures belong in {RGBS}, masks in {MASKS}'
+    raise DataError('; '.join([text, *left_out(root / RGBS)]))
 
 
 def read_depth(path: Path, unit: float) -> DepthImage:
@@ -150,27 +180,12 @@ def read_depth(path: Path, unit: float) -> DepthImage:
     """
     try:
         if path.suffix.lower() != '.npy':
-            return DepthImage(_read(path, cv2.IMREAD_UNCHANGED), unit)
+            return DepthImage(PictureFile.open(path).decoded(cv2.IMREAD_UNCHANGED), unit)
         values = np.load(path, allow_pickle=False)
         floats = np.issubdtype(values.dtype, np.floating)
         return DepthImage(values.astype(np.float32) if floats else values, unit)
     except (OSError, ValueError) as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
-
-
-def write_image(path: Path, image: Image | NDArray[np.uint16]) -> None:
-    """Write a picture (H, W, 3) RGB or (H, W), as its suffix says; raises DataError."""
-    bgr, suffix = image[..., ::-1] if image.ndim == 3 else image, path.suffix or '.png'
-    try:
-        known, encoded = cv2.imencode(suffix, bgr)
-    except cv2.error:
-        known = False
-    if not known:
-        raise DataError(f"{path}: no picture format ends with '{suffix}'; use .png")
-    try:
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise DataError(f'{path}: cannot be written ({error.strerror})') from error
 
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
@@ -183,32 +198,44 @@ def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
         write_image(folder / 'masks' / name, sample.mask)
 
 
-def read_sample(image_path: Path, mask_path: Path, depth_path: Path | None = None) -> Sample:
-    """Read a picture, its mask and its depth and check that they fit; raises DataError."""
-    image, mask = read_image(image_path), read_mask(mask_path)
-    if image.shape[:2] != mask.shape:
-        sizes = [f'{array.shape[1]}x{array.shape[0]}' for array in (mask, image)]
-        raise DataError(f'{mask_path}: {sizes[0]} pixels, but {image_path} has {sizes[1]}')
+def read_sample(
+    image_path: Path,
+    mask_path: Path,
+    depth_path: Path | None = None,
+    mask_values: tuple[int, ...] = (),
+    bits: int | None = None,
+) -> Sample:
+    """Read a picture, its mask and its depth and check that they fit; raises DataError.
+
+    mask_values: of the object's pixels; bits: that a picture of 16 bits uses; none: as it is.
+    """
+    picture, mask_file = PictureFile.open(image_path), PictureFile.open(mask_path)
+    image = image_of(picture, bits)
+    try:
+        mask, number = mask_of(mask_file, mask_values)
+    except DataError as error:
+        if any(len(np.unique(image[..., channel])) > 2 for channel in range(3)):
+            raise
+        raise DataError(
+            f'{error}. But {image_path} looks like a mask: are {RGBS} and {MASKS} swapped?'
+        ) from error
+    check_fit(picture, image.shape, mask_file, mask.shape)
     area = int(np.count_nonzero(mask))
-    if area == 0:
-        raise DataError(f'{mask_path}: empty, no object is marked (pixels above 127)')
     if area < SMALLEST_OBJECT:
         raise DataError(
             f'{mask_path}: the object has {area} pixels; at least {SMALLEST_OBJECT} are needed'
         )
     if depth_path is None:
-        return Sample(image_path, image, mask)
+        return Sample(image_path, image, mask, None, number)
     depth = read_depth(depth_path, MILLIMETRE).metres()
-    if depth.shape != mask.shape:
-        sizes = [f'{array.shape[1]}x{array.shape[0]}' for array in (depth, image)]
-        raise DataError(f'{depth_path}: {sizes[0]} pixels, but {image_path} has {sizes[1]}')
+    check_fit(picture, image.shape, PictureFile.open(depth_path), depth.shape)
     known = int(np.isfinite(depth[mask > 0]).sum())
     if known < SMALLEST_OBJECT:
         raise DataError(
             f'{depth_path}: {known} pixels of the object have a depth, the others none or NaN; '
             f'at least {SMALLEST_OBJECT} are needed'
         )
-    return Sample(image_path, image, mask, depth)
+    return Sample(image_path, image, mask, depth, number)
 
 
 def read_correspondences(path: Path, images: int) -> Correspondences:
@@ -239,31 +266,3 @@ def read_correspondences(path: Path, images: int) -> Correspondences:
     if min(image_a.min(), image_b.min()) < 0 or max(image_a.max(), image_b.max()) >= images:
         raise DataError(f'{path}: an index lies outside of the {images} pictures beside it')
     return Correspondences(image_a, image_b, uv_a, uv_b)
-
-
-def _read(path: Path, flags: int) -> NDArray[Any]:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read ({error.strerror})') from error
-    try:
-        image = cv2.imdecode(data, flags) if len(data) else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError(f'{path}: not an image that can be read; it may be truncated')
-    return image
-
-
-def by_stem(paths: Iterable[Path], suffix: str = '') -> dict[str, Path]:
-    """Find files by their stems without a suffix; raises DataError where two have the same."""
-    found: dict[str, Path] = {}
-    for path in paths:
-        other = found.setdefault(_stem(path, suffix), path)
-        if other != path:
-            raise DataError(f'{path}: stands for the same picture as {other}; remove one of them')
-    return found
-
-
-def _stem(path: Path, suffix: str) -> str:
-    return path.stem.removesuffix(suffix)

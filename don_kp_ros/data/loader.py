@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,19 +69,27 @@ class PairStream(IterableDataset[Batch]):
         if workers:
             # A forked worker would wait forever for OpenCV's threads, which only its parent has.
             cv2.setNumThreads(1)
-        return DataLoader(
+        return _Loader(
             self,
             batch_size=None,
             num_workers=workers,
             prefetch_factor=8 if workers else None,
-            worker_init_fn=_leave_signals,
         )
 
 
-def _leave_signals(_: int) -> None:
-    """Leave a signal to the whole group to the process that trains: it ends its workers."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+class _Loader(DataLoader[Batch]):
+    """Starts its workers deaf to signals: one to the whole group is for the process that trains.
+
+    They end with it, or when it tells them.
+    """
+
+    def __iter__(self) -> Any:
+        others = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, others)
+        try:
+            return super().__iter__()  # what it starts inherits the mask
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def collate(pairs: list[ViewPair]) -> Batch:

@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +28,12 @@ from don_kp_ros.data.folder import (
     INDEX,
     DataError,
     Image,
-    by_stem,
     list_images,
     read_depth,
     read_sample,
     write_image,
 )
+from don_kp_ros.data.pairing import by_stem
 from don_kp_ros.geometry.camera import Camera
 
 FORMAT = 'don_kp posed views'
@@ -111,6 +111,12 @@ class PosedFolder:
             negatives=tuple(list_images(root / 'negatives')),
             points=points,
         )
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that it is made of."""
+        index = self.root / INDEX
+        return [index, *self.images, *self.masks, *self.depths, *self.negatives]
 
     def samples(self) -> Iterator[PosedSample]:
         """Read and check every view, in the order of the index; raises DataError."""
@@ -201,7 +207,7 @@ def write_index(
         'format': FORMAT,
         'version': VERSIONS[1] if named else VERSIONS[0],
         'depth_unit_m': DEPTH_UNIT,
-        'camera': asdict(camera),
+        'camera': {name: getattr(camera, name) for name in _FIELDS},
         'views': [
             {
                 'name': view.name,
@@ -233,9 +239,8 @@ def _read_camera(path: Path, entry: Any) -> Camera:
         if not _is_number(entry[name]):
             raise DataError(f'{path}: camera {name} is {entry[name]}; it must be a finite number')
     try:
-        return Camera(
-            int(entry['width']), int(entry['height']), *(float(entry[n]) for n in _FIELDS[2:])
-        )
+        fx, fy, cx, cy = (float(entry[name]) for name in _FIELDS[2:])
+        return Camera(int(entry['width']), int(entry['height']), fx, fy, cx, cy)
     except ValueError as error:
         raise DataError(f'{path}: {error}') from error
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from don_kp_ros.arguments import Parser
 from don_kp_ros.database.location import URL_VARIABLE, default_path
 
 _UNITS = {'m': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
@@ -24,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     return tasks.run(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     # Before or after the command's name: a default in both places would undo the first.
     place = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     either = place.add_mutually_exclusive_group()
@@ -36,12 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         help='PostgreSQL database, such as postgresql+psycopg://user@host/name; by default '
         f'{URL_VARIABLE}, if it is set. Others see a password here: let it lie in ~/.pgpass',
     )
-    common: dict[str, Any] = {'parents': [place], 'allow_abbrev': False}
+    common: dict[str, Any] = {'parents': [place]}
     told = 'Look at, move, migrate and examine stored descriptors.'
-    parser = argparse.ArgumentParser('don_kp db', description=told, **common)
+    parser = Parser('don_kp db', description=told, **common)
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
-    def command(name: str, told: str) -> argparse.ArgumentParser:
+    def command(name: str, told: str) -> Parser:
         added = commands.add_parser(name, help=told, description=told, **common)
         added.set_defaults(prefix='', deleted=False)
         return added

@@ -23,6 +23,7 @@ from sensor_msgs.msg import Image, JointState
 from don_kp.action import Grasp
 from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp_ros.grasping.pick import Phase
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
@@ -162,14 +163,34 @@ class Judge(Node):
             f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS
         )
 
-    def grasp(self, goal: Grasp.Goal, on_phase: Callable[[str, str], None]) -> Grasp.Result:
-        """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come."""
-        self._rest, self.motion, self._on_phase = self.joints, 0.0, on_phase
+    def grasp(
+        self,
+        goal: Grasp.Goal,
+        on_phase: Callable[[str, str], None],
+        while_held: Callable[[], None] = lambda: None,
+    ) -> Grasp.Result:
+        """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come.
+
+        ``while_held`` is called once when the object is said to be lifted, by the caller's thread.
+        """
+        self._rest, self.motion = self.joints, 0.0
+        held = threading.Event()
+
+        def heard(phase: str, detail: str) -> None:
+            on_phase(phase, detail)
+            if phase == Phase.HOLD.value:
+                held.set()
+
+        self._on_phase = heard
         self._sent = self._grasp.send_goal_async(goal, self._on_feedback)
         handle = self._call('grasp', self._sent, PATIENCE_SECONDS)
         if not handle.accepted:
             raise UnansweredError('grasp: the goal was rejected; is another grasp running?')
-        return self._call('grasp', handle.get_result_async(), GOAL_SECONDS).result
+        result = handle.get_result_async()
+        self._wait('grasp', lambda: result.done() or held.is_set(), GOAL_SECONDS)
+        if held.is_set():
+            while_held()
+        return self._call('grasp', result, GOAL_SECONDS).result
 
     def cancel(self) -> None:
         """Cancel the running goal; its result will say so. For use in ``on_phase``."""

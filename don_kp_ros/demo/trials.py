@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -59,7 +58,7 @@ class Trial:
     cap: bool
     outcome: str  # the action's code in words
     message: str
-    lift: float  # the least over the time of holding
+    lift: float  # the least over the time of holding; 0 where nothing was held
     error: float  # from the found point to the true one
     motion: float  # the largest of any joint between the goal and its result
     seconds: float
@@ -82,32 +81,8 @@ class Trial:
         return self.outcome == 'not found' and self.motion <= STILL
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run grasp trials in simulation."""
-    parser = argparse.ArgumentParser(prog='don_kp grasp', description=main.__doc__)
-    parser.add_argument('--trials', type=int, default=1)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--cap', choices=('present', 'absent'), default='present')
-    parser.add_argument(
-        '--teach',
-        choices=('each', 'once'),
-        default='each',
-        help='each: on the cap that is then moved; once: on the first, then grasp other caps',
-    )
-    parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
-    parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
-    parser.add_argument(
-        '--real-time-factor',
-        type=float,
-        default=0.0,
-        help='simulated seconds in a second, at most; default: 0, as many as can be followed',
-    )
-    parser.add_argument('--output', type=Path, default=Path('output'))
-    options = parser.parse_args(argv)
-    if options.trials < 1 or options.seed < 0:
-        parser.error('--trials must be at least 1 and --seed at least 0')
-    if options.model is not None and not options.model.is_file():
-        parser.error(f'--model {options.model} is not a file')
+def run(options: argparse.Namespace) -> int:
+    """Run trials, with the options that `don_kp grasp` takes; return the exit status."""
     options.output.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
@@ -198,10 +173,17 @@ def _trial(
         say('move', where if with_cap else 'the cap is gone')
         before = judge.truth()
         pictures.record()
-        result = judge.grasp(Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH), on_phase)
+        lowest = before.cap_height
+
+        def watch() -> None:
+            nonlocal lowest
+            lowest = judge.watch_height(HOLD_SECONDS)
+
+        goal = Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH)
+        result = judge.grasp(goal, on_phase, while_held=watch)
         outcome, message = CODE_NAMES[result.code], result.message
         if with_cap:
-            lift = judge.watch_height(HOLD_SECONDS) - before.cap_height
+            lift = lowest - before.cap_height
             found, true = result.point.point, before.brim
             error = math.dist((found.x, found.y, found.z), (true.x, true.y, true.z))
     except UnansweredError as failure:
@@ -254,8 +236,8 @@ class _Pictures:
         frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in scenes]
         palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
         first, *rest = (frame.quantize(palette=palette) for frame in frames)
-        # As often as the simulation's spectator looks, in milliseconds.
-        first.save(self._animation, save_all=True, append_images=rest, duration=333, loop=0)
+        # Milliseconds: twice as fast as the simulation's spectator looks.
+        first.save(self._animation, save_all=True, append_images=rest, duration=300, loop=0)
 
 
 def _sentence(trial: Trial) -> str:
@@ -306,7 +288,3 @@ def _plain(trial: Trial) -> dict[str, object]:
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in values.items()
     }
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.arguments import Parser
+from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
 from don_kp_ros.evaluation.request import Request, add_arguments
+from don_kp_ros.outputs import check_writable
 
 if TYPE_CHECKING:
     from don_kp_ros.networks.checkpoint import Checkpoint
@@ -33,12 +34,16 @@ def main(argv: Sequence[str]) -> int:
 
     console = Console()
     try:
+        output = arguments.output or _OUTPUT / f'{arguments.model.stem}-{arguments.protocol.stem}'
+        check_writable(output / 'results.json')
         request = Request.read(arguments, parser.prog, argv)
         protocol = read_protocol(arguments.protocol, overrides)
         network = _load(arguments.model, arguments.fingerprint, arguments.dimension)
         results, drawings = evaluate(network, arguments.model.name, protocol, request, console)
-        output = arguments.output or _OUTPUT / f'{arguments.model.stem}-{arguments.protocol.stem}'
         write(output, results, html_text(results, drawings))
+    except UnknownKeyError as error:
+        print(f'{parser.prog}: {error}{parser.meant(overrides)}', file=sys.stderr)
+        return 1
     except (CheckpointError, ConfigurationError, DataError, OSError, ValueError) as error:
         print(f'{parser.prog}: {error}', file=sys.stderr)
         return 1
@@ -53,13 +58,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog='don_kp evaluate',
         description=__doc__,
         epilog='Any key of the protocol can be given as --key=value, for example --pairs=10 or '
         '--views.warp.rotation=45.',
-        allow_abbrev=False,
+        overrides=True,
     )
     add_arguments(parser, f'{_OUTPUT}/MODEL-PROTOCOL')
     parser.add_argument('--model', type=Path, required=True, help='checkpoint')

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, read_image, read_sample
+from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, read_sample
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder, PosedSample
 from don_kp_ros.data.source import prepare_background
 from don_kp_ros.evaluation.pairs import SIDE

@@ -1,7 +1,8 @@
-"""The pinhole camera."""
+"""The pinhole camera, and its lens."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+_COEFFICIENTS = (0, 4, 5, 8, 12, 14)  # of OpenCV's lenses; a fisheye's are 4
+_RETURN_PX = 0.1  # a pixel that is lifted and projected comes back to within this
+
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera without distortion; z forward, x right, y down.
+    """A pinhole camera, with a lens that may distort; z forward, x right, y down.
 
     Width and height in pixels; focal lengths and principal point in pixels, pixel centres at
-    integers as in OpenCV and ``sensor_msgs/CameraInfo``.
+    integers as in OpenCV and ``sensor_msgs/CameraInfo``. ``distortion`` holds OpenCV's
+    coefficients, k1 k2 p1 p2 k3 k4 k5 k6 ..., or k1 to k4 of a ``fisheye`` (Kannala and Brandt
+    2006); empty: the picture is as a pinhole makes it.
     """
 
     width: int
@@ -24,6 +30,8 @@ class Camera:
     fy: float
     cx: float
     cy: float
+    distortion: tuple[float, ...] = ()
+    fisheye: bool = False
 
     def __post_init__(self) -> None:
         for name in ('width', 'height', 'fx', 'fy'):
@@ -34,13 +42,26 @@ class Camera:
             raise ValueError(
                 f'camera principal point is ({self.cx}, {self.cy}); it must be finite'
             )
+        allowed = (4,) if self.fisheye else _COEFFICIENTS
+        if len(self.distortion) not in allowed or not np.isfinite(self.distortion).all():
+            raise ValueError(
+                f'camera distortion is {list(self.distortion)}; it must be '
+                f'{" or ".join(map(str, allowed))} finite numbers'
+            )
 
     @classmethod
-    def from_K(cls, K: ArrayLike, width: int, height: int) -> Camera:
+    def from_K(
+        cls,
+        K: ArrayLike,
+        width: int,
+        height: int,
+        distortion: tuple[float, ...] = (),
+        fisheye: bool = False,
+    ) -> Camera:
         """Read the intrinsics from a 3x3 matrix, or from its nine numbers row by row."""
         matrix = np.asarray(K, dtype=np.float64).reshape(3, 3)
         fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
-        return cls(width, height, float(fx), float(fy), float(cx), float(cy))
+        return cls(width, height, float(fx), float(fy), float(cx), float(cy), distortion, fisheye)
 
     @property
     def K(self) -> Array:
@@ -54,14 +75,21 @@ class Camera:
         """
         points = np.asarray(points, dtype=np.float64)
         z = np.where(points[..., 2] > 0, points[..., 2], np.nan)
+        if self.distortion:
+            return self._distorted(points[..., :2] / z[..., None])
         u = self.fx * points[..., 0] / z + self.cx
         v = self.fy * points[..., 1] / z + self.cy
         return np.stack([u, v], axis=-1)
 
     def deproject(self, uv: ArrayLike, depth: ArrayLike) -> Array:
-        """Lift pixels uv (..., 2) at depths (...) in metres along the optical axis to (..., 3)."""
+        """Lift pixels uv (..., 2) at depths (...) in metres along the optical axis to (..., 3).
+
+        Where the lens sends no ray, far outside of what it was calibrated for, x and y are NaN.
+        """
         uv = np.asarray(uv, dtype=np.float64)
         depth = np.asarray(depth, dtype=np.float64)
+        if self.distortion:
+            return _at_depth(self._undistorted(uv), depth)
         x = (uv[..., 0] - self.cx) / self.fx * depth
         y = (uv[..., 1] - self.cy) / self.fy * depth
         return np.stack([x, y, depth], axis=-1)
@@ -73,6 +101,8 @@ class Camera:
             raise ValueError(
                 f'depth image is {depth.shape[::-1]}; the camera is {self.width}x{self.height}'
             )
+        if self.distortion:
+            return _at_depth(_rays(self), depth)
         v, u = np.indices(depth.shape)
         return self.deproject(np.stack([u, v], axis=-1), depth)
 
@@ -84,3 +114,39 @@ class Camera:
             (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
         )
         return inside
+
+    def _distorted(self, xy: Array) -> Array:
+        """Project points (..., 2) of the plane z = 1 through the lens to pixels."""
+        import cv2  # slow to import, and few lenses need it
+
+        points = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1).reshape(-1, 1, 3)
+        if not points.size:
+            return xy
+        lens = cv2.fisheye if self.fisheye else cv2
+        none = np.zeros(3)
+        uv, _ = lens.projectPoints(points, none, none, self.K, np.array(self.distortion))
+        return np.asarray(uv, dtype=np.float64).reshape(xy.shape)
+
+    def _undistorted(self, uv: Array) -> Array:
+        """Return where the rays of pixels (..., 2) cross the plane z = 1."""
+        import cv2
+
+        if not uv.size:
+            return uv
+        lens = cv2.fisheye if self.fisheye else cv2
+        xy = lens.undistortPoints(uv.reshape(-1, 1, 2), self.K, np.array(self.distortion))
+        xy = np.asarray(xy, dtype=np.float64).reshape(uv.shape)
+        # OpenCV iterates, and does not say where that fails.
+        lost = ~(np.abs(self._distorted(xy) - uv).max(axis=-1) < _RETURN_PX)
+        return np.where(lost[..., None], np.nan, xy)
+
+
+def _at_depth(xy: Array, depth: Array) -> Array:
+    return np.concatenate([xy * depth[..., None], depth[..., None]], axis=-1)
+
+
+@functools.lru_cache(maxsize=2)  # of a whole picture they take a quarter of a second
+def _rays(camera: Camera) -> Array:
+    """Return where the rays of all pixels cross the plane z = 1, (H, W, 2)."""
+    v, u = np.indices((camera.height, camera.width), dtype=np.float64)
+    return camera._undistorted(np.stack([u, v], axis=-1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +19,16 @@ class TransformError(LookupError):
     """A transform that is unknown, or unknown at that time; the message names the frames."""
 
 
+class TwoParentsError(TransformError):
+    """A frame with two parents, which the message names."""
+
+
+# So much older than what came before, a transform is of a time that was set back, seconds.
+_SET_BACK_S = 1.0
+
+
 @dataclass
 class _Link:
-    parent: str
     static: bool
     stamps: list[float] = field(default_factory=list)
     transforms: list[Array] = field(default_factory=list)
@@ -29,81 +37,117 @@ class _Link:
 class TransformTree:
     """Transforms between named frames, each kept for some seconds.
 
-    Thread-safe. A frame has one parent; setting another replaces the first and its history.
+    Thread-safe. A frame has one parent: while two are told, nothing that depends on it is known.
     """
 
     def __init__(self, cache_seconds: float = 10.0) -> None:
         """Keep moving transforms for ``cache_seconds``; static ones for ever."""
         self._cache_seconds = cache_seconds
-        self._links: dict[str, _Link] = {}
+        self._links: dict[str, dict[str, _Link]] = {}  # by child and parent
         self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Forget the moving transforms, of a time that was set back; the static ones hold."""
+        with self._lock:
+            for child in list(self._links):
+                self._leave(child, lambda link: link.static)
 
     def set(
         self, parent: str, child: str, stamp: float, T: ArrayLike, static: bool = False
-    ) -> None:
+    ) -> bool:
         """Set ``T_parent_child`` (4, 4) at a time in seconds.
 
+        Returns whether that time was set back: what is known of this frame's past is forgotten.
         Raises TransformError where the transform is not finite or would close a loop.
         """
         T = np.array(T, dtype=np.float64)
         if not np.isfinite(T).all():
             raise TransformError(f'the transform from {child} to {parent} is not finite')
         with self._lock:
-            link = self._links.get(child)
-            if link is None or link.parent != parent or link.static != static:
-                if child == parent or child in self._ancestors(parent):
+            link = self._links.get(child, {}).get(parent)
+            if link is None or link.static != static:
+                if child in self._ancestors(parent):
                     raise TransformError(f'{child} as a child of {parent} would close a loop')
-                link = self._links[child] = _Link(parent, static)
+                link = self._links.setdefault(child, {})[parent] = _Link(static)
             if static:
                 link.stamps, link.transforms = [stamp], [T]
-                return
+                return False
+            set_back = bool(link.stamps) and stamp < link.stamps[-1] - _SET_BACK_S
+            if set_back:
+                link.stamps, link.transforms = [], []
             at = bisect.bisect_right(link.stamps, stamp)
             if at and link.stamps[at - 1] == stamp:
                 link.transforms[at - 1] = T
-                return
+                return False
             link.stamps.insert(at, stamp)
             link.transforms.insert(at, T)
-            old = bisect.bisect_left(link.stamps, link.stamps[-1] - self._cache_seconds)
+            oldest = link.stamps[-1] - self._cache_seconds
+            old = bisect.bisect_left(link.stamps, oldest)
             del link.stamps[:old], link.transforms[:old]
+            # Of a parent that is told no more, nothing is left either.
+            self._leave(child, lambda other: other.static or other.stamps[-1] >= oldest)
+            return set_back
 
     def lookup(self, target: str, source: str, stamp: float | None = None) -> Array:
         """Return ``T_target_source`` (4, 4) at a time in seconds; None: the newest of each.
 
-        Raises TransformError if the frames are not connected, or if the time is outside of the
-        known history: nothing is extrapolated.
+        Raises TransformError if the frames are not connected, if one has two parents, or if the
+        time is outside of the known history: nothing is extrapolated.
         """
         with self._lock:
-            T_root_target, root_target = self._to_root(target, stamp)
-            T_root_source, root_source = self._to_root(source, stamp)
-        if root_target != root_source:
-            known = ', '.join(sorted(self._links)) or 'none'
-            raise TransformError(
-                f'no transform connects {source} to {target}; frames with a parent: {known}'
-            )
-        return rigid.inverse(T_root_target) @ T_root_source
+            up, down = self._chain(source), self._chain(target)
+            common = next((frame for frame in down if frame in up), None)
+            if common is None:
+                raise self._unconnected(source, target, up[-1], down[-1])
+            T_common_target = self._along(down, common, stamp)
+            return rigid.inverse(T_common_target) @ self._along(up, common, stamp)
+
+    def _leave(self, child: str, kept: Callable[[_Link], bool]) -> None:
+        links = {parent: link for parent, link in self._links[child].items() if kept(link)}
+        if links:
+            self._links[child] = links
+        else:
+            del self._links[child]
 
     def _ancestors(self, frame: str) -> list[str]:
-        ancestors = []
-        while (link := self._links.get(frame)) is not None:
-            frame = link.parent
-            ancestors.append(frame)
+        ancestors = [frame]
+        for one in ancestors:  # which grows meanwhile
+            ancestors += [each for each in self._links.get(one, {}) if each not in ancestors]
         return ancestors
 
-    def _to_root(self, frame: str, stamp: float | None) -> tuple[Array, str]:
+    def _chain(self, frame: str) -> list[str]:
+        """Return a frame and those above it, up to one that has no parent, or two."""
+        chain = [frame]
+        while len(links := self._links.get(chain[-1], {})) == 1:
+            chain += links
+        return chain
+
+    def _along(self, chain: list[str], end: str, stamp: float | None) -> Array:
         T = np.eye(4)
-        while (link := self._links.get(frame)) is not None:
-            T = _at(link, frame, stamp) @ T
-            frame = link.parent
-        return T, frame
+        for child, parent in zip(chain, chain[1 : chain.index(end) + 1], strict=False):
+            T = _at(self._links[child][parent], child, parent, stamp) @ T
+        return T
+
+    def _unconnected(self, source: str, target: str, *ends: str) -> TransformError:
+        for end in ends:
+            if parents := sorted(self._links.get(end, {})):
+                return TwoParentsError(
+                    f'{end} has two parents, {" and ".join(parents)}, and a frame can have one: '
+                    'end what publishes the wrong one'
+                )
+        known = ', '.join(sorted(self._links)) or 'none'
+        return TransformError(
+            f'no transform connects {source} to {target}; frames with a parent: {known}'
+        )
 
 
-def _at(link: _Link, child: str, stamp: float | None) -> Array:
+def _at(link: _Link, child: str, parent: str, stamp: float | None) -> Array:
     if stamp is None or link.static:
         return link.transforms[-1]
     first, last = link.stamps[0], link.stamps[-1]
     if not first <= stamp <= last:
         raise TransformError(
-            f'the transform from {child} to {link.parent} is known from {first:.3f} s to '
+            f'the transform from {child} to {parent} is known from {first:.3f} s to '
             f'{last:.3f} s, not at {stamp:.3f} s'
         )
     after = bisect.bisect_left(link.stamps, stamp)

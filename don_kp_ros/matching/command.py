@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+
+from don_kp_ros.arguments import Parser
 
 
 def main(argv: list[str]) -> int:
@@ -24,8 +25,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='don_kp match', description=main.__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog='don_kp match', description=main.__doc__)
     parser.add_argument('image_a', metavar='IMAGE_A', type=Path)
     parser.add_argument('u', metavar='U', type=float, help='pixels to the right, from 0')
     parser.add_argument('v', metavar='V', type=float, help='pixels down, from 0')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from don_kp_ros.data.folder import read_image, write_image
+from don_kp_ros.data.picture_file import read_image, write_image
 from don_kp_ros.matching.heatmap import heatmaps, match
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import (

@@ -32,6 +32,15 @@ class View:
                 f'{_by(self.size)}'
             )
 
+    def points(self) -> NDArray[np.float64]:
+        """Lift all pixels that have depth: (N, 3) metres in the optical frame.
+
+        There must be depth and camera.
+        """
+        assert self.depth is not None and self.camera is not None
+        points = self.camera.deproject_image(self.depth.metres()).reshape(-1, 3)
+        return points[np.isfinite(points).all(axis=1)]
+
 
 def lift(view: View, uv: ArrayLike, window: int = 5) -> tuple[NDArray[np.float64], list[str]]:
     """Lift pixels (K, 2) of a view to points (K, 3), metres in the optical frame.
@@ -42,12 +51,18 @@ def lift(view: View, uv: ArrayLike, window: int = 5) -> tuple[NDArray[np.float64
     uv = np.asarray(uv, dtype=np.float64).reshape(-1, 2)
     if view.depth is None or view.camera is None:
         return np.full((len(uv), 3), np.nan), [view.lacks] * len(uv)
-    points = view.camera.deproject(uv, view.depth.medians(uv, window))
+    depth = view.depth.medians(uv, window)
+    points = view.camera.deproject(uv, depth)
+    points[~np.isfinite(points).all(axis=1)] = np.nan
     reasons = [view.lacks] * len(uv)
     for index in np.flatnonzero(np.isnan(points[:, 2])):
-        u, v = uv[index]
-        reasons[index] = f'no depth within {window}x{window} pixels of ({u:.0f}, {v:.0f})'
-    return np.where(np.isnan(points[:, 2:]), np.nan, points), reasons
+        place = f'({uv[index, 0]:.0f}, {uv[index, 1]:.0f})'
+        reasons[index] = (
+            f'no depth within {window}x{window} pixels of {place}'
+            if np.isnan(depth[index])
+            else f'the lens has no ray for {place}, so far from its centre'
+        )
+    return points, reasons
 
 
 def _by(size: tuple[int, ...]) -> str:

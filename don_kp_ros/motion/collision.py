@@ -119,7 +119,7 @@ def _add_camera(spec: mujoco.MjSpec, preset: RobotPreset) -> None:
         name='panda_camera',
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=hand.CAMERA_HALF_SIZE,
-        pos=preset.camera.translation,
+        pos=preset.T_hand_camera_link[:3, 3],
         mass=0.0,
     )
 

@@ -1,4 +1,4 @@
-"""`don_kp export`: write the descriptor network of a model as ONNX, checked against torch.
+"""The descriptor network of a model as ONNX, checked against torch.
 
 The graph takes `image` (1, 3, H, W), float32 RGB in 0 to 255, and gives `descriptors` (1, D,
 H/stride, W/stride) of unit length; where the size is fixed and the model has keypoints, also
@@ -16,9 +16,7 @@ side is the model's input size. The file's metadata are strings:
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -28,8 +26,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, load
+from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint
 from don_kp_ros.networks.model import normalise
+from don_kp_ros.outputs import check_writable
 
 TOLERANCES = {
     'descriptors': 1e-4,  # of a component of a unit descriptor
@@ -45,61 +44,6 @@ _ENDING = '.onnx'
 
 class ExportError(Exception):
     """A model cannot be exported; the message names the file, the reason and the remedy."""
-
-
-def main(argv: list[str]) -> int:
-    """Write the descriptor network of MODEL as ONNX, and check it against torch."""
-    arguments = _parser().parse_args(argv)
-    try:
-        return _export(arguments)
-    except (CheckpointError, ExportError, OSError, ValueError) as error:
-        print(f'don_kp export: {error}', file=sys.stderr)
-        return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='don_kp export', description=main.__doc__)
-    parser.add_argument('model', metavar='MODEL', type=Path, help='checkpoint (.safetensors)')
-    parser.add_argument('--onnx', metavar='OUT', type=Path, required=True, help='file to write')
-    parser.add_argument(
-        '--height', type=int, help='fix the height, pixels; any height if left out'
-    )
-    parser.add_argument('--width', type=int, help='fix the width, pixels; any width if left out')
-    parser.add_argument('--overwrite', action='store_true', help='replace OUT where it exists')
-    return parser
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    height, width = arguments.height, arguments.width
-    if (height is None) != (width is None):
-        raise ExportError(
-            'give --height and --width both to fix the size, or neither for a graph of any size'
-        )
-    checkpoint = load(arguments.model)
-    size = None if height is None else (height, width)
-    differences = export_onnx(checkpoint, arguments.onnx, size, overwrite=arguments.overwrite)
-
-    network, input_size = checkpoint.network, checkpoint.preprocessing.input_size
-    multiple = network.coarsest_stride
-    sides = 'height, width' if size is None else f'{height}, {width}'
-    print(f'image: (1, 3, {sides}) float32 RGB, 0 to 255')
-    if size is None:
-        print(f'       sides multiples of {multiple}; trained at a longer side of {input_size}')
-    elif max(size) != _longer_side(checkpoint):
-        print(f'       trained at a longer side of {input_size}, another size than this')
-    cells = f'height/{network.stride}, width/{network.stride}'
-    if size is not None:
-        cells = f'{height // network.stride}, {width // network.stride}'
-    print(f'descriptors: (1, {network.dimension}, {cells}) float32, unit length')
-    if network.keypoints is not None and size is not None:
-        number = network.keypoints.number
-        print(f'keypoints: (1, {number}, 3) float32: u, v and standard deviation, pixels')
-    elif network.keypoints is not None:
-        print('left out: the keypoints, which need a fixed size (--height and --width)')
-    found = ', '.join(f'{name} {difference:.1e}' for name, difference in differences.items())
-    print(f'largest difference from torch: {found}')
-    print(f'written: {arguments.onnx}')
-    return 0
 
 
 def export_onnx(
@@ -245,7 +189,7 @@ def _largest_differences(
     return dict(zip(names, largest.tolist(), strict=True))
 
 
-def _longer_side(checkpoint: Checkpoint) -> int:
+def longer_side(checkpoint: Checkpoint) -> int:
     """Return the longer side that pictures are resized to (networks.model.resize), pixels."""
     multiple = checkpoint.network.coarsest_stride
     return max(multiple, round(checkpoint.preprocessing.input_size / multiple) * multiple)
@@ -253,7 +197,7 @@ def _longer_side(checkpoint: Checkpoint) -> int:
 
 def _example_sizes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
     """Return the sizes at which a graph of any size is checked; it is traced at the first."""
-    multiple, longer = checkpoint.network.coarsest_stride, _longer_side(checkpoint)
+    multiple, longer = checkpoint.network.coarsest_stride, longer_side(checkpoint)
     shorter = max(multiple, round(longer * 3 / 4 / multiple) * multiple)
     return [(shorter, longer), (3 * multiple, 2 * multiple)]
 
@@ -261,10 +205,9 @@ def _example_sizes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
 def _check_path(path: Path, overwrite: bool) -> None:
     if path.suffix != _ENDING:
         raise ExportError(f"{path}: does not end with '{_ENDING}'; give a path that does")
-    if path.is_dir():
-        raise ExportError(f'{path}: is a folder; give another path')
-    if path.exists() and not overwrite:
+    if path.is_file() and not overwrite:
         raise ExportError(f'{path}: exists; --overwrite replaces it')
+    check_writable(path)
 
 
 def _packages() -> tuple[Any, Any]:

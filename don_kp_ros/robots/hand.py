@@ -1,5 +1,7 @@
 """Measures of Franka's hand, which the Panda and the FR3 share, with a D435 on it; metres."""
 
+from don_kp_ros.geometry import rigid
+
 FINGER_BREADTH = 0.024  # across the closing axis
 FINGER_THICKNESS = 0.03  # along it
 TIP_LENGTH = 0.009  # from the tool centre point to the fingers' ends
@@ -9,3 +11,7 @@ BODY = ((0.0215, 0.104, 0.0374), (0.0315, 0.104, 0.0734))
 # Half-lengths of the camera's housing in the hand's frame, with its plug and bracket.
 CAMERA_HALF_SIZE = (0.015, 0.047, 0.0125)
 MAX_FINGER_FORCE = 70.0  # newtons
+# Of a D435: the colour imager sits 15 mm to the left of camera_link, which is the left infrared
+# imager's place; the optical frame has z forward where the ROS one has x.
+T_LINK_COLOUR = rigid.transform(translation=[0.0, 0.015, 0.0])
+T_COLOUR_OPTICAL = rigid.from_quaternion([-0.5, 0.5, -0.5, 0.5])

@@ -1,7 +1,7 @@
 """What the software must know about a robot: names, limits, positions and camera mount."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,19 +12,69 @@ from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.resources import config_path, user_path
+from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 
 Array = NDArray[np.float64]
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
 
+_OPTICAL = '_color_optical_frame'  # how the name of a driver's optical frame ends
+_LENGTH_TOLERANCE = 0.01  # of a quaternion: two decimals are enough
+_FARTHEST_M, _AHEAD = 0.5, 0.5  # of a camera from the hand; cosine of its axis to the hand's
+
+
 @dataclass(frozen=True)
 class CameraMount:
-    """Where the camera's root frame sits on the hand: metres, quaternion xyzw."""
+    """Where the camera sits on the hand: metres, quaternion xyzw.
+
+    The pose is that of the frame: the driver's root frame, x forward, or its colour's optical
+    frame, z forward.
+    """
 
     frame: str
     translation: Vector
     quaternion: Quaternion
+
+    def __post_init__(self) -> None:
+        """Check the frame and the quaternion."""
+        if self.frame.endswith('optical_frame') and not self.is_optical:
+            raise ValueError(
+                f'frame is {self.frame!r}; give the pose of the root frame, camera_link, or of '
+                f'the one that ends with {_OPTICAL}'
+            )
+        _check_quaternion('quaternion', self.quaternion)
+
+    @property
+    def is_optical(self) -> bool:
+        """Tell whether the pose is that of the optical frame."""
+        return self.frame.endswith(_OPTICAL)
+
+    @property
+    def T_hand_frame(self) -> Array:
+        """Return the pose of the frame in the hand's frame (4, 4)."""
+        return rigid.from_quaternion(self.quaternion, self.translation)
+
+    @property
+    def T_hand_link(self) -> Array:
+        """Return the camera's root frame in the hand's frame (4, 4).
+
+        Of the optical frame's pose by a D435's nominal measures; the driver knows its own.
+        """
+        T = self.T_hand_frame
+        return T @ rigid.inverse(T_LINK_COLOUR @ T_COLOUR_OPTICAL) if self.is_optical else T
+
+    def frame_of(self, name: str) -> str:
+        """Return the frame of a camera of another name, with which its frames then begin."""
+        default = 'camera_'
+        if not self.frame.startswith(default):
+            return self.frame
+        return f'{name}_{self.frame.removeprefix(default)}'
+
+    def root_of(self, name: str) -> str:
+        """Return the root frame of a camera of that name."""
+        frame = self.frame_of(name)
+        return f'{frame.removesuffix(_OPTICAL)}_link' if self.is_optical else frame
 
 
 @dataclass(frozen=True)
@@ -57,6 +107,10 @@ class MoveItNames:
     tip_link: str
     tip_tcp_translation: Vector
     tip_tcp_quaternion: Quaternion
+
+    def __post_init__(self) -> None:
+        """Check the quaternion."""
+        _check_quaternion('tip_tcp_quaternion', self.tip_tcp_quaternion)
 
     @property
     def T_tip_tcp(self) -> Array:
@@ -143,7 +197,47 @@ class RobotPreset:
     @property
     def T_hand_camera_link(self) -> Array:
         """Return the camera's root frame in the hand's frame (4, 4)."""
-        return rigid.from_quaternion(self.camera.quaternion, self.camera.translation)
+        return self.camera.T_hand_link
+
+    def doubts_of_camera(self) -> str:
+        """Say why the camera's pose on the hand can hardly be meant, and what may be; or nothing.
+
+        A camera on a hand sees what is before the fingers: it looks about along the hand's z.
+        """
+        distance = float(np.linalg.norm(self.camera.translation))
+        if distance > _FARTHEST_M:
+            return (
+                f'the camera sits {distance:.3g} m from {self.hand_frame}: camera.translation is '
+                'in metres'
+            )
+        ahead = float(self.T_hand_camera_link[2, 0])
+        if ahead >= _AHEAD:
+            return ''
+        w, x, y, z = self.camera.quaternion
+        frame = 'camera_link' if self.camera.is_optical else f'camera{_OPTICAL}'
+        meant = {
+            f'its quaternion were wxyz: write {[x, y, z, w]}': replace(
+                self.camera, quaternion=(x, y, z, w)
+            ),
+            f'its pose were that of {frame}: write frame: {frame}': replace(
+                self.camera, frame=frame
+            ),
+        }
+        better = [told for told, mount in meant.items() if mount.T_hand_link[2, 0] >= _AHEAD]
+        degrees = np.degrees(np.arccos(np.clip(ahead, -1.0, 1.0)))
+        return (
+            f'the camera looks {degrees:.0f} degrees away from where {self.hand_frame} points, by '
+            f'the pose of {self.camera.frame}, xyzw; '
+            + (f'it would look ahead if {", or if ".join(better)}' if better else 'check it')
+        )
+
+
+def _check_quaternion(key: str, xyzw: Quaternion) -> None:
+    length = float(np.linalg.norm(xyzw))
+    if not abs(length - 1.0) <= _LENGTH_TOLERANCE:
+        raise ValueError(
+            f'{key} is {list(xyzw)}, of length {length:.4g}; a rotation has length 1 (xyzw)'
+        )
 
 
 def load_preset(robot: str) -> RobotPreset:

@@ -21,6 +21,8 @@ D435 = Camera(width=640, height=480, fx=615.0, fy=615.0, cx=319.5, cy=239.5)
 
 MIN_DEPTH, MAX_DEPTH = 0.17, 4.0  # metres; the stereo sees nothing nearer or farther
 
+_HIDDEN = 5  # a group of geoms that is not drawn
+
 # MuJoCo's cameras look along -z with y up; the optical frame looks along z with y down.
 _MUJOCO_FROM_OPTICAL = np.diag([1.0, -1.0, -1.0])
 
@@ -48,6 +50,10 @@ class Renderer:
         self._view.type = mujoco.mjtCamera.mjCAMERA_FREE
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
+        left, right = ((u - camera.cx) / camera.fx for u in (-0.5, camera.width - 0.5))
+        top, bottom = ((v - camera.cy) / camera.fy for v in (-0.5, camera.height - 0.5))
+        sides = np.array([[1, 0, -left], [-1, 0, right], [0, 1, -top], [0, -1, bottom]])
+        self._sides = sides / np.linalg.norm(sides, axis=1, keepdims=True)
 
     def close(self) -> None:
         """Free the graphics memory."""
@@ -84,7 +90,13 @@ class Renderer:
         return shown
 
     def _update(self, data: mujoco.MjData, T_world_optical: Array) -> None:
-        self._renderer.update_scene(data, self._view, self._option)
+        groups = self._model.geom_group.copy()
+        # What is out of view costs as much as what is in view, and of an arm that is the most.
+        self._model.geom_group[self._out_of_view(data, T_world_optical)] = _HIDDEN
+        try:
+            self._renderer.update_scene(data, self._view, self._option)
+        finally:
+            self._model.geom_group[:] = groups
         eye = T_world_optical[:3, 3]
         R = T_world_optical[:3, :3] @ _MUJOCO_FROM_OPTICAL
         near = self._model.vis.map.znear * self._model.stat.extent
@@ -96,6 +108,17 @@ class Renderer:
             gl.frustum_top = near * (c.cy + 0.5) / c.fy
             gl.frustum_center = near * ((c.width - 1) / 2 - c.cx) / c.fx
             gl.frustum_width = near * c.width / 2 / c.fx
+
+    def _out_of_view(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.bool_]:
+        """Tell which geoms' bounding spheres are wholly beside or behind the view.
+
+        Their shadows would be missed; lights of the scenes here cast none.
+        """
+        radii = self._model.geom_rbound
+        centres = rigid.apply(rigid.inverse(T_world_optical), data.geom_xpos)
+        nearest = np.minimum((centres @ self._sides.T).min(axis=1), centres[:, 2])
+        out: NDArray[np.bool_] = (nearest < -radii) & (radii > 0)  # a plane has no end: 0
+        return out
 
 
 class StillScene:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from don_kp_ros.data.folder import DataError
-from don_kp_ros.simulation import dataset, posed
+from don_kp_ros.arguments import Parser
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.outputs import check_writable
 
 _POSED_RANGES = {'tilt': (0.0, 85.0), 'distance': (0.2, 3.0), 'roll': (-360.0, 360.0)}
 _POSED_OPTIONS = ('views', 'instances', *_POSED_RANGES, 'size', 'up')
@@ -18,19 +19,23 @@ def main(argv: list[str] | None = None) -> int:
     """Render pictures to train on: caps on tables, or with --object posed views of an object."""
     parser = _parser()
     options = parser.parse_args(argv)
+    # Only now: MuJoCo and OpenCV are slow to import.
+    from don_kp_ros.data.folder import DataError
+
     try:
+        check_writable(options.folder / 'rgbs' / '0.png')
         if options.object is None:
             _render_caps(parser, options)
         else:
             _render_posed(parser, options)
-    except DataError as error:
+    except (DataError, RefusedError) as error:
         print(f'don_kp render: {error}', file=sys.stderr)
         return 1
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='don_kp render', description=main.__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog='don_kp render', description=main.__doc__)
     parser.add_argument('folder', type=Path)
     parser.add_argument(
         '--negatives', type=int, help='pictures without the object (a quarter of the others)'
@@ -57,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _render_caps(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _render_caps(parser: Parser, options: argparse.Namespace) -> None:
     given = [f'--{name}' for name in _POSED_OPTIONS if getattr(options, name) is not None]
     if given:
         parser.error(f'{given[0]} belongs to posed views: give --object, too')
@@ -65,11 +70,15 @@ def _render_caps(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     pairs = 40 if options.pairs is None else options.pairs
     if images < 1 or pairs < 0 or options.workers < 1:
         parser.error('--images and --workers must be at least 1, --pairs at least 0')
+    from don_kp_ros.simulation import dataset
+
     negatives = images // 4 if options.negatives is None else options.negatives
     dataset.render(options.folder, images, negatives, pairs, options.seed, options.workers)
 
 
-def _render_posed(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _render_posed(parser: Parser, options: argparse.Namespace) -> None:
+    from don_kp_ros.simulation import posed
+
     for name in ('images', 'pairs'):
         if getattr(options, name) is not None:
             parser.error(f'--{name} belongs to caps on tables; with --object give --views')

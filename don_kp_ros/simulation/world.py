@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.robots import hand
+from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 from don_kp_ros.robots.panda import (
     ARM_JOINTS,
     ARM_LAG,
@@ -31,11 +32,6 @@ LINKS = (  # each with its parent
     ('panda_hand', 'panda_leftfinger'),
     ('panda_hand', 'panda_rightfinger'),
 )
-
-# Of a D435: the colour imager sits 15 mm to the left of camera_link, which is the left infrared
-# imager's place; the optical frame has z forward where the ROS one has x.
-T_LINK_COLOUR = rigid.transform(translation=[0.0, 0.015, 0.0])
-T_COLOUR_OPTICAL = rigid.from_quaternion([-0.5, 0.5, -0.5, 0.5])
 
 OBSERVE = 'observe'
 SETTLE_SECONDS = 0.5

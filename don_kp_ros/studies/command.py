@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from don_kp_ros import configuration
-from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.arguments import Parser
+from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
 from don_kp_ros.evaluation.request import Request, add_arguments
+from don_kp_ros.outputs import check_writable
 from don_kp_ros.resources import config_path
 
 if TYPE_CHECKING:
@@ -53,9 +55,13 @@ def main(argv: Sequence[str]) -> int:
         study = read_study(arguments.study, overrides)
         name = f'{request.data.resolve().name}-{arguments.study.stem}'
         job = Job(request, arguments.output or _OUTPUT / name, arguments.trainings, console)
+        check_writable(job.output / 'results.json')
         outcome = study.run(job)
         results = _results(study, job, outcome)
         write(job.output, results, html_text(results))
+    except UnknownKeyError as error:
+        print(f'{parser.prog}: {error}{parser.meant(overrides)}', file=sys.stderr)
+        return 1
     except (
         CheckpointError,
         ConfigurationError,
@@ -76,14 +82,14 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(target.met for target in outcome.targets) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     shipped = ', '.join(sorted(path.stem for path in config_path('studies').glob('*.yaml')))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='don_kp study',
         description=__doc__,
         epilog='Any key of the study can be given as --key=value, for example --measure.pairs=10. '
         'What is interrupted goes on with the same command.',
-        allow_abbrev=False,
+        overrides=True,
     )
     parser.add_argument(
         'study',

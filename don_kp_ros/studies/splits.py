@@ -16,12 +16,12 @@ from don_kp_ros.data.folder import (
     ImageFolder,
     Sample,
     list_images,
-    read_image,
     read_sample,
     write_samples,
 )
 from don_kp_ros.data.homography import WarpConfiguration
 from don_kp_ros.data.pairs import ViewConfiguration
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.evaluation.pairs import Pair, PairSet, synthetic
 from don_kp_ros.evaluation.protocols.turned import half_turn, turned_copies
 from don_kp_ros.resources import config_path

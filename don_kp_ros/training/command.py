@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from don_kp_ros import configuration
-from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.arguments import Parser
+from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
 from don_kp_ros.resources import config_path
 from don_kp_ros.training.budget import Budget
 
@@ -23,7 +24,8 @@ _OUTPUT = Path('output/training')
 
 def main(argv: Sequence[str]) -> int:
     """Run `don_kp train`; return the exit status."""
-    arguments, overrides = _parser().parse_known_args(list(argv))
+    parser = _parser()
+    arguments, overrides = parser.parse_known_args(list(argv))
     # Only now: torch and Lightning take seconds to import.
     from rich.console import Console
 
@@ -41,26 +43,29 @@ def main(argv: Sequence[str]) -> int:
         if job.output.exists() and not overwrite and not job.resume_path.exists():
             raise ConfigurationError(f'{job.output}: exists; --overwrite trains it anew')
         train(job, console, overwrite)
+    except UnknownKeyError as error:
+        print(f'{parser.prog}: {error}{parser.meant(overrides)}', file=sys.stderr)
+        return 1
     except (ConfigurationError, DataError, TrainingError, ValueError) as error:
         print(f'don_kp train: {error}', file=sys.stderr)
         return 1
     except OSError as error:  # the folder of the model cannot be written, the disk is full
         print(f'don_kp train: {error.filename or job.output}: {error.strerror}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        same = 'the same command without --overwrite' if overwrite else 'the same command'
-        print(f'don_kp train: stopped; {same} goes on from here', file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        text = str(stop) or 'nothing was done yet'
+        print(f'don_kp train: stopped; {text}', file=sys.stderr)
         return 130
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog='don_kp train',
         description=__doc__,
         epilog='Any key of the configuration can be given as --section.key=value, for example '
         '--views.warp.rotation=45. An interrupted training goes on with the same command.',
-        allow_abbrev=False,
+        overrides=True,
     )
     parser.add_argument(
         'folder', type=Path, nargs='?', help='folder with rgbs/ and masks/ (default: the key data)'

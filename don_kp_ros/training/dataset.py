@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from don_kp_ros.data.folder import (
     ImageFolder,
     Sample,
     list_images,
-    read_image,
 )
 from don_kp_ros.data.pairs import PairSampler, ViewSampler
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.data.source import Source, prepare, prepare_background
@@ -29,11 +30,15 @@ _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
 
 @dataclass(frozen=True)
 class Dataset:
-    """A sampler of training pairs, a validation set, and a description of their data."""
+    """A sampler of training pairs, a validation set, and a description of their data.
+
+    files: the digest of each file that was read, by its name in the folder.
+    """
 
     sampler: PairSampler
     validation: PairSet
     description: str
+    files: dict[str, str]
 
 
 def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) -> Dataset:
@@ -46,12 +51,15 @@ def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) ->
     measured = [image for i, image in enumerate(negatives) if i in held]
     backgrounds += [image for i, image in enumerate(negatives) if i not in held]
     backgrounds = [prepare_background(image, input_size) for image in backgrounds]
+    folder: ImageFolder | PosedFolder
     sampler: PairSampler
     if (root / INDEX).exists():
-        sampler, number, validation = _posed(root, configuration, backgrounds, measured)
+        folder = PosedFolder.open(root)
+        sampler, number, validation = _posed(folder, configuration, backgrounds, measured)
     else:
+        folder = ImageFolder.open(root)
         sampler, number, validation = _pictures(
-            root, configuration, seed, backgrounds, measured_with + measured, measured
+            folder, configuration, seed, backgrounds, measured_with + measured, measured
         )
     if not validation.pairs:
         raise DataError(f'{root}: no pair of validation pictures shows a common point')
@@ -60,11 +68,19 @@ def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) ->
         f'{number} pictures with masks, {len(backgrounds)} backgrounds; '
         f'measured on {validation.origin}, {len(validation.negatives)} pictures without the object'
     )
-    return Dataset(sampler, validation, description)
+    files = {path.relative_to(root).as_posix(): _digest(path) for path in folder.files}
+    if configuration.backgrounds is not None:
+        others = list_images(configuration.backgrounds)
+        files |= {f'backgrounds/{path.name}': _digest(path) for path in others}
+    return Dataset(sampler, validation, description, files)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _pictures(
-    root: Path,
+    folder: ImageFolder,
     configuration: TrainingConfiguration,
     seed: int,
     backgrounds: list[Image],
@@ -76,10 +92,9 @@ def _pictures(
     in_space = losses.truth != 'image' or losses.pose > 0
     if configuration.network.keypoints and in_space and configuration.views.lift is None:
         raise ConfigurationError(
-            f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}, but {root} holds '
-            'single pictures: set views.lift, or train on posed views'
+            f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}, but {folder.root} '
+            'holds single pictures: set views.lift, or train on posed views'
         )
-    folder = ImageFolder.open(root)
     external = folder.validation()
     held_pictures = 0
     if external is None and len(folder.images) >= _FEWEST_TO_HOLD:
@@ -87,7 +102,7 @@ def _pictures(
     if configuration.validation.patience and external is None and not held_pictures:
         raise ConfigurationError(
             f'validation.patience is {configuration.validation.patience}, but of the '
-            f'{len(folder.images)} pictures of {root} none is held to measure on: take '
+            f'{len(folder.images)} pictures of {folder.root} none is held to measure on: take '
             f'{_FEWEST_TO_HOLD} or more, add a folder validation/, or set it to 0'
         )
     held: list[Sample] = []
@@ -103,9 +118,9 @@ def _pictures(
         if len(shown) < _FEWEST_TO_HOLD:
             shown.append(sample)
     if external is not None:
-        folder, truth = external
-        own = [read_image(path) for path in folder.negatives]
-        validation = with_truth(dict(enumerate(folder.samples())), truth, own or negatives)
+        apart, truth = external
+        own = [read_image(path) for path in apart.negatives]
+        validation = with_truth(dict(enumerate(apart.samples())), truth, own or negatives)
     else:
         validation = synthetic(
             held or shown,
@@ -122,7 +137,7 @@ def _pictures(
 
 
 def _posed(
-    root: Path,
+    folder: PosedFolder,
     configuration: TrainingConfiguration,
     backgrounds: list[Image],
     negatives: list[Image],
@@ -130,11 +145,10 @@ def _posed(
     """Read posed views: pairs are two views of one object."""
     if configuration.network.keypoints and configuration.loss.keypoints.truth == 'image':
         raise ConfigurationError(
-            f'loss.keypoints.truth is image, but {root} holds posed views, which no homography '
-            'relates: train as config/training/posed.yaml does, with truth camera or world and '
-            'network.keypoints.depth=true, or set network.keypoints=null'
+            f'loss.keypoints.truth is image, but {folder.root} holds posed views, which no '
+            'homography relates: train as config/training/posed.yaml does, with truth camera or '
+            'world and network.keypoints.depth=true, or set network.keypoints=null'
         )
-    folder = PosedFolder.open(root)
     samples = list(
         track(folder.samples(), 'Reading views', total=len(folder.views), transient=True)
     )

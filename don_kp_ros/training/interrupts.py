@@ -1,23 +1,28 @@
-"""Signals that wait for the end of a training step."""
+"""Signals that wait for the end of a training step, and until its state is saved."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+PATIENCE_S = 10.0
+
 
 class Interrupts:
-    """Makes SIGINT and SIGTERM a KeyboardInterrupt between two steps, where the state is whole.
+    """Makes signals a KeyboardInterrupt between two steps, where the state is whole.
 
-    A second signal does not wait: what was saved before the step remains.
+    These are SIGINT, SIGTERM, and SIGHUP unless `nohup` has it ignored. Others that follow within
+    PATIENCE_S change nothing, since `timeout` and launchers send two at once. A later one does not
+    wait: what was saved before remains.
     """
 
     def __init__(self) -> None:
         self.in_step = False
-        self._asked = False
+        self._asked: float | None = None  # monotonic seconds
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -25,7 +30,9 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = [signal.signal(number, self._on_signal) for number in numbers]
         try:
             yield
@@ -40,10 +47,14 @@ class Interrupts:
     def end_step(self) -> None:
         """Raise the KeyboardInterrupt that was asked for meanwhile."""
         self.in_step = False
-        if self._asked:
+        if self._asked is not None:
             raise KeyboardInterrupt
 
     def _on_signal(self, *_: Any) -> None:
-        first, self._asked = not self._asked, True
-        if not (self.in_step and first):
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+            if not self.in_step:
+                raise KeyboardInterrupt
+        elif now - self._asked > PATIENCE_S:
             raise KeyboardInterrupt

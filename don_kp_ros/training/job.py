@@ -11,7 +11,8 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.settings import TrainingConfiguration
 
-_INDIFFERENT = ('minutes', 'data', 'workers', 'threads', 'pictures')  # what is learned is the same
+# What is learned is the same; of folders, the content counts.
+_INDIFFERENT = ('minutes', 'data', 'backgrounds', 'workers', 'threads', 'pictures')
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """The values, by key, that must be equal for a training to continue."""
         identity = {
-            'folder': str(self.folder.resolve()),
             'seed': self.seed,
             'budget': [self.budget.clock, self.budget.amount],
             'processes': self.hardware.devices * self.hardware.nodes,

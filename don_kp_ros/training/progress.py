@@ -28,8 +28,19 @@ from don_kp_ros.training.pictures import debug_pictures
 
 _LINE_EVERY_S = 15  # of progress, where there is no terminal to draw a bar on
 _LOG_EVERY = 10  # steps
+_NAMED = 3  # files that have changed
 
 Weights = dict[str, Tensor]
+
+
+def saved_step(path: Path) -> int | None:
+    """Read how far the saved state of a training is; None where nothing was saved."""
+    return int(_state(path)['steps']) if path.is_file() else None
+
+
+def _state(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    return dict(state['don_kp'])
 
 
 class TrainingProgress(lightning.Callback):
@@ -38,14 +49,17 @@ class TrainingProgress(lightning.Callback):
     If several processes train together, the first one decides, and the others are silent.
     """
 
-    def __init__(self, job: Job, dataset: Dataset, console: Console) -> None:
+    def __init__(
+        self, job: Job, dataset: Dataset, console: Console, interrupts: Interrupts
+    ) -> None:
         self.first_step = 0
-        self.interrupts = Interrupts()
+        self._interrupts = interrupts
         self.steps = 0  # taken so far, across restarts
         self.stopwatch = Stopwatch()
         self.history: list[dict[str, float]] = []
         self.best: Weights | None = None
         self._job = job
+        self._files = dataset.files
         self._data = dataset.validation.some(
             job.settings.validation.pairs, job.settings.validation.queries
         )
@@ -78,7 +92,7 @@ class TrainingProgress(lightning.Callback):
         path = self._job.resume_path
         if not path.is_file():
             return None
-        state = torch.load(path, map_location='cpu', weights_only=True, mmap=True)['don_kp']
+        state = _state(path)
         identity = json.loads(state['identity'])
         current = json.loads(json.dumps(self._job.identity()))
         changed = [key for key in {**identity, **current} if current.get(key) != identity.get(key)]
@@ -86,6 +100,15 @@ class TrainingProgress(lightning.Callback):
             raise ConfigurationError(
                 f'{path.parent} holds an interrupted training with another '
                 f'{", ".join(changed)}; go on with its command, or start anew with --overwrite'
+            )
+        learned = json.loads(state.get('files', '{}'))
+        changed = [n for n in {**learned, **self._files} if learned.get(n) != self._files.get(n)]
+        if changed:
+            more = f' and {len(changed) - _NAMED} more' if len(changed) > _NAMED else ''
+            raise ConfigurationError(
+                f'{path.parent} holds an interrupted training, and since then the pictures have '
+                f'changed ({", ".join(sorted(changed)[:_NAMED])}{more}); put them back, or start '
+                'anew with --overwrite'
             )
         self.first_step = self.steps = int(state['steps'])
         self.stopwatch = Stopwatch(state['wall'], state['cpu'])
@@ -104,7 +127,7 @@ class TrainingProgress(lightning.Callback):
         self, trainer: Any, module: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Seed a step's random numbers by its number, so that a resumed training is the same."""
-        self.interrupts.begin_step()
+        self._interrupts.begin_step()
         torch.manual_seed(hash((self._job.seed, self.steps, trainer.global_rank)) % 2**63)
 
     def on_train_batch_end(
@@ -117,7 +140,7 @@ class TrainingProgress(lightning.Callback):
         first = self.steps == self.first_step + 1
         self._loss = loss if first else 0.98 * self._loss + 0.02 * loss
         self._fraction = trainer.strategy.broadcast(self._used())
-        self.interrupts.end_step()  # the weights are those of the step that is counted
+        self._interrupts.end_step()  # the weights are those of the step that is counted
         if trainer.is_global_zero:
             self._show(trainer, outputs)
         patience = self._job.settings.validation.patience
@@ -144,7 +167,7 @@ class TrainingProgress(lightning.Callback):
         """Keep what was learned when the training is interrupted."""
         self._bar.stop()
         alone = trainer.world_size == 1  # others may have ended, and saving would wait for them
-        whole = not self.interrupts.in_step and not isinstance(exception, TrainingError)
+        whole = not self._interrupts.in_step and not isinstance(exception, TrainingError)
         if alone and whole and self.steps > self.first_step:
             self.save(trainer)
 
@@ -152,6 +175,7 @@ class TrainingProgress(lightning.Callback):
         """Add what is needed to continue."""
         checkpoint['don_kp'] = {
             'identity': json.dumps(self._job.identity()),
+            'files': json.dumps(self._files),
             'steps': self.steps,
             'wall': self.stopwatch.wall,
             'cpu': self.stopwatch.cpu,

@@ -20,6 +20,7 @@ from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
 from don_kp_ros.training.dataset import Dataset, read_dataset
+from don_kp_ros.training.interrupts import Interrupts
 from don_kp_ros.training.job import Job
 from don_kp_ros.training.lightning_import import (
     MisconfigurationException,
@@ -27,7 +28,7 @@ from don_kp_ros.training.lightning_import import (
     lightning,
 )
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
-from don_kp_ros.training.progress import TrainingProgress
+from don_kp_ros.training.progress import TrainingProgress, saved_step
 from don_kp_ros.training.threshold import Threshold
 
 
@@ -61,10 +62,20 @@ def train(job: Job, console: Console | None = None, overwrite: bool = False) -> 
 
     A card (.md) beside the model says how it was made and what it scores. If several processes
     train together, all but the first return None. overwrite: start again from nothing; an earlier
-    model stays until the new one replaces it. Raises DataError, ConfigurationError or
-    TrainingError.
+    model stays until the new one replaces it. A signal ends it with a KeyboardInterrupt that says
+    where it would go on. Raises DataError, ConfigurationError or TrainingError.
     """
-    console = console or Console(quiet=True)
+    interrupts = Interrupts()
+    with interrupts.caught():
+        try:
+            return _train(job, console or Console(quiet=True), overwrite, interrupts)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_what_follows(job, overwrite)) from None
+
+
+def _train(
+    job: Job, console: Console, overwrite: bool, interrupts: Interrupts
+) -> Checkpoint | None:
     _quieten()
     if job.settings.threads:
         torch.set_num_threads(job.settings.threads)
@@ -73,7 +84,7 @@ def train(job: Job, console: Console | None = None, overwrite: bool = False) -> 
     if job.settings.caution:
         console.print(f'{job.settings.caution}.', style='yellow', highlight=False)
     lightning.seed_everything(job.seed, verbose=False)
-    progress = TrainingProgress(job, dataset, console)
+    progress = TrainingProgress(job, dataset, console, interrupts)
     module = DescriptorTraining(job.settings, progress.fraction, job.state_folder)
     console.print(f'{module.initialisation}.', highlight=False)
     if overwrite:
@@ -87,22 +98,30 @@ def train(job: Job, console: Console | None = None, overwrite: bool = False) -> 
         if resume is not None and progress.over:  # it was stopped between its end and the model
             module.load_state_dict(torch.load(resume, weights_only=True)['state_dict'])
         else:
-            with progress.interrupts.caught():
-                trainer.fit(
-                    module,
-                    datamodule=Pairs(dataset, job, progress.first_step),
-                    ckpt_path=str(resume) if resume else None,
-                    weights_only=True,
-                )
+            trainer.fit(
+                module,
+                datamodule=Pairs(dataset, job, progress.first_step),
+                ckpt_path=str(resume) if resume else None,
+                weights_only=True,
+            )
     except SystemExit:
         raise KeyboardInterrupt from None  # what Lightning makes of it
     except RuntimeError as error:
         if 'DataLoader worker' not in str(error):
             raise
-        raise TrainingError(f'{error}; the same command goes on from here') from error
+        raise TrainingError(f'{error}; {_what_follows(job, overwrite)}') from error
     if not trainer.is_global_zero:
         return None
     return _finish(job, dataset, module, progress, console)
+
+
+def _what_follows(job: Job, overwrite: bool) -> str:
+    """Say what the command, once interrupted, would do again, by what it saved."""
+    step = saved_step(job.resume_path)
+    if step is None:
+        return 'nothing was saved yet, and the same command starts anew'
+    same = 'the same command without --overwrite' if overwrite else 'the same command'
+    return f'{same} goes on from here (step {step})'
 
 
 def _trainer(job: Job, progress: TrainingProgress) -> lightning.Trainer:

@@ -12,6 +12,7 @@ import yaml
 
 from don_kp_ros.bringup import description, processes
 from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.nodes.kit import camera_topics
 
 ALONE = {'nodes': 'descriptor_database'}
 PATIENCE_S = 120.0  # for what takes a second on an idle machine
@@ -72,6 +73,9 @@ class TestTable:
             ({'namespace': 'robot 1'}, "namespace is 'robot 1'"),
             ({'namespace': 'a//b'}, "namespace is 'a//b'"),
             ({'camera_namespace': ''}, "camera_namespace is ''"),
+            ({'camera_name': 'left cam'}, "camera_name is 'left cam'"),
+            ({'camera_mount': 'stand'}, "camera_mount is 'stand'; .* hand, none"),
+            ({'joint_states': '/1st'}, "joint_states is '/1st'"),
             ({'robot': 'ur5'}, "robot is 'ur5'.*shipped presets, which are fr3, panda"),
         ],
     )
@@ -83,6 +87,37 @@ class TestTable:
         assert description.remappings(description.checked({})) == []
         pairs = description.remappings(description.checked({'camera_namespace': 'left/cam/'}))
         assert ('camera/camera/color/image_raw', 'left/cam/color/image_raw') in pairs
+
+    @pytest.mark.parametrize(
+        ('arguments', 'prefix'),
+        [
+            ({'camera_name': 'D455_1'}, 'camera/D455_1'),
+            ({'camera_name': 'D455_1', 'camera_namespace': 'camera/camera'}, 'camera/D455_1'),
+            ({'camera_name': 'D455_1', 'camera_namespace': '/robot1/'}, '/robot1/D455_1'),
+            ({'camera_namespace': 'left'}, 'left'),
+        ],
+    )
+    def test_a_camera_is_named_as_its_driver_names_it(
+        self, arguments: dict[str, str], prefix: str
+    ) -> None:
+        checked = description.checked(arguments)
+        assert description.checked(checked) == checked
+        pairs = dict(description.remappings(checked))
+        assert pairs['camera/camera/color/image_raw'] == f'{prefix}/color/image_raw'
+        assert set(pairs) == set(camera_topics.ALL)
+
+    def test_joint_states_may_be_elsewhere(self) -> None:
+        arguments = description.checked({'joint_states': '/franka/joint_states'})
+        assert description.remappings(arguments) == [('joint_states', '/franka/joint_states')]
+
+    def test_only_a_real_camera_s_place_on_the_hand_is_told(self) -> None:
+        (perception,) = (node for node in description.NODES if node.name == 'perception')
+
+        def mount(**arguments: str) -> object:
+            return perception.overrides(description.checked(arguments))['camera_mount']
+
+        assert mount() == 'hand'
+        assert mount(camera_mount='none') == mount(simulation='true') == 'none'
 
     def test_simulation_stays_on_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         name = 'ROS_AUTOMATIC_DISCOVERY_RANGE'

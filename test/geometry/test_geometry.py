@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.frames import TransformError, TransformTree
+from don_kp_ros.geometry.frames import TransformError, TransformTree, TwoParentsError
 
 CAMERA = Camera(640, 480, 615.0, 614.0, 321.5, 238.0)
 angles = st.floats(-np.pi, np.pi)
@@ -90,3 +90,67 @@ def test_frames_refuse_what_they_do_not_know() -> None:
         tree.set('hand', 'world', 0.0, np.eye(4))
     with pytest.raises(TransformError, match='not finite'):
         tree.set('world', 'hand', 0.0, np.full((4, 4), np.nan))
+
+
+def at(x: float) -> np.ndarray:
+    return rigid.transform(translation=[x, 0, 0])
+
+
+@pytest.mark.parametrize('order', [('hand', 'base'), ('base', 'hand')])
+@pytest.mark.parametrize('static', [True, False])
+def test_a_frame_with_two_parents_is_refused_by_name_in_either_order(
+    order: tuple[str, str], static: bool
+) -> None:
+    tree = TransformTree(cache_seconds=5)
+    tree.set('base', 'hand', 1.0, at(0.57))
+    for parent in order:
+        tree.set(parent, 'camera', 1.0, at(0.63), static)
+    tree.set('camera', 'optical', 0.0, at(0.0), static=True)
+    with pytest.raises(TwoParentsError, match='camera has two parents, base and hand'):
+        tree.lookup('base', 'optical')
+    assert tree.lookup('camera', 'optical') == pytest.approx(np.eye(4))  # it is not in the way
+    assert tree.lookup('base', 'hand')[0, 3] == 0.57
+    # Of a moving one, the parent that is told no more is forgotten; then the other counts.
+    for stamp in (3.0, 7.0):
+        tree.set('base', 'hand', stamp, at(0.57))
+        tree.set('hand', 'camera', stamp, at(0.63), static)
+    if static:
+        with pytest.raises(TwoParentsError):
+            tree.lookup('base', 'optical')
+    else:
+        assert tree.lookup('base', 'optical')[0, 3] == pytest.approx(1.2)
+
+
+def test_what_no_way_leads_over_need_not_be_known() -> None:
+    tree = TransformTree()
+    for parent in ('map', 'odom'):
+        tree.set(parent, 'base', 1.0, np.eye(4))
+    for frame, x in (('camera', 1.0), ('tool', 3.0)):
+        tree.set('base', frame, 5.0, at(x))
+    assert tree.lookup('camera', 'tool', 5.0)[0, 3] == 2.0
+    with pytest.raises(TwoParentsError, match='base has two parents, map and odom'):
+        tree.lookup('map', 'tool')
+    with pytest.raises(TransformError, match='close a loop'):
+        tree.set('tool', 'map', 1.0, np.eye(4))
+
+
+def test_a_time_that_is_set_back_is_begun_anew() -> None:
+    tree = TransformTree()
+    for stamp in (100.0, 100.5):
+        assert not tree.set('base', 'hand', stamp, at(1.0))
+    assert not tree.set('base', 'hand', 100.2, at(2.0))  # it came late
+    assert tree.lookup('base', 'hand', 100.2)[0, 3] == 2.0
+    assert tree.set('base', 'hand', 3.0, at(5.0))  # a bag's second round
+    assert tree.lookup('base', 'hand')[0, 3] == 5.0
+    assert not tree.set('base', 'hand', 3.1, at(6.0))
+    assert tree.lookup('base', 'hand', 3.1)[0, 3] == 6.0
+
+
+def test_static_transforms_outlast_a_time_that_is_set_back() -> None:
+    tree = TransformTree()
+    tree.set('hand', 'camera', 100.0, at(1.0), static=True)
+    tree.set('base', 'hand', 100.0, at(2.0))
+    tree.clear()
+    assert tree.lookup('hand', 'camera', 3.0)[0, 3] == 1.0
+    with pytest.raises(TransformError, match='no transform connects hand to base'):
+        tree.lookup('base', 'hand')

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from don_kp_ros.data.folder import read_image
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.matching.command import main
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration

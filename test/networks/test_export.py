@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from don_kp_ros import configuration
-from don_kp_ros.networks import export
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing, load
+from don_kp_ros.networks.command import main
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.export import ExportError, export_onnx
 from don_kp_ros.networks.model import normalise
@@ -136,7 +136,7 @@ def test_keypoints_come_with_a_fixed_size(
 ) -> None:
     checkpoint, path = load(with_keypoints), with_keypoints.with_suffix('.onnx')
     size = ['--height', '96', '--width', '128']
-    assert export.main([str(with_keypoints), '--onnx', str(path), *size]) == 0
+    assert main([str(with_keypoints), '--onnx', str(path), *size]) == 0
     assert 'keypoints: (1, 5, 3)' in capsys.readouterr().out
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     image = picture(96, 128)
@@ -155,7 +155,7 @@ def test_keypoints_are_left_out_of_a_graph_of_any_size(
     with_keypoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = with_keypoints.with_suffix('.onnx')
-    assert export.main([str(with_keypoints), '--onnx', str(path)]) == 0
+    assert main([str(with_keypoints), '--onnx', str(path)]) == 0
     assert 'left out: the keypoints, which need a fixed size' in capsys.readouterr().out
     graph = onnx.load(path).graph
     assert [output.name for output in graph.output] == ['descriptors']
@@ -186,7 +186,7 @@ def test_what_is_not_a_number_is_not_written(
     weights = {**checkpoint.weights, 'identity.bias': torch.full((8,), torch.nan)}
     model, path = tmp_path / 'model.safetensors', tmp_path / 'model.onnx'
     dataclasses.replace(checkpoint, weights=weights).save(model)
-    assert export.main([str(model), '--onnx', str(path)]) == 1
+    assert main([str(model), '--onnx', str(path)]) == 1
     assert 'differs from torch by nan' in capsys.readouterr().err
     assert not path.exists()
 
@@ -194,7 +194,7 @@ def test_what_is_not_a_number_is_not_written(
 def test_the_command_tells_what_it_wrote(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = model.with_suffix('.onnx')
     arguments = [str(model), '--onnx', str(path), '--height', '96', '--width', '128']
-    assert export.main(arguments) == 0
+    assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'image: (1, 3, 96, 128) float32 RGB, 0 to 255'
     assert lines[1] == 'descriptors: (1, 8, 24, 32) float32, unit length'
@@ -210,7 +210,7 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Export what cannot be exported; return the message."""
 
     def refused(*arguments: object) -> str:
-        assert export.main([str(argument) for argument in arguments]) == 1
+        assert main([str(argument) for argument in arguments]) == 1
         out, message = capsys.readouterr()
         assert out == '' and message.startswith('don_kp export: ') and message.count('\n') == 1
         return message
@@ -230,7 +230,7 @@ def test_a_file_that_exists_is_replaced_only_on_demand(model: Path, refusal: Ref
     message = refusal(model, '--onnx', path)
     assert str(path) in message and '--overwrite' in message
     assert path.read_bytes() == b'old'
-    assert export.main([str(model), '--onnx', str(path), '--overwrite']) == 0
+    assert main([str(model), '--onnx', str(path), '--overwrite']) == 0
     onnx.checker.check_model(onnx.load(path))
 
 

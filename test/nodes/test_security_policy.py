@@ -23,8 +23,11 @@ def allowed(node: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize('name', ['descriptor_database', 'perception'])
 def test_the_policy_allows_what_a_node_uses(peer, start_node, checkpoint, tmp_path, name):
-    own = {'model': checkpoint} if name == 'perception' else {'database': tmp_path / 'd.sqlite'}
-    start_node(name, **own)
+    own = {
+        'perception': {'model': checkpoint, 'camera_mount': 'hand'},
+        'descriptor_database': {'database': tmp_path / 'd.sqlite'},
+    }
+    start_node(name, **own[name])
     graph = peer.node
 
     def used() -> dict[str, set[str]]:

@@ -1,8 +1,10 @@
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
+from scipy.spatial.transform import Rotation
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
@@ -130,6 +132,94 @@ def test_a_wrong_file_is_named(robots, text, message):
     (robots / 'left.yaml').write_text(base + text)
     with pytest.raises(ConfigurationError, match=message):
         load_preset('left')
+
+
+def mounted(**changed):
+    """The shipped Panda with another camera."""
+    values = mapping()
+    values['camera'] |= changed
+    return configuration.read(RobotPreset, values, 'panda.yaml')
+
+
+@pytest.mark.parametrize(
+    ('quaternion', 'length'),
+    [
+        ([0.0, 0.0, 0.0, 0.0], '0'),
+        ([0.7, 0.0, 0.7, 0.7], '1.212'),
+        ([0.0, 90.0, 0.0, 1.0], '90.01'),
+        ([float('inf'), 0.0, 0.0, 1.0], 'inf'),
+    ],
+)
+def test_a_quaternion_that_is_no_rotation_is_refused_with_its_length(quaternion, length):
+    with pytest.raises(
+        ConfigurationError, match=rf'camera\.quaternion is \[.*\], of length {length};'
+    ):
+        mounted(quaternion=quaternion)
+    values = mapping()
+    values['moveit']['tip_tcp_quaternion'] = quaternion
+    with pytest.raises(ConfigurationError, match=r'moveit\.tip_tcp_quaternion is .* has length 1'):
+        configuration.read(RobotPreset, values, 'panda.yaml')
+
+
+def test_two_decimals_of_a_quaternion_are_enough():
+    assert np.allclose(
+        mounted(quaternion=[0.71, 0.0, 0.71, 0.0]).T_hand_camera_link,
+        load_preset('panda').T_hand_camera_link,
+        atol=1e-8,
+    )
+
+
+C = 0.70710678
+TILTED = Rotation.from_euler('y', 25, degrees=True) * Rotation.from_quat([C, 0, C, 0])
+
+
+@pytest.mark.parametrize('link', [[C, 0.0, C, 0.0], TILTED.as_quat().tolist()])
+def test_a_hand_eye_pose_of_either_frame_is_the_same_camera(link):
+    as_link = mounted(quaternion=link)
+    # Of the D435: 15 mm to the left, then z forward, x right, y down.
+    T_link_optical = np.array([[0, 0, 1, 0], [-1, 0, 0, 0.015], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    T = as_link.T_hand_camera_link @ T_link_optical
+    as_optical = mounted(
+        frame='camera_color_optical_frame',
+        translation=T[:3, 3].tolist(),
+        quaternion=rigid.to_quaternion(T).tolist(),
+    )
+    assert np.allclose(as_optical.T_hand_camera_link, as_link.T_hand_camera_link, atol=1e-7)
+    assert as_link.doubts_of_camera() == as_optical.doubts_of_camera() == ''
+
+
+def test_the_pose_of_another_optical_frame_is_refused():
+    with pytest.raises(ConfigurationError, match=r"camera\.frame is 'camera_depth_optical_frame'"):
+        mounted(frame='camera_depth_optical_frame')
+
+
+OPTICAL = 'camera_color_optical_frame'
+
+
+@pytest.mark.parametrize(
+    ('changed', 'doubts'),
+    [
+        # The shipped pose as wxyz turns the camera round.
+        (
+            {'quaternion': [0.0, C, 0.0, C]},
+            rf'looks 180 degrees away from where panda_hand points, by the pose of camera_link, '
+            rf'xyzw; .*quaternion were wxyz: write \[{C}, 0\.0, {C}, 0\.0\]$',
+        ),
+        (
+            {'frame': OPTICAL, 'quaternion': [-C, 0.0, 0.0, C]},
+            rf'looks 90 degrees away .*pose of {OPTICAL}, .*write \[0\.0, 0\.0, {C}, -{C}\]$',
+        ),
+        # The optical frame's pose as that of camera_link, and the reverse.
+        ({'quaternion': [0.0, 0.0, -C, C]}, f'looks 90 degrees .* write frame: {OPTICAL}$'),
+        ({'frame': OPTICAL}, r'looks 90 degrees .*were that of camera_link: write frame: cam'),
+        ({'quaternion': [0.0, 0.0, 1.0, 0.0]}, r'looks 90 degrees .*if its pose were that of'),
+        ({'quaternion': [0.0, -C, 0.0, C], 'frame': 'wrist'}, ''),
+        ({'translation': [71.2, 0.0, 20.4]}, r'sits 74\.1 m from panda_hand: .* in metres'),
+    ],
+)
+def test_a_camera_that_looks_away_is_told_with_what_may_be_meant(changed, doubts):
+    told = mounted(**changed).doubts_of_camera()
+    assert re.search(doubts, told) and bool(told) == bool(doubts), told
 
 
 def test_a_missing_file_is_named(robots):

@@ -15,7 +15,7 @@ BALL, RADIUS = np.array([0.45, 0.08, 0.10]), 0.05
 def ball() -> tuple[mujoco.MjModel, mujoco.MjData]:
     model = mujoco.MjModel.from_xml_string(
         f"""<mujoco><visual><quality numslices="128" numstacks="128"/></visual>
-        <worldbody><light pos="0 0 3"/>
+        <worldbody><light pos="0 0 3" castshadow="false"/>
         <geom type="plane" size="3 3 .1" rgba="0 0 1 1"/>
         <body name="ball" pos="{BALL[0]} {BALL[1]} {BALL[2]}">
           <geom type="sphere" size="{RADIUS}" rgba="1 0 0 1"/></body>
@@ -52,6 +52,28 @@ def test_depth_and_mask_are_where_the_pinhole_model_says(
     assert np.abs(depth[inside] - expected[inside]).mean() < 3e-4
     points = rigid.apply(T_world_optical, camera.deproject_image(depth))
     assert points[discriminant < -1e-4][:, 2] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_what_is_hidden_out_of_view_is_not_missed(
+    ball: tuple[mujoco.MjModel, mujoco.MjData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = ball
+    renderer = Renderer(model, OFF_CENTRE)
+    # From well inside the picture to well outside, across each border, and behind the camera.
+    targets = [BALL + 0.1 * np.array([x, y, 0]) for x in range(-4, 5) for y in (-4, 0, 4)]
+    poses = [look_at(np.array([0.3, -0.2, 0.7]), target) for target in targets]
+    poses.append(look_at(np.array([0.45, 0.4, 0.1]), np.array([0.45, 1.0, 0.0])))
+    try:
+        seen = [renderer.render(data, pose) for pose in poses]
+        hidden = [model.ngeom * [False] != list(renderer._out_of_view(data, p)) for p in poses]
+        monkeypatch.setattr(Renderer, '_out_of_view', lambda *_: np.zeros(model.ngeom, bool))
+        whole = [renderer.render(data, pose) for pose in poses]
+    finally:
+        renderer.close()
+    for a, b in zip(seen, whole, strict=True):
+        np.testing.assert_array_equal(a.colour, b.colour)
+        np.testing.assert_array_equal(a.depth, b.depth)
+    assert 5 < sum(hidden) < len(poses) - 5
 
 
 def test_look_at_puts_the_target_on_the_axis_and_up_upwards() -> None:

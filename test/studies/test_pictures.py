@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from don_kp_ros.data.folder import DataError, ImageFolder, read_image
+from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder, PosedView, write_depth, write_index
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.studies.pictures import Pictures

@@ -295,26 +295,35 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     )
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_group_saves_a_whole_step(
     run: Run, small: list[str], folder: Path, number: signal.Signals
 ) -> None:
-    """Ctrl-C, timeout and scancel reach the workers, too; the end is as if they had not."""
+    """Ctrl-C, timeout and scancel reach the workers, too; the end is as if they had not.
+
+    `timeout` sends its signal twice, and a launcher's may come while the state is saved.
+    """
     parts = folder.parent / 'm.safetensors'
-    options = ['--steps=8', '--epoch=100', KEYPOINTS, '--workers=1']
+    options = ['--steps=8', '--epoch=100', KEYPOINTS, '--workers=2']
     assert run(folder, *options, output='whole.safetensors') == 0
     script = folder.parent / 'train.py'
     # The signal comes between the step of the weights and the count of it.
     script.write_text(
         'import os, signal, sys\n'
-        'from don_kp_ros.training import command, module\n'
+        'from don_kp_ros.training import command, module, progress\n'
         'step = module.DescriptorTraining.optimizer_step\n'
+        'save = progress.TrainingProgress.save\n'
         'taken = []\n'
         'def stepped(self, *given, **named):\n'
         '    step(self, *given, **named)\n'
         '    taken.append(1)\n'
         '    if len(taken) == 3:\n'
         f'        os.killpg(0, {int(number)})\n'
+        f'        os.killpg(0, {int(number)})\n'
+        'def saved(self, trainer):\n'
+        f'    os.killpg(0, {int(number)})\n'
+        '    save(self, trainer)\n'
+        'progress.TrainingProgress.save = saved\n'
         'module.DescriptorTraining.optimizer_step = stepped\n'
         'sys.exit(command.main(sys.argv[1:]))\n'
     )
@@ -328,7 +337,7 @@ def test_a_signal_to_the_group_saves_a_whole_step(
         check=False,
     )
     assert ended.returncode == 130, ended.stderr
-    assert 'goes on from here' in ended.stderr
+    assert 'goes on from here (step 3)' in ended.stderr
     state = torch.load(folder.parent / 'm.training' / 'last.ckpt', weights_only=True)
     assert state['don_kp']['steps'] == 3
     assert run(folder, *options) == 0

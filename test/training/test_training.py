@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,51 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     torch.testing.assert_close(
         model(folder).weights, model(folder, 'whole').weights, atol=1e-3, rtol=1e-2
     )
+
+
+def test_before_anything_is_saved_a_training_starts_anew(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, 'read_dataset', interrupted)
+    assert run(folder, '--steps=2') == 130
+    assert 'nothing was saved yet' in capsys.readouterr().err
+
+
+def test_a_training_goes_on_with_the_same_pictures_alone(
+    run: Run, folder: Path, held: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    options = ['--steps=4', '--epoch=1', f'--backgrounds={folder / "negatives"}']
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(train, '_finish', interrupted)
+        assert run(folder, *options) == 130
+    for name in ('masks/1.png', 'negatives/2.png', 'validation/rgbs/0.png'):
+        content = (folder / name).read_bytes()
+        image = cv2.imread(str(folder / name))
+        image[0, 0] = 255 - image[0, 0]
+        cv2.imwrite(str(folder / name), image)
+        capsys.readouterr()
+        assert run(folder, *options) == 1
+        error = capsys.readouterr().err
+        assert name in error and 'pictures have changed' in error and '--overwrite' in error
+        (folder / name).write_bytes(content)
+    (folder / 'rgbs' / 'new.png').write_bytes((folder / 'rgbs' / '0.png').read_bytes())
+    (folder / 'masks' / 'new.png').write_bytes((folder / 'masks' / '0.png').read_bytes())
+    assert run(folder, *options) == 1
+    assert '(masks/new.png, rgbs/new.png)' in capsys.readouterr().err
+    for kind in ('rgbs', 'masks'):
+        (folder / kind / 'new.png').unlink()
+    # Neither their dates nor their place count.
+    moved = folder.rename(folder.parent / 'moved')
+    os.utime(moved / 'masks' / '0.png')
+    assert run(moved, *options[:2], f'--backgrounds={moved / "negatives"}') == 0
+    assert 'Going on at step 4' in capsys.readouterr().out
 
 
 def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None:

@@ -11,8 +11,10 @@ from rclpy.node import Node
 
 from don_kp.srv import Describe, Rank, RankDescriptors
 from don_kp_ros.database.records import Observation
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.messages import time_from_stamp
 from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.graph import two_publishers
 
 _PATCH_SIDE = 64  # pixels
 _REMEDY = 'start perception and the camera, then try again'
@@ -23,7 +25,7 @@ class PerceptionClient:
 
     def __init__(self, node: Node, max_age_s: Callable[[], float]) -> None:
         """Look for perception; the newest image may be ``max_age_s()`` old."""
-        self._max_age_s = max_age_s
+        self._node, self._max_age_s = node, max_age_s
         self._describe = ServiceClient(node, Describe, 'perception/describe', _REMEDY)
         self._rank = ServiceClient(node, Rank, 'perception/rank', _REMEDY)
 
@@ -31,12 +33,16 @@ class PerceptionClient:
         self, uv: tuple[int, int], stamp: Time, author: str
     ) -> tuple[str, Observation, str]:
         """Return the model, what is known of a pixel, and why no position is, if none is."""
+        if several := two_publishers(self._node, 'don_kp/descriptor_map', 'don_kp/matches'):
+            raise RefusedError(several)
         u, v = (float(x) for x in uv)
         seen = await self._describe.ask(
             Describe.Request(
                 stamp=stamp, max_age=self._max_age_s(), u=[u], v=[v], patch_side=_PATCH_SIDE
             )
         )
+        if not seen.patch:
+            raise RefusedError(f'perception has no picture of pixel {uv}; {_REMEDY}')
         camera: dict[str, object] = {'frame': seen.header.frame_id}
         if math.isfinite(seen.fx):
             camera.update({name: getattr(seen, name) for name in ('fx', 'fy', 'cx', 'cy')})

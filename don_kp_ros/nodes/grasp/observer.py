@@ -31,11 +31,13 @@ from don_kp_ros.nodes.kit.conversions import (
     points_from_cloud,
     seconds_from_stamp,
 )
+from don_kp_ros.nodes.kit.graph import two_publishers
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 
 Array = NDArray[np.float64]
 
+_MATCHES = 'don_kp/matches'
 _PAUSE_S = 0.02
 # What the arm can reach and the camera see of it, in the base frame, metres.
 _LOWEST, _HIGHEST = (-0.3, -1.0, -0.3), (1.3, 1.0, 1.3)
@@ -94,8 +96,17 @@ class Observer:
 
         with self._watching():
             self._wait(enough, self._parameters.timeout)
+        if several := two_publishers(self._node, _MATCHES):
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
         seen = [m for m in list(self._matches) if _stamp(m) >= since]
-        age = self._time.now() - (_stamp(seen[-1]) if seen else since)
+        now = self._time.now()
+        if now < since:
+            raise GoalRefusedError(
+                Grasp.Result.STALE_DATA,
+                f'ROS time was set back by {since - now:.1f} s while {name} was looked for; '
+                'send the goal again',
+            )
+        age = now - (_stamp(seen[-1]) if seen else since)
         if len(seen) < self._parameters.looks or age > self._parameters.max_age:
             raise GoalRefusedError(
                 Grasp.Result.STALE_DATA,
@@ -222,7 +233,7 @@ class Observer:
         self._matches.clear()
         subscription = self._node.create_subscription(
             Matches,
-            'don_kp/matches',
+            _MATCHES,
             self._on_matches,
             RESULT,
             callback_group=MutuallyExclusiveCallbackGroup(),

@@ -9,13 +9,14 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.nodes.kit.graph import two_servers
 from don_kp_ros.nodes.kit.waiting import at_most
 
 PATIENCE_S = 2.0
 
 
 class UnansweredError(RefusedError):
-    """Nobody serves, or nobody answered in time."""
+    """Nobody serves, or several do, or nobody answered in time."""
 
 
 class ServiceClient:
@@ -37,8 +38,11 @@ class ServiceClient:
 
     def send(self, request: Any) -> Future:
         """Send a request; `answer` reads what the future brings."""
+        name = self._client.service_name
         if not self._client.service_is_ready():
-            raise UnansweredError(f'no node serves {self._client.service_name}; {self._remedy}')
+            raise UnansweredError(f'no node serves {name}; {self._remedy}')
+        if several := two_servers(self._node, name):  # the first to answer would be believed
+            raise UnansweredError(several)
         return self._client.call_async(request)
 
     def answer(self, future: Future) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from rclpy.clock import JumpHandle, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 from don_kp_ros.errors import RefusedError
@@ -54,3 +56,23 @@ class RosTime:
                     f'on {self._topic}; is the simulation running?'
                 )
             over = now - begun > seconds
+
+
+def when_set_back(node: Node, forget: Callable[[], object], what: str) -> JumpHandle:
+    """Have a node forget what it knows of a time that is set back, as tf2 does, and say so.
+
+    That is the case where a bag begins anew, or a simulation. Keep what is returned.
+    """
+
+    def jumped(jump: TimeJump) -> None:
+        forget()
+        seconds = -1e-9 * jump.delta.nanoseconds
+        node.get_logger().warning(
+            f'ROS time was set back by {seconds:.3f} s: {what} known before are forgotten',
+            throttle_duration_sec=1.0,
+        )
+
+    any_step = JumpThreshold(
+        min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+    )
+    return node.get_clock().create_jump_callback(any_step, post_callback=jumped)

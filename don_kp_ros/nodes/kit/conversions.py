@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,42 +21,37 @@ from std_msgs.msg import Header
 from don_kp.msg import DescriptorMap
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.depth import DepthImage
+from don_kp_ros.geometry.depth import MILLIMETRE, DepthImage
+from don_kp_ros.nodes.kit import encodings
 
-_LAYOUTS: dict[str, tuple[type[np.generic], int]] = {
-    'rgb8': (np.uint8, 3),
-    'bgr8': (np.uint8, 3),
-    'rgba8': (np.uint8, 4),
-    'bgra8': (np.uint8, 4),
-    'mono8': (np.uint8, 1),
-    '8UC1': (np.uint8, 1),
-    '8UC3': (np.uint8, 3),
-    '16UC1': (np.uint16, 1),
-    'mono16': (np.uint16, 1),
-    '32FC1': (np.float32, 1),
-}
+_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
+_NO_DISTORTION = 1e-4  # of a coefficient: it moves no pixel by a tenth
 
 
 def image_array(message: Image) -> NDArray[Any]:
-    """Read an image of any encoding that is known here as (H, W) or (H, W, C), native byte order.
+    """Read the rows of an image as (H, W) or (H, W, C) in native byte order.
 
-    The array shares the message's memory where the rows are dense and in native order.
+    nv12 and nv21 have half as many rows again. The array shares the message's memory where the
+    rows are dense and in native order.
     """
-    if message.encoding not in _LAYOUTS:
-        known = ', '.join(_LAYOUTS)
-        raise ValueError(f"image encoding is '{message.encoding}'; known are {known}")
-    kind, channels = _LAYOUTS[message.encoding]
-    dtype = np.dtype(kind)
-    row = message.width * channels * dtype.itemsize
+    encoding = encodings.encoding(message.encoding)
+    dtype, channels = np.dtype(encoding.dtype), encoding.channels
+    size = f'{message.width}x{message.height}'
     if message.width == 0 or message.height == 0:
-        raise ValueError(f'image is {message.width}x{message.height} pixels: empty')
-    if message.step < row or len(message.data) < message.step * (message.height - 1) + row:
+        raise ValueError(f'image is {size} pixels: empty')
+    if encoding.pairs and (message.width % 2 or (encoding.planes and message.height % 2)):
+        raise ValueError(f'a {message.encoding} image is {size} pixels; even sizes are needed')
+    rows = message.height * 3 // 2 if encoding.planes else message.height
+    row = message.width * channels * dtype.itemsize
+    least, most = message.step * (rows - 1) + row, message.step * rows
+    short = message.step < row or len(message.data) < least
+    if short or len(message.data) > most:
         raise ValueError(
-            f'a {message.width}x{message.height} {message.encoding} image has step '
-            f'{message.step} and {len(message.data)} bytes; that is too little'
+            f'a {size} {message.encoding} image has step {message.step} and '
+            f'{len(message.data)} bytes; that is too {"little" if short else "much"}'
         )
     stored = dtype.newbyteorder('>' if message.is_bigendian else '<')
-    shape = (message.height, message.width, channels)
+    shape = (rows, message.width, channels)
     strides = (message.step, channels * dtype.itemsize, dtype.itemsize)
     pixels: NDArray[Any] = np.ndarray(shape, stored, message.data, strides=strides)
     return np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels, dtype=dtype)
@@ -63,39 +59,35 @@ def image_array(message: Image) -> NDArray[Any]:
 
 def rgb_image(message: Image) -> NDArray[np.uint8]:
     """Read a colour or grey image as (H, W, 3) uint8 RGB."""
-    if message.encoding not in ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8'):
-        raise ValueError(
-            f"colour image encoding is '{message.encoding}'; known are rgb8, bgr8, rgba8, bgra8 "
-            'and mono8'
-        )
-    pixels = image_array(message)
-    if pixels.ndim == 2:
-        return np.repeat(pixels[..., None], 3, axis=2)
-    if message.encoding.startswith('bgr'):
-        return np.ascontiguousarray(pixels[..., 2::-1])
-    return np.ascontiguousarray(pixels[..., :3])
+    encodings.check_colour(message.encoding)
+    return encodings.to_rgb(image_array(message), message.encoding)
 
 
-def depth_image(message: Image) -> DepthImage:
-    """Read a depth image, 16UC1 in millimetres or 32FC1 in metres; it shares the message's memory.
+def depth_image(message: Image, unit: float = MILLIMETRE) -> DepthImage:
+    """Read a depth image, 16UC1 in counts of ``unit`` metres or 32FC1 in metres (REP 118).
 
-    The conversion to metres is left to where it is read.
+    It shares the message's memory; the conversion to metres is left to where it is read.
     """
-    if message.encoding not in ('16UC1', '32FC1'):
-        raise ValueError(f"depth encoding is '{message.encoding}'; known are 16UC1 and 32FC1")
-    return DepthImage(image_array(message))
+    if message.encoding not in encodings.DEPTHS:
+        raise ValueError(
+            f"depth encoding is '{message.encoding}'; known are {', '.join(encodings.DEPTHS)}"
+        )
+    return DepthImage(image_array(message), unit)
 
 
 def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     """Make an image message of (H, W) or (H, W, C) pixels."""
-    kind, channels = _LAYOUTS[encoding]
-    if pixels.dtype != kind or pixels.shape[2:] != (() if channels == 1 else (channels,)):
+    layout = encodings.encoding(encoding)
+    channels = () if layout.channels == 1 else (layout.channels,)
+    if pixels.dtype != layout.dtype or pixels.shape[2:] != channels:
         raise ValueError(
             f'pixels are {pixels.shape} {pixels.dtype}; {encoding} takes another form'
         )
     height, width = pixels.shape[:2]
+    if layout.planes:
+        height = height * 2 // 3
     message = Image(header=header, height=height, width=width, encoding=encoding)
-    message.step = width * channels * pixels.dtype.itemsize
+    message.step = width * layout.channels * pixels.dtype.itemsize
     message.is_bigendian = int(sys.byteorder == 'big')
     message.data = bytes_field(pixels)
     return message
@@ -108,20 +100,47 @@ def bytes_field(values: NDArray[Any]) -> array[int]:
     return field
 
 
-def camera_from_info(message: CameraInfo) -> Camera:
-    """Read a pinhole camera; distortion coefficients other than zero are refused."""
-    if np.any(np.abs(np.asarray(message.d)) > 1e-9):
+def camera_from_info(message: CameraInfo, rectified: bool = False) -> Camera:
+    """Read a camera and its lens.
+
+    Of a rectified image P holds, and there is no distortion. So it is taken, too, where K is all
+    zero, as some drivers leave it (depthai).
+    """
+    size = message.width, message.height
+    if (rectified or not np.any(message.k)) and np.any(message.p):
+        P = np.reshape(message.p, (3, 4))
+        if P[0, 3] or P[1, 3]:
+            raise ValueError(
+                f'P says that the camera is the other one of a stereo pair, {P[:2, 3]} away in '
+                'pixels times metres; take the one whose frame the images have'
+            )
+        return Camera.from_K(P[:, :3], *size)
+    return Camera.from_K(message.k, *size, *_lens(message.distortion_model, message.d))
+
+
+def _lens(model: str, coefficients: Sequence[float]) -> tuple[tuple[float, ...], bool]:
+    """Return the distortion and whether it is a fisheye's, as `Camera` takes them."""
+    D = [float(value) for value in coefficients]
+    if all(abs(value) < _NO_DISTORTION for value in D):
+        return (), False
+    while D[-1] == 0.0:
+        D.pop()
+    length = next((n for n in _MODELS.get(model, ()) if n >= len(D)), None)
+    if length is None:
         raise ValueError(
-            f'the camera has distortion {list(message.d)}; give rectified images and their info'
+            f"the distortion model is '{model}' with {len(D)} coefficients; known are "
+            + ', '.join(f'{name} with {lengths[-1]}' for name, lengths in _MODELS.items())
+            + ': calibrate the camera as one of them, or give rectified images'
         )
-    return Camera.from_K(message.k, message.width, message.height)
+    return tuple(D + [0.0] * (length - len(D))), model == 'equidistant'
 
 
 def info_from_camera(camera: Camera, header: Header) -> CameraInfo:
-    """Make the info message of a pinhole camera without distortion."""
+    """Make the info message of a camera; P is that of the rectified image of the same focus."""
     message = CameraInfo(header=header, width=camera.width, height=camera.height)
-    message.distortion_model = 'plumb_bob'
-    message.d = [0.0] * 5
+    pinhole = 'plumb_bob' if len(camera.distortion) <= 5 else 'rational_polynomial'
+    message.distortion_model = 'equidistant' if camera.fisheye else pinhole
+    message.d = list(camera.distortion) or [0.0] * 5
     message.k = camera.K.ravel()
     message.r = np.eye(3).ravel()
     message.p = np.hstack([camera.K, np.zeros((3, 1))]).ravel()

@@ -9,8 +9,10 @@ from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.geometry.frames import TransformError, TransformTree
+from don_kp_ros.geometry.frames import TransformError, TransformTree, TwoParentsError
+from don_kp_ros.nodes.kit.clock import when_set_back
 from don_kp_ros.nodes.kit.conversions import matrix_from_transform, seconds_from_stamp
+from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import TF, TF_STATIC
 
@@ -22,6 +24,7 @@ class TransformListener:
         """Subscribe on a node that others spin."""
         self._node = node
         self._tree = TransformTree()
+        self._jumps = when_set_back(node, self._tree.clear, 'moving transforms')
         self._topics = [
             node.create_subscription(
                 TFMessage, topic, callback, qos, callback_group=MutuallyExclusiveCallbackGroup()
@@ -39,6 +42,15 @@ class TransformListener:
         """
         try:
             return self._tree.lookup(target, source, stamp)
+        except TwoParentsError as error:
+            told = ', and '.join(
+                f'{topic} by {", ".join(publishers(self._node, topic)) or "nobody now"}'
+                for topic in self._topics
+            )
+            raise RefusedError(
+                f'{error}, then restart {self._node.get_name()}, which keeps what is static '
+                f'({told})'
+            ) from None
         except TransformError as error:
             raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
 
@@ -56,7 +68,12 @@ class TransformListener:
             try:
                 T = matrix_from_transform(transform.transform)
                 stamp = seconds_from_stamp(transform.header.stamp)
-                self._tree.set(parent, child, stamp, T, static)
+                if self._tree.set(parent, child, stamp, T, static):
+                    self._node.get_logger().warning(
+                        f'the time of {child} was set back to {stamp:.3f} s: where it was before '
+                        'is forgotten',
+                        throttle_duration_sec=10.0,
+                    )
             except (TransformError, ValueError) as error:
                 self._node.get_logger().warning(
                     f'transform from {child} to {parent} is left out: {error}',

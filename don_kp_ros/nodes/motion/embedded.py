@@ -7,34 +7,22 @@ from typing import Any
 
 import numpy as np
 from action_msgs.msg import GoalStatus
-from control_msgs.action import FollowJointTrajectory
-from control_msgs.msg import JointTolerance
 from numpy.typing import NDArray
-from rclpy.duration import Duration
 from rclpy.node import Node
-from trajectory_msgs.msg import JointTrajectoryPoint
 
-from don_kp_ros.motion.braking import braked, progress
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.planner import Planner
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.motion.timing import Trajectory
-from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
-from don_kp_ros.nodes.motion.action import ControllerAction, how
+from don_kp_ros.nodes.motion.action import how
+from don_kp_ros.nodes.motion.arm_controller import GOAL_TIME, GOAL_TOLERANCE, ArmController
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
-from don_kp_ros.nodes.motion.joint_monitor import STALE, STALE_MOVING, JointMonitor
+from don_kp_ros.nodes.motion.joint_monitor import STALE_MOVING, JointMonitor
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-# A segment starts and ends within these of its ends, radians; farther off its way the controller
-# gives up.
-_START_TOLERANCE = 0.05
-_GOAL_TOLERANCE = 0.01
-_PATH_TOLERANCE = 0.2
-# So long after its time the controller waits for the arm to be there, seconds.
-_GOAL_TIME = 2.0
-_BRAKING_SECONDS = 2.0
+_START_TOLERANCE = 0.05  # radians, of a segment's start
 
 
 class EmbeddedMotion:
@@ -58,13 +46,7 @@ class EmbeddedMotion:
         self._stopped = True  # until engage()
         self._monitor = JointMonitor(node, preset)
         self._changed = self._monitor.changed
-        self._follow_action = ControllerAction(
-            node,
-            FollowJointTrajectory,
-            f'{preset.arm_controller}/follow_joint_trajectory',
-            self._changed,
-            'is the controller active? (ros2 control list_controllers)',
-        )
+        self._arm = ArmController(node, preset, self._monitor)
         self._hand = Hand(node, preset, self._monitor, self._raise_if_stopped)
 
     def engage(self) -> None:
@@ -150,20 +132,20 @@ class EmbeddedMotion:
             )
         if trajectory.duration == 0.0:
             return
-        limit = trajectory.duration + _GOAL_TIME + 5.0
+        limit = trajectory.duration + GOAL_TIME + 5.0
         check = self._watch()
-        handle = self._follow_action.start(self._goal(trajectory), check)
+        handle = self._arm.start(trajectory, check)
         begun = self._monitor.time.now()
         try:
-            answer = self._follow_action.result(handle, check, limit)
+            answer = self._arm.result(handle, check, limit)
         except MotionError:
             self._brake(handle, trajectory, begun)
             raise
         error = np.abs(self.joint_positions() - goal)
-        if answer.status != GoalStatus.STATUS_SUCCEEDED or error.max() > 2 * _GOAL_TOLERANCE:
+        if answer.status != GoalStatus.STATUS_SUCCEEDED or error.max() > 2 * GOAL_TOLERANCE:
             raise MotionError(
                 MotionCode.NOT_FOLLOWED,
-                f'the motion {how(answer.status)} by {self._follow_action.name}: '
+                f'the motion {how(answer.status)} by {self._arm.name}: '
                 f'{answer.result.error_string or "it says no more"}; {self._worst(error)}',
             )
 
@@ -181,46 +163,10 @@ class EmbeddedMotion:
 
         return check
 
-    def _goal(self, trajectory: Trajectory, start: float = 0.0) -> FollowJointTrajectory.Goal:
-        """Return a trajectory as a goal; ``start`` is in seconds of ROS time, 0 for at once."""
-        joints = list(self._preset.arm_joints)
-        goal = FollowJointTrajectory.Goal()
-        goal.trajectory.joint_names = joints
-        goal.trajectory.header.stamp = stamp_from_seconds(start)
-        # Without the first: that is where the arm is.
-        goal.trajectory.points = [
-            JointTrajectoryPoint(
-                positions=position.tolist(),
-                velocities=velocity.tolist(),
-                time_from_start=Duration(seconds=float(seconds)).to_msg(),
-            )
-            for seconds, position, velocity in zip(
-                trajectory.times[1:],
-                trajectory.positions[1:],
-                trajectory.velocities[1:],
-                strict=True,
-            )
-        ]
-        for name in joints:
-            goal.path_tolerance.append(JointTolerance(name=name, position=_PATH_TOLERANCE))
-            goal.goal_tolerance.append(JointTolerance(name=name, position=_GOAL_TOLERANCE))
-        goal.goal_time_tolerance = Duration(seconds=_GOAL_TIME).to_msg()
-        return goal
-
     def _brake(self, handle: Any, trajectory: Trajectory, begun: float) -> None:
-        """Bring the arm to rest on its way; return when it rests, or after some seconds.
-
-        To cancel the goal would hold the arm at once, with more than it can stand.
-        """
-        arm, now = self._monitor.arm, self._monitor.time.now()
-        at, start = now - begun, 0.0
-        if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
-            at, start = progress(trajectory, arm.latest, at) + now - arm.stamp, now
-        stopping = braked(trajectory, max(0.0, at), self._preset.stopping_accelerations)
+        """Bring the arm to rest on its way; return when it rests, or after some seconds."""
         try:
-            if stopping is not None:
-                handle = self._follow_action.start(self._goal(stopping, start), _nothing)
-            self._follow_action.result(handle, _nothing, _BRAKING_SECONDS)
+            self._arm.rest(self._arm.brake(trajectory, begun) or handle)
         except MotionError as error:
             self._logger.error(f'the arm is not slowed down but held at once: {error}')
             handle.cancel_goal_async()
@@ -233,6 +179,3 @@ class EmbeddedMotion:
         if self._stopped:
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
 
-
-def _nothing() -> None:
-    """Wait on: braking is not stopped."""

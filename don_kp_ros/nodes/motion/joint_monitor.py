@@ -15,7 +15,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from don_kp_ros.motion.port import MotionCode, MotionError
-from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError, when_set_back
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.robots.preset import RobotPreset
@@ -30,8 +30,8 @@ STALE_MOVING = 1.0
 # first, which comes once the subscription is known to the publisher.
 _PATIENCE, _FIRST_PATIENCE = 1.0, 3.0
 _PAUSE = 0.02
-# What is remembered, seconds of the robot's time.
-_MEMORY = 3.0
+# What is remembered, seconds of the robot's time; by so much less that time was set back.
+_MEMORY, _SET_BACK = 3.0, 1.0
 
 
 class JointMonitor:
@@ -50,14 +50,13 @@ class JointMonitor:
         self.finger = History(topic, self.time)
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
         self._subscription: Subscription | None = None
+        self._jumps = when_set_back(node, self._forget, f'positions on {topic}')
 
     def start(self) -> None:
         """Subscribe, unless that is done, with nothing remembered of the time before."""
         if self._subscription is not None:
             return
-        with self.changed:
-            for history, _ in self._parts:
-                history.clear()
+        self._forget()
         self._subscription = self._node.create_subscription(
             JointState,
             _TOPIC,
@@ -105,6 +104,11 @@ class JointMonitor:
         except StoppedClockError as error:
             raise MotionError(MotionCode.STALE_STATE, str(error)) from None
 
+    def _forget(self) -> None:
+        with self.changed:
+            for history, _ in self._parts:
+                history.clear()
+
     @guarded
     def _on_joint_states(self, message: JointState) -> None:
         position = dict(zip(message.name, message.position, strict=False))
@@ -112,8 +116,14 @@ class JointMonitor:
         with self.changed:
             for history, joints in self._parts:
                 # The hand's driver may publish its joints in messages of their own.
-                if all(joint in position for joint in joints):
-                    history.add(stamp, np.array([position[joint] for joint in joints]))
+                if not all(joint in position for joint in joints):
+                    continue
+                if history.add(stamp, np.array([position[joint] for joint in joints])):
+                    self._node.get_logger().warning(
+                        f"the robot's time was set back to {stamp:.3f} s: its positions before "
+                        'are forgotten',
+                        throttle_duration_sec=1.0,
+                    )
             self.changed.notify_all()
 
 
@@ -131,18 +141,24 @@ class History:
         self._samples.clear()
         self._received = -np.inf
 
-    def add(self, stamp: float, position: Array) -> None:
-        """Take positions at a time of the robot's clock in seconds."""
+    def add(self, stamp: float, position: Array) -> bool:
+        """Take positions at a time of the robot's clock in seconds; tell whether it was set back.
+
+        Those of the time before are forgotten then.
+        """
         if not np.isfinite(position).all():
-            return
+            return False
+        set_back = False
         if self._samples and stamp <= self._samples[-1][0]:
-            if stamp > self._samples[-1][0] - 1.0:
-                return
-            self._samples.clear()  # the robot's clock was set back
+            set_back = stamp <= self._samples[-1][0] - _SET_BACK
+            if not set_back:
+                return False
+            self._samples.clear()
         self._samples.append((stamp, position))
         self._received = self._time.now()
         while self._samples[0][0] < stamp - _MEMORY:
             self._samples.popleft()
+        return set_back
 
     def stale(self) -> MotionError:
         """Return the error that says how old the newest positions are."""
@@ -164,8 +180,8 @@ class History:
 
     @property
     def stamp(self) -> float:
-        """Return the robot's time of the newest positions in seconds."""
-        return self._samples[-1][0]
+        """Return the robot's time of the newest positions in seconds; -inf without any."""
+        return self._samples[-1][0] if self._samples else -np.inf
 
     @property
     def latest(self) -> Array:
@@ -175,7 +191,7 @@ class History:
     def moved(self, seconds: float) -> float:
         """Return how far any joint moved within the last seconds; infinite if not known."""
         since = self.stamp - seconds
-        if self._samples[0][0] > since:
+        if not self._samples or self._samples[0][0] > since:
             return float('inf')
         recent = np.array([position for stamp, position in self._samples if stamp >= since])
         return float(np.ptp(recent, axis=0).max())

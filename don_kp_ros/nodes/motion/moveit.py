@@ -17,7 +17,9 @@ from rclpy.node import Node
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
-from don_kp_ros.nodes.kit.conversions import pose_from_matrix
+from don_kp_ros.motion.timing import Trajectory
+from don_kp_ros.nodes.kit.conversions import pose_from_matrix, seconds_from_stamp
+from don_kp_ros.nodes.motion.arm_controller import ArmController
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
@@ -28,6 +30,7 @@ from don_kp_ros.robots.preset import RobotPreset
 Array = NDArray[np.float64]
 
 _WATCH_SECONDS = 0.05
+_AT_START = 0.005  # radians: nearer to a motion's start, the arm has not begun it
 # Pilz refuses a line that a joint would have to follow too fast: slower, it may do.
 _SLOWDOWNS = (1, 2, 4)
 
@@ -75,6 +78,8 @@ class MoveItMotion:
             line.max_acceleration_scaling_factor = acceleration / slowdown
             self._line.append(line)
         self._joints = JointMonitor(node, preset)
+        self._controller = ArmController(node, preset, self._joints)
+        self._logger = node.get_logger()
         self._stopped = threading.Event()
         self._stopped.set()  # until engage()
         self._scene = PlanningScene(self._monitor, preset.base_frame)
@@ -155,7 +160,6 @@ class MoveItMotion:
     def stop(self) -> None:
         """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
         self._stopped.set()
-        self._stop_execution()
 
     def _start(self) -> Any:
         """Return MoveIt's state with joint states that are surely fresh (moveit#749)."""
@@ -217,21 +221,14 @@ class MoveItMotion:
     def _run(self, trajectory: Any, name: str) -> None:
         """Have a trajectory executed; MotionError CANCELLED where it was stopped."""
         over = threading.Event()
-
-        def watch() -> None:
-            # What stop() asks of MoveIt is lost where execute() has not yet begun.
-            while not over.wait(_WATCH_SECONDS):
-                if self._stopped.is_set():
-                    self._stop_execution()
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
+        stopper = threading.Thread(target=self._stop_in_time, args=(trajectory, over))
+        stopper.start()
         try:
             self._raise_if_stopped()
             status = self._moveit.execute(trajectory, controllers=[])
         finally:
             over.set()
-            watcher.join()
+            stopper.join()
         self._raise_if_stopped()
         if not status:
             raise MotionError(
@@ -239,8 +236,28 @@ class MoveItMotion:
                 f"MoveIt's execution of '{name}' ended with {status.status}",
             )
 
-    def _stop_execution(self) -> None:
-        self._moveit.get_trajectory_execution_manager().stop_execution()
+    def _stop_in_time(self, trajectory: Any, over: threading.Event) -> None:
+        """Once stop() is called, end an execution, with the arm at rest, until it is over."""
+        begun = self._joints.time.now()
+        while not self._stopped.wait(_WATCH_SECONDS):
+            if over.is_set():
+                return
+        if not over.is_set():
+            self._brake(_timed(trajectory, self._preset), begun)
+        while True:
+            # What is asked of MoveIt is lost where execute() has not yet begun.
+            self._moveit.get_trajectory_execution_manager().stop_execution()
+            if over.wait(_WATCH_SECONDS):
+                return
+
+    def _brake(self, trajectory: Trajectory, begun: float) -> None:
+        """Bring the arm to rest on its way: MoveIt would have the controller hold it at once."""
+        try:
+            moved = np.abs(self.joint_positions() - trajectory.positions[0]).max()
+            if moved > _AT_START and (handle := self._controller.brake(trajectory, begun)):
+                self._controller.rest(handle)
+        except MotionError as error:
+            self._logger.error(f'the arm is not slowed down but held at once: {error}')
 
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
@@ -253,6 +270,15 @@ def _segment(name: str, trajectory: Any) -> Segment:
 
 def _end(trajectory: Any, preset: RobotPreset) -> Array:
     """Return the arm's joint positions (7,) at a trajectory's end."""
+    return _timed(trajectory, preset).positions[-1]
+
+
+def _timed(trajectory: Any, preset: RobotPreset) -> Trajectory:
+    """Read a trajectory of MoveIt's; its points may have the joints in another order."""
     message = trajectory.get_robot_trajectory_msg().joint_trajectory
-    last = dict(zip(message.joint_names, message.points[-1].positions, strict=True))
-    return np.array([last[joint] for joint in preset.arm_joints])
+    order = [message.joint_names.index(joint) for joint in preset.arm_joints]
+    return Trajectory(
+        np.array([seconds_from_stamp(p.time_from_start) for p in message.points]),
+        np.array([p.positions for p in message.points])[:, order],
+        np.array([p.velocities for p in message.points])[:, order],
+    )

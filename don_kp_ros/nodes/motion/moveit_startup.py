@@ -48,6 +48,7 @@ def start_moveit(node: Node, preset: RobotPreset) -> tuple[Any, dict[str, Any]]:
                     '/tf': 'tf',
                     '/tf_static': 'tf_static',
                     '/clock': node.resolve_topic_name('/clock'),
+                    'joint_states': node.resolve_topic_name('joint_states'),
                 },
             )
         except RuntimeError as error:
@@ -121,7 +122,7 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
         if time_of_node.now() - seconds_from_stamp(message.header.stamp) < _OLDEST_S:
             missing.difference_update(message.name)
 
-    topic = listener.resolve_topic_name('joint_states')
+    topic = node.resolve_topic_name('joint_states')
     listener.create_subscription(JointState, topic, hear, qos_profile_sensor_data)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(listener)

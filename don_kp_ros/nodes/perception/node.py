@@ -24,7 +24,9 @@ from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
+from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.perception.frames import Frame, Frames
+from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.pictures import Pictures, Result
 from don_kp_ros.nodes.perception.queries import Queries
@@ -62,9 +64,13 @@ class Perception(Node):
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         self._frames = Frames(self)
+        transforms = TransformListener(self)
+        if settings.camera_mount == 'hand':
+            MountedCamera(self, settings.robot, transforms)
         PerceptionServices(
             self,
             self._frames,
+            transforms,
             self._model.fingerprint,
             lambda: self._queries,
             lambda: self._settings.value,

@@ -31,8 +31,14 @@ class PerceptionParameters:
         5.0, 'most pictures a second that are drawn for viewers; 0: as many as can be', True
     )
     heatmap_of: str = parameter('', 'name whose heatmap is drawn; empty: the first', True)
+    robot: str = parameter('panda', 'preset in config/robots, or file: where its camera sits')
+    camera_mount: str = parameter(
+        'none', 'hand: tell on /tf_static that the camera sits there; none: somebody else tells'
+    )
 
     def __post_init__(self) -> None:
+        if self.camera_mount not in ('hand', 'none'):
+            raise ValueError(f"camera_mount is '{self.camera_mount}'; allowed are hand and none")
         if self.threads < 0:
             raise ValueError(f'threads is {self.threads}; 0 or more are allowed')
         if self.match_threshold > 1:

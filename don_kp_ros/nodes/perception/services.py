@@ -53,6 +53,7 @@ class PerceptionServices:
         self,
         node: Node,
         frames: Frames,
+        transforms: TransformListener,
         model: str,
         queries: Callable[[], Queries],
         settings: Callable[[], PerceptionParameters],
@@ -60,7 +61,7 @@ class PerceptionServices:
         """Serve on a node that others spin; ``queries`` tells what is looked for at present."""
         self._node, self._frames, self._model = node, frames, model
         self._queries, self._settings = queries, settings
-        self._transforms = TransformListener(node)
+        self._transforms = transforms
         group = ReentrantCallbackGroup()
         node.create_service(Describe, '~/describe', self._on_describe, callback_group=group)
         node.create_service(Rank, '~/rank', self._on_rank, callback_group=group)

@@ -39,12 +39,13 @@ from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
 from don_kp_ros.nodes.simulation.gripper import GripperServer
+from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Faults, Renderer, look_at
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
 from don_kp_ros.simulation.scene import Layout
-from don_kp_ros.simulation.world import JOINTS, T_COLOUR_OPTICAL, T_LINK_COLOUR, World
+from don_kp_ros.simulation.world import JOINTS, World
 
 Array = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ MEETING_SECONDS = 1.5  # by then nodes have found each other, on this machine's 
 MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
-SPECTATOR_SECONDS = 1 / 3  # between two of its pictures
+SPECTATOR_SECONDS = 0.6  # between two of its pictures
 FAULTS = 8
 OPTICAL_FRAME = 'camera_color_optical_frame'
 

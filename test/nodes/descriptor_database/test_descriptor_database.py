@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import rclpy
 
-from don_kp.msg import Model
+from don_kp.msg import DescriptorMap, Matches, Model
+from don_kp.srv import Describe
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.nodes.kit.qos import LATCHED
 
@@ -106,6 +108,23 @@ def test_a_pixel_is_stored_read_listed_and_deleted(desk):
     assert desk.delete('cap/brim').success
     desk.told(lambda names: not names)
     assert desk.names() == []
+
+
+def test_a_click_that_two_perceptions_would_answer_is_refused(desk):
+    other = rclpy.create_node('perception', namespace='robot2', context=desk.peer.node.context)
+    for kind, topic in (DescriptorMap, '/don_kp/descriptor_map'), (Matches, '/don_kp/matches'):
+        publisher = other.create_publisher(kind, topic, 10)
+        refused = desk.store_pixel('cap/brim', 20, 30, refused_with='several nodes')
+        assert f'publish {topic}: /perception and /robot2/perception;' in refused.message
+        assert '(namespace:=robot1)' in refused.message
+        other.destroy_publisher(publisher)
+    server = other.create_service(Describe, '/perception/describe', lambda _, response: response)
+    refused = desk.store_pixel('cap/brim', 20, 30, refused_with='several nodes')
+    assert 'serve /perception/describe: /perception and /robot2/perception;' in refused.message
+    other.destroy_service(server)
+    other.destroy_node()
+    assert desk.store_pixel('cap/brim', 20, 30).success
+    assert desk.delete('cap/brim').success
 
 
 def test_what_was_deleted_is_restored_as_it_was(desk):

@@ -155,3 +155,26 @@ def test_what_is_not_there_is_refused_with_its_reason(
     with pytest.raises(MotionError) as caught:
         observer.look_for('cap/brim')
     assert caught.value.code is MotionCode.CANCELLED
+
+
+def test_a_look_during_which_time_is_set_back_is_refused_as_such(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, calls = observer._time.now, iter([0.0])
+    monkeypatch.setattr(observer._time, 'now', lambda: now() - next(calls, 100.0))
+    refused = refusal(lambda: observer.look_for('cap/brim'))
+    assert refused.code == Grasp.Result.STALE_DATA
+    assert 'time was set back by' in str(refused) and 'send the goal again' in str(refused)
+
+
+def test_matches_of_two_perceptions_are_refused_by_their_names(
+    observer: Observer, perception: Perception
+) -> None:
+    other = Node('perception', context=perception.context, namespace='robot2')
+    other.create_publisher(Matches, '/don_kp/matches', 10)
+    refused = refusal(lambda: observer.look_for('cap/brim'))
+    assert refused.code == Grasp.Result.STALE_DATA
+    assert 'publish /don_kp/matches: /perception and /robot2/perception;' in str(refused)
+    assert '(namespace:=robot1)' in str(refused)
+    other.destroy_node()
+    assert len(observer.look_for('cap/brim')) == 2

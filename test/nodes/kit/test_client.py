@@ -94,3 +94,19 @@ def test_an_answer_that_does_not_come_is_awaited_no_longer(
     error = ended(asker('late'))
     assert isinstance(error, UnansweredError)
     assert str(error) == '/served did not answer in time; start it'
+
+
+def test_of_two_servers_none_is_asked(peer, asker, ended, served, context):
+    met(peer, asker, ended)
+    other = rclpy.create_node('other', namespace='robot2', context=context)
+    other.create_service(DeleteDescriptor, '/served', lambda _, response: response)
+
+    def refused():
+        error = ended(asker('good'))
+        return isinstance(error, UnansweredError) and str(error)
+
+    error = peer.wait_until(refused)
+    assert 'several nodes serve /served: /robot2/other and /test_peer;' in error
+    assert '(namespace:=robot1)' in error
+    other.destroy_node()
+    met(peer, asker, ended)

@@ -8,7 +8,7 @@ from rclpy.time import Time
 
 from don_kp_ros.nodes.kit import clock
 from don_kp_ros.nodes.kit.buffers import Latest
-from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
+from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError, when_set_back
 
 
 class Node:
@@ -16,6 +16,7 @@ class Node:
 
     def __init__(self) -> None:
         self.clock, self.alive = ROSClock(), True
+        self.log: list[str] = []
         self.clock._set_ros_time_is_active(True)
         self.context = SimpleNamespace(ok=lambda: self.alive)
         self.set(100.0)
@@ -25,6 +26,9 @@ class Node:
 
     def resolve_topic_name(self, name: str) -> str:
         return f'/robot1{name}'
+
+    def get_logger(self) -> SimpleNamespace:
+        return SimpleNamespace(warning=lambda text, **_: self.log.append(text))
 
     def set(self, seconds: float) -> None:
         self.clock.set_ros_time_override(
@@ -73,3 +77,19 @@ def test_what_waits_ends_with_the_node_though_time_stands_still(node: Node) -> N
     buffer = Latest(RosTime(node))
     node.alive = False
     assert buffer.nearest(1.0, 0.1, timeout=1.0) is None
+
+
+def test_what_is_known_of_a_time_that_is_set_back_is_forgotten(node: Node) -> None:
+    forgotten = []
+    handle = when_set_back(node, lambda: forgotten.append(node.clock.now()), 'positions')
+    for seconds in (101.0, 101.0, 500.0):
+        node.set(seconds)
+    assert not forgotten
+    node.set(499.5)
+    node.set(2.0)
+    assert [at.nanoseconds for at in forgotten] == [499_500_000_000, 2_000_000_000]
+    assert node.log == [
+        'ROS time was set back by 0.500 s: positions known before are forgotten',
+        'ROS time was set back by 497.500 s: positions known before are forgotten',
+    ]
+    handle.unregister()

@@ -1,5 +1,7 @@
 """Messages to arrays and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, Image
@@ -40,27 +42,15 @@ def test_images_survive_padding_and_byte_order(encoding, dtype, channels, big_en
     assert result.dtype.isnative
 
 
-def test_colours_are_rgb_whatever_the_encoding():
-    rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    alpha = np.full((2, 3, 1), 9, np.uint8)
-    for encoding, pixels in (
-        ('rgb8', rgb),
-        ('bgr8', rgb[..., ::-1]),
-        ('rgba8', np.dstack([rgb, alpha])),
-        ('bgra8', np.dstack([rgb[..., ::-1], alpha])),
-    ):
-        message = conversions.image_message(pixels, encoding, Header())
-        np.testing.assert_array_equal(conversions.rgb_image(message), rgb)
-    grey = conversions.image_message(rgb[..., 0].copy(), 'mono8', Header())
-    np.testing.assert_array_equal(conversions.rgb_image(grey)[..., 2], rgb[..., 0])
-
-
 def test_depth_is_metres():
     millimetres = np.array([[0, 1500]], dtype=np.uint16)
     message = conversions.image_message(millimetres, '16UC1', Header())
     np.testing.assert_allclose(conversions.depth_image(message).metres(), [[np.nan, 1.5]])
     metres = conversions.image_message(np.array([[1.5]], dtype=np.float32), '32FC1', Header())
     assert conversions.depth_image(metres).metres() == 1.5
+    counts = conversions.image_message(np.array([[5000]], dtype=np.uint16), 'mono16', Header())
+    assert conversions.depth_image(counts, 1e-4).metres() == np.float32(0.5)
+    assert conversions.depth_image(metres, 1e-4).metres() == 1.5
     with pytest.raises(ValueError, match='8UC1'):
         conversions.depth_image(Image(encoding='8UC1'))
 
@@ -72,21 +62,74 @@ def test_broken_images_are_refused():
     message.data = message.data[:-1]
     with pytest.raises(ValueError, match='too little'):
         conversions.image_array(message)
-    with pytest.raises(ValueError, match="encoding is 'yuv422'"):
-        conversions.image_array(Image(encoding='yuv422'))
+    message.data = bytes(33)
+    with pytest.raises(ValueError, match=r'step 8 and 33 bytes.*too much'):
+        conversions.image_array(message)
+    with pytest.raises(ValueError, match="encoding is 'yuv444'"):
+        conversions.image_array(Image(encoding='yuv444'))
     with pytest.raises(ValueError, match='empty'):
         conversions.image_array(Image(encoding='rgb8'))
 
 
-def test_camera_info_round_trip_and_distortion():
-    camera = Camera(640, 480, 615.0, 614.0, 320.5, 239.0)
+CAMERA = Camera(640, 480, 615.0, 614.0, 320.5, 239.0)
+LENS = (-0.055, 0.065, -0.001, 0.0005, -0.02)
+RATIONAL = (0.4, -0.3, 0.001, 0.002, 0.05, 0.3, -0.1, 0.01)
+
+
+@pytest.mark.parametrize(
+    ('distortion', 'fisheye', 'model'),
+    [
+        ((), False, 'plumb_bob'),
+        (LENS, False, 'plumb_bob'),
+        (LENS[:4], False, 'plumb_bob'),
+        (RATIONAL, False, 'rational_polynomial'),
+        ((0.1, -0.02, 0.003, 0.001), True, 'equidistant'),
+    ],
+)
+def test_camera_infos_round_trip(distortion, fisheye, model):
+    camera = replace(CAMERA, distortion=distortion, fisheye=fisheye)
     info = conversions.info_from_camera(camera, Header())
+    assert info.distortion_model == model
     assert conversions.camera_from_info(info) == camera
-    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
-    with pytest.raises(ValueError, match='distortion'):
+    info.d = [*info.d, 0.0]  # as realsense2_camera fills up
+    assert conversions.camera_from_info(info) == camera
+    # In a rectified image the lens is undone, and P holds.
+    info.p[0], info.p[2] = 500.0, 310.0
+    assert conversions.camera_from_info(info, rectified=True) == replace(CAMERA, fx=500.0, cx=310)
+
+
+def test_what_drivers_leave_out_of_their_infos():
+    info = conversions.info_from_camera(CAMERA, Header())
+    info.d = [9e-5, -9e-5, 0.0, 0.0, 0.0]
+    assert conversions.camera_from_info(info) == CAMERA
+    info.d, info.distortion_model = [], ''
+    assert conversions.camera_from_info(info) == CAMERA
+    info.k[:] = 0.0  # as depthai does
+    assert conversions.camera_from_info(info) == CAMERA
+    info.p[3] = -30.0
+    with pytest.raises(ValueError, match='other one of a stereo pair'):
+        conversions.camera_from_info(info)
+    info.p[:] = 0.0
+    with pytest.raises(ValueError, match=r'fx is 0.0; it must be positive'):
         conversions.camera_from_info(info)
     with pytest.raises(ValueError, match='width is 0'):
         conversions.camera_from_info(CameraInfo())
+
+
+@pytest.mark.parametrize(
+    ('model', 'd', 'message'),
+    [
+        ('kannala_brandt', LENS, "model is 'kannala_brandt' with 5 coefficients; known are plumb"),
+        ('plumb_bob', RATIONAL, "model is 'plumb_bob' with 8 coefficients"),
+        ('equidistant', LENS, "model is 'equidistant' with 5 coefficients"),
+        ('plumb_bob', [np.nan, 0.0, 0.0, 0.0, 0.0], 'finite numbers'),
+    ],
+)
+def test_a_lens_that_is_not_known_is_refused(model, d, message):
+    info = conversions.info_from_camera(CAMERA, Header())
+    info.distortion_model, info.d = model, list(d)
+    with pytest.raises(ValueError, match=message):
+        conversions.camera_from_info(info)
 
 
 def test_descriptor_maps_round_trip_in_half_precision():

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rclpy
 from geometry_msgs.msg import TransformStamped
-from rclpy.clock import Clock
+from rclpy.clock import Clock, ClockType
+from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.errors import RefusedError
@@ -136,24 +138,25 @@ def test_guarded_service_answers_with_the_error():
     assert len(node.lines) == 1
 
 
+def transform_message(parent, child, T, stamp=5.0):
+    transform = TransformStamped(child_frame_id=child, transform=transform_from_matrix(T))
+    transform.header.frame_id, transform.header.stamp = parent, stamp_from_seconds(stamp)
+    return transform
+
+
 def test_transforms_are_heard_moving_and_static(peer):
     listener = TransformListener(peer.node)
     moving = peer.node.create_publisher(TFMessage, '/tf', TF)
     static = peer.node.create_publisher(TFMessage, '/tf_static', TF_STATIC)
     T_base_hand = rigid.transform(rigid.rotation_about([0, 0, 1], 0.3), [1, 2, 3])
     T_hand_camera = rigid.transform(translation=[0, 0, 0.1])
-
-    def message(parent, child, T, zero_quaternion=False):
-        transform = TransformStamped(child_frame_id=child, transform=transform_from_matrix(T))
-        transform.header.frame_id, transform.header.stamp = parent, stamp_from_seconds(5.0)
-        if zero_quaternion:
-            transform.transform.rotation.w = 0.0
-        return transform
+    broken = transform_message('base', 'broken', np.eye(4))
+    broken.transform.rotation.w = 0.0
 
     def known():
-        static.publish(TFMessage(transforms=[message('hand', 'camera', T_hand_camera)]))
-        broken = message('base', 'broken', np.eye(4), zero_quaternion=True)
-        moving.publish(TFMessage(transforms=[broken, message('base', 'hand', T_base_hand)]))
+        static.publish(TFMessage(transforms=[transform_message('hand', 'camera', T_hand_camera)]))
+        hand = transform_message('base', 'hand', T_base_hand)
+        moving.publish(TFMessage(transforms=[broken, hand]))
         try:
             return listener.lookup('base', 'camera', 5.0) is not None
         except RefusedError:
@@ -165,3 +168,44 @@ def test_transforms_are_heard_moving_and_static(peer):
     )
     with pytest.raises(RefusedError, match='broken'):
         listener.lookup('base', 'broken')
+
+
+@pytest.fixture
+def listening(context):
+    """A node in simulated time whose messages the test hands over; with it, its listener."""
+    node = rclpy.create_node('listening', context=context, namespace='robot1')
+    node.get_clock()._set_ros_time_is_active(True)
+    yield node, TransformListener(node)
+    node.destroy_node()
+
+
+def test_two_parents_are_refused_with_who_tells_of_them(listening):
+    node, listener = listening
+    node.create_publisher(TFMessage, 'tf_static', TF_STATIC)
+    for parent in ('hand', 'table'):
+        told = transform_message(parent, 'camera_link', np.eye(4))
+        listener._on_static(TFMessage(transforms=[told]))
+    with pytest.raises(
+        RefusedError,
+        match=r'camera_link has two parents, hand and table.*restart listening.*'
+        r'/robot1/tf by nobody now, and /robot1/tf_static by /robot1/listening',
+    ):
+        listener.lookup('hand', 'camera_link')
+
+
+def test_moving_transforms_of_a_time_that_is_set_back_are_forgotten(listening):
+    node, listener = listening
+
+    def tell(seconds):
+        node.get_clock().set_ros_time_override(
+            Time(nanoseconds=round(1e9 * seconds), clock_type=ClockType.ROS_TIME)
+        )
+        told = transform_message('base', 'hand', rigid.transform(None, [seconds, 0, 0]), seconds)
+        listener._on_moving(TFMessage(transforms=[told]))
+
+    for seconds in (10.0, 10.1, 9.7, 9.8):
+        tell(seconds)
+    # What came when it was 10.1 s is not taken for the future of 9.8 s.
+    assert listener.lookup('base', 'hand')[0, 3] == pytest.approx(9.8)
+    with pytest.raises(RefusedError, match=r'is known from 9.700 s to 9.800 s'):
+        listener.lookup('base', 'hand', 9.9)

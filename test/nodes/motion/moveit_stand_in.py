@@ -19,11 +19,14 @@ import numpy as np
 import yaml
 from ideal_robot import PRESET
 from moveit_packages import MoveItConfigsBuilder, install
+from rclpy.duration import Duration
 from stage import PATIENCE_S
 from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
+from don_kp_ros.simulation.controllers import CommandedTrajectory
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KINEMATICS = Kinematics(PRESET)
@@ -69,9 +72,25 @@ class RobotTrajectory:
     def __init__(self, start, end):
         self.start, self.end, self.duration = start, end, 1.5
 
+    def smooth(self):
+        """Return times (n,), positions and velocities (n, 7) of a cubic from rest to rest."""
+        s = np.linspace(0.0, 1.0, 16)[:, None]
+        way = np.array(self.end) - self.start
+        return (
+            s[:, 0] * self.duration,
+            self.start + (3 * s**2 - 2 * s**3) * way,
+            6 * (s - s**2) * way / self.duration,
+        )
+
     def get_robot_trajectory_msg(self, joint_filter=()):
-        points = [types.SimpleNamespace(positions=list(q)) for q in (self.start, self.end)]
-        joints = types.SimpleNamespace(joint_names=ARM, points=points)
+        times, positions, velocities = self.smooth()
+        points = [
+            JointTrajectoryPoint(
+                positions=list(q), velocities=list(v), time_from_start=Duration(seconds=t).to_msg()
+            )
+            for t, q, v in zip(times, positions, velocities, strict=True)
+        ]
+        joints = JointTrajectory(joint_names=ARM, points=points)
         return types.SimpleNamespace(joint_trajectory=joints)
 
 
@@ -209,6 +228,7 @@ class MoveItPy:
         remappings=None,
     ):
         assert config_dict is None
+        self.joint_states = remappings.pop('joint_states')
         assert remappings == {'/tf': 'tf', '/tf_static': 'tf_static', '/clock': '/clock'}
         (path,) = launch_params_filepaths
         text = Path(path).read_text()
@@ -262,8 +282,17 @@ class MoveItPy:
             self.at_first()
         if self.slow:
             self.halt.clear()
+            # As its controller would; held at once where it is stopped.
+            with self.robot.lock:
+                arm = self.robot.arm_controller
+                way = CommandedTrajectory(*robot_trajectory.smooth())
+                arm.accept(way, self.robot.time.now())
+                running = arm._trajectory
             self.running.set()
             assert self.halt.wait(PATIENCE_S)
+            with self.robot.lock:
+                if arm._trajectory is running:
+                    arm.hold(self.robot.arm)
             return Status('PREEMPTED')
         if self.status == 'SUCCEEDED':
             self.arrive(robot_trajectory.end)

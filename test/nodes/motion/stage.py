@@ -27,3 +27,10 @@ def failure(call):
     with pytest.raises(MotionError) as caught:
         call()
     return caught.value
+
+
+def speeds_and_accelerations(commands):
+    """Return what an arm was commanded: rad/s (n, 7) and rad/s^2 (n - 1, 7)."""
+    times, positions = (np.array(x) for x in zip(*commands, strict=True))
+    speeds = np.diff(positions, axis=0) / np.diff(times)[:, None]
+    return speeds, np.diff(speeds, axis=0) / ((times[2:] - times[:-2]) / 2)[:, None]

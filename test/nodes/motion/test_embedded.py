@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET
 from rclpy.node import Node
-from stage import PATIENCE_S, down, failure, until
+from stage import PATIENCE_S, down, failure, speeds_and_accelerations, until
 
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -140,12 +140,10 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     rest = controllers.arm
     assert OBSERVE[0] + 0.3 < rest[0] < goal[0]
     assert len(controllers.received) == 2
-    times, commands = (np.array(x) for x in zip(*controllers.commands, strict=True))
-    speeds = np.diff(commands, axis=0) / np.diff(times)[:, None]
-    felt = np.abs(np.diff(speeds, axis=0)) / ((times[2:] - times[:-2]) / 2)[:, None]
-    assert (felt <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
+    speeds, felt = speeds_and_accelerations(controllers.commands)
+    assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
     assert np.abs(speeds).max() > 0.3
-    until(lambda: len(controllers.commands) > len(times) + 20)
+    until(lambda: len(controllers.commands) > len(speeds) + 20)
     assert np.array_equal(controllers.arm, rest)
     # It stays so until engage().
     for call in (

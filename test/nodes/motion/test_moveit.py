@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET
 from moveit_stand_in import KINEMATICS, MoveItPy
-from stage import PATIENCE_S, down, failure, until
+from stage import PATIENCE_S, down, failure, speeds_and_accelerations, until
 
 from don_kp_ros.motion.heightmap import Grid, HeightMap
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -217,6 +217,29 @@ def test_stop_ends_the_execution(adapter):
     moveit.slow = False
     motion.engage()
     motion.move_to_joints(OBSERVE)
+
+
+def test_a_stop_on_the_way_asks_no_more_of_the_arm_than_it_can_stand(adapter):
+    robot, motion, moveit = adapter
+    moveit.slow = True
+    goal = OBSERVE + np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    failures = []
+    mover = threading.Thread(
+        target=lambda: failures.append(failure(lambda: motion.move_to_joints(goal)))
+    )
+    mover.start()
+    until(lambda: robot.arm[0] > OBSERVE[0] + 0.4)
+    motion.stop()
+    mover.join(timeout=PATIENCE_S)
+    assert failures[0].code is MotionCode.CANCELLED
+    rest = robot.arm
+    assert OBSERVE[0] + 0.4 < rest[0] < goal[0]
+    assert (np.abs(rest - OBSERVE)[1:] < 1e-3).all()  # on its way
+    speeds, felt = speeds_and_accelerations(robot.commands)
+    assert np.abs(speeds).max() > 0.8  # to hold it at once would be 80 rad/s^2
+    assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
+    until(lambda: len(robot.commands) > len(speeds) + 20)
+    assert np.array_equal(robot.arm, rest)
 
 
 def test_a_stop_just_before_an_execution_begins_ends_it(adapter):

@@ -82,17 +82,32 @@ def test_what_a_robot_s_package_says_of_the_pipelines_does_not_count(share, robo
 
 
 @pytest.mark.parametrize('simulated', [False, True])
-def test_moveit_runs_in_the_node_s_namespace_and_time(share, robot, monkeypatch, simulated):
+@pytest.mark.parametrize(
+    ('renamed', 'topic'),
+    [([], '/robot1/joint_states'), (['-r', 'joint_states:=/franka/joints'], '/franka/joints')],
+)
+def test_moveit_runs_in_the_node_s_namespace_and_time(
+    share, robot, monkeypatch, simulated, renamed, topic
+):
     time = Parameter('use_sim_time', value=simulated)
-    user = Node('user', context=robot.context, namespace='robot1', parameter_overrides=[time])
-    there = robot.create_publisher(JointState, '/robot1/joint_states', 10)
+    user = Node(
+        'user',
+        context=robot.context,
+        namespace='robot1',
+        parameter_overrides=[time],
+        cli_args=['--ros-args', *renamed],
+    )
+    there = robot.create_publisher(JointState, topic, 10)
     monkeypatch.setattr(robot, 'publisher', there)
     MoveItMotion(user, PRESET)
     made = MoveItPy.made
     assert (made.namespace, made.parameters['use_sim_time']) == ('/robot1', simulated)
-    for topic in ('joint_state', 'attached_collision_object', 'monitored_planning_scene'):
-        name = made.parameters['planning_scene_monitor_options'][f'{topic}_topic']
-        assert user.resolve_topic_name(name).startswith('/robot1/')
+    assert made.joint_states == topic
+    for option in ('joint_state', 'attached_collision_object', 'monitored_planning_scene'):
+        name = made.parameters['planning_scene_monitor_options'][f'{option}_topic']
+        assert user.resolve_topic_name(name).startswith('/robot1/') == (
+            not renamed or option != 'joint_state'
+        )
     user.destroy_node()
 
 

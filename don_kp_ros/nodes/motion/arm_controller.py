@@ -1,0 +1,105 @@
+"""The arm's joint_trajectory_controller: it follows trajectories, and brings the arm to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from control_msgs.action import FollowJointTrajectory
+from control_msgs.msg import JointTolerance
+from rclpy.duration import Duration
+from rclpy.node import Node
+from trajectory_msgs.msg import JointTrajectoryPoint
+
+from don_kp_ros.motion.braking import braked, progress
+from don_kp_ros.motion.timing import Trajectory
+from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
+from don_kp_ros.nodes.motion.action import ControllerAction
+from don_kp_ros.nodes.motion.joint_monitor import STALE, JointMonitor
+from don_kp_ros.robots.preset import RobotPreset
+
+# Of the goal, and of the way: farther off it the controller gives up; radians.
+GOAL_TOLERANCE = 0.01
+_PATH_TOLERANCE = 0.2
+# So long after its time the controller waits for the arm to be there, seconds.
+GOAL_TIME = 2.0
+_BRAKING_SECONDS = 2.0
+
+
+class ArmController:
+    """Sends trajectories from threads that do not spin; a new one takes the place of the last."""
+
+    def __init__(self, node: Node, preset: RobotPreset, monitor: JointMonitor) -> None:
+        """Look for the controller on a node that others spin."""
+        self._joints, self._limits = list(preset.arm_joints), preset.stopping_accelerations
+        self._monitor = monitor
+        self._action = ControllerAction(
+            node,
+            FollowJointTrajectory,
+            f'{preset.arm_controller}/follow_joint_trajectory',
+            monitor.changed,
+            'is the controller active? (ros2 control list_controllers)',
+        )
+
+    @property
+    def name(self) -> str:
+        """The action's name."""
+        return self._action.name
+
+    def start(self, trajectory: Trajectory, check: Callable[[], None], at: float = 0.0) -> Any:
+        """Send a trajectory and return its handle; ``at`` is in seconds of ROS time, 0 for now.
+
+        Raises MotionError NOT_FOLLOWED where there is no controller or it refuses.
+        """
+        return self._action.start(self._goal(trajectory, at), check)
+
+    def result(self, handle: Any, check: Callable[[], None], seconds: float) -> Any:
+        """Wait for a trajectory's end; return its ``status`` and its ``result``."""
+        return self._action.result(handle, check, seconds)
+
+    def brake(self, trajectory: Trajectory, begun: float) -> Any | None:
+        """Have the arm come to rest on the way that it follows since a time; return the handle.
+
+        To cancel the trajectory would hold the arm at once, with more than it can stand. None
+        where the trajectory itself is over as soon. Raises MotionError as start() does.
+        """
+        arm, now = self._monitor.arm, self._monitor.time.now()
+        passed, start = now - begun, 0.0
+        with self._monitor.changed:
+            if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
+                passed, start = progress(trajectory, arm.latest, passed) + now - arm.stamp, now
+        stopping = braked(trajectory, max(0.0, passed), self._limits)
+        return None if stopping is None else self.start(stopping, _nothing, start)
+
+    def rest(self, handle: Any) -> None:
+        """Wait for the end of a trajectory that nothing stops; MotionError where it lasts."""
+        self.result(handle, _nothing, _BRAKING_SECONDS)
+
+    def _goal(self, trajectory: Trajectory, at: float) -> FollowJointTrajectory.Goal:
+        joints = self._joints
+        goal = FollowJointTrajectory.Goal()
+        goal.trajectory.joint_names = joints
+        goal.trajectory.header.stamp = stamp_from_seconds(at)
+        # Without the first: that is where the arm is.
+        goal.trajectory.points = [
+            JointTrajectoryPoint(
+                positions=position.tolist(),
+                velocities=velocity.tolist(),
+                time_from_start=Duration(seconds=float(seconds)).to_msg(),
+            )
+            for seconds, position, velocity in zip(
+                trajectory.times[1:],
+                trajectory.positions[1:],
+                trajectory.velocities[1:],
+                strict=True,
+            )
+        ]
+        for name in joints:
+            goal.path_tolerance.append(JointTolerance(name=name, position=_PATH_TOLERANCE))
+            goal.goal_tolerance.append(JointTolerance(name=name, position=GOAL_TOLERANCE))
+        goal.goal_time_tolerance = Duration(seconds=GOAL_TIME).to_msg()
+        return goal
+
+
+def _nothing() -> None:
+    """Wait on: braking is not stopped."""

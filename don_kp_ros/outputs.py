@@ -1,0 +1,28 @@
+"""Where commands write: looked at before the work, which may take hours."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from don_kp_ros.errors import RefusedError
+
+
+def check_writable(path: Path) -> None:
+    """Raise RefusedError, naming the folder and the cause, where a file cannot be written.
+
+    Folders above it may be missing: whoever writes the file makes them.
+    """
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise RefusedError(f'{path}: is a folder; name a file in it')
+        while not folder.exists():
+            folder = folder.parent
+        # Tried, not asked: permissions say nothing of read-only or full disks, nor of root.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b'?')
+    except OSError as error:
+        raise RefusedError(
+            f'{path}: cannot be written into {folder} ({error.strerror}); choose another folder'
+        ) from error

@@ -1,0 +1,52 @@
+"""What is remembered of a robot's joints when time is set back."""
+
+import numpy as np
+import pytest
+from ideal_robot import PRESET
+from rclpy.clock import ClockType
+from rclpy.time import Time
+from sensor_msgs.msg import JointState
+
+from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
+from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
+
+
+@pytest.fixture
+def monitor(user):
+    """A monitor whose node's time and messages the test sets."""
+    user.get_clock()._set_ros_time_is_active(True)
+    return JointMonitor(user, PRESET)
+
+
+def set_time(monitor, seconds):
+    monitor._node.get_clock().set_ros_time_override(
+        Time(nanoseconds=round(1e9 * seconds), clock_type=ClockType.ROS_TIME)
+    )
+
+
+def tell(monitor, stamp, position):
+    message = JointState(name=list(PRESET.arm_joints), position=[float(position)] * 7)
+    message.header.stamp = stamp_from_seconds(stamp)
+    monitor._on_joint_states(message)
+
+
+def test_positions_of_a_clock_that_is_set_back_are_forgotten(monitor):
+    for seconds in (10.0, 10.1):
+        set_time(monitor, seconds)
+        tell(monitor, seconds, 1.0)
+    assert np.all(monitor.joint_positions() == 1.0)
+    set_time(monitor, 9.9)  # less than the age that is borne, and than a robot's own step back
+    assert 'joint states on /joint_states: none came' in str(monitor.arm.stale())
+    assert monitor.arm.stamp == -np.inf and monitor.arm.moved(0.1) == np.inf
+    tell(monitor, 9.9, 2.0)
+    assert np.all(monitor.joint_positions() == 2.0)
+
+
+def test_stamps_that_are_set_back_begin_anew_and_late_ones_do_not_count(monitor):
+    set_time(monitor, 500.0)
+    tell(monitor, 100.0, 1.0)
+    tell(monitor, 99.5, 2.0)
+    assert np.all(monitor.joint_positions() == 1.0)
+    tell(monitor, 3.0, 3.0)
+    assert np.all(monitor.joint_positions() == 3.0) and monitor.arm.stamp == 3.0
+    assert not monitor.arm.moved(0.5) < 1.0
