@@ -1,0 +1,97 @@
+"""The pose of an object from the places where its points may be, with measured depth or without.
+
+With depth the matches are 3D to 3D: consensus, then the most likely pose of those that agree. A
+camera without depth leaves the pixels (`don_kp_ros.pose.perspective`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.matching.candidates import Candidates
+from don_kp_ros.pose.consensus import GATE, poses_by_consensus, scores
+from don_kp_ros.pose.constellation import FEWEST, Constellation
+from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why, judged
+from don_kp_ros.pose.matches import Matches
+from don_kp_ros.pose.perspective import solve_pixels
+from don_kp_ros.pose.refinement import inliers, normal_equations, refined
+
+Array = NDArray[np.float64]
+
+_STARTS = 3  # poses that are refined
+_LINE = 1e-3  # metres that points must extend to both sides of a line
+
+
+def solve(
+    constellation: Constellation,
+    candidates: Candidates,
+    camera: Camera,
+    noise: Noise | None = None,
+    confidence: Confidence | None = None,
+    seed: int = 0,
+) -> Pose:
+    """Find the pose of a constellation that most of its points agree with.
+
+    candidates: where each of its N descriptors was found (`find_candidates`), numbered as they
+    are. Equal arguments give equal poses. A pose that is not certain enough comes with a refusal.
+    """
+    noise, confidence = noise or Noise(), confidence or Confidence()
+    if not np.isfinite(candidates.position[:, 2]).any() and len(candidates.query):
+        return solve_pixels(constellation, candidates, camera, noise, confidence)
+    matches = Matches.of(constellation, candidates, camera, noise)
+    best = best_pose(matches, seed)
+    if isinstance(best, Refusal):
+        return Pose.none(len(constellation.points), best)
+    return pose_of(matches, best, confidence)
+
+
+def best_pose(matches: Matches, seed: int = 0) -> Array | Refusal:
+    """Find the pose (4, 4) that most matches agree with, or why there is none."""
+    if matches.matched < FEWEST:
+        return Refusal(
+            Why.TOO_FEW,
+            f'{matches.matched} of {matches.number} points have a match with depth; a pose needs '
+            f'{FEWEST} or more',
+        )
+    points = matches.of_object - matches.of_object.mean(axis=0)
+    if np.linalg.svd(points, compute_uv=False)[1] < _LINE:
+        return Refusal(Why.DEGENERATE, 'the points that have a match lie in a line; teach others')
+    T, _ = poses_by_consensus(matches, np.random.default_rng(seed))
+    if not len(T):
+        return Refusal(
+            Why.NO_CONSENSUS,
+            f'no three of the {matches.matched} points with a match lie as on the object',
+        )
+    return refined_poses(matches, T)[0]
+
+
+def refined_poses(matches: Matches, T: Array) -> list[Array]:
+    """Refine the first few of poses (B, 4, 4) that differ; the best comes first."""
+    near = float(np.sqrt(GATE * np.median(matches.across + matches.along)))
+    found: list[Array] = []
+    left = T
+    while len(left) and len(found) < _STARTS:
+        found.append(refined(matches, left[0]))
+        away = np.stack(
+            [displacements(matches.of_object, left, one) for one in (left[0], found[-1])]
+        )
+        left = left[(away > near).all(axis=0)]
+    return sorted(found, key=lambda T: -float(scores(matches, T)))
+
+
+def displacements(points: Array, T: Array, other: Array) -> Array:
+    """Return the root mean square distances (B,) of points (N, 3) under poses (B, 4, 4), metres."""
+    change = T - other
+    moved = points @ np.swapaxes(change[:, :3, :3], 1, 2) + change[:, None, :3, 3]
+    return np.sqrt(np.einsum('bni,bni->b', moved, moved) / len(points))
+
+
+def pose_of(matches: Matches, T: Array, confidence: Confidence) -> Pose:
+    """Tell how certain a pose (4, 4) is."""
+    own = matches.some(inliers(matches, T))
+    hessian, _, cost = normal_equations(own, own.whitening(), T)
+    off = own.off(T)
+    residual = float(np.sqrt((off * off).sum() / max(len(own), 1)))
+    return judged(T, own.point, matches.weight, hessian, cost, 3 * len(own), residual, confidence)
