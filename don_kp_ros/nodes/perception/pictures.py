@@ -100,7 +100,8 @@ class Pictures:
             self._colours.publish(image_message(colours, 'rgb8', frame.header))
 
     def _draw(self, result: Result) -> NDArray[np.uint8]:
-        frame, queries, points = result.frame, result.queries, result.points
+        frame, queries = result.frame, result.queries
+        points = [one for one in result.points if one.instance == 0]  # in the order of the names
         wanted = self._settings().heatmap_of
         if not points or (wanted and wanted not in queries.names):
             plain = frame.picture.copy()

@@ -1,4 +1,4 @@
-"""What perception looks for: the stored descriptors of the model that it runs."""
+"""What perception looks for: the stored points and objects of the model that it runs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,41 @@ import torch
 from builtin_interfaces.msg import Time
 from torch import Tensor
 
-from don_kp.msg import Descriptors
+from don_kp.msg import Descriptors, TaughtObject
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.pose.constellation import Constellation
 
 _MOST_SAID = 20  # names in a line of the log
 
 
 @dataclass(frozen=True)
+class ObjectQuery:
+    """A taught object, and which of all descriptors is its first."""
+
+    name: str
+    constellation: Constellation
+    first: int
+
+
+@dataclass(frozen=True)
 class Queries:
-    """Stored descriptors in order of name."""
+    """Stored points in order of name, then those of the taught objects."""
 
     model: str  # fingerprint
-    names: tuple[str, ...]
-    vectors: Tensor  # (N, D) of unit length, on the CPU; matching moves them to the map's device
+    names: tuple[str, ...]  # of the N points
+    objects: tuple[ObjectQuery, ...]
+    everything: Tensor  # (N + M, D) of unit length, on the CPU; matching moves it to the device
     stamp: Time  # of the message that brought them
     ignored: int = 0  # how many the message had besides: of other models, or of no use
 
+    @property
+    def vectors(self) -> Tensor:
+        """The descriptors (N, D) of the points."""
+        return self.everything[: len(self.names)]
+
     @classmethod
     def from_message(cls, message: Descriptors, model: DescriptorModel) -> Queries:
-        """Read the descriptors of a model; those of other models and broken ones are left out."""
+        """Read what is stored of a model; that of other models, and what is broken, is left out."""
         stored = {d.name: d.values for d in message.descriptors if d.model == model.fingerprint}
         usable = sorted(
             name
@@ -35,16 +51,49 @@ class Queries:
             if len(values) == model.dimension and np.isfinite(values).all()
         )
         vectors = np.array([stored[name] for name in usable], dtype=np.float32)
-        queries = torch.from_numpy(vectors.reshape(-1, model.dimension))
+        points = torch.from_numpy(vectors.reshape(-1, model.dimension))
+        parts, objects = [torch.nn.functional.normalize(points, dim=1)], []
+        first = len(usable)
+        for taught in sorted(message.objects, key=lambda one: str(one.name)):
+            constellation = _constellation(taught, model)
+            if constellation is not None:
+                objects.append(ObjectQuery(taught.name, constellation, first))
+                parts.append(torch.tensor(constellation.descriptors))
+                first += len(constellation.points)
+        ignored = len(message.descriptors) + len(message.objects) - len(usable) - len(objects)
         return cls(
             model.fingerprint,
             tuple(usable),
-            torch.nn.functional.normalize(queries, dim=1),
+            tuple(objects),
+            torch.cat(parts),
             message.header.stamp,
-            len(message.descriptors) - len(usable),
+            ignored,
         )
 
     def __str__(self) -> str:
-        few = [*self.names[:_MOST_SAID], *(['...'] if len(self.names) > _MOST_SAID else [])]
-        said = f'looking for {len(self.names)} stored points: {", ".join(few) or "none"}'
+        said = f'looking for {_listed("stored point", self.names)}'
+        if self.objects:
+            said += f' and {_listed("object", [one.name for one in self.objects])}'
         return f'{said}; {self.ignored} of other models are ignored' if self.ignored else said
+
+
+def _constellation(taught: TaughtObject, model: DescriptorModel) -> Constellation | None:
+    """Read a taught object; None for one of another model, or of no use."""
+    number = len(taught.weights)
+    if taught.model != model.fingerprint or len(taught.values) != number * model.dimension:
+        return None
+    try:
+        return Constellation(
+            np.reshape(taught.points, (number, 3)),
+            np.reshape(taught.values, (number, model.dimension)),
+            np.array(taught.weights),
+            taught.model,
+            taught.views,
+        )
+    except ValueError:
+        return None
+
+
+def _listed(what: str, names: tuple[str, ...] | list[str]) -> str:
+    few = [*names[:_MOST_SAID], *(['...'] if len(names) > _MOST_SAID else [])]
+    return f'{len(names)} {what}{"" if len(names) == 1 else "s"}: {", ".join(few) or "none"}'
