@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,21 +78,37 @@ class Queries:
         return f'{said}; {self.ignored} of other models are ignored' if self.ignored else said
 
 
+def constellation_from_message(taught: TaughtObject, dimension: int) -> Constellation:
+    """Read a taught object whose descriptors have that dimension; raises ValueError."""
+    number = len(taught.weights)
+    return Constellation(
+        np.reshape(taught.points, (number, 3)),
+        np.reshape(taught.values, (number, dimension)),
+        np.array(taught.weights),
+        taught.model,
+        taught.views,
+    )
+
+
+def message_from_constellation(name: str, taught: Constellation) -> TaughtObject:
+    """Make the message of an object."""
+    return TaughtObject(
+        name=name,
+        model=taught.fingerprint,
+        views=taught.views,
+        points=array('f', taught.points.ravel()),
+        values=array('f', taught.descriptors.ravel()),
+        weights=array('f', taught.weights),
+    )
+
+
 def _constellation(taught: TaughtObject, model: DescriptorModel) -> Constellation | None:
     """Read a taught object; None for one of another model, or of no use."""
-    number = len(taught.weights)
-    if taught.model != model.fingerprint or len(taught.values) != number * model.dimension:
-        return None
     try:
-        return Constellation(
-            np.reshape(taught.points, (number, 3)),
-            np.reshape(taught.values, (number, model.dimension)),
-            np.array(taught.weights),
-            taught.model,
-            taught.views,
-        )
+        known = constellation_from_message(taught, model.dimension)
     except ValueError:
         return None
+    return known if known.fingerprint == model.fingerprint else None
 
 
 def _listed(what: str, names: tuple[str, ...] | list[str]) -> str:

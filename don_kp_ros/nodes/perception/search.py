@@ -105,7 +105,7 @@ class Search:
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
-        self._pictures.show(Result(frame, queries, points))
+        self._pictures.show(Result(frame, queries, points, objects))
         if self._maps.get_subscription_count():
             cells = frame.cells.cpu().numpy()
             self._maps.publish(map_message(cells, frame.size, frame.model, frame.header))
