@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builtin_interfaces.msg import Time as Stamp
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
@@ -13,6 +14,8 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit import conversions
+from don_kp_ros.nodes.kit.qos import RESULT
+from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 
@@ -120,3 +123,26 @@ def test_an_image_of_no_use_is_not_followed_by_the_one_before(film):
     assert film.frames.described(frame.header.stamp, 0.0) is frame  # who means that one
     film.frames.keep(frame, View(frame.size))
     assert film.frames.described(Stamp(), 0.0) is frame
+
+
+def test_rate_and_latency_are_those_of_the_images(film, peer):
+    diagnostics = Diagnostics(film.node, film.frames)
+    heard = peer.listen(DiagnosticArray, '/diagnostics', RESULT)
+    peer.wait_until(diagnostics._publisher.get_subscription_count)
+    latencies = 0.001 * np.arange(200, 230)
+    for number, late in enumerate(latencies):
+        film.set(100.0 + number / 20 + late)
+        frame = film.show(100.0 + number / 20)
+        if number % 3 == 0:
+            diagnostics.looked(frame.header.stamp, with_depth=number % 2 == 0)
+    film.set(101.6)
+    diagnostics._report()
+    (status,) = peer.wait_until(lambda: heard and heard[-1].status)
+    values = {pair.key: pair.value for pair in status.values}
+    looked = latencies[::3]
+    assert (status.message, status.level) == ('runs', DiagnosticStatus.OK)
+    assert values['rate [1/s]'] == f'{10 / 1.6:.1f}'
+    assert values['latency, mean [s]'] == f'{looked.mean():.3f}'
+    assert values['latency, 99 % [s]'] == f'{np.percentile(looked, 99):.3f}'
+    counts = [values[name] for name in ('images', 'dropped', 'of no use', 'without depth')]
+    assert counts == ['30', '20', '0', '5']
