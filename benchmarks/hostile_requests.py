@@ -17,13 +17,16 @@ import numpy as np
 
 from don_kp.srv import (
     DeleteDescriptor,
+    DeleteObject,
     ExportDescriptors,
     GetDescriptor,
     ImportDescriptors,
     ListDescriptors,
+    ListObjects,
     RankDescriptors,
     RestoreDescriptor,
     StoreDescriptor,
+    TeachObject,
 )
 
 _SHARE_HOSTILE = 0.6  # of the requests
@@ -32,8 +35,8 @@ _MIB = 1 << 20
 _LONGEST_MESSAGE = 2000  # characters
 _FEWEST_WORDS = 4
 # Without faults these are carried out; the others perhaps lack what they ask for.
-_CERTAIN = (StoreDescriptor, ListDescriptors, ExportDescriptors)
-_READING = (GetDescriptor, ListDescriptors, RankDescriptors, ExportDescriptors)
+_CERTAIN = (StoreDescriptor, ListDescriptors, ListObjects, ExportDescriptors)
+_READING = (GetDescriptor, ListDescriptors, ListObjects, RankDescriptors, ExportDescriptors)
 
 # What is sound, however it looks: names that must be stored and given back as they are.
 _SOUND = (
@@ -148,6 +151,9 @@ class _Maker:
             (2, DeleteDescriptor, '/delete_descriptor', self._named),
             (2, RestoreDescriptor, '/restore_descriptor', self._named),
             (2, RankDescriptors, '/rank_descriptors', self._ranked),
+            (1, TeachObject, '/teach_object', lambda: {'name': self._name('name')}),
+            (1, ListObjects, '/list_objects', lambda: {'model': self._anything()}),
+            (1, DeleteObject, '/delete_object', self._named),
             (1, ExportDescriptors, '/export_descriptors', self._exported),
             (1, ImportDescriptors, '/import_descriptors', self._imported),
         ]

@@ -11,16 +11,26 @@ from don_kp_ros.errors import did_you_mean
 class Command(NamedTuple):
     """A command: a module with main(argv) -> exit status, imported only when it is called.
 
-    extra: of the package, with which everything is installed that the command needs.
+    extra: of the package, with which everything is installed that the command needs; shared: the
+    module has several commands, and its argv begins with the name of one.
     """
 
     module: str
     help: str
     extra: str = 'train'
+    shared: bool = False
+
+
+_CLIENTS = 'don_kp_ros.clients.command'
 
 
 COMMANDS = {
     'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack', 'ros'),
+    'store': Command(_CLIENTS, 'store a point that the camera sees', 'ros', shared=True),
+    'list': Command(_CLIENTS, 'list the stored points', 'ros', shared=True),
+    'where': Command(_CLIENTS, 'tell where the camera sees a stored point', 'ros', shared=True),
+    'pick': Command(_CLIENTS, 'grasp at a stored point and lift it', 'ros', shared=True),
+    'release': Command(_CLIENTS, 'open the hand', 'ros', shared=True),
     'grasp': Command(
         'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
     ),
@@ -64,7 +74,9 @@ def main(argv: list[str] | None = None) -> int:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
             signal.signal(number, signal.default_int_handler)
     try:
-        status: int = importlib.import_module(COMMANDS[name].module).main(rest)
+        command = COMMANDS[name]
+        given = arguments if command.shared else rest
+        status: int = importlib.import_module(command.module).main(given)
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:

@@ -100,12 +100,7 @@ def _node(spec: description.NodeSpec, arguments: dict[str, str]) -> Node:
 
 
 def _frames(context: LaunchContext) -> list[Action]:
-    namespace = description.namespace(_arguments(context))
-    # tf2_ros and RViz take these from the root, wherever their nodes are.
-    return [
-        SetRemap(f'/{name}', posixpath.join(namespace, name))
-        for name in ('tf', 'tf_static', 'clock')
-    ]
+    return [SetRemap(*pair) for pair in description.root_remappings(_arguments(context))]
 
 
 def _camera(context: LaunchContext) -> list[Action]:

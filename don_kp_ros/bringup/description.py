@@ -123,7 +123,7 @@ ARGUMENTS = (
     Argument(
         'enable',
         '',
-        'true: the arm may move at once; false: after a call of /enable; empty: the parameter '
+        'true: the arm may move at once; false: after a call of `enable`; empty: the parameter '
         "file's, which is false, or true with simulation:=true",
         ('true', 'false', ''),
         kind=bool,
@@ -188,7 +188,7 @@ ARGUMENTS = (
         _JOINTS,
         'Topic of the joint states of arm and hand, within `namespace` unless it begins with /',
     ),
-    Argument('rviz', 'false', 'Show everything in RViz (ros2 launch only)', ('true', 'false')),
+    Argument('rviz', 'false', 'Show everything in RViz', ('true', 'false')),
     Argument('nodes', ','.join(node.name for node in NODES), 'Nodes to start, by commas'),
 )
 _KNOWN = {argument.name: argument for argument in ARGUMENTS}
@@ -272,6 +272,12 @@ def remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
         # Each simulation has a time of its own.
         pairs.append(('/clock', posixpath.join(namespace(arguments), 'clock')))
     return pairs
+
+
+def root_remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the names that tf2_ros and RViz take from the root, wherever they are."""
+    names = ('tf', 'tf_static', 'clock')
+    return [(f'/{name}', posixpath.join(namespace(arguments), name)) for name in names]
 
 
 def hint(arguments: Mapping[str, str]) -> str:

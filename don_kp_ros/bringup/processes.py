@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from don_kp_ros.bringup import description
+from don_kp_ros.resources import config_path
 
 GRACE_S = 3.0
 # Of util-linux, on every Debian: Linux itself ends the nodes when this process is killed.
@@ -38,12 +39,13 @@ class Bringup:
             each line headed by the node's name.
 
     Raises:
-        ValueError: an unknown argument or value.
+        ValueError: an unknown argument or value, or rviz:=true without RViz.
     """
 
     def __init__(self, arguments: Mapping[str, str], log_directory: Path | None = None) -> None:
         self.arguments = description.checked(arguments)
         self.nodes = description.selected(self.arguments)
+        self._viewer = _rviz(self.arguments)
         self._log_directory = log_directory
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
@@ -69,12 +71,13 @@ class Bringup:
             **description.environment(self.arguments),
             'PYTHONUNBUFFERED': '1',
         }
-        for node in self.nodes:
-            output = self._log_file(node.name)
+        commands = {node.name: self.command(node) for node in self.nodes}
+        for name, command in {**commands, **self._viewer}.items():
+            output = self._log_file(name)
             # A group of its own: Ctrl-C in the terminal reaches the nodes through stop() alone,
             # once, and stop() ends what a node started as well.
             process = subprocess.Popen(
-                [*_END_WITH_PARENT, *self.command(node)],
+                [*_END_WITH_PARENT, *command],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output or subprocess.PIPE,
@@ -83,11 +86,11 @@ class Bringup:
                 errors='replace',
                 start_new_session=True,
             )
-            self._processes[node.name] = process
+            self._processes[name] = process
             if output:
                 output.close()
             else:
-                reader = threading.Thread(target=_echo, args=(node.name, process), daemon=True)
+                reader = threading.Thread(target=_echo, args=(name, process), daemon=True)
                 reader.start()
                 self._readers.append(reader)
 
@@ -106,7 +109,7 @@ class Bringup:
         """Return the first node found to have ended, or None while all live."""
         for name, process in self._processes.items():
             code = process.poll()
-            if code is not None:
+            if code is not None and name not in self._viewer:  # whose window may be closed
                 return Exit(name, code)
         return None
 
@@ -128,9 +131,11 @@ class Bringup:
                 # Not SIGINT: Python turns that into a traceback while a node still imports.
                 _signal_group(process, signal.SIGTERM)
             deadline = time.monotonic() + GRACE_S
-            for process in self._processes.values():
-                with contextlib.suppress(subprocess.TimeoutExpired):
+            for name, process in self._processes.items():
+                try:
                     process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    print(f'{name} did not end within {GRACE_S:g} s and is killed', flush=True)
         finally:
             for process in self._processes.values():
                 _signal_group(process, signal.SIGKILL)
@@ -145,6 +150,24 @@ class Bringup:
             return None
         self._log_directory.mkdir(parents=True, exist_ok=True)
         return (self._log_directory / f'{name}.log').open('w')
+
+
+def _rviz(arguments: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the command that starts RViz, by its name, where it is asked for."""
+    if arguments['rviz'] == 'false':
+        return {}
+    program, view = shutil.which('rviz2'), str(config_path('rviz/don_kp.rviz'))
+    if program is None:
+        raise ValueError(
+            'rviz is true, but no rviz2 is on the PATH: install ros-jazzy-rviz2 and source '
+            '/opt/ros/jazzy/setup.bash; or leave rviz out, and where there is one, in the same '
+            f'ROS domain, run rviz2 -d {view}'
+        )
+    command = [program, '-d', view, '--ros-args']
+    command += ['-r', f'__ns:={description.namespace(arguments)}']
+    for old, new in description.root_remappings(arguments):
+        command += ['-r', f'{old}:={new}']
+    return {'rviz2': [*command, '-p', f'use_sim_time:={arguments["simulation"]}']}
 
 
 def _echo(name: str, process: 'subprocess.Popen[str]') -> None:

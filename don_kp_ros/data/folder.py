@@ -32,8 +32,8 @@ from don_kp_ros.data.picture_file import (
     PictureFile,
     bits_used,
     check_fit,
+    files_left_out,
     image_of,
-    left_out,
     list_files,
     list_images,
     named,
@@ -82,7 +82,7 @@ class Correspondences:
 class ImageFolder:
     """The files of a data set; `samples` reads them.
 
-    notes: what lies there and is left out, in sentences.
+    left_out: what lies there and is not read, in sentences.
     """
 
     root: Path
@@ -90,7 +90,7 @@ class ImageFolder:
     masks: tuple[Path, ...]
     negatives: tuple[Path, ...]
     depths: tuple[Path, ...] = ()  # none, or one for each picture
-    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, root: Path) -> ImageFolder:
@@ -110,16 +110,18 @@ class ImageFolder:
         if depths and (without := [image for image in images if image not in depth_of_image]):
             text = missing(without, root / DEPTHS, depths, 'depth')
             raise DataError(f'{text}. Others have one; add it, or remove the folder')
-        notes = [note for part in (RGBS, MASKS, NEGATIVES) for note in left_out(root / part)]
+        others = [
+            note for part in (RGBS, MASKS, NEGATIVES) for note in files_left_out(root / part)
+        ]
         if alone := [path for path in masks if path not in used]:
-            notes.append(f'{root / MASKS}: left out {named(alone)}: no picture has such a name')
+            others.append(f'{root / MASKS}: left out {named(alone)}: no picture has such a name')
         return cls(
             root=root,
             images=tuple(images),
             masks=tuple(mask_of_image[image] for image in images),
             negatives=tuple(list_images(root / NEGATIVES)),
             depths=tuple(depth_of_image[image] for image in images if depths),
-            notes=tuple(notes),
+            left_out=tuple(others),
         )
 
     @property
@@ -132,9 +134,18 @@ class ImageFolder:
         return [*self.images, *self.masks, *self.negatives, *self.depths, *inner]
 
     @cached_property
-    def bits(self) -> int:
-        """The bits that pictures of 16 bits use together: one range for the folder."""
+    def bits(self) -> int | None:
+        """The bits that pictures of 16 bits use together, one range for all; none without them."""
         return bits_used(self.images)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the folder is read, in sentences."""
+        if self.bits in (None, 16):
+            return self.left_out
+        most = 2 ** (self.bits or 0) - 1
+        scaled = f'{self.root / RGBS}: pictures of 16 bits hold {self.bits}; {most} is white'
+        return (*self.left_out, scaled)
 
     def samples(self, mask_values: tuple[int, ...] = ()) -> Iterator[Sample]:
         """Read and check every picture with its mask, in order; raises DataError.
@@ -170,7 +181,7 @@ def _list_rgbs(root: Path) -> list[Path]:
         folders = ', '.join(path.name for path in files if path.is_dir())
         holds = f'the folders {folders}' if folders else named(files)
         text = f'{text}, but {root} holds {holds}; pictures belong in {RGBS}, masks in {MASKS}'
-    raise DataError('; '.join([text, *left_out(root / RGBS)]))
+    raise DataError('; '.join([text, *files_left_out(root / RGBS)]))
 
 
 def read_depth(path: Path, unit: float) -> DepthImage:

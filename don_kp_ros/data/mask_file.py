@@ -20,8 +20,9 @@ from don_kp_ros.data.picture_file import DataError, Image, PictureFile
 
 _SAYS_NOTHING = (255, 65535, 0xFFFFFF, 0xFFFFFFFFFFFF)  # white, not the number of an object
 _LISTED = 8  # values that a message lists
+_MOST = 128  # values that a file of objects' numbers has
 _FEW = 16  # values that may be those of single objects
-_SMOOTH = 5  # values that a lossless file has at least, where they are edges between two levels
+_SMOOTH = 5  # values; where there are fewer, edges between two levels are lines
 _WHICH = (
     'say which are the object by --mask-value N (again for more of them), or save a mask of two '
     'values'
@@ -47,8 +48,12 @@ class _Levels:
         order = np.argsort(-counts, kind='stable')
         shown = [f'{self.name(values[i])} ({counts[i]} pixels)' for i in order[:_LISTED]]
         more = f' and {len(values) - _LISTED} more' if len(values) > _LISTED else ''
-        plural = {'value': 'values', 'index': 'palette indices', 'colour': 'colours'}[self.kind]
-        return f'{len(values)} {plural}: {", ".join(shown)}{more}'
+        return f'{len(values)} {self.plural}: {", ".join(shown)}{more}'
+
+    @property
+    def plural(self) -> str:
+        """What the numbers are called."""
+        return {'value': 'values', 'index': 'palette indices', 'colour': 'colours'}[self.kind]
 
     def name(self, number: Any) -> str:
         """Write a number as --mask-value takes it."""
@@ -171,11 +176,14 @@ def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
         _check_palette(levels, int(background), int(value))
         numbered = numbers.dtype.kind in 'iu' and value not in _SAYS_NOTHING
         return numbers != background, int(value) if numbered else None
-    smooth = levels.kind == 'value' and (levels.file.lossy or len(values) >= _SMOOTH)
-    shown = _of_two_levels(numbers, values, counts) if smooth else None
+    shown = _of_two_levels(numbers, values, counts) if levels.kind == 'value' else None
+    if shown is not None and not levels.file.lossy and len(values) < _SMOOTH:
+        shown = shown if _is_a_line_between(numbers, values, counts) else None
     if shown is None:
-        like = ', as a picture does,' if len(values) > 4 * _FEW else ''
-        raise DataError(f'{path}: holds{like} {levels.listed()}; {_WHICH}')
+        if len(values) > _MOST:
+            number = f'{len(values)} {levels.plural}'
+            raise DataError(f'{path}: holds {number}, as a picture does; a mask has two')
+        raise DataError(f'{path}: holds {levels.listed()}; {_WHICH}')
     return shown, None
 
 
@@ -243,6 +251,21 @@ def _of_two_levels(
     if (flat & ~exact).any():
         return None
     return levels > (low + high) / 2
+
+
+def _is_a_line_between(
+    numbers: NDArray[Any], values: NDArray[Any], counts: NDArray[np.intp]
+) -> bool:
+    """Tell whether every pixel of the rarer values touches both of the two commonest.
+
+    So few values may be those of small objects, which do not.
+    """
+    commonest = values[np.argsort(-counts)[:2]]
+    touches = [
+        cv2.dilate((numbers == value).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        for value in commonest
+    ]
+    return bool((touches[0] & touches[1])[~np.isin(numbers, commonest)].all())
 
 
 def _counted(numbers: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:

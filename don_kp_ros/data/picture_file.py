@@ -174,13 +174,13 @@ def image_of(file: PictureFile, bits: int | None = None) -> Image:
     return np.ascontiguousarray(pixels)
 
 
-def bits_used(paths: Iterable[Path]) -> int:
-    """Tell how many bits the pictures among these that store 16 use together; 8 for none."""
-    used = 8
+def bits_used(paths: Iterable[Path]) -> int | None:
+    """Tell how many bits the pictures among these that store 16 use together, if there are any."""
+    used = None
     for path in paths:
         if path.suffix.lower() in _DEEP_SUFFIXES and _stores_16_bits(path):
             pixels = PictureFile.open(path).decoded(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-            used = max(used, _bits(pixels)) if pixels.dtype == np.uint16 else used
+            used = max(used or 8, _bits(pixels)) if pixels.dtype == np.uint16 else used
     return used
 
 
@@ -214,7 +214,7 @@ def list_files(folder: Path) -> list[Path]:
     )
 
 
-def left_out(folder: Path) -> list[str]:
+def files_left_out(folder: Path) -> list[str]:
     """Count and name the files of a folder that are no pictures that can be read, by reason."""
     others = [path for path in list_files(folder) if not _is_picture(path)]
     heif = [path for path in others if path.suffix.lower() in _HEIF_SUFFIXES]
@@ -236,7 +236,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _reads_heif() -> bool:
-    """Let Pillow read HEIC, if it can be taught."""
+    """Let Pillow read HEIC, if what teaches it is installed."""
     try:
         import pillow_heif
     except ImportError:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,11 +61,15 @@ class PosedView:
 
 @dataclass(frozen=True)
 class PosedSample(DepthView):
-    """A view with its picture (H, W, 3) uint8 RGB and the object that it shows."""
+    """A view with its picture (H, W, 3) uint8 RGB and the object that it shows.
+
+    number: by which the mask's file calls the object, if it does.
+    """
 
     path: Path
     object: str
     image: Image
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,16 +123,20 @@ class PosedFolder:
         index = self.root / INDEX
         return [index, *self.images, *self.masks, *self.depths, *self.negatives]
 
-    def samples(self) -> Iterator[PosedSample]:
+    def samples(self, mask_values: tuple[int, ...] = ()) -> Iterator[PosedSample]:
         """Read and check every view, in the order of the index; raises DataError."""
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(self.sample, range(len(self.views)))
+            read = partial(self.sample, mask_values=mask_values)
+            yield from pool.map(read, range(len(self.views)))
 
-    def sample(self, index: int) -> PosedSample:
-        """Read and check a view; raises DataError."""
+    def sample(self, index: int, mask_values: tuple[int, ...] = ()) -> PosedSample:
+        """Read and check a view; raises DataError.
+
+        mask_values: of the object's pixels; none: masks have two values.
+        """
         view, path = self.views[index], self.images[index]
         mask_path, depth_path = self.masks[index], self.depths[index]
-        sample = read_sample(path, mask_path)
+        sample = read_sample(path, mask_path, mask_values=mask_values)
         depth = read_depth(depth_path, self.depth_unit).metres()
         expected = (self.camera.height, self.camera.width)
         for file, array in ((path, sample.image), (depth_path, depth)):
@@ -151,6 +160,7 @@ class PosedFolder:
             path=path,
             object=view.object,
             image=sample.image,
+            number=sample.number,
         )
 
 

@@ -48,7 +48,7 @@ def _parser() -> Parser:
         return added
 
     listing = command('list', 'list descriptors')
-    export = command('export', 'write descriptors to a file that imports anywhere')
+    export = command('export', 'write descriptors and objects to a file that imports anywhere')
     for filtered in listing, export:
         filtered.add_argument('--model', help='of this model (the beginning of its fingerprint)')
         filtered.add_argument('--object', help='only on this object')
@@ -58,6 +58,10 @@ def _parser() -> Parser:
     listing.add_argument('--limit', type=int, default=100, help='rows (100); 0: all')
     listing.add_argument('--json', action='store_true', help='as JSON, one line each')
     export.add_argument('file', type=Path)
+
+    objects = command('objects', 'list taught objects')
+    objects.add_argument('--model', help='of this model (the beginning of its fingerprint)')
+    objects.add_argument('--json', action='store_true', help='as JSON, one line each')
 
     show = command('show', 'tell all that is known of a descriptor')
     show.add_argument('name')

@@ -1,4 +1,4 @@
-"""Stored descriptors as tables on the terminal, and as plain values for JSON."""
+"""Stored descriptors and objects as tables on the terminal, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.records import Observation, StoredDescriptor
 from don_kp_ros.database.text import shortened
 
@@ -32,6 +34,20 @@ def table(found: Sequence[StoredDescriptor], deleted: bool = False) -> Table:
         time = one.deleted if deleted else one.updated
         # As Text, because names may look like markup.
         laid.add_row(*map(Text, texts), str(one.observations), f'{time:%Y-%m-%d %H:%M}')
+    return laid
+
+
+def object_table(found: Sequence[StoredObject]) -> Table:
+    """Lay out taught objects, one per row."""
+    laid = grid('name', 'model')
+    for heading in 'points', 'size, mm', 'views':
+        laid.add_column(heading, justify='right')
+    laid.add_column('updated, UTC')
+    for one in found:
+        size = 'x'.join(f'{side:.0f}' for side in 1000 * np.ptp(one.points, axis=0))
+        numbers = str(len(one.points)), size, str(one.views)
+        time = f'{one.updated:%Y-%m-%d %H:%M}'
+        laid.add_row(Text(one.name), Text(shortened(one.model)), *numbers, time)
     return laid
 
 
@@ -62,16 +78,18 @@ def description(stored: StoredDescriptor, seen: Sequence[Observation]) -> Iterat
     yield laid
 
 
-def plain(record: StoredDescriptor | Observation) -> dict[str, Any]:
+def plain(record: StoredDescriptor | Observation | StoredObject) -> dict[str, Any]:
     """Return a record for JSON; of its values or patch only the size."""
     told = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
-        if name not in ('values', 'patch')
+        if name not in ('values', 'patch', 'points', 'weights')
     }
     if isinstance(record, Observation):
         return {**told, 'patch_bytes': len(record.patch or b'')}
-    return {**told, 'dimension': record.values.size}
+    if isinstance(record, StoredObject):
+        told['points'] = len(record.points)
+    return {**told, 'dimension': record.values.shape[-1]}
 
 
 def utc(time: datetime) -> str:

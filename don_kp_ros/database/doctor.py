@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from don_kp_ros.database import schema
 from don_kp_ros.database.engine import Database
 from don_kp_ros.database.errors import SchemaError, StoreError
+from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.sqlite import SqliteDatabase, open_file
-from don_kp_ros.database.store import DescriptorStore, connect
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import printable
 
 _LEAST_SPACE = 256 << 20  # bytes
@@ -148,7 +149,8 @@ def _content(place: Database, database: Path | str | None) -> Finding:
     try:
         with DescriptorStore(database) as store:
             number, deleted = store.count(), store.count(Filter(deleted=True))
-            damaged = [str(error) for error in store.damaged()]
+            objects, broken = store.objects.list()
+            damaged = [str(error) for error in (*store.damaged(), *broken)]
         unreadable = _damaged_observations(place)
     except StoreError as error:
         return Finding('content', State.WRONG, str(error))
@@ -157,8 +159,8 @@ def _content(place: Database, database: Path | str | None) -> Finding:
         told.append(f'and {len(damaged) - len(told)} more')
     if unreadable:
         told.append(f'{unreadable} observations are damaged; store those descriptors anew')
-    well = f'{number} descriptors, and {deleted} deleted ones that can be restored'
-    return _finding('content', '; '.join(told), well)
+    well = f'{number} descriptors, {deleted} deleted ones that can be restored'
+    return _finding('content', '; '.join(told), f'{well}, and {len(objects)} objects')
 
 
 def _damaged_observations(place: Database) -> int:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from don_kp_ros.database import schema
-from don_kp_ros.database.errors import SchemaError, StoreError
+from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError
 from don_kp_ros.database.location import without_password
 from don_kp_ros.database.text import printable
 
@@ -32,6 +32,7 @@ class Database(ABC):
     def __init__(self, url: sa.URL) -> None:
         """Keep the location of a database. Opens nothing yet."""
         self.location = without_password(url)
+        self.is_new = False  # until it is prepared
         self._current = threading.local()
         self._engine = self._create_engine(url)
 
@@ -91,6 +92,16 @@ class Database(ABC):
         """Count a change, within a writing transaction."""
         connection.execute(schema.revision.update().values(number=schema.revision.c.number + 1))
 
+    @contextmanager
+    def damage_named(self, what: str, remedy: str) -> Iterator[None]:
+        """Raise DamagedError where what is read is not what was stored."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise DamagedError(
+                f'{what} is damaged in {self.location} ({error}); {remedy}'
+            ) from error
+
     @abstractmethod
     def listening(self) -> AbstractContextManager[Callable[[float], bool]]:
         """Listen to changes: the function waits so many seconds, and tells whether to look.
@@ -136,6 +147,7 @@ class Database(ABC):
 
     def _bring_up_to_date(self, connection: sa.Connection) -> None:
         revision = self._revision(connection)
+        self.is_new = revision is None
         if revision is None:
             schema.create(connection)
         elif revision != schema.REVISION:

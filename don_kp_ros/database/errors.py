@@ -35,6 +35,10 @@ class InvalidObservationError(RefusedError):
     """A pixel, camera, position, patch or time of an observation that is impossible."""
 
 
+class InvalidObjectError(RefusedError):
+    """Points, weights or views that no taught object has, or one that has changed meanwhile."""
+
+
 class NameTakenError(RefusedError):
     """A name that is already stored, in a request that does not replace it."""
 

@@ -1,4 +1,4 @@
-"""Moves descriptors between databases by a file: for backup, sharing, or PostgreSQL."""
+"""Moves descriptors and objects between databases by a file: a backup, or to share them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from don_kp_ros.database.errors import DamagedError
-from don_kp_ros.database.exchange_file import Entry, ExchangeError, read, write
+from don_kp_ros.database.exchange_file import Entry, Item, read, write
+from don_kp_ros.database.exchange_lines import ExchangeError
+from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.records import ALL, Filter, StoredModel
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import shortened, shown
@@ -24,10 +26,11 @@ class ConflictError(ExchangeError):
 
 @dataclass(frozen=True)
 class Summary:
-    """What an export wrote, or what an import did with the file's descriptors."""
+    """What an export wrote, or what an import did with a file's descriptors and objects."""
 
     models: int = 0
     descriptors: int = 0
+    objects: int = 0
     added: int = 0
     replaced: int = 0
     kept: int = 0  # stored with other content, and left as they are
@@ -36,13 +39,13 @@ class Summary:
 
 
 def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Summary:
-    """Write descriptors as they are at one moment.
+    """Write descriptors and objects as they are at one moment.
 
     An existing file is replaced once everything is written. Raises ExchangeError, StoreError.
     """
     left_out: list[str] = []
 
-    def items() -> Iterator[StoredModel | Entry]:
+    def items() -> Iterator[Item]:
         yield from (m for m in store.models() if wanted.model in (None, m.fingerprint))
         after = None
         while page := store.list(wanted, after=after, limit=_PAGE):
@@ -54,11 +57,13 @@ def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Su
                 else:
                     yield Entry(stored, seen)
             after = page[-1].name, page[-1].model
+        yield from objects
 
     with store.snapshot():
-        left_out += [str(error) for error in store.damaged(wanted)]
-        models, descriptors = write(file, items())
-    return Summary(models, descriptors, left_out=tuple(left_out))
+        objects, damaged = store.objects.list(wanted)
+        left_out += [str(error) for error in (*store.damaged(wanted), *damaged)]
+        numbers = write(file, items())
+    return Summary(*numbers, left_out=tuple(left_out))
 
 
 def load(
@@ -80,11 +85,12 @@ def load(
     with store.transaction():
         known = {model.fingerprint: model for model in store.models()}
         for item in read(path):
-            if isinstance(item, Entry):
-                outcome = _load_descriptor(store, item, existing)
-                counts.update(('descriptors', outcome))
+            if not isinstance(item, StoredModel):
+                kind = 'descriptors' if isinstance(item, Entry) else 'objects'
+                outcome = _load(store, item, existing)
+                counts.update((kind, outcome))
                 if outcome == 'conflict':
-                    name, model = item.descriptor.name, item.descriptor.model
+                    name, model = item.key
                     conflicts.append(f'{shown(name)} of model {shortened(model)}')
                 continue
             counts['models'] += 1
@@ -107,19 +113,31 @@ def load(
     return Summary(**dict(counts))  # type: ignore[arg-type]
 
 
-def _load_descriptor(store: DescriptorStore, given: Entry, existing: str) -> str:
-    """Store a descriptor of a file; return what became of it: a field of Summary, or conflict."""
-    name, model = given.descriptor.name, given.descriptor.model
-    if not store.has(name, model):
-        store.put_back(given.descriptor, given.observations)
+def _load(store: DescriptorStore, given: Entry | StoredObject, existing: str) -> str:
+    """Store an item of a file; return what became of it: a field of Summary, or conflict."""
+    place = store if isinstance(given, Entry) else store.objects
+    if not place.has(*given.key):
+        _put_back(store, given)
         return 'added'
     try:
-        stored = Entry(store.get(name, model), store.observations(name, model))
-        if stored.content() == given.content():
+        if _stored(store, given).content() == given.content():
             return 'unchanged'
     except DamagedError:
         pass  # counts as other content
     if existing == 'replace':
-        store.put_back(given.descriptor, given.observations)
+        _put_back(store, given)
         return 'replaced'
     return 'kept' if existing == 'keep' else 'conflict'
+
+
+def _stored(store: DescriptorStore, given: Entry | StoredObject) -> Entry | StoredObject:
+    if isinstance(given, StoredObject):
+        return store.objects.get(*given.key)
+    return Entry(store.get(*given.key), store.observations(*given.key))
+
+
+def _put_back(store: DescriptorStore, given: Entry | StoredObject) -> None:
+    if isinstance(given, StoredObject):
+        store.objects.put_back(given)
+    else:
+        store.put_back(given.descriptor, given.observations)

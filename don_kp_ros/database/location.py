@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from don_kp_ros.database.errors import StoreError
+from don_kp_ros.database.text import printable
 from don_kp_ros.resources import user_path
 
 if TYPE_CHECKING:
@@ -52,6 +53,22 @@ def database_url(database: Path | str | None = None) -> sa.URL:
     if isinstance(password, str):
         url = url.set(password=password)
     return url.set(drivername=POSTGRESQL).difference_update_query(['password'])
+
+
+def check_folder(database: Path | str) -> None:
+    """Raise StoreError for a file in a folder that does not exist, which may be a slip.
+
+    Only the default's folder is made.
+    """
+    url = database_url(database)
+    if url.drivername != SQLITE:
+        return
+    path = Path(str(url.database)).absolute()
+    if path != default_path() and not path.parent.is_dir():
+        raise StoreError(
+            f'there is no folder {printable(str(path.parent))} for the descriptor database '
+            f'{printable(path.name)}; mend the path, or make the folder (mkdir -p)'
+        )
 
 
 def has_password(database: Path | str | None) -> bool:

@@ -169,6 +169,8 @@ class PostgresqlDatabase(Database):
                 f'{place} takes no more connections ({reason}); end other programs, or raise '
                 "max_connections or the role's CONNECTION LIMIT"
             )
+        if not state and (remedy := _of_tls(reason)):
+            return StoreError(f'{place} cannot be reached safely ({reason}); {remedy}')
         refused = not state and any(words in reason for words in _REFUSALS)
         if refused or state.startswith('28') or state == '3D000':
             return StoreError(
@@ -192,5 +194,45 @@ class PostgresqlDatabase(Database):
         return StoreError(f'{place} failed: {reason}')
 
 
-# By the servers' wording: a refused connection has no error code.
+def _of_tls(reason: str) -> str:
+    """Return the remedy where encryption is what failed, or nothing."""
+    return next((remedy for words, remedy in _TLS.items() if words in reason), '')
+
+
+# By the wording of servers and of libpq: a refused connection has no error code.
 _REFUSALS = ('authentication failed', 'no password supplied', 'pg_hba.conf', 'does not exist')
+_CLIENT = (
+    "the server asks for a client's certificate: give sslcert, one that its ssl_ca_file signed, "
+    'and sslkey, its key, which only its user may read (chmod 600)'
+)
+_TLS = {
+    'invalid sslmode value': (
+        'sslmode is one of disable, allow, prefer, require, verify-ca and verify-full'
+    ),
+    'server does not support SSL': (
+        'the server does not encrypt: set ssl = on and a certificate in its postgresql.conf, or, '
+        'in a network that you trust, sslmode=disable in the URL'
+    ),
+    'no encryption': (
+        'the server takes encrypted connections only: give sslmode=verify-full in the URL'
+    ),
+    'does not match host name': (
+        "give the host by a name that the server's certificate has, or have one made with this "
+        'name (subjectAltName); sslmode=verify-ca does not look at names'
+    ),
+    'root certificate file': (
+        'sslrootcert in the URL is to be a file in PEM that this user can read: the certificate '
+        "of the authority that signed the server's; copy it from there"
+    ),
+    'certificate verify failed': (
+        "the server's certificate has expired, or is not signed by what sslrootcert in the URL "
+        "holds: give the certificate of the authority that signed the server's"
+    ),
+    'client certificate': _CLIENT,
+    'private key file': _CLIENT,
+    'certificate file': _CLIENT,
+    ' alert ': (
+        'the server refuses these certificates or versions of TLS; its log says which: see '
+        'sslcert, sslkey and ssl_min_protocol_version in the URL'
+    ),
+}

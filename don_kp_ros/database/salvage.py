@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from don_kp_ros.database import records, rows
 from don_kp_ros.database.doctor import users
 from don_kp_ros.database.errors import StoreError
+from don_kp_ros.database.objects import read_object
 from don_kp_ros.database.records import Observation, StoredDescriptor, now
 from don_kp_ros.database.rows import Row
 from don_kp_ros.database.store import DescriptorStore
@@ -28,7 +29,7 @@ from don_kp_ros.errors import RefusedError
 
 _MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
 _UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away
-_TABLES = ('models', 'objects', 'descriptors', 'tags', 'observations')
+_TABLES = ('models', 'objects', 'descriptors', 'tags', 'observations', 'taught_objects')
 _COVERED = ('TRUE', 'deleted IS NULL')  # conditions under which SQLite uses an index
 _ALL_BUT_THE_NAME = 'all but the name'
 _Rows = dict[int, Row]
@@ -40,6 +41,7 @@ class Salvage:
 
     aside: Path  # the file as it was
     saved: int  # descriptors in the new file, deleted ones too
+    objects: int  # taught ones in the new file
     missing: tuple[str, ...]  # what is missing, as far as it is known
 
 
@@ -59,7 +61,7 @@ def set_aside(path: Path) -> Salvage:
             for ending in ('', '-wal'):
                 with suppress(FileNotFoundError):
                     shutil.copyfile(f'{path}{ending}', f'{copy}{ending}')
-            saved, missing = _salvage(copy, fresh)
+            saved, objects, missing = _salvage(copy, fresh)
             # Links, not renames: an existing file of that name stays.
             for ending in ('', '-wal', '-shm'):
                 with suppress(FileNotFoundError):
@@ -71,11 +73,11 @@ def set_aside(path: Path) -> Salvage:
             f'{path} cannot be set aside ({error.strerror}); make its folder writable, and free '
             'as much space as it has twice'
         ) from error
-    return Salvage(aside, saved, tuple(missing))
+    return Salvage(aside, saved, objects, tuple(missing))
 
 
-def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
-    """Copy what can be read; return the number of descriptors, and what is missing."""
+def _salvage(damaged: Path, fresh: Path) -> tuple[int, int, list[str]]:
+    """Copy what can be read; return how many descriptors and objects, and what is missing."""
     tables, missing = _read(damaged)
     of_descriptor: dict[str, dict[int, list[Row]]] = {}
     for name in 'tags', 'observations':
@@ -122,7 +124,29 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, list[str]]:
             saved += 1
             if lacks:
                 missing.append(f'{told}: {lacks}')
-    return saved, missing
+        objects = _salvage_objects(store, tables, missing)
+    return saved, objects, missing
+
+
+def _salvage_objects(
+    store: DescriptorStore, tables: Mapping[str, _Rows], missing: list[str]
+) -> int:
+    """Copy the objects that can be read; return their number, and name what is missing."""
+    saved = 0
+    for row in tables['taught_objects'].values():
+        try:
+            model = tables['models'][row['model_id']]
+            if 'values' not in row:
+                raise ValueError(_ALL_BUT_THE_NAME)
+            dimension = model.get('dimension') or len(row['values']) // len(row['weights'])
+            times = {name: _time(row[name]) or now() for name in ('created', 'updated')}
+            whole = {**row, **times, 'model': model['fingerprint'], 'dimension': dimension}
+            store.objects.put_back(read_object(whole))
+        except (RefusedError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+            missing.append(f'object {shown(str(row["name"]))}: {printable(str(error))}')
+        else:
+            saved += 1
+    return saved
 
 
 def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from don_kp_ros.database.records import LONGEST_NAME
 
 # The newest revision of migrations/versions: a database that has it needs no Alembic to open.
-REVISION = '0002'
+REVISION = '0003'
 
 metadata = sa.MetaData(
     naming_convention={
@@ -53,7 +53,7 @@ class Utc(sa.types.TypeDecorator[datetime]):
 
 
 class Values(sa.LargeBinary):
-    """Values (D,) as float32, little endian; read as bytes, whatever damage made of them."""
+    """Rows of float32, little endian; read as bytes, whatever damage made of them."""
 
     def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Choose what is read."""
@@ -146,6 +146,20 @@ tags = sa.Table(
     ),
     sa.Column('tag', name_type(), primary_key=True),
     sa.Index('ix_tags_tag_descriptor_id', 'tag', 'descriptor_id'),
+)
+taught_objects = sa.Table(
+    'taught_objects',
+    metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('model_id', sa.ForeignKey('models.id'), nullable=False),
+    sa.Column('name', name_type(), nullable=False),
+    sa.Column('views', sa.Integer, nullable=False),
+    sa.Column('points', Values, nullable=False),  # (N, 3)
+    sa.Column('values', Values, nullable=False),  # (N, D)
+    sa.Column('weights', Values, nullable=False),  # (N,)
+    sa.Column('created', Utc, nullable=False),
+    sa.Column('updated', Utc, nullable=False),
+    sa.Index('ix_taught_objects_name', 'name', 'model_id', unique=True),
 )
 # The first schema's version table; a don_kp that knows only that schema refuses the file by it.
 schema_version = sa.Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,15 +37,20 @@ def conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
         return
     yield (last_deleted() if wanted.deleted else LIVE)
     if wanted.prefix:
-        # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
-        yield descriptors.c.name >= wanted.prefix
-        yield descriptors.c.name < wanted.prefix + '\U0010ffff'  # in no name: not printable
+        yield from begins_with(descriptors.c.name, wanted.prefix)
     if wanted.model is not None:
         yield descriptors.c.model_id == _id_of(models.c.fingerprint, wanted.model)
     if wanted.object is not None:
         yield descriptors.c.object_id == _id_of(objects.c.name, wanted.object)
     if wanted.tag is not None:
         yield descriptors.c.id.in_(sa.select(tags.c.descriptor_id).where(tags.c.tag == wanted.tag))
+
+
+def begins_with(column: sa.Column[str], prefix: str) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions for a beginning of names."""
+    # Not LIKE, which ignores the case of ASCII letters in SQLite, and needs escapes.
+    yield column >= prefix
+    yield column < prefix + '\U0010ffff'  # in no name: not printable
 
 
 def select(wanted: Filter, after: tuple[str, str] | None = None) -> sa.Select[Any]:
@@ -117,8 +122,10 @@ def object_id(connection: sa.Connection, name: str) -> int:
     return insert(connection, objects, name=name) if number is None else int(number)
 
 
-def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameError:
-    """Make the error for an unknown name; it says what to do."""
+def unknown(
+    connection: sa.Connection, name: str, model: str, service: Callable[[str], str]
+) -> UnknownNameError:
+    """Make the error for an unknown name; it says what to do, by the names of services."""
     names: Sequence[str] = []
     if is_text(model):
         query = sa.select(descriptors.c.name).select_from(descriptors.join(models))
@@ -127,18 +134,22 @@ def unknown(connection: sa.Connection, name: str, model: str) -> UnknownNameErro
     of_model = f'for model {shortened(model)}'
     if find(connection, name, model, last_deleted()) is not None:
         return UnknownNameError(
-            f'{shown(name)} was deleted {of_model}; bring it back with /restore_descriptor, or '
-            'store it anew with /store_descriptor'
+            f'{shown(name)} was deleted {of_model}; bring it back with '
+            f'{service("restore_descriptor")}, or store it anew with {service("store_descriptor")}'
         )
     if not names:
         return UnknownNameError(
-            f'{shown(name)} is not stored: nothing is, {of_model}; store it with /store_descriptor'
+            f'{shown(name)} is not stored: nothing is, {of_model}; store it with '
+            f'{service("store_descriptor")}'
         )
+    return UnknownNameError(f'{shown(name)} is not stored {of_model}; {nearest(name, names)}')
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Say which names are the nearest."""
     longest = records.LONGEST_NAME
-    nearest = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]
-    return UnknownNameError(
-        f'{shown(name)} is not stored {of_model}; nearest names: {", ".join(map(shown, nearest))}'
-    )
+    near = difflib.get_close_matches(name[:longest], names, n=3, cutoff=0.4) or names[:3]
+    return f'nearest names: {", ".join(map(shown, near))}'
 
 
 def _id_of(column: sa.Column[str], name: str) -> sa.ScalarSelect[int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,84 +13,34 @@ import sqlalchemy as sa
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.database import records, rows, statements
-from don_kp_ros.database.engine import Database
 from don_kp_ros.database.errors import (
     DamagedError,
     InvalidDescriptorError,
     NameTakenError,
     UnknownNameError,
 )
-from don_kp_ros.database.location import SQLITE, database_url
+from don_kp_ros.database.objects import ObjectStore
+from don_kp_ros.database.opened import OpenDatabase
 from don_kp_ros.database.records import Filter, Observation, StoredDescriptor, StoredModel
 from don_kp_ros.database.rows import is_text
-from don_kp_ros.database.schema import descriptors, models, objects, observations, revision, tags
-from don_kp_ros.database.sqlite import SqliteDatabase
+from don_kp_ros.database.schema import descriptors, models, objects, observations, tags
 from don_kp_ros.database.text import shortened, shown
 from don_kp_ros.errors import RefusedError
 
 _ANEW = 'store it anew with replace: true'
 
 
-def connect(database: Path | str | None = None) -> Database:
-    """Return the database at a path or URL, by default `default_path()`. Opens nothing yet.
-
-    Raises StoreError unless it is a path or a URL of a known kind.
-    """
-    url = database_url(database)
-    if url.drivername == SQLITE:
-        return SqliteDatabase(url)
-    # Only here: psycopg is not needed for a file.
-    from don_kp_ros.database.postgresql import PostgresqlDatabase
-
-    return PostgresqlDatabase(url)
-
-
-class DescriptorStore:
+class DescriptorStore(OpenDatabase):
     """Descriptors by name and model. Thread-safe; many processes and robots may share it.
 
     A write is durable when the call returns. Every method raises StoreError if the database fails,
     and a RefusedError if the request is wrong. In both cases nothing has changed.
     """
 
-    def __init__(self, database: Path | str | None = None) -> None:
-        """Open a database by path or URL, by default `default_path()`; create it if missing.
-
-        An older schema is migrated. Raises DamagedFileError, SchemaError (a newer schema, or not
-        don_kp's), UnavailableError (the server does not answer) or another StoreError, and then
-        leaves the database as it is.
-        """
-        self._database = connect(database)
-        self.location = self._database.location  # for messages; without a password
-        try:
-            self._database.prepare()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> DescriptorStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._database.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Write all changes that this thread makes within, or none of them if an error leaves it.
-
-        Other writers wait meanwhile, so keep it short.
-        """
-        with self._database.transaction(write=True):
-            yield
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Give this thread one consistent state to read, whatever others write meanwhile."""
-        with self._database.transaction(snapshot=True):
-            yield
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The taught objects of the same database."""
+        return ObjectStore(self._database, self._service)
 
     def put(
         self,
@@ -153,7 +102,7 @@ class DescriptorStore:
             query = sa.select(observations).order_by(observations.c.id)
             found = connection.execute(query.where(observations.c.descriptor_id == known.id)).all()
         told = f'an observation of {shown(name)} of model {shown(model)}'
-        with self._damage_named(told, _ANEW):
+        with self._database.damage_named(told, _ANEW):
             return [rows.observation(row._mapping, known.dimension) for row in found]
 
     def list(
@@ -292,7 +241,8 @@ class DescriptorStore:
         known = []
         for row in found:
             told = f'the card of model {shown(row.fingerprint)}'
-            with self._damage_named(told, 'start perception with that model to store it again'):
+            remedy = 'start perception with that model to store it again'
+            with self._database.damage_named(told, remedy):
                 card = records.loaded(row.card)
             known.append(StoredModel(row.fingerprint, row.dimension, card, row.number))
         return known
@@ -310,15 +260,6 @@ class DescriptorStore:
             changed = models.update().where(models.c.id == model_id, models.c.card != text)
             if connection.execute(changed.values(card=text)).rowcount:
                 self._database.changed(connection)
-
-    def revision(self) -> int:
-        """Return a number that grows with every change by any process."""
-        with self._database.transaction() as connection:
-            return int(connection.execute(sa.select(revision.c.number)).scalar_one())
-
-    def listening(self) -> AbstractContextManager[Callable[[float], bool]]:
-        """Listen to changes; `changes.Watcher` does it in a thread. See `Database.listening`."""
-        return self._database.listening()
 
     def _write(
         self,
@@ -379,25 +320,17 @@ class DescriptorStore:
                 f'{shown(stored.name)} has {len(blobs)} observations; allowed are '
                 f'{records.MOST_OBSERVATIONS}: replace them'
             )
-        with self._damage_named(f'an observation of {shown(stored.name)}', _ANEW):
+        with self._database.damage_named(f'an observation of {shown(stored.name)}', _ANEW):
             return [rows.vector(blob, stored.dimension) for blob in blobs]
 
     def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
         row = statements.find(connection, name, model)
         if row is None:
-            raise statements.unknown(connection, name, model)
+            raise statements.unknown(connection, name, model, self._service)
         return row
 
     def _record(self, row: sa.Row) -> StoredDescriptor:
         told = f'{shown(row.name)} of model {shown(row.model)}'
-        with self._damage_named(told, 'delete it with /delete_descriptor, then store it again'):
+        remedy = f'delete it with {self._service("delete_descriptor")}, then store it again'
+        with self._database.damage_named(told, remedy):
             return rows.descriptor(row._mapping)
-
-    @contextmanager
-    def _damage_named(self, what: str, remedy: str) -> Iterator[None]:
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            raise DamagedError(
-                f'{what} is damaged in {self.location} ({error}); {remedy}'
-            ) from error

@@ -18,10 +18,11 @@ from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
+from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter, now
 from don_kp_ros.database.salvage import set_aside
 from don_kp_ros.database.sqlite import SqliteDatabase
-from don_kp_ros.database.store import DescriptorStore, connect
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
 
@@ -64,6 +65,21 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if damaged else 0
 
 
+def _objects(arguments: argparse.Namespace, console: Console) -> int:
+    with _opened(arguments) as store:
+        wanted = Filter(model=_fingerprint(store, arguments.model))
+        found, damaged = store.objects.list(wanted)
+        if arguments.json:
+            for one in found:
+                print(json.dumps(display.plain(one), ensure_ascii=False))
+        else:
+            console.print(display.object_table(found))
+            _say(console, f'{len(found)} objects in {store.location}')
+    for error in damaged:
+        print(f'don_kp db objects: left out: {error}', file=sys.stderr)
+    return 1 if damaged else 0
+
+
 def _show(arguments: argparse.Namespace, console: Console) -> int:
     with _opened(arguments) as store, store.snapshot():
         model = _fingerprint(store, arguments.model)
@@ -94,8 +110,10 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
         written = exchange.export(store, arguments.file, _filter(arguments, store))
     for told in written.left_out:
         print(f'don_kp db export: left out: {told}', file=sys.stderr)
-    told = f'{written.descriptors} descriptors of {written.models} models: {arguments.file}'
-    _say(console, told)
+    told = (
+        f'{written.descriptors} descriptors of {written.models} models, {written.objects} objects'
+    )
+    _say(console, f'{told}: {arguments.file}')
     return 1 if written.left_out else 0
 
 
@@ -188,7 +206,7 @@ def _doctor(arguments: argparse.Namespace, console: Console) -> int:
         raise RefusedError('only a damaged file is set aside; nothing was done')
     done = set_aside(Path(str(database_url(database).database)))
     _say(console, f'the damaged file is now {done.aside}')
-    _say(console, f'{done.saved} descriptors were saved into a new one')
+    _say(console, f'{done.saved} descriptors were saved into a new one, {done.objects} objects')
     for missing in done.missing:
         _say(console, f'missing: {missing}')
     return int(State.NOTE if done.missing else State.WELL)
@@ -201,7 +219,7 @@ def _database(arguments: argparse.Namespace, missing: bool = False) -> Path | st
     url = database_url(given)
     if url.drivername == SQLITE and not missing and not Path(str(url.database)).is_file():
         raise RefusedError(
-            f'there is no database {url.database} yet; the first /store_descriptor makes it, or '
+            f'there is no database {url.database} yet; the database node makes it, or '
             'choose another one with --database or --url'
         )
     return given
@@ -254,6 +272,7 @@ def _console() -> Console:
 
 _TASKS = {
     'list': _list,
+    'objects': _objects,
     'show': _show,
     'export': _export,
     'import': _import,

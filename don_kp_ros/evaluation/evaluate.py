@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from don_kp_ros import configuration
+from don_kp_ros.evaluation.counting import Counting
 from don_kp_ros.evaluation.examples import Drawing, drawings
 from don_kp_ros.evaluation.figures import (
     by_name,
@@ -25,7 +27,7 @@ from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.request import Request
-from don_kp_ros.evaluation.results import progress_bar, say, versions, without_nan
+from don_kp_ros.evaluation.results import say, versions, without_nan
 from don_kp_ros.networks.checkpoint import Checkpoint
 
 FORMAT, VERSION = 'don_kp evaluation', 1
@@ -46,7 +48,7 @@ def evaluate(
     DataError, or ValueError naming a pair that cannot be measured on.
     """
     console = console or Console(quiet=True)
-    reader = Reader(request.skip_broken)
+    reader = Reader(request.skip_broken, request.masks, partial(say, console))
     conditions = protocol.conditions(request.data, request.seed, reader)
     for message in reader.skipped:
         say(console, f'left out: {message}')
@@ -56,17 +58,11 @@ def evaluate(
     say(console, f'Measuring {name} on {request.data}: {pairs} pairs of {protocol.kind}.')
     methods = matchers(network, request.device, protocol.step, request.seed)
     found: dict[str, list[Found]] = {}  # of every method, in every condition
-    with progress_bar(console) as progress:
-        task = progress.add_task('', total=len(methods) * pairs, what='')
+    with Counting(console, len(methods) * pairs) as counting:
         for method, matcher in methods.items():
-            progress.update(task, what=method)
+            counting.begin(method)
             found[method] = [
-                match_all(
-                    condition.data,
-                    matcher,
-                    with_peaks=True,
-                    advance=lambda: progress.advance(task),
-                )
+                match_all(condition.data, matcher, with_peaks=True, advance=counting.advance)
                 for condition in conditions
             ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,10 @@ class Measurement:
         return Accuracy.of(self.errors)
 
 
-def measure(model: DescriptorModel, data: PairSet) -> Measurement:
-    """Match every pair's points and compare with the truth."""
+def measure(
+    model: DescriptorModel, data: PairSet, advance: Callable[[], None] = lambda: None
+) -> Measurement:
+    """Match every pair's points and compare with the truth; `advance` is called after each."""
     matcher = Learned(model, maps=None)
     uses = Counter(index for pair in data.pairs for index in (pair.image_a, pair.image_b))
     errors, present, absent = [], [], [np.zeros(0, np.float32)]
@@ -51,4 +54,5 @@ def measure(model: DescriptorModel, data: PairSet) -> Measurement:
             uses[index] -= 1
             if uses[index] == 0:  # all maps of many pictures together are large
                 matcher.forget(data.images[index])
+        advance()
     return Measurement(np.concatenate(errors), np.concatenate(present), np.concatenate(absent))

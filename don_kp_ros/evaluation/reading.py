@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from don_kp_ros.data.folder import DataError, Image, ImageFolder, Sample, read_sample
+from don_kp_ros.data.mask_check import MaskCheck
+from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder, PosedSample
 from don_kp_ros.data.source import prepare_background
@@ -19,9 +21,14 @@ _MOST_BACKGROUNDS = 64
 
 @dataclass
 class Reader:
-    """Reads pictures: a broken one is a DataError, or left out and named in `skipped`."""
+    """Reads pictures: a broken one is a DataError, or left out and named in `skipped`.
+
+    say: is told what a user should know of what is read.
+    """
 
     skip_broken: bool = False
+    masks: MaskOptions = field(default_factory=MaskOptions)
+    say: Callable[[str], None] = lambda line: None
     skipped: list[str] = field(default_factory=list)
 
     def samples(self, folder: ImageFolder, most: int | None = None) -> dict[int, Sample]:
@@ -29,28 +36,40 @@ class Reader:
 
         most: greatest number of pictures, evenly spread (None: all).
         """
-        found = {}
-        for index in spread(len(folder.images), most or len(folder.images)):
-            files = (folder.images[index], folder.masks[index])
-            try:
-                found[index] = read_sample(*files)
-            except DataError as error:
-                self._skip(error, files)
+        for note in folder.notes:
+            self.say(note)
+        places = spread(len(folder.images), most or len(folder.images))
+        index = dict(zip(folder.images, range(len(folder.images)), strict=True))
+        check = MaskCheck(folder.root, self.masks, self.say)
+        read = check.watch(self._each(folder, places), len(places))
+        found = {index[sample.path]: sample for sample in read}
         if not found:
             raise DataError(f'{folder.root}: none of its pictures can be read')
         return found
 
+    def _each(self, folder: ImageFolder, places: Iterable[int]) -> Iterator[Sample]:
+        for place in places:
+            files = (folder.images[place], folder.masks[place])
+            try:
+                yield read_sample(*files, None, self.masks.values, folder.bits)
+            except DataError as error:
+                self._skip(error, files)
+
     def posed(self, folder: PosedFolder, places: Iterable[int]) -> list[PosedSample]:
         """Read some of a folder's posed views, by index; raises DataError."""
-        found: list[PosedSample] = []
-        for i in places:
-            try:
-                found.append(folder.sample(i))
-            except DataError as error:
-                self._skip(error, (folder.images[i], folder.masks[i], folder.depths[i]))
+        places = list(places)
+        check = MaskCheck(folder.root, self.masks, self.say)
+        found = list(check.watch(self._each_view(folder, places), len(places)))
         if not found:
             raise DataError(f'{folder.root}: none of its views can be read')
         return found
+
+    def _each_view(self, folder: PosedFolder, places: Iterable[int]) -> Iterator[PosedSample]:
+        for i in places:
+            try:
+                yield folder.sample(i, self.masks.values)
+            except DataError as error:
+                self._skip(error, (folder.images[i], folder.masks[i], folder.depths[i]))
 
     def backgrounds(self, folder: ImageFolder) -> list[Image]:
         """Read a folder's pictures without the object, evenly spread ones of many."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.data.mask_options import MaskOptions, add_mask_arguments
+from don_kp_ros.networks.device import check_device
 
 
 def _now() -> datetime:
@@ -23,7 +25,8 @@ class Request:
     """The folder to measure on, and how.
 
     seed: of views, points, guesses and intervals; skip_broken: leave out pictures that cannot be
-    read; device: that networks are measured on; command: what asked for it.
+    read; device: that networks are measured on; command: what asked for it; masks: how they are
+    read.
     """
 
     data: Path
@@ -32,6 +35,7 @@ class Request:
     device: str = 'cpu'
     command: str = ''
     started: datetime = field(default_factory=_now)
+    masks: MaskOptions = field(default_factory=MaskOptions)
 
     @classmethod
     def read(cls, arguments: argparse.Namespace, prog: str, argv: Sequence[str]) -> Request:
@@ -45,6 +49,7 @@ class Request:
             arguments.skip_broken,
             arguments.device,
             shlex.join([*prog.split(), *argv]),
+            masks=MaskOptions.read(arguments),
         )
 
     def record(self) -> dict[str, Any]:
@@ -72,15 +77,5 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument(
         '--skip-broken', action='store_true', help='leave out pictures that cannot be read'
     )
+    add_mask_arguments(parser)
     parser.add_argument('--device', default='cpu', help='to measure on: cpu, cuda, ...')
-
-
-def check_device(name: str) -> None:
-    """Raise ConfigurationError where torch cannot use a device."""
-    import torch  # slow to import
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f'--device {name} cannot be used ({reason}); cpu can') from error

@@ -16,14 +16,6 @@ import cv2
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 
@@ -142,16 +134,3 @@ def method_row(own: dict[str, Any]) -> dict[str, str]:
 def text(value: Any) -> str:
     """Write a figure as tables do."""
     return f'{value:.3g}' if isinstance(value, float) else str(value)
-
-
-def progress_bar(console: Console) -> Progress:
-    """Make a bar of counted things, where there is a terminal; field: what."""
-    return Progress(
-        TextColumn('{task.fields[what]:14}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

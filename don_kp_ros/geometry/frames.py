@@ -25,6 +25,7 @@ class TwoParentsError(TransformError):
 
 # So much older than what came before, a transform is of a time that was set back, seconds.
 _SET_BACK_S = 1.0
+_SAME = 1e-6  # metres; of static transforms
 
 
 @dataclass
@@ -54,11 +55,11 @@ class TransformTree:
 
     def set(
         self, parent: str, child: str, stamp: float, T: ArrayLike, static: bool = False
-    ) -> bool:
-        """Set ``T_parent_child`` (4, 4) at a time in seconds.
+    ) -> str:
+        """Set ``T_parent_child`` (4, 4) at a time in seconds; return what is odd about it, if any.
 
-        Returns whether that time was set back: what is known of this frame's past is forgotten.
-        Raises TransformError where the transform is not finite or would close a loop.
+        Where that time was set back, what is known of this frame's past is forgotten. Raises
+        TransformError where the transform is not finite or would close a loop.
         """
         T = np.array(T, dtype=np.float64)
         if not np.isfinite(T).all():
@@ -70,15 +71,17 @@ class TransformTree:
                     raise TransformError(f'{child} as a child of {parent} would close a loop')
                 link = self._links.setdefault(child, {})[parent] = _Link(static)
             if static:
-                link.stamps, link.transforms = [stamp], [T]
-                return False
+                before, link.stamps, link.transforms = link.transforms, [stamp], [T]
+                if before and not np.allclose(before[0], T, atol=_SAME):
+                    return f'{child} is told to be elsewhere on {parent} than before'
+                return ''
             set_back = bool(link.stamps) and stamp < link.stamps[-1] - _SET_BACK_S
             if set_back:
                 link.stamps, link.transforms = [], []
             at = bisect.bisect_right(link.stamps, stamp)
             if at and link.stamps[at - 1] == stamp:
                 link.transforms[at - 1] = T
-                return False
+                return ''
             link.stamps.insert(at, stamp)
             link.transforms.insert(at, T)
             oldest = link.stamps[-1] - self._cache_seconds
@@ -86,7 +89,9 @@ class TransformTree:
             del link.stamps[:old], link.transforms[:old]
             # Of a parent that is told no more, nothing is left either.
             self._leave(child, lambda other: other.static or other.stamps[-1] >= oldest)
-            return set_back
+            if set_back:
+                return f'the time of {child} was set back to {stamp:.3f} s; the past is forgotten'
+            return ''
 
     def lookup(self, target: str, source: str, stamp: float | None = None) -> Array:
         """Return ``T_target_source`` (4, 4) at a time in seconds; None: the newest of each.

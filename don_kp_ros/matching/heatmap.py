@@ -18,7 +18,7 @@ from don_kp_ros.matching.maps import checked_map, checked_queries
 _BOUND_SLACK = 1e-5  # rounding of the bounds; costs a few more blocks, never the maximum
 _PRODUCTS_AT_ONCE = 5 << 17  # of queries and cells: more leave the cache, less cost calls
 _BLOCKS_AT_ONCE = 8192
-_HEATMAPS_AT_ONCE = 16
+_PIXELS_AT_ONCE = 5 << 20  # of heatmaps: 20 MiB, or a single one
 _CROWDED = 0.25  # share of candidate cells above which the whole heatmap is faster
 
 
@@ -165,7 +165,8 @@ class _Search:
         number = torch.bincount(owners, minlength=len(floor))
         crowded = (number > _CROWDED * len(self._blocks.cells)) | floor.isinf()
         if crowded.any():
-            for some in torch.nonzero(crowded)[:, 0].split(_HEATMAPS_AT_ONCE):
+            together = max(1, _PIXELS_AT_ONCE // (self._size[0] * self._size[1]))
+            for some in torch.nonzero(crowded)[:, 0].split(together):
                 heat = heatmaps(self._map, self._queries[some], self._size).flatten(1)
                 score, pixel = first_peak(heat)
                 width = self._size[1]

@@ -43,25 +43,28 @@ def heatmap_overlay(
     return picture
 
 
-def draw_cross(picture: Image, uv: ArrayLike, colour: tuple[int, int, int]) -> None:
+def draw_cross(
+    picture: Image, uv: ArrayLike, colour: tuple[int, int, int], label: str = ''
+) -> None:
     """Draw a cross with a dark edge at pixel uv, in place; its size follows the picture's."""
     u, v = (round(float(x)) for x in np.asarray(uv))
     arm = max(5, min(picture.shape[:2]) // 40)
     for line_colour, thickness in ((0, 0, 0), 5), (colour, 2):
         cv2.line(picture, (u - arm, v), (u + arm, v), line_colour, thickness, cv2.LINE_AA)
         cv2.line(picture, (u, v - arm), (u, v + arm), line_colour, thickness, cv2.LINE_AA)
+    _write(picture, label, (u + arm // 2, v - arm // 2))
 
 
 def draw_caption(picture: Image, text: str) -> None:
     """Write a line at the lower left, in place."""
-    _write(picture, text, picture.shape[0] - 10)
+    _write(picture, text, (8, picture.shape[0] - 10))
 
 
 def draw_legend(picture: Image, lines: Sequence[str]) -> None:
     """Write lines below each other at the upper left, in place."""
     height = round(_BASELINE * _text_scale(picture))
     for number, line in enumerate(lines, start=1):
-        _write(picture, line, 4 + number * height)
+        _write(picture, line, (8, 4 + number * height))
 
 
 def patch_about(picture: Image, uv: ArrayLike, side: int) -> Image:
@@ -77,12 +80,12 @@ def _text_scale(picture: Image) -> float:
     return max(0.45, min(picture.shape[:2]) / 800)
 
 
-def _write(picture: Image, text: str, v: int) -> None:
+def _write(picture: Image, text: str, place: tuple[int, int]) -> None:
     scale = _text_scale(picture)
     edges = [((0, 0, 0), du, dv) for du in (-1, 0, 1) for dv in (-1, 0, 1)]
     # The edge is shifted text, not thicker text: OpenCV 5 sets bolder letters wider apart.
     for colour, du, dv in [*edges, ((255, 255, 255), 0, 0)]:
-        origin = (8 + du, v + dv)
+        origin = (place[0] + du, place[1] + dv)
         cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 

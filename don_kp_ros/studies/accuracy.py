@@ -72,7 +72,7 @@ class AccuracyStudy(Study):
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
-        data = Data.read(job.request.data)
+        data = Data.read(job.request.data, job.reader)
         parts = [
             (name, left_out)
             for name in self.splits
@@ -101,7 +101,7 @@ class AccuracyStudy(Study):
             shipped = load(models_path('caps.safetensors'))
             rows.append(_row(name, 'shipped model', '', shipped, split))
         for number, (method, seed) in enumerate((m, s) for m in self.methods for s in self.seeds):
-            kept = data.training(job.trainings, split, method, self.minutes, seed)
+            kept = data.training(job.trainings, split, method, self, seed)
             model = job.train(f'{name}-{method}-{seed}', kept).checkpoint
             if number == 0:
                 rows.append(_row(name, 'untrained', '', model.untrained(), split))

@@ -57,13 +57,12 @@ class Case:
 class CaseStudy(Study):
     """What all studies of cases say.
 
-    training: YAML file, or the name of one in config/training/; overrides: of its keys, in every
-    case; steps: the length of each training instead of minutes; poses: train on pairs of posed
-    views, else on single pictures; measure: the protocol that held pictures are measured by.
+    training: YAML file, or the name of one in config/training/; steps: the length of each training
+    instead of minutes; poses: train on pairs of posed views, else on single pictures; measure: the
+    protocol that held pictures are measured by.
     """
 
     training: str = 'nt_xent'
-    overrides: tuple[str, ...] = ()
     steps: int | None = None
     poses: bool = False
     measure: Protocol = field(default_factory=HeldViews)
@@ -85,7 +84,7 @@ class CaseStudy(Study):
 
     def run(self, job: Job) -> Outcome:
         """Train every case, measure it beside what knows nothing, and sum up; see Study."""
-        pictures, reader = Pictures.open(job.request.data), Reader(job.request.skip_broken)
+        pictures, reader = Pictures.open(job.request.data, job.request.masks.values), job.reader
         cases = self.cases(pictures)
         held = self._held(job, pictures, cases, reader)
         known: dict[Hashable, Found] = {}

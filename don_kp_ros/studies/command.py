@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from don_kp_ros import configuration
 from don_kp_ros.arguments import Parser
 from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
+from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.evaluation.request import Request, add_arguments
 from don_kp_ros.outputs import check_writable
 from don_kp_ros.resources import config_path
@@ -52,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
             overrides.append(f'--minutes={arguments.minutes}')
         if arguments.seeds is not None:
             overrides.append(f'--seeds=[{arguments.seeds.strip("[]")}]')
-        study = read_study(arguments.study, overrides)
+        study = _reading(read_study(arguments.study, overrides), request.masks)
         name = f'{request.data.resolve().name}-{arguments.study.stem}'
         job = Job(request, arguments.output or _OUTPUT / name, arguments.trainings, console)
         check_writable(job.output / 'results.json')
@@ -108,6 +110,14 @@ def _parser() -> Parser:
     )
     parser.add_argument('--model', help=argparse.SUPPRESS)
     return parser
+
+
+def _reading(study: Study, masks: MaskOptions) -> Study:
+    """Let every training read masks as they are read here; most are given masks of two values."""
+    from don_kp_ros.studies.cases import CaseStudy
+
+    told = masks if isinstance(study, CaseStudy) else MaskOptions(trust=masks.trust)
+    return dataclasses.replace(study, overrides=(*study.overrides, *told.overrides()))
 
 
 def _results(study: Study, job: Job, outcome: Outcome) -> dict[str, Any]:

@@ -42,12 +42,12 @@ class KeypointStudy(Study):
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
-        data = Data.read(job.request.data)
+        data = Data.read(job.request.data, job.reader)
         ranges = {rotation: data.split(_SPLIT, rotation) for rotation in (_UPRIGHT, _ANY)}
         rows: list[dict[str, Any]] = []
         learned = (_UPRIGHT, _ANY) if self.retrain else (_UPRIGHT,)
         for method, seed, turned in product(self.methods, self.seeds, learned):
-            kept = data.training(job.trainings, ranges[turned], method, self.minutes, seed)
+            kept = data.training(job.trainings, ranges[turned], method, self, seed)
             trained = job.train(f'{method}-{seed}-{turned:g}', kept)
             for (shown, split), copies in product(ranges.items(), (1, self.turns)):
                 model = at_scale(trained.checkpoint, split.about)

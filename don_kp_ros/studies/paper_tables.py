@@ -52,7 +52,7 @@ class Run(NamedTuple):
 class PaperTables(Study):
     """Trains every setting of the tables with every seed.
 
-    recipes: the configuration in config/training/ of each method; overrides: of its keys; epochs:
+    recipes: the configuration in config/training/ of each method; epochs:
     the length of each training in as many steps as there are pictures, on a GPU, instead of
     minutes; dimensions: those of the tables that are trained (none given: all); jobs: trainings at
     a time.
@@ -65,7 +65,6 @@ class PaperTables(Study):
     recipes: dict[str, str] = field(
         default_factory=lambda: {'NT-Xent': 'nt_xent', 'mined': 'mined'}
     )
-    overrides: tuple[str, ...] = ()
     epochs: float | None = None
     dimensions: tuple[int, ...] = ()
     jobs: int = 2
@@ -109,7 +108,7 @@ class PaperTables(Study):
                 f'epochs is {self.epochs:g}, but torch finds no CUDA device; run it on a machine '
                 'with a GPU, or by minutes here: the study paper_tables (BUDGET=cpu)'
             )
-        data, cases = Data.read(job.request.data), self.cases()
+        data, cases = Data.read(job.request.data, job.reader), self.cases()
         split = data.split('held', _ROTATION)
         runs = self._train(job, data, split)
         job.say("Measuring the memory of a step of the paper's size")

@@ -23,7 +23,8 @@ ALIKE = 0.25  # Bhattacharyya distance of colour histograms below which two pict
 class Pictures:
     """A folder's pictures with their masks and depths (none, or one each).
 
-    told: the object in each, if the folder names it.
+    told: the object in each, if the folder names it; mask_values: of the object's pixels, if masks
+    have more than two.
     """
 
     root: Path
@@ -32,19 +33,21 @@ class Pictures:
     depths: tuple[Path, ...]
     negatives: tuple[Path, ...]
     told: tuple[str, ...] | None
+    mask_values: tuple[int, ...] = ()
 
     @classmethod
-    def open(cls, root: Path) -> Pictures:
+    def open(cls, root: Path, mask_values: tuple[int, ...] = ()) -> Pictures:
         """List a folder's files; raises DataError."""
+        own: PosedFolder | ImageFolder
+        told: tuple[str, ...] | None = None
         if (root / INDEX).exists():
-            posed = PosedFolder.open(root)
-            shown = tuple(view.object for view in posed.views)
-            return cls(root, posed.images, posed.masks, posed.depths, posed.negatives, shown)
-        folder = ImageFolder.open(root)
-        told = None
-        if (root / OBJECTS).exists():
-            told = read_objects(root / OBJECTS, folder.images)
-        return cls(root, folder.images, folder.masks, folder.depths, folder.negatives, told)
+            own = PosedFolder.open(root)
+            told = tuple(view.object for view in own.views)
+        else:
+            own = ImageFolder.open(root)
+            if (root / OBJECTS).exists():
+                told = read_objects(root / OBJECTS, own.images)
+        return cls(root, own.images, own.masks, own.depths, own.negatives, told, mask_values)
 
     @property
     def posed(self) -> bool:
@@ -55,7 +58,8 @@ class Pictures:
         """Name each picture's object, by its colours if the folder doesn't; raises DataError."""
         if self.told is not None:
             return self.told
-        return alike([read_sample(*files) for files in zip(self.images, self.masks, strict=True)])
+        files = zip(self.images, self.masks, strict=True)
+        return alike([read_sample(*own, mask_values=self.mask_values) for own in files])
 
     def write(
         self, target: Path, places: Iterable[int], negatives: Iterable[Path], poses: bool

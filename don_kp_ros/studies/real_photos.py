@@ -33,14 +33,14 @@ class RealPhotos(Study):
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
-        photos = Photos.read(job.request.data)
+        photos = Photos.read(job.request.data, job.reader)
         learned = [sample.path.name for sample in photos.learned]
         matched = [f'{photo.path.name} to {copy.path.name}' for photo, copy in photos.pairs]
         job.say(f'Training on {", ".join(learned)}; then matching {", ".join(matched)}')
         rows: list[dict[str, Any]] = []
         targets = []
         for seed in self.seeds:
-            recipe = Recipe.within(self.minutes, config_path(_CONFIG), (), seed)
+            recipe = Recipe.within(self.minutes, config_path(_CONFIG), self.overrides, seed)
             write = partial(write_samples, samples=photos.learned)
             trained = job.train(str(seed), Kept(job.trainings, self.kind, recipe, write))
             model, data = trained.checkpoint, photos.turned_pairs(seed)

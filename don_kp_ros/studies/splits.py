@@ -16,7 +16,6 @@ from don_kp_ros.data.folder import (
     ImageFolder,
     Sample,
     list_images,
-    read_sample,
     write_samples,
 )
 from don_kp_ros.data.homography import WarpConfiguration
@@ -24,8 +23,10 @@ from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.evaluation.pairs import Pair, PairSet, synthetic
 from don_kp_ros.evaluation.protocols.turned import half_turn, turned_copies
+from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.pictures import Pictures, alike
+from don_kp_ros.studies.study import Study
 from don_kp_ros.studies.trainings import Kept, Recipe
 
 OF_PHOTOS = ('photos', 'transfer', 'mixed')  # where views are turned by any angle
@@ -60,12 +61,13 @@ class Photos:
     pairs: list[tuple[Sample, Sample]]
 
     @classmethod
-    def read(cls, root: Path) -> Photos:
+    def read(cls, root: Path, reader: Reader | None = None) -> Photos:
         """Read a folder, or its caps_real/, and hold out every turned copy; raises DataError."""
+        reader = reader or Reader()
         folders = [folder for folder in (root, root / 'caps_real') if (folder / 'rgbs').is_dir()]
         if not folders:
             raise DataError(f'{root}: neither it nor its caps_real/ has a folder rgbs/')
-        samples = sorted(ImageFolder.open(folders[0]).samples(), key=_by_number)
+        samples = sorted(reader.samples(ImageFolder.open(folders[0])).values(), key=_by_number)
         copies = turned_copies([sample.image for sample in samples])
         if not copies:
             raise DataError(f'{folders[0]}: no picture is another one turned by 180 degrees')
@@ -99,13 +101,14 @@ class Data:
     backgrounds: list[Path]
 
     @classmethod
-    def read(cls, root: Path) -> Data:
+    def read(cls, root: Path, reader: Reader | None = None) -> Data:
         """Read a folder of caps/, caps_real/ and backgrounds/; raises DataError."""
-        pictures = Pictures.open(root / 'caps')
-        files = zip(pictures.images, pictures.masks, strict=True)
-        renders = [read_sample(*own) for own in files]
-        objects = pictures.told or alike(renders)
-        photos = Photos.read(root / 'caps_real')
+        reader = reader or Reader()
+        told = Pictures.open(root / 'caps').told
+        read = reader.samples(ImageFolder.open(root / 'caps'))
+        renders = list(read.values())
+        objects = alike(renders) if told is None else tuple(told[i] for i in read)
+        photos = Photos.read(root / 'caps_real', reader)
         return cls(renders, objects, photos, list_images(root / 'backgrounds'))
 
     def left_out(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,14 +158,14 @@ class Data:
         """Return the backgrounds that nothing is measured on."""
         return tuple(self.backgrounds[: -self._measured_with()])
 
-    def training(self, root: Path, split: Split, method: str, minutes: float, seed: int) -> Kept:
+    def training(self, root: Path, split: Split, method: str, study: Study, seed: int) -> Kept:
         """Say how a method, by its name in config/training, learns a split; root keeps it."""
         config = config_path('training') / f'{method}.yaml'
-        turned = (f'--views.warp.rotation={split.rotation:g}',)
+        overrides = (f'--views.warp.rotation={split.rotation:g}', *study.overrides)
         return Kept(
             root,
             f'{split.name}-{method}-{split.rotation:g}',
-            Recipe.within(minutes, config, turned, seed),
+            Recipe.within(study.minutes, config, overrides, seed),
             partial(write_samples, samples=split.learned),
             self.training_backgrounds(),
         )

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 
 from don_kp_ros.configuration import within
+from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.request import Request
 from don_kp_ros.evaluation.results import Target, say
 from don_kp_ros.studies.trainings import Kept, Trained
@@ -32,6 +33,11 @@ class Job:
         """Tell a line of progress."""
         say(self.console, line)
 
+    @property
+    def reader(self) -> Reader:
+        """Reads pictures as the request says."""
+        return Reader(self.request.skip_broken, self.request.masks, self.say)
+
     def train(self, name: str, kept: Kept) -> Trained:
         """Train, or take what was trained before; raises StudyError where that fails."""
         trained = kept.model(self.say)
@@ -53,7 +59,8 @@ class Outcome:
 class Study(ABC):
     """The settings that all studies share.
 
-    minutes: processor time of each training; seeds: of the trainings of each case.
+    minutes: processor time of each training; seeds: of the trainings of each case; overrides: of
+    the keys of every training.
     """
 
     kind: ClassVar[str]
@@ -61,6 +68,7 @@ class Study(ABC):
     description: str = ''
     minutes: float = 10.0
     seeds: tuple[int, ...] = (0, 1)
+    overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         within('minutes', self.minutes, 0.01, 1e5)

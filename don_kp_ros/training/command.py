@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from don_kp_ros import configuration
 from don_kp_ros.arguments import Parser
 from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
+from don_kp_ros.data.mask_options import MaskOptions, add_mask_arguments
+from don_kp_ros.outputs import check_writable
 from don_kp_ros.resources import config_path
 from don_kp_ros.training.budget import Budget
 
@@ -38,8 +40,9 @@ def main(argv: Sequence[str]) -> int:
     overwrite = arguments.overwrite
     try:
         job = _job(arguments, overrides, argv)
-        if job.output.is_dir():
-            raise ConfigurationError(f'{job.output}: is a folder; name the model in it')
+        check_writable(job.output)
+        if job.output.suffix != '.safetensors':
+            raise ConfigurationError(f'{job.output}: name a file like {job.output}.safetensors')
         if job.output.exists() and not overwrite and not job.resume_path.exists():
             raise ConfigurationError(f'{job.output}: exists; --overwrite trains it anew')
         train(job, console, overwrite)
@@ -84,6 +87,7 @@ def _parser() -> Parser:
     length.add_argument('--minutes', type=float, help='wall time (default: the key minutes)')
     length.add_argument('--cpu-minutes', type=float, help='processor time, loader included')
     length.add_argument('--steps', type=int, help='number of steps')
+    add_mask_arguments(parser)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--overwrite', action='store_true', help='train anew')
     parser.add_argument('--accelerator', default='auto', help="Lightning's: auto, cpu, gpu, ...")
@@ -102,7 +106,7 @@ def _job(arguments: argparse.Namespace, overrides: Sequence[str], argv: Sequence
         mapping = configuration.load(configuration.find(arguments.config, config_path('training')))
     settings = configuration.read(
         TrainingConfiguration,
-        configuration.override(mapping, overrides),
+        configuration.override(mapping, [*overrides, *MaskOptions.read(arguments).overrides()]),
         str(arguments.config or 'command line'),
     )
     folder = arguments.folder or settings.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from don_kp_ros.data.folder import (
     Sample,
     list_images,
 )
+from don_kp_ros.data.mask_check import MaskCheck
 from don_kp_ros.data.pairs import PairSampler, ViewSampler
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder
+from don_kp_ros.data.posed_diagnosis import NONE_FITS, diagnose
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.data.source import Source, prepare, prepare_background
 from don_kp_ros.evaluation.pairs import PairSet, posed, synthetic, with_truth
@@ -41,8 +44,17 @@ class Dataset:
     files: dict[str, str]
 
 
-def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) -> Dataset:
-    """Read and check every picture of a folder; raises DataError naming the file."""
+def read_dataset(
+    root: Path,
+    configuration: TrainingConfiguration,
+    seed: int,
+    sheet: Path,
+    say: Callable[[str], None],
+) -> Dataset:
+    """Read and check every picture of a folder; raises DataError naming the file.
+
+    sheet: where to draw masks over their pictures; say: is told what is left out or doubtful.
+    """
     input_size = configuration.preprocessing.input_size
     backgrounds, measured_with = _backgrounds(configuration)
     negatives = [read_image(path) for path in list_images(root / 'negatives')]
@@ -51,15 +63,16 @@ def read_dataset(root: Path, configuration: TrainingConfiguration, seed: int) ->
     measured = [image for i, image in enumerate(negatives) if i in held]
     backgrounds += [image for i, image in enumerate(negatives) if i not in held]
     backgrounds = [prepare_background(image, input_size) for image in backgrounds]
+    check = MaskCheck(root, configuration.masks, say, sheet)
     folder: ImageFolder | PosedFolder
     sampler: PairSampler
     if (root / INDEX).exists():
         folder = PosedFolder.open(root)
-        sampler, number, validation = _posed(folder, configuration, backgrounds, measured)
+        sampler, number, validation = _posed(folder, configuration, backgrounds, measured, check)
     else:
         folder = ImageFolder.open(root)
         sampler, number, validation = _pictures(
-            folder, configuration, seed, backgrounds, measured_with + measured, measured
+            folder, configuration, seed, backgrounds, measured_with + measured, measured, check
         )
     if not validation.pairs:
         raise DataError(f'{root}: no pair of validation pictures shows a common point')
@@ -86,6 +99,7 @@ def _pictures(
     backgrounds: list[Image],
     measured_with: list[Image],
     negatives: list[Image],
+    check: MaskCheck,
 ) -> tuple[PairSampler, int, PairSet]:
     """Read single pictures: pairs are two warps of one."""
     losses = configuration.loss.keypoints
@@ -109,8 +123,11 @@ def _pictures(
     shown: list[Sample] = []  # a few training pictures to measure on, if none are held out
     sources: list[Source] = []
     chosen = _every(len(folder.images), held_pictures)
-    samples = track(folder.samples(), 'Reading pictures', total=len(folder.images), transient=True)
-    for number, sample in enumerate(samples):
+    for note in folder.notes:
+        check.say(note)
+    total, values = len(folder.images), check.options.values
+    samples = track(folder.samples(values), 'Reading pictures', total=total, transient=True)
+    for number, sample in enumerate(check.watch(samples, total)):
         if number in chosen:
             held.append(sample)
             continue
@@ -120,7 +137,9 @@ def _pictures(
     if external is not None:
         apart, truth = external
         own = [read_image(path) for path in apart.negatives]
-        validation = with_truth(dict(enumerate(apart.samples())), truth, own or negatives)
+        check = MaskCheck(apart.root, check.options, check.say)
+        measured = dict(enumerate(check.watch(apart.samples(values), len(apart.images))))
+        validation = with_truth(measured, truth, own or negatives)
     else:
         validation = synthetic(
             held or shown,
@@ -141,6 +160,7 @@ def _posed(
     configuration: TrainingConfiguration,
     backgrounds: list[Image],
     negatives: list[Image],
+    check: MaskCheck,
 ) -> tuple[PairSampler, int, PairSet]:
     """Read posed views: pairs are two views of one object."""
     if configuration.network.keypoints and configuration.loss.keypoints.truth == 'image':
@@ -149,9 +169,13 @@ def _posed(
             'homography relates: train as config/training/posed.yaml does, with truth camera or '
             'world and network.keypoints.depth=true, or set network.keypoints=null'
         )
-    samples = list(
-        track(folder.samples(), 'Reading views', total=len(folder.views), transient=True)
-    )
+    total, values = len(folder.views), check.options.values
+    views = track(folder.samples(values), 'Reading views', total=total, transient=True)
+    samples = list(check.watch(views, total))
+    index, tolerance = folder.root / INDEX, configuration.views.tolerance
+    mistake = diagnose(samples, folder.depth_unit, tolerance)
+    if mistake is not None:
+        raise DataError(f'{index}: {mistake}')
     settings = configuration.validation
     held = _of_every_object([sample.object for sample in samples], settings.held)
     validation = posed(
@@ -161,8 +185,13 @@ def _posed(
         settings.queries,
         negatives,
         'held views' if held else 'the training views (too few to hold any)',
-        configuration.views.tolerance,
+        tolerance,
     )
+    if not validation.pairs:
+        raise DataError(
+            f'{index}: no two views of an object show common points, within {tolerance:g} m, '
+            f'{NONE_FITS}'
+        )
     sources = [
         prepare_posed(sample, configuration.preprocessing.input_size)
         for number, sample in enumerate(samples)

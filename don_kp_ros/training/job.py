@@ -12,7 +12,9 @@ from don_kp_ros.training.budget import Budget
 from don_kp_ros.training.settings import TrainingConfiguration
 
 # What is learned is the same; of folders, the content counts.
-_INDIFFERENT = ('minutes', 'data', 'backgrounds', 'workers', 'threads', 'pictures')
+_INDIFFERENT = (
+    'minutes', 'data', 'backgrounds', 'workers', 'threads', 'pictures', 'masks.trust'
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Job:
     def log_folder(self) -> Path:
         """Where TensorBoard finds the losses, the figures and the pictures."""
         return self.output.with_name(f'{self.output.stem}.tensorboard')
+
+    @property
+    def sheet_path(self) -> Path:
+        """A picture of the masks over their pictures."""
+        return self.output.with_name(f'{self.output.stem}.masks.jpg')
 
     def identity(self) -> dict[str, Any]:
         """The values, by key, that must be equal for a training to continue."""

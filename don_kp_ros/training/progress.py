@@ -15,6 +15,7 @@ from torch import Tensor
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch
+from don_kp_ros.evaluation.counting import LINE_EVERY_S
 from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.networks.model import DescriptorModel
@@ -26,7 +27,6 @@ from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
 from don_kp_ros.training.pictures import debug_pictures
 
-_LINE_EVERY_S = 15  # of progress, where there is no terminal to draw a bar on
 _LOG_EVERY = 10  # steps
 _NAMED = 3  # files that have changed
 
@@ -217,7 +217,7 @@ class TrainingProgress(lightning.Callback):
             scalars |= {'loss/all': float(outputs['loss']), 'learning_rate': rate}
             trainer.logger.log_metrics(scalars, step=self.steps)
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._printed > _LINE_EVERY_S:
+        if not self._console.is_terminal and now - self._printed > LINE_EVERY_S:
             self._printed = now
             self._console.print(
                 f'step {self.steps}  {self._fraction:.0%}  loss {self._loss:.3f}  {left} left',

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from don_kp_ros.configuration import within
+from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
@@ -117,6 +118,7 @@ class TrainingConfiguration:
     workers: int = 1  # processes that make view pairs
     threads: int = 0  # of the processor that a step uses; 0: torch's choice
     backgrounds: Path | None = None  # folder of pictures without the object
+    masks: MaskOptions = field(default_factory=MaskOptions)
     weights: str | None = None  # to begin with: imagenet, a file (.pth), or a model; or random
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -13,9 +14,11 @@ from torch.utils.data import DataLoader
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch, PairStream
+from don_kp_ros.evaluation.counting import Counting
 from don_kp_ros.evaluation.matchers import accuracy, centroid
-from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.measure import Measurement, measure
 from don_kp_ros.evaluation.pck import BRIEF
+from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
@@ -79,7 +82,8 @@ def _train(
     _quieten()
     if job.settings.threads:
         torch.set_num_threads(job.settings.threads)
-    dataset = read_dataset(job.folder, job.settings, job.seed)
+    say_line = partial(say, console)
+    dataset = read_dataset(job.folder, job.settings, job.seed, job.sheet_path, say_line)
     console.print(f'Training on {dataset.description}.', highlight=False)
     if job.settings.caution:
         console.print(f'{job.settings.caution}.', style='yellow', highlight=False)
@@ -157,8 +161,15 @@ def _finish(
     settings = job.settings.validation
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
-    result = measure(DescriptorModel(draft, module.device), data)
-    untrained = measure(DescriptorModel(draft.untrained(), module.device), data)
+    console.print(f'Measuring on {len(data.pairs)} pairs.', highlight=False)
+    with Counting(console, 2 * len(data.pairs)) as counting:
+
+        def measured(name: str, network: Checkpoint) -> Measurement:
+            counting.begin(name)
+            return measure(DescriptorModel(network, module.device), data, counting.advance)
+
+        result = measured('model', draft)
+        untrained = measured('untrained', draft.untrained())
     threshold = Threshold.choose(result.present, result.absent)
     card = {
         'command': job.command,

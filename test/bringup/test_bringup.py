@@ -160,6 +160,7 @@ class TestTable:
 class TestBringup:
     def test_starts_and_ends_a_node(self, tmp_path: Path) -> None:
         database = tmp_path / 'a folder: with "signs"' / 'descriptors.sqlite'
+        database.parent.mkdir()
         with Bringup({**ALONE, 'database': str(database)}, tmp_path) as stack:
             assert wait_for(database.exists), (tmp_path / 'descriptor_database.log').read_text()
             assert stack.poll() is None
@@ -182,6 +183,31 @@ class TestBringup:
         log.write_text('\n'.join(map(str, range(25))))
         assert stack.tail('descriptor_database').split() == [str(i) for i in range(15, 25)]
         assert Bringup(ALONE).tail('descriptor_database') == ''
+
+    def test_rviz_is_started_and_its_end_ends_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program, called = tmp_path / 'bin' / 'rviz2', tmp_path / 'called'
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\necho "$@" > {called}; echo here\n')
+        program.chmod(0o755)
+        monkeypatch.setenv('PATH', f'{program.parent}:{os.environ["PATH"]}')
+        arguments = {**ALONE, 'rviz': 'true', 'namespace': 'robot1'}
+        monkeypatch.setattr(Bringup, 'command', lambda *_: ['sleep', '60'])
+        with Bringup(arguments, tmp_path) as stack:
+            assert stack.process('rviz2').wait(PATIENCE_S) == 0
+            assert stack.poll() is None
+        words = called.read_text().split()
+        assert words[0] == '-d' and Path(words[1]).is_file()
+        assert {'__ns:=/robot1', '/tf:=/robot1/tf', 'use_sim_time:=false'} < {*words}
+        assert (tmp_path / 'rviz2.log').read_text() == 'here\n'
+
+    def test_rviz_that_is_not_there_is_told_with_the_remedy(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv('PATH', '/nowhere')
+        with pytest.raises(ValueError, match=r'no rviz2 .* ros-jazzy-rviz2 .* rviz2 -d /.*\.rviz'):
+            Bringup({**ALONE, 'rviz': 'true'})
 
     def test_kills_what_does_not_end(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,13 @@ from sensor_msgs.msg import Image, JointState
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from don_kp.srv import GetDescriptor, GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp.srv import (
+    DeleteDescriptor,
+    GetDescriptor,
+    GetSceneTruth,
+    ResetScene,
+    StoreDescriptor,
+)
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.nodes.kit import camera_topics
@@ -183,6 +189,20 @@ def test_both_share_one_database(graph: Graph) -> None:
     assert graph.call(first, StoreDescriptor, 'store_descriptor', **key, values=values).success
     found = graph.call(second, GetDescriptor, 'get_descriptor', **key)
     assert np.allclose(found.descriptor.values, values)
+
+
+def test_answers_name_services_as_they_are_on_the_graph(graph: Graph) -> None:
+    second = graph.users[1]
+    key = {'name': 'mug/rim', 'model': 'ffff'}
+    unknown = graph.call(second, GetDescriptor, 'get_descriptor', **key).message
+    assert 'store it with /fleet/robot2/store_descriptor' in unknown
+    assert graph.call(second, StoreDescriptor, 'store_descriptor', **key, values=[1.0]).success
+    told = graph.call(second, DeleteDescriptor, 'delete_descriptor', **key).message
+    assert '/fleet/robot2/restore_descriptor brings it back' in told
+    deleted = graph.call(second, GetDescriptor, 'get_descriptor', **key).message
+    assert 'bring it back with /fleet/robot2/restore_descriptor, or store it anew' in deleted
+    # Nothing in an answer is a name that another robot has, or nobody.
+    assert ' /store_descriptor' not in unknown + told + deleted
 
 
 def test_one_s_arm_is_not_moved_by_the_other_s_commands(graph: Graph) -> None:

@@ -31,7 +31,7 @@ def postgresql_url(tables: str) -> str:
     """Return the URL of an empty database on a server."""
     engine = sa.create_engine(tables)
     with engine.begin() as connection:
-        connection.exec_driver_sql('TRUNCATE objects, models, descriptors, observations, tags')
+        connection.exec_driver_sql('TRUNCATE objects, models CASCADE')
     engine.dispose()
     return tables
 

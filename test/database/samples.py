@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.store import DescriptorStore
 
@@ -47,6 +48,20 @@ def unit(seed: int, dimension: int = 8) -> np.ndarray:
     """Draw a descriptor (D,)."""
     vector = np.random.default_rng(seed).standard_normal(dimension)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def taught(seed: int, number: int = 4, dimension: int = 8, **fields) -> StoredObject:
+    """Draw an object of so many points, seen once unless fields say otherwise."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-0.2, 0.2, (number, 3)).astype(np.float32)
+    values = np.stack([unit(seed + n, dimension) for n in range(number)])
+    weights = rng.integers(1, 9, number).astype(np.float32)
+    return StoredObject(
+        **{'name': 'cap', 'model': MODEL, 'views': 1, **fields},
+        points=points,
+        values=values,
+        weights=weights,
+    )
 
 
 def png(width: int = 64, height: int = 48, shade: int = 255) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MODEL, OTHER, change, first_schema, png, read, unit
+from samples import MODEL, OTHER, change, first_schema, png, read, taught, unit
 
 from don_kp_ros.database import command, exchange, salvage
 from don_kp_ros.database.errors import StoreError
@@ -112,6 +112,28 @@ def test_a_damaged_one_is_told_of_and_hides_no_other(path: Path, run) -> None:
     assert [row[1] for row in rows(said) if row[0] == 'note'] == ['content']
 
 
+def test_objects_are_listed(path: Path, run) -> None:
+    with DescriptorStore(path) as store:
+        for name, model in (('mug', MODEL), ('cap', MODEL), ('cap', OTHER)):
+            store.objects.put(taught(0, 5, 4 if model == OTHER else 8, name=name, model=model))
+    listed = rows(run('objects'))
+    assert [(row[0], row[1][:4], row[2], row[4]) for row in listed] == [
+        ('cap', '0123', '5', '1'), ('cap', 'ab12', '5', '1'), ('mug', 'ab12', '5', '1'),
+    ]  # fmt: skip
+    size = 1000 * np.ptp(taught(0, 5).points, axis=0)
+    assert listed[0][3] == 'x'.join(f'{side:.0f}' for side in size)
+    (one,) = run('objects', '--model', '01', '--json').splitlines()
+    told = json.loads(one)
+    assert (told['name'], told['points'], told['dimension']) == ('cap', 5, 4)
+    assert '4 descriptors of 2 models, 3 objects' in run('export', path.with_suffix('.jsonl'))
+    assert '3 objects' in rows(run('doctor'))[-1][2]
+    change(path, "UPDATE taught_objects SET weights = x'' WHERE name = 'mug'")
+    for command_ in 'objects', 'doctor':
+        said = run(command_, status=1)
+        assert "the object 'mug'" in said
+    assert len(rows(run('objects', status=1))) == 2
+
+
 def test_a_descriptor_is_shown_and_its_patch_written(run, tmp_path: Path) -> None:
     said = run('show', 'cap/brim', '--patch', tmp_path / 'p.png')
     assert (tmp_path / 'p.png').read_bytes() == png(shade=2)
@@ -184,11 +206,11 @@ def test_migrate_keeps_a_copy_of_the_file(tmp_path: Path, run_on) -> None:
     path = tmp_path / 'old.sqlite'
     first_file(path)
     before, old = path.read_bytes(), functools.partial(run_on, path)
-    assert '0002' in old('migrate', '--dry-run')
+    assert '0003' in old('migrate', '--dry-run')
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     assert [row[1] for row in rows(old('doctor', status=1)) if row[0] == 'note'] == ['schema']
-    assert 'now has the schema 0002' in old('migrate')
+    assert 'now has the schema 0003' in old('migrate')
     (copy,) = tmp_path.glob('old.sqlite.0001-*')
     assert read(copy, 'SELECT count(*) FROM descriptors') == [(200,)]
     assert read(copy, 'SELECT version FROM schema_version') == [(1,)]
@@ -256,6 +278,8 @@ def big(path: Path) -> dict[tuple[str, str], bytes]:
             store.put(f'cap/{number}', MODEL, unit(number, 64), tags=['t'], object='hat')
             if number % 3 == 0:
                 store.put(f'cap/{number}', MODEL, unit(1000 + number, 64), add=True)
+            if number % 10 == 0:
+                store.objects.put(taught(number, 20, 64, name=f'object {number}'))
         store.delete('cap/7', MODEL)
     read(path, 'PRAGMA wal_checkpoint(TRUNCATE)')
     return contents(path)
@@ -266,10 +290,16 @@ def contents(path: Path) -> dict[tuple[str, str], bytes]:
         return {(one.name, one.object): one.values.tobytes() for one in store.list()}
 
 
+def objects(path: Path) -> set[tuple[object, ...]]:
+    with DescriptorStore(path) as store:
+        return {one.content() for one in store.objects.list()[0]}
+
+
 @pytest.mark.parametrize('seed', [0, 3, 6])
 def test_a_damaged_file_is_set_aside_and_salvaged(seed: int, tmp_path: Path, run_on) -> None:
     path = tmp_path / 'd.sqlite'
     before, rng = big(path), np.random.default_rng(seed)
+    taught_before = objects(path)
     content = bytearray(path.read_bytes())
     roots = [row[0] for row in read(path, 'SELECT rootpage FROM sqlite_master WHERE rootpage > 4')]
     # Not the schema's own pages, of which one lies between the roots.
@@ -291,6 +321,11 @@ def test_a_damaged_file_is_set_aside_and_salvaged(seed: int, tmp_path: Path, run
     assert len(whole) > 200
     for name, _ in before.keys() - whole:
         assert f"missing: '{name}': " in said
+    assert len(taught_before) == 30
+    assert objects(path) <= taught_before
+    assert len(objects(path)) > 20
+    for name, *_ in taught_before - objects(path):
+        assert f"missing: object '{name}': " in said
     assert damaged('doctor').count('wrong') == 0
     assert not list(tmp_path.glob('*salvaged*')) + list(tmp_path.glob('.d.sqlite*'))
 
@@ -341,8 +376,8 @@ def test_postgresql_is_asked_the_same(postgresql_url, capsys, tmp_path, path, mo
     secret = postgresql_url.partition('//')[2].partition('@')[0].partition(':')[2]
     monkeypatch.setenv(command.URL_VARIABLE, postgresql_url)
     for arguments in (
-        ['import', str(exchange_file)], ['list'], ['show', 'cap/brim'], ['doctor'], ['migrate'],
-        ['prune', '--older-than', '1h'], ['export', str(tmp_path / 'y.jsonl')],
+        ['import', str(exchange_file)], ['list'], ['objects'], ['show', 'cap/brim'], ['doctor'],
+        ['migrate'], ['prune', '--older-than', '1h'], ['export', str(tmp_path / 'y.jsonl')],
     ):  # fmt: skip
         assert command.main(arguments) == 0, capsys.readouterr()
         said = capsys.readouterr()

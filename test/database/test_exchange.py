@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import MODEL, OTHER, change, png, unit
+from samples import MODEL, OTHER, change, png, taught, unit
 
 from don_kp_ros.database import exchange, exchange_file
 from don_kp_ros.database.exchange import ConflictError, Summary
-from don_kp_ros.database.exchange_file import Entry, ExchangeError
+from don_kp_ros.database.exchange_file import Entry
+from don_kp_ros.database.exchange_lines import ExchangeError
 from don_kp_ros.database.records import Filter, Observation, StoredDescriptor
 from don_kp_ros.database.store import DescriptorStore
 
@@ -240,6 +241,7 @@ def retold(lines: list[dict[str, Any]], number: int, **changes: Any) -> list[dic
 
 
 HEADER, MODEL_LINE, POINT, LOOK = 0, 2, 3, 4
+OBJECT, SIDE = 10, 11
 LONG = base64.b64encode(np.ones(5, np.float32).tobytes()).decode()
 NAN = base64.b64encode(np.full(8, np.nan, np.float32).tobytes()).decode()
 NOT_IT = base64.b64encode(unit(99).tobytes()).decode()
@@ -248,7 +250,11 @@ NOT_IT = base64.b64encode(unit(99).tobytes()).decode()
 @pytest.mark.parametrize(
     ('number', 'changes', 'told'),
     [
-        (HEADER, {'version': 2}, 'line 1: it is of version .2., this don_kp reads 1; update'),
+        (
+            HEADER,
+            {'version': 3},
+            'line 1: it is of version .3., this don_kp reads 1 and 2; update',
+        ),
         (HEADER, {'format': 'caps'}, 'line 1: it is no file of don_kp descriptors'),
         (MODEL_LINE, {'dimension': 0}, 'line 3: the dimension is 0; allowed'),
         (MODEL_LINE, {'dimension': 10**9}, 'line 3: the dimension is 1000000000'),
@@ -283,7 +289,11 @@ NOT_IT = base64.b64encode(unit(99).tobytes()).decode()
         (LOOK, {'patch': 'A' * 90_000}, 'line 5: the patch has 67500 bytes'),
         (LOOK, {'patch': 'A' * 2_000_000}, 'line 5: it is longer than 1 MiB'),
         (LOOK, {'kind': 'end'}, "line 5: it is of kind 'end'; here must come observation"),
-        (-1, {'descriptors': 2}, 'line 11: 2 models and 2 descriptors were written, but 2 and 3'),
+        (
+            -1,
+            {'descriptors': 2},
+            'line 11: 2 models, 2 descriptors and 0 objects were .* 2, 3 and 0',
+        ),
     ],
 )
 def test_what_is_wrong_in_a_file_with_right_checksums_is_named(
@@ -304,6 +314,77 @@ def test_what_is_wrong_in_a_file_with_right_checksums_is_named(
 def test_a_name_twice_in_a_file_is_refused(other, tmp_path, lines) -> None:
     with pytest.raises(ExchangeError, match='line 7: that name came before'):
         exchange.load(other, signed(tmp_path / 'y.jsonl', lines[:6] + lines[3:]))
+
+
+@pytest.fixture
+def with_objects(store, path) -> Path:
+    """Export two objects beside the descriptors."""
+    store.objects.put(taught(0, 5, views=2))
+    store.objects.put(taught(1, 3, 4, name='mug', model=OTHER))
+    assert exchange.export(store, path) == Summary(2, 3, 2)
+    return path
+
+
+def test_objects_are_exported_and_imported_to_the_last_bit(
+    store, other, with_objects, tmp_path
+) -> None:
+    def objects(of: DescriptorStore) -> list[Any]:
+        return [(one.content(), one.created, one.updated) for one in of.objects.list()[0]]
+
+    assert exchange.load(other, with_objects) == Summary(2, 3, 2, added=5)
+    assert (content(other), objects(other)) == (content(store), objects(store))
+    assert exchange.load(other, with_objects) == Summary(2, 3, 2, unchanged=5)
+    other.objects.put(taught(2), replace=True)
+    with pytest.raises(ConflictError, match=r"x\.jsonl: 'cap' of model ab12.*b\.sqlite"):
+        exchange.load(other, with_objects)
+    assert exchange.load(other, with_objects, existing='keep').kept == 1
+    assert other.objects.get('cap', MODEL).content() == taught(2).content()
+    change(tmp_path / 'b.sqlite', "UPDATE taught_objects SET points = x'00'")
+    damaged = exchange.export(other, tmp_path / 'y.jsonl')
+    assert (damaged.objects, len(damaged.left_out)) == (0, 2)
+    assert exchange.load(other, with_objects, existing='replace').replaced == 2
+    assert objects(other) == objects(store)
+    assert exchange.export(store, with_objects, Filter(object='mug')) == Summary(2, 1, 1)
+    assert exchange.export(store, with_objects, Filter(tag='a')) == Summary(2, 1, 0)
+
+
+def test_a_file_from_before_there_were_objects_is_read(other, tmp_path, lines) -> None:
+    lines[HEADER]['version'] = 1
+    assert lines[-1].pop('objects') == 0
+    assert exchange.load(other, signed(tmp_path / 'y.jsonl', lines)).added == 3
+
+
+@pytest.mark.parametrize(
+    ('number', 'changes', 'told'),
+    [
+        (OBJECT, {'name': 'a\nb'}, 'line 16: the name .* cannot be printed'),
+        (OBJECT, {'model': 'unheard of'}, "line 11: model 'unheard of' did not come before"),
+        (OBJECT, {'points': 2}, 'line 13: the object has 2 points; allowed are 3'),
+        (OBJECT, {'points': 10**12}, "line 17: it is of kind 'object'; here must come point"),
+        (OBJECT, {'views': 0}, 'line 16: the object has 0 views'),
+        (OBJECT, {'created': 'yesterday'}, 'line 16: '),
+        (
+            SIDE,
+            {'position': [0.0, 11.0, 0.0]},
+            'line 16: point 0 of 5 has the place .*within 10 m',
+        ),
+        (SIDE, {'position': [0.0, 1.0]}, 'line 12: point: position'),
+        (SIDE, {'values': LONG}, 'line 12: it has 5 values, those of its model 8'),
+        (SIDE, {'values': NAN}, "line 16: point 0 of 5 has the descriptor's length nan"),
+        (SIDE, {'weight': -1.0}, 'line 16: point 0 of 5 has the weight -1.0'),
+        (-1, {'objects': 1}, 'line 21: 2 models, 3 descriptors and 1 objects were .*, 3 and 2'),
+    ],
+)
+def test_what_is_wrong_with_an_object_of_a_file_is_named(
+    number: int, changes: dict[str, Any], told: str, other, tmp_path, with_objects
+) -> None:
+    lines = [json.loads(line) for line in with_objects.read_text().splitlines()]
+    kinds = ['object', *['point'] * 5, 'object', *['point'] * 3, 'end']
+    assert [line['kind'] for line in lines[OBJECT:]] == kinds
+    signed(tmp_path / 'forged.jsonl', retold(lines, number % len(lines), **changes))
+    with pytest.raises(ExchangeError, match=r'forged\.jsonl, ' + told):
+        exchange.load(other, tmp_path / 'forged.jsonl')
+    assert other.models() == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import database_url, default_path, has_password, without_password
-from don_kp_ros.database.store import connect
+from don_kp_ros.database.opened import connect
 
 SECRET = 'hunter2'
 HOST = 'postgresql+psycopg://'

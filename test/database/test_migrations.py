@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from samples import at_once, change, first_schema, read
+from samples import MODEL, at_once, change, first_schema, read, taught, unit
 
 from don_kp_ros.database import migrations, schema, sqlite
 from don_kp_ros.database.errors import SchemaError, StoreError
-from don_kp_ros.database.store import DescriptorStore, connect
+from don_kp_ros.database.opened import connect
+from don_kp_ros.database.store import DescriptorStore
 
 VALUES = np.random.default_rng(0).normal(size=(3, 4))
 VALUES = (VALUES / np.linalg.norm(VALUES, axis=1, keepdims=True)).astype('<f4')
@@ -107,7 +108,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path, statements, found):
     DescriptorStore(path).close()
     change(path, *statements)
     before = path.read_bytes()
-    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0002.*update don_kp'):
+    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0003.*update don_kp'):
         DescriptorStore(path)
     assert path.read_bytes() == before
 
@@ -119,21 +120,40 @@ def test_tables_are_what_the_code_believes(database, first):
             assert compare_metadata(context, schema.metadata) == []
 
 
+def test_a_database_of_the_second_version_gets_a_place_for_taught_objects(database):
+    with DescriptorStore(database) as store:
+        store.put('cap/brim', MODEL, unit(0))
+        with store._database.transaction(write=True) as connection:
+            # The second version differs by this alone.
+            schema.taught_objects.drop(connection)
+            connection.execute(schema.alembic_version.update().values(version_num='0002'))
+    with DescriptorStore(database) as store:
+        with store._database.transaction() as connection:
+            context = MigrationContext.configure(connection, opts={'compare_type': True})
+            assert compare_metadata(context, schema.metadata) == []
+        assert store.objects.list() == ([], [])
+        store.objects.put(taught(0))
+        assert store.get('cap/brim', MODEL).values.tobytes() == unit(0).tobytes()
+
+
 def test_steps_tell_what_a_migration_would_do(first):
     database = connect(first)
     before = first.read_bytes()
     assert database.revision() == '0001'
     assert first.read_bytes() == before
-    ((revision, what),) = migrations.steps('0001')
-    assert (revision, what.partition(',')[0]) == ('0002', 'Objects')
-    assert [revision for revision, _ in migrations.steps(None)] == ['0001', '0002']
+    told = [(revision, what.partition(',')[0]) for revision, what in migrations.steps('0001')]
+    assert told == [
+        ('0002', 'Objects'),
+        ('0003', 'Taught objects: points with descriptors'),
+    ]
+    assert [revision for revision, _ in migrations.steps(None)] == ['0001', '0002', '0003']
     assert migrations.steps(schema.REVISION) == []
     scripts = ScriptDirectory.from_config(migrations._config())
     assert scripts.get_heads() == [schema.REVISION]
     database.close()
     DescriptorStore(first).close()
     after = first.read_bytes()
-    assert database.revision() == '0002'
+    assert database.revision() == '0003'
     assert first.read_bytes() == after != before
     database.close()
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from samples import taught
 
-from don_kp_ros.database.errors import NameTakenError, UnknownNameError
+from don_kp_ros.database import schema
+from don_kp_ros.database.errors import InvalidObjectError, NameTakenError, UnknownNameError
 from don_kp_ros.database.records import Filter, now
 from don_kp_ros.database.store import DescriptorStore
 
@@ -32,9 +34,11 @@ class Operations(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         with self.store._database.transaction(write=True) as connection:
-            for table in 'tags', 'observations', 'descriptors', 'models', 'objects':
-                connection.exec_driver_sql(f'DELETE FROM {table}')
+            for table in reversed(schema.metadata.sorted_tables):
+                if table.name not in ('revision', 'schema_version'):
+                    connection.execute(table.delete())
         self.live: dict = {}  # (seeds, tags) by key
+        self.taught: dict = {}  # objects by key
         self.gone: dict = {}  # lists of them by key, oldest first
 
     def expect(self, error, call, *arguments, **options):
@@ -119,6 +123,44 @@ class Operations(RuleBasedStateMachine):
         for one, key in zip(found, page, strict=True):
             self.check(one, key, held[key])
             assert (one.deleted is not None) == deleted
+
+    @rule(key=key, seed=seeds, number=st.integers(3, 5), replace=st.booleans())
+    def teach(self, key, seed, number, replace):
+        former = self.taught.get(key)
+        error = NameTakenError if former is not None and not replace else None
+        given = taught(seed, number, MODELS[key[1]], name=key[0], model=key[1])
+        self.expect(error, self.store.objects.put, given, replace=replace)
+        if error is None:
+            self.taught[key] = given
+
+    @rule(key=key, seed=seeds, meanwhile=st.booleans())
+    def add_a_view(self, key, seed, meanwhile):
+        if key not in self.taught:
+            return
+        former = self.store.objects.get(*key)
+        if meanwhile:  # somebody else teaches it
+            self.teach(key, seed + 1, 3, True)
+        given = taught(seed, 4, MODELS[key[1]], name=key[0], model=key[1], views=2)
+        error = InvalidObjectError if meanwhile else None
+        self.expect(error, self.store.objects.put, given, former=former)
+        if not meanwhile:
+            self.taught[key] = given
+
+    @rule(key=key)
+    def forget(self, key):
+        error = None if key in self.taught else UnknownNameError
+        self.expect(error, self.store.objects.delete, *key)
+        self.taught.pop(key, None)
+
+    @rule(model=st.none() | st.sampled_from(['m', 'n', 'o']), name=st.none() | st.just('a'))
+    def list_objects(self, model, name):
+        wanted = [
+            self.taught[key].content()
+            for key in sorted(self.taught)
+            if model in (None, key[1]) and name in (None, key[0])
+        ]
+        found, damaged = self.store.objects.list(Filter(model=model, object=name))
+        assert ([one.content() for one in found], damaged) == (wanted, [])
 
     @rule(model=st.sampled_from([*MODELS, 'o']))
     def matrix(self, model):

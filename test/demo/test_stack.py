@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,50 @@ def test_the_example_lifts_the_cap_and_lets_go(judge: Judge) -> None:
     assert judge.truth().cap_height - before.cap_height < 0.05
 
 
+def command(*arguments: str) -> tuple[int, str]:
+    """Run a command of the line; return its exit status, and all that it says."""
+    line = [sys.executable, '-m', 'don_kp_ros.cli', *arguments]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_line_stores_lists_finds_and_stops_a_pick(judge: Judge) -> None:
+    judge.reset(1, FREE, CAP)
+    truth = judge.truth()
+    place = str(round(truth.brim_u)), str(round(truth.brim_v))
+    status, said = command('store', 'cap/rim', *place)
+    assert (status, 'cap/rim' in said) == (0, True), said
+    status, said = command('store', 'cap/rim', *place)
+    assert status == 1 and 'already stored' in said
+    status, said = command('list', 'cap/r')
+    assert status == 0 and re.search(r'cap/rim .* 1 ', said), said
+
+    for _ in range(5):  # an image may have no depth at the brim's edge
+        status, said = command('where', 'cap/rim')
+        if status == 0:
+            break
+    assert status == 0 and 'm in camera_color_optical_frame' in said, said
+    numbers = [float(number) for number in re.findall(r'-?\d+(?:\.\d+)?', said)]
+    u, v, score, *xyz = numbers
+    true = truth.brim_in_camera
+    assert np.hypot(u - truth.brim_u, v - truth.brim_v) < 8 and 0.9 < score <= 1
+    assert np.allclose(xyz, (true.x, true.y, true.z), atol=0.015)
+
+    line = [sys.executable, '-m', 'don_kp_ros.cli', 'pick', 'cap/rim']
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    with subprocess.Popen(line, cwd=ROOT, **pipes) as process:
+        assert process.stdout is not None
+        assert any(told.startswith('approach') for told in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.startswith('stopping the arm ...\nnot done: ') and 'Traceback' not in errors
+    stopped = judge.joints
+    time.sleep(1.0)
+    assert np.abs(judge.joints - stopped).max() < 0.01
+    assert command('release')[0] == 0
+
+
 def refusal(process: subprocess.Popen[str]) -> str:
     """Wait for the end of an example that fails; return what it says, in one line."""
     _, errors = process.communicate()
@@ -217,7 +262,7 @@ def test_a_cancelled_grasp_stops_the_arm(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_the_stack_ends_within_five_seconds_without_a_traceback(
+def test_the_stack_ends_without_a_traceback_and_no_node_is_killed(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', 'simulation:=true']
@@ -233,9 +278,8 @@ def test_the_stack_ends_within_five_seconds_without_a_traceback(
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    asked = time.monotonic()
-    output, _ = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 5.0
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert 'killed' not in output
     logs = output + ''.join(path.read_text() for path in (tmp_path / 'logs').iterdir())
     assert 'Traceback' not in logs

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from don_kp_ros.data.folder import Sample, write_samples
-from don_kp_ros.evaluation import command
+from don_kp_ros.evaluation import command, counting
 from don_kp_ros.evaluation.pck import auc, pck
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
@@ -213,6 +213,15 @@ class TestReport:
         assert run(place, f'--description={json.dumps(words)}') == 0
         text = (place / 'out/report.html').read_text()
         assert words not in text and words in Page(text).words
+
+    def test_what_is_measured_is_counted(
+        self, place: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(counting, 'LINE_EVERY_S', -1)
+        assert run(place) == 0
+        lines = capsys.readouterr().out.splitlines()
+        methods = [method for method in METHODS for _ in range(2)]
+        assert lines[1:13] == [f'measured {n} of 12 pairs ({m})' for n, m in enumerate(methods, 1)]
 
     def test_what_was_left_out_is_said(self, place: Path, capsys: Any) -> None:
         (place / 'data/rgbs/2.png').write_bytes(b'broken')

@@ -152,5 +152,8 @@ def test_static_transforms_outlast_a_time_that_is_set_back() -> None:
     tree.set('base', 'hand', 100.0, at(2.0))
     tree.clear()
     assert tree.lookup('hand', 'camera', 3.0)[0, 3] == 1.0
+    assert not tree.set('hand', 'camera', 101.0, at(1.0), static=True)
+    told = tree.set('hand', 'camera', 102.0, at(1.002), static=True)
+    assert told == 'camera is told to be elsewhere on hand than before'
     with pytest.raises(TransformError, match='no transform connects hand to base'):
         tree.lookup('base', 'hand')

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from don_kp_ros.evaluation import counting
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
@@ -25,9 +26,15 @@ def model(folder: Path, name: str = 'm') -> Checkpoint:
     return checkpoint.load(folder.parent / f'{name}.safetensors')
 
 
-def test_a_training_writes_a_model_and_its_card(run: Run, folder: Path, capsys: Any) -> None:
+def test_a_training_writes_a_model_and_its_card(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(counting, 'LINE_EVERY_S', -1)
     output = folder.parent / 'models' / 'square.safetensors'
     assert run(folder, '--steps', '4', output='models/square.safetensors') == 0
+    said = capsys.readouterr().out
+    assert 'Measuring on 3 pairs.\nmeasured 1 of 6 pairs (model)\n' in said
+    assert 'measured 6 of 6 pairs (untrained)\n' in said
     trained = DescriptorModel.load(output)
     assert trained.describe(np.zeros((96, 128, 3), np.uint8)).shape == (8, 16, 24)
     assert trained.card['steps'] == 4
@@ -39,7 +46,9 @@ def test_a_training_writes_a_model_and_its_card(run: Run, folder: Path, capsys: 
     text = output.with_suffix('.md').read_text()
     assert trained.fingerprint in text and '--steps 4' in text
     written = sorted(p.name for p in output.parent.iterdir())
-    assert written == ['square.md', 'square.safetensors', 'square.tensorboard']
+    assert written == [
+        'square.masks.jpg', 'square.md', 'square.safetensors', 'square.tensorboard'
+    ]  # fmt: skip
 
     assert run(folder, '--steps', '4', output='models/square.safetensors') == 1
     assert '--overwrite' in capsys.readouterr().err
@@ -137,12 +146,13 @@ def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None
         (['--steps', '2', '--views.warp.scale=[9.9,10]'], 'views.warp.scale'),
     ],
 )
-def test_bad_input_is_named_and_nothing_is_written(
+def test_bad_input_is_named_and_nothing_is_written_but_masks_to_look_at(
     run: Run, folder: Path, capsys: Any, arguments: list[str], part: str
 ) -> None:
     assert run(folder, *arguments, output='out/m.safetensors') == 1
     assert part in capsys.readouterr().err
-    assert not (folder.parent / 'out').exists()
+    out = folder.parent / 'out'
+    assert not out.exists() or [path.name for path in out.iterdir()] == ['m.masks.jpg']
 
 
 def test_a_picture_of_which_no_view_shows_enough_is_named(

@@ -53,7 +53,8 @@ class ExchangeServices:
         wanted = Filter('', request.model or None, request.object or None, request.tag or None)
         written = exchange.export(self._link.store, path, wanted)
         response.descriptors = written.descriptors
-        told = [f'{written.descriptors} descriptors are exported to {path}']
+        number = f'{written.descriptors} descriptors and {written.objects} objects'
+        told = [f'{number} are exported to {path}']
         told += [f'left out: {reason}' for reason in written.left_out]
         return self._logged('. '.join(told))
 
@@ -72,9 +73,9 @@ class ExchangeServices:
             setattr(response, count, getattr(read, count))
         self._changed()
         return self._logged(
-            f'of {read.descriptors} descriptors in {path}, {read.added} are added, '
-            f'{read.replaced} replaced, {read.kept} kept as they were, {read.unchanged} were '
-            'stored already'
+            f'of {read.descriptors} descriptors and {read.objects} objects in {path}, '
+            f'{read.added} are added, {read.replaced} replaced, {read.kept} kept as they were, '
+            f'{read.unchanged} were stored already'
         )
 
     def _logged(self, message: str) -> str:

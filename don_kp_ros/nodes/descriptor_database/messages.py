@@ -1,4 +1,4 @@
-"""Stored descriptors as messages, and the tokens by which a list goes on."""
+"""Stored descriptors and objects as messages, and the tokens by which a list goes on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
 from builtin_interfaces.msg import Time
 
-from don_kp.msg import Descriptor, DescriptorDetails, DescriptorObservation
+from don_kp.msg import Descriptor, DescriptorDetails, DescriptorObservation, TaughtObject
+from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.records import Observation, StoredDescriptor, could_be_name
 from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
@@ -30,6 +32,29 @@ def descriptor_message(stored: StoredDescriptor) -> Descriptor:
     message = Descriptor(name=stored.name, model=stored.model)
     message.values = array('f', stored.values.tobytes())
     return message
+
+
+def object_message(stored: StoredObject) -> TaughtObject:
+    """Make the message of a taught object."""
+    message = TaughtObject(name=stored.name, model=stored.model, views=stored.views)
+    for name in 'points', 'values', 'weights':
+        setattr(message, name, array('f', getattr(stored, name).tobytes()))
+    return message
+
+
+def object_from_message(message: TaughtObject) -> StoredObject:
+    """Read a taught object; `checked_object` checks it. Raises RefusedError if it is ragged."""
+    number = len(message.weights)
+    if not number or len(message.points) != 3 * number or len(message.values) % number:
+        raise RefusedError(
+            f'the object has {len(message.points)} coordinates, {len(message.values)} values and '
+            f'{number} weights; for N points there are 3 N, D N and N'
+        )
+    points, values, weights = (
+        np.asarray(numbers, dtype=np.float32).reshape(number, -1)
+        for numbers in (message.points, message.values, message.weights)
+    )
+    return StoredObject(message.name, message.model, points, values, weights[:, 0], message.views)
 
 
 def details_message(stored: StoredDescriptor) -> DescriptorDetails:

@@ -15,6 +15,7 @@ from don_kp_ros.database.location import default_path
 from don_kp_ros.nodes.descriptor_database.exchange import ExchangeServices
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
 from don_kp_ros.nodes.descriptor_database.models import RunningModels
+from don_kp_ros.nodes.descriptor_database.objects import ObjectServices
 from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
 from don_kp_ros.nodes.descriptor_database.services import DescriptorServices
 from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
@@ -60,13 +61,16 @@ class DescriptorDatabase(Node):
         self._topic = DescriptorTopic(self)
         changed = self._topic.refresh
         self._link = DatabaseLink(
-            chosen_database(settings.database, settings.database_url), changed
+            chosen_database(settings.database, settings.database_url),
+            changed,
+            self.resolve_service_name,
         )
         folder = settings.exchange_folder or default_path().parent / 'exchange'
         group = ReentrantCallbackGroup()
         perception = PerceptionClient(self, lambda: self._settings.value.max_map_age_s)
         models = RunningModels(self, self._link, self._topic.run_models)
         DescriptorServices(self, self._link, models, perception, self._topic, group)
+        ObjectServices(self, self._link, models, perception, self._topic, group)
         ExchangeServices(self, self._link, Path(folder), changed, group)
         # Last: what it says on the topic and in the log tells that the services are there.
         try:

@@ -9,7 +9,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
-from don_kp.srv import Describe, Rank, RankDescriptors
+from don_kp.msg import TaughtObject
+from don_kp.srv import Describe, Rank, RankDescriptors, Teach, TeachObject
 from don_kp_ros.database.records import Observation
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.messages import time_from_stamp
@@ -28,6 +29,7 @@ class PerceptionClient:
         self._node, self._max_age_s = node, max_age_s
         self._describe = ServiceClient(node, Describe, 'perception/describe', _REMEDY)
         self._rank = ServiceClient(node, Rank, 'perception/rank', _REMEDY)
+        self._teach = ServiceClient(node, Teach, 'perception/teach', _REMEDY)
 
     async def look(
         self, uv: tuple[int, int], stamp: Time, author: str
@@ -64,4 +66,11 @@ class PerceptionClient:
         same = {name: getattr(asked, name) for name in ('stamp', 'u', 'v', 'radius', 'limit')}
         request = Rank.Request(max_age=self._max_age_s(), descriptors=published, **same)
         answer: Rank.Response = await self._rank.ask(request)
+        return answer
+
+    async def teach(self, asked: TeachObject.Request, known: TaughtObject) -> Teach.Response:
+        """Return what a view shows of an object, together with what is known of it."""
+        same = {name: getattr(asked, name) for name in ('stamp', 'u', 'v', 'mask')}
+        request = Teach.Request(max_age=self._max_age_s(), known=known, **same)
+        answer: Teach.Response = await self._teach.ask(request)
         return answer

@@ -123,8 +123,8 @@ class DescriptorServices:
         model = self._models.fingerprint(request.model)
         self._link.store.delete(request.name, model)
         return self._changed(
-            f'{shown(request.name)} is deleted for model {shortened(model)}; /restore_descriptor '
-            'brings it back'
+            f'{shown(request.name)} is deleted for model {shortened(model)}; '
+            f'{self._node.resolve_service_name("restore_descriptor")} brings it back'
         )
 
     @answering
@@ -146,7 +146,7 @@ class DescriptorServices:
         if seen.total == 0:
             raise RefusedError(
                 f'nothing is stored for model {shortened(seen.model)}; store it with '
-                '/store_descriptor'
+                f'{self._node.resolve_service_name("store_descriptor")}'
             )
         for ranked in seen.ranking:
             try:

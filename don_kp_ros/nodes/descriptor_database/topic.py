@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from array import array
 from collections.abc import Mapping
@@ -10,10 +11,11 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
-from don_kp.msg import Descriptor, Descriptors
+from don_kp.msg import Descriptor, Descriptors, TaughtObject
 from don_kp_ros.database.errors import StoreError, UnavailableError
 from don_kp_ros.database.records import Filter
 from don_kp_ros.nodes.descriptor_database.link import Contents, DatabaseLink
+from don_kp_ros.nodes.descriptor_database.messages import object_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import LATCHED
 
@@ -22,11 +24,11 @@ _MOST_UNASKED = 1000  # descriptors that are published while no model is known t
 
 
 class DescriptorTopic:
-    """Publishes the descriptors of the model that runs, or of several, from a thread of its own.
+    """Publishes descriptors and objects of the models that run, from a thread of its own.
 
     Only what differs from what was published last is published. While no model is known to run,
-    the descriptors of all models are, if they are few. The thread opens the database as soon as
-    its server answers.
+    the descriptors of all models are, if they are few, but no objects. The thread opens the
+    database as soon as its server answers.
     """
 
     def __init__(self, node: Node) -> None:
@@ -35,6 +37,7 @@ class DescriptorTopic:
         self._publisher = node.create_publisher(Descriptors, 'don_kp/descriptors', LATCHED)
         self._models: frozenset[str] | None = None
         self._published: Mapping[str, Contents] | None = None
+        self._told_objects: list[TaughtObject] = []
         self._stamp = Time()
         self._publishing = threading.Lock()
         self._said: set[str] = set()
@@ -67,20 +70,26 @@ class DescriptorTopic:
         Raises StoreError where the database fails.
         """
         with self._publishing, self._link.open().snapshot():
-            store, contents = self._link.store, self._contents()
+            store, contents, objects = self._link.store, self._contents(), self._objects()
             if self._published is None:
-                self._node.get_logger().info(f'{store.count()} descriptors in {store.location}')
-            if self._published is None or not _equal(contents, self._published):
+                place = store.location
+                place = place if '://' in place else os.path.abspath(place)
+                new = ', a new database' if store.is_new else ''
+                self._node.get_logger().info(f'{store.count()} descriptors in {place}{new}')
+            former = self._published
+            if former is None or not _equal(contents, former) or objects != self._told_objects:
                 message = Descriptors(
+                    objects=objects,
                     descriptors=[
                         Descriptor(name=name, model=model, values=array('f', values.tobytes()))
                         for model, (names, matrix) in contents.items()
                         for name, values in zip(names, matrix, strict=True)
-                    ]
+                    ],
                 )
                 message.header.stamp = self._node.get_clock().now().to_msg()
                 self._publisher.publish(message)
-                self._published, self._stamp = contents, message.header.stamp
+                self._published, self._told_objects = contents, objects
+                self._stamp = message.header.stamp
             return self._stamp
 
     def refresh(self) -> None:
@@ -140,6 +149,16 @@ class DescriptorTopic:
                 for damaged in store.damaged(Filter(model=model)):
                     self._say_once(f'left out: {damaged}')
         return contents
+
+    def _objects(self) -> list[TaughtObject]:
+        """Read the objects of the models that run."""
+        messages = []
+        for model in sorted(self._models or ()):
+            found, damaged = self._link.objects(model)
+            messages += [object_message(one) for one in found]
+            for error in damaged:
+                self._say_once(f'left out: {error}')
+        return messages
 
     def _say_once(self, message: str) -> None:
         if message not in self._said:

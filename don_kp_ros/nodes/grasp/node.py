@@ -70,7 +70,9 @@ class GraspParameters:
 
     robot: str = parameter('panda', 'name of a preset in config/robots, or file')
     motion: str = parameter('embedded', 'embedded: the built-in planner; moveit: moveit_py')
-    enabled: bool = parameter(False, 'true: the arm may move at once; false: after /enable')
+    enabled: bool = parameter(
+        False, 'true: the arm may move at once; false: after a call of `enable`'
+    )
     speed_scale: float = parameter(0.2, "share of the arm's speed and acceleration limits")
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')

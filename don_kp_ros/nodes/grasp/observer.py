@@ -18,7 +18,7 @@ from rclpy.node import Node
 
 from don_kp.action import Grasp
 from don_kp.msg import Matches
-from don_kp.srv import Scene, Transform
+from don_kp.srv import Describe, Scene, Transform
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -41,6 +41,8 @@ _MATCHES = 'don_kp/matches'
 _PAUSE_S = 0.02
 # What the arm can reach and the camera see of it, in the base frame, metres.
 _LOWEST, _HIGHEST = (-0.3, -1.0, -0.3), (1.3, 1.0, 1.3)
+# The table is z = 0; what is seen so far below it is not there, metres.
+_BELOW_TABLE = 0.05
 
 
 class GoalRefusedError(RefusedError):
@@ -80,6 +82,7 @@ class Observer:
         self._cancelled = cancelled
         self._matches: deque[Matches] = deque(maxlen=parameters.looks)
         remedy = 'is the perception node running?'
+        self._describe = ServiceClient(node, Describe, 'perception/describe', remedy)
         self._scene = ServiceClient(node, Scene, 'perception/scene', remedy)
         self._transform = ServiceClient(node, Transform, 'perception/transform', remedy)
 
@@ -112,11 +115,13 @@ class Observer:
                 Grasp.Result.STALE_DATA,
                 f'{len(seen)} of {self._parameters.looks} images were searched within '
                 f'{self._parameters.timeout:g} s, the newest {age:.1f} s ago '
-                f'({self._parameters.max_age:g} s are allowed); '
-                'is the camera running, and the perception node?',
+                f'({self._parameters.max_age:g} s are allowed); {self._why_blind()}',
             )
         positions, reason = [], ''
         for matches in seen:
+            if matches.reason:
+                reason = matches.reason
+                continue
             found = [match for match in matches.matches if match.name == name]
             if not found:
                 known = ', '.join(match.name for match in matches.matches) or 'none'
@@ -144,9 +149,26 @@ class Observer:
                 f'{name} is not seen at one place: it moves by {1000 * spread:.0f} mm from image '
                 f'to image; {1000 * self._parameters.max_spread:.0f} mm are allowed (max_spread)',
             )
+        if target[2] < -_BELOW_TABLE:
+            raise GoalRefusedError(
+                Grasp.Result.UNREACHABLE,
+                f'{name} is seen {-target[2]:.1f} m below the table; is the depth in millimetres? '
+                "(perception's depth_unit_m)",
+            )
         # The newest picture whose depth has come: a camera loses one now and then.
         stamps = [matches.header.stamp for matches in reversed(seen)]
         return target, self._points(stamps, deadline)
+
+    def _why_blind(self) -> str:
+        """Ask perception why it sees nothing."""
+        request = Describe.Request(u=[0.0], v=[0.0], max_age=self._parameters.max_age)
+        try:
+            self._answer(self._describe, request)
+        except UnansweredError:
+            pass
+        except RefusedError as error:
+            return str(error)
+        return 'is the camera running, and the perception node?'
 
     def newest_points(self) -> Array:
         """Return the points (N, 3) of the newest depth image, metres."""

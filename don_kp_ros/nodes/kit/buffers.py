@@ -45,6 +45,11 @@ class Latest(Generic[Value]):
             self._forget()
             self._changed.notify_all()
 
+    def clear(self) -> None:
+        """Forget all values."""
+        with self._changed:
+            self._values.clear()
+
     def get(self) -> Stamped[Value] | None:
         """Return the newest value, or None."""
         with self._changed:

@@ -14,6 +14,15 @@ def publishers(node: Node, topic: str) -> list[str]:
     return sorted(posixpath.join(one.node_namespace, one.node_name) for one in found)
 
 
+def published_elsewhere(node: Node, kind: str, topic: str) -> list[str]:
+    """Name the other topics on which messages of a kind are published."""
+    return sorted(
+        name
+        for name, kinds in node.get_topic_names_and_types()
+        if kind in kinds and name != topic and node.count_publishers(name)
+    )
+
+
 def two_publishers(node: Node, *topics: str) -> str:
     """Say that one of the topics has more than one publisher, and what to do; or nothing."""
     for topic in topics:

@@ -43,16 +43,18 @@ class TransformListener:
         try:
             return self._tree.lookup(target, source, stamp)
         except TwoParentsError as error:
-            told = ', and '.join(
-                f'{topic} by {", ".join(publishers(self._node, topic)) or "nobody now"}'
-                for topic in self._topics
-            )
             raise RefusedError(
                 f'{error}, then restart {self._node.get_name()}, which keeps what is static '
-                f'({told})'
+                f'({self._told()})'
             ) from None
         except TransformError as error:
             raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
+
+    def _told(self) -> str:
+        return ', and '.join(
+            f'{topic} by {", ".join(publishers(self._node, topic)) or "nobody now"}'
+            for topic in self._topics
+        )
 
     @guarded
     def _on_moving(self, message: TFMessage) -> None:
@@ -68,11 +70,9 @@ class TransformListener:
             try:
                 T = matrix_from_transform(transform.transform)
                 stamp = seconds_from_stamp(transform.header.stamp)
-                if self._tree.set(parent, child, stamp, T, static):
+                if odd := self._tree.set(parent, child, stamp, T, static):
                     self._node.get_logger().warning(
-                        f'the time of {child} was set back to {stamp:.3f} s: where it was before '
-                        'is forgotten',
-                        throttle_duration_sec=10.0,
+                        f'{odd} ({self._told()})', throttle_duration_sec=10.0
                     )
             except (TransformError, ValueError) as error:
                 self._node.get_logger().warning(

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectoryPoint
 
 from don_kp_ros.motion.braking import braked, progress
+from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
 from don_kp_ros.nodes.motion.action import ControllerAction
@@ -65,6 +66,11 @@ class ArmController:
         """
         arm, now = self._monitor.arm, self._monitor.time.now()
         passed, start = now - begun, 0.0
+        if passed < 0:
+            raise MotionError(
+                MotionCode.STALE_STATE,
+                f'ROS time was set back by {-passed:.1f} s: how far the arm is, is not known',
+            )
         with self._monitor.changed:
             if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
                 passed, start = progress(trajectory, arm.latest, passed) + now - arm.stamp, now

@@ -178,4 +178,3 @@ class EmbeddedMotion:
     def _raise_if_stopped(self) -> None:
         if self._stopped:
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
-

@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError, when_set_back
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
+from don_kp_ros.nodes.kit.graph import published_elsewhere
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -46,8 +47,8 @@ class JointMonitor:
         self.changed = threading.Condition()
         topic = node.resolve_topic_name(_TOPIC)
         self.time = RosTime(node)
-        self.arm = History(topic, self.time)
-        self.finger = History(topic, self.time)
+        self.arm = History(node, topic, self.time)
+        self.finger = History(node, topic, self.time)
         self._parts = ((self.arm, preset.arm_joints), (self.finger, (preset.finger_joint,)))
         self._subscription: Subscription | None = None
         self._jumps = when_set_back(node, self._forget, f'positions on {topic}')
@@ -127,12 +128,18 @@ class JointMonitor:
             self.changed.notify_all()
 
 
+def joint_states_elsewhere(node: Node, topic: str) -> str:
+    """Say on which other topics joint states are published, and what to do; or nothing."""
+    found = ' and '.join(published_elsewhere(node, 'sensor_msgs/msg/JointState', topic))
+    return f' There are some on {found}: choose by joint_states:=' if found else ''
+
+
 class History:
     """The positions of some joints over the last seconds of the robot's time."""
 
-    def __init__(self, topic: str, time: RosTime) -> None:
+    def __init__(self, node: Node, topic: str, time: RosTime) -> None:
         """Start empty; errors name the topic."""
-        self._topic, self._time = topic, time
+        self._node, self._topic, self._time = node, topic, time
         self._samples: deque[tuple[float, Array]] = deque()
         self._received = -np.inf
 
@@ -163,9 +170,10 @@ class History:
     def stale(self) -> MotionError:
         """Return the error that says how old the newest positions are."""
         known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
+        elsewhere = '' if self.known else joint_states_elsewhere(self._node, self._topic)
         return MotionError(
             MotionCode.STALE_STATE,
-            f'no fresh joint states on {self._topic}: {known}; is the robot running?',
+            f'no fresh joint states on {self._topic}: {known}; is the robot running?{elsewhere}',
         )
 
     @property

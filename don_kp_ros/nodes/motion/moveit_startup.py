@@ -18,6 +18,7 @@ from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
 from don_kp_ros.nodes.kit.runner import StartupError
 from don_kp_ros.nodes.motion.installation import installed
+from don_kp_ros.nodes.motion.joint_monitor import joint_states_elsewhere
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import RobotPreset, merged
 
@@ -135,4 +136,5 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
         raise StartupError(
             f'no fresh joint states on {topic} for {_PATIENCE_S:g} s of '
             f'{", ".join(sorted(missing))}; is the robot running, and does its clock agree?'
+            f'{joint_states_elsewhere(node, topic)}'
         )

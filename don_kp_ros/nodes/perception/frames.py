@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -16,17 +17,25 @@ from torch import Tensor
 
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.buffers import Latest, Stamped
-from don_kp_ros.nodes.kit.clock import RosTime
-from don_kp_ros.nodes.kit.conversions import camera_from_info, depth_image, seconds_from_stamp
-from don_kp_ros.nodes.kit.guard import guarded
-from don_kp_ros.nodes.kit.qos import SENSOR
+from don_kp_ros.nodes.kit.clock import RosTime, when_set_back
+from don_kp_ros.nodes.kit.conversions import (
+    camera_from_info,
+    depth_image,
+    rgb_image,
+    seconds_from_stamp,
+)
+from don_kp_ros.nodes.perception.parameters import PerceptionParameters
+from don_kp_ros.nodes.perception.stream import Stream
 
 KEPT_S = 2.0
 _MOST_KEPT = 128
 _NEAREST_NAMED = 3
+# Half of a depth image lies within these; of it, every eighth row and column are looked at.
+_NEAREST_M, _FARTHEST_M, _SPARSE = 0.03, 10.0, 8
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Frame:
     header: Header
     picture: NDArray[np.uint8]  # (H, W, 3) RGB
     cells: Tensor  # (D, h, w), the descriptor map
+    model: str  # fingerprint of what made it
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,29 +56,59 @@ class Frame:
 class Frames:
     """Keeps images, depths, the camera and descriptor maps. Thread-safe.
 
-    What is not there, or too old, is a RefusedError.
+    What is not there, too old or of no use is a RefusedError; for one cause, all give one reason.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, settings: Callable[[], PerceptionParameters]) -> None:
         """Subscribe to the camera on a node that others spin."""
-        self._node = node
-        self._time = RosTime(node)
+        self._time, self._settings = RosTime(node), settings
         self._colours = Latest[Image](self._time)
         self._depths = Latest[Image](self._time, _MOST_KEPT, KEPT_S)
         self._described = Latest[Frame](self._time, _MOST_KEPT, KEPT_S)
-        self._camera: Camera | None = None
-        self._camera_fault = ''
-        self.colour_topic, self._depth_topic, self._info_topic = (
-            # One message of a topic at a time: their order is that of their arrival.
-            node.create_subscription(
-                kind, topic, callback, SENSOR, callback_group=MutuallyExclusiveCallbackGroup()
-            ).topic_name
-            for kind, topic, callback in (
-                (Image, camera_topics.COLOUR, self._on_colour),
-                (Image, camera_topics.DEPTH, self._on_depth),
-                (CameraInfo, camera_topics.COLOUR_INFO, self._on_info),
-            )
+        # The camera, or what is wrong with its info; in one, so that they always fit.
+        self._camera: tuple[Camera | None, str] = None, ''
+        self._image_fault = self._lacks = ''
+        start = 'start the camera'
+        self.colour = Stream(
+            node, Image, camera_topics.COLOUR, 'image', start, self._colours.put, self._forget
         )
+        self.depths = Stream(
+            node,
+            Image,
+            camera_topics.DEPTH,
+            'depth image',
+            f'{start} with align_depth.enable:=true',
+            self._depths.put,
+            self._depths.clear,
+        )
+        self.infos = Stream(
+            node,
+            CameraInfo,
+            camera_topics.COLOUR_INFO,
+            'camera info',
+            start,
+            self._on_info,
+            _nothing,
+        )
+
+        self._jumps = when_set_back(node, self._forget_all, 'images')
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        self._jumps.unregister()
+        for stream in (self.colour, self.depths, self.infos):
+            stream.close()
+
+    @property
+    def fault(self) -> str:
+        """What keeps the newest image, or its depth, from being used; empty: nothing."""
+        seen = self.colour.silence or self._image_fault or self._lacks
+        return seen or self.colour.stamp_fault
+
+    def watch(self) -> None:
+        """Look whether the streams go on; to be called every `WATCH_S` of ROS time."""
+        for stream in (self.colour, self.depths, self.infos):
+            stream.watch()
 
     def wait_for_newer(
         self, than: Stamped[Image] | None, patience: float
@@ -76,24 +116,37 @@ class Frames:
         """Wait for another image than the one given; None after ``patience`` s."""
         return self._colours.wait_for_newer(than, patience)
 
-    def keep(self, frame: Frame) -> None:
-        """Keep an image with its map."""
+    def picture(self, image: Image) -> NDArray[np.uint8]:
+        """Read an image as (H, W, 3) RGB."""
+        if image.header.stamp == Time():
+            raise RefusedError(self.colour.unstamped)
+        try:
+            return rgb_image(image)
+        except ValueError as error:
+            raise RefusedError(f'{self.colour.topic}: {error}') from error
+
+    def refuse(self, reason: str) -> None:
+        """Note why the newest image is of no use."""
+        self._image_fault = reason
+
+    def keep(self, frame: Frame, view: View) -> None:
+        """Keep the newest image with its map, and note what its view lacks."""
+        self._image_fault, self._lacks = '', view.lacks
         self._described.put(frame, seconds_from_stamp(frame.header.stamp))
 
-    def view(self, frame: Frame, tolerance: float, timeout: float = 0.0) -> View:
+    def view(self, frame: Frame, timeout: float = 0.0) -> View:
         """Gather depth and camera of an image, or what is missing; wait for the depth.
 
-        The depth is the nearest whose stamp differs by at most ``tolerance`` s.
+        The depth is the nearest whose stamp differs by at most ``depth_tolerance_s``.
         """
-        stamp, camera = seconds_from_stamp(frame.header.stamp), self._camera
-        depth = self._depths.nearest(stamp, tolerance, timeout)
+        stamp, (camera, lacks) = seconds_from_stamp(frame.header.stamp), self._camera
+        depth = self._depths.nearest(stamp, self._settings().depth_tolerance_s, timeout)
         try:
             if camera is None:
-                return View(frame.size, lacks=self._no_camera())
+                return View(frame.size, lacks=lacks or self.infos.absence)
             if depth is None:
-                lacks = f'no depth image within {tolerance:g} s of the colour image'
-                return View(frame.size, camera=camera, lacks=f'{lacks} on {self._depth_topic}')
-            return View(frame.size, depth_image(depth.value), camera)
+                return View(frame.size, camera=camera, lacks=self._no_depth(stamp))
+            return View(frame.size, self._metric(depth.value), camera)
         except ValueError as error:
             fits = camera is not None and (camera.height, camera.width) == frame.size
             return View(frame.size, camera=camera if fits else None, lacks=str(error))
@@ -104,67 +157,106 @@ class Frames:
         max_age: seconds; 0 allows any age.
         """
         kept = self._described.all()
-        if not kept:
-            raise RefusedError(
-                f'no image has been described yet; check that the camera runs and publishes '
-                f'{self.colour_topic}'
-            )
-        if stamp != Time():
+        if kept and stamp != Time():
             return _with_stamp(kept, stamp)
-        self._check_age('described image', kept[-1], max_age)
+        if self._image_fault:
+            raise RefusedError(self.colour.silence or self._image_fault)
+        if not kept:
+            why = '' if self.colour.count else f': {self.colour.absence}'
+            raise RefusedError(f'no image has been described yet{why}')
+        self._check_age('described image', kept[-1], max_age, self.colour)
         return kept[-1].value
 
-    def depth(self, stamp: Time, max_age: float, tolerance: float) -> Stamped[Image]:
-        """Return the depth image of a moment, or the newest if it is not too old."""
-        newest = self._depths.get()
+    def scene(self, stamp: Time, max_age: float) -> tuple[Header, View]:
+        """Return the view of the depth image of a moment, or of the newest if it is not too old.
+
+        Its picture is as large as the camera info says.
+        """
+        depth, (camera, lacks) = self._depth(stamp, max_age), self._camera
+        if camera is None:
+            raise RefusedError(lacks or self.infos.absence)
+        try:
+            size = camera.height, camera.width
+            return depth.value.header, View(size, self._metric(depth.value), camera)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+
+    def _depth(self, stamp: Time, max_age: float) -> Stamped[Image]:
+        newest, wanted = self._depths.get(), seconds_from_stamp(stamp)
         if newest is None:
-            raise RefusedError(
-                f'no depth image has come on {self._depth_topic}; start the camera with '
-                'align_depth.enable:=true'
-            )
+            raise RefusedError(self.depths.absence)
         if stamp == Time():
-            self._check_age('depth image', newest, max_age)
+            self._check_age('depth image', newest, max_age, self.depths)
             return newest
-        near = self._depths.nearest(seconds_from_stamp(stamp), tolerance)
+        near = self._depths.nearest(wanted, self._settings().depth_tolerance_s)
         if near is None:
-            raise RefusedError(
-                f'no depth image within {tolerance:g} s of {_text(stamp)} has come on '
-                f'{self._depth_topic}; start the camera with enable_sync:=true'
-            )
+            raise RefusedError(self._no_depth(wanted))
         return near
 
-    @property
-    def camera(self) -> Camera:
-        """The camera, as its newest info says."""
-        if self._camera is None:
-            raise RefusedError(self._no_camera())
-        return self._camera
+    def _metric(self, depth: Image) -> DepthImage:
+        """Read a depth image; raises ValueError for one that no camera for grasping makes."""
+        unit = self._settings().depth_unit_m
+        try:
+            read = depth_image(depth, unit)
+            few = read.metres(slice(None, None, _SPARSE), slice(None, None, _SPARSE))
+            middle = float(np.nanmedian(few)) if np.isfinite(few).any() else math.nan
+            if middle < _NEAREST_M or middle > _FARTHEST_M:
+                asked = f'is a count of it {unit:g} m (depth_unit_m)?'
+                if depth.encoding == '32FC1':
+                    asked = '32FC1 must be in metres (REP 118)'
+                raise ValueError(
+                    f'the median depth is {middle:.3g} m, which no camera for grasping measures '
+                    f'({_NEAREST_M:g} to {_FARTHEST_M:g} m): {asked}'
+                )
+        except ValueError as error:
+            raise ValueError(f'{self.depths.topic}: {error}') from error
+        return read
 
-    def _no_camera(self) -> str:
-        return self._camera_fault or f'no camera info on {self._info_topic} yet'
+    def _no_depth(self, stamp: float) -> str:
+        """Say why there is no depth image of a moment."""
+        nearest = self._depths.nearest(stamp, math.inf)
+        if nearest is None or self.depths.silence:
+            return self.depths.absence
+        off = nearest.stamp - stamp
+        why = self.depths.stamp_fault if abs(off) > 1 else ''
+        if not why:
+            far = f'{1000 * abs(off):.0f} ms' if abs(off) < 1 else f'{abs(off):.1f} s'
+            when = 'later' if off > 0 else 'earlier'
+            why = f'the nearest is {far} {when}; start the camera with enable_sync:=true'
+        tolerance = self._settings().depth_tolerance_s
+        return f'no depth image within {tolerance:g} s of the image on {self.depths.topic}: {why}'
 
-    def _check_age(self, what: str, newest: Stamped[Frame] | Stamped[Image], most: float) -> None:
+    def _check_age(
+        self, what: str, newest: Stamped[Any], most: float, stream: Stream[Image]
+    ) -> None:
         age = newest.age(self._time.now())
         if most and not age <= most:
+            why = stream.fault or 'check that the camera runs'
             raise RefusedError(
-                f'the newest {what} is {age:.1f} s old, allowed are {most:g} s; '
-                "check that the camera runs, and that the machines' clocks agree"
+                f'the newest {what} is {age:.1f} s old, allowed are {most:g} s; {why}'
             )
 
-    @guarded
-    def _on_colour(self, message: Image) -> None:
-        self._colours.put(message, seconds_from_stamp(message.header.stamp))
+    def _forget(self) -> None:
+        self._colours.clear()
+        self._described.clear()
 
-    @guarded
-    def _on_depth(self, message: Image) -> None:
-        self._depths.put(message, seconds_from_stamp(message.header.stamp))
+    def _forget_all(self) -> None:
+        self._forget()
+        self._depths.clear()
 
-    @guarded
-    def _on_info(self, message: CameraInfo) -> None:
+    def _on_info(self, message: CameraInfo, _: float) -> None:
+        known: tuple[Camera | None, str] = None, f'{self.infos.topic}: it cannot be read'
         try:
-            self._camera, self._camera_fault = camera_from_info(message), ''
+            rectified = 'rect' in self.colour.topic.rpartition('/')[2]
+            known = camera_from_info(message, rectified), ''
         except ValueError as error:
-            self._camera, self._camera_fault = None, f'{self._info_topic}: {error}'
+            known = None, f'{self.infos.topic}: {error}'
+        finally:  # whatever happened, what was known before is not true any more
+            self._camera = known
+
+
+def _nothing() -> None:
+    """Keep the camera: it does not grow old."""
 
 
 def _with_stamp(kept: Sequence[Stamped[Frame]], stamp: Time) -> Frame:

@@ -3,59 +3,40 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
-import cv2
-import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
-from don_kp.msg import DescriptorMap, Descriptors, Match, Matches, Model
-from don_kp_ros.matching.points import FoundPoint, find_points
-from don_kp_ros.networks.checkpoint import CheckpointError
+from don_kp.msg import Descriptors, Model
+from don_kp.srv import LoadModel
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.nodes.kit.buffers import Stamped
-from don_kp_ros.nodes.kit.conversions import map_message, point_message, rgb_image
-from don_kp_ros.nodes.kit.guard import guarded
+from don_kp_ros.nodes.kit.guard import guarded, guarded_service
+from don_kp_ros.nodes.kit.managed import ManagedNode
 from don_kp_ros.nodes.kit.parameters import Parameters
-from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
-from don_kp_ros.nodes.kit.runner import StartupError, run_node
+from don_kp_ros.nodes.kit.qos import LATCHED
+from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.nodes.kit.transforms import TransformListener
-from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
-from don_kp_ros.nodes.perception.pictures import Pictures, Result
-from don_kp_ros.nodes.perception.queries import Queries
+from don_kp_ros.nodes.perception.running import Running, load_model
+from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.nodes.perception.services import PerceptionServices
 from don_kp_ros.resources import models_path
 
-_DEPTH_DELAY_S = 0.05  # drivers align depth to colour, and publish it after the colours
 
-
-class Perception(Node):
-    """Finds stored points. One thread of its own works on the newest image."""
+class Perception(ManagedNode):
+    """Inactive it has the model and leaves the camera alone; unconfigured it has neither."""
 
     def __init__(self) -> None:
         super().__init__('perception', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, PerceptionParameters)
         settings = self._settings.value
-        self._model = _load_model(settings)
-        self._queries = Queries.none(self._model)
-
-        self._maps = self.create_publisher(DescriptorMap, 'don_kp/descriptor_map', RESULT)
-        self._matches = self.create_publisher(Matches, 'don_kp/matches', RESULT)
-        self._running = self.create_publisher(Model, 'don_kp/model', LATCHED)
-        self._running.publish(
-            Model(
-                fingerprint=self._model.fingerprint,
-                dimension=self._model.dimension,
-                card=json.dumps(self._model.card),
-            )
-        )
+        self._running: Running | None = None
+        self._search: Search | None = None
+        self._stored = Descriptors()
+        self._models = self.create_publisher(Model, 'don_kp/model', LATCHED)
         self.create_subscription(
             Descriptors,
             'don_kp/descriptors',
@@ -63,99 +44,94 @@ class Perception(Node):
             LATCHED,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        self._frames = Frames(self)
         transforms = TransformListener(self)
         if settings.camera_mount == 'hand':
             MountedCamera(self, settings.robot, transforms)
         PerceptionServices(
             self,
-            self._frames,
             transforms,
-            self._model.fingerprint,
-            lambda: self._queries,
+            self._active,
+            self._configured,
             lambda: self._settings.value,
         )
-        self._pictures = Pictures(self, lambda: self._settings.value)
-        self.get_logger().info(
-            f'model {self._model.fingerprint}, D = {self._model.dimension}, on {settings.device}; '
-            f'waiting for images on {self._frames.colour_topic}'
-        )
-        self._ending = threading.Event()
-        self._worker = threading.Thread(target=self._work, name='perception')
-        self._worker.start()
+        self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
+        if settings.autostart:
+            self.start()
 
-    def destroy_node(self) -> None:
-        """End the threads, then the node."""
-        self._ending.set()
-        self._worker.join()
-        self._pictures.end()
-        super().destroy_node()
+    def configure(self) -> None:
+        """Load the model of the parameters."""
+        settings = self._settings.value
+        self._run(load_model(settings.model or models_path('caps.safetensors'), settings))
+
+    def activate(self) -> None:
+        """Subscribe to the camera, and look for what is stored."""
+        self._search = Search(self, self._configured, lambda: self._settings.value)
+        self.get_logger().info(f'waiting for images on {self._search.frames.colour.topic}')
+
+    def deactivate(self) -> None:
+        """Leave the camera alone."""
+        search, self._search = self._search, None
+        if search is not None:
+            search.close()
+
+    def cleanup(self) -> None:
+        """Free the model."""
+        self._running = None
+
+    def _active(self) -> Search:
+        if self._search is None:
+            raise RefusedError(self._how_to('activate'))
+        return self._search
+
+    def _configured(self) -> Running:
+        if self._running is None:
+            raise RefusedError(self._how_to('configure'))
+        return self._running
+
+    def _how_to(self, transition: str) -> str:
+        name = self.get_fully_qualified_name()
+        return f'{name} is {self.state}: `ros2 lifecycle set {name} {transition}` changes that'
+
+    def _run(self, model: DescriptorModel) -> None:
+        """Run a model from now on, and tell of it."""
+        self._running = Running.of(model, self._stored)
+        self._models.publish(
+            Model(
+                fingerprint=model.fingerprint,
+                dimension=model.dimension,
+                card=json.dumps(model.card),
+            )
+        )
+        self.get_logger().info(
+            f'model {model.fingerprint}, D = {model.dimension}, on {self._settings.value.device}; '
+            f'{self._running.queries}'
+        )
+
+    @guarded_service
+    def _on_load_model(
+        self, request: LoadModel.Request, response: LoadModel.Response
+    ) -> LoadModel.Response:
+        before = self._configured().model
+        response.fingerprint = before.fingerprint
+        try:
+            if not request.path:
+                raise RefusedError('the path is empty; give a checkpoint file of this machine')
+            self._run(load_model(Path(request.path), self._settings.value))
+        except RefusedError as error:
+            response.message = f'model {before.fingerprint} goes on: {error}'
+            self.get_logger().warning(response.message)
+            return response
+        response.fingerprint = self._configured().model.fingerprint
+        response.success, response.message = True, f'{request.path} runs now'
+        return response
 
     @guarded
     def _on_descriptors(self, message: Descriptors) -> None:
-        said, self._queries = str(self._queries), Queries.from_message(message, self._model)
-        if str(self._queries) != said:
-            self.get_logger().info(str(self._queries))
-
-    def _work(self) -> None:
-        last: Stamped[Image] | None = None
-        while not self._ending.is_set():
-            image = self._frames.wait_for_newer(last, patience=0.2)
-            if image is None:
-                continue
-            last, began = image, time.monotonic()
-            self._look(image.value)
-            rate = self._settings.value.max_rate_hz
-            if rate > 0:
-                self._ending.wait(began + 1 / rate - time.monotonic())
-
-    @guarded
-    def _look(self, image: Image) -> None:
-        settings, queries, picture = self._settings.value, self._queries, rgb_image(image)
-        frame = Frame(image.header, picture, self._model.describe(picture))
-        points = find_points(
-            frame.cells,
-            queries.names,
-            queries.vectors,
-            self._frames.view(frame, settings.depth_tolerance_s, _DEPTH_DELAY_S),
-            self._threshold(),
-            settings.depth_window,
-        )
-        # Kept before it is told: who hears of an image may ask about it.
-        self._frames.keep(frame)
-        self._publish_matches(frame.header, points)
-        self._pictures.show(Result(frame, queries, points))
-        if self._maps.get_subscription_count():
-            cells = frame.cells.cpu().numpy()
-            self._maps.publish(
-                map_message(cells, frame.size, self._model.fingerprint, frame.header)
-            )
-
-    def _threshold(self) -> float:
-        set_by_user = self._settings.value.match_threshold
-        return set_by_user if set_by_user >= 0 else self._model.match_threshold
-
-    def _publish_matches(self, header: Header, points: Sequence[FoundPoint]) -> None:
-        message = Matches(header=header, model=self._model.fingerprint)
-        for point in points:
-            match = Match(name=point.name, found=point.found, reason=point.reason)
-            (match.u, match.v), match.score = point.uv, point.score
-            match.position = point_message(point.position)
-            message.matches.append(match)
-        self._matches.publish(message)
-
-
-def _load_model(settings: PerceptionParameters) -> DescriptorModel:
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-        cv2.setNumThreads(settings.threads)
-    try:
-        path = settings.model or models_path('caps.safetensors')
-        return DescriptorModel.load(path, settings.device)
-    except (CheckpointError, OSError) as error:
-        raise StartupError(str(error)) from error
-    except (AssertionError, RuntimeError) as error:
-        raise StartupError(f'device {settings.device} cannot be used: {error}') from error
+        self._stored, before = message, self._running
+        if before is not None:
+            self._running = Running.of(before.model, message)
+            if str(self._running.queries) != str(before.queries):
+                self.get_logger().info(str(self._running.queries))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from don_kp_ros.geometry.depth import MILLIMETRE
 from don_kp_ros.nodes.kit.parameters import parameter
 
 
@@ -12,6 +13,7 @@ class PerceptionParameters:
     """What can be set; units in the descriptions."""
 
     model: str = parameter('', 'checkpoint file; empty: models/caps.safetensors of the package')
+    autostart: bool = parameter(True, 'begin at once; false: wait for `ros2 lifecycle set`')
     device: str = parameter('cpu', 'where the network runs: cpu, cuda, cuda:1')
     threads: int = parameter(1, 'CPU threads of network and pictures; 0: as the libraries choose')
     match_threshold: float = parameter(
@@ -25,6 +27,9 @@ class PerceptionParameters:
         'greatest difference of the stamps of colour and depth, seconds; less than half the time '
         'from image to image, or the depth may be of another one',
         True,
+    )
+    depth_unit_m: float = parameter(
+        MILLIMETRE, 'metres of a count of a 16-bit depth image; 32FC1 is in metres (REP 118)', True
     )
     max_rate_hz: float = parameter(10.0, 'most images a second; 0: as many as can be', True)
     picture_rate_hz: float = parameter(
@@ -45,6 +50,10 @@ class PerceptionParameters:
             raise ValueError(f'match_threshold is {self.match_threshold}; at most 1 is allowed')
         if self.depth_window < 1 or self.depth_window % 2 == 0:
             raise ValueError(f'depth_window is {self.depth_window}; odd numbers are allowed')
+        if not 0 < self.depth_unit_m <= 0.01:
+            raise ValueError(
+                f'depth_unit_m is {self.depth_unit_m}; allowed is above 0, up to 0.01 m'
+            )
         for name in ('depth_tolerance_s', 'max_rate_hz', 'picture_rate_hz'):
             if not 0 <= getattr(self, name) < float('inf'):
                 raise ValueError(f'{name} is {getattr(self, name)}; 0 or more is allowed')

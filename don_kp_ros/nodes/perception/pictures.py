@@ -67,12 +67,14 @@ class Pictures:
             self._newest = result
             self._changed.notify()
 
-    def end(self) -> None:
-        """End the thread."""
+    def close(self) -> None:
+        """End the thread, and the topics."""
         self._ending.set()
         with self._changed:
             self._changed.notify()
         self._thread.join()
+        for publisher in (self._colours, self._heatmaps, self._markers):
+            self._node.destroy_publisher(publisher)
 
     def _work(self) -> None:
         while not self._ending.is_set():

@@ -19,15 +19,11 @@ _MOST_SAID = 20  # names in a line of the log
 class Queries:
     """Stored descriptors in order of name."""
 
+    model: str  # fingerprint
     names: tuple[str, ...]
     vectors: Tensor  # (N, D) of unit length, on the CPU; matching moves them to the map's device
     stamp: Time  # of the message that brought them
     ignored: int = 0  # how many the message had besides: of other models, or of no use
-
-    @classmethod
-    def none(cls, model: DescriptorModel) -> Queries:
-        """Look for nothing."""
-        return cls((), torch.zeros(0, model.dimension), Time())
 
     @classmethod
     def from_message(cls, message: Descriptors, model: DescriptorModel) -> Queries:
@@ -41,6 +37,7 @@ class Queries:
         vectors = np.array([stored[name] for name in usable], dtype=np.float32)
         queries = torch.from_numpy(vectors.reshape(-1, model.dimension))
         return cls(
+            model.fingerprint,
             tuple(usable),
             torch.nn.functional.normalize(queries, dim=1),
             message.header.stamp,

@@ -28,7 +28,6 @@ from don_kp_ros.matching.view import lift
 from don_kp_ros.nodes.kit.conversions import (
     bytes_field,
     cloud_message,
-    depth_image,
     point_message,
     seconds_from_stamp,
     transform_from_matrix,
@@ -36,9 +35,11 @@ from don_kp_ros.nodes.kit.conversions import (
 from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.kit.waiting import pause
-from don_kp_ros.nodes.perception.frames import Frame, Frames
+from don_kp_ros.nodes.perception.frames import Frame
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import Queries
+from don_kp_ros.nodes.perception.running import Running
+from don_kp_ros.nodes.perception.search import Search
 
 _MOST_DESCRIBED = 5_000  # pixels; more would keep the camera's messages waiting
 _LARGEST_PATCH = 512  # pixels
@@ -52,16 +53,17 @@ class PerceptionServices:
     def __init__(
         self,
         node: Node,
-        frames: Frames,
         transforms: TransformListener,
-        model: str,
-        queries: Callable[[], Queries],
+        active: Callable[[], Search],
+        running: Callable[[], Running],
         settings: Callable[[], PerceptionParameters],
     ) -> None:
-        """Serve on a node that others spin; ``queries`` tells what is looked for at present."""
-        self._node, self._frames, self._model = node, frames, model
-        self._queries, self._settings = queries, settings
-        self._transforms = transforms
+        """Serve on a node that others spin.
+
+        ``active`` and ``running`` return what is at present, or raise RefusedError.
+        """
+        self._node, self._transforms = node, transforms
+        self._active, self._running, self._settings = active, running, settings
         group = ReentrantCallbackGroup()
         node.create_service(Describe, '~/describe', self._on_describe, callback_group=group)
         node.create_service(Rank, '~/rank', self._on_rank, callback_group=group)
@@ -72,18 +74,19 @@ class PerceptionServices:
     def _on_describe(
         self, request: Describe.Request, response: Describe.Response
     ) -> Describe.Response:
-        frame = self._frames.described(request.stamp, request.max_age)
-        uv, settings = _pixels(request, frame), self._settings()
+        frames = self._active().frames
+        frame = frames.described(request.stamp, request.max_age)
+        uv = _pixels(request, frame)
         values = describe_at(frame.cells, torch.from_numpy(uv), frame.size).cpu().numpy()
-        view = self._frames.view(frame, settings.depth_tolerance_s)
-        positions, response.reasons = lift(view, uv, settings.depth_window)
+        view = frames.view(frame)
+        positions, response.reasons = lift(view, uv, self._settings().depth_window)
         response.positions = [point_message(position) for position in positions]
         if request.patch_side:
             patch = cv2.cvtColor(
                 patch_about(frame.picture, uv[0], request.patch_side), cv2.COLOR_RGB2BGR
             )
             response.patch = bytes_field(cv2.imencode('.png', patch)[1])
-        response.header, response.model = frame.header, self._model
+        response.header, response.model = frame.header, frame.model
         response.image_height, response.image_width = frame.size
         for name in ('fx', 'fy', 'cx', 'cy'):
             setattr(response, name, getattr(view.camera, name, math.nan))
@@ -99,7 +102,9 @@ class PerceptionServices:
         if limit > _MOST_RANKED:
             raise RefusedError(f'limit is {limit}; at most {_MOST_RANKED} are ranked')
         queries = await self._queries_since(request.descriptors)
-        frame = self._frames.described(request.stamp, request.max_age)
+        frame = self._active().frames.described(request.stamp, request.max_age)
+        if frame.model != queries.model:
+            raise RefusedError('another model has just been loaded; try again')
         region = _region(request, frame)
         try:
             best = rank(frame.cells, queries.vectors, frame.size, limit, region)
@@ -109,14 +114,14 @@ class PerceptionServices:
             found = RankedDescriptor(name=queries.names[one.index], score=one.score)
             found.u, found.v = one.uv
             response.ranking.append(found)
-        response.header, response.model = frame.header, self._model
+        response.header, response.model = frame.header, frame.model
         response.total, response.success = len(queries.names), True
         return response
 
     async def _queries_since(self, stamp: Time) -> Queries:
         """Wait a second at most for descriptors that were published at a time or later."""
         deadline = time.monotonic() + _DESCRIPTORS_DELAY_S
-        while _order((queries := self._queries()).stamp) < _order(stamp):
+        while _order((queries := self._running().queries).stamp) < _order(stamp):
             if time.monotonic() > deadline:
                 raise RefusedError(
                     f'the descriptors that were published at {stamp.sec}.{stamp.nanosec:09} have '
@@ -127,15 +132,12 @@ class PerceptionServices:
 
     @guarded_service
     def _on_scene(self, request: Scene.Request, response: Scene.Response) -> Scene.Response:
-        tolerance = self._settings().depth_tolerance_s
-        seen = self._frames.depth(request.stamp, request.max_age, tolerance)
-        header = seen.value.header
+        header, view = self._active().frames.scene(request.stamp, request.max_age)
+        stamp = seconds_from_stamp(header.stamp)
         try:
-            depth = depth_image(seen.value).metres()
-            points = self._frames.camera.deproject_image(depth).reshape(-1, 3)
-            points = points[np.isfinite(points[:, 2])]
+            points = view.points()
             if request.frame:
-                T = self._transforms.lookup(request.frame, header.frame_id, seen.stamp)
+                T = self._transforms.lookup(request.frame, header.frame_id, stamp)
                 points = rigid.apply(T, points)
             if request.lowest != request.highest:
                 points = cropped(points, _xyz(request.lowest), _xyz(request.highest))

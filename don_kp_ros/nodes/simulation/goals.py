@@ -51,7 +51,8 @@ class GoalServer:
 
     def __init__(self, node: Node, kind: Any, name: str, refusal: Refusal) -> None:
         """Serve on a node that others spin; ``refusal`` returns why not, or nothing."""
-        self._node, self._name, self._refusal = node, name, refusal
+        self._node, self._refusal = node, refusal
+        self._name = node.resolve_service_name(name)
         self._accepted: SimpleQueue[Goal] = SimpleQueue()
         self.server = ActionServer(
             node,

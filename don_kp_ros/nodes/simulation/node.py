@@ -33,6 +33,7 @@ from don_kp_ros.nodes.kit.conversions import (
     stamp_from_seconds,
     transform_from_matrix,
 )
+from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.nodes.kit.guard import guarded, guarded_service
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
 from don_kp_ros.nodes.kit.robot import robot_preset
@@ -159,8 +160,7 @@ class Simulation(Node):
         topic = self.resolve_topic_name('joint_states')
         deadline, names = time.monotonic() + MEETING_SECONDS, set[str]()
         while time.monotonic() < deadline:
-            others = self.get_publishers_info_by_topic(topic)
-            names = {f'{o.node_namespace.rstrip("/")}/{o.node_name}' for o in others}
+            names = set(publishers(self, topic))
             # The name of a node comes a moment after its publishers.
             if names and not any('_NODE_NAME_UNKNOWN' in name for name in names):
                 break

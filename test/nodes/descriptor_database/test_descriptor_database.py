@@ -424,6 +424,10 @@ def test_the_node_starts_without_what_is_slow_to_import():
 def test_the_default_file_lies_in_the_home_folder(start_node, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     node = start_node('descriptor_database')
-    node.wait_for('0 descriptors in')
+    path = tmp_path / '.local/share/don_kp/descriptors.sqlite'
+    node.wait_for(f'0 descriptors in {path}, a new database')
     assert node.end() == 0
-    assert (tmp_path / '.local/share/don_kp/descriptors.sqlite').is_file()
+    assert path.is_file()
+    again = start_node('descriptor_database')
+    again.wait_for(f'0 descriptors in {path}\n')
+    assert 'new' not in again.output

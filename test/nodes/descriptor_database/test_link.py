@@ -53,6 +53,25 @@ def test_a_parameter_with_a_password_or_no_url_is_refused_without_telling_it(par
         assert 'DON_KP_DATABASE_URL' in str(refusal.value) or '%40' in str(refusal.value)
 
 
+@pytest.mark.parametrize('file', ['{0}/robto/d.sqlite', 'sqlite:///{0}/robto/d.sqlite'])
+@pytest.mark.parametrize('variable', [False, True])
+def test_a_folder_that_does_not_exist_is_refused_unless_it_is_the_default_s(
+    tmp_path, monkeypatch, file, variable
+):
+    given = file.format(tmp_path)
+    if variable:
+        monkeypatch.setenv('DON_KP_DATABASE_URL', given)
+    name = 'DON_KP_DATABASE_URL' if variable else 'database'
+    refused = rf'^{name}: there is no folder {tmp_path}/robto for .*d\.sqlite; mend the path, or'
+    with pytest.raises(StartupError, match=refused):
+        chosen_database('' if variable else given, '')
+    assert not (tmp_path / 'robto').exists()
+    (tmp_path / 'robto').mkdir()
+    assert chosen_database('' if variable else given, '') == given
+    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path / 'data'))
+    assert chosen_database(str(default_path()), '') == str(default_path())
+
+
 def test_until_it_is_open_the_reason_is_told(tmp_path):
     link = DatabaseLink(str(tmp_path / 'file' / 'd.sqlite'), lambda: None)
     with pytest.raises(UnavailableError, match='not open yet'):

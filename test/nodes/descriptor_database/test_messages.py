@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from array import array
 from datetime import datetime, timezone
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import taught
 
+from don_kp.msg import TaughtObject
 from don_kp_ros.database.records import Observation, StoredDescriptor
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database import messages
@@ -37,6 +40,20 @@ def test_a_descriptor_is_the_same_bit_for_bit_with_its_details():
     assert message.created == Time(sec=1709209815, nanosec=123456000)
     assert message.deleted == Time()
     assert messages.details_message(stored(deleted=TIME)).deleted == message.created
+
+
+def test_an_object_is_the_same_bit_for_bit_and_refused_if_it_is_ragged():
+    given = taught(0, 5, views=3)
+    message = messages.object_message(given)
+    assert message.points[3:6] == array('f', given.points[1])
+    assert messages.object_from_message(message).content() == given.content()
+    for field in 'points', 'values', 'weights':
+        ragged = messages.object_message(given)
+        setattr(ragged, field, getattr(ragged, field)[:-1])
+        with pytest.raises(RefusedError, match='for N points there are 3 N, D N and N'):
+            messages.object_from_message(ragged)
+    with pytest.raises(RefusedError, match='0 coordinates, 0 values and 0 weights'):
+        messages.object_from_message(TaughtObject())
 
 
 def test_an_observation_of_values_alone_is_mostly_unknown():

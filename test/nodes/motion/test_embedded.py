@@ -252,3 +252,13 @@ def test_refused_goals_send_nothing(arm):
     beyond = OBSERVE + np.array([4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     assert failure(lambda: motion.move_to_joints(beyond)).code is MotionCode.UNREACHABLE
     assert controllers.received == []
+
+
+def test_where_time_was_set_back_the_arm_is_not_sent_back_to_brake(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    begun = motion._monitor.time.now() + 100.0
+    error = failure(lambda: motion._arm.brake(plan.to_pregrasp.trajectory, begun))
+    assert error.code is MotionCode.STALE_STATE
+    assert 'time was set back by 100.0 s' in str(error)
+    assert not controllers.received

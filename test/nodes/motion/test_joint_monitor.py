@@ -1,5 +1,7 @@
 """What is remembered of a robot's joints when time is set back."""
 
+import re
+
 import numpy as np
 import pytest
 from ideal_robot import PRESET
@@ -50,3 +52,14 @@ def test_stamps_that_are_set_back_begin_anew_and_late_ones_do_not_count(monitor)
     tell(monitor, 3.0, 3.0)
     assert np.all(monitor.joint_positions() == 3.0) and monitor.arm.stamp == 3.0
     assert not monitor.arm.moved(0.5) < 1.0
+
+
+def test_joint_states_on_another_topic_are_named(monitor, peer):
+    assert '/franka/joint_states' not in str(monitor.arm.stale())
+    elsewhere = peer.node.create_publisher(JointState, '/franka/joint_states', 10)
+    told = r' There are some on .*/franka/joint_states.*: choose by joint_states:=$'
+    peer.wait_until(lambda: re.search(told, str(monitor.arm.stale())))
+    set_time(monitor, 9.9)
+    tell(monitor, 9.9, 1.0)
+    assert 'There are' not in str(monitor.arm.stale())
+    peer.node.destroy_publisher(elsewhere)

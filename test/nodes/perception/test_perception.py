@@ -109,7 +109,6 @@ def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
 
 
 def test_a_broken_image_does_not_silence_the_node(stage):
-    stage.tracebacks = 1
     for _ in range(5):
         stage.show(encoding='nonsense')
     store(stage, brim=stage.model.fingerprint)

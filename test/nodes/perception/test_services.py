@@ -21,7 +21,7 @@ BASE = 'panda_link0'
 
 
 def test_before_the_first_image_every_service_says_what_is_missing(stage):
-    refusal = 'no image has been described yet; check that the camera runs and publishes '
+    refusal = 'no image has been described yet: no image has come on '
     for kind in Describe, Rank:
         assert f'{refusal}/camera/camera/color/image_raw' in stage.refusal(kind)
     assert 'no depth image has come on /camera/camera/aligned_depth' in stage.refusal(Scene)

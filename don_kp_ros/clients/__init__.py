@@ -1,0 +1,1 @@
+"""Ask the running stack on the command line, without a ROS installation."""

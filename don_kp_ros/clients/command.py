@@ -1,0 +1,84 @@
+"""`don_kp store`, `list`, `where`, `pick` and `release`: ask the running stack."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from don_kp_ros.arguments import Parser
+from don_kp_ros.bringup import description
+
+_LARGEST = 2**31 - 1  # of an int32
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command that argv begins with; return the exit status.
+
+    It is 0 where what was asked for is done, and 1 where it is refused or not found.
+    """
+    arguments = _parser().parse_args(argv)
+    command = f'don_kp {arguments.command}'
+    try:
+        stack = description.checked(
+            {
+                'namespace': arguments.namespace,
+                'simulation': 'true' if arguments.simulation else 'false',
+            }
+        )
+        os.environ.update(description.environment(stack))
+        # Only now: rclpy and the messages are slow to import.
+        from don_kp_ros.clients import tasks
+        from don_kp_ros.clients.stack import Stack
+
+        with Stack(description.namespace(stack)) as running:
+            return tasks.run(arguments, running)
+    except ValueError as error:  # RefusedError, too
+        print(f'{command}: {error}', file=sys.stderr)
+        return 1
+
+
+def _parser() -> Parser:
+    parser = Parser('don_kp', description='Ask the running stack.')
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    def command(name: str, told: str) -> Parser:
+        added = commands.add_parser(
+            name,
+            description=told,
+            epilog='The exit status is 0 where it is done, 1 where it is refused or not found.',
+        )
+        added.add_argument('--namespace', default='', help="the stack's, such as robot1")
+        added.add_argument(
+            '--simulation',
+            action='store_true',
+            help='ask a simulation of this machine, in its ROS domain, not that of ROS_DOMAIN_ID',
+        )
+        return added
+
+    store = command('store', 'Store the point that the camera shows at a pixel, under a name.')
+    store.add_argument('name', metavar='NAME', help='such as cap/brim: object and point')
+    store.add_argument('u', metavar='U', type=_pixel, help='pixels to the right, from 0')
+    store.add_argument('v', metavar='V', type=_pixel, help='pixels down, from 0')
+    existing = store.add_mutually_exclusive_group()
+    existing.add_argument('--replace', action='store_true', help='what has the name already')
+    existing.add_argument('--add', action='store_true', help='to it: their mean is looked for')
+
+    listing = command('list', 'List the stored points.')
+    listing.add_argument('prefix', metavar='PREFIX', nargs='?', default='', help='of their names')
+
+    where = command('where', 'Tell where the camera sees a stored point: pixel, score, metres.')
+    where.add_argument('name', metavar='NAME')
+
+    pick = command('pick', 'Grasp at a stored point and lift it. Ctrl-C stops the arm.')
+    pick.add_argument('name', metavar='NAME')
+
+    command('release', 'Open the hand, and move the arm to where it looks from.')
+    return parser
+
+
+def _pixel(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= _LARGEST):
+        raise argparse.ArgumentTypeError(f'{text!r}; a pixel is a whole number, from 0')
+    return int(text)

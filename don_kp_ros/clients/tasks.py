@@ -1,0 +1,161 @@
+"""What the commands ask the running stack, and how they tell the answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from rclpy.action import ActionClient
+from rclpy.task import Future
+from rich.console import Console
+from rich.text import Text
+
+from don_kp.action import Grasp
+from don_kp.msg import Match, Matches
+from don_kp.srv import ListDescriptors, StoreDescriptor
+from don_kp_ros.clients.stack import PATIENCE_S, Stack
+from don_kp_ros.database.display import grid
+from don_kp_ros.database.text import shortened
+from don_kp_ros.errors import RefusedError, did_you_mean
+from don_kp_ros.nodes.kit.graph import two_publishers
+
+_MATCHES = 'don_kp/matches'
+_SENDS_GOALS = 'grasp/_action/send_goal'
+_LOOKS_S = 2.0  # one image may lack depth, or be older than what was stored just now
+
+
+def run(arguments: argparse.Namespace, stack: Stack) -> int:
+    """Run a command, with the arguments that `command` reads; return the exit status.
+
+    Raises RefusedError.
+    """
+    return _TASKS[arguments.command](arguments, stack)
+
+
+def _store(arguments: argparse.Namespace, stack: Stack) -> int:
+    request = StoreDescriptor.Request(
+        name=arguments.name,
+        u=arguments.u,
+        v=arguments.v,
+        replace=arguments.replace,
+        add=arguments.add,
+    )
+    print(stack.ask(StoreDescriptor, 'store_descriptor', request).message)
+    return 0
+
+
+def _list(arguments: argparse.Namespace, stack: Stack) -> int:
+    laid = grid('name', 'object', 'tags', 'observations', 'updated, UTC', 'model')
+    request = ListDescriptors.Request(prefix=arguments.prefix, limit=1000)
+    while True:
+        page = stack.ask(ListDescriptors, 'list_descriptors', request)
+        for one, known in zip(page.descriptors, page.details, strict=True):
+            updated = datetime.fromtimestamp(known.updated.sec, timezone.utc)
+            texts = one.name, known.object, ', '.join(known.tags), str(known.observations)
+            # As Text, because names may look like markup.
+            laid.add_row(*map(Text, texts), f'{updated:%Y-%m-%d %H:%M}', shortened(one.model))
+        request.after = page.next
+        if not page.next:
+            break
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    console.print(laid)
+    if laid.row_count < page.total:
+        print(f'{page.total - laid.row_count} are damaged and left out: see don_kp db doctor')
+    return 0
+
+
+def _where(arguments: argparse.Namespace, stack: Stack) -> int:
+    heard: list[Matches] = []
+    topic = stack.node.create_subscription(Matches, _MATCHES, heard.append, 10).topic_name
+    if not stack.wait(lambda: heard):
+        if stack.node.count_publishers(topic) == 0:
+            raise stack.missing(topic)
+        raise RefusedError(f'nothing came on {topic} for {PATIENCE_S:g} s; does the camera run?')
+    if several := two_publishers(stack.node, topic):
+        raise RefusedError(several)
+
+    def sought() -> list[Match]:
+        return [match for match in heard[-1].matches if match.name == arguments.name]
+
+    stack.wait(lambda: any(match.found for match in sought()), _LOOKS_S)
+    last = heard[-1]
+    if last.reason:
+        raise RefusedError(f'the image cannot be searched: {last.reason}')
+    if not sought():
+        raise RefusedError(
+            f'{arguments.name} is not stored for the model that runs; don_kp list shows what is'
+            f'{did_you_mean(arguments.name, [match.name for match in last.matches])}'
+        )
+    (match,) = sought()
+    p = match.position
+    print(
+        f'{match.name}: pixel ({match.u:.0f}, {match.v:.0f}), score {match.score:.3f}, '
+        f'({p.x:.3f}, {p.y:.3f}, {p.z:.3f}) m in {last.header.frame_id}'
+    )
+    if not match.found:
+        raise RefusedError(f'not found: {match.reason}')
+    return 0
+
+
+def _pick(arguments: argparse.Namespace, stack: Stack) -> int:
+    return _grasp(Grasp.Goal(target=arguments.name), stack)
+
+
+def _release(arguments: argparse.Namespace, stack: Stack) -> int:
+    return _grasp(Grasp.Goal(mode=Grasp.Goal.RELEASE), stack)
+
+
+def _grasp(goal: Grasp.Goal, stack: Stack) -> int:
+    """Send a goal and wait until it has ended, also where it is cancelled by a signal."""
+    client = ActionClient(stack.node, Grasp, 'grasp')
+    stack.meet(_SENDS_GOALS, client.server_is_ready)
+    sent = client.send_goal_async(goal, _tell)
+    status = 1
+    try:
+        result = _result(sent, client, stack)
+    except KeyboardInterrupt:
+        print('stopping the arm ...', file=sys.stderr)
+        status = 130
+        handle = _accepted(sent, stack)
+        handle.cancel_goal_async()
+        result = _result(sent, client, stack)
+    if not result.success:
+        print(f'not done: {result.message}', file=sys.stderr)
+        return status
+    print(result.message)
+    return 0
+
+
+def _accepted(sent: Future, stack: Stack) -> Any:
+    if not stack.wait(sent.done):
+        raise RefusedError(f'the grasp node did not answer within {PATIENCE_S:g} s; see its log')
+    handle = sent.result()
+    if not handle.accepted:
+        raise RefusedError('another goal is running; wait for its end, or stop it')
+    return handle
+
+
+def _result(sent: Future, client: ActionClient, stack: Stack) -> Grasp.Result:
+    ended = _accepted(sent, stack).get_result_async()
+    while not stack.wait(ended.done):
+        if not client.server_is_ready():
+            raise RefusedError('the grasp node has ended before the goal; see its log')
+    return ended.result().result
+
+
+def _tell(message: Any) -> None:
+    print(f'{message.feedback.phase:9} {message.feedback.detail}', flush=True)
+
+
+_TASKS: dict[str, Callable[[argparse.Namespace, Stack], int]] = {
+    'store': _store,
+    'list': _list,
+    'where': _where,
+    'pick': _pick,
+    'release': _release,
+}

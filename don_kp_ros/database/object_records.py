@@ -1,0 +1,100 @@
+"""The record of a taught object, and its checks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from don_kp_ros.database.errors import InvalidObjectError
+from don_kp_ros.database.records import check_model, check_name, checked_time, now
+from don_kp_ros.database.text import printable
+
+FEWEST_POINTS, MOST_POINTS = 3, 512
+MOST_VIEWS = 4096
+LARGEST_DISTANCE = 10.0  # metres, of a point from the object's origin
+_UNIT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class StoredObject:
+    """An object as a model describes it: N points, each with its place and its descriptor."""
+
+    name: str
+    model: str  # fingerprint
+    points: NDArray[np.float32]  # (N, 3), metres, in the object's own frame
+    values: NDArray[np.float32]  # (N, D), unit length
+    weights: NDArray[np.float32]  # (N,), positive: how often each was seen
+    views: int  # from which it was taught
+    created: datetime = field(default_factory=now)  # UTC
+    updated: datetime = field(default_factory=now)  # UTC
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The name and the model."""
+        return self.name, self.model
+
+    def content(self) -> tuple[object, ...]:
+        """Return what makes two objects the same; their times do not count."""
+        arrays = (self.points.tobytes(), self.values.tobytes(), self.weights.tobytes())
+        return *self.key, self.views, *arrays
+
+
+def checked_object(taught: StoredObject) -> StoredObject:
+    """Return an object with arrays of float32, read-only, and times in UTC, all of it checked.
+
+    Raises InvalidNameError, InvalidDescriptorError for D, InvalidObjectError for its points and
+    views, InvalidObservationError for its times.
+    """
+    check_name(taught.name, 'name')
+    points, values = _numbers(taught.points, 'points'), _numbers(taught.values, 'values')
+    weights = _numbers(taught.weights, 'weights')
+    number = weights.size
+    if points.shape != (number, 3) or values.shape[:1] != (number,) or values.ndim != 2:
+        raise InvalidObjectError(
+            f'the points have shape {points.shape}, the values {values.shape}, the weights '
+            f'{weights.shape}; of N points they are (N, 3), (N, D) and (N,)'
+        )
+    check_model(taught.model, values.shape[1])
+    for what, found, fewest, most in (
+        ('points', number, FEWEST_POINTS, MOST_POINTS),
+        ('views', taught.views, 1, MOST_VIEWS),
+    ):
+        if not fewest <= found <= most:
+            raise InvalidObjectError(
+                f'the object has {found} {what}; allowed are {fewest} to {most}'
+            )
+    lengths = _lengths(values)
+    for right, what, wrong, remedy in (
+        (_lengths(points) < LARGEST_DISTANCE, 'place in metres', points, 'keep it within 10 m'),
+        (np.abs(lengths - 1) <= _UNIT_TOLERANCE, "descriptor's length", lengths, 'scale it to 1'),
+        ((weights > 0) & np.isfinite(weights), 'weight', weights, 'it must be positive'),
+    ):
+        if not right.all():  # nor is it with NaN
+            first = int(np.argmin(right))
+            raise InvalidObjectError(
+                f'point {first} of {number} has the {what} {wrong[first].tolist()}; {remedy}'
+            )
+    created, updated = checked_time(taught.created), checked_time(taught.updated)
+    return dataclasses.replace(
+        taught, points=points, values=values, weights=weights, created=created, updated=updated
+    )
+
+
+def _numbers(given: ArrayLike, what: str) -> NDArray[Any]:
+    try:
+        with np.errstate(over='ignore'):
+            numbers = np.array(given, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidObjectError(f'the {what} are not numbers: {printable(str(error))}') from error
+    numbers.flags.writeable = False
+    return numbers
+
+
+def _lengths(rows: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(invalid='ignore'):
+        return np.linalg.norm(rows.astype(np.float64), axis=1)

@@ -1,0 +1,177 @@
+"""The taught objects of a database."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from don_kp_ros.database import rows, statements
+from don_kp_ros.database.engine import Database
+from don_kp_ros.database.errors import (
+    DamagedError,
+    InvalidObjectError,
+    NameTakenError,
+    UnknownNameError,
+)
+from don_kp_ros.database.object_records import StoredObject, checked_object
+from don_kp_ros.database.records import ALL, Filter, now
+from don_kp_ros.database.rows import Row, is_text
+from don_kp_ros.database.schema import models, taught_objects
+from don_kp_ros.database.text import shortened, shown
+
+_AS_THEY_ARE = ('name', 'views', 'created', 'updated')
+_ARRAYS = ('points', 'values', 'weights')
+_records = sa.select(
+    taught_objects, models.c.fingerprint.label('model'), models.c.dimension
+).select_from(taught_objects.join(models))
+
+
+class ObjectStore:
+    """Taught objects by name and model; its methods fail as those of DescriptorStore do."""
+
+    def __init__(self, database: Database, service: Callable[[str], str]) -> None:
+        self._database, self._service = database, service
+
+    def put(
+        self, taught: StoredObject, replace: bool = False, former: StoredObject | None = None
+    ) -> StoredObject:
+        """Store an object now, under a name that is unique per model.
+
+        A stored name is replaced with `replace`, or with `former`, which is what the object was
+        made from: one that somebody else has changed since is not lost. Raises NameTakenError with
+        neither, InvalidObjectError for a `former` that is stored no longer, and what
+        `checked_object` raises.
+        """
+        taught = checked_object(taught)
+        name, model = taught.name, taught.model
+        with self._database.transaction(write=True) as connection:
+            stored = self._find(connection, name, model)
+            if former is not None and (stored is None or stored.updated != former.updated):
+                raise InvalidObjectError(
+                    f'{shown(name)} was changed by somebody else meanwhile; this view is not '
+                    'added to it: look at what is stored now, then teach the view again'
+                )
+            if stored is not None and former is None and not replace:
+                raise taken(name, model)
+            time = now()
+            created = time if stored is None else stored.created or time
+            self.put_back(dataclasses.replace(taught, created=created, updated=time))
+            return self.get(name, model)
+
+    def put_back(self, taught: StoredObject) -> None:
+        """Store an object as it was, times included, in place of what its name holds now.
+
+        Raises what `checked_object` raises.
+        """
+        taught = checked_object(taught)
+        content = {name: getattr(taught, name) for name in _AS_THEY_ARE}
+        content.update({name: rows.blob(getattr(taught, name)) for name in _ARRAYS})
+        with self._database.transaction(write=True) as connection:
+            size = taught.values.shape[1]
+            content['model_id'] = statements.model_id(connection, taught.model, size)
+            stored = self._find(connection, taught.name, taught.model)
+            if stored is None:
+                connection.execute(taught_objects.insert().values(content))
+            else:
+                same = taught_objects.c.id == stored.id
+                connection.execute(taught_objects.update().where(same).values(content))
+            self._database.changed(connection)
+
+    def has(self, name: str, model: str) -> bool:
+        """Tell whether an object is stored for a model, damaged or not."""
+        with self._database.transaction() as connection:
+            return self._find(connection, name, model) is not None
+
+    def get(self, name: str, model: str) -> StoredObject:
+        """Read an object. Raises UnknownNameError, with the nearest names, or DamagedError."""
+        with self._database.transaction() as connection:
+            return self._record(self._identified(connection, name, model))
+
+    def list(self, wanted: Filter = ALL) -> tuple[Sequence[StoredObject], Sequence[DamagedError]]:
+        """List objects in order of (name, model), and the damaged ones met on the way.
+
+        A filter's `object` is the whole name. None has tags, and none can be restored.
+        """
+        found: list[StoredObject] = []
+        damaged: list[DamagedError] = []
+        query = _records.where(*_conditions(wanted))
+        query = query.order_by(taught_objects.c.name, models.c.fingerprint)
+        with self._database.transaction() as connection:
+            for row in connection.execute(query):
+                try:
+                    found.append(self._record(row))
+                except DamagedError as error:
+                    damaged.append(error)
+        return found, damaged
+
+    def delete(self, name: str, model: str) -> None:
+        """Delete an object for good, damaged or not.
+
+        Raises UnknownNameError, with the nearest names.
+        """
+        with self._database.transaction(write=True) as connection:
+            number = self._identified(connection, name, model).id
+            connection.execute(taught_objects.delete().where(taught_objects.c.id == number))
+            self._database.changed(connection)
+
+    def _find(self, connection: sa.Connection, name: str, model: str) -> sa.Row | None:
+        if not (is_text(name) and is_text(model)):
+            return None
+        same = (taught_objects.c.name == name, models.c.fingerprint == model)
+        return connection.execute(_records.where(*same)).one_or_none()
+
+    def _identified(self, connection: sa.Connection, name: str, model: str) -> sa.Row:
+        row = self._find(connection, name, model)
+        if row is not None:
+            return row
+        query = _records.where(*_conditions(Filter(model=model))).order_by(taught_objects.c.name)
+        names = connection.scalars(query.with_only_columns(taught_objects.c.name)).all()
+        teach = f'nothing is: use {self._service("teach_object")}'
+        found = statements.nearest(name, names) if names else teach
+        told = f'{shown(name)} is not taught for model {shortened(model)}'
+        raise UnknownNameError(f'{told}; {found}')
+
+    def _record(self, row: sa.Row) -> StoredObject:
+        told = f'the object {shown(row.name)} of model {shown(row.model)}'
+        remedy = f'delete it with {self._service("delete_object")}, then teach it again'
+        with self._database.damage_named(told, remedy):
+            return read_object(row._mapping)
+
+
+def read_object(row: Row) -> StoredObject:
+    """Read an object with its `model` and `dimension`.
+
+    Raises TypeError, ValueError, and what `checked_object` raises.
+    """
+    number = len(row['weights']) // 4
+    shapes = {'points': (number, 3), 'values': (number, row['dimension']), 'weights': (number,)}
+    arrays: dict[str, Any] = {
+        name: rows.vector(row[name], int(np.prod(shape))).reshape(shape)
+        for name, shape in shapes.items()
+    }
+    kept = {name: row[name] for name in _AS_THEY_ARE}
+    return checked_object(StoredObject(model=row['model'], **kept, **arrays))
+
+
+def taken(name: str, model: str) -> NameTakenError:
+    """Make the error for a name that is stored already; it says what to do."""
+    return NameTakenError(
+        f'{shown(name)} is already taught for model {shortened(model)}; call again with '
+        'replace: true to forget that, with add: true to add this view, or choose another name'
+    )
+
+
+def _conditions(wanted: Filter) -> Iterator[sa.ColumnElement[bool]]:
+    texts = wanted.prefix, wanted.model, wanted.object
+    if wanted.tag is not None or wanted.deleted or not all(is_text(text or '') for text in texts):
+        yield sa.false()
+    if wanted.prefix:
+        yield from statements.begins_with(taught_objects.c.name, wanted.prefix)
+    if wanted.model is not None:
+        yield models.c.fingerprint == wanted.model
+    if wanted.object is not None:
+        yield taught_objects.c.name == wanted.object

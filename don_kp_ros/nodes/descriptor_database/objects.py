@@ -1,0 +1,92 @@
+"""The services that teach objects, and that list and delete them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+
+from don_kp.msg import TaughtObject
+from don_kp.srv import DeleteObject, ListObjects, TeachObject
+from don_kp_ros.database.objects import taken
+from don_kp_ros.database.records import Filter, check_name
+from don_kp_ros.database.text import printable, shortened, shown
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.nodes.descriptor_database.answering import answering
+from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
+from don_kp_ros.nodes.descriptor_database.messages import object_from_message, object_message
+from don_kp_ros.nodes.descriptor_database.models import RunningModels
+from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
+from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
+
+
+class ObjectServices:
+    """Objects as perception sees them, kept under names."""
+
+    def __init__(
+        self,
+        node: Node,
+        link: DatabaseLink,
+        models: RunningModels,
+        perception: PerceptionClient,
+        topic: DescriptorTopic,
+        group: CallbackGroup,
+    ) -> None:
+        """Offer the services on a node that others spin; ``topic`` tells what they change."""
+        self._node, self._link = node, link
+        self._models, self._perception, self._topic = models, perception, topic
+        for kind, name, method in (
+            (TeachObject, 'teach_object', self._teach),
+            (ListObjects, 'list_objects', self._list),
+            (DeleteObject, 'delete_object', self._delete),
+        ):
+            node.create_service(kind, name, method, callback_group=group)
+
+    @answering
+    async def _teach(self, request: TeachObject.Request, response: TeachObject.Response) -> str:
+        name, objects = request.name, self._link.store.objects
+        check_name(name, 'name')
+        if request.add and request.replace:
+            raise RefusedError('add and replace were both given; choose one')
+        # Perception is asked before the model is: where it does not run, that is said.
+        model = self._models.newest and str(self._models.newest.fingerprint)
+        former = None
+        if model is not None and not request.replace and objects.has(name, model):
+            if not request.add:
+                raise taken(name, model)
+            former = objects.get(name, model)
+        known = object_message(former) if former else TaughtObject(name=name, model=model or '')
+        seen = await self._perception.teach(request, known)
+        taught = dataclasses.replace(object_from_message(seen.object), name=name)
+        if former is not None and taught.model != former.model:
+            raise RefusedError(
+                f'perception now runs model {shortened(taught.model)}, not '
+                f'{shortened(former.model)}; teach the view again'
+            )
+        stored = objects.put(taught, request.replace, former)
+        response.object, response.pose = object_message(stored), seen.pose
+        views = '1 view' if stored.views == 1 else f'{stored.views} views'
+        return self._changed(
+            f'{shown(name)} is taught for model {shortened(stored.model)}: {len(stored.points)} '
+            f'points, from {views}; {printable(seen.message)}'
+        )
+
+    @answering
+    def _list(self, request: ListObjects.Request, response: ListObjects.Response) -> str:
+        found, damaged = self._link.store.objects.list(Filter(model=request.model or None))
+        response.objects = [object_message(one) for one in found]
+        return '. '.join([f'{len(found)} objects', *(f'left out: {error}' for error in damaged)])
+
+    @answering
+    def _delete(self, request: DeleteObject.Request, response: DeleteObject.Response) -> str:
+        model = self._models.fingerprint(request.model)
+        self._link.store.objects.delete(request.name, model)
+        return self._changed(
+            f'{shown(request.name)} is deleted for model {shortened(model)}, for good'
+        )
+
+    def _changed(self, message: str) -> str:
+        self._topic.refresh()
+        self._node.get_logger().info(message)
+        return message

@@ -1,0 +1,120 @@
+"""Looks at the newest image, again and again, while perception is active."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from don_kp.msg import DescriptorMap, Match, Matches
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.matching.points import FoundPoint, find_points
+from don_kp_ros.nodes.kit.buffers import Stamped
+from don_kp_ros.nodes.kit.conversions import map_message, point_message
+from don_kp_ros.nodes.kit.guard import guarded
+from don_kp_ros.nodes.kit.qos import RESULT
+from don_kp_ros.nodes.perception.diagnostics import Diagnostics
+from don_kp_ros.nodes.perception.frames import Frame, Frames
+from don_kp_ros.nodes.perception.parameters import PerceptionParameters
+from don_kp_ros.nodes.perception.pictures import Pictures, Result
+from don_kp_ros.nodes.perception.running import Running
+
+_DEPTH_DELAY_S = 0.05  # drivers align depth to colour, and publish it after the colours
+
+
+class Search:
+    """Subscribes to the camera, and publishes what is found. One thread of its own works."""
+
+    def __init__(
+        self,
+        node: Node,
+        running: Callable[[], Running],
+        settings: Callable[[], PerceptionParameters],
+    ) -> None:
+        """Begin, on a node that others spin; ``running`` and ``settings`` tell what is present."""
+        self._node, self._running, self._settings = node, running, settings
+        self._maps = node.create_publisher(DescriptorMap, 'don_kp/descriptor_map', RESULT)
+        self._matches = node.create_publisher(Matches, 'don_kp/matches', RESULT)
+        self.frames = Frames(node, settings)
+        self._diagnostics = Diagnostics(node, self.frames)
+        self._pictures = Pictures(node, settings)
+        self._ending = threading.Event()
+        self._worker = threading.Thread(target=self._work, name='perception')
+        self._worker.start()
+
+    def close(self) -> None:
+        """End the threads, and leave the camera alone."""
+        self._ending.set()
+        self._worker.join()
+        self._pictures.close()
+        self._diagnostics.close()
+        self.frames.close()
+        for publisher in (self._maps, self._matches):
+            self._node.destroy_publisher(publisher)
+
+    def _work(self) -> None:
+        last: Stamped[Image] | None = None
+        while not self._ending.is_set():
+            image = self.frames.wait_for_newer(last, patience=0.2)
+            if image is None:
+                continue
+            last, began = image, time.monotonic()
+            self._look(image.value)
+            rate = self._settings().max_rate_hz
+            if rate > 0:
+                self._ending.wait(began + 1 / rate - time.monotonic())
+
+    @guarded
+    def _look(self, image: Image) -> None:
+        running = self._running()
+        try:
+            self._search(image, running)
+        except RefusedError as error:
+            self._refuse(image.header, running, str(error))
+        except Exception as error:
+            told = f'internal error: {error!r}; the log has the details'
+            self._refuse(image.header, running, told)
+            raise
+
+    def _search(self, image: Image, running: Running) -> None:
+        settings, model, queries = self._settings(), running.model, running.queries
+        picture = self.frames.picture(image)
+        frame = Frame(image.header, picture, model.describe(picture), model.fingerprint)
+        view = self.frames.view(frame, _DEPTH_DELAY_S)
+        threshold = settings.match_threshold
+        points = find_points(
+            frame.cells,
+            queries.names,
+            queries.vectors,
+            view,
+            threshold if threshold >= 0 else model.match_threshold,
+            settings.depth_window,
+        )
+        # Kept before it is told: who hears of an image may ask about it.
+        self.frames.keep(frame, view)
+        self._publish_matches(frame, points)
+        self._diagnostics.looked(frame.header.stamp, view.depth is not None)
+        self._pictures.show(Result(frame, queries, points))
+        if self._maps.get_subscription_count():
+            cells = frame.cells.cpu().numpy()
+            self._maps.publish(map_message(cells, frame.size, frame.model, frame.header))
+
+    def _refuse(self, header: Header, running: Running, reason: str) -> None:
+        """Say why an image is not searched, to all who wait for what is in it."""
+        self.frames.refuse(reason)
+        self._diagnostics.refused()
+        fingerprint = running.model.fingerprint
+        self._matches.publish(Matches(header=header, model=fingerprint, reason=reason))
+
+    def _publish_matches(self, frame: Frame, points: Sequence[FoundPoint]) -> None:
+        message = Matches(header=frame.header, model=frame.model)
+        for point in points:
+            match = Match(name=point.name, found=point.found, reason=point.reason)
+            (match.u, match.v), match.score = point.uv, point.score
+            match.position = point_message(point.position)
+            message.matches.append(match)
+        self._matches.publish(message)

@@ -1,0 +1,195 @@
+"""The database node teaches objects; a stand-in, which says that it is one, plays perception."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import rclpy
+from builtin_interfaces.msg import Time
+from samples import taught, unit
+from sensor_msgs.msg import Image
+
+from don_kp.msg import Model
+from don_kp.srv import DeleteObject, ListObjects, Teach, TeachObject
+from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.nodes.descriptor_database.messages import object_message
+from don_kp_ros.nodes.kit.qos import LATCHED
+
+RUNNING = 'the model that runs'
+
+
+class StandIn:
+    """Sees what a test tells it to see, of a model that it does not have."""
+
+    def __init__(self, node) -> None:
+        self.asked: list[Teach.Request] = []
+        self.sees, self.refusal = taught(0, model=RUNNING), ''
+        self.meanwhile = lambda: None
+        self._models = node.create_publisher(Model, 'don_kp/model', LATCHED)
+        self._models.publish(Model(fingerprint=RUNNING, dimension=8, card='{}'))
+        node.create_service(Teach, 'perception/teach', self._teach)
+        node.get_logger().info('a stand-in for perception: it sees no images')
+
+    def _teach(self, request: Teach.Request, response: Teach.Response) -> Teach.Response:
+        self.asked.append(request)
+        self.meanwhile()
+        response.success, response.message = not self.refusal, self.refusal or 'seen by a stand-in'
+        response.object = object_message(self.sees)
+        response.pose.header.frame_id = 'camera'
+        response.pose.pose.position.z = 0.5
+        return response
+
+
+@pytest.fixture(scope='module')
+def desk(open_desk, tmp_path_factory):
+    return open_desk(database=tmp_path_factory.mktemp('objects') / 'd.sqlite')
+
+
+def teach(desk, name='cap', **fields):
+    return desk.peer.call(TeachObject, '/teach_object', name=name, **fields)
+
+
+def listed(desk, **fields):
+    answer = desk.peer.call(ListObjects, '/list_objects', **fields)
+    assert answer.success, answer.message
+    assert answer.message.startswith(f'{len(answer.objects)} objects')
+    return answer
+
+
+def delete(desk, name='cap', **fields):
+    return desk.peer.call(DeleteObject, '/delete_object', name=name, **fields)
+
+
+def told(desk, *objects) -> None:
+    """Wait until the newest message on the latched topic has these objects."""
+    wanted = [object_message(one) for one in objects]
+    desk.peer.wait_until(lambda: desk.latched[-1].objects == wanted)
+
+
+# The tests below run in this order: the first finds a node that has heard nothing yet.
+
+
+def test_without_perception_nothing_can_be_taught(desk):
+    refused = teach(desk)
+    assert not refused.success
+    assert 'no node serves /perception/teach; start perception' in refused.message
+    assert 'no model is known to run yet' in delete(desk).message
+    assert list(listed(desk).objects) == []
+
+
+@pytest.fixture(scope='module')
+def seen(desk, context, spun):
+    """Let the stand-in play perception for the tests that follow."""
+    node = rclpy.create_node('stand_in_for_perception', context=context)
+    stand_in = StandIn(node)
+    with spun(node):
+        desk.peer.wait_until(lambda: 'is not taught' in delete(desk, 'unheard of').message)
+        desk.peer.wait_until(lambda: 'no node serves' not in teach(desk, 'first').message)
+        assert delete(desk, 'first').success
+        yield stand_in
+
+
+@pytest.fixture
+def perception(seen):
+    seen.asked.clear()
+    seen.sees, seen.refusal, seen.meanwhile = taught(0, model=RUNNING), '', lambda: None
+    return seen
+
+
+def test_an_object_is_taught_told_listed_and_deleted(desk, perception):
+    mask = Image(height=1, width=2, step=2, encoding='mono8', data=[0, 255])
+    answer = teach(desk, u=3, v=4, stamp=Time(sec=5), mask=mask)
+    assert answer.success, answer.message
+    assert "'cap' is taught for model the model th…: 4 points, from 1 view;" in answer.message
+    assert answer.message.endswith('seen by a stand-in')
+    assert answer.object == object_message(perception.sees)
+    assert (answer.pose.header.frame_id, answer.pose.pose.position.z) == ('camera', 0.5)
+    (asked,) = perception.asked
+    assert (asked.u, asked.v, asked.stamp.sec, asked.mask) == (3, 4, 5, mask)
+    assert asked.max_age == 1.0
+    assert (asked.known.name, len(asked.known.points)) == ('cap', 0)
+    told(desk, perception.sees)
+    assert list(listed(desk, model=RUNNING).objects) == [answer.object]
+    assert list(listed(desk, model='another').objects) == []
+    deleted = delete(desk)
+    assert deleted.success
+    assert 'for good' in deleted.message
+    told(desk)
+    assert list(listed(desk).objects) == []
+
+
+def test_a_view_is_added_to_what_is_known_and_a_taught_name_is_refused(desk, perception):
+    assert teach(desk, add=True).success
+    perception.sees = taught(1, 6, model=RUNNING, views=2)
+    refused = teach(desk)
+    assert not refused.success
+    assert 'already taught' in refused.message
+    assert len(perception.asked) == 1  # no look is wasted
+    assert 'choose one' in teach(desk, add=True, replace=True).message
+    added = teach(desk, add=True)
+    assert added.success, added.message
+    assert perception.asked[-1].known == object_message(taught(0, model=RUNNING))
+    told(desk, perception.sees)
+    perception.sees = taught(2, model=RUNNING)
+    assert teach(desk, replace=True).success
+    assert len(perception.asked[-1].known.points) == 0
+    told(desk, perception.sees)
+
+
+@pytest.mark.parametrize(
+    ('sees', 'reason'),
+    [
+        ({'model': 'the next one'}, 'perception now runs model the next one'),
+        ({'points': np.full((4, 3), np.nan)}, 'point 0 of 4 has the place in metres [nan'),
+        ({'values': np.stack([unit(0, 9)] * 4)}, '9 values were given; descriptors of model'),
+        ({'weights': np.ones(3)}, 'for N points there are'),
+        ({'views': 5000}, '5000 views; allowed are'),
+    ],
+)
+def test_what_perception_must_not_see_is_refused(desk, perception, sees, reason):
+    desk.peer.call(TeachObject, '/teach_object', name='cap', replace=True)
+    before = listed(desk).objects
+    if 'points' in sees or 'values' in sees or 'weights' in sees:
+        sees = {name: values.astype(np.float32) for name, values in sees.items()}
+    perception.sees = dataclasses.replace(perception.sees, **sees)
+    refused = teach(desk, add=True)
+    assert not refused.success
+    assert reason in refused.message
+    perception.sees, perception.refusal = taught(1, model=RUNNING), 'the residual is 41 mm; no'
+    assert teach(desk, replace=True).message == perception.refusal
+    assert listed(desk).objects == before
+
+
+def test_what_another_teacher_stored_meanwhile_is_not_lost(desk, perception):
+    assert teach(desk, replace=True).success
+    faster = taught(7, 5, model=RUNNING, views=2)
+
+    def teach_too() -> None:
+        with DescriptorStore(desk.database) as other:
+            other.objects.put(faster, replace=True)
+
+    perception.meanwhile = teach_too
+    refused = teach(desk, add=True)
+    assert not refused.success
+    assert 'changed by somebody else' in refused.message
+    told(desk, faster)
+
+
+def test_objects_of_other_models_and_damaged_ones_are_not_told(desk, perception):
+    assert teach(desk, replace=True).success
+    told(desk, perception.sees)
+    with DescriptorStore(desk.database) as other:
+        other.objects.put(taught(0, model='another'))
+        other.objects.put(taught(1, name='damaged', model=RUNNING))
+        told(desk, perception.sees, taught(1, name='damaged', model=RUNNING))
+        desk.change("UPDATE taught_objects SET weights = x'00' WHERE name = 'damaged'")
+        other.objects.put(taught(2, name='mug', model=RUNNING))
+    told(desk, perception.sees, taught(2, name='mug', model=RUNNING))
+    answer = listed(desk)
+    assert [one.name for one in answer.objects] == ['cap', 'cap', 'mug']
+    for said in answer.message, desk.node.output:
+        assert "left out: the object 'damaged'" in said
+        assert 'delete it with /delete_object' in said
+    assert delete(desk, 'damaged').success
+    assert delete(desk, model='another').success
+    assert "nearest names: 'cap'" in delete(desk, 'cop').message

@@ -1,0 +1,110 @@
+"""Perception as a managed node: what it has in each state, and what it says where it is not."""
+
+import pytest
+import torch
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+
+from don_kp.msg import Matches, Model
+from don_kp.srv import Describe, LoadModel
+from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
+
+
+@pytest.fixture
+def node(start_node, checkpoint, peer):
+    node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0, autostart=False)
+    peer.wait_until(lambda: state(peer) == State.PRIMARY_STATE_UNCONFIGURED)
+    yield node
+    assert node.end() == 0
+    assert 'Traceback' not in node.output
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A checkpoint of another dimension."""
+    network = NetworkConfiguration(channels=8, dimension=6)
+    torch.manual_seed(1)
+    weights = DescriptorNetwork(network).state_dict()
+    path = tmp_path / 'other.safetensors'
+    Checkpoint(network, Preprocessing(96), weights, 0.9).save(path)
+    return path
+
+
+def state(peer):
+    return peer.call(GetState, '/perception/get_state').current_state.id
+
+
+def change(peer, transition):
+    """Ask for a transition; tell whether it succeeds."""
+    request = Transition(id=transition)
+    return peer.call(ChangeState, '/perception/change_state', transition=request).success
+
+
+def refusal(peer):
+    answer = peer.call(Describe, '/perception/describe', u=[3.0], v=[4.0])
+    assert not answer.success
+    return answer.message
+
+
+def test_each_state_has_what_it_needs_and_no_more(node, peer, camera):
+    told = peer.listen(Model, '/don_kp/model', LATCHED)
+    assert 'ros2 lifecycle set /perception activate' in refusal(peer)
+    assert change(peer, Transition.TRANSITION_CONFIGURE)
+    peer.wait_until(lambda: told)
+    assert '/perception is inactive' in refusal(peer)
+    assert not camera.colours.get_subscription_count()
+    for _ in range(2):
+        assert change(peer, Transition.TRANSITION_ACTIVATE)
+        camera.wait_until_watched()
+        camera.show_until_seen()
+        assert change(peer, Transition.TRANSITION_DEACTIVATE)
+        peer.wait_until(lambda: not camera.colours.get_subscription_count())
+        assert '/perception is inactive' in refusal(peer)
+    assert change(peer, Transition.TRANSITION_CLEANUP)
+    answer = peer.call(LoadModel, '/don_kp/load_model', path='any')
+    assert 'ros2 lifecycle set /perception configure' in answer.message
+
+
+def test_a_transition_that_fails_says_why_and_leaves_the_node_as_it_was(
+    start_node, peer, tmp_path
+):
+    node = start_node('perception', model=tmp_path / 'none.safetensors', autostart=False)
+    peer.wait_until(lambda: state(peer) == State.PRIMARY_STATE_UNCONFIGURED)
+    assert not change(peer, Transition.TRANSITION_CONFIGURE)
+    node.wait_for(f'cannot configure: {tmp_path}/none.safetensors')
+    assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
+    assert node.end() == 0
+    assert 'Traceback' not in node.output
+
+
+def test_another_model_is_run_without_a_restart_and_one_that_does_not_load_is_not(
+    node, peer, camera, random_model, other, tmp_path
+):
+    told = peer.listen(Model, '/don_kp/model', LATCHED)
+    matches = peer.listen(Matches, '/don_kp/matches', RESULT)
+    assert change(peer, Transition.TRANSITION_CONFIGURE)
+    assert change(peer, Transition.TRANSITION_ACTIVATE)
+    camera.wait_until_watched()
+    broken = tmp_path / 'broken.safetensors'
+    broken.write_bytes(other.read_bytes()[:1000])
+    for path in (broken, tmp_path / 'none', ''):
+        answer = peer.call(LoadModel, '/don_kp/load_model', path=str(path))
+        assert not answer.success
+        assert answer.message.startswith(f'model {random_model.fingerprint} goes on: ')
+        assert answer.fingerprint == random_model.fingerprint
+    camera.show_until_seen()
+    answer = peer.call(LoadModel, '/don_kp/load_model', path=str(other))
+    assert answer.success, answer.message
+    assert answer.fingerprint != random_model.fingerprint
+    peer.wait_until(lambda: told[-1].fingerprint == answer.fingerprint)
+    assert told[-1].dimension == 6
+
+    def described():
+        stamp = camera.show_until_seen()
+        return peer.call(Describe, '/perception/describe', stamp=stamp, u=[3.0], v=[4.0])
+
+    seen = described()
+    assert (seen.model, seen.dimension) == (answer.fingerprint, 6)
+    peer.wait_until(lambda: matches[-1].model == answer.fingerprint)

@@ -1,0 +1,155 @@
+"""What `don_kp store`, `list`, `where` and `pick` say of answers that a test gives."""
+
+import contextlib
+import os
+import threading
+
+import pytest
+from geometry_msgs.msg import Point
+from rclpy.action import ActionServer, GoalResponse
+from std_msgs.msg import Header
+
+from don_kp.action import Grasp
+from don_kp.msg import Descriptor, DescriptorDetails, Match, Matches
+from don_kp.srv import ListDescriptors, StoreDescriptor
+from don_kp_ros.clients import command, stack
+from don_kp_ros.errors import RefusedError
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Nobody comes, however long one waits."""
+    monkeypatch.setattr(stack, 'PATIENCE_S', 0.1)
+
+
+@contextlib.contextmanager
+def published(peer, message):
+    """Publish a message again and again."""
+    publisher = peer.node.create_publisher(Matches, 'don_kp/matches', 10)
+    ending = threading.Event()
+
+    def publish():
+        while not ending.wait(0.02):
+            publisher.publish(message)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    yield
+    ending.set()
+    thread.join()
+    peer.node.destroy_publisher(publisher)
+
+
+def where(peer, capsys, **fields):
+    """Look for cap/brim in matches; return the exit status, what is told and what is wrong."""
+    message = Matches(header=Header(frame_id='camera_optical'), **fields)
+    with published(peer, message):
+        status = command.main(['where', 'cap/brim'])
+    return status, *capsys.readouterr()
+
+
+BRIM = Match(
+    name='cap/brim', found=True, u=12.0, v=34.0, score=0.9, position=Point(x=0.1, y=-0.2, z=0.5)
+)
+PLACE = 'cap/brim: pixel (12, 34), score 0.900, (0.100, -0.200, 0.500) m in camera_optical\n'
+
+
+def test_a_point_is_told_with_its_pixel_score_and_place(peer, capsys):
+    matches = [Match(name='cap/button'), BRIM]
+    assert where(peer, capsys, matches=matches) == (0, PLACE, '')
+
+
+def test_a_point_that_is_not_found_is_a_failure_with_its_reason(peer, capsys):
+    lost = Match(**{**fields(BRIM), 'found': False, 'reason': 'no depth there'})
+    told = where(peer, capsys, matches=[lost])
+    assert told == (1, PLACE, 'don_kp where: not found: no depth there\n')
+
+
+def fields(message):
+    return {name: getattr(message, name) for name in message.get_fields_and_field_types()}
+
+
+def test_an_image_that_cannot_be_searched_says_why(peer, capsys):
+    status, told, wrong = where(peer, capsys, reason='the encoding is yuv999')
+    assert (status, told) == (1, '')
+    assert wrong == 'don_kp where: the image cannot be searched: the encoding is yuv999\n'
+
+
+def test_what_is_not_stored_is_told_the_nearest_name(peer, capsys):
+    status, told, wrong = where(peer, capsys, matches=[Match(name='cap/brm')])
+    assert (status, told) == (1, '')
+    assert 'not stored' in wrong and wrong.endswith('; did you mean cap/brm?\n')
+
+
+def test_all_pages_are_listed(peer, capsys):
+    def answer(request, response):
+        names = ['a', 'b'] if not request.after else ['c']
+        response.descriptors = [Descriptor(name=request.prefix + name) for name in names]
+        response.details = [DescriptorDetails(observations=7) for _ in names]
+        response.next = '' if request.after else 'b'
+        response.success, response.total = True, 4
+        return response
+
+    service = peer.node.create_service(ListDescriptors, 'list_descriptors', answer)
+    assert command.main(['list', 'cap/']) == 0
+    peer.node.destroy_service(service)
+    told = capsys.readouterr().out
+    assert [name in told for name in ('cap/a', 'cap/b', 'cap/c')] == [True] * 3
+    assert told.count(' 7 ') == 3 and '1 are damaged' in told
+
+
+def test_a_goal_that_is_rejected_is_a_failure(peer, capsys):
+    server = ActionServer(
+        peer.node, Grasp, 'grasp', print, goal_callback=lambda _: GoalResponse.REJECT
+    )
+    assert command.main(['pick', 'cap/brim']) == 1
+    server.destroy()
+    assert 'another goal is running' in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures('impatient')
+@pytest.mark.parametrize(
+    ('arguments', 'name'),
+    [
+        (['store', 'cap/brim', '1', '2'], '/store_descriptor'),
+        (['list', '--namespace', 'robot1'], '/robot1/list_descriptors'),
+        (['where', 'cap/brim'], '/don_kp/matches'),
+        (['pick', 'cap/brim'], '/grasp'),
+        (['release'], '/grasp'),
+    ],
+)
+def test_where_no_stack_runs_it_says_how_to_start_or_reach_one(capsys, arguments, name):
+    assert command.main(arguments) == 1
+    wrong = capsys.readouterr().err
+    domain = os.environ['ROS_DOMAIN_ID']
+    assert wrong.startswith(f'don_kp {arguments[0]}: nobody has {name} in ROS domain {domain}: ')
+    assert '`don_kp bringup`' in wrong and '--simulation' in wrong and wrong.count('\n') == 1
+
+
+def test_a_stack_in_another_namespace_is_named(peer):
+    service = peer.node.create_service(
+        StoreDescriptor, '/robot1/store_descriptor', lambda _, response: response
+    )
+    with stack.Stack('/') as client:
+        named = 'a stack runs in namespace /robot1: --namespace /robot1'
+        peer.wait_until(lambda: client.wait(lambda: named in str(client.missing('/grasp')), 1.0))
+    peer.node.destroy_service(service)
+
+
+def test_a_wrong_namespace_is_refused(capsys):
+    assert command.main(['list', '--namespace', '1st']) == 1
+    assert "namespace is '1st'" in capsys.readouterr().err
+
+
+def test_a_simulation_is_asked_in_its_own_domain(monkeypatch, capsys):
+    def refuse(namespace):
+        raise RefusedError(f'{os.environ["ROS_DOMAIN_ID"]} {namespace}')
+
+    for name in 'ROS_DOMAIN_ID', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS':
+        monkeypatch.setenv(name, '5')
+    monkeypatch.setattr(stack, 'Stack', refuse)
+    assert command.main(['list', '--namespace', 'robot1']) == 1
+    assert capsys.readouterr().err == 'don_kp list: 5 /robot1\n'
+    assert command.main(['list', '--simulation']) == 1
+    assert capsys.readouterr().err == 'don_kp list: 77 /\n'
+    assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
