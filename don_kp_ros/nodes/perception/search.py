@@ -11,10 +11,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from don_kp.msg import DescriptorMap, Match, Matches
+from don_kp.msg import DescriptorMap, Keypoint, Match, Matches
+from don_kp.msg import Keypoints as KeypointsMessage
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.matching.candidates import find_candidates
 from don_kp_ros.matching.points import FoundPoint, named_points
+from don_kp_ros.matching.view import View, lift
+from don_kp_ros.networks.model import Keypoints
 from don_kp_ros.nodes.kit.buffers import Stamped
 from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
@@ -43,6 +46,7 @@ class Search:
         self._node, self._running, self._settings = node, running, settings
         self._maps = node.create_publisher(DescriptorMap, 'don_kp/descriptor_map', RESULT)
         self._matches = node.create_publisher(Matches, 'don_kp/matches', RESULT)
+        self._keypoints = node.create_publisher(KeypointsMessage, 'don_kp/keypoints', RESULT)
         self.frames = Frames(node, settings)
         self._diagnostics = Diagnostics(node, self.frames)
         self._objects = ObjectTopics(node, settings)
@@ -59,7 +63,7 @@ class Search:
         self._objects.close()
         self._diagnostics.close()
         self.frames.close()
-        for publisher in (self._maps, self._matches):
+        for publisher in (self._maps, self._matches, self._keypoints):
             self._node.destroy_publisher(publisher)
 
     def _work(self) -> None:
@@ -89,7 +93,8 @@ class Search:
     def _search(self, image: Image, running: Running) -> None:
         settings, model, queries = self._settings(), running.model, running.queries
         picture = self.frames.picture(image)
-        frame = Frame(image.header, picture, model.describe(picture), model.fingerprint)
+        cells, keypoints = model.look(picture)
+        frame = Frame(image.header, picture, cells, model.fingerprint)
         view = self.frames.view(frame, _DEPTH_DELAY_S)
         threshold = settings.match_threshold
         threshold = threshold if threshold >= 0 else model.match_threshold
@@ -104,11 +109,25 @@ class Search:
         self.frames.keep(frame, view)
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
+        if keypoints is not None and self._keypoints.get_subscription_count():
+            self._publish_keypoints(frame, keypoints, view)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
         self._pictures.show(Result(frame, queries, points, objects))
         if self._maps.get_subscription_count():
             cells = frame.cells.cpu().numpy()
             self._maps.publish(map_message(cells, frame.size, frame.model, frame.header))
+
+    def _publish_keypoints(self, frame: Frame, found: Keypoints, view: View) -> None:
+        uv = found.uv.cpu().numpy()
+        positions, _ = lift(view, uv, self._settings().depth_window)
+        message = KeypointsMessage(header=frame.header, model=frame.model)
+        for number, (place, mass, position) in enumerate(
+            zip(uv.tolist(), found.mass.tolist(), positions, strict=True)
+        ):
+            keypoint = Keypoint(id=number, score=min(mass, 1.0), position=point_message(position))
+            keypoint.u, keypoint.v = place
+            message.keypoints.append(keypoint)
+        self._keypoints.publish(message)
 
     def _refuse(self, header: Header, running: Running, reason: str) -> None:
         """Say why an image is not searched, to all who wait for what is in it."""
