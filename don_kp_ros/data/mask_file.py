@@ -8,7 +8,7 @@ middle. Of more values the user must say which are the object's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ _SAYS_NOTHING = (255, 65535, 0xFFFFFF, 0xFFFFFFFFFFFF)  # white, not the number 
 _LISTED = 8  # values that a message lists
 _MOST = 128  # values that a file of objects' numbers has
 _FEW = 16  # values that may be those of single objects
+_RARE = 0.01  # share of white
 _SMOOTH = 5  # values; where there are fewer, edges between two levels are lines
 _WHICH = (
     'say which are the object by --mask-value N (again for more of them), or save a mask of two '
@@ -171,6 +172,8 @@ def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
         _check_palette(levels, int(background), int(value))
         numbered = numbers.dtype.kind in 'iu' and value not in _SAYS_NOTHING
         return numbers != background, int(value) if numbered else None
+    if (white := _with_specks_white(levels)) is not None:
+        return _of_two(replace(levels, numbers=white))
     values, counts = _counted(numbers)
     if not np.isfinite(values).all():
         raise DataError(f'{path}: holds {levels.listed()}; save it with whole numbers')
@@ -183,6 +186,18 @@ def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
             raise DataError(f'{path}: holds {number}, as a picture does; a mask has two')
         raise DataError(f'{path}: holds {levels.listed()}; {_WHICH}')
     return shown, None
+
+
+def _with_specks_white(levels: _Levels) -> NDArray[Any] | None:
+    """Make what is nearly white white, if there is a little of it: no object is numbered so."""
+    numbers = levels.numbers
+    if levels.kind != 'value' or numbers.dtype not in (np.uint8, np.uint16):
+        return None
+    full = np.iinfo(numbers.dtype).max
+    bright, white = numbers > full - full // 16, np.count_nonzero(numbers == full)
+    if not white < np.count_nonzero(bright) <= (1 + _RARE) * white:
+        return None
+    return np.where(bright, numbers.dtype.type(full), numbers)
 
 
 def _at_border(levels: _Levels, first: Any, second: Any) -> Any:

@@ -37,10 +37,11 @@ class Film:
             Time(nanoseconds=round(1e9 * seconds), clock_type=ClockType.ROS_TIME)
         )
 
-    def show(self, seconds: float) -> Frame:
+    def show(self, seconds: float, with_info: bool = True) -> Frame:
         """Show an image with depth, and have it described."""
         header = Header(stamp=conversions.stamp_from_seconds(seconds), frame_id='camera')
-        self.frames.infos._on_message(conversions.info_from_camera(CAMERA, header))
+        if with_info:
+            self.frames.infos._on_message(conversions.info_from_camera(CAMERA, header))
         counts = np.full((24, 32), 500, np.uint16)
         self.frames.depths._on_message(conversions.image_message(counts, '16UC1', header))
         picture = np.zeros((24, 32, 3), np.uint8)
@@ -102,6 +103,28 @@ def test_silence_is_told_after_two_looks_and_ends_with_a_message(film):
     film.set(102.0)
     with pytest.raises(RefusedError, match=r'2.0 s old, allowed are 1 s; no image'):
         film.frames.described(Stamp(), 1.0)
+
+
+def test_only_a_camera_info_that_has_never_come_is_told_to_be_missing(film):
+    topic = '/camera/camera/color/camera_info'
+    frame = film.show(100.0, with_info=False)
+    assert film.frames.fault == f'no camera info has come on {topic} yet; start the camera'
+    for _ in range(3):
+        film.frames.watch()
+    nobody = f'no camera info has come on {topic}: nobody publishes it, nor any other CameraInfo'
+    assert film.frames.view(frame).lacks == f'{nobody}; start the camera'
+    with pytest.raises(RefusedError, match=nobody):
+        film.frames.scene(Stamp(), 0.0)
+    assert film.frames.view(film.show(100.1)).camera == CAMERA
+    bad = conversions.info_from_camera(CAMERA, Header())
+    bad.k[0] = -1.0
+    film.frames.infos._on_message(bad)
+    assert film.frames.view(frame).lacks == f'{topic}: camera fx is -1.0; it must be positive'
+    # One that comes no more still holds: a camera keeps its lens.
+    film.show(100.2)
+    for _ in range(3):
+        film.frames.watch()
+    assert film.frames.view(film.show(100.3, with_info=False)).lacks == ''
 
 
 def test_of_a_rectified_topic_P_holds(context):

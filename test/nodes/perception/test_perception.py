@@ -1,5 +1,6 @@
 """The perception node: what it publishes of what it sees, and what prevents that."""
 
+import gc
 import json
 import signal
 
@@ -155,6 +156,7 @@ def test_what_prevents_a_start_is_named(ros_environment, checkpoint, parameters,
             Perception()
     finally:
         rclpy.shutdown()
+        gc.collect()  # else the half of a node that was made stays on the graph of later tests
 
 
 def test_a_truncated_checkpoint_ends_the_process_with_one_line(start_node, checkpoint, tmp_path):
