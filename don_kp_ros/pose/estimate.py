@@ -22,6 +22,7 @@ class Why(str, Enum):
     UNCERTAIN = 'uncertain'
     AMBIGUOUS = 'ambiguous'
     CONTRADICTED = 'contradicted'
+    UNLIKE = 'unlike'
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Pose:
     away, as in geometry_msgs/PoseWithCovariance, where the shift moves the object's origin and
     the rotation turns the object about it.
 
-    axis: the unit vector (3,) in the object's frame about which the rotation is undetermined, if
-    there is one. refused: why the pose must not be used, or None.
+    fit: how much the picture looks like the object under this pose, 0..1; NaN where only matches
+    were looked at. axis: the unit vector (3,) in the object's frame about which the rotation is
+    undetermined, if there is one. refused: why the pose must not be used, or None.
     """
 
     T_camera_object: Array
@@ -59,6 +61,7 @@ class Pose:
     residual: float
     covariance: Array
     unit: str = 'm'
+    fit: float = float('nan')
     axis: Array | None = None
     refused: Refusal | None = None
 
@@ -72,8 +75,7 @@ class Pose:
             np.inf,
             np.full((6, 6), np.inf),
             unit,
-            None,
-            refused,
+            refused=refused,
         )
 
 
@@ -100,17 +102,18 @@ class Confidence:
     """What a pose must have to be told.
 
     inliers: points that agree, at least, or all of fewer; share: their weight over that of all
-    points, at least; radians, metres: the largest standard deviations, but for the rotation about
-    an axis of symmetry.
+    points, at least; fit: of the picture, at least (`Pose.fit`); radians, metres: the largest
+    standard deviations, but for the rotation about an axis of symmetry.
     """
 
     inliers: int = 8
     share: float = 0.2
+    fit: float = 0.5
     radians: float = float(np.deg2rad(10))
     metres: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ('inliers', 'share', 'radians', 'metres'):
+        for name in ('inliers', 'share', 'fit', 'radians', 'metres'):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f'{name} is {getattr(self, name)}; it must be 0 or more')
 

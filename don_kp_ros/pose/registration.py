@@ -26,7 +26,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _ITERATIONS = 6
-_STILL = 1e-5  # metres and radians of a step that ends the iteration
+_STILL = 1e-4  # metres and radians of a step that ends the iteration
+_WINDOW = 3  # pixels, of the median depth
 _H = 4.0  # pixels to the neighbours that give gradients and normals
 _AROUND = np.array([[0, 0], [-_H, 0], [_H, 0], [0, -_H], [0, _H]])
 _ON_SURFACE = 0.01  # metres between a point and the measured surface that shows it
@@ -44,13 +45,16 @@ class Fit:
 
     seen (N,): points on the measured surface; similarity (N,): cosines of their descriptors with
     those in the picture, 0 where not seen; contradicted (N,): points in front of a surface that
-    the camera sees through them.
+    the camera sees through them; quality: the mean over the points, by weight, of their
+    similarity, less 1 for what is contradicted; looked_through: the share of these.
     """
 
     T_camera_object: Array
     seen: Mask
     similarity: Array
     contradicted: Mask
+    quality: float
+    looked_through: float
 
 
 def register(constellation: Constellation, T: Array, cells: Tensor, view: View) -> Fit:
@@ -65,8 +69,13 @@ def register(constellation: Constellation, T: Array, cells: Tensor, view: View) 
         if np.abs(step).max() < _STILL:
             break
     look = _Look.at(constellation, T, cells, view)
-    similarity = (look.descriptors[:, 0] * constellation.descriptors).sum(axis=1)
-    return Fit(T, look.seen, np.where(look.seen, similarity, 0.0), look.contradicted)
+    similarity = np.where(
+        look.seen, (look.descriptors[:, 0] * constellation.descriptors).sum(axis=1), 0.0
+    )
+    weight = constellation.weights / constellation.weights.sum()
+    through = float(weight @ look.contradicted)
+    quality = float(weight @ similarity.clip(0)) - through
+    return Fit(T, look.seen, similarity, look.contradicted, quality, through)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class _Look:
         uv = view.camera.project(placed)
         inside = view.camera.contains(uv)
         around = np.where(inside[:, None, None], uv[:, None] + _AROUND, 0.0).reshape(-1, 2)
-        surface, _ = lift(view, around)
+        surface, _ = lift(view, around, _WINDOW)
         surface = surface.reshape(-1, 5, 3)
         surface[~inside] = np.nan
         found = describe_at(cells, torch.from_numpy(around), view.size).cpu().numpy()

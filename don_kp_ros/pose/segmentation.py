@@ -111,7 +111,8 @@ def object_mask(
             grown = ndimage.binary_dilation(own, iterations=2)
             return np.asarray(own | (grown & above & (labels == 0)))
     raise RefusedError(
-        f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give a mask'
+        f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give a '
+        'mask'
     )
 
 

@@ -20,7 +20,8 @@ from don_kp_ros.pose.refinement import inliers, normal_equations, refined
 
 Array = NDArray[np.float64]
 
-_STARTS = 3  # poses that are refined
+_STARTS = 4  # poses that are refined
+_WORTH_A_LOOK = 0.5  # of the score of the best
 _LINE = 1e-3  # metres that points must extend to both sides of a line
 
 
@@ -41,14 +42,17 @@ def solve(
     if not np.isfinite(candidates.position[:, 2]).any() and len(candidates.query):
         return solve_pixels(constellation, candidates, camera, noise, confidence)
     matches = Matches.of(constellation, candidates, camera, noise)
-    best = best_pose(matches, seed)
-    if isinstance(best, Refusal):
-        return Pose.none(len(constellation.points), best)
-    return pose_of(matches, best, confidence)
+    likely = likely_poses(matches, seed)
+    if isinstance(likely, Refusal):
+        return Pose.none(len(constellation.points), likely)
+    return pose_of(matches, likely[0], confidence)
 
 
-def best_pose(matches: Matches, seed: int = 0) -> Array | Refusal:
-    """Find the pose (4, 4) that most matches agree with, or why there is none."""
+def likely_poses(matches: Matches, seed: int = 0) -> list[Array] | Refusal:
+    """Find different poses (4, 4) that many matches agree with, or why there is none.
+
+    There is at least one; the one that most agree with comes first.
+    """
     if matches.matched < FEWEST:
         return Refusal(
             Why.TOO_FEW,
@@ -58,31 +62,32 @@ def best_pose(matches: Matches, seed: int = 0) -> Array | Refusal:
     points = matches.of_object - matches.of_object.mean(axis=0)
     if np.linalg.svd(points, compute_uv=False)[1] < _LINE:
         return Refusal(Why.DEGENERATE, 'the points that have a match lie in a line; teach others')
-    T, _ = poses_by_consensus(matches, np.random.default_rng(seed))
+    T, score = poses_by_consensus(matches, np.random.default_rng(seed))
     if not len(T):
         return Refusal(
             Why.NO_CONSENSUS,
             f'no three of the {matches.matched} points with a match lie as on the object',
         )
-    return refined_poses(matches, T)[0]
+    return _refined(matches, T[score >= _WORTH_A_LOOK * score[0]])
 
 
-def refined_poses(matches: Matches, T: Array) -> list[Array]:
+def _refined(matches: Matches, T: Array) -> list[Array]:
     """Refine the first few of poses (B, 4, 4) that differ; the best comes first."""
     near = float(np.sqrt(GATE * np.median(matches.across + matches.along)))
     found: list[Array] = []
-    left = T
-    while len(left) and len(found) < _STARTS:
-        found.append(refined(matches, left[0]))
-        away = np.stack(
-            [displacements(matches.of_object, left, one) for one in (left[0], found[-1])]
-        )
-        left = left[(away > near).all(axis=0)]
+    for _ in range(_STARTS):
+        if not len(T):
+            break
+        start, better = T[0], refined(matches, T[0])
+        if all(_displacements(matches.of_object, better[None], one)[0] > near for one in found):
+            found.append(better)
+        for one in (start, better):
+            T = T[_displacements(matches.of_object, T, one) > near]
     return sorted(found, key=lambda T: -float(scores(matches, T)))
 
 
-def displacements(points: Array, T: Array, other: Array) -> Array:
-    """Return the root mean square distances (B,) of points (N, 3) under poses (B, 4, 4), metres."""
+def _displacements(points: Array, T: Array, other: Array) -> Array:
+    """Return by how much points (N, 3) move from a pose to poses (B, 4, 4): (B,) metres, rms."""
     change = T - other
     moved = points @ np.swapaxes(change[:, :3, :3], 1, 2) + change[:, None, :3, 3]
     return np.sqrt(np.einsum('bni,bni->b', moved, moved) / len(points))

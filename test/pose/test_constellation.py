@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {
         ({'descriptors': 2 * np.eye(3)}, 'a descriptor has the length 2; they must have unit'),
         (
             {'descriptors': np.full((3, 3), np.inf)},
-            'descriptors of a constellation must be finite',
+            'descriptors of a constellation must be',
         ),
         ({'weights': np.ones(2)}, 'of 2 points has no pose; it needs 3 or more'),
         ({'weights': np.ones((3, 1))}, 'of 0 points has no pose'),

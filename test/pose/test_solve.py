@@ -16,7 +16,7 @@ NOISE = Noise(pixels=2.0, depth=0.004)
 
 
 def noisy(position: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Move points off by the noise: by pixels in every direction, and by depth along their rays."""
+    """Move points off: by pixels in every direction, and by depth along their rays."""
     z = position[:, 2:]
     off = rng.normal(size=position.shape) * noise.pixels * z / np.sqrt(CAMERA.fx * CAMERA.fy)
     depth = z + noise.depth * z**2 * rng.normal(size=z.shape)
