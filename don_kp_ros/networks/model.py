@@ -79,6 +79,7 @@ class DescriptorModel:
             found = self._network.locate(identity, (height, width))
             scale = found.uv.new_tensor([image.shape[1] / width, image.shape[0] / height])
             uv = (found.uv[0] + 0.5) * scale - 0.5
+            assert found.inside is not None
             return functional.normalize(identity, dim=1)[0], Keypoints(uv, found.inside[0])
 
     def keypoints(self, image: NDArray[np.uint8], turns: int = 1) -> tuple[Tensor, Tensor]:

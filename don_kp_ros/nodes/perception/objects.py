@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
+from torch import Tensor
 
 from don_kp.msg import ObjectPose, ObjectPoses
 from don_kp_ros.matching.candidates import Candidates
@@ -35,17 +36,15 @@ class SeenObject:
 
 
 def find_objects(
-    objects: Sequence[ObjectQuery], found: Candidates, view: View
+    objects: Sequence[ObjectQuery], cells: Tensor, found: Candidates, view: View
 ) -> list[SeenObject]:
-    """Find the poses of objects by where their points were found."""
-    return [_seen(one, found, view) for one in objects]
+    """Find the poses of objects by where their points were found in a picture's map (D, h, w)."""
+    return [_seen(one, cells, found, view) for one in objects]
 
 
-def _seen(query: ObjectQuery, found: Candidates, view: View) -> SeenObject:
-    if view.camera is None:
-        return SeenObject(query, (), view.lacks)
+def _seen(query: ObjectQuery, cells: Tensor, found: Candidates, view: View) -> SeenObject:
     own = found.of(query.first, len(query.constellation.points))
-    poses = find_instances(query.constellation, own, view.camera)
+    poses = find_instances(query.constellation, cells, own, view, symmetry=query.symmetry)
     told = [pose for pose in poses if pose.refused is None]
     return SeenObject(query, told, '' if told else str(poses[0].refused))
 

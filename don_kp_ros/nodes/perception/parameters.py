@@ -19,9 +19,6 @@ class PerceptionParameters:
     match_threshold: float = parameter(
         -1.0, 'cosine similarity from which a point is found; negative: as the model says', True
     )
-    object_threshold: float = parameter(
-        0.6, "cosine similarity from which a place may be a point of a taught object's", True
-    )
     pose_of: str = parameter(
         '', 'object whose pose is on don_kp/object_pose; empty: the first', True
     )
@@ -52,10 +49,6 @@ class PerceptionParameters:
             raise ValueError(f"camera_mount is '{self.camera_mount}'; allowed are hand and none")
         if self.threads < 0:
             raise ValueError(f'threads is {self.threads}; 0 or more are allowed')
-        if not 0 < self.object_threshold <= 1:
-            raise ValueError(
-                f'object_threshold is {self.object_threshold}; it must be above 0 and at most 1'
-            )
         if self.match_threshold > 1:
             raise ValueError(f'match_threshold is {self.match_threshold}; at most 1 is allowed')
         if self.depth_window < 1 or self.depth_window % 2 == 0:

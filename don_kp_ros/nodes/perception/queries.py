@@ -13,6 +13,7 @@ from torch import Tensor
 from don_kp.msg import Descriptors, TaughtObject
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.constellation import Constellation
+from don_kp_ros.pose.symmetry import Symmetry, symmetry_of
 
 _MOST_SAID = 20  # names in a line of the log
 
@@ -23,6 +24,7 @@ class ObjectQuery:
 
     name: str
     constellation: Constellation
+    symmetry: Symmetry | None
     first: int
 
 
@@ -58,7 +60,7 @@ class Queries:
         for taught in sorted(message.objects, key=lambda one: str(one.name)):
             constellation = _constellation(taught, model)
             if constellation is not None:
-                objects.append(ObjectQuery(taught.name, constellation, first))
+                objects.append(ObjectQuery(taught.name, constellation, symmetry_of(constellation), first))
                 parts.append(torch.tensor(constellation.descriptors))
                 first += len(constellation.points)
         ignored = len(message.descriptors) + len(message.objects) - len(usable) - len(objects)

@@ -28,6 +28,7 @@ from don_kp_ros.nodes.perception.objects import ObjectTopics, find_objects
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.pictures import Pictures, Result
 from don_kp_ros.nodes.perception.running import Running
+from don_kp_ros.pose.instances import SIMILAR
 
 _LEAST = 1e-3  # similarity of a further place of a point; a threshold may be below 0
 _DEPTH_DELAY_S = 0.05  # drivers align depth to colour, and publish it after the colours
@@ -98,13 +99,13 @@ class Search:
         view = self.frames.view(frame, _DEPTH_DELAY_S)
         threshold = settings.match_threshold
         threshold = threshold if threshold >= 0 else model.match_threshold
-        least = torch.full((len(queries.everything),), settings.object_threshold)
+        least = torch.full((len(queries.everything),), SIMILAR)
         least[: len(queries.names)] = max(threshold, _LEAST)
         found = find_candidates(
             frame.cells, queries.everything, view, least, settings.depth_window
         )
         points = named_points(queries.names, found.of(0, len(queries.names)), threshold)
-        objects = find_objects(queries.objects, found, view)
+        objects = find_objects(queries.objects, frame.cells, found, view)
         # Kept before it is told: who hears of an image may ask about it.
         self.frames.keep(frame, view)
         self._publish_matches(frame, points)
@@ -114,8 +115,8 @@ class Search:
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
         self._pictures.show(Result(frame, queries, points, objects))
         if self._maps.get_subscription_count():
-            cells = frame.cells.cpu().numpy()
-            self._maps.publish(map_message(cells, frame.size, frame.model, frame.header))
+            values = frame.cells.cpu().numpy()
+            self._maps.publish(map_message(values, frame.size, frame.model, frame.header))
 
     def _publish_keypoints(self, frame: Frame, found: Keypoints, view: View) -> None:
         uv = found.uv.cpu().numpy()

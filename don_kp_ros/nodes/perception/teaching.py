@@ -62,7 +62,7 @@ class TeachService:
             mask = object_mask(depth, view.camera, plane, _click(request, frame))
         if len(request.known.weights):
             known = self._known(request.known, frame)
-            taught = extend(known, frame.cells, view, mask)
+            taught = extend(known, frame.cells, view, mask, frame.model)
             told = f'the view agrees with the {known.views} before'
         else:
             R, told = self._axes(frame)
