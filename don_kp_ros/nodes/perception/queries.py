@@ -46,7 +46,7 @@ class Queries:
 
     @classmethod
     def from_message(cls, message: Descriptors, model: DescriptorModel) -> Queries:
-        """Read what is stored of a model; that of other models, and what is broken, is left out."""
+        """Read what is stored of a model; of other models, or broken, it is left out."""
         stored = {d.name: d.values for d in message.descriptors if d.model == model.fingerprint}
         usable = sorted(
             name
@@ -60,7 +60,8 @@ class Queries:
         for taught in sorted(message.objects, key=lambda one: str(one.name)):
             constellation = _constellation(taught, model)
             if constellation is not None:
-                objects.append(ObjectQuery(taught.name, constellation, symmetry_of(constellation), first))
+                symmetry = symmetry_of(constellation)
+                objects.append(ObjectQuery(taught.name, constellation, symmetry, first))
                 parts.append(torch.tensor(constellation.descriptors))
                 first += len(constellation.points)
         ignored = len(message.descriptors) + len(message.objects) - len(usable) - len(objects)
