@@ -2,9 +2,9 @@
 
 `python -m benchmarks.perception`: a 640x480 view of simulated caps, the shipped model, one thread.
 Timed in turn in one run, in processor time; a figure is the median of the ratios of neighbours.
-The whole step finds 10 points of the cap and the poses of 2 objects of 64 points, and draws the heatmap and
-the descriptor image. Memory is the peak of a process that does either alone. REPEATS=50 takes more
-of them (20).
+The whole step finds 10 points of the cap and the poses of 2 objects of 64 points, and draws the
+heatmap and the descriptor image. Memory is the peak of a process that does either alone.
+REPEATS=50 takes more of them (20).
 """
 
 from __future__ import annotations
