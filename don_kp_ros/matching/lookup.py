@@ -73,6 +73,8 @@ def look_up(
         draw_legend(picture, lines)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_image(output, side_by_side(left, right))
+    if doubt := model.card.get('match_threshold', {}).get('doubt'):
+        print(f'The threshold is not sure: {doubt}.')
     print(f'picture: {output}')
     return all(found)
 

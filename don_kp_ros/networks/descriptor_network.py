@@ -29,11 +29,14 @@ class NetworkConfiguration:
     neck: Literal['pyramid', 'dilated'] = 'pyramid'  # dilated: layers beyond the stride, as in DON
     channels: int = 64  # of the feature pyramid
     dimension: int = 64  # D, of the descriptors
+    novelty: bool = False  # the last of the D says how little a cell is like what was learned
     keypoints: KeypointConfiguration | None = field(default_factory=KeypointConfiguration)
 
     def __post_init__(self) -> None:
         for name in ('channels', 'dimension'):
             within(name, getattr(self, name), 1, 4096)
+        if self.novelty:
+            within('dimension', self.dimension, 2, 4096)
         last = STAGE_STRIDES[len(self.layers) - 1]
         if self.stride > last:
             raise ValueError(
@@ -41,6 +44,11 @@ class NetworkConfiguration:
             )
         if self.neck == 'dilated' and self.stride < 8:
             raise ValueError(f'stride is {self.stride}; the neck dilated allows 8 to {last}')
+
+    @property
+    def learned(self) -> int:
+        """How many of the D numbers of a descriptor are learned."""
+        return self.dimension - self.novelty
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -58,9 +66,11 @@ class DescriptorNetwork(nn.Module):
 
     The backbone is torchvision's ResNet without its classifier. A top-down pyramid brings its
     stages to the output stride. Alternatively, as in Dense Object Nets, the stages beyond that
-    stride are dilated instead of strided. The identity layer of D channels gives the descriptors.
-    The keypoint head, if there is one, takes its output (paper 1, fig. 2).
+    stride are dilated instead of strided. The identity layer gives the descriptors. The keypoint
+    head, if there is one, takes its output (paper 1, fig. 2).
     """
+
+    familiar_length: Tensor
 
     def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
@@ -81,11 +91,13 @@ class DescriptorNetwork(nn.Module):
             self.laterals = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in widths[finest:])
             self.smooth = nn.Conv2d(channels, channels, 3, padding=1)
         self.stages = nn.ModuleList(stages)
-        self.identity = nn.Conv2d(channels, configuration.dimension, 1)
+        self.identity = nn.Conv2d(channels, configuration.learned, 1)
+        if configuration.novelty:
+            self.register_buffer('familiar_length', torch.zeros(()))
         self.keypoints = (
             None
             if configuration.keypoints is None
-            else KeypointHead(configuration.keypoints, configuration.dimension)
+            else KeypointHead(configuration.keypoints, configuration.learned)
         )
 
     def features(self, images: Tensor) -> Tensor:
@@ -114,7 +126,22 @@ class DescriptorNetwork(nn.Module):
 
         Every cell has unit length, float32 also under autocast.
         """
-        return functional.normalize(self.identity(self.features(images)).float(), dim=1)
+        return self.descriptors(self.identity(self.features(images)).float())
+
+    def descriptors(self, identity: Tensor) -> Tensor:
+        """Make unit-length descriptors (B, D, h, w) of the identity layer's output (B, ., h, w).
+
+        What a network has not learned gives shorter vectors than what it has (Dhamija et al.,
+        2018; Vaze et al., 2022). With `novelty` this is kept: a vector of length l becomes
+        (sqrt(c) x / l, sqrt(1 - c)), where c = l^4 / (l^4 + `familiar_length`^4). So a descriptor
+        of the object, with c near 1, is less similar to what only points into its direction.
+        """
+        unit = functional.normalize(identity, dim=1)
+        if not self.configuration.novelty:
+            return unit
+        square = identity.square().sum(dim=1, keepdim=True).clamp_min(_SMALLEST_SQUARE)
+        logit = 2 * (square.log() - self.familiar_length.square().log())
+        return torch.cat([unit * logit.sigmoid().sqrt(), (-logit).sigmoid().sqrt()], dim=1)
 
     def detect(self, images: Tensor) -> Expectation:
         """Find the keypoints of normalised images (B, 3, H, W), in their pixels.
@@ -129,7 +156,7 @@ class DescriptorNetwork(nn.Module):
     def locate(self, identity: Tensor, size: tuple[int, int]) -> Expectation:
         """Find the keypoints as `detect` does, in images of a size (H, W), pixels.
 
-        identity (B, D, h, w): float32, the identity layer's output.
+        identity (B, ., h, w): float32, the identity layer's output.
         """
         logits, depths = self.keypoint_logits(identity)
         with torch.autocast(identity.device.type, enabled=False):

@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint
 from don_kp_ros.networks.model import normalise
@@ -104,7 +103,7 @@ class _ImageNetwork(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         images = normalise(image, self.preprocessing)
         identity = self.network.identity(self.network.features(images))
-        descriptors = functional.normalize(identity, dim=1)
+        descriptors = self.network.descriptors(identity)
         if 'keypoints' not in self.outputs:
             return (descriptors,)
         found = self.network.locate(identity, (image.shape[2], image.shape[3]))

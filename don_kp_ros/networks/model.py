@@ -82,6 +82,12 @@ class DescriptorModel:
             assert found.inside is not None
             return functional.normalize(identity, dim=1)[0], Keypoints(uv, found.inside[0])
 
+    def lengths(self, image: NDArray[np.uint8]) -> Tensor:
+        """Compute how long an image's descriptors are before they have unit length: (h, w)."""
+        with torch.inference_mode(), autocast(self._device):
+            identity = self._network.identity(self._network.features(self._input(image)))
+        return torch.linalg.vector_norm(identity[0].float(), dim=0)
+
     def keypoints(self, image: NDArray[np.uint8], turns: int = 1) -> tuple[Tensor, Tensor]:
         """Find the N keypoints of an image (H, W, 3) uint8 RGB.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from don_kp_ros.networks.checkpoint import Checkpoint
-from don_kp_ros.training.threshold import ABSENT_QUANTILE, PRESENT_QUANTILE
+from don_kp_ros.training.threshold import ABSENT_QUANTILE, DRAWN_QUANTILE, PRESENT_QUANTILE
 
 
 def card_text(name: str, checkpoint: Checkpoint) -> str:
@@ -15,15 +15,15 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
         f'| {m["median_px"]:.1f} |'
         for row, m in card['metrics'].items()
     ]
-    absent = threshold['absent']
+    share = 1 - (DRAWN_QUANTILE if threshold['drawn'] else ABSENT_QUANTILE)
     rule = (
         f'the middle between the weakest {PRESENT_QUANTILE:.0%} of matches '
-        f'({threshold["present"]:.3f}) and the strongest {1 - ABSENT_QUANTILE:.1%} of peaks in '
-        f'pictures without the object ({absent:.3f}), and at least the latter'
-        if absent is not None
-        else f'the weakest {PRESENT_QUANTILE:.0%} of matches '
-        '(no pictures without the object were given)'
+        f'({threshold["present"]:.3f}) and the strongest {share:.1%} of peaks in pictures without '
+        f'the object ({threshold["absent"]:.3f}), and at least the latter. '
+        f'{threshold["found"]:.1%} of the points reach it, and {threshold["false"]:.1%} of those '
+        'that are not there'
     )
+    doubt = f'\n- The threshold is not sure: {threshold["doubt"]}.' if threshold['doubt'] else ''
     size = sum(tensor.numel() for tensor in checkpoint.weights.values()) / 1e6
     network = checkpoint.network
     return '\n'.join(
@@ -38,7 +38,7 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
             f'- Command: `{card["command"]}`',
             f'- Seed {card["seed"]}; {card["steps"]} steps, {card["wall_minutes"]} minutes '
             f'({card["cpu_minutes"]} processor minutes); {card["initialisation"]}.',
-            f'- Match threshold {threshold["value"]:.3f}: {rule}.',
+            f'- Match threshold {threshold["value"]:.3f}: {rule}.{doubt}',
             '',
             'Errors in pixels of a 640-pixel-wide picture, on pictures that were not trained on '
             'unless the data line says otherwise.',

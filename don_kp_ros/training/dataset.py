@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.progress import track
@@ -25,6 +25,7 @@ from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.posed_diagnosis import NONE_FITS, diagnose
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.data.source import Source, prepare, prepare_background
+from don_kp_ros.evaluation.absence import stand_ins
 from don_kp_ros.evaluation.pairs import PairSet, posed, synthetic, with_truth
 from don_kp_ros.training.settings import TrainingConfiguration
 
@@ -35,13 +36,15 @@ _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
 class Dataset:
     """A sampler of training pairs, a validation set, and a description of their data.
 
-    files: the digest of each file that was read, by its name in the folder.
+    files: the digest of each file that was read, by its name in the folder; drawn: whether the
+    pictures without the object are drawn, since none are given.
     """
 
     sampler: PairSampler
     validation: PairSet
     description: str
     files: dict[str, str]
+    drawn: bool
 
 
 def read_dataset(
@@ -56,11 +59,11 @@ def read_dataset(
     sheet: where to draw masks over their pictures; say: is told what is left out or doubtful.
     """
     input_size = configuration.preprocessing.input_size
-    backgrounds, measured_with = _backgrounds(configuration)
+    backgrounds, measured = _backgrounds(configuration)
     negatives = [read_image(path) for path in list_images(root / 'negatives')]
     share = configuration.validation.held
     held = _every(len(negatives), max(round(share * len(negatives)), len(negatives) > 1))
-    measured = [image for i, image in enumerate(negatives) if i in held]
+    measured += [image for i, image in enumerate(negatives) if i in held]
     backgrounds += [image for i, image in enumerate(negatives) if i not in held]
     backgrounds = [prepare_background(image, input_size) for image in backgrounds]
     check = MaskCheck(root, configuration.masks, say, sheet)
@@ -72,20 +75,24 @@ def read_dataset(
     else:
         folder = ImageFolder.open(root)
         sampler, number, validation = _pictures(
-            folder, configuration, seed, backgrounds, measured_with + measured, measured, check
+            folder, configuration, seed, backgrounds, measured, check
         )
     if not validation.pairs:
         raise DataError(f'{root}: no pair of validation pictures shows a common point')
     sampler.check()
+    drawn = not validation.negatives
+    if drawn:
+        validation = replace(validation, negatives=stand_ins(validation, seed))
     description = (
         f'{number} pictures with masks, {len(backgrounds)} backgrounds; '
         f'measured on {validation.origin}, {len(validation.negatives)} pictures without the object'
+        f'{" (drawn, since none are given)" if drawn else ""}'
     )
     files = {path.relative_to(root).as_posix(): _digest(path) for path in folder.files}
     if configuration.backgrounds is not None:
         others = list_images(configuration.backgrounds)
         files |= {f'backgrounds/{path.name}': _digest(path) for path in others}
-    return Dataset(sampler, validation, description, files)
+    return Dataset(sampler, validation, description, files, drawn)
 
 
 def _digest(path: Path) -> str:
@@ -97,7 +104,6 @@ def _pictures(
     configuration: TrainingConfiguration,
     seed: int,
     backgrounds: list[Image],
-    measured_with: list[Image],
     negatives: list[Image],
     check: MaskCheck,
 ) -> tuple[PairSampler, int, PairSet]:
@@ -144,7 +150,7 @@ def _pictures(
         validation = synthetic(
             held or shown,
             configuration.views,
-            measured_with or backgrounds,
+            negatives or backgrounds,
             negatives,
             configuration.validation.final_pairs,
             configuration.validation.queries,

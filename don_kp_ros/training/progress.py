@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ class TrainingProgress(lightning.Callback):
         self.best: Weights | None = None
         self._job = job
         self._files = dataset.files
-        self._data = dataset.validation.some(
-            job.settings.validation.pairs, job.settings.validation.queries
-        )
+        settings = job.settings.validation
+        data = dataset.validation.some(settings.pairs, settings.queries)
+        self._data = replace(data, negatives=[])
         self._console = console
         self._fraction = 0.0
         self._loss = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,6 +18,8 @@ from don_kp_ros.data.loader import Batch, PairStream
 from don_kp_ros.evaluation.counting import Counting
 from don_kp_ros.evaluation.matchers import accuracy, centroid
 from don_kp_ros.evaluation.measure import Measurement, measure
+from don_kp_ros.evaluation.novelty import with_familiar_length
+from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
@@ -161,16 +164,17 @@ def _finish(
     settings = job.settings.validation
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
+    draft = with_familiar_length(draft, data, module.device)
     console.print(f'Measuring on {len(data.pairs)} pairs.', highlight=False)
     with Counting(console, 2 * len(data.pairs)) as counting:
 
-        def measured(name: str, network: Checkpoint) -> Measurement:
+        def measured(name: str, network: Checkpoint, pairs: PairSet) -> Measurement:
             counting.begin(name)
-            return measure(DescriptorModel(network, module.device), data, counting.advance)
+            return measure(DescriptorModel(network, module.device), pairs, counting.advance)
 
-        result = measured('model', draft)
-        untrained = measured('untrained', draft.untrained())
-    threshold = Threshold.choose(result.present, result.absent)
+        result = measured('model', draft, data)
+        untrained = measured('untrained', draft.untrained(), replace(data, negatives=[]))
+    threshold = Threshold.choose(result.present, result.absent, dataset.drawn)
     card = {
         'command': job.command,
         'data': dataset.description,
@@ -188,15 +192,11 @@ def _finish(
                 ('centroid', accuracy(data, centroid)),
             )
         },
-        'match_threshold': {
-            'value': round(threshold.value, 4),
-            'present': round(threshold.present, 4),
-            'absent': None if threshold.absent is None else round(threshold.absent, 4),
-        },
+        'match_threshold': threshold.record(),
         'history': progress.history,
         'configuration': configuration.plain(job.settings),
     }
-    checkpoint = module.to_checkpoint(threshold.value, card, progress.best)
+    checkpoint = replace(draft, match_threshold=threshold.value, card=card)
     checkpoint.save(job.output)
     job.output.with_suffix('.md').write_text(card_text(job.output.stem, checkpoint))
     shutil.rmtree(job.state_folder, ignore_errors=True)
@@ -206,6 +206,8 @@ def _finish(
         f'PCK@10 {own.pck_10:.3f}, match threshold {threshold.value:.3f}',
         highlight=False,
     )
+    if threshold.doubt:
+        console.print(f'The threshold is not sure: {threshold.doubt}.', highlight=False)
     return checkpoint
 
 

@@ -45,6 +45,26 @@ def test_maps_have_the_stride_and_unit_length(backbone: str, last_layer: str, st
     torch.testing.assert_close(maps.norm(dim=1), torch.ones(2, 64 // stride, 96 // stride))
 
 
+def test_what_is_new_resembles_the_object_less() -> None:
+    net, plain = network(dimension=4, novelty=True), network(dimension=3)
+    lengths = torch.tensor([0.0, 1.0, 2.0, 4.0])
+    identity = torch.tensor([2 / 3, 2 / 3, 1 / 3])[:, None] * lengths
+    identity = identity[None, :, None]
+    # Before it is known how long descriptors of the object are, the last number says nothing.
+    before = net.descriptors(identity)[0, :, 0]
+    torch.testing.assert_close(before[:3], plain.descriptors(identity)[0, :, 0])
+    assert before[3].tolist() == [0, 0, 0, 0]
+    net.familiar_length.fill_(2.0)
+    shown = net.descriptors(identity)[0, :, 0]
+    torch.testing.assert_close(shown.norm(dim=0), torch.ones(4))
+    certain = torch.tensor([0, 1 / 17, 16 / 32, 256 / 272])
+    torch.testing.assert_close(shown[:3].norm(dim=0), certain.sqrt())
+    similarity = shown[:, 3] @ shown
+    assert (similarity.diff() > 0).all() and similarity[0] < 0.3
+    with pytest.raises(configuration.ConfigurationError, match='dimension'):
+        network(dimension=1, novelty=True)
+
+
 @pytest.mark.parametrize('stride', [8, 16, 32])
 def test_a_dilated_backbone_equals_torchvisions(stride: int) -> None:
     dilated = [False, stride <= 8, stride <= 16]

@@ -29,6 +29,8 @@ def example(**settings: object) -> Checkpoint:
     network = DescriptorNetwork(configuration.read(NetworkConfiguration, mapping, 'test'))
     network.train()
     network(torch.randn(2, 3, 64, 64))  # moves the running statistics off their defaults
+    if network.configuration.novelty:
+        network.familiar_length.fill_(0.5)
     preprocessing = Preprocessing(input_size=128, mean=MEAN, deviation=DEVIATION)
     card = {'command': COMMAND}
     return Checkpoint(network.configuration, preprocessing, network.state_dict(), 0.7, card)
@@ -78,6 +80,7 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
         ({}, 16, 16),
         ({'stride': 8, 'last_layer': 'layer4'}, 96, 64),
         ({'stride': 8, 'neck': 'dilated'}, 72, 104),
+        ({'novelty': True}, 64, 96),
     ],
 )
 def test_a_graph_of_any_size_gives_torchs_descriptors(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from don_kp_ros.evaluation import counting
+from don_kp_ros.matching import command as match
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
@@ -40,7 +41,7 @@ def test_a_training_writes_a_model_and_its_card(
     assert trained.card['steps'] == 4
     assert set(trained.card['metrics']) == {'model', 'untrained', 'centroid'}
     threshold = trained.card['match_threshold']
-    assert threshold['absent'] is not None
+    assert not threshold['drawn']
     assert threshold['value'] == pytest.approx(trained.match_threshold, abs=1e-4)
     assert json.loads(json.dumps(trained.card)) == trained.card
     text = output.with_suffix('.md').read_text()
@@ -87,6 +88,29 @@ def test_before_anything_is_saved_a_training_starts_anew(
     monkeypatch.setattr(train, 'read_dataset', interrupted)
     assert run(folder, '--steps=2') == 130
     assert 'nothing was saved yet' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('given', ['negatives', 'backgrounds', 'nothing'])
+def test_a_threshold_without_pictures_of_what_else_there_is_is_not_sure(
+    run: Run, folder: Path, capsys: Any, given: str
+) -> None:
+    others = folder / 'negatives'
+    if given != 'negatives':
+        others = others.rename(folder.parent / 'others')
+    options = ['--steps=2', '--validation.held=0.5']
+    assert run(folder, *options, *[f'--backgrounds={others}'] * (given == 'backgrounds')) == 0
+    printed = capsys.readouterr().out.replace('\n', ' ')
+    card = model(folder).card['match_threshold']
+    text = (folder.parent / 'm.md').read_text()
+    doubt = 'no pictures without the object were given'
+    assert card['drawn'] == (given == 'nothing')
+    for told in (card['doubt'], text, printed):
+        assert (doubt in told) == (given == 'nothing')
+    assert 0 <= card['false'] <= 1 and f'{card["found"]:.1%} of the points' in text
+    picture = str(folder / 'rgbs' / '0.png')
+    files = [f'--model={folder.parent / "m.safetensors"}', f'--output={folder / "match.png"}']
+    match.main([picture, '60', '40', picture, *files])
+    assert (doubt in capsys.readouterr().out) == (given == 'nothing')
 
 
 def test_a_training_goes_on_with_the_same_pictures_alone(
@@ -228,13 +252,18 @@ def test_a_stopwatch_goes_on_from_where_it_was() -> None:
 
 def test_the_threshold_lies_between_matches_and_others() -> None:
     present, absent = np.linspace(0.8, 1, 101), np.linspace(0, 0.5, 101)
-    threshold = Threshold.choose(present, absent)
+    threshold = Threshold.choose(present, absent, drawn=False)
     assert threshold.present == pytest.approx(0.804)
     assert threshold.absent == pytest.approx(0.4975)
     assert threshold.value == pytest.approx((0.804 + 0.4975) / 2)
-    overlapping = Threshold.choose(present, absent + 0.5)
-    assert overlapping.value == overlapping.absent
-    assert Threshold.choose(present, np.zeros(0)).value == pytest.approx(0.804)
+    assert (threshold.found, threshold.false, threshold.doubt) == (1, 0, '')
+    overlapping = Threshold.choose(present, absent + 0.45, drawn=False)
+    assert overlapping.value == overlapping.absent == pytest.approx(0.9475)
+    assert overlapping.found == pytest.approx(27 / 101)
+    assert '73% of the points' in overlapping.doubt
+    drawn = Threshold.choose(present, absent, drawn=True)
+    assert drawn.absent == pytest.approx(0.49)
+    assert 'no pictures without the object' in drawn.doubt
 
 
 def test_background_cells_never_show_the_object() -> None:

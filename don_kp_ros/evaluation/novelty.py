@@ -1,0 +1,35 @@
+"""How long a network's descriptors are on the object that it has learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch.nn import functional
+
+from don_kp_ros.evaluation.pairs import PairSet
+from don_kp_ros.networks.checkpoint import Checkpoint
+from don_kp_ros.networks.model import DescriptorModel
+
+_FAMILIAR_QUANTILE = 0.05
+_PICTURES = 24
+
+
+def with_familiar_length(
+    checkpoint: Checkpoint, data: PairSet, device: str | torch.device
+) -> Checkpoint:
+    """Let a network with `novelty` know how short descriptors on the object are at most.
+
+    It is the length that 5 % of them do not reach in the pictures B of some pairs. Other networks
+    stay as they are.
+    """
+    if not checkpoint.network.novelty:
+        return checkpoint
+    model, lengths = DescriptorModel(checkpoint, device), []
+    for number in range(0, len(data.pairs), -(-len(data.pairs) // _PICTURES)):
+        found = model.lengths(data.pictures(number)[1])
+        mask = torch.from_numpy(data.mask_b(number)).to(found)
+        shown = functional.interpolate(mask[None, None], size=found.shape, mode='area')[0, 0]
+        lengths.append(found[shown > 127])
+    length = torch.cat(lengths).quantile(_FAMILIAR_QUANTILE).cpu()
+    return replace(checkpoint, weights={**checkpoint.weights, 'familiar_length': length})
