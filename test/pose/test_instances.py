@@ -10,10 +10,10 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.matching.candidates import Candidates, find_candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
-from don_kp_ros.pose.estimate import Confidence, Pose, Why
+from don_kp_ros.pose.estimate import Confidence, Pose
 from don_kp_ros.pose.instances import SIMILAR, find_instances
-from don_kp_ros.pose.registration import register
 from don_kp_ros.pose.refinement import stepped
+from don_kp_ros.pose.registration import register
 from don_kp_ros.pose.symmetry import Symmetry
 from don_kp_ros.pose.teaching import Taught, teach
 
@@ -65,7 +65,7 @@ def test_two_instances_are_found_once_each(taught: Taught, apart: float) -> None
     assert len(poses) == 2
     assert poses[0].fit >= poses[1].fit
     for true in truths(scene, taught):
-        best = min((error(pose.T_camera_object, true) for pose in poses))
+        best = min(error(pose.T_camera_object, true) for pose in poses)
         assert best[0] < 0.003
         assert best[1] < 3
 
