@@ -162,6 +162,7 @@ def test_the_shipped_model_is_found(environment: Path) -> None:
         (['grasp'], 'simulation'),
         (['render', 'folder'], 'simulation'),
         (['bringup'], 'ros'),
+        (['list'], 'ros'),
         (['db', 'list'], 'server'),
         (['export', 'MODEL', '--onnx', 'm.onnx'], 'export'),
     ],

@@ -1,12 +1,16 @@
 """What cannot be written is found before the work."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 
+from don_kp_ros import cli
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.outputs import check_writable
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize('name', ['m.png', 'new/deep/m.png', 'old.png'])
@@ -34,3 +38,25 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, path: str, words: list[s
         check_writable(tmp_path / path)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        'train none --output /proc/m.safetensors',
+        'evaluate none --model none --protocol folder --output /proc/e',
+        'study leave_one_out none --output /proc/s',
+        'match none 1 2 none --output /proc/m.png',
+        'export models/caps.safetensors --onnx /proc/m.onnx',
+        'render /proc/pictures',
+        'grasp --output /proc/g',
+    ],
+    ids=lambda arguments: arguments.split()[0],
+)
+def test_commands_find_it_before_their_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with contextlib.suppress(SystemExit):  # of a parser
+        assert cli.main(arguments.split()) == 1
+    assert 'cannot be written into /proc (' in capsys.readouterr().err

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from don_kp_ros.data.contact_sheet import ContactSheet
 from don_kp_ros.data.folder import Sample
@@ -40,6 +41,7 @@ COVERS_MUCH = Fault('the object covers over 60 % of', 2.0)
 FILLS_BORDER = Fault('the object fills the whole border (is the mask inverted?) of', 0.0)
 THREE_SIDES = Fault('the object touches three sides (is the mask inverted?) of', 1.0)
 SHAPELESS = Fault('the mask is no region, only an outline, lines or dots, in', 0.5)
+SPARSE = Fault('the mask is thin lines (an outline?) over a large area in', 2.0)
 A_MASK = Fault('the picture has two values, as a mask does, in', 1.0)
 
 
@@ -50,18 +52,17 @@ def faults(image: Image, mask: Image) -> list[Fault]:
     """List what may be wrong with a picture's mask (H, W), which is not 0 where the object is."""
     found = []
     shown = mask > 0
-    sides = [float(side.mean()) for side in (shown[0], shown[-1], shown[:, 0], shown[:, -1])]
-    share = _share(mask)
+    sides, share = _sides(shown, 0), _share(mask)
+    inset = max(1, min(shown.shape) // 50)  # the border itself may have been left out
     if share > 0.95:
         found.append(COVERS_ALL)
-    elif min(sides) > 0.99:
+    elif max(min(sides), min(_sides(shown, inset))) > 0.99:
         found.append(FILLS_BORDER)
     elif sum(side > _TOUCHED for side in sides) > 2:
         found.append(THREE_SIDES)
     if 0.6 < share <= 0.95:
         found.append(COVERS_MUCH)
-    if _is_shapeless(mask):
-        found.append(SHAPELESS)
+    found += _shape_faults(mask)
     if _is_a_mask(image):
         found.append(A_MASK)
     return found
@@ -71,20 +72,32 @@ def _share(mask: Image) -> float:
     return float(np.count_nonzero(mask) / mask.size)
 
 
-def _is_shapeless(mask: Image) -> bool:
+def _sides(shown: NDArray[np.bool_], inset: int) -> list[float]:
+    """Return the shares of the four sides that the object covers, some pixels off the border."""
+    inner = shown[inset : shown.shape[0] - inset, inset : shown.shape[1] - inset]
+    return [float(side.mean()) for side in (inner[0], inner[-1], inner[:, 0], inner[:, -1])]
+
+
+def _shape_faults(mask: Image) -> list[Fault]:
     u, v, width, height = cv2.boundingRect(mask)
     own = np.pad(mask[v : v + height, u : u + width], 1)
     area = np.count_nonzero(own)
     solid = np.count_nonzero(cv2.morphologyEx(own, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     if solid < _SOLID * area:
-        return True
+        return [SHAPELESS]
     contours, hierarchy = cv2.findContours(own, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outer = [c for c, (*_, parent) in zip(contours, hierarchy[0], strict=True) if parent < 0]
     areas = [cv2.contourArea(contour) + len(contour) / 2 + 1 for contour in outer]
     if len(outer) > _PIECES and max(areas) < _LARGEST * area:
-        return True
-    width_of_line = 2 * area / sum(len(contour) for contour in contours)
-    return sum(areas) > 2 * area and width_of_line < _THIN * np.sqrt(sum(areas))
+        return [SHAPELESS]
+    line = 2 * area / sum(len(contour) for contour in contours)
+    if sum(areas) > 2 * area and line < _THIN * np.sqrt(sum(areas)):
+        return [SHAPELESS]
+    extent = cv2.contourArea(cv2.convexHull(np.concatenate(outer)))
+    if extent > 3 * area:
+        widest = 2 * float(cv2.distanceTransform(own, cv2.DIST_L2, 3).max())
+        return [SPARSE] if widest < _THIN * np.sqrt(extent) else []
+    return []
 
 
 def _is_a_mask(image: Image) -> bool:

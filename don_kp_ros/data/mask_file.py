@@ -8,7 +8,7 @@ middle. Of more values the user must say which are the object's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +22,13 @@ _SAYS_NOTHING = (255, 65535, 0xFFFFFF, 0xFFFFFFFFFFFF)  # white, not the number 
 _LISTED = 8  # values that a message lists
 _MOST = 128  # values that a file of objects' numbers has
 _FEW = 16  # values that may be those of single objects
+_RARE = 0.01  # share of white
 _SMOOTH = 5  # values; where there are fewer, edges between two levels are lines
 _WHICH = (
     'say which are the object by --mask-value N (again for more of them), or save a mask of two '
     'values'
 )
+_FAST = ('L', 'RGB', 'RGBA')  # modes that OpenCV decodes as Pillow does, and faster
 _EDGE, _BLOCK = 9, 33  # pixels: about an edge, and about the blocks that JPEG compresses
 
 
@@ -79,21 +81,17 @@ def mask_of(file: PictureFile, values: tuple[int, ...] = ()) -> tuple[Image, int
     else:
         cut_out = _cut_out(levels)
         shown, number = (cut_out, None) if cut_out is not None else _of_two(levels)
-    return np.where(shown, np.uint8(255), np.uint8(0)), number
+    return shown * np.uint8(255), number
 
 
 def _levels(file: PictureFile) -> _Levels:
     header = file.header
-    if header is None:  # a format that OpenCV alone may know
-        pixels = file.decoded(cv2.IMREAD_UNCHANGED)
-    elif header.format != 'MPO' and getattr(header, 'n_frames', 1) > 1:
+    if header is not None and header.format != 'MPO' and getattr(header, 'n_frames', 1) > 1:
         raise DataError(f'{file.path}: holds several pictures; save the mask alone')
-    elif header.mode == 'P':
+    if header is not None and header.mode == 'P':
         numbers = file.decoded_by_pillow()
         return _Levels(file, numbers, _palette_alpha(file, numbers), 'index')
-    elif any(
-        ';16' in str(tile.args) for tile in getattr(header, 'tile', ())
-    ):  # Pillow drops bits of colours
+    if header is None or file.deep or (header.mode in _FAST and header.format != 'TIFF'):
         pixels = file.decoded(cv2.IMREAD_UNCHANGED)
     elif header.mode in ('1', 'L', 'LA', 'I', 'F', 'RGB', 'RGBA'):
         pixels = file.decoded_by_pillow()
@@ -163,19 +161,22 @@ def _cut_out(levels: _Levels) -> NDArray[np.bool_] | None:
 def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
     """Tell the object from the background by two values, or by two levels; raises DataError."""
     numbers, path = levels.numbers, levels.file.path
-    values, counts = _counted(numbers)
-    if not np.isfinite(values).all():
-        raise DataError(f'{path}: holds {levels.listed()}; save it with whole numbers')
-    if len(values) == 1:
-        if values[0] == 0:
-            raise DataError(f'{path}: empty, no object is marked (every pixel is 0)')
+    low, high = numbers.min(), numbers.max()
+    if low == high == 0:
+        raise DataError(f'{path}: empty, no object is marked (every pixel is 0)')
+    if low == high:
         return np.ones(numbers.shape, np.bool_), None
-    if len(values) == 2:
-        background = 0 if 0 in values else _at_border(levels, values[0], values[1])
-        (value,) = values[values != background]
+    if ((numbers == low) | (numbers == high)).all():
+        background = 0 if 0 in (low, high) else _at_border(levels, low, high)
+        value = low if background == high else high
         _check_palette(levels, int(background), int(value))
         numbered = numbers.dtype.kind in 'iu' and value not in _SAYS_NOTHING
         return numbers != background, int(value) if numbered else None
+    if (white := _with_specks_white(levels)) is not None:
+        return _of_two(replace(levels, numbers=white))
+    values, counts = _counted(numbers)
+    if not np.isfinite(values).all():
+        raise DataError(f'{path}: holds {levels.listed()}; save it with whole numbers')
     shown = _of_two_levels(numbers, values, counts) if levels.kind == 'value' else None
     if shown is not None and not levels.file.lossy and len(values) < _SMOOTH:
         shown = shown if _is_a_line_between(numbers, values, counts) else None
@@ -185,6 +186,18 @@ def _of_two(levels: _Levels) -> tuple[NDArray[np.bool_], int | None]:
             raise DataError(f'{path}: holds {number}, as a picture does; a mask has two')
         raise DataError(f'{path}: holds {levels.listed()}; {_WHICH}')
     return shown, None
+
+
+def _with_specks_white(levels: _Levels) -> NDArray[Any] | None:
+    """Make what is nearly white white, if there is a little of it: no object is numbered so."""
+    numbers = levels.numbers
+    if levels.kind != 'value' or numbers.dtype not in (np.uint8, np.uint16):
+        return None
+    full = np.iinfo(numbers.dtype).max
+    bright, white = numbers > full - full // 16, np.count_nonzero(numbers == full)
+    if not white < np.count_nonzero(bright) <= (1 + _RARE) * white:
+        return None
+    return np.where(bright, numbers.dtype.type(full), numbers)
 
 
 def _at_border(levels: _Levels, first: Any, second: Any) -> Any:
@@ -202,9 +215,9 @@ def _at_border(levels: _Levels, first: Any, second: Any) -> Any:
 
 def _check_palette(levels: _Levels, background: int, value: int) -> None:
     """Raise DataError where indices and colours of a palette say the opposite."""
-    palette = levels.file.header.getpalette('RGB') if levels.file.header is not None else None
-    if levels.kind != 'index' or palette is None:
+    if levels.kind != 'index' or levels.file.header is None:
         return
+    palette = levels.file.header.getpalette('RGB') or []
     colours = [palette[3 * index : 3 * index + 3] for index in (background, value)]
     if colours == [[255] * 3, [0] * 3]:
         raise DataError(

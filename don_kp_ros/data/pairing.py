@@ -4,43 +4,48 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from don_kp_ros.data.picture_file import DataError, list_files
 
-_PICTURE_WORDS = 'rgba?|colou?r|images?|img|photo|picture|pic|frame|leftimg8bit'
+_PICTURE_WORDS = 'rgba?|colou?r|images?|img|photo|picture|pic|frame|input|original|leftimg8bit'
 _WORDS = {
-    'mask': 'masks?|segm?|segmentation|labels?|labelids|gt|gtfine|annotation|alpha|matte|'
-    'silhouette|binary|instances?|semantic',
+    'mask': 'masks?|segm?|segmentation|labels?|labelids|gt|gtfine|annotation|alpha|matte|fg|'
+    'foreground|silhouette|binary|instances?|semantic|cutout|nobg|removebg-preview',
     'depth': 'depths?|aligned|z16',
 }
 
-Name = Callable[[Path], str]
+Names = Callable[[Path], set[str]]  # of a file, by which another one may know it
 
 
 def pair(pictures: Sequence[Path], others: Sequence[Path], what: str) -> dict[Path, Path]:
     """Find the mask (or the depth) of each picture; a picture without one is left out.
 
-    For 0_rgb.jpg, in this order: 0_rgb.jpg.png, 0_rgb.jpg_mask.png, 0_rgb.png, 0_rgb_mask.png,
+    The nearest name counts: for 0_rgb.jpg in this order 0_rgb.jpg.png, 0_rgb.png, 0_rgb_mask.png,
     0.png, 0_mask.png. Raises DataError where two files stand for one.
     """
-    names: list[Name] = [lambda path: path.name, lambda path: path.stem, _bare(_PICTURE_WORDS)]
-    other_names: list[Name] = [lambda path: path.stem, _bare(_WORDS[what])]
+    names: list[Names] = [lambda path: {_composed(path.name)}, *_without(_PICTURE_WORDS)]
+    other_names = _without(_WORDS[what])
     found: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
     for name in names:
         for other_name in other_names:
             named = _by(name, (path for path in pictures if path not in found))
-            taken = set(found.values())
-            others_named = _by(other_name, (path for path in others if path not in taken))
+            others_named = _by(other_name, (path for path in others if path not in owners))
             for key in sorted(named.keys() & others_named.keys()):
-                found[_only(named[key])] = _only(others_named[key])
-    taken = set(found.values())
-    belonging = {name(picture): other for picture, other in found.items() for name in names}
+                picture, other = _only(named[key]), _only(others_named[key])
+                _only(sorted({found.setdefault(picture, other), other}))
+                _only(sorted({owners.setdefault(other, picture), picture}))
+    belonging = {
+        key: other for picture, other in found.items() for name in names for key in name(picture)
+    }
     for other in others:
-        for other_name in other_names:
-            if other not in taken and other_name(other) in belonging:
-                _only([belonging[other_name(other)], other])
+        for key in set().union(*(name(other) for name in other_names)):
+            if other not in owners and key in belonging:
+                _only([belonging[key], other])
     return found
 
 
@@ -65,21 +70,22 @@ def missing(without: Sequence[Path], folder: Path, unpaired: Sequence[Path], wha
             f'them, which is the mask'
         )
     if not folder.is_dir():
-        folders = ', '.join(path.name for path in list_files(folder.parent) if path.is_dir())
-        return f'{text}, but there is no folder {folder}; there are {folders}'
+        there = ', '.join(path.name for path in list_files(folder.parent))
+        return f'{text}, but there is no folder {folder}; there are {there}'
     near = difflib.get_close_matches(first.stem, [path.name for path in unpaired], 1, 0.0)
     return f'{text}; the nearest that lies there is {near[0]}' if near else f'{text}; none is left'
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     """Find files by their stems; raises DataError where two have the same."""
-    return {stem: _only(own) for stem, own in _by(lambda path: path.stem, paths).items()}
+    return {stem: _only(own) for stem, own in _by(lambda path: {path.stem}, paths).items()}
 
 
-def _by(name: Name, paths: Iterable[Path]) -> dict[str, list[Path]]:
+def _by(names: Names, paths: Iterable[Path]) -> dict[str, list[Path]]:
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        groups.setdefault(name(path), []).append(path)
+        for name in names(path):
+            groups.setdefault(name, []).append(path)
     return groups
 
 
@@ -91,16 +97,22 @@ def _only(paths: Sequence[Path]) -> Path:
     return paths[0]
 
 
-def _bare(words: str) -> Name:
-    """Take words off the ends of a file's stem: 0 of 0_rgb, color-0 and frame0."""
-    at_ends = re.compile(
-        rf'^(?:{words})(?:[-_. ]+|(?=\d))|(?:[-_. ]+|(?<=\d))(?:{words})$', re.IGNORECASE
-    )
+def _without(words: str) -> list[Names]:
+    """Name a file by its stem, by that without a word at an end, and without two of them."""
+    ends = [
+        re.compile(pattern, re.IGNORECASE)
+        for pattern in (rf'(?:[-_. ]+|(?<=\d))(?:{words})$', rf'^(?:{words})(?:[-_. ]+|(?=\d))')
+    ]
 
-    def bare(path: Path) -> str:
-        stem = path.stem
-        while (shorter := at_ends.sub('', stem)) not in ('', stem):
-            stem = shorter
-        return stem
+    def names(path: Path, count: int) -> set[str]:
+        found = {_composed(path.stem)}
+        for _ in range(count):
+            found = {end.sub('', stem) for stem in found for end in ends if end.search(stem)}
+        return found - {''}
 
-    return bare
+    return [partial(names, count=count) for count in range(3)]
+
+
+def _composed(name: str) -> str:
+    """Write letters with their accents, which macOS takes apart."""
+    return unicodedata.normalize('NFC', name)

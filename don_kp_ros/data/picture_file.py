@@ -78,7 +78,8 @@ class PictureFile:
             whole = self.header is not None and self.header.mode.startswith(('I', 'F'))
             return self.decoded_by_pillow(None if whole else 'RGB')
         if pixels.ndim == 3:
-            pixels = pixels[..., [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[..., ::-1]
+            four = pixels.shape[2] == 4
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if four else cv2.COLOR_BGR2RGB)
         return pixels if self._turned_by_reader else upright(pixels, self.tag)
 
     def decoded_by_pillow(self, mode: str | None = None) -> NDArray[Any]:
@@ -95,6 +96,11 @@ class PictureFile:
     def _turned_by_reader(self) -> bool:
         """Tell whether OpenCV and Pillow turn this format's pixels whatever they are told."""
         return self.header is not None and self.header.format == 'TIFF'
+
+    @property
+    def deep(self) -> bool:
+        """Tell whether it stores 16 bits, of which Pillow drops some."""
+        return self.header is not None and _is_deep(self.header)
 
     @property
     def lossy(self) -> bool:
@@ -187,9 +193,13 @@ def bits_used(paths: Iterable[Path]) -> int | None:
 def _stores_16_bits(path: Path) -> bool:
     try:
         with PIL.Image.open(path) as header:
-            return header.mode[0] == 'I' or any(';16' in str(tile.args) for tile in header.tile)
+            return header.mode[0] == 'I' or _is_deep(header)
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
         return False  # whoever reads it, tells
+
+
+def _is_deep(header: PIL.Image.Image) -> bool:
+    return any(';16' in str(tile.args) for tile in getattr(header, 'tile', ()))
 
 
 def _bits(pixels: NDArray[Any]) -> int:

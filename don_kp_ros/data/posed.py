@@ -3,7 +3,7 @@
 The layout is that of `don_kp_ros.data.folder` with depths and an index beside it (docs/data.md)::
 
     FOLDER/rgbs/NAME.jpg    picture
-    FOLDER/masks/NAME.png   mask, object > 127
+    FOLDER/masks/NAME.png   mask (mask_file)
     FOLDER/depths/NAME.png  depth along the optical axis, 16 bits, units of the index; 0: none
     FOLDER/views.json       camera, of every view its object and T_object_camera, and where named
                             points lie on the objects, if that is known

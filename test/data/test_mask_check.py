@@ -29,13 +29,17 @@ from don_kp_ros.data.picture_file import DataError, read_image
 
 
 def white(shown: np.ndarray) -> tuple[str, bytes]:
-    return pillow(levels(shown > 0, 0, 255))
+    return pillow(levels(np.asarray(shown) > 0, 0, 255))
 
 
 def outline(shown: Truth, width: int) -> np.ndarray:
     drawn = np.zeros(shown.shape, np.uint8)
     contours, _ = cv2.findContours(shown.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(drawn, contours, -1, 1, width)
+
+
+def dashed(shown: Truth) -> np.ndarray:
+    return outline(shown, 2) * ((np.indices(shown.shape).sum(axis=0) // 6) % 2)
 
 
 def at_border(shown: Truth) -> np.ndarray:
@@ -64,6 +68,9 @@ IMPOSSIBLE: dict[str, tuple[Mask, str]] = {
         lambda t: pillow(np.dstack([photo(1), levels(t, 255, 0)])), 'fills the whole border',
     ),
     'all white': (lambda t: white(t | True), 'covers over 95 %'),
+    'inverted, in a black frame': (
+        lambda t: white(np.pad((~t)[2:-2, 2:-2], 2)), 'fills the whole border',
+    ),
     'nearly all white': (lambda t: white(~box(0, 0, 0.2, 0.2)[::-1].astype(bool)), 'over 95 %'),
     'an outline': (lambda t: white(outline(t, 1)), 'no region'),
     'an outline, 2 pixels': (lambda t: white(outline(t, 2)), 'no region'),
@@ -108,6 +115,7 @@ def test_an_unusual_mask_is_read_without_a_word(tmp_path: Path, name: str) -> No
     [
         (box(0, 0.1, 1, 0.9), 'over 60 %'),
         (box(0, 0.5, 1, 1), 'three sides'),
+        (dashed(truth(1)), 'thin lines'),
         (outline(truth(0), 2), 'no region'),
     ],
 )

@@ -60,6 +60,12 @@ def decoded(content: tuple[str, bytes]) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content[1], np.uint8), cv2.IMREAD_UNCHANGED)
 
 
+def specks(shown: Truth, value: int) -> np.ndarray:
+    drawn = levels(shown, 0, 255)
+    drawn[48, 55:58] = value
+    return drawn
+
+
 def spotted(shown: Truth) -> np.ndarray:
     drawn = levels(shown, 0, 1)
     drawn[3:5, 3:5] = 2
@@ -121,6 +127,8 @@ RIGHT: dict[str, Mask] = {
     'red on black': lambda t: pillow(coloured(t, 0, (255, 0, 0))),
     'green on white': lambda t: pillow(coloured(t, 255, (0, 200, 9))),
     'red on blue': lambda t: pillow(coloured(t, (0, 0, 128), (128, 0, 0))),
+    'specks that are nearly white': lambda t: pillow(specks(t, 254)),
+    'specks, 16 bits': lambda t: opencv(specks(t, 254).astype(np.uint16) * 257),
     'JPEG': lambda t: pillow(levels(t, 0, 255), '.jpg', quality=90),
     'JPEG, colours': lambda t: pillow(coloured(t, 0, 255), '.jpg', quality=90),
     'PNG of a JPEG': lambda t: opencv(decoded(pillow(levels(t, 0, 255), '.jpg', quality=90))),
@@ -157,6 +165,7 @@ REFUSED: dict[str, tuple[Mask, str]] = {
         'holds in there 2 colours: 0x800000',
     ),
     'void': (lambda t: pillow(void(t)), '3 values: .* 15 .* 255 '),
+    'specks of another value': (lambda t: pillow(specks(t, 200)), '3 values: .* 200 .3 pixels'),
     'a speck': (lambda t: pillow(spotted(t)), '3 values: .* 2 .4 pixels'),
     'two that share the border': (
         lambda t: pillow(levels(np.arange(WIDTH)[None].repeat(HEIGHT, 0) < 70, 1, 2)),

@@ -51,6 +51,12 @@ def named(root: Path, picture: str, mask: str, count: int = 3) -> Path:
         ('IMG_{}.jpg', 'IMG_{}.png'),
         ('IMG_{}.jpg', 'IMG_{}_mask.png'),
         ('a_{}_leftImg8bit.jpg', 'a_{}_gtFine_labelIds.png'),
+        ('image_{}.jpg', 'image_{}_mask.png'),
+        ('image_{}_rgb.jpg', 'image_{}_mask.png'),
+        ('image{}.jpg', 'label{}.png'),
+        ('frame_{}.color.jpg', 'frame_{}.mask.png'),
+        ('{}.jpg', '{}-removebg-preview.png'),
+        ('ka\u0308ppi{}.jpg', 'k\u00e4ppi{}.png'),
         ('{} (2).jpg', '{} (2).png'),
         ('käppi {}.jpg', 'käppi {}_mask.png'),
     ],
@@ -79,6 +85,8 @@ def test_the_nearest_name_belongs_to_a_picture(tmp_path: Path) -> None:
         (['0_rgb.jpg'], ['0.png', '0_rgb.png']),
         (['0.jpg', '0.png'], ['0.png']),
         (['0_rgb.jpg', '0_color.jpg'], ['0.png']),
+        (['image_0_rgb.jpg'], ['image_0.png', '0_rgb.png']),
+        (['mask_0.jpg', '0_seg.jpg'], ['mask_0_seg.png']),
     ],
 )
 def test_two_that_stand_for_one_are_refused_by_name(

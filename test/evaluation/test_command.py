@@ -277,6 +277,22 @@ class TestBadInput:
         cv2.imwrite(str(place / 'data/masks/2.png'), np.zeros((HEIGHT, WIDTH), np.uint8))
         assert 'masks/2.png: empty' in self.fails(place, capsys)
 
+    def test_masks_that_cannot_be_right(self, place: Path, capsys: Any) -> None:
+        for path in (place / 'data/masks').iterdir():
+            cv2.imwrite(str(path), 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        text = self.fails(place, capsys)
+        assert 'inverted' in text and '3 files' in text and '--trust-masks' in text
+        assert run(place, '--trust-masks') == 0
+        assert 'are the masks right?' in capsys.readouterr().out
+
+    def test_masks_of_several_values(self, place: Path, capsys: Any) -> None:
+        for path in (place / 'data/masks').iterdir():
+            mask = np.minimum(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 1)
+            mask[:9, :9] = 200
+            cv2.imwrite(str(path), mask)
+        assert '--mask-value N' in self.fails(place, capsys)
+        assert run(place, '--mask-value', '1') == 0
+
     def test_a_pair_without_correspondences(self, place: Path, capsys: Any) -> None:
         uv = np.full((2, 4, 2), 60.0)
         uv[1] = np.nan

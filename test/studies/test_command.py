@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -151,6 +152,34 @@ class TestLeaveOneOut:
         assert len(trained) == 4 and 'trained before' in capsys.readouterr().out
         again = results(folder)
         assert all(again[key] == content[key] for key in content if key != 'run')
+
+
+class TestMasks:
+    def test_of_several_values_are_read_alike_everywhere(
+        self, folder: Path, trained: list[str], capsys: Any
+    ) -> None:
+        for path in (folder / 'masks').iterdir():
+            mask = np.minimum(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 1)
+            mask[-9:, -9:] = 200
+            cv2.imwrite(str(path), mask)
+        assert run(folder, 'leave_one_out', '--seeds=0') == 1
+        assert '--mask-value N' in capsys.readouterr().err
+        assert run(folder, 'leave_one_out', '--seeds=0', '--mask-value=1') == 0
+        assert trained == ['without_0', 'without_1']
+
+    def test_that_cannot_be_right_are_taken_where_they_are_trusted(
+        self, folder: Path, trained: list[str], capsys: Any
+    ) -> None:
+        for path in (folder / 'masks').iterdir():
+            cv2.imwrite(str(path), 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        options = ['leave_one_out', '--seeds=0', '--measure.pairs=1']
+        assert run(folder, *options) == 1
+        assert 'inverted' in capsys.readouterr().err and not trained
+        (folder / 'objects.txt').write_text(
+            ''.join(f'{number}.png {"red" if number % 2 else "blue"}\n' for number in range(8))
+        )
+        assert run(folder, *options, '--trust-masks') == 0
+        assert len(trained) == 2
 
 
 class TestAblation:

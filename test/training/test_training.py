@@ -246,3 +246,64 @@ def test_background_cells_never_show_the_object() -> None:
     assert background_cells(maps, masks, 100).shape == (100, 1)
     assert not background_cells(maps, masks, 100).any()
     assert len(background_cells(maps, torch.full_like(masks, 255), 100)) == 0
+
+
+class TestMasks:
+    """What a training makes of masks that need a word of the user's."""
+
+    def test_are_shown_over_their_pictures_before_it_begins(
+        self, run: Run, folder: Path, capsys: Any
+    ) -> None:
+        for path in (folder / 'masks').iterdir():
+            cv2.imwrite(str(path), 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        assert run(folder, '--steps=1') == 1
+        shown = capsys.readouterr()
+        sheet = folder.parent / 'm.masks.jpg'
+        assert str(sheet) in shown.out and sheet.is_file()
+        assert 'inverted' in shown.err and '--trust-masks' in shown.err
+        assert '79.7% of 0.png' in shown.out and 'Training on' not in shown.out
+        assert run(folder, '--steps=1', '--trust-masks') == 0
+        assert 'inverted' in capsys.readouterr().out
+        assert model(folder).card['configuration']['masks'] == {'values': [], 'trust': True}
+
+    def test_of_several_values_need_to_be_told_which_is_the_object(
+        self, run: Run, folder: Path, capsys: Any
+    ) -> None:
+        for path in (folder / 'masks').iterdir():
+            mask = np.minimum(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 1)
+            mask[-10:, -10:] = 200
+            cv2.imwrite(str(path), mask)
+        assert run(folder, '--steps=2') == 1
+        error = capsys.readouterr().err
+        assert '3 values' in error and '--mask-value N' in error
+        assert run(folder, '--steps=2', '--mask-value=thing') == 1
+        assert '--mask-value is thing; whole numbers' in capsys.readouterr().err
+        assert run(folder, '--steps=2', '--mask-value', '0x1') == 0
+        assert '20.3% of 0.png' in capsys.readouterr().out
+        assert model(folder).card['configuration']['masks']['values'] == [1]
+
+    def test_that_are_read_differently_make_another_training(
+        self, run: Run, folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        options = ['--steps=2', '--epoch=1', '--overwrite', '--mask-value=255']
+        with monkeypatch.context() as context:
+            context.setattr(train, '_finish', interrupted)
+            assert run(folder, *options) == 130
+        assert run(folder, '--steps=2', '--epoch=1') == 1
+        assert 'another masks.values' in capsys.readouterr().err
+        assert run(folder, '--steps=2', '--epoch=1', '--mask-value=255', '--trust-masks') == 0
+
+
+def test_what_cannot_be_written_is_found_out_before_a_picture_is_read(
+    run: Run, folder: Path, capsys: Any
+) -> None:
+    for path in (folder / 'rgbs').iterdir():
+        path.write_bytes(b'no picture')
+    assert run(folder, '--steps=1', output='/proc/models/m.safetensors') == 1
+    assert '/proc' in capsys.readouterr().err
+    assert run(folder, '--steps=1', output='models') == 1
+    assert 'models: name a file like' in capsys.readouterr().err
+    assert not (folder.parent / 'models').exists()

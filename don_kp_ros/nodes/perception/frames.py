@@ -90,7 +90,6 @@ class Frames:
             self._on_info,
             _nothing,
         )
-
         self._jumps = when_set_back(node, self._forget_all, 'images')
 
     def close(self) -> None:

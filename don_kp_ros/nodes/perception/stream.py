@@ -122,7 +122,7 @@ class Stream(Generic[Message]):
             self._node.get_logger().warning(
                 f'the stamps on {self.topic} went back by {before.stamp - stamp:.1f} s: what was '
                 'seen before is forgotten',
-                throttle_duration_sec=10.0,
+                throttle_duration_sec=1.0,
             )
         self._newest = Stamped(None, stamp, self._time.now())
         self.count, self.silence = self.count + 1, ''

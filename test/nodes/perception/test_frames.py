@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builtin_interfaces.msg import Time as Stamp
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
@@ -13,6 +14,8 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit import conversions
+from don_kp_ros.nodes.kit.qos import RESULT
+from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 
@@ -34,10 +37,11 @@ class Film:
             Time(nanoseconds=round(1e9 * seconds), clock_type=ClockType.ROS_TIME)
         )
 
-    def show(self, seconds: float) -> Frame:
+    def show(self, seconds: float, with_info: bool = True) -> Frame:
         """Show an image with depth, and have it described."""
         header = Header(stamp=conversions.stamp_from_seconds(seconds), frame_id='camera')
-        self.frames.infos._on_message(conversions.info_from_camera(CAMERA, header))
+        if with_info:
+            self.frames.infos._on_message(conversions.info_from_camera(CAMERA, header))
         counts = np.full((24, 32), 500, np.uint16)
         self.frames.depths._on_message(conversions.image_message(counts, '16UC1', header))
         picture = np.zeros((24, 32, 3), np.uint8)
@@ -101,6 +105,28 @@ def test_silence_is_told_after_two_looks_and_ends_with_a_message(film):
         film.frames.described(Stamp(), 1.0)
 
 
+def test_only_a_camera_info_that_has_never_come_is_told_to_be_missing(film):
+    topic = '/camera/camera/color/camera_info'
+    frame = film.show(100.0, with_info=False)
+    assert film.frames.fault == f'no camera info has come on {topic} yet; start the camera'
+    for _ in range(3):
+        film.frames.watch()
+    nobody = f'no camera info has come on {topic}: nobody publishes it, nor any other CameraInfo'
+    assert film.frames.view(frame).lacks == f'{nobody}; start the camera'
+    with pytest.raises(RefusedError, match=nobody):
+        film.frames.scene(Stamp(), 0.0)
+    assert film.frames.view(film.show(100.1)).camera == CAMERA
+    bad = conversions.info_from_camera(CAMERA, Header())
+    bad.k[0] = -1.0
+    film.frames.infos._on_message(bad)
+    assert film.frames.view(frame).lacks == f'{topic}: camera fx is -1.0; it must be positive'
+    # One that comes no more still holds: a camera keeps its lens.
+    film.show(100.2)
+    for _ in range(3):
+        film.frames.watch()
+    assert film.frames.view(film.show(100.3, with_info=False)).lacks == ''
+
+
 def test_of_a_rectified_topic_P_holds(context):
     film = Film(context, '-r', f'{COLOUR}:=/d405/color/image_rect_raw')
     info = conversions.info_from_camera(CAMERA, Header())
@@ -120,3 +146,26 @@ def test_an_image_of_no_use_is_not_followed_by_the_one_before(film):
     assert film.frames.described(frame.header.stamp, 0.0) is frame  # who means that one
     film.frames.keep(frame, View(frame.size))
     assert film.frames.described(Stamp(), 0.0) is frame
+
+
+def test_rate_and_latency_are_those_of_the_images(film, peer):
+    diagnostics = Diagnostics(film.node, film.frames)
+    heard = peer.listen(DiagnosticArray, '/diagnostics', RESULT)
+    peer.wait_until(diagnostics._publisher.get_subscription_count)
+    latencies = 0.001 * np.arange(200, 230)
+    for number, late in enumerate(latencies):
+        film.set(100.0 + number / 20 + late)
+        frame = film.show(100.0 + number / 20)
+        if number % 3 == 0:
+            diagnostics.looked(frame.header.stamp, with_depth=number % 2 == 0)
+    film.set(101.6)
+    diagnostics._report()
+    (status,) = peer.wait_until(lambda: heard and heard[-1].status)
+    values = {pair.key: pair.value for pair in status.values}
+    looked = latencies[::3]
+    assert (status.message, status.level) == ('runs', DiagnosticStatus.OK)
+    assert values['rate [1/s]'] == f'{10 / 1.6:.1f}'
+    assert values['latency, mean [s]'] == f'{looked.mean():.3f}'
+    assert values['latency, 99 % [s]'] == f'{np.percentile(looked, 99):.3f}'
+    counts = [values[name] for name in ('images', 'dropped', 'of no use', 'without depth')]
+    assert counts == ['30', '20', '0', '5']

@@ -1,5 +1,6 @@
 """The perception node: what it publishes of what it sees, and what prevents that."""
 
+import gc
 import json
 import signal
 
@@ -74,7 +75,7 @@ def test_maps_and_pictures_are_published(stage, peer):
 
     def all_heard():
         stage.answer(['brim'], lambda matches: matches[0].found)
-        return all(heard.values()) and len(heard['/don_kp/markers'][-1].markers) == 3
+        return all(heard.values()) and len(heard['/don_kp/markers'][-1].markers) >= 3
 
     peer.wait_until(all_heard)
     message = heard['/don_kp/descriptor_map'][-1]
@@ -155,6 +156,7 @@ def test_what_prevents_a_start_is_named(ros_environment, checkpoint, parameters,
             Perception()
     finally:
         rclpy.shutdown()
+        gc.collect()  # else the half of a node that was made stays on the graph of later tests
 
 
 def test_a_truncated_checkpoint_ends_the_process_with_one_line(start_node, checkpoint, tmp_path):
