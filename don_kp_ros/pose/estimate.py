@@ -85,14 +85,17 @@ class Noise:
 
     A match is off along the surface by ``pixels``, whatever the surface's slope, so its position
     by that many pixels' size at its depth, in every direction; and the measured depth z is off by
-    ``depth`` z^2, as a stereo camera's is (Khoshelham and Elberink 2012), z in metres.
+    ``depth`` z^2, as a stereo camera's is (Khoshelham and Elberink 2012), z in metres. Neighbours
+    are off alike, because the descriptors of both change alike with the view: so many matches
+    count as one in the covariance as ``alike`` says.
     """
 
     pixels: float = 4.0
     depth: float = 0.004  # 1/m
+    alike: float = 8.0
 
     def __post_init__(self) -> None:
-        for name in ('pixels', 'depth'):
+        for name in ('pixels', 'depth', 'alike'):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f'{name} is {getattr(self, name)}; it must be above 0')
 
@@ -118,33 +121,33 @@ class Confidence:
                 raise ValueError(f'{name} is {getattr(self, name)}; it must be 0 or more')
 
 
+def covariance_of(hessian: Array, cost: float, measured: int, alike: float) -> Array:
+    """Compute a pose's covariance (6, 6) from the information (6, 6) of its matches.
+
+    cost: the weighted sum of squares of ``measured`` numbers. Where they are off by more than the
+    noise that was assumed, the covariance grows by as much; and by ``alike`` (`Noise`).
+    """
+    information, directions = np.linalg.eigh(hessian)
+    variances = 1 / np.maximum(information, 1 / _UNKNOWN)
+    growth = alike * max(1.0, cost / max(measured - 6, 1))
+    return np.asarray(growth * (directions * variances) @ directions.T)
+
+
 def judged(
     T: Array,
     agreeing: NDArray[np.int64],
     weight: Array,
-    hessian: Array,
-    cost: float,
-    measured: int,
+    covariance: Array,
     residual: float,
     confidence: Confidence,
     unit: str = 'm',
-    refused: Refusal | None = None,
 ) -> Pose:
-    """Make an estimate of a pose (4, 4) that points (L,) agree with, of weights (N,).
-
-    hessian (6, 6): the information on the pose if the noise is as assumed; cost: the weighted sum
-    of squares of the ``measured`` numbers. Where they are off by more than that, the covariance
-    grows by as much.
-    """
+    """Make an estimate of a pose (4, 4) that points (L,) agree with, of weights (N,)."""
     inliers = np.zeros(len(weight), dtype=np.bool_)
     inliers[agreeing] = True
     share = float(weight[inliers].sum() / weight.sum())
-    information, directions = np.linalg.eigh(hessian)
-    variances = 1 / np.maximum(information, 1 / _UNKNOWN)
-    covariance = (directions * variances) @ directions.T
-    covariance *= max(1.0, cost / max(measured - 6, 1))
     pose = Pose(T, inliers, share, residual, covariance, unit)
-    return replace(pose, refused=_refusal(pose, confidence) or refused)
+    return replace(pose, refused=_refusal(pose, confidence))
 
 
 def _refusal(pose: Pose, confidence: Confidence) -> Refusal | None:

@@ -88,7 +88,7 @@ def _locate(
     likely = likely_poses(matches, seed)
     if isinstance(likely, Refusal):
         return Pose.none(len(constellation.points), likely)
-    first = pose_of(matches, likely[0], confidence)
+    first = pose_of(matches, likely[0], noise, confidence)
     if first.refused and first.refused.why is Why.NO_CONSENSUS:
         return first
     least = _WORTH_A_LOOK * float(scores(matches, likely[0]))
@@ -96,7 +96,7 @@ def _locate(
     fits = [register(constellation, T, cells, view) for T in likely]
     fits.sort(key=lambda fit: -fit.quality)
     best = fits[0]
-    pose = replace(pose_of(matches, best.T_camera_object, confidence), fit=best.quality)
+    pose = replace(pose_of(matches, best.T_camera_object, noise, confidence), fit=best.quality)
     pose = replace(pose, refused=pose.refused or _refusal(best, confidence))
     if pose.refused:
         return pose

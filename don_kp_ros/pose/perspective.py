@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.candidates import Candidates
 from don_kp_ros.pose.constellation import Constellation
-from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why, judged
+from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why, covariance_of, judged
 from don_kp_ros.pose.refinement import motion
 
 Array = NDArray[np.float64]
@@ -54,22 +54,17 @@ def solve_pixels(
         return Pose.none(number, Refusal(why, f'{text} lie as on the object'), 'px')
     poses = sorted((matches.refined(T) for T in matches.poses(agreeing)), key=matches.cost)
     T, agreeing = poses[0], matches.inliers(poses[0])
-    hessian = matches.hessian(agreeing, T)
     cost = float(matches.squares(T)[agreeing].sum())
+    covariance = covariance_of(matches.hessian(agreeing, T), cost, 2 * len(agreeing), noise.alike)
     residual = focal * matches.deviation * float(np.sqrt(cost / max(len(agreeing), 1)))
-    others = [
-        other
-        for other in poses[1:]
-        if _angle(T, other) > _APART and matches.cost(other) < _AS_GOOD * matches.cost(T)
-    ]
-    refused = None
-    if others:
-        text = f'a pose turned by {np.rad2deg(_angle(T, others[0])):.0f} degrees fits the pixels'
-        refused = Refusal(Why.AMBIGUOUS, f'{text} as well; use depth, or look from nearer')
-    return judged(
-        T, point[agreeing], weight, hessian, cost, 2 * len(agreeing), residual, confidence, 'px',
-        refused,
-    )  # fmt: skip
+    pose = judged(T, point[agreeing], weight, covariance, residual, confidence, 'px')
+    for other in poses[1:]:
+        angle = _angle(T, other)
+        if angle > _APART and matches.cost(other) < _AS_GOOD * matches.cost(T):
+            text = f'a pose turned by {np.rad2deg(angle):.0f} degrees fits the pixels as well'
+            ambiguous = Refusal(Why.AMBIGUOUS, f'{text}; use depth, or look from nearer')
+            return replace(pose, refused=pose.refused or ambiguous)
+    return pose
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from don_kp_ros.pose.refinement import motion, stepped
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_ITERATIONS = 6
+_ITERATIONS = 4
 _STILL = 1e-4  # metres and radians of a step that ends the iteration
 _WINDOW = 3  # pixels, of the median depth
 _H = 4.0  # pixels to the neighbours that give gradients and normals

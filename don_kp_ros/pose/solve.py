@@ -13,7 +13,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.candidates import Candidates
 from don_kp_ros.pose.consensus import GATE, poses_by_consensus, scores
 from don_kp_ros.pose.constellation import FEWEST, Constellation
-from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why, judged
+from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why, covariance_of, judged
 from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.perspective import solve_pixels
 from don_kp_ros.pose.refinement import inliers, normal_equations, refined
@@ -45,7 +45,7 @@ def solve(
     likely = likely_poses(matches, seed)
     if isinstance(likely, Refusal):
         return Pose.none(len(constellation.points), likely)
-    return pose_of(matches, likely[0], confidence)
+    return pose_of(matches, likely[0], noise, confidence)
 
 
 def likely_poses(matches: Matches, seed: int = 0) -> list[Array] | Refusal:
@@ -93,10 +93,11 @@ def _displacements(points: Array, T: Array, other: Array) -> Array:
     return np.sqrt(np.einsum('bni,bni->b', moved, moved) / len(points))
 
 
-def pose_of(matches: Matches, T: Array, confidence: Confidence) -> Pose:
+def pose_of(matches: Matches, T: Array, noise: Noise, confidence: Confidence) -> Pose:
     """Tell how certain a pose (4, 4) is."""
     own = matches.some(inliers(matches, T))
     hessian, _, cost = normal_equations(own, own.whitening(), T)
     off = own.off(T)
     residual = float(np.sqrt((off * off).sum() / max(len(own), 1)))
-    return judged(T, own.point, matches.weight, hessian, cost, 3 * len(own), residual, confidence)
+    covariance = covariance_of(hessian, cost, 3 * len(own), noise.alike)
+    return judged(T, own.point, matches.weight, covariance, residual, confidence)

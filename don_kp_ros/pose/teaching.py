@@ -33,6 +33,7 @@ _ELSEWHERE = 0.5  # similarity from which another place makes a point less disti
 _DISTINCT = 0.95  # the second place's similarity over the first's, of a point that is chosen
 _LEAST_WEIGHT = 0.05
 _AS_KNOWN = 0.5  # similarity of a known point with its place in a view that changes it
+_ON_SURFACE = 0.005  # metres from a known point to what is measured there, to be averaged
 _LARGEST_RESIDUAL = 0.012  # metres, of a view that goes with those before
 _SPACING = 1.0  # of the spacing of the known points, from these to a new one
 
@@ -212,9 +213,10 @@ def _averaged(
 ) -> tuple[Array, NDArray[np.float32], Array]:
     """Average points (N, 3), descriptors and weights with what a view shows of some of them."""
     assert view.camera is not None
-    uv = view.camera.project(rigid.apply(T, known.points[again]))
+    placed = rigid.apply(T, known.points[again])
+    uv = view.camera.project(placed)
     measured, _ = lift(view, uv)
-    usable = np.isfinite(measured[:, 2])
+    usable = np.linalg.norm(measured - placed, axis=1) < _ON_SURFACE  # not where NaN
     index = np.flatnonzero(again)[usable]
     described = describe_at(cells, torch.from_numpy(uv[usable]), view.size).cpu().numpy()
     points, descriptors = known.points.copy(), known.descriptors.copy()

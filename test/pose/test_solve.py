@@ -12,7 +12,7 @@ from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Why
 from don_kp_ros.pose.solve import solve
 
-NOISE = Noise(pixels=2.0, depth=0.004)
+NOISE = Noise(pixels=2.0, depth=0.004, alike=1.0)
 
 
 def noisy(position: Array, noise: Noise, rng: np.random.Generator) -> Array:
