@@ -14,7 +14,7 @@ SOURCES = sorted(PACKAGE.rglob('*.py'))
 # What a room may import of ours, besides itself: arrows run down.
 BASE = {'geometry', 'arguments', 'configuration', 'errors', 'outputs', 'resources'}
 LEARNING = BASE | {'networks', 'data', 'matching', 'evaluation'}
-STACK = BASE | {'robots', 'networks', 'data', 'database', 'matching', 'motion', 'grasping'}
+STACK = BASE | {'robots', 'networks', 'data', 'database', 'matching', 'pose', 'motion', 'grasping'}
 ALLOWED = {
     'geometry': set[str](),
     'arguments': {'errors'},
@@ -27,6 +27,7 @@ ALLOWED = {
     'data': BASE,
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
+    'pose': BASE | {'matching'},
     'motion': BASE | {'robots'},
     'simulation': BASE | {'robots', 'data'},
     'grasping': BASE | {'robots', 'motion'},

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 from don_kp_ros.bringup import description
 from don_kp_ros.resources import config_path
 
-GRACE_S = 3.0
+GRACE_S = 5.0  # a busy machine needs some seconds to end a node
 # Of util-linux, on every Debian: Linux itself ends the nodes when this process is killed.
 _END_WITH_PARENT = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []
 
@@ -125,7 +125,7 @@ class Bringup:
         return '\n'.join(lines[-10:])
 
     def stop(self) -> None:
-        """End all nodes: ask, wait, and kill what still lives after 3 s."""
+        """End all nodes: ask, wait, and kill what still lives after `GRACE_S`."""
         try:
             for process in self._processes.values():
                 # Not SIGINT: Python turns that into a traceback while a node still imports.

@@ -91,7 +91,7 @@ def _where(arguments: argparse.Namespace, stack: Stack) -> int:
             f'{arguments.name} is not stored for the model that runs; don_kp list shows what is'
             f'{did_you_mean(arguments.name, [match.name for match in last.matches])}'
         )
-    (match,) = sought()
+    match = sought()[0]  # its best place
     p = match.position
     print(
         f'{match.name}: pixel ({match.u:.0f}, {match.v:.0f}), score {match.score:.3f}, '

@@ -40,24 +40,34 @@ class DepthImage:
         self, rows: slice = slice(None), columns: slice = slice(None)
     ) -> NDArray[np.float32]:
         """Convert some rows and columns, or all: (h, w) metres, NaN where there is none."""
-        raw = self.raw[rows, columns]
+        return self._converted(self.raw[rows, columns])
+
+    def _converted(self, raw: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float32]:
         # In double precision: 750 mm are .75 m, and no bit more.
         depth = (raw * self.unit if raw.dtype == np.uint16 else raw).astype(np.float32)
         with np.errstate(invalid='ignore'):
             depth[~((depth > 0) & np.isfinite(depth))] = np.nan
         return depth
 
-    def median(self, uv: ArrayLike, window: int = 5) -> float:
-        """Return the median of the valid depths in a window about a pixel, metres; NaN if none.
+    def medians(self, uv: ArrayLike, window: int = 5) -> NDArray[np.float32]:
+        """Return the median of the valid depths in a window about each pixel, metres.
 
         A single pixel of a stereo camera is unreliable: it may be a hole or a flying pixel.
-        ``window`` is the odd side of the window in pixels.
+        uv (K, 2) pixels; ``window`` is the odd side of the window in pixels. Returns (K,), NaN
+        where there is none.
         """
-        u, v = (round(float(x)) for x in np.asarray(uv))
-        half = window // 2
-        patch = self.metres(
-            slice(max(v - half, 0), max(v + half + 1, 0)),
-            slice(max(u - half, 0), max(u + half + 1, 0)),
-        )
-        valid = patch[np.isfinite(patch)]
-        return float(np.median(valid)) if valid.size else float('nan')
+        u, v = np.rint(np.asarray(uv, dtype=np.float64)).astype(np.int64).reshape(-1, 2).T
+        steps = np.arange(window) - window // 2
+        rows, columns = (v[:, None] + steps)[:, :, None], (u[:, None] + steps)[:, None]
+        height, width = self.shape
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        patches = self._converted(self.raw[rows.clip(0, height - 1), columns.clip(0, width - 1)])
+        patches[~inside] = np.nan
+        valid = np.sort(patches.reshape(len(u), window**2), axis=1)  # NaN comes last
+        count = np.isfinite(valid).sum(axis=1)
+        middle = [valid[np.arange(len(u)), np.maximum(count - k, 0) // 2] for k in (1, 0)]
+        return (middle[0] + middle[1]) / 2
+
+    def median(self, uv: ArrayLike, window: int = 5) -> float:
+        """Return that of one pixel; see `medians`."""
+        return float(self.medians(np.reshape(uv, (1, 2)), window)[0])

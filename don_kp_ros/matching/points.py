@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from don_kp_ros.matching.heatmap import match
-from don_kp_ros.matching.view import View, lift
+from don_kp_ros.matching.candidates import Candidates, find_candidates
+from don_kp_ros.matching.view import View
 
 
 @dataclass(frozen=True)
 class FoundPoint:
-    """The most similar pixel, and whether it counts as found; ``reason`` says why not."""
+    """A similar pixel, and whether it counts as found; ``reason`` says why not."""
 
     name: str
     found: bool
@@ -23,6 +23,8 @@ class FoundPoint:
     uv: tuple[float, float]  # pixels
     score: float  # cosine similarity, -1..1
     position: NDArray[np.float64]  # (3,) metres in the optical frame; NaN without depth
+    instance: int = 0  # 0: the most similar pixel; 1: the next away from it ...
+    ambiguity: float = 0.0  # the best score at another place over this one; 0: no other place
 
 
 def find_points(
@@ -33,22 +35,34 @@ def find_points(
     threshold: float,
     depth_window: int = 5,
 ) -> list[FoundPoint]:
-    """Find each query (N, D) in the picture that a map (D, h, w) describes.
+    """Find each query (N, D) in the picture that a map (D, h, w) describes, at its best place.
 
     A point is found where its best similarity is at least ``threshold`` and there is depth: the
     median of the valid pixels in a window of ``depth_window`` pixels.
     """
-    uv, scores = match(descriptor_map, queries, view.size)
-    return [
-        _judged(name, (u, v), score, view, threshold, depth_window)
-        for name, (u, v), score in zip(names, uv.tolist(), scores.tolist(), strict=True)
-    ]
+    found = find_candidates(descriptor_map, queries, view, None, depth_window)
+    return named_points(names, found, threshold)
 
 
-def _judged(
-    name: str, uv: tuple[float, float], score: float, view: View, threshold: float, window: int
-) -> FoundPoint:
-    position, reason = lift(view, uv, window)
-    if score < threshold:
-        reason = f'the best similarity, {score:.3f}, is below the threshold {threshold:.3f}'
-    return FoundPoint(name, not reason, reason, uv, score, position)
+def named_points(
+    names: Sequence[str], candidates: Candidates, threshold: float
+) -> list[FoundPoint]:
+    """Judge all places of the queries with these names; the first of each name is its best."""
+    points = []
+    for query, instance, uv, score, ambiguity, position, reason in zip(
+        candidates.query.tolist(),
+        candidates.instance.tolist(),
+        candidates.uv.tolist(),
+        candidates.score.tolist(),
+        candidates.ambiguity.tolist(),
+        candidates.position,
+        candidates.reason,
+        strict=True,
+    ):
+        if score < threshold:
+            reason = f'the best similarity, {score:.3f}, is below the threshold {threshold:.3f}'
+        name, place = names[query], (uv[0], uv[1])
+        points.append(
+            FoundPoint(name, not reason, reason, place, score, position, instance, ambiguity)
+        )
+    return points

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.geometry.depth import DepthImage
@@ -42,18 +42,27 @@ class View:
         return points[np.isfinite(points).all(axis=1)]
 
 
-def lift(view: View, uv: tuple[float, float], window: int = 5) -> tuple[NDArray[np.float64], str]:
-    """Lift a pixel of a view to (3,) metres in the optical frame, or return NaN and the reason."""
+def lift(view: View, uv: ArrayLike, window: int = 5) -> tuple[NDArray[np.float64], list[str]]:
+    """Lift pixels (K, 2) of a view to points (K, 3), metres in the optical frame.
+
+    The depth of a pixel is the median in a window of so many pixels about it. Points without
+    depth are NaN. The second result says why each is, and is empty for the others.
+    """
+    uv = np.asarray(uv, dtype=np.float64).reshape(-1, 2)
     if view.depth is None or view.camera is None:
-        return np.full(3, np.nan), view.lacks
-    depth = view.depth.median(uv, window)
-    place = f'({uv[0]:.0f}, {uv[1]:.0f})'
-    if np.isnan(depth):
-        return np.full(3, np.nan), f'no depth within {window}x{window} pixels of {place}'
-    position = view.camera.deproject(uv, depth)
-    if not np.isfinite(position).all():
-        return np.full(3, np.nan), f'the lens has no ray for {place}, so far from its centre'
-    return position, view.lacks
+        return np.full((len(uv), 3), np.nan), [view.lacks] * len(uv)
+    depth = view.depth.medians(uv, window)
+    points = view.camera.deproject(uv, depth)
+    points[~np.isfinite(points).all(axis=1)] = np.nan
+    reasons = [view.lacks] * len(uv)
+    for index in np.flatnonzero(np.isnan(points[:, 2])):
+        place = f'({uv[index, 0]:.0f}, {uv[index, 1]:.0f})'
+        reasons[index] = (
+            f'no depth within {window}x{window} pixels of {place}'
+            if np.isnan(depth[index])
+            else f'the lens has no ray for {place}, so far from its centre'
+        )
+    return points, reasons
 
 
 def _by(size: tuple[int, ...]) -> str:

@@ -147,8 +147,8 @@ class DescriptorNetwork(nn.Module):
         """Find the keypoints of normalised images (B, 3, H, W), in their pixels.
 
         Places and depths are expectations (eq. 4) around the peak of each probability. The
-        variance is that of the whole map, and so shows other peaks. Training takes the whole map
-        for all of them.
+        variance is that of the whole map, and so shows other peaks; `inside` is the probability
+        about the peak. Training takes the whole map for all of them.
         """
         size = (images.shape[2], images.shape[3])
         return self.locate(self.identity(self.features(images)).float(), size)
@@ -162,7 +162,10 @@ class DescriptorNetwork(nn.Module):
         with torch.autocast(identity.device.type, enabled=False):
             radius = max(1.5, _PEAK_RADIUS / self.configuration.stride)
             variance = expect(logits, size).variance
-            return replace(expect(around_peak(logits, radius), size, depths), variance=variance)
+            peak = around_peak(logits, radius)
+            probabilities = logits.float().flatten(2).softmax(dim=2)
+            mass = (probabilities * peak.flatten(2).isfinite()).sum(dim=2)
+            return replace(expect(peak, size, depths), variance=variance, inside=mass)
 
     def keypoint_logits(self, identity: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compute the keypoints' logits and depths (KeypointHead) of what `locate` takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing, load
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Keypoints of an image: pixels uv (N, 2), and the probability (N,) about each peak, 0..1."""
+
+    uv: Tensor
+    mass: Tensor
 
 
 class DescriptorModel:
@@ -54,6 +63,24 @@ class DescriptorModel:
         with torch.inference_mode(), autocast(self._device):
             result: Tensor = self._network(self._input(image))[0]
         return result
+
+    def look(self, image: NDArray[np.uint8]) -> tuple[Tensor, Keypoints | None]:
+        """Describe an image as `describe` does and, in the same pass, find its keypoints.
+
+        None for a model without keypoints.
+        """
+        if not self.number_of_keypoints:
+            return self.describe(image), None
+        with torch.inference_mode():
+            images = self._input(image)
+            height, width = images.shape[2:]
+            with autocast(self._device):
+                identity = self._network.identity(self._network.features(images)).float()
+            found = self._network.locate(identity, (height, width))
+            scale = found.uv.new_tensor([image.shape[1] / width, image.shape[0] / height])
+            uv = (found.uv[0] + 0.5) * scale - 0.5
+            assert found.inside is not None
+            return functional.normalize(identity, dim=1)[0], Keypoints(uv, found.inside[0])
 
     def lengths(self, image: NDArray[np.uint8]) -> Tensor:
         """Compute how long an image's descriptors are before they have unit length: (h, w)."""

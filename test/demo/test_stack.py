@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,13 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.signals import SignalHandlerOptions
 
 from don_kp.action import Grasp
+from don_kp.msg import ObjectPoses
+from don_kp.srv import TeachObject, Transform
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_transform
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
 
 CAP = UNSEEN_CAPS[42]
@@ -99,6 +103,69 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
 
     assert send(judge, Grasp.Goal(mode='release')).success
     assert judge.truth().cap_height - before.cap_height < 0.05
+
+
+def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: Judge) -> None:
+    def pose_of_cap() -> np.ndarray:
+        return matrix_from_pose(judge.truth().cap)
+
+    judge.reset(1, 0, CAP)
+    truth, T_world_cap = judge.truth(), pose_of_cap()
+    client = judge.create_client(TeachObject, 'teach_object')
+    request = TeachObject.Request(name='cap', u=round(truth.brim_u), v=round(truth.brim_v))
+    wait_for(client.service_is_ready)
+    asked = client.call_async(request)
+    wait_for(asked.done)
+    taught = asked.result()
+    assert taught.success, taught.message
+    assert len(taught.object.weights) > 20
+    seen: list[ObjectPoses] = []
+    heard = judge.create_subscription(ObjectPoses, 'don_kp/object_poses', seen.append, 10)
+    ask = judge.create_client(Transform, 'perception/transform')
+    wait_for(ask.service_is_ready)
+
+    def T_world_object() -> np.ndarray | None:
+        """The pose in the newest image."""
+        seen.clear()
+        wait_for(lambda: seen)
+        if not (objects := seen[-1].objects):
+            return None
+        header = seen[-1].header
+        lookup = Transform.Request(
+            target='panda_link0', source=header.frame_id, stamp=header.stamp
+        )
+        answer = ask.call_async(lookup)
+        wait_for(answer.done)
+        if not answer.result().success:
+            return None
+        T_world_camera = matrix_from_transform(answer.result().transform)
+        return T_world_camera @ matrix_from_pose(objects[0].pose.pose)
+
+    def found() -> np.ndarray:
+        poses: list[np.ndarray] = []
+        wait_for(lambda: (T := T_world_object()) is not None and poses.append(T) is None)
+        return poses[0]
+
+    T_cap_object = rigid.inverse(T_world_cap) @ found()
+    # Its frame has the axes of the base where it was taught.
+    assert (T_world_cap @ T_cap_object)[:3, :3] == pytest.approx(np.eye(3), abs=0.05)
+    judge.reset(1, 1, CAP)
+    off = rigid.inverse(pose_of_cap() @ T_cap_object) @ found()
+    assert np.linalg.norm(off[:3, 3]) < 0.01
+    assert np.arccos(np.clip((np.trace(off[:3, :3]) - 1) / 2, -1, 1)) < np.deg2rad(10)
+    judge.reset(1, 1, CAP, without_cap=True)
+    seen.clear()
+    wait_for(lambda: len(seen) > 3)
+    assert not any(message.objects for message in seen[1:])
+    assert list(seen[-1].missing) == ['cap'] and seen[-1].reasons[0]
+    judge.destroy_subscription(heard)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def pick(*arguments: str, domain: str = '') -> subprocess.Popen[str]:

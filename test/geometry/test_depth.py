@@ -47,3 +47,19 @@ def test_the_median_looks_past_holes_and_stops_at_the_border() -> None:
     assert DepthImage(depth).median([0, 0]) == pytest.approx(1.2)
     assert np.isnan(DepthImage(depth).median([11, 9]))
     assert np.isnan(DepthImage(depth).median([-9, 0]))  # far outside, not the other border
+
+
+@pytest.mark.parametrize('window', [1, 3, 5])
+def test_medians_are_those_of_each_window(window: int) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 2000, (20, 30)).astype(np.uint16)
+    raw[rng.random(raw.shape) < 0.5] = 0
+    image = DepthImage(raw)
+    uv = rng.uniform(-3, 33, (200, 2))
+    metres, half = image.metres(), window // 2
+    for (u, v), median in zip(np.rint(uv).astype(int), image.medians(uv, window), strict=True):
+        rows = slice(max(v - half, 0), max(v + half + 1, 0))
+        patch = metres[rows, max(u - half, 0) : max(u + half + 1, 0)]
+        valid = patch[np.isfinite(patch)]
+        np.testing.assert_equal(median, np.median(valid) if len(valid) else np.float32(np.nan))
+    assert image.medians(np.zeros((0, 2)), window).shape == (0,)

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 
 from don_kp_ros.matching import heatmap
-from don_kp_ros.matching.heatmap import heatmaps, match
+from don_kp_ros.matching.blocks import Blocks
+from don_kp_ros.matching.heatmap import heatmaps, match, peaks
 from don_kp_ros.matching.maps import describe_at
 
 SHAPES = [
@@ -166,22 +167,79 @@ def test_bounds_leave_out_no_block_that_holds_the_maximum(
     )
 
 
-def test_a_block_that_may_hold_a_score_is_told_so() -> None:
+def test_no_pixel_of_a_block_exceeds_its_bound() -> None:
     """The bound is never below the largest score of a block, for any corners."""
     torch.manual_seed(6)
-    size = (64, 64)
     for spread in (0.1, 0.5, 2.0):
         middle = torch.randn(6, 1, 1, dtype=torch.float64)
         cells = functional.normalize(middle + spread * torch.randn(6, 8, 8).double(), dim=0)
         queries = functional.normalize(torch.randn(40, 6).double() + middle[:, 0, 0], dim=1)
-        blocks = heatmap._Blocks.between_cells(cells, size)
-        products = (queries @ blocks.cells.flatten(1)).unflatten(1, blocks.cells.shape[1:])
-        owners = torch.arange(40).repeat_interleave(81)
+        blocks = Blocks.of(cells, (64, 64))
+        products = queries @ blocks.cells.T
         places = torch.arange(81).repeat(40)
-        score, _ = blocks.peaks(products, owners, places)
+        corners = blocks.corners(products, torch.arange(40).repeat_interleave(81), places)
+        score = blocks.cosines(corners, places).amax(dim=1)
         some = score > 0.01
         assert some.sum() > 500
-        below, places, owners = score[some] - 1e-9, places[some], owners[some]
-        assert blocks.may_reach(below, products, owners, places).all()
-        above = blocks.may_reach(torch.full_like(below, 1.01), products, owners, places)
-        assert spread > 0.1 or not above.any()  # and is not always there
+        bound = corners.amax(dim=0) * blocks.steepest[places]
+        assert (bound >= score - 1e-12)[some].all()
+        assert spread > 0.1 or (bound < score + 0.02)[some].all()  # and is not far above
+
+
+def brute_force_peaks(
+    descriptor_map: torch.Tensor, query: torch.Tensor, size: tuple[int, int], threshold: float
+) -> set[tuple[int, int]]:
+    """The best pixels about the cells that are local maxima, from the explicit heatmap."""
+    _, rows, columns = descriptor_map.shape
+    products = torch.einsum('d,dhw->hw', query, descriptor_map)
+    around = functional.max_pool2d(products[None, None], 3, 1, 1)[0, 0]
+    heat = explicit(descriptor_map, query[None], size)[0]
+    v, u = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing='ij')
+    row, column = (v + 0.5) * rows / size[0] - 0.5, (u + 0.5) * columns / size[1] - 0.5
+    found = set()
+    for i, j in torch.nonzero((products == around) & (products >= threshold)).tolist():
+        # A pixel is in one of the four blocks that meet in a cell; a block has its first border.
+        about = (row >= i - 1) & (row < i + 1) & (column >= j - 1) & (column < j + 1)
+        near = heat.masked_fill(~about, -2)
+        place = int(near.flatten().argmax())
+        found.add((place % size[1], place // size[1]))
+    return found
+
+
+@pytest.mark.parametrize('size', [(96, 128), (101, 131), (30, 70)])
+@pytest.mark.parametrize('threshold', [0.3, 0.6, 0.9])
+def test_peaks_are_those_of_the_whole_heatmap(size: tuple[int, int], threshold: float) -> None:
+    torch.manual_seed(7)
+    coarse = torch.randn(1, 8, 7, 9, dtype=torch.float64)
+    smooth = functional.interpolate(coarse, (24, 32), mode='bicubic')[0]
+    descriptor_map = functional.normalize(smooth, dim=0)
+    uv = torch.rand(30, 2) * torch.tensor([size[1] - 1, size[0] - 1])
+    noise = functional.normalize(torch.randn(30, 8, dtype=torch.float64), dim=1)
+    queries = functional.normalize(describe_at(descriptor_map, uv, size) + 0.3 * noise, dim=1)
+    found = peaks(descriptor_map, queries, size, threshold)
+    heat = explicit(descriptor_map, queries, size)
+    best, best_score = match(descriptor_map, queries, size)
+    several = 0
+    for number, query in enumerate(queries):
+        own = found.query == number
+        u, v = found.uv[own].long().T
+        torch.testing.assert_close(heat[number, v, u], found.score[own], atol=1e-9, rtol=0)
+        assert (found.score[own].diff() <= 0).all()
+        assert found.uv[own][0].equal(best[number])
+        assert found.score[own][0] == best_score[number]
+        expected = brute_force_peaks(descriptor_map, query, size, threshold)
+        assert {(int(a), int(b)) for a, b in found.uv[own][1:]} == expected
+        several += len(expected) > 1
+    assert several > (10 if threshold < 0.9 else 0)
+
+
+def test_every_query_has_its_own_threshold_and_at_least_one_peak() -> None:
+    torch.manual_seed(8)
+    descriptor_map = random_map(4, 12, 16)
+    query = describe_at(descriptor_map, torch.tensor([[20.0, 30.0]]), (48, 64))
+    found = peaks(descriptor_map, query.expand(3, -1), (48, 64), torch.tensor([0.3, 0.8, 1.0]))
+    low, high, none = (int((found.query == number).sum()) for number in range(3))
+    assert low > high > none == 1
+    with pytest.raises(ValueError, match='threshold is 0; it must be above 0'):
+        peaks(descriptor_map, query, (48, 64), 0.0)
+    assert len(peaks(descriptor_map, query[:0], (48, 64), 0.5).query) == 0

@@ -124,6 +124,11 @@ def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
     small = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     large = small.repeat(2, axis=0).repeat(2, axis=1)
     (uv, deviation), (uv_large, deviation_large) = model.keypoints(small), model.keypoints(large)
+    cells, found = model.look(small)
+    assert found is not None
+    torch.testing.assert_close(cells, model.describe(small))
+    torch.testing.assert_close(found.uv, uv)
+    assert ((found.mass > 0) & (found.mass <= 1 + 1e-6)).all()
     torch.testing.assert_close((uv_large + 0.5) / 2, uv + 0.5, atol=0.3, rtol=0)
     torch.testing.assert_close(deviation_large / 2, deviation, atol=0.3, rtol=0)
 

@@ -124,7 +124,7 @@ class Observer:
                 continue
             found = [match for match in matches.matches if match.name == name]
             if not found:
-                known = ', '.join(match.name for match in matches.matches) or 'none'
+                known = ', '.join(dict.fromkeys(match.name for match in matches.matches)) or 'none'
                 raise GoalRefusedError(
                     Grasp.Result.UNKNOWN_TARGET,
                     f"no descriptor '{name}' of the running model is stored; stored are: {known}",

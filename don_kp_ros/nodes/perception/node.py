@@ -23,6 +23,7 @@ from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.running import Running, load_model
 from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.nodes.perception.services import PerceptionServices
+from don_kp_ros.nodes.perception.teaching import TeachService
 from don_kp_ros.resources import models_path
 
 
@@ -54,6 +55,7 @@ class Perception(ManagedNode):
             self._configured,
             lambda: self._settings.value,
         )
+        TeachService(self, transforms, self._active, lambda: self._settings.value)
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
             self.start()

@@ -19,6 +19,9 @@ class PerceptionParameters:
     match_threshold: float = parameter(
         -1.0, 'cosine similarity from which a point is found; negative: as the model says', True
     )
+    pose_of: str = parameter(
+        '', 'object whose pose is on don_kp/object_pose; empty: the first', True
+    )
     depth_window: int = parameter(
         5, 'odd side, in pixels, of the window of the median depth', True
     )

@@ -23,13 +23,15 @@ from don_kp_ros.matching.pictures import (
     heatmap_overlay,
 )
 from don_kp_ros.matching.points import FoundPoint
-from don_kp_ros.nodes.kit.conversions import image_message, point_message
+from don_kp_ros.nodes.kit.conversions import image_message, point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.frames import Frame
+from don_kp_ros.nodes.perception.objects import SeenObject
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import Queries
 
+_AXES = 0.05 * np.stack([np.zeros((3, 3)), np.eye(3)], axis=1)  # (axis, end, xyz), metres
 _NAMED = 5  # of the stored points, those that fit best, on the heatmap
 
 
@@ -40,6 +42,7 @@ class Result:
     frame: Frame
     queries: Queries
     points: Sequence[FoundPoint]
+    objects: Sequence[SeenObject]
 
 
 class Pictures:
@@ -91,7 +94,7 @@ class Pictures:
     def _publish(self, result: Result) -> None:
         frame = result.frame
         if self._markers.get_subscription_count():
-            self._markers.publish(_markers(frame.header, result.points))
+            self._markers.publish(_markers(result))
         if self._heatmaps.get_subscription_count():
             drawn = self._draw(result)
             self._heatmaps.publish(image_message(drawn, 'rgb8', frame.header))
@@ -100,7 +103,8 @@ class Pictures:
             self._colours.publish(image_message(colours, 'rgb8', frame.header))
 
     def _draw(self, result: Result) -> NDArray[np.uint8]:
-        frame, queries, points = result.frame, result.queries, result.points
+        frame, queries = result.frame, result.queries
+        points = [one for one in result.points if one.instance == 0]  # in the order of the names
         wanted = self._settings().heatmap_of
         if not points or (wanted and wanted not in queries.names):
             plain = frame.picture.copy()
@@ -116,22 +120,39 @@ class Pictures:
         return drawn
 
 
-def _markers(header: Header, points: Sequence[FoundPoint]) -> MarkerArray:
-    """Make a ball and a name for every point that was found; what was drawn before goes."""
+def _markers(result: Result) -> MarkerArray:
+    """Mark all points and objects that were found; what was drawn before goes."""
+    header = result.frame.header
     markers = [Marker(header=header, action=Marker.DELETEALL)]
-    for index, point in enumerate(points):
+    for index, point in enumerate(result.points):
         if not point.found:
             continue
         for namespace, kind, size in (
             ('points', Marker.SPHERE, 0.012),
             ('names', Marker.TEXT_VIEW_FACING, 0.02),
         ):
-            marker = Marker(header=header, ns=namespace, id=index, type=kind, action=Marker.ADD)
+            marker = _marker(header, namespace, index, kind, size)
             marker.pose.position = point_message(point.position)
-            marker.pose.orientation.w = 1.0
-            marker.scale.x = marker.scale.y = marker.scale.z = size
-            marker.color = ColorRGBA(r=0.25, g=1.0, b=0.4, a=1.0)
-            marker.lifetime = Duration(sec=1)
             marker.text = f'{point.name} {point.score:.2f}'
             markers.append(marker)
+    poses = [(one.query, pose) for one in result.objects for pose in one.poses]
+    for index, (query, pose) in enumerate(poses):
+        axes = _marker(header, 'axes', index, Marker.LINE_LIST, 0.004)
+        axes.points = [point_message(p) for p in _AXES.reshape(-1, 3)]
+        axes.colors = [ColorRGBA(r=r, g=g, b=b, a=1.0) for r, g, b in np.eye(3) for _ in range(2)]
+        points = _marker(header, 'constellations', index, Marker.SPHERE_LIST, 0.006)
+        agreeing = query.constellation.points[pose.inliers]
+        points.points = [point_message(point) for point in agreeing]
+        for marker in (axes, points):
+            marker.pose = pose_from_matrix(pose.T_camera_object)
+        markers += [axes, points]
     return MarkerArray(markers=markers)
+
+
+def _marker(header: Header, namespace: str, index: int, kind: int, size: float) -> Marker:
+    marker = Marker(header=header, ns=namespace, id=index, type=kind, action=Marker.ADD)
+    marker.pose.orientation.w = 1.0
+    marker.scale.x = marker.scale.y = marker.scale.z = size
+    marker.color = ColorRGBA(r=0.25, g=1.0, b=0.4, a=1.0)
+    marker.lifetime = Duration(sec=1)
+    return marker

@@ -1,7 +1,8 @@
-"""What perception looks for: the stored descriptors of the model that it runs."""
+"""What perception looks for: the stored points and objects of the model that it runs."""
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,25 +10,43 @@ import torch
 from builtin_interfaces.msg import Time
 from torch import Tensor
 
-from don_kp.msg import Descriptors
+from don_kp.msg import Descriptors, TaughtObject
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.pose.constellation import Constellation
+from don_kp_ros.pose.symmetry import Symmetry, symmetry_of
 
 _MOST_SAID = 20  # names in a line of the log
 
 
 @dataclass(frozen=True)
+class ObjectQuery:
+    """A taught object, and which of all descriptors is its first."""
+
+    name: str
+    constellation: Constellation
+    symmetry: Symmetry | None
+    first: int
+
+
+@dataclass(frozen=True)
 class Queries:
-    """Stored descriptors in order of name."""
+    """Stored points in order of name, then those of the taught objects."""
 
     model: str  # fingerprint
-    names: tuple[str, ...]
-    vectors: Tensor  # (N, D) of unit length, on the CPU; matching moves them to the map's device
+    names: tuple[str, ...]  # of the N points
+    objects: tuple[ObjectQuery, ...]
+    everything: Tensor  # (N + M, D) of unit length, on the CPU; matching moves it to the device
     stamp: Time  # of the message that brought them
     ignored: int = 0  # how many the message had besides: of other models, or of no use
 
+    @property
+    def vectors(self) -> Tensor:
+        """The descriptors (N, D) of the points."""
+        return self.everything[: len(self.names)]
+
     @classmethod
     def from_message(cls, message: Descriptors, model: DescriptorModel) -> Queries:
-        """Read the descriptors of a model; those of other models and broken ones are left out."""
+        """Read what is stored of a model; of other models, or broken, it is left out."""
         stored = {d.name: d.values for d in message.descriptors if d.model == model.fingerprint}
         usable = sorted(
             name
@@ -35,16 +54,66 @@ class Queries:
             if len(values) == model.dimension and np.isfinite(values).all()
         )
         vectors = np.array([stored[name] for name in usable], dtype=np.float32)
-        queries = torch.from_numpy(vectors.reshape(-1, model.dimension))
+        points = torch.from_numpy(vectors.reshape(-1, model.dimension))
+        parts, objects = [torch.nn.functional.normalize(points, dim=1)], []
+        first = len(usable)
+        for taught in sorted(message.objects, key=lambda one: str(one.name)):
+            constellation = _constellation(taught, model)
+            if constellation is not None:
+                symmetry = symmetry_of(constellation)
+                objects.append(ObjectQuery(taught.name, constellation, symmetry, first))
+                parts.append(torch.tensor(constellation.descriptors))
+                first += len(constellation.points)
+        ignored = len(message.descriptors) + len(message.objects) - len(usable) - len(objects)
         return cls(
             model.fingerprint,
             tuple(usable),
-            torch.nn.functional.normalize(queries, dim=1),
+            tuple(objects),
+            torch.cat(parts),
             message.header.stamp,
-            len(message.descriptors) - len(usable),
+            ignored,
         )
 
     def __str__(self) -> str:
-        few = [*self.names[:_MOST_SAID], *(['...'] if len(self.names) > _MOST_SAID else [])]
-        said = f'looking for {len(self.names)} stored points: {", ".join(few) or "none"}'
+        said = f'looking for {_listed("stored point", self.names)}'
+        if self.objects:
+            said += f' and {_listed("object", [one.name for one in self.objects])}'
         return f'{said}; {self.ignored} of other models are ignored' if self.ignored else said
+
+
+def constellation_from_message(taught: TaughtObject, dimension: int) -> Constellation:
+    """Read a taught object whose descriptors have that dimension; raises ValueError."""
+    number = len(taught.weights)
+    return Constellation(
+        np.reshape(taught.points, (number, 3)),
+        np.reshape(taught.values, (number, dimension)),
+        np.array(taught.weights),
+        taught.model,
+        taught.views,
+    )
+
+
+def message_from_constellation(name: str, taught: Constellation) -> TaughtObject:
+    """Make the message of an object."""
+    return TaughtObject(
+        name=name,
+        model=taught.fingerprint,
+        views=taught.views,
+        points=array('f', taught.points.ravel()),
+        values=array('f', taught.descriptors.ravel()),
+        weights=array('f', taught.weights),
+    )
+
+
+def _constellation(taught: TaughtObject, model: DescriptorModel) -> Constellation | None:
+    """Read a taught object; None for one of another model, or of no use."""
+    try:
+        known = constellation_from_message(taught, model.dimension)
+    except ValueError:
+        return None
+    return known if known.fingerprint == model.fingerprint else None
+
+
+def _listed(what: str, names: tuple[str, ...] | list[str]) -> str:
+    few = [*names[:_MOST_SAID], *(['...'] if len(names) > _MOST_SAID else [])]
+    return f'{len(names)} {what}{"" if len(names) == 1 else "s"}: {", ".join(few) or "none"}'

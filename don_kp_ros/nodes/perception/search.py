@@ -6,23 +6,31 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import torch
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from don_kp.msg import DescriptorMap, Match, Matches
+from don_kp.msg import DescriptorMap, Keypoint, Match, Matches
+from don_kp.msg import Keypoints as KeypointsMessage
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.matching.points import FoundPoint, find_points
+from don_kp_ros.matching.candidates import find_candidates
+from don_kp_ros.matching.points import FoundPoint, named_points
+from don_kp_ros.matching.view import View, lift
+from don_kp_ros.networks.model import Keypoints
 from don_kp_ros.nodes.kit.buffers import Stamped
 from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
+from don_kp_ros.nodes.perception.objects import ObjectTopics, find_objects
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.pictures import Pictures, Result
 from don_kp_ros.nodes.perception.running import Running
+from don_kp_ros.pose.instances import SIMILAR
 
+_LEAST = 1e-3  # similarity of a further place of a point; a threshold may be below 0
 _DEPTH_DELAY_S = 0.05  # drivers align depth to colour, and publish it after the colours
 
 
@@ -39,8 +47,10 @@ class Search:
         self._node, self._running, self._settings = node, running, settings
         self._maps = node.create_publisher(DescriptorMap, 'don_kp/descriptor_map', RESULT)
         self._matches = node.create_publisher(Matches, 'don_kp/matches', RESULT)
+        self._keypoints = node.create_publisher(KeypointsMessage, 'don_kp/keypoints', RESULT)
         self.frames = Frames(node, settings)
         self._diagnostics = Diagnostics(node, self.frames)
+        self._objects = ObjectTopics(node, settings)
         self._pictures = Pictures(node, settings)
         self._ending = threading.Event()
         self._worker = threading.Thread(target=self._work, name='perception')
@@ -51,9 +61,10 @@ class Search:
         self._ending.set()
         self._worker.join()
         self._pictures.close()
+        self._objects.close()
         self._diagnostics.close()
         self.frames.close()
-        for publisher in (self._maps, self._matches):
+        for publisher in (self._maps, self._matches, self._keypoints):
             self._node.destroy_publisher(publisher)
 
     def _work(self) -> None:
@@ -83,25 +94,41 @@ class Search:
     def _search(self, image: Image, running: Running) -> None:
         settings, model, queries = self._settings(), running.model, running.queries
         picture = self.frames.picture(image)
-        frame = Frame(image.header, picture, model.describe(picture), model.fingerprint)
+        cells, keypoints = model.look(picture)
+        frame = Frame(image.header, picture, cells, model.fingerprint)
         view = self.frames.view(frame, _DEPTH_DELAY_S)
         threshold = settings.match_threshold
-        points = find_points(
-            frame.cells,
-            queries.names,
-            queries.vectors,
-            view,
-            threshold if threshold >= 0 else model.match_threshold,
-            settings.depth_window,
+        threshold = threshold if threshold >= 0 else model.match_threshold
+        least = torch.full((len(queries.everything),), SIMILAR)
+        least[: len(queries.names)] = max(threshold, _LEAST)
+        found = find_candidates(
+            frame.cells, queries.everything, view, least, settings.depth_window
         )
+        points = named_points(queries.names, found.of(0, len(queries.names)), threshold)
+        objects = find_objects(queries.objects, frame.cells, found, view)
         # Kept before it is told: who hears of an image may ask about it.
         self.frames.keep(frame, view)
         self._publish_matches(frame, points)
+        self._objects.publish(frame.header, frame.model, objects)
+        if keypoints is not None and self._keypoints.get_subscription_count():
+            self._publish_keypoints(frame, keypoints, view)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
-        self._pictures.show(Result(frame, queries, points))
+        self._pictures.show(Result(frame, queries, points, objects))
         if self._maps.get_subscription_count():
-            cells = frame.cells.cpu().numpy()
-            self._maps.publish(map_message(cells, frame.size, frame.model, frame.header))
+            values = frame.cells.cpu().numpy()
+            self._maps.publish(map_message(values, frame.size, frame.model, frame.header))
+
+    def _publish_keypoints(self, frame: Frame, found: Keypoints, view: View) -> None:
+        uv = found.uv.cpu().numpy()
+        positions, _ = lift(view, uv, self._settings().depth_window)
+        message = KeypointsMessage(header=frame.header, model=frame.model)
+        for number, (place, mass, position) in enumerate(
+            zip(uv.tolist(), found.mass.tolist(), positions, strict=True)
+        ):
+            keypoint = Keypoint(id=number, score=min(mass, 1.0), position=point_message(position))
+            keypoint.u, keypoint.v = place
+            message.keypoints.append(keypoint)
+        self._keypoints.publish(message)
 
     def _refuse(self, header: Header, running: Running, reason: str) -> None:
         """Say why an image is not searched, to all who wait for what is in it."""
@@ -115,6 +142,7 @@ class Search:
         for point in points:
             match = Match(name=point.name, found=point.found, reason=point.reason)
             (match.u, match.v), match.score = point.uv, point.score
+            match.instance, match.ambiguity = point.instance, point.ambiguity
             match.position = point_message(point.position)
             message.matches.append(match)
         self._matches.publish(message)

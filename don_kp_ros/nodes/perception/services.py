@@ -79,10 +79,8 @@ class PerceptionServices:
         uv = _pixels(request, frame)
         values = describe_at(frame.cells, torch.from_numpy(uv), frame.size).cpu().numpy()
         view = frames.view(frame)
-        for u, v in uv.tolist():
-            position, reason = lift(view, (u, v), self._settings().depth_window)
-            response.positions.append(point_message(position))
-            response.reasons.append(reason)
+        positions, response.reasons = lift(view, uv, self._settings().depth_window)
+        response.positions = [point_message(position) for position in positions]
         if request.patch_side:
             patch = cv2.cvtColor(
                 patch_about(frame.picture, uv[0], request.patch_side), cv2.COLOR_RGB2BGR

@@ -56,7 +56,7 @@ class Stage:
                         message
                         for message in list(self._matches)
                         if message.header.stamp.sec == seconds
-                        and [match.name for match in message.matches] == names
+                        and [one.name for one in message.matches if one.instance == 0] == names
                         and wanted(message.matches)
                     ),
                     None,

@@ -1,0 +1,153 @@
+"""All instances of an object in a picture: each is found once, with its pose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.matching.candidates import Candidates
+from don_kp_ros.matching.view import View
+from don_kp_ros.pose.consensus import scores
+from don_kp_ros.pose.constellation import Constellation
+from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why
+from don_kp_ros.pose.matches import Matches
+from don_kp_ros.pose.perspective import solve_pixels
+from don_kp_ros.pose.registration import Fit, register
+from don_kp_ros.pose.solve import likely_poses, pose_of
+from don_kp_ros.pose.symmetry import Symmetry
+
+Array = NDArray[np.float64]
+
+SIMILAR = 0.6
+"""The similarity from which places are worth to be candidates (`find_candidates`)."""
+
+_MOST = 8  # instances
+_WORTH_A_LOOK = 0.5  # of the consensus of the best pose
+_AS_GOOD = 0.9  # of the fit of the best pose: both may be right
+_CONTRADICTED = 0.15  # of the points' weight, at most
+_EXPLAINED_M, _EXPLAINED_PX = 0.015, 20.0  # from a place to a point of an instance that was found
+_SAME = 0.5  # of the object's radius, between the centres of what is one instance
+
+
+def find_instances(
+    constellation: Constellation,
+    cells: Tensor,
+    candidates: Candidates,
+    view: View,
+    noise: Noise | None = None,
+    confidence: Confidence | None = None,
+    symmetry: Symmetry | None = None,
+    seed: int = 0,
+) -> list[Pose]:
+    """Find the poses of all instances of an object in a picture, the one that fits best first.
+
+    cells (D, h, w): the picture's descriptor map; candidates: where each of the N descriptors was
+    found in it from `SIMILAR` on (`find_candidates`); symmetry: of the object (`symmetry_of`).
+    Instances are found one after the other, each without the candidates that those before
+    explain. If there is none, the single pose that is returned says in ``refused`` why. Equal
+    arguments give equal poses.
+    """
+    noise, confidence = noise or Noise(), confidence or Confidence()
+    found: list[Pose] = []
+    for _ in range(_MOST):
+        pose = _locate(constellation, cells, candidates, view, noise, confidence, symmetry, seed)
+        if pose.refused:
+            return sorted(found, key=lambda one: -_quality(one)) or [pose]
+        T = pose.T_camera_object
+        if not any(_at_one_place(constellation, T, one.T_camera_object) for one in found):
+            found.append(pose)
+        candidates = _unexplained(constellation, candidates, view, pose)
+    return sorted(found, key=lambda one: -_quality(one))
+
+
+def _quality(pose: Pose) -> float:
+    return pose.share if np.isnan(pose.fit) else pose.fit
+
+
+def _locate(
+    constellation: Constellation,
+    cells: Tensor,
+    candidates: Candidates,
+    view: View,
+    noise: Noise,
+    confidence: Confidence,
+    symmetry: Symmetry | None,
+    seed: int,
+) -> Pose:
+    """Find the instance that fits best."""
+    if view.camera is None:
+        return Pose.none(len(constellation.points), Refusal(Why.TOO_FEW, view.lacks))
+    if view.depth is None:
+        pose = solve_pixels(constellation, candidates, view.camera, noise, confidence)
+        return pose if symmetry is None or pose.refused else symmetry.applied(pose)
+    matches = Matches.of(constellation, candidates, view.camera, noise)
+    likely = likely_poses(matches, seed)
+    if isinstance(likely, Refusal):
+        return Pose.none(len(constellation.points), likely)
+    first = pose_of(matches, likely[0], noise, confidence)
+    if first.refused and first.refused.why is Why.NO_CONSENSUS:
+        return first
+    least = _WORTH_A_LOOK * float(scores(matches, likely[0]))
+    likely = [T for T in likely if float(scores(matches, T)) >= least]
+    fits = [register(constellation, T, cells, view) for T in likely]
+    fits.sort(key=lambda fit: -fit.quality)
+    best = fits[0]
+    pose = replace(pose_of(matches, best.T_camera_object, noise, confidence), fit=best.quality)
+    pose = replace(pose, refused=pose.refused or _refusal(best, confidence))
+    if pose.refused:
+        return pose
+    if symmetry is None:
+        return _with_other_minima(constellation, pose, fits)
+    return symmetry.applied(pose)
+
+
+def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
+    if fit.looked_through > _CONTRADICTED:
+        return Refusal(
+            Why.CONTRADICTED,
+            f'the camera looks through {fit.looked_through:.0%} of the object if it is there, '
+            f'allowed are {_CONTRADICTED:.0%}',
+        )
+    if fit.quality < confidence.fit:
+        return Refusal(
+            Why.UNLIKE,
+            f'the picture looks like the object to {fit.quality:.2f}; needed are '
+            f'{confidence.fit:.2f}',
+        )
+    return None
+
+
+def _with_other_minima(constellation: Constellation, pose: Pose, fits: list[Fit]) -> Pose:
+    """Say that another turn of the object, at the same place, fits about as well."""
+    for other in fits[1:]:
+        as_good = other.quality >= _AS_GOOD * pose.fit
+        if as_good and _at_one_place(constellation, pose.T_camera_object, other.T_camera_object):
+            motion = rigid.inverse(pose.T_camera_object) @ other.T_camera_object
+            axis = Symmetry.of_turn(motion, constellation.radius)
+            if axis is not None:
+                return axis.applied(pose)
+    return pose
+
+
+def _at_one_place(constellation: Constellation, T: Array, other: Array) -> bool:
+    centre = constellation.points.mean(axis=0)
+    away = np.linalg.norm(rigid.apply(T, centre) - rigid.apply(other, centre))
+    return bool(away < _SAME * constellation.radius)
+
+
+def _unexplained(
+    constellation: Constellation, candidates: Candidates, view: View, pose: Pose
+) -> Candidates:
+    """Leave out the candidates on an instance that was found."""
+    assert view.camera is not None
+    points = rigid.apply(pose.T_camera_object, constellation.points)
+    if view.depth is None:
+        places, points, near = candidates.uv, view.camera.project(points), _EXPLAINED_PX
+    else:
+        places, near = candidates.position, _EXPLAINED_M
+    away = np.linalg.norm(places[:, None] - points, axis=2).min(axis=1)
+    return candidates.some(np.flatnonzero(~(away < near)))

@@ -1,0 +1,103 @@
+"""The pose of an object from the places where its points may be, with measured depth or without.
+
+With depth the matches are 3D to 3D: consensus, then the most likely pose of those that agree. A
+camera without depth leaves the pixels (`don_kp_ros.pose.perspective`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.matching.candidates import Candidates
+from don_kp_ros.pose.consensus import GATE, poses_by_consensus, scores
+from don_kp_ros.pose.constellation import FEWEST, Constellation
+from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why, covariance_of, judged
+from don_kp_ros.pose.matches import Matches
+from don_kp_ros.pose.perspective import solve_pixels
+from don_kp_ros.pose.refinement import inliers, normal_equations, refined
+
+Array = NDArray[np.float64]
+
+_STARTS = 4  # poses that are refined
+_WORTH_A_LOOK = 0.5  # of the score of the best
+_LINE = 1e-3  # metres that points must extend to both sides of a line
+
+
+def solve(
+    constellation: Constellation,
+    candidates: Candidates,
+    camera: Camera,
+    noise: Noise | None = None,
+    confidence: Confidence | None = None,
+    seed: int = 0,
+) -> Pose:
+    """Find the pose of a constellation that most of its points agree with.
+
+    candidates: where each of its N descriptors was found (`find_candidates`), numbered as they
+    are. Equal arguments give equal poses. A pose that is not certain enough comes with a refusal.
+    """
+    noise, confidence = noise or Noise(), confidence or Confidence()
+    if not np.isfinite(candidates.position[:, 2]).any() and len(candidates.query):
+        return solve_pixels(constellation, candidates, camera, noise, confidence)
+    matches = Matches.of(constellation, candidates, camera, noise)
+    likely = likely_poses(matches, seed)
+    if isinstance(likely, Refusal):
+        return Pose.none(len(constellation.points), likely)
+    return pose_of(matches, likely[0], noise, confidence)
+
+
+def likely_poses(matches: Matches, seed: int = 0) -> list[Array] | Refusal:
+    """Find different poses (4, 4) that many matches agree with, or why there is none.
+
+    There is at least one; the one that most agree with comes first.
+    """
+    if matches.matched < FEWEST:
+        return Refusal(
+            Why.TOO_FEW,
+            f'{matches.matched} of {matches.number} points have a match with depth; a pose needs '
+            f'{FEWEST} or more',
+        )
+    points = matches.of_object - matches.of_object.mean(axis=0)
+    if np.linalg.svd(points, compute_uv=False)[1] < _LINE:
+        return Refusal(Why.DEGENERATE, 'the points that have a match lie in a line; teach others')
+    T, score = poses_by_consensus(matches, np.random.default_rng(seed))
+    if not len(T):
+        return Refusal(
+            Why.NO_CONSENSUS,
+            f'no three of the {matches.matched} points with a match lie as on the object',
+        )
+    return _refined(matches, T[score >= _WORTH_A_LOOK * score[0]])
+
+
+def _refined(matches: Matches, T: Array) -> list[Array]:
+    """Refine the first few of poses (B, 4, 4) that differ; the best comes first."""
+    near = float(np.sqrt(GATE * np.median(matches.across + matches.along)))
+    found: list[Array] = []
+    for _ in range(_STARTS):
+        if not len(T):
+            break
+        start, better = T[0], refined(matches, T[0])
+        if all(_displacements(matches.of_object, better[None], one)[0] > near for one in found):
+            found.append(better)
+        for one in (start, better):
+            T = T[_displacements(matches.of_object, T, one) > near]
+    return sorted(found, key=lambda T: -float(scores(matches, T)))
+
+
+def _displacements(points: Array, T: Array, other: Array) -> Array:
+    """Return by how much points (N, 3) move from a pose to poses (B, 4, 4): (B,) metres, rms."""
+    change = T - other
+    moved = points @ np.swapaxes(change[:, :3, :3], 1, 2) + change[:, None, :3, 3]
+    return np.sqrt(np.einsum('bni,bni->b', moved, moved) / len(points))
+
+
+def pose_of(matches: Matches, T: Array, noise: Noise, confidence: Confidence) -> Pose:
+    """Tell how certain a pose (4, 4) is."""
+    own = matches.some(inliers(matches, T))
+    hessian, _, cost = normal_equations(own, own.whitening(), T)
+    off = own.off(T)
+    residual = float(np.sqrt((off * off).sum() / max(len(own), 1)))
+    covariance = covariance_of(hessian, cost, 3 * len(own), noise.alike)
+    return judged(T, own.point, matches.weight, covariance, residual, confidence)

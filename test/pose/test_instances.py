@@ -1,0 +1,164 @@
+"""Objects found in pictures whose truth is known: each instance once, with its pose."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from truth import CAMERA, Array, Scene
+
+from don_kp_ros.geometry import rigid
+from don_kp_ros.matching.candidates import Candidates, find_candidates
+from don_kp_ros.matching.view import View
+from don_kp_ros.pose.constellation import Constellation
+from don_kp_ros.pose.estimate import Confidence, Pose
+from don_kp_ros.pose.instances import SIMILAR, find_instances
+from don_kp_ros.pose.refinement import stepped
+from don_kp_ros.pose.registration import register
+from don_kp_ros.pose.symmetry import Symmetry
+from don_kp_ros.pose.teaching import Taught, teach
+
+TAUGHT = Scene.of((0.0, 0.0, 0.5))
+
+
+@pytest.fixture(scope='module')
+def taught() -> Taught:
+    cells, view, mask = TAUGHT.cells(), TAUGHT.view(), TAUGHT.mask()
+    return teach(cells, view, mask, 'a model', TAUGHT.T_camera_base[:3, :3])
+
+
+def candidates_in(scene: Scene, constellation: Constellation, view: View) -> Candidates:
+    queries = torch.from_numpy(constellation.descriptors.copy())
+    return find_candidates(scene.cells(), queries, view, SIMILAR)
+
+
+def found_in(scene: Scene, taught: Taught, depth: bool = True, **given: object) -> list[Pose]:
+    view = scene.view() if depth else View((480, 640), None, CAMERA, 'no depth')
+    candidates = candidates_in(scene, taught.constellation, view)
+    return find_instances(taught.constellation, scene.cells(), candidates, view, **given)
+
+
+def truths(scene: Scene, taught: Taught) -> list[Array]:
+    T_egg_object = rigid.inverse(TAUGHT.eggs[0].T_camera_object) @ taught.T_camera_object
+    return [egg.T_camera_object @ T_egg_object for egg in scene.eggs]
+
+
+def error(T: Array, true: Array) -> tuple[float, float]:
+    turn = Rotation.from_matrix(T[:3, :3] @ true[:3, :3].T).magnitude()
+    return float(np.linalg.norm(T[:3, 3] - true[:3, 3])), float(np.rad2deg(turn))
+
+
+@pytest.mark.parametrize('yaw', [-2.5, -1.2, 0.0, 0.9, 2.2])
+def test_an_object_is_found_wherever_it_lies(taught: Taught, yaw: float) -> None:
+    scene = Scene.of((0.05, -0.03, yaw), tilt=0.15)
+    (pose,) = found_in(scene, taught)
+    metres, degrees = error(pose.T_camera_object, truths(scene, taught)[0])
+    assert pose.refused is None
+    assert metres < 0.002
+    assert degrees < 2
+    assert pose.fit > 0.7
+
+
+@pytest.mark.parametrize('apart', [0.11, 0.2])
+def test_two_instances_are_found_once_each(taught: Taught, apart: float) -> None:
+    scene = Scene.of((-apart / 2, 0.0, 1.0), (apart / 2, 0.02, -1.8), tilt=0.2)
+    poses = found_in(scene, taught)
+    assert len(poses) == 2
+    assert poses[0].fit >= poses[1].fit
+    for true in truths(scene, taught):
+        best = min(error(pose.T_camera_object, true) for pose in poses)
+        assert best[0] < 0.003
+        assert best[1] < 3
+
+
+def test_an_object_is_found_by_pixels_alone(taught: Taught) -> None:
+    scene = Scene.of((0.03, 0.0, 0.9))
+    loose = Confidence(metres=0.05, radians=0.3)
+    (pose,) = found_in(scene, taught, depth=False, confidence=loose)
+    metres, degrees = error(pose.T_camera_object, truths(scene, taught)[0])
+    assert (pose.unit, pose.refused) == ('px', None)
+    assert np.isnan(pose.fit)
+    assert metres < 0.02
+    assert degrees < 8
+
+
+def test_what_is_not_there_is_not_found(taught: Taught) -> None:
+    (nothing,) = found_in(Scene.of(), taught)
+    assert nothing.refused is not None
+    (other,) = found_in(Scene.of((0.0, 0.0, 0.3), seed=7), taught)
+    assert other.refused is not None
+
+
+def test_a_picture_without_a_camera_says_so(taught: Taught) -> None:
+    scene = Scene.of((0.0, 0.0, 0.0))
+    view = View((480, 640), lacks='no camera info yet')
+    candidates = candidates_in(scene, taught.constellation, view)
+    (pose,) = find_instances(taught.constellation, scene.cells(), candidates, view)
+    assert str(pose.refused) == 'no camera info yet'
+
+
+def test_registration_pulls_a_pose_to_the_truth(taught: Taught) -> None:
+    scene = Scene.of((0.02, 0.01, 0.8), tilt=0.2)
+    (true,) = truths(scene, taught)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        step = rng.normal(size=6) * np.repeat([0.003, np.deg2rad(4)], 3)
+        fit = register(taught.constellation, stepped(true, step), scene.cells(), scene.view())
+        metres, degrees = error(fit.T_camera_object, true)
+        assert metres < 0.0015
+        assert degrees < 1.5
+        assert fit.seen.mean() > 0.8
+        assert fit.looked_through < 0.02
+
+
+def test_a_pose_in_mid_air_is_contradicted(taught: Taught) -> None:
+    scene = Scene.of((0.0, 0.0, 0.5))
+    T = truths(scene, taught)[0].copy()
+    T[2, 3] -= 0.1
+    fit = register(taught.constellation, T, scene.cells(), scene.view())
+    assert fit.looked_through > 0.9
+    assert fit.quality < 0
+    hidden = truths(scene, taught)[0].copy()
+    hidden[2, 3] += 0.1
+    fit = register(taught.constellation, hidden, scene.cells(), scene.view())
+    assert not fit.seen.any()
+    assert not fit.contradicted.any()
+
+
+def test_outside_of_the_picture_nothing_is_seen(taught: Taught) -> None:
+    scene = Scene.of((0.0, 0.0, 0.5))
+    T = rigid.transform(np.eye(3), [1.0, 0.0, 0.5])
+    fit = register(taught.constellation, T, scene.cells(), scene.view())
+    assert not fit.seen.any()
+    assert not fit.contradicted.any()
+    np.testing.assert_allclose(fit.T_camera_object, T)
+
+
+def test_a_symmetric_object_says_which_turn_is_unknown(taught: Taught) -> None:
+    scene = Scene.of((0.0, 0.0, 1.0))
+    known = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+    (pose,) = found_in(scene, taught, symmetry=known)
+    (sure,) = found_in(scene, taught)
+    assert pose.axis is not None
+    np.testing.assert_array_equal(pose.axis, known.direction)
+    assert sure.axis is None
+    added = pose.covariance - sure.covariance
+    turn = pose.T_camera_object[:3, 2]
+    np.testing.assert_allclose(added[3:, 3:], np.pi**2 / 3 * np.outer(turn, turn), atol=1e-9)
+
+
+def test_another_minimum_at_the_same_place_is_an_unknown_turn(taught: Taught) -> None:
+    """The far half of the object looks as the near half does, turned by half a turn."""
+    scene = Scene.of((0.0, 0.0, 0.0), tilt=0.0)
+    cells = scene.cells()
+    turned = cells.flip(1, 2)
+    both = torch.where(torch.arange(60)[:, None] < 30, cells, turned)
+    view, mask = scene.view(), scene.mask()
+    axes = scene.T_camera_base[:3, :3]
+    own = teach(both, view, mask, 'a model', axes).constellation
+    queries = torch.from_numpy(own.descriptors.copy())
+    candidates = find_candidates(both, queries, view, SIMILAR)
+    poses = find_instances(own, both, candidates, view)
+    assert len(poses) == 1
+    assert poses[0].refused is None
+    assert poses[0].axis is not None
+    assert abs(poses[0].axis[2]) > 0.98
