@@ -112,7 +112,7 @@ class Confidence:
     inliers: int = 8
     share: float = 0.2
     fit: float = 0.5
-    radians: float = float(np.deg2rad(10))
+    radians: float = float(np.deg2rad(20))
     metres: float = 0.01
 
     def __post_init__(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
@@ -21,8 +20,8 @@ _ON_PLANE = 0.005  # metres
 _LEAST_SHARE = 0.2  # of all points on the table
 _ABOVE = 0.006  # metres; what is lower is taken for the table
 _NOISE = 0.012  # 1/m, times z^2: three standard deviations of a stereo camera's depth
-_STEP = 0.012  # metres of depth between two pixels that do not belong together
-_HOLE = 7  # pixels, the widest hole in the depth within an object
+_SQUARE = 0.005  # metres, side of the squares in which footprints are connected
+_HOLE = 3  # pixels, half the widest hole in the depth within an object
 _CLICK = 8  # pixels from a click to the object, at most
 
 
@@ -85,46 +84,42 @@ def object_mask(
 ) -> Mask:
     """Find the pixels (H, W) of the object that a click (u, v) shows.
 
-    depth (H, W): metres, NaN where there is none. They are the click's connected component of
-    what stands above the plane. Neighbours are connected whose depths differ little, and small
-    holes in the depth are bridged. Raises RefusedError where nothing stands there.
+    depth (H, W): metres, NaN where there is none. What stands above the plane is projected onto
+    it, and divided into connected footprints: so the wall, the rim and the inside of a mug are one
+    object, and what stands behind it in the picture is another. Raises RefusedError where nothing
+    stands at the click.
     """
     depth = np.asarray(depth, dtype=np.float32)
     points = camera.deproject_image(depth)
     with np.errstate(invalid='ignore'):
         lowest = np.maximum(_ABOVE, _NOISE * depth.astype(np.float64) ** 2)
         above = plane.heights(points) > lowest
-    hole = np.isnan(depth)
-    closed = cv2.morphologyEx(
-        above.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_HOLE, _HOLE), np.uint8)
-    )
-    connected = (above | (hole & (closed > 0))) & ~_edges(depth)
-    labels, _ = ndimage.label(connected)
+    rows, columns = np.nonzero(above)
+    footprints = _footprints(points[above], plane) if len(rows) else rows
     u, v = click
-    rows, columns = np.nonzero(connected)
-    if len(rows):
-        away = np.hypot(rows - v, columns - u)
-        nearest = int(away.argmin())
-        if away[nearest] <= _CLICK:
-            own = labels == labels[rows[nearest], columns[nearest]]
-            # The edges were taken away from both sides of a step.
-            grown = ndimage.binary_dilation(own, iterations=2)
-            return np.asarray(own | (grown & above & (labels == 0)))
-    raise RefusedError(
-        f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give a '
-        'mask'
-    )
+    away = np.where(footprints > 0, np.hypot(rows - v, columns - u), np.inf)
+    if away.min(initial=np.inf) > _CLICK:
+        raise RefusedError(
+            f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give '
+            'a mask'
+        )
+    own = footprints == footprints[away.argmin()]
+    mask = np.zeros(depth.shape, dtype=np.bool_)
+    mask[rows[own], columns[own]] = True
+    # Holes in the depth are filled: descriptors are there, too.
+    closed = ndimage.binary_closing(mask, iterations=_HOLE)
+    return np.asarray(mask | (closed & np.isnan(depth)))
 
 
-def _edges(depth: NDArray[np.float32]) -> Mask:
-    """Tell which pixels lie at a step of the depth, on its farther side."""
-    edges = np.zeros(depth.shape, dtype=np.bool_)
-    with np.errstate(invalid='ignore'):
-        for axis in (0, 1):
-            step = np.diff(depth, axis=axis)
-            later = [slice(None), slice(None)]
-            earlier = [slice(None), slice(None)]
-            later[axis], earlier[axis] = slice(1, None), slice(None, -1)
-            edges[tuple(later)] |= step > _STEP
-            edges[tuple(earlier)] |= step < -_STEP
-    return edges
+def _footprints(points: Array, plane: Plane) -> NDArray[np.int64]:
+    """Number the connected parts of the plane that points (N, 3) stand on: (N,), 0 for stray ones.
+
+    Places are told apart by squares of `_SQUARE`, those with a single point are noise.
+    """
+    across = np.linalg.svd(plane.normal[None])[2][1:]  # two directions in the plane
+    squares = np.floor(points @ across.T / _SQUARE).astype(np.int64)
+    squares -= squares.min(axis=0)
+    counts = np.zeros(squares.max(axis=0) + 1, dtype=np.int64)
+    np.add.at(counts, (squares[:, 0], squares[:, 1]), 1)
+    labels, _ = ndimage.label(counts > 1, structure=np.ones((3, 3)))
+    return np.asarray(labels[squares[:, 0], squares[:, 1]], dtype=np.int64)

@@ -199,11 +199,11 @@ def _pose_in(
     on = candidates.some(np.flatnonzero(mask[v, u]))
     pose = find_instances(known, cells, on, view, noise, confidence)[0]
     if pose.refused or pose.residual > _LARGEST_RESIDUAL:
-        why = f': {pose.refused}' if pose.refused else ''
+        off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms)'
+        why = str(pose.refused or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
         raise RefusedError(
-            f'this view does not go with the {known.views} before: its points are off by '
-            f'{1000 * pose.residual:.1f} mm (rms){why}; show the same object, a side of which is '
-            'known, and nothing else in the mask'
+            f'this view does not go with the {known.views} before: {off}, {why}; show the same '
+            'object, a side of which is known, and nothing else in the mask'
         )
     return pose
 

@@ -47,7 +47,9 @@ def _parser() -> Parser:
     caps.add_argument('--pairs', type=int, help='pairs of views for validation (40)')
     views = parser.add_argument_group('posed views, with depth and views.json (docs/data.md)')
     views.add_argument(
-        '--object', metavar='KIND|FILE', help='cap, mug, can or box; or a mesh, .obj or .glb'
+        '--object',
+        metavar='KIND|FILE',
+        help='cap, mug, can, bottle or box; or a mesh, .obj or .glb',
     )
     views.add_argument('--views', type=int, help='pictures with the object (100)')
     views.add_argument('--instances', type=int, help='different ones of the kind (1)')

@@ -1,4 +1,4 @@
-"""Procedural objects on the table: caps of a crown and a brim; a mug, a can, a box.
+"""Procedural objects on the table: caps of a crown and a brim; a mug, a can, a bottle, a box.
 
 An object's frame lies at the middle of its base: x forward (a cap's brim), z up, metres. Every
 object is drawn by textured meshes and collides as convex pieces: a concave mesh would collide as
@@ -202,6 +202,25 @@ def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
         ]
     )
     add_drawn(spec, body, 'can', revolve(profile), textures.label(rng, (256, 512)))
+    add_cylinder(body, radius, height)
+
+
+def add_bottle(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
+    """Add a bottle with a neck and a printed label."""
+    radius, height = rng.uniform(0.026, 0.036), rng.uniform(0.13, 0.18)
+    neck, shoulder = rng.uniform(0.010, 0.014), rng.uniform(0.55, 0.7) * height
+    profile = np.array(
+        [
+            [0.85 * radius, 0],
+            [radius, 0.006],
+            [radius, shoulder],
+            [0.8 * radius, shoulder + 0.3 * (0.8 * height - shoulder)],
+            [neck, 0.8 * height],
+            [neck, height],
+            [0, height],
+        ]
+    )
+    add_drawn(spec, body, 'bottle', revolve(profile), textures.label(rng, (384, 512)))
     add_cylinder(body, radius, height)
 
 

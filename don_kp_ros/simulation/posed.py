@@ -40,6 +40,7 @@ BUILT_IN: dict[str, Callable[..., object]] = {
     'cap': objects.add_cap,
     'mug': objects.add_mug,
     'can': objects.add_can,
+    'bottle': objects.add_bottle,
     'box': objects.add_box,
 }
 INSTANCES = TRAINING_CAPS
