@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 GATE = 16.27  # squared Mahalanobis distance of an inlier: chi-square of 3 degrees, 99.9 %
-_TRIPLES = 128
+_TRIPLES = 96
 _MOST = 600  # matches; of more, those of the weightiest points
 _AGREEING = 3.0  # standard deviations by which two distances may differ
 _FLATTEST = 0.05  # height of a triangle over its longest side, below which it is a line

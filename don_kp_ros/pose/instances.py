@@ -85,7 +85,7 @@ def _locate(
         pose = solve_pixels(constellation, candidates, view.camera, noise, confidence)
         return pose if symmetry is None or pose.refused else symmetry.applied(pose)
     matches = Matches.of(constellation, candidates, view.camera, noise)
-    likely = likely_poses(matches, seed)
+    likely = likely_poses(matches, confidence, seed)
     if isinstance(likely, Refusal):
         return Pose.none(len(constellation.points), likely)
     first = pose_of(matches, likely[0], noise, confidence)
