@@ -54,23 +54,24 @@ def likely_poses(matches: Matches, confidence: Confidence, seed: int = 0) -> lis
     There is at least one; the one that most agree with comes first. Where fewer agree with that
     than are needed, it is the only one.
     """
-    if matches.matched < FEWEST:
+    fewest = max(FEWEST, min(confidence.inliers, matches.number))
+    if matches.matched < fewest:
         return Refusal(
             Why.TOO_FEW,
             f'{matches.matched} of {matches.number} points have a match with depth; a pose needs '
-            f'{FEWEST} or more',
+            f'{fewest} or more',
         )
     points = matches.of_object - matches.of_object.mean(axis=0)
     if np.linalg.svd(points, compute_uv=False)[1] < _LINE:
         return Refusal(Why.DEGENERATE, 'the points that have a match lie in a line; teach others')
-    T, score = poses_by_consensus(matches, np.random.default_rng(seed))
+    T, score = poses_by_consensus(matches, fewest, np.random.default_rng(seed))
     if not len(T):
         return Refusal(
             Why.NO_CONSENSUS,
-            f'no three of the {matches.matched} points with a match lie as on the object',
+            f'no {fewest} of the {matches.matched} points with a match lie as on the object',
         )
     best = refined(matches, T[0])
-    if len(inliers(matches, best)) < min(confidence.inliers, matches.number):
+    if len(inliers(matches, best)) < fewest:
         return [best]
     return _different(matches, best, T[score >= _WORTH_A_LOOK * score[0]])
 
