@@ -50,6 +50,7 @@ def test_a_variant_leaves_the_result_alone(
             None,
             {'retrain': True, 'turns': 4},
         ),
+        ('absent', {'MINUTES': '4'}, 'absent', 'absent-4', {'minutes': 4, 'seeds': (0,)}),
         ('real_photos', {'SEED': '3'}, 'real_photos', 'real_photos-3', {'seeds': (3,)}),
         (
             'paper_tables',

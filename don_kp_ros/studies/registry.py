@@ -12,6 +12,7 @@ from don_kp_ros.evaluation.protocols.registry import STUDIES as FOLDER
 from don_kp_ros.evaluation.protocols.registry import make_protocol
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.ablation import Ablation
+from don_kp_ros.studies.absent import AbsentObjects
 from don_kp_ros.studies.accuracy import AccuracyStudy
 from don_kp_ros.studies.cases import CaseStudy
 from don_kp_ros.studies.keypoints import KeypointStudy
@@ -22,7 +23,15 @@ from don_kp_ros.studies.study import Study
 
 STUDIES: dict[str, type[Study]] = {
     study.kind: study
-    for study in (LeaveOneOut, Ablation, AccuracyStudy, KeypointStudy, PaperTables, RealPhotos)
+    for study in (
+        LeaveOneOut,
+        Ablation,
+        AccuracyStudy,
+        KeypointStudy,
+        PaperTables,
+        RealPhotos,
+        AbsentObjects,
+    )
 }
 
 

@@ -242,7 +242,7 @@ class PlayedCamera:
         header = self.header(seconds)
         self.infos.publish(conversions.info_from_camera(self.CAMERA, header))
         if depth_mm is not None:
-            depth = np.full(self.SIZE, depth_mm, dtype=np.uint16)
+            depth = np.broadcast_to(np.uint16(depth_mm), self.SIZE).copy()
             later = self.header(seconds + depth_late)
             self.depths.publish(conversions.image_message(depth, '16UC1', later))
         image = conversions.image_message(self.picture, 'rgb8', header)

@@ -16,7 +16,7 @@ from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import KeypointConfiguration, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.studies import command, splits
+from don_kp_ros.studies import absent, command, splits
 from don_kp_ros.studies.pictures import alike
 from don_kp_ros.studies.splits import Data, Photos
 
@@ -168,6 +168,39 @@ def test_photos_are_found_in_their_copies(
     assert centroid['queries'] == 100
     assert centroid['median_px'] == pytest.approx(np.median(expected), rel=0.1)
     assert [target['limit'] for target in content['targets']] == [8, 0.8, 10]
+
+
+def test_what_is_absent_is_looked_for_as_what_is_there(
+    data: Path, run: Callable[..., dict[str, Any]], trained: list[str]
+) -> None:
+    content = run('absent')
+    cases = ['all photos', *(f'all but {name}' for name in ('1.jpg', '2.png', '4.png'))]
+    assert trained == [f'absent-{case.replace(" ", "-")}' for case in cases]
+    rows = content['rows']
+    assert [row['trained on'] for row in rows[::4]] == cases
+    assert [row['looked for in'] for row in rows[:4]] == [
+        'the object',
+        'backgrounds/*',
+        'caps/rgbs/*',
+        'all without it',
+    ]
+    # Each of three photos has three others; alone, two are looked for in the one that was held.
+    assert [rows[place]['points'] for place in (0, 4)] == [9 * 60, 2 * 60]
+    assert [row['points'] for row in rows[1:4]] == [4 * 180, 8 * 180, 12 * 180]
+    (target,) = content['targets']
+    assert target['measured'] == rows[3]['at recall 0.8']
+    assert [row['at the threshold'] for row in rows[1:4]] == [1, 1, 1]  # of these models it is 0
+
+
+def test_false_finds_are_those_above_the_threshold_of_a_recall() -> None:
+    present = np.concatenate([np.linspace(0.01, 0.9, 90), np.full(10, -np.inf)])
+    others = {'near': np.linspace(0, 1, 101), 'far': np.full(101, -0.5)}
+    shown, near, far, every = absent._rows(absent._Found(present, others), 0.705)
+    assert shown['at recall 0.8'] == 0.81 and shown['at recall 0.95'] == 0.9
+    assert (near['at recall 0.8'], far['at recall 0.8']) == (round(91 / 101, 4), 0)
+    assert every['at recall 0.8'] == round(91 / 202, 4)
+    assert far['at recall 0.95'] == 1  # not reached by accepting everything
+    assert (shown['at the threshold'], near['at the threshold']) == (0.2, round(30 / 101, 4))
 
 
 def test_tables_hold_every_cell_and_what_knows_nothing(

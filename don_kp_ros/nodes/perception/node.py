@@ -20,6 +20,7 @@ from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
+from don_kp_ros.nodes.perception.preferences import PreferenceService
 from don_kp_ros.nodes.perception.running import Running, load_model
 from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.nodes.perception.services import PerceptionServices
@@ -56,6 +57,9 @@ class Perception(ManagedNode):
             lambda: self._settings.value,
         )
         TeachService(self, transforms, self._active, lambda: self._settings.value)
+        PreferenceService(
+            self, lambda: self._active().frames, self._configured, lambda: self._settings.value
+        )
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
             self.start()

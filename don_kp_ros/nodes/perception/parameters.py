@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from don_kp_ros.geometry.depth import MILLIMETRE
@@ -21,6 +22,12 @@ class PerceptionParameters:
     )
     pose_of: str = parameter(
         '', 'object whose pose is on don_kp/object_pose; empty: the first', True
+    )
+    preference_of: str = parameter(
+        '', 'object on don_kp/preference; empty: that of the first stored point', True
+    )
+    preference_eta: float = parameter(
+        0.1, 'cosine distance from a stored point at which the preference is 1/e', True
     )
     depth_window: int = parameter(
         5, 'odd side, in pixels, of the window of the median depth', True
@@ -49,6 +56,8 @@ class PerceptionParameters:
             raise ValueError(f"camera_mount is '{self.camera_mount}'; allowed are hand and none")
         if self.threads < 0:
             raise ValueError(f'threads is {self.threads}; 0 or more are allowed')
+        if not 0 < self.preference_eta < math.inf:
+            raise ValueError(f'preference_eta is {self.preference_eta}; it must be above 0')
         if self.match_threshold > 1:
             raise ValueError(f'match_threshold is {self.match_threshold}; at most 1 is allowed')
         if self.depth_window < 1 or self.depth_window % 2 == 0:

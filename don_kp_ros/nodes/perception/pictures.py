@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from don_kp_ros.database.records import object_of
+from don_kp_ros.errors import RefusedError
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.pictures import (
     DescriptorColours,
@@ -23,15 +26,18 @@ from don_kp_ros.matching.pictures import (
     heatmap_overlay,
 )
 from don_kp_ros.matching.points import FoundPoint
+from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit.conversions import image_message, point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.frames import Frame
 from don_kp_ros.nodes.perception.objects import SeenObject
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
+from don_kp_ros.nodes.perception.preferences import preference_map
 from don_kp_ros.nodes.perception.queries import Queries
 
 _AXES = 0.05 * np.stack([np.zeros((3, 3)), np.eye(3)], axis=1)  # (axis, end, xyz), metres
+_TINY = 1e-6
 _NAMED = 5  # of the stored points, those that fit best, on the heatmap
 
 
@@ -43,6 +49,7 @@ class Result:
     queries: Queries
     points: Sequence[FoundPoint]
     objects: Sequence[SeenObject]
+    view: View
 
 
 class Pictures:
@@ -56,6 +63,7 @@ class Pictures:
         self._node, self._settings = node, settings
         self._colours = node.create_publisher(Image, 'don_kp/descriptor_image', RESULT)
         self._heatmaps = node.create_publisher(Image, 'don_kp/heatmap', RESULT)
+        self._preferences = node.create_publisher(Image, 'don_kp/preference', RESULT)
         self._markers = node.create_publisher(MarkerArray, 'don_kp/markers', RESULT)
         self._colouring = DescriptorColours()
         self._newest: Result | None = None
@@ -76,7 +84,7 @@ class Pictures:
         with self._changed:
             self._changed.notify()
         self._thread.join()
-        for publisher in (self._colours, self._heatmaps, self._markers):
+        for publisher in (self._colours, self._heatmaps, self._preferences, self._markers):
             self._node.destroy_publisher(publisher)
 
     def _work(self) -> None:
@@ -98,6 +106,9 @@ class Pictures:
         if self._heatmaps.get_subscription_count():
             drawn = self._draw(result)
             self._heatmaps.publish(image_message(drawn, 'rgb8', frame.header))
+        if self._preferences.get_subscription_count():
+            drawn = self._draw_preference(result)
+            self._preferences.publish(image_message(drawn, 'rgb8', frame.header))
         if self._colours.get_subscription_count():
             colours = self._colouring(frame.cells, frame.size)
             self._colours.publish(image_message(colours, 'rgb8', frame.header))
@@ -118,6 +129,25 @@ class Pictures:
         best = sorted(points, key=lambda one: one.score, reverse=True)[:_NAMED]
         draw_legend(drawn, [f'{one.score:.3f} {one.name}' for one in best])
         return drawn
+
+
+    def _draw_preference(self, result: Result) -> NDArray[np.uint8]:
+        """Lay the preference over the image, the best place as bright as can be."""
+        frame, queries, settings = result.frame, result.queries, self._settings()
+        first = queries.names[0] if queries.names else ''
+        wanted = settings.preference_of or object_of(first)
+        try:
+            cells = preference_map(wanted, queries, frame, result.view, settings.preference_eta)
+        except RefusedError as error:
+            plain = frame.picture.copy()
+            draw_caption(plain, str(error))
+            return plain
+        enlarged = cv2.resize(cells, frame.size[::-1], interpolation=cv2.INTER_LINEAR)
+        best = float(enlarged.max())
+        v, u = np.unravel_index(int(enlarged.argmax()), enlarged.shape)
+        values = np.asarray(enlarged / max(best, _TINY), dtype=np.float32)
+        caption = f'{wanted} {best:.3f}' if best > 0 else f'{wanted}: fingers fit nowhere'
+        return heatmap_overlay(frame.picture, values, (u, v), caption, found=best > 0)
 
 
 def _markers(result: Result) -> MarkerArray:

@@ -113,7 +113,7 @@ class Search:
         if keypoints is not None and self._keypoints.get_subscription_count():
             self._publish_keypoints(frame, keypoints, view)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
-        self._pictures.show(Result(frame, queries, points, objects))
+        self._pictures.show(Result(frame, queries, points, objects, view))
         if self._maps.get_subscription_count():
             values = frame.cells.cpu().numpy()
             self._maps.publish(map_message(values, frame.size, frame.model, frame.header))

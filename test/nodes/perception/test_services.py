@@ -9,7 +9,8 @@ from geometry_msgs.msg import Point
 from PIL import Image
 from sensor_msgs.msg import RegionOfInterest
 
-from don_kp.srv import Describe, Rank, Scene, Transform
+from don_kp.msg import TaughtObject
+from don_kp.srv import Describe, Preference, Rank, Scene, Teach, Transform
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit import conversions
 
@@ -186,3 +187,41 @@ def test_a_camera_that_turns_bad_is_no_longer_believed(stage):
     assert np.isnan([answer.fx, answer.positions[0].z]).all()
     assert 'camera fx is 0.0' in stage.refusal(Scene)
     stage.see()
+
+
+def test_the_preferred_places_are_near_a_stored_point_where_fingers_fit(stage):
+    # A block 5 cm high and wide, 50 cm below the camera; its middle is stored.
+    depth = np.full(stage.camera.SIZE, 550, np.uint16)
+    depth[43:53, 59:69] = 500
+    stage.store({'block/top': stage.at([(64.0, 48.0)])[0]})
+    stage.answer(['block/top'])
+    stamp = stage.camera.show_until_seen(depth_mm=depth)
+    answer = stage.ask(Preference, stamp=stamp, object='block', limit=3)
+    assert answer.success, answer.message
+    assert answer.header.stamp == stamp
+    assert 0 < len(answer.u) <= 3
+    assert 59 <= answer.u[0] <= 68 and 43 <= answer.v[0] <= 52
+    assert answer.positions[0].z == pytest.approx(0.5, abs=1e-3)
+    assert list(answer.values) == sorted(answer.values, reverse=True)
+    assert 'did you mean block' in stage.refusal(Preference, object='blok')
+    flat = stage.see()
+    assert 'fingers fit nowhere' in stage.refusal(Preference, stamp=flat, object='block')
+    assert 'at most 1000' in stage.refusal(Preference, object='block', limit=1001)
+
+
+def test_what_cannot_be_taught_is_refused_with_the_reason(stage):
+    stamp = stage.see()
+    assert 'nothing stands above the table' in stage.refusal(Teach, stamp=stamp, u=64, v=48)
+    assert 'is outside of the picture' in stage.refusal(Teach, stamp=stamp, u=128, v=48)
+    header = stage.camera.header(0.0)
+    small = conversions.image_message(np.ones((4, 4), np.uint8), 'mono8', header)
+    assert 'shape (4, 4)' in stage.refusal(Teach, stamp=stamp, mask=small)
+    empty = conversions.image_message(np.zeros(stage.camera.SIZE, np.uint8), 'mono8', header)
+    assert '0 of 0 places' in stage.refusal(Teach, stamp=stamp, mask=empty)
+    known = TaughtObject(name='cap', model='another', weights=[1.0])
+    full = conversions.image_message(np.ones(stage.camera.SIZE, np.uint8), 'mono8', header)
+    assert 'taught with model another' in stage.refusal(
+        Teach, stamp=stamp, mask=full, known=known
+    )
+    blind = stage.camera.show_until_seen()
+    assert 'an object is taught with depth' in stage.refusal(Teach, stamp=blind, u=64, v=48)
