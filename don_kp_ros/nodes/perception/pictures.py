@@ -130,7 +130,6 @@ class Pictures:
         draw_legend(drawn, [f'{one.score:.3f} {one.name}' for one in best])
         return drawn
 
-
     def _draw_preference(self, result: Result) -> NDArray[np.uint8]:
         """Lay the preference over the image, the best place as bright as can be."""
         frame, queries, settings = result.frame, result.queries, self._settings()

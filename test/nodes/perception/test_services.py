@@ -220,8 +220,6 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(stage):
     assert '0 of 0 places' in stage.refusal(Teach, stamp=stamp, mask=empty)
     known = TaughtObject(name='cap', model='another', weights=[1.0])
     full = conversions.image_message(np.ones(stage.camera.SIZE, np.uint8), 'mono8', header)
-    assert 'taught with model another' in stage.refusal(
-        Teach, stamp=stamp, mask=full, known=known
-    )
+    assert 'taught with model another' in stage.refusal(Teach, stamp=stamp, mask=full, known=known)
     blind = stage.camera.show_until_seen()
     assert 'an object is taught with depth' in stage.refusal(Teach, stamp=blind, u=64, v=48)
