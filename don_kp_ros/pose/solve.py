@@ -39,7 +39,7 @@ def solve(
     are. Equal arguments give equal poses. A pose that is not certain enough comes with a refusal.
     """
     noise, confidence = noise or Noise(), confidence or Confidence()
-    if not np.isfinite(candidates.position[:, 2]).any() and len(candidates.query):
+    if not candidates.have_depth:
         return solve_pixels(constellation, candidates, camera, noise, confidence)
     matches = Matches.of(constellation, candidates, camera, noise)
     likely = likely_poses(matches, confidence, seed)
