@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import perception_latency
+from benchmarks import object_pose, perception_latency
 from benchmarks.report import Target, report
 from benchmarks.running_nodes import cpu_seconds
 from don_kp_ros.studies import command
@@ -107,3 +107,32 @@ def test_what_a_viewer_adds_is_told_by_medians() -> None:
     assert row['alone: median'] == pytest.approx(20.0)
     assert row['alone: p90'] == pytest.approx(76.0)
     assert row['ratio'] == pytest.approx(1.05)
+
+
+def test_an_object_is_found_if_all_that_is_published_is_right() -> None:
+    def pose(of: int, mm: float, degrees: float, axis: bool = False) -> dict[str, object]:
+        return {'of': of, 'mm': mm, 'degrees': degrees, 'axis': axis, 'squared': 5.0}
+
+    right, turned, far = pose(0, 2, 3), pose(0, 2, 25), pose(0, 21, 3)
+    views = [[right], [turned], [far], [right, far], [], [pose(0, 4, 1, axis=True)]]
+    rows = [{'poses': poses} for poses in views]
+    found = object_pose.summary('all', 'one view', rows)
+    assert (found['views'], found['found']) == (6, pytest.approx(2 / 6, abs=1e-3))
+    assert found['wrong'] == pytest.approx(3 / 6, abs=1e-3)
+    assert (found['median mm'], found['median deg'], found['axis']) == (2, 3, 1)
+    other = pose(1, 1, 1)
+    pairs = [[right, other], [other, right], [right, right], [right], [right, other, far]]
+    both = object_pose.summary('all', 'two in view', [{'poses': poses} for poses in pairs])
+    assert both['found'] == pytest.approx(2 / 5, abs=1e-3)
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def work() -> list[dict[str, object]]:
+        calls.append(1)
+        return [{'poses': []}]
+
+    for _ in range(2):
+        assert object_pose.done(tmp_path / 'kept', '1-0001', work) == [{'poses': []}]
+    assert len(calls) == 1

@@ -38,6 +38,11 @@ class Candidates:
     position: Array
     reason: tuple[str, ...]
 
+    @property
+    def have_depth(self) -> bool:
+        """Tell whether any of them has a position."""
+        return bool(np.isfinite(self.position[:, 2]).any())
+
     def of(self, first: int, number: int) -> Candidates:
         """Return those of some queries in a row, which are numbered from 0 again."""
         start, end = np.searchsorted(self.query, [first, first + number])

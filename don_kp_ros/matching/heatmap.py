@@ -150,9 +150,9 @@ class _Search:
 
     def _reaching(self, floor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find all owners and cells with products that may count, and these."""
-        lowest = floor[:, None] * self._blocks.least
+        lowest = floor * self._blocks.least.amin()
         if self._threshold is not None:
-            torch.minimum(lowest, self._threshold[:, None], out=lowest)
+            lowest = torch.minimum(lowest, self._threshold)
         places, cells = _reaching(self._products, lowest), self._products.shape[1]
         return places // cells, places % cells, self._products.flatten()[places]
 
@@ -216,10 +216,11 @@ class _Search:
 
 
 def _reaching(products: Tensor, least: Tensor) -> Tensor:
-    """Number the products that are as large as asked; NumPy is much faster than torch at it."""
+    """Number the products (Q, cells) that are at least as large as asked of their queries (Q,)."""
     if products.device.type == 'cpu':
-        return torch.from_numpy(np.flatnonzero(products.numpy() >= least.numpy()))
-    return torch.nonzero((products >= least).flatten())[:, 0]
+        # NumPy is much faster than torch at both.
+        return torch.from_numpy(np.flatnonzero(products.numpy() >= least.numpy()[:, None]))
+    return torch.nonzero((products >= least[:, None]).flatten())[:, 0]
 
 
 class _Best:

@@ -21,22 +21,25 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 GATE = 16.27  # squared Mahalanobis distance of an inlier: chi-square of 3 degrees, 99.9 %
-_TRIPLES = 128
+_TRIPLES = 96
 _MOST = 600  # matches; of more, those of the weightiest points
 _AGREEING = 3.0  # standard deviations by which two distances may differ
 _FLATTEST = 0.05  # height of a triangle over its longest side, below which it is a line
 _TINY = 1e-12  # square metres
 
 
-def poses_by_consensus(matches: Matches, rng: np.random.Generator) -> tuple[Array, Array]:
+def poses_by_consensus(
+    matches: Matches, fewest: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Find poses (B, 4, 4) that many matches agree with, and their scores (B,), best first.
 
-    Scores are 0..1. There is no pose where no triple of points gives one.
+    Scores are 0..1. There is none where it is plain that not so many points as the ``fewest``
+    agree with any.
     """
     if len(matches) > _MOST:
         heaviest = np.argsort(-matches.weight[matches.point], kind='stable')[:_MOST]
         matches = matches.some(np.sort(heaviest))
-    triples = _triples(matches, rng)
+    triples = _triples(matches, fewest, rng)
     if len(triples) == 0:
         return np.zeros((0, 4, 4)), np.zeros(0)
     a, b = (torch.from_numpy(points[triples]) for points in (matches.of_object, matches.measured))
@@ -53,14 +56,16 @@ def scores(matches: Matches, T: Array) -> Array:
     return np.asarray(np.maximum(gain, 0) @ weight / matches.weight.sum())
 
 
-def _triples(matches: Matches, rng: np.random.Generator) -> Index:
+def _triples(matches: Matches, fewest: int, rng: np.random.Generator) -> Index:
     """Draw triples (B, 3) of matches that agree with each other and do not lie in a line."""
     agreeing = _agreeing(matches)
-    weight = matches.weight[matches.point]
-    common = agreeing * (agreeing @ agreeing) * weight
-    chance = weight * common.sum(axis=1)
-    if not chance.any():
+    common = agreeing * (agreeing @ agreeing)
+    # Of so many that all agree, any two agree with all others.
+    if common.max(initial=0) < max(fewest - 2, 1):
         return np.zeros((0, 3), dtype=np.int64)
+    weight = matches.weight[matches.point]
+    common *= weight
+    chance = weight * common.sum(axis=1)
     first = rng.choice(len(matches), _TRIPLES, p=chance / chance.sum())
     second = _drawn(common[first], rng)
     third = _drawn(np.minimum(common[first], common[second]), rng)

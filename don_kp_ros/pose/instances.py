@@ -81,11 +81,11 @@ def _locate(
     """Find the instance that fits best."""
     if view.camera is None:
         return Pose.none(len(constellation.points), Refusal(Why.TOO_FEW, view.lacks))
-    if view.depth is None:
+    if not candidates.have_depth:
         pose = solve_pixels(constellation, candidates, view.camera, noise, confidence)
         return pose if symmetry is None or pose.refused else symmetry.applied(pose)
     matches = Matches.of(constellation, candidates, view.camera, noise)
-    likely = likely_poses(matches, seed)
+    likely = likely_poses(matches, confidence, seed)
     if isinstance(likely, Refusal):
         return Pose.none(len(constellation.points), likely)
     first = pose_of(matches, likely[0], noise, confidence)
@@ -145,7 +145,7 @@ def _unexplained(
     """Leave out the candidates on an instance that was found."""
     assert view.camera is not None
     points = rigid.apply(pose.T_camera_object, constellation.points)
-    if view.depth is None:
+    if pose.unit == 'px':
         places, points, near = candidates.uv, view.camera.project(points), _EXPLAINED_PX
     else:
         places, near = candidates.position, _EXPLAINED_M

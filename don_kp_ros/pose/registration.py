@@ -18,14 +18,14 @@ from torch import Tensor
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.matching.maps import describe_at
-from don_kp_ros.matching.view import View, lift
+from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.refinement import motion, stepped
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_ITERATIONS = 4
+_STEPS = 3
 _STILL = 1e-4  # metres and radians of a step that ends the iteration
 _WINDOW = 3  # pixels, of the median depth
 _H = 4.0  # pixels to the neighbours that give gradients and normals
@@ -60,15 +60,15 @@ class Fit:
 def register(constellation: Constellation, T: Array, cells: Tensor, view: View) -> Fit:
     """Fit a constellation to a picture, beginning with a pose (4, 4); cells (D, h, w): its map."""
     assert view.camera is not None
-    for _ in range(_ITERATIONS):
-        look = _Look.at(constellation, T, cells, view)
+    look = _Look.at(constellation, T, cells, view)
+    for _ in range(_STEPS):
         hessian, gradient = look.normal_equations(constellation, T)
         damping = _DAMPING * np.trace(hessian) + np.finfo(np.float64).tiny
         step = -np.linalg.solve(hessian + damping * np.eye(6), gradient)
-        T = stepped(T, step)
         if np.abs(step).max() < _STILL:
             break
-    look = _Look.at(constellation, T, cells, view)
+        T = stepped(T, step)
+        look = _Look.at(constellation, T, cells, view)
     similarity = np.where(
         look.seen, (look.descriptors[:, 0] * constellation.descriptors).sum(axis=1), 0.0
     )
@@ -90,12 +90,13 @@ class _Look:
     @classmethod
     def at(cls, constellation: Constellation, T: Array, cells: Tensor, view: View) -> _Look:
         assert view.camera is not None
+        assert view.depth is not None
         placed = rigid.apply(T, constellation.points)
         uv = view.camera.project(placed)
         inside = view.camera.contains(uv)
         around = np.where(inside[:, None, None], uv[:, None] + _AROUND, 0.0).reshape(-1, 2)
-        surface, _ = lift(view, around, _WINDOW)
-        surface = surface.reshape(-1, 5, 3)
+        depth = view.depth.medians(around, _WINDOW)
+        surface = view.camera.deproject(around, depth).reshape(-1, 5, 3)
         surface[~inside] = np.nan
         found = describe_at(cells, torch.from_numpy(around), view.size).cpu().numpy()
         x, y, z = placed.T
@@ -134,11 +135,13 @@ class _Look:
         seen = self.seen
         d = self.descriptors[seen]
         slope = np.stack([d[:, 2] - d[:, 1], d[:, 4] - d[:, 3]], axis=2) / (2 * _H)
-        turn = slope @ self.perspective[seen] @ moves[seen]  # (S, D, 6)
         differ = d[:, 0] - constellation.descriptors[seen]
         squares = np.einsum('nd,nd->n', differ, differ)
         counts = weight[seen] / (1 + squares / _USUAL) ** 2 / _FEATURE**2
-        weighted = turn * counts[:, None, None]
-        hessian += np.tensordot(weighted, turn, axes=([0, 1], [0, 1]))
-        gradient += np.tensordot(weighted, differ, axes=([0, 1], [0, 1]))
+        # First over the D components, in pixels; then over the points.
+        transposed = np.swapaxes(slope, 1, 2) * counts[:, None, None]
+        pixels = self.perspective[seen] @ moves[seen]  # (S, 2, 6)
+        back = np.swapaxes(pixels, 1, 2)
+        hessian += (back @ (transposed @ slope) @ pixels).sum(axis=0)
+        gradient += (back @ (transposed @ differ[:, :, None])).sum(axis=0)[:, 0]
         return hessian, gradient

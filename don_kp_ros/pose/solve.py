@@ -20,7 +20,7 @@ from don_kp_ros.pose.refinement import inliers, normal_equations, refined
 
 Array = NDArray[np.float64]
 
-_STARTS = 4  # poses that are refined
+_STARTS = 3  # different poses
 _WORTH_A_LOOK = 0.5  # of the score of the best
 _LINE = 1e-3  # metres that points must extend to both sides of a line
 
@@ -39,51 +39,55 @@ def solve(
     are. Equal arguments give equal poses. A pose that is not certain enough comes with a refusal.
     """
     noise, confidence = noise or Noise(), confidence or Confidence()
-    if not np.isfinite(candidates.position[:, 2]).any() and len(candidates.query):
+    if not candidates.have_depth:
         return solve_pixels(constellation, candidates, camera, noise, confidence)
     matches = Matches.of(constellation, candidates, camera, noise)
-    likely = likely_poses(matches, seed)
+    likely = likely_poses(matches, confidence, seed)
     if isinstance(likely, Refusal):
         return Pose.none(len(constellation.points), likely)
     return pose_of(matches, likely[0], noise, confidence)
 
 
-def likely_poses(matches: Matches, seed: int = 0) -> list[Array] | Refusal:
+def likely_poses(matches: Matches, confidence: Confidence, seed: int = 0) -> list[Array] | Refusal:
     """Find different poses (4, 4) that many matches agree with, or why there is none.
 
-    There is at least one; the one that most agree with comes first.
+    There is at least one; the one that most agree with comes first. Where fewer agree with that
+    than are needed, it is the only one.
     """
-    if matches.matched < FEWEST:
+    fewest = max(FEWEST, min(confidence.inliers, matches.number))
+    if matches.matched < fewest:
         return Refusal(
             Why.TOO_FEW,
             f'{matches.matched} of {matches.number} points have a match with depth; a pose needs '
-            f'{FEWEST} or more',
+            f'{fewest} or more',
         )
     points = matches.of_object - matches.of_object.mean(axis=0)
     if np.linalg.svd(points, compute_uv=False)[1] < _LINE:
         return Refusal(Why.DEGENERATE, 'the points that have a match lie in a line; teach others')
-    T, score = poses_by_consensus(matches, np.random.default_rng(seed))
+    T, score = poses_by_consensus(matches, fewest, np.random.default_rng(seed))
     if not len(T):
         return Refusal(
             Why.NO_CONSENSUS,
-            f'no three of the {matches.matched} points with a match lie as on the object',
+            f'no {fewest} of the {matches.matched} points with a match lie as on the object',
         )
-    return _refined(matches, T[score >= _WORTH_A_LOOK * score[0]])
+    best = refined(matches, T[0])
+    if len(inliers(matches, best)) < fewest:
+        return [best]
+    return _different(matches, best, T[score >= _WORTH_A_LOOK * score[0]])
 
 
-def _refined(matches: Matches, T: Array) -> list[Array]:
-    """Refine the first few of poses (B, 4, 4) that differ; the best comes first."""
+def _different(matches: Matches, best: Array, T: Array) -> list[Array]:
+    """Refine a few of poses (B, 4, 4) that differ from the best; sort them by their consensus."""
     near = float(np.sqrt(GATE * np.median(matches.across + matches.along)))
-    found: list[Array] = []
-    for _ in range(_STARTS):
-        if not len(T):
-            break
+    found, start = [best], T[0]
+    while True:
+        for one in (start, found[-1]):
+            T = T[_displacements(matches.of_object, T, one) > near]
+        if not len(T) or len(found) == _STARTS:
+            return sorted(found, key=lambda T: -float(scores(matches, T)))
         start, better = T[0], refined(matches, T[0])
         if all(_displacements(matches.of_object, better[None], one)[0] > near for one in found):
             found.append(better)
-        for one in (start, better):
-            T = T[_displacements(matches.of_object, T, one) > near]
-    return sorted(found, key=lambda T: -float(scores(matches, T)))
 
 
 def _displacements(points: Array, T: Array, other: Array) -> Array:

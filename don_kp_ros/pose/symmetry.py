@@ -84,7 +84,8 @@ def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
         variance,
         0 * variance,
     )
-    turns, _ = poses_by_consensus(matches, np.random.default_rng(seed))
+    fewest = int(_OVERLAP * len(points)) // 2
+    turns, _ = poses_by_consensus(matches, fewest, np.random.default_rng(seed))
     best: tuple[float, Array] | None = None
     for T in turns[:_TURNS]:
         T[:3, 3] -= _AWAY

@@ -54,6 +54,7 @@ def teach(
     axes: ArrayLike | None = None,
     T_camera_object: ArrayLike | None = None,
     number: int = NUMBER,
+    places: ArrayLike | None = None,
 ) -> Taught:
     """Make a constellation of what one view shows of an object.
 
@@ -61,9 +62,12 @@ def teach(
     the object (`segmentation.object_mask` of a click). The object's frame is T_camera_object
     (4, 4), if that is given. Otherwise its origin is the points' centroid, and its axes are the
     columns of ``axes`` (3, 3), in the optical frame: those of the robot's base at that moment.
+    places (K, 2): the pixels to take points from, as a model's keypoints; those off the object are
+    left out. Without them, points are taken from all over the object.
+
     Raises RefusedError, with what to do, where too little of the object can be measured.
     """
-    seen = _Seen.of(cells, view, mask)
+    seen = _Seen.of(cells, view, mask, places)
     chosen = spread(seen.points, number)
     points = seen.points[chosen]
     if T_camera_object is None:
@@ -154,16 +158,15 @@ class _Seen:
     weights: Array
 
     @classmethod
-    def of(cls, cells: Tensor, view: View, mask: ArrayLike) -> _Seen:
+    def of(
+        cls, cells: Tensor, view: View, mask: ArrayLike, places: ArrayLike | None = None
+    ) -> _Seen:
         mask = np.asarray(mask, dtype=np.bool_)
         if view.depth is None or view.camera is None:
             raise RefusedError(f'an object is taught with depth: {view.lacks}')
         if mask.shape != view.size:
             raise RefusedError(f'the mask is {mask.shape}, the picture {view.size} (H, W)')
-        v, u = np.nonzero(ndimage.binary_erosion(mask, iterations=_MARGIN))
-        step = max(1, int(np.ceil(np.sqrt(len(u) / _LOOKED_AT))))
-        regular = (v % step == 0) & (u % step == 0)
-        uv = np.stack([u[regular], v[regular]], axis=1).astype(np.float64)
+        uv = _places_on(ndimage.binary_erosion(mask, iterations=_MARGIN), places)
         points, _ = lift(view, uv)
         measured = np.isfinite(points[:, 2])
         if measured.sum() < _FEWEST:
@@ -182,6 +185,19 @@ class _Seen:
             descriptors.cpu().numpy()[distinct],
             np.maximum(1 - ambiguity**2, _LEAST_WEIGHT)[distinct],
         )
+
+
+def _places_on(mask: Mask, places: ArrayLike | None) -> Array:
+    """Return those of some pixels that are in a mask, or pixels (K, 2) all over it."""
+    if places is not None:
+        uv = np.asarray(places, dtype=np.float64).reshape(-1, 2)
+        u, v = np.rint(uv).astype(np.int64).T
+        inside = (u >= 0) & (u < mask.shape[1]) & (v >= 0) & (v < mask.shape[0])
+        return uv[inside][mask[v[inside], u[inside]]]
+    v, u = np.nonzero(mask)
+    step = max(1, int(np.ceil(np.sqrt(len(u) / _LOOKED_AT))))
+    regular = (v % step == 0) & (u % step == 0)
+    return np.stack([u[regular], v[regular]], axis=1).astype(np.float64)
 
 
 def _pose_in(

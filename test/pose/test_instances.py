@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from truth import CAMERA, Array, Scene
 
 from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.candidates import Candidates, find_candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
@@ -79,6 +80,16 @@ def test_an_object_is_found_by_pixels_alone(taught: Taught) -> None:
     assert np.isnan(pose.fit)
     assert metres < 0.02
     assert degrees < 8
+
+
+def test_depth_that_is_zero_everywhere_is_no_depth(taught: Taught) -> None:
+    scene = Scene.of((0.03, 0.0, 0.9))
+    view = View((480, 640), DepthImage(np.zeros((480, 640), np.uint16)), CAMERA)
+    candidates = candidates_in(scene, taught.constellation, view)
+    loose = Confidence(metres=0.05, radians=0.3)
+    poses = find_instances(taught.constellation, scene.cells(), candidates, view, None, loose)
+    assert [pose.unit for pose in poses] == ['px']
+    assert poses[0].refused is None
 
 
 def test_what_is_not_there_is_not_found(taught: Taught) -> None:

@@ -84,6 +84,19 @@ def test_a_number_of_points_can_be_asked_for() -> None:
     assert len(few.constellation.points) == 12
 
 
+def test_points_can_be_taken_from_a_models_keypoints() -> None:
+    """Those on the object, and each at its own pixel."""
+    u, v = SCENE.click()
+    rng = np.random.default_rng(0)
+    places = np.array([u, v]) + rng.uniform(-60, 60, (20, 2))
+    places = np.concatenate([places, [[5.0, 5.0], [-20.0, 100.0], [700.0, 100.0]]])
+    found = teach(SCENE.cells(), SCENE.view(), SCENE.mask(), MODEL, places=places)
+    at = CAMERA.project(rigid.apply(found.T_camera_object, found.constellation.points))
+    away = np.linalg.norm(at[:, None] - places, axis=2).min(axis=1)
+    assert 8 <= len(at) <= 20
+    np.testing.assert_allclose(away, 0, atol=1e-6)
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
     cells, view, mask = SCENE.cells(), SCENE.view(), SCENE.mask()
     nowhere = View((480, 640), DepthImage(np.zeros((480, 640), np.uint16)), CAMERA)
