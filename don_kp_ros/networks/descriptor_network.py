@@ -16,6 +16,7 @@ from don_kp_ros.networks.torchvision_import import resnet
 
 STAGE_STRIDES = (4, 8, 16, 32)  # of ResNet's layer1 to layer4
 _SMALLEST_SQUARE = 1e-24
+_CERTAINTY_POWER = 8  # of a length: the odds that it is one of the object
 _PEAK_RADIUS = 32  # network pixels around a keypoint's peak
 
 
@@ -133,14 +134,14 @@ class DescriptorNetwork(nn.Module):
 
         What a network has not learned gives shorter vectors than what it has (Dhamija et al.,
         2018; Vaze et al., 2022). With `novelty` this is kept: a vector of length l becomes
-        (sqrt(c) x / l, sqrt(1 - c)), where c = l^4 / (l^4 + `familiar_length`^4). So a descriptor
+        (sqrt(c) x / l, sqrt(1 - c)), where c = l^8 / (l^8 + `familiar_length`^8). So a descriptor
         of the object, with c near 1, is less similar to what only points into its direction.
         """
         unit = functional.normalize(identity, dim=1)
         if not self.configuration.novelty:
             return unit
         square = identity.square().sum(dim=1, keepdim=True).clamp_min(_SMALLEST_SQUARE)
-        logit = 2 * (square.log() - self.familiar_length.square().log())
+        logit = _CERTAINTY_POWER / 2 * (square.log() - self.familiar_length.square().log())
         return torch.cat([unit * logit.sigmoid().sqrt(), (-logit).sigmoid().sqrt()], dim=1)
 
     def detect(self, images: Tensor) -> Expectation:

@@ -38,17 +38,19 @@ class AbsentObjects(Study):
 
     So points of a photo are looked for in the photos that show the object, in those that the
     training knew, or in the one that it did not; and in pictures without it. absent: patterns of
-    these below DATA.
+    these below DATA; alike: of pictures of other objects of its kind, which are not judged.
     """
 
     kind: ClassVar[str] = 'absent'
 
     seeds: tuple[int, ...] = (0,)
-    absent: tuple[str, ...] = ('backgrounds/*', 'caps/rgbs/*', 'ycb_real/posecnn_demo/*color*')
+    absent: tuple[str, ...] = ('backgrounds/*', 'ycb_real/posecnn_demo/*color*')
+    alike: tuple[str, ...] = ('caps/rgbs/*',)
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
-        photos, absent = Photos.read(job.request.data, job.reader), self._absent(job)
+        photos, absent = Photos.read(job.request.data, job.reader), _read(job, self.absent)
+        alike = _read(job, self.alike)
         learned = photos.learned
         cases = {_ALL: (learned, [*learned, *(copy for _, copy in photos.pairs)])}
         for held in learned if len(learned) > 1 else []:
@@ -62,7 +64,7 @@ class AbsentObjects(Study):
             model = job.train(f'{name}, seed {seed}', kept).checkpoint
             for variant in [model, *[_without_novelty(model)] * model.network.novelty]:
                 of = {'trained on': name, 'seed': seed, 'novelty': variant.network.novelty}
-                found = _look(Learned(DescriptorModel(variant)), known, shown, absent)
+                found = _look(Learned(DescriptorModel(variant)), known, shown, absent, alike)
                 threshold = variant.match_threshold if variant is model else None
                 own = [{**of, **row} for row in _rows(found, threshold)]
                 rows += own
@@ -73,24 +75,28 @@ class AbsentObjects(Study):
         title = 'Shares of points that are found in pictures with the object and without it'
         return Outcome(title, rows, targets, {'cards': job.cards})
 
-    def _absent(self, job: Job) -> dict[str, list[Image]]:
-        """Read the pictures without the object, by their patterns; raises DataError."""
-        root = job.request.data
-        found = {
-            pattern: [read_image(path) for path in sorted(root.glob(pattern))]
-            for pattern in self.absent
-        }
-        if not any(found.values()):
-            raise DataError(f'{root}: no pictures without the object: {", ".join(self.absent)}')
-        return {pattern: images for pattern, images in found.items() if images}
+
+def _read(job: Job, patterns: Sequence[str]) -> dict[str, list[Image]]:
+    """Read pictures by their patterns; raises DataError where there are none at all."""
+    root = job.request.data
+    found = {
+        pattern: [read_image(path) for path in sorted(root.glob(pattern))] for pattern in patterns
+    }
+    if patterns and not any(found.values()):
+        raise DataError(f'{root}: there are no pictures {", ".join(patterns)}')
+    return {pattern: images for pattern, images in found.items() if images}
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Similarities of points: where the object is, -inf if beside it; and where it is not."""
+    """Similarities of points: where the object is, -inf if beside it; and where it is not.
+
+    absent, alike: as of AbsentObjects, by their patterns.
+    """
 
     present: Scores
     absent: Mapping[str, Scores]
+    alike: Mapping[str, Scores]
 
     def threshold(self, recall: float) -> float:
         """Return the threshold at which that share of the points is found on the object."""
@@ -102,6 +108,7 @@ def _look(
     known: Sequence[Sample],
     shown: Sequence[Sample],
     absent: Mapping[str, Sequence[Image]],
+    alike: Mapping[str, Sequence[Image]],
 ) -> _Found:
     """Look for points of known photos in others that show the object, and where it is absent."""
     places = [_points(sample, number) for number, sample in enumerate(known)]
@@ -112,18 +119,20 @@ def _look(
                 there = matcher.find(sample.image, other.image, uv)
                 hit = shown_on(there.uv, other.mask)
                 present.append(np.where(hit, there.score, np.float32(-np.inf)))
+
+    def best(images: Sequence[Image]) -> Scores:
+        return np.concatenate(
+            [
+                matcher.find(sample.image, image, uv).score
+                for image in images
+                for sample, uv in zip(known, places, strict=True)
+            ]
+        )
+
     return _Found(
         np.concatenate(present),
-        {
-            name: np.concatenate(
-                [
-                    matcher.find(sample.image, image, uv).score
-                    for image in images
-                    for sample, uv in zip(known, places, strict=True)
-                ]
-            )
-            for name, images in absent.items()
-        },
+        {name: best(images) for name, images in absent.items()},
+        {name: best(images) for name, images in alike.items()},
     )
 
 
@@ -134,9 +143,9 @@ def _points(sample: Sample, seed: int) -> Pixels:
 
 
 def _rows(found: _Found, threshold: float | None) -> Iterator[dict[str, Any]]:
-    """Tell the shares that are found: the object's, each kind of others, and all of those."""
+    """Tell the shares that are found: the object's, those of others, and all that are absent."""
     every = np.concatenate(list(found.absent.values()))
-    groups = {'the object': found.present, **found.absent, 'all without it': every}
+    groups = {'the object': found.present, **found.alike, **found.absent, 'all without it': every}
     for name, scores in groups.items():
         thresholds = {f'at recall {recall:g}': found.threshold(recall) for recall in _RECALLS}
         if threshold is not None:

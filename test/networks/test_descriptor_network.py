@@ -57,7 +57,7 @@ def test_what_is_new_resembles_the_object_less() -> None:
     net.familiar_length.fill_(2.0)
     shown = net.descriptors(identity)[0, :, 0]
     torch.testing.assert_close(shown.norm(dim=0), torch.ones(4))
-    certain = torch.tensor([0, 1 / 17, 16 / 32, 256 / 272])
+    certain = torch.tensor([0, 1 / 257, 1 / 2, 256 / 257])
     torch.testing.assert_close(shown[:3].norm(dim=0), certain.sqrt())
     similarity = shown[:, 3] @ shown
     assert (similarity.diff() > 0).all() and similarity[0] < 0.3

@@ -180,13 +180,13 @@ def test_what_is_absent_is_looked_for_as_what_is_there(
     assert [row['trained on'] for row in rows[::4]] == cases
     assert [row['looked for in'] for row in rows[:4]] == [
         'the object',
-        'backgrounds/*',
         'caps/rgbs/*',
+        'backgrounds/*',
         'all without it',
     ]
     # Each of three photos has three others; alone, two are looked for in the one that was held.
     assert [rows[place]['points'] for place in (0, 4)] == [9 * 60, 2 * 60]
-    assert [row['points'] for row in rows[1:4]] == [4 * 180, 8 * 180, 12 * 180]
+    assert [row['points'] for row in rows[1:4]] == [8 * 180, 4 * 180, 4 * 180]
     (target,) = content['targets']
     assert target['measured'] == rows[3]['at recall 0.8']
     assert [row['at the threshold'] for row in rows[1:4]] == [1, 1, 1]  # of these models it is 0
@@ -195,9 +195,12 @@ def test_what_is_absent_is_looked_for_as_what_is_there(
 def test_false_finds_are_those_above_the_threshold_of_a_recall() -> None:
     present = np.concatenate([np.linspace(0.01, 0.9, 90), np.full(10, -np.inf)])
     others = {'near': np.linspace(0, 1, 101), 'far': np.full(101, -0.5)}
-    shown, near, far, every = absent._rows(absent._Found(present, others), 0.705)
+    shown, alike, near, far, every = absent._rows(
+        absent._Found(present, others, {'alike': np.array([0.5, 0.9])}), 0.705
+    )
     assert shown['at recall 0.8'] == 0.81 and shown['at recall 0.95'] == 0.9
     assert (near['at recall 0.8'], far['at recall 0.8']) == (round(91 / 101, 4), 0)
+    assert alike['at the threshold'] == 0.5
     assert every['at recall 0.8'] == round(91 / 202, 4)
     assert far['at recall 0.95'] == 1  # not reached by accepting everything
     assert (shown['at the threshold'], near['at the threshold']) == (0.2, round(30 / 101, 4))
