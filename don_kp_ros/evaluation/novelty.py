@@ -11,7 +11,7 @@ from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 
-_FAMILIAR_QUANTILE = 0.05
+_FAMILIAR_QUANTILE = 0.1
 _PICTURES = 24
 
 
@@ -20,7 +20,7 @@ def with_familiar_length(
 ) -> Checkpoint:
     """Let a network with `novelty` know how short descriptors on the object are at most.
 
-    It is the length that 5 % of them do not reach in the pictures B of some pairs. Other networks
+    It is the length that a tenth of them do not reach in the pictures B of some pairs. Other networks
     stay as they are.
     """
     if not checkpoint.network.novelty:
