@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -20,8 +21,8 @@ def with_familiar_length(
 ) -> Checkpoint:
     """Let a network with `novelty` know how short descriptors on the object are at most.
 
-    It is the length that a tenth of them do not reach in the pictures B of some pairs. Other networks
-    stay as they are.
+    It is the length that a tenth of them do not reach in the pictures B of some pairs. Other
+    networks stay as they are.
     """
     if not checkpoint.network.novelty:
         return checkpoint
@@ -30,6 +31,7 @@ def with_familiar_length(
         found = model.lengths(data.pictures(number)[1])
         mask = torch.from_numpy(data.mask_b(number)).to(found)
         shown = functional.interpolate(mask[None, None], size=found.shape, mode='area')[0, 0]
-        lengths.append(found[shown > 127])
-    length = torch.cat(lengths).quantile(_FAMILIAR_QUANTILE).cpu()
+        lengths.append(found[shown > 127].cpu().numpy())
+    quantile = np.quantile(np.concatenate(lengths), _FAMILIAR_QUANTILE)
+    length = torch.tensor(quantile, dtype=torch.float32)
     return replace(checkpoint, weights={**checkpoint.weights, 'familiar_length': length})
