@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from geometry_msgs.msg import PoseStamped
 from rclpy.signals import SignalHandlerOptions
 
@@ -25,6 +26,7 @@ from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_transform
+from don_kp_ros.resources import config_path
 from don_kp_ros.simulation.instances import UNSEEN_CAPS
 
 CAP = UNSEEN_CAPS[42]
@@ -159,6 +161,25 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
     assert not any(message.objects for message in seen[1:])
     assert list(seen[-1].missing) == ['cap'] and seen[-1].reasons[0]
     judge.destroy_subscription(heard)
+
+
+def test_rviz_shows_what_the_stack_publishes(judge: Judge) -> None:
+    layout = yaml.safe_load(config_path('rviz/don_kp.rviz').read_text())
+    published = dict(judge.get_topic_names_and_types())
+    kinds = {
+        'MarkerArray': 'visualization_msgs/msg/MarkerArray',
+        'Pose': 'geometry_msgs/msg/PoseStamped',
+        'Image': 'sensor_msgs/msg/Image',
+    }
+    displays = layout['Visualization Manager']['Displays']
+    shown = [one for one in displays if 'Topic' in one]
+    assert len(shown) > 4
+    for display in shown:
+        topic, kind = display['Topic']['Value'], display['Class']
+        assert published['/' + topic] == [kinds[kind.removeprefix('rviz_default_plugins/')]]
+    # Those without a topic of ours: robot_state_publisher is there where it is installed.
+    rest = {one['Class'] for one in displays} - {one['Class'] for one in shown}
+    assert rest == {f'rviz_default_plugins/{name}' for name in ('Grid', 'TF', 'RobotModel')}
 
 
 def wait_for(condition: Callable[[], object]) -> None:

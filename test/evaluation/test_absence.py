@@ -53,6 +53,14 @@ def test_an_object_that_fills_the_picture_is_hidden_too(data: PairSet) -> None:
     assert (stand_in != data.images[0]).any(axis=2).mean() > 0.9
 
 
+def test_large_pictures_are_made_small(data: PairSet) -> None:
+    large = [image.repeat(8, axis=0).repeat(8, axis=1) for image in data.images]
+    pairs = [replace(p, mask_b=p.mask_b.repeat(8, 0).repeat(8, 1)) for p in data.pairs]
+    (stand_in, _) = stand_ins(replace(data, images=large, pairs=pairs), seed=0)
+    assert stand_in.shape == (480, 640, 3)
+    assert np.abs(stand_in[150:300, 205:400].astype(int) - RED).sum(axis=2).min() > 20
+
+
 def test_clutter_has_many_shapes_in_given_and_other_colours() -> None:
     picture = clutter((160, 120), np.array([RED]), np.random.default_rng(0))
     assert picture.shape == (120, 160, 3)

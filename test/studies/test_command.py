@@ -240,7 +240,7 @@ class TestBadInput:
 def test_what_is_no_study_is_named(folder: Path, capsys: Any) -> None:
     for name in ('held_views', 'nothing'):
         assert run(folder, name) == 1
-        assert 'ablation, accuracy, ' in capsys.readouterr().err
+        assert 'ablation, absent, accuracy, ' in capsys.readouterr().err
     assert evaluation_command.main([str(folder), '--protocol', 'nothing', '--model', 'm']) == 1
     text = capsys.readouterr().err
     assert 'folder, held_views' in text and 'ablation' not in text

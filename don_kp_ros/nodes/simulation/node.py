@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from control_msgs.action import FollowJointTrajectory
-from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -31,7 +29,6 @@ from don_kp_ros.nodes.kit.conversions import (
     pose_from_matrix,
     seconds_from_stamp,
     stamp_from_seconds,
-    transform_from_matrix,
 )
 from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.nodes.kit.guard import guarded, guarded_service
@@ -39,8 +36,8 @@ from don_kp_ros.nodes.kit.parameters import Parameters, parameter
 from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
+from don_kp_ros.nodes.simulation.frames import OPTICAL_FRAME, link_frames, static_frames
 from don_kp_ros.nodes.simulation.gripper import GripperServer
-from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Faults, Renderer, look_at
@@ -58,7 +55,6 @@ HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
 SPECTATOR_SECONDS = 0.6  # between two of its pictures
 FAULTS = 8
-OPTICAL_FRAME = 'camera_color_optical_frame'
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class Simulation(Node):
         self._depth = self.create_publisher(Image, camera_topics.DEPTH, default)
         self._depth_info = self.create_publisher(CameraInfo, camera_topics.DEPTH_INFO, default)
         self._spectator = self.create_publisher(Image, '~/spectator', qos.RESULT)
-        self._publish_static_frames()
+        self._tf_static.publish(static_frames(self._preset))
 
         preset = self._preset
         self._arm = TrajectoryServer(self, preset.arm_controller, preset.arm_joints, self._now)
@@ -236,13 +232,7 @@ class Simulation(Node):
         message.velocity = state.velocity.tolist()
         message.effort = state.effort.tolist()
         self._joints.publish(message)
-        self._tf.publish(
-            TFMessage(
-                transforms=[
-                    _transform(stamp, parent, link, T) for parent, link, T in world.links()
-                ]
-            )
-        )
+        self._tf.publish(link_frames(world, stamp))
 
     def _wait_for_perception(self) -> None:
         """Let perception finish the last picture first: what it has no time for, it would miss.
@@ -317,22 +307,6 @@ class Simulation(Node):
             response.brim_in_camera = point_message(truth.taught_in_camera)
         return response
 
-    def _publish_static_frames(self) -> None:
-        frames = (
-            ('world', 'panda_link0', np.eye(4)),
-            (self._preset.hand_frame, 'camera_link', self._preset.T_hand_camera_link),
-            ('camera_link', 'camera_color_frame', T_LINK_COLOUR),
-            ('camera_color_frame', OPTICAL_FRAME, T_COLOUR_OPTICAL),
-            ('camera_link', 'camera_depth_frame', np.eye(4)),
-            ('camera_depth_frame', 'camera_depth_optical_frame', T_COLOUR_OPTICAL),
-            ('camera_link', 'camera_aligned_depth_to_color_frame', T_LINK_COLOUR),
-        )
-        self._tf_static.publish(
-            TFMessage(
-                transforms=[_transform(Time(), parent, child, T) for parent, child, T in frames]
-            )
-        )
-
 
 def _check_is_panda(preset: RobotPreset) -> None:
     """Raise StartupError where a robot's names are not those of the Panda that is simulated."""
@@ -348,14 +322,6 @@ def _check_is_panda(preset: RobotPreset) -> None:
                 f'whose {key} is {panda}, not {getattr(preset, key)}; '
                 'give robot: panda, or a file with base: panda'
             )
-
-
-def _transform(stamp: Time, parent: str, child: str, T: Array) -> TransformStamped:
-    return TransformStamped(
-        header=Header(stamp=stamp, frame_id=parent),
-        child_frame_id=child,
-        transform=transform_from_matrix(T),
-    )
 
 
 def main(args: list[str] | None = None) -> int:
