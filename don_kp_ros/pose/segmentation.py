@@ -21,7 +21,7 @@ _LEAST_SHARE = 0.2  # of all points on the table
 _ABOVE = 0.006  # metres; what is lower is taken for the table
 _NOISE = 0.012  # 1/m, times z^2: three standard deviations of a stereo camera's depth
 _SQUARE = 0.005  # metres, side of the squares in which footprints are connected
-_HOLE = 3  # pixels, half the widest hole in the depth within an object
+_HOLE = 5  # pixels, half the widest hole in the depth that an object reaches over
 _CLICK = 8  # pixels from a click to the object, at most
 
 
@@ -103,11 +103,12 @@ def object_mask(
     numbers = labels[rows[order], columns[order]]
     _, first = np.unique(numbers, return_index=True)
     for nearest in np.sort(first):
+        own = labels == numbers[nearest]
+        bridges = ndimage.binary_closing(own, iterations=_HOLE) & np.isnan(depth)
         # What an object surrounds is its own: the bottom of a mug, and holes in the depth.
-        mask = ndimage.binary_fill_holes(labels == numbers[nearest])
+        mask: Mask = ndimage.binary_fill_holes(own | bridges)
         if away[order[nearest]] <= _CLICK or mask[round(v), round(u)]:
-            closed = ndimage.binary_closing(mask, iterations=_HOLE)
-            return np.asarray(mask | (closed & np.isnan(depth)))
+            return mask
     raise RefusedError(
         f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give a '
         'mask'
