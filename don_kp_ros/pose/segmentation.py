@@ -21,7 +21,7 @@ _LEAST_SHARE = 0.2  # of all points on the table
 _ABOVE = 0.006  # metres; what is lower is taken for the table
 _NOISE = 0.012  # 1/m, times z^2: three standard deviations of a stereo camera's depth
 _SQUARE = 0.005  # metres, side of the squares in which footprints are connected
-_HOLE = 3  # pixels, half the widest hole in the depth within an object
+_HOLE = 5  # pixels, half the widest hole in the depth that an object reaches over
 _CLICK = 8  # pixels from a click to the object, at most
 
 
@@ -85,7 +85,7 @@ def object_mask(
     """Find the pixels (H, W) of the object that a click (u, v) shows.
 
     depth (H, W): metres, NaN where there is none. What stands above the plane is projected onto
-    it, and divided into connected footprints: so the wall, the rim and the inside of a mug are one
+    it, and divided into connected footprints: so the wall, the rim and the bottom of a mug are one
     object, and what stands behind it in the picture is another. Raises RefusedError where nothing
     stands at the click.
     """
@@ -94,32 +94,40 @@ def object_mask(
     with np.errstate(invalid='ignore'):
         lowest = np.maximum(_ABOVE, _NOISE * depth.astype(np.float64) ** 2)
         above = plane.heights(points) > lowest
-    rows, columns = np.nonzero(above)
-    footprints = _footprints(points[above], plane) if len(rows) else rows
+    labels = np.zeros(depth.shape, dtype=np.int64)
+    labels[above] = _footprints(points[above], plane)
+    rows, columns = np.nonzero(labels)
     u, v = click
-    away = np.where(footprints > 0, np.hypot(rows - v, columns - u), np.inf)
-    if away.min(initial=np.inf) > _CLICK:
-        raise RefusedError(
-            f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give '
-            'a mask'
-        )
-    own = footprints == footprints[away.argmin()]
-    mask = np.zeros(depth.shape, dtype=np.bool_)
-    mask[rows[own], columns[own]] = True
-    # Holes in the depth are filled: descriptors are there, too.
-    closed = ndimage.binary_closing(mask, iterations=_HOLE)
-    return np.asarray(mask | (closed & np.isnan(depth)))
+    away = np.hypot(rows - v, columns - u)
+    order = np.argsort(away, kind='stable')
+    numbers = labels[rows[order], columns[order]]
+    _, first = np.unique(numbers, return_index=True)
+    for nearest in np.sort(first):
+        own = labels == numbers[nearest]
+        bridges = ndimage.binary_closing(own, iterations=_HOLE) & np.isnan(depth)
+        # What an object surrounds is its own: the bottom of a mug, and holes in the depth.
+        mask: Mask = ndimage.binary_fill_holes(own | bridges)
+        if away[order[nearest]] <= _CLICK or mask[round(v), round(u)]:
+            return mask
+    raise RefusedError(
+        f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give a '
+        'mask'
+    )
 
 
 def _footprints(points: Array, plane: Plane) -> NDArray[np.int64]:
     """Number the connected parts of the plane that points (N, 3) stand on: (N,), 0 for stray ones.
 
-    Places are told apart by squares of `_SQUARE`, those with a single point are noise.
+    Places are told apart by squares of `_SQUARE`; those with a single point are noise, and gaps of
+    one are closed.
     """
+    if not len(points):
+        return np.zeros(0, dtype=np.int64)
     across = np.linalg.svd(plane.normal[None])[2][1:]  # two directions in the plane
     squares = np.floor(points @ across.T / _SQUARE).astype(np.int64)
-    squares -= squares.min(axis=0)
-    counts = np.zeros(squares.max(axis=0) + 1, dtype=np.int64)
+    squares -= squares.min(axis=0) - 1
+    counts = np.zeros(squares.max(axis=0) + 2, dtype=np.int64)
     np.add.at(counts, (squares[:, 0], squares[:, 1]), 1)
-    labels, _ = ndimage.label(counts > 1, structure=np.ones((3, 3)))
+    occupied = ndimage.binary_closing(counts > 1, structure=np.ones((3, 3)))
+    labels, _ = ndimage.label(occupied, structure=np.ones((3, 3)))
     return np.asarray(labels[squares[:, 0], squares[:, 1]], dtype=np.int64)
