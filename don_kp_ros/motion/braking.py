@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 # Of the limits: the motion's own acceleration comes on top, and what the controller adds to get
 # from wherever it is when it hears of the stop to the first of its points.
-_SHARE = 0.55
+_SHARE = 0.64
 # By then it has heard of it; and so long it brakes at least, seconds.
 _LEAD_S, _LEAST_S = 0.05, 0.2
 
