@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from masked import TURNS, folder, levels, opencv, overlap, photo, pillow, read, truth, write
 
@@ -125,7 +126,7 @@ class TestFormats:
     )
     def test_are_read(self, tmp_path: Path, suffix: str) -> None:
         if suffix == '.heic':
-            pytest.importorskip('pillow_heif').register_heif_opener()
+            pillow_heif.register_heif_opener()
         folder(tmp_path, lambda t: pillow(levels(t, 0, 255)))
         _, content = pillow(photo(2), suffix.lower())
         (tmp_path / 'rgbs/2.png').unlink()

@@ -78,7 +78,7 @@ def test_a_server_that_is_stopped_is_told_at_once_and_used_again_when_it_is_back
             begun = time.monotonic()
             with pytest.raises(UnavailableError, match=r'does not answer .*server runs.*again'):
                 call()
-            assert time.monotonic() - begun < 60  # without a limit it would wait for ever
+            assert time.monotonic() - begun < 2
         server.start()
         assert names(store) == ['before']
         other.put('after', 'm', [1.0])
@@ -93,7 +93,7 @@ def test_a_server_that_hangs_is_told_and_used_again_when_it_goes_on(server):
             begun = time.monotonic()
             with pytest.raises(UnavailableError, match=r'does not answer \(no answer .*try again'):
                 store.put('during', 'm', [1.0])
-            assert time.monotonic() - begun < 60  # without a limit it would wait for ever
+            assert time.monotonic() - begun < 10  # without a limit it would wait for ever
         store.put('after', 'm', [1.0])
         assert names(store) == ['after', 'before']
         # That it restarts between two requests is not noticed.

@@ -350,7 +350,7 @@ def test_a_cancelled_grasp_stops_the_arm(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_the_stack_ends_without_a_traceback_and_no_node_is_killed(
+def test_the_stack_ends_within_five_seconds_without_a_traceback(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', 'simulation:=true']
@@ -366,7 +366,9 @@ def test_the_stack_ends_without_a_traceback_and_no_node_is_killed(
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    asked = time.monotonic()
+    output, _ = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 5.0
     assert process.returncode == 0
     assert 'killed' not in output
     logs = output + ''.join(path.read_text() for path in (tmp_path / 'logs').iterdir())

@@ -63,7 +63,8 @@ def test_a_server_that_goes_and_comes_back_loses_nothing(desk, server, url):
             desk.delete('before', MODEL),
             desk.export('down.jsonl'),
         ]
-        assert time.monotonic() - began < 60  # without a limit they would wait for ever
+        # Each within 2 s; on a machine that is not busy within milliseconds.
+        assert time.monotonic() - began < 2 * len(answers) + 10
         for answer in answers:
             assert not answer.success
             assert 'does not answer' in answer.message

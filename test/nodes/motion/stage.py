@@ -1,5 +1,6 @@
 """What the tests of motions wait for, ask for and look at."""
 
+import threading
 import time
 
 import numpy as np
@@ -27,6 +28,19 @@ def failure(call):
     with pytest.raises(MotionError) as caught:
         call()
     return caught.value
+
+
+def stopped_on_the_way(motion, goal, has_come):
+    """Move to joint positions, stop when a condition holds; return the failure of the motion."""
+    failures = []
+    mover = threading.Thread(
+        target=lambda: failures.append(failure(lambda: motion.move_to_joints(goal)))
+    )
+    mover.start()
+    until(has_come)
+    motion.stop()
+    mover.join(timeout=PATIENCE_S)
+    return failures[0]
 
 
 def speeds_and_accelerations(commands):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET
 from rclpy.node import Node
-from stage import PATIENCE_S, down, failure, speeds_and_accelerations, until
+from stage import down, failure, speeds_and_accelerations, stopped_on_the_way, until
 
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -122,20 +122,8 @@ def test_the_gripper_settles_on_what_it_holds(arm):
 def test_stop_holds_the_arm_and_ends_the_call(arm):
     controllers, motion = arm
     goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    failures = []
-
-    def move():
-        try:
-            motion.move_to_joints(goal)
-        except MotionError as error:
-            failures.append(error)
-
-    mover = threading.Thread(target=move)
-    mover.start()
-    until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
-    motion.stop()
-    mover.join(timeout=PATIENCE_S)
-    assert failures[0].code is MotionCode.CANCELLED
+    stopped = stopped_on_the_way(motion, goal, lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+    assert stopped.code is MotionCode.CANCELLED
     # The call ends with the arm at rest, on its way, without more than the arm can stand.
     rest = controllers.arm
     assert OBSERVE[0] + 0.3 < rest[0] < goal[0]

@@ -1,12 +1,11 @@
 """The MoveIt adapter against a stand-in for moveit_py; see there what it can tell."""
 
-import threading
 
 import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET
 from moveit_stand_in import KINEMATICS, MoveItPy
-from stage import PATIENCE_S, down, failure, speeds_and_accelerations, until
+from stage import down, failure, speeds_and_accelerations, stopped_on_the_way, until
 
 from don_kp_ros.motion.heightmap import Grid, HeightMap
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -204,15 +203,8 @@ def test_the_fingers_rest_before_their_width_counts(adapter, monkeypatch):
 def test_stop_ends_the_execution(adapter):
     _, motion, moveit = adapter
     moveit.slow = True
-    failures = []
-    mover = threading.Thread(
-        target=lambda: failures.append(failure(lambda: motion.move_to_joints(OBSERVE + 0.1)))
-    )
-    mover.start()
-    assert moveit.running.wait(PATIENCE_S)
-    motion.stop()
-    mover.join(timeout=PATIENCE_S)
-    assert failures[0].code is MotionCode.CANCELLED
+    stopped = stopped_on_the_way(motion, OBSERVE + 0.1, moveit.running.is_set)
+    assert stopped.code is MotionCode.CANCELLED
     assert failure(lambda: motion.move_to_joints(OBSERVE)).code is MotionCode.CANCELLED
     moveit.slow = False
     motion.engage()
@@ -223,15 +215,8 @@ def test_a_stop_on_the_way_asks_no_more_of_the_arm_than_it_can_stand(adapter):
     robot, motion, moveit = adapter
     moveit.slow = True
     goal = OBSERVE + np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    failures = []
-    mover = threading.Thread(
-        target=lambda: failures.append(failure(lambda: motion.move_to_joints(goal)))
-    )
-    mover.start()
-    until(lambda: robot.arm[0] > OBSERVE[0] + 0.4)
-    motion.stop()
-    mover.join(timeout=PATIENCE_S)
-    assert failures[0].code is MotionCode.CANCELLED
+    stopped = stopped_on_the_way(motion, goal, lambda: robot.arm[0] > OBSERVE[0] + 0.4)
+    assert stopped.code is MotionCode.CANCELLED
     rest = robot.arm
     assert OBSERVE[0] + 0.4 < rest[0] < goal[0]
     assert (np.abs(rest - OBSERVE)[1:] < 1e-3).all()  # on its way
