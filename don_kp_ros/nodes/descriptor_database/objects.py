@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-
-from rclpy.callback_groups import CallbackGroup
-from rclpy.node import Node
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from don_kp.msg import TaughtObject
 from don_kp.srv import DeleteObject, ListObjects, TeachObject
@@ -14,34 +13,19 @@ from don_kp_ros.database.records import Filter, check_name
 from don_kp_ros.database.text import printable, shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
-from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
 from don_kp_ros.nodes.descriptor_database.messages import object_from_message, object_message
-from don_kp_ros.nodes.descriptor_database.models import RunningModels
-from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
-from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
+from don_kp_ros.nodes.descriptor_database.store_services import StoreServices
 
 
-class ObjectServices:
+class ObjectServices(StoreServices):
     """Objects as perception sees them, kept under names."""
 
-    def __init__(
-        self,
-        node: Node,
-        link: DatabaseLink,
-        models: RunningModels,
-        perception: PerceptionClient,
-        topic: DescriptorTopic,
-        group: CallbackGroup,
-    ) -> None:
-        """Offer the services on a node that others spin; ``topic`` tells what they change."""
-        self._node, self._link = node, link
-        self._models, self._perception, self._topic = models, perception, topic
-        for kind, name, method in (
+    def _services(self) -> Iterable[tuple[Any, str, Callable[..., Any]]]:
+        return (
             (TeachObject, 'teach_object', self._teach),
             (ListObjects, 'list_objects', self._list),
             (DeleteObject, 'delete_object', self._delete),
-        ):
-            node.create_service(kind, name, method, callback_group=group)
+        )
 
     @answering
     async def _teach(self, request: TeachObject.Request, response: TeachObject.Response) -> str:
@@ -85,8 +69,3 @@ class ObjectServices:
         return self._changed(
             f'{shown(request.name)} is deleted for model {shortened(model)}, for good'
         )
-
-    def _changed(self, message: str) -> str:
-        self._topic.refresh()
-        self._node.get_logger().info(message)
-        return message

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
-from rclpy.callback_groups import CallbackGroup
-from rclpy.node import Node
 
 from don_kp.srv import (
     DeleteDescriptor,
@@ -19,7 +20,6 @@ from don_kp_ros.database.records import Filter, Observation
 from don_kp_ros.database.text import printable, shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
-from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
 from don_kp_ros.nodes.descriptor_database.messages import (
     descriptor_message,
     details_message,
@@ -27,38 +27,24 @@ from don_kp_ros.nodes.descriptor_database.messages import (
     page_token,
     place_from_token,
 )
-from don_kp_ros.nodes.descriptor_database.models import RunningModels
-from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
-from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
+from don_kp_ros.nodes.descriptor_database.store_services import StoreServices
 
 _PAGE, _LARGEST_PAGE = 100, 1000
 _RANKED_IN_WORDS = 3
 
 
-class DescriptorServices:
+class DescriptorServices(StoreServices):
     """What people do with stored descriptors, one by one or page by page."""
 
-    def __init__(
-        self,
-        node: Node,
-        link: DatabaseLink,
-        models: RunningModels,
-        perception: PerceptionClient,
-        topic: DescriptorTopic,
-        group: CallbackGroup,
-    ) -> None:
-        """Offer the services on a node that others spin; ``topic`` tells what they change."""
-        self._node, self._link = node, link
-        self._models, self._perception, self._topic = models, perception, topic
-        for kind, name, method in (
+    def _services(self) -> Iterable[tuple[Any, str, Callable[..., Any]]]:
+        return (
             (StoreDescriptor, 'store_descriptor', self._store),
             (GetDescriptor, 'get_descriptor', self._get),
             (ListDescriptors, 'list_descriptors', self._list),
             (DeleteDescriptor, 'delete_descriptor', self._delete),
             (RestoreDescriptor, 'restore_descriptor', self._restore),
             (RankDescriptors, 'rank_descriptors', self._rank),
-        ):
-            node.create_service(kind, name, method, callback_group=group)
+        )
 
     @answering
     async def _store(
@@ -183,8 +169,3 @@ class DescriptorServices:
                 f'{shortened(request.model)} have {running.dimension}'
             )
         return request.model, Observation(values, author=request.author), f'{len(values)} values'
-
-    def _changed(self, message: str) -> str:
-        self._topic.refresh()
-        self._node.get_logger().info(message)
-        return message
