@@ -62,11 +62,14 @@ class Stack:
     def ask(self, kind: Any, name: str, request: Any) -> Any:
         """Call a service; raises RefusedError where nobody answers, or the answer is no."""
         client = self.node.create_client(kind, name)
-        self.meet(name, client.service_is_ready)
-        future = client.call_async(request)
-        if not self.wait(future.done):
-            raise RefusedError(f'{client.service_name} did not answer within {PATIENCE_S:g} s')
-        response = future.result()
+        try:
+            self.meet(name, client.service_is_ready)
+            future = client.call_async(request)
+            if not self.wait(future.done):
+                raise RefusedError(f'{client.service_name} did not answer within {PATIENCE_S:g} s')
+            response = future.result()
+        finally:
+            self.node.destroy_client(client)
         if not response.success:
             raise RefusedError(response.message)
         return response

@@ -200,11 +200,18 @@ def read_depth(path: Path, unit: float) -> DepthImage:
 
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
-    """Write pictures and masks, of whatever folders, into one that can be trained on."""
+    """Write pictures and masks, of whatever folders, into one that can be trained on.
+
+    Raises DataError for two pictures of one name.
+    """
     for name in ('rgbs', 'masks'):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    written = set[str]()
     for sample in samples:
         name = f'{sample.path.stem.removesuffix("_rgb")}.png'
+        if name in written:
+            raise DataError(f'{sample.path}: another picture is named {name}, too; rename one')
+        written.add(name)
         write_image(folder / 'rgbs' / name, sample.image)
         write_image(folder / 'masks' / name, sample.mask)
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from don_kp_ros.data.folder import (
     write_image,
 )
 from don_kp_ros.data.pairing import by_stem
+from don_kp_ros.data.picture_file import bits_used
 from don_kp_ros.geometry.camera import Camera
 
 FORMAT = 'don_kp posed views'
@@ -123,6 +124,11 @@ class PosedFolder:
         index = self.root / INDEX
         return [index, *self.images, *self.masks, *self.depths, *self.negatives]
 
+    @cached_property
+    def bits(self) -> int | None:
+        """The bits that pictures of 16 bits use together, one range for all; none without them."""
+        return bits_used(self.images)
+
     def samples(self, mask_values: tuple[int, ...] = ()) -> Iterator[PosedSample]:
         """Read and check every view, in the order of the index; raises DataError."""
         with ThreadPoolExecutor(2) as pool:
@@ -136,7 +142,7 @@ class PosedFolder:
         """
         view, path = self.views[index], self.images[index]
         mask_path, depth_path = self.masks[index], self.depths[index]
-        sample = read_sample(path, mask_path, mask_values=mask_values)
+        sample = read_sample(path, mask_path, mask_values=mask_values, bits=self.bits)
         depth = read_depth(depth_path, self.depth_unit).metres()
         expected = (self.camera.height, self.camera.width)
         for file, array in ((path, sample.image), (depth_path, depth)):

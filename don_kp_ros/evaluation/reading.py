@@ -77,7 +77,7 @@ class Reader:
         for place in spread(len(folder.negatives), _MOST_BACKGROUNDS):
             path = folder.negatives[place]
             try:
-                found.append(prepare_background(read_image(path), SIDE))
+                found.append(prepare_background(read_image(path, folder.bits), SIDE))
             except DataError as error:
                 self._skip(error, (path,))
         return found

@@ -97,17 +97,6 @@ def find_candidates(
     return every.some(index)
 
 
-def _peaks(
-    descriptor_map: Tensor,
-    queries: Tensor,
-    size: tuple[int, int],
-    threshold: float | Tensor | None,
-) -> Peaks:
-    if threshold is not None:
-        return peaks(descriptor_map, queries, size, threshold)
-    return Peaks(torch.arange(len(queries)), *match(descriptor_map, queries, size))
-
-
 def _apart(
     first: NDArray[np.int64], uv: Array, position: Array, pixels: float
 ) -> NDArray[np.bool_]:

@@ -80,7 +80,7 @@ class DescriptorModel:
             scale = found.uv.new_tensor([image.shape[1] / width, image.shape[0] / height])
             uv = (found.uv[0] + 0.5) * scale - 0.5
             assert found.inside is not None
-            return functional.normalize(identity, dim=1)[0], Keypoints(uv, found.inside[0])
+            return self._network.descriptors(identity)[0], Keypoints(uv, found.inside[0])
 
     def lengths(self, image: NDArray[np.uint8]) -> Tensor:
         """Compute how long an image's descriptors are before they have unit length: (h, w)."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FEWEST = 3
+FEWEST, MOST = 3, 512
 _LENGTH = 1e-3  # of a unit vector, how far off
 _LARGEST = 10.0  # metres; points farther from the origin are a mistake of the unit
 
@@ -42,6 +42,8 @@ class Constellation:
             if not np.isfinite(array).all():
                 raise ValueError(f'the {name} of a constellation must be finite')
         number = len(self.weights) if self.weights.ndim == 1 else 0
+        if number > MOST:
+            raise ValueError(f'a constellation has {number} points; at most {MOST} are allowed')
         if number < FEWEST:
             raise ValueError(
                 f'a constellation of {number} points has no pose; it needs {FEWEST} or more'

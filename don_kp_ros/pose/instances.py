@@ -52,9 +52,14 @@ def find_instances(
     arguments give equal poses.
     """
     noise, confidence = noise or Noise(), confidence or Confidence()
+    by_depth = candidates.have_depth
+    if by_depth:  # what is left without it in the end must not be another instance
+        candidates = candidates.some(np.flatnonzero(np.isfinite(candidates.position[:, 2])))
     found: list[Pose] = []
     for _ in range(_MOST):
-        pose = _locate(constellation, cells, candidates, view, noise, confidence, symmetry, seed)
+        pose = _locate(
+            constellation, cells, candidates, view, by_depth, noise, confidence, symmetry, seed
+        )
         if pose.refused:
             return sorted(found, key=lambda one: -_quality(one)) or [pose]
         T = pose.T_camera_object
@@ -73,6 +78,7 @@ def _locate(
     cells: Tensor,
     candidates: Candidates,
     view: View,
+    by_depth: bool,
     noise: Noise,
     confidence: Confidence,
     symmetry: Symmetry | None,
@@ -81,7 +87,7 @@ def _locate(
     """Find the instance that fits best."""
     if view.camera is None:
         return Pose.none(len(constellation.points), Refusal(Why.TOO_FEW, view.lacks))
-    if not candidates.have_depth:
+    if not by_depth:
         pose = solve_pixels(constellation, candidates, view.camera, noise, confidence)
         return pose if symmetry is None or pose.refused else symmetry.applied(pose)
     matches = Matches.of(constellation, candidates, view.camera, noise)

@@ -18,6 +18,7 @@ _TRIPLES = 256
 _SAMPLE = 4000  # points that a plane is sought in
 _ON_PLANE = 0.005  # metres
 _LEAST_SHARE = 0.2  # of all points on the table
+_FARTHEST = 3.0  # metres; what is beyond is no object on the table
 _ABOVE = 0.006  # metres; what is lower is taken for the table
 _NOISE = 0.012  # 1/m, times z^2: three standard deviations of a stereo camera's depth
 _SQUARE = 0.005  # metres, side of the squares in which footprints are connected
@@ -93,7 +94,7 @@ def object_mask(
     points = camera.deproject_image(depth)
     with np.errstate(invalid='ignore'):
         lowest = np.maximum(_ABOVE, _NOISE * depth.astype(np.float64) ** 2)
-        above = plane.heights(points) > lowest
+        above = (plane.heights(points) > lowest) & (depth < _FARTHEST)
     labels = np.zeros(depth.shape, dtype=np.int64)
     labels[above] = _footprints(points[above], plane)
     rows, columns = np.nonzero(labels)

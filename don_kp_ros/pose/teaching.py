@@ -15,7 +15,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.matching.candidates import find_candidates
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.view import View, lift
-from don_kp_ros.pose.constellation import Constellation
+from don_kp_ros.pose.constellation import MOST, Constellation
 from don_kp_ros.pose.estimate import Confidence, Noise, Pose
 from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.registration import register
@@ -108,7 +108,8 @@ def extend(
     again = fit.seen & (fit.similarity >= _AS_KNOWN)
     points, descriptors, weights = _averaged(known, T, cells, view, again)
     new = rigid.apply(rigid.inverse(T), seen.points)
-    joining = spread(new, number, known.points, _SPACING * _spacing(known.points))
+    room = min(number, MOST - len(known.points))
+    joining = spread(new, room, known.points, _SPACING * _spacing(known.points))
     return Taught(
         Constellation(
             np.concatenate([points, new[joining]]),

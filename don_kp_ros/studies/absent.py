@@ -64,7 +64,8 @@ class AbsentObjects(Study):
             model = job.train(f'{name}, seed {seed}', kept).checkpoint
             for variant in [model, *[_without_novelty(model)] * model.network.novelty]:
                 of = {'trained on': name, 'seed': seed, 'novelty': variant.network.novelty}
-                found = _look(Learned(DescriptorModel(variant)), known, shown, absent, alike)
+                describer = Learned(DescriptorModel(variant, job.request.device))
+                found = _look(describer, known, shown, absent, alike)
                 threshold = variant.match_threshold if variant is model else None
                 own = [{**of, **row} for row in _rows(found, threshold)]
                 rows += own

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class CaseStudy(Study):
     protocol that held pictures are measured by.
     """
 
+    rewrites_masks: ClassVar[bool] = False
     training: str = 'nt_xent'
     steps: int | None = None
     poses: bool = False

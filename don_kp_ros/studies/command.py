@@ -113,10 +113,8 @@ def _parser() -> Parser:
 
 
 def _reading(study: Study, masks: MaskOptions) -> Study:
-    """Let every training read masks as they are read here; most are given masks of two values."""
-    from don_kp_ros.studies.cases import CaseStudy
-
-    told = masks if isinstance(study, CaseStudy) else MaskOptions(trust=masks.trust)
+    """Let every training read masks as they are read here."""
+    told = MaskOptions(trust=masks.trust) if study.rewrites_masks else masks
     return dataclasses.replace(study, overrides=(*study.overrides, *told.overrides()))
 
 

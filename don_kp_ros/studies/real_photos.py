@@ -44,10 +44,11 @@ class RealPhotos(Study):
             write = partial(write_samples, samples=photos.learned)
             trained = job.train(str(seed), Kept(job.trainings, self.kind, recipe, write))
             model, data = trained.checkpoint, photos.turned_pairs(seed)
-            own = accuracy(data, Learned(DescriptorModel(model)))
+            device = job.request.device
+            own = accuracy(data, Learned(DescriptorModel(model, device)))
             for name, figures in (
                 ('trained', own),
-                ('untrained', accuracy(data, Learned(DescriptorModel(model.untrained())))),
+                ('untrained', accuracy(data, Learned(DescriptorModel(model.untrained(), device)))),
                 ('object centroid', accuracy(data, centroid)),
             ):
                 shown = {key: getattr(figures, key) for key in BRIEF}

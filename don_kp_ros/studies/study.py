@@ -63,6 +63,8 @@ class Study(ABC):
     the keys of every training.
     """
 
+    # Whether trainings are given masks of two values, or the user's own files.
+    rewrites_masks: ClassVar[bool] = True
     kind: ClassVar[str]
 
     description: str = ''

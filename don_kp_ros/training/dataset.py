@@ -60,20 +60,19 @@ def read_dataset(
     """
     input_size = configuration.preprocessing.input_size
     backgrounds, measured = _backgrounds(configuration)
-    negatives = [read_image(path) for path in list_images(root / 'negatives')]
+    folder: ImageFolder | PosedFolder
+    folder = PosedFolder.open(root) if (root / INDEX).exists() else ImageFolder.open(root)
+    negatives = [read_image(path, folder.bits) for path in folder.negatives]
     share = configuration.validation.held
     held = _every(len(negatives), max(round(share * len(negatives)), len(negatives) > 1))
     measured += [image for i, image in enumerate(negatives) if i in held]
     backgrounds += [image for i, image in enumerate(negatives) if i not in held]
     backgrounds = [prepare_background(image, input_size) for image in backgrounds]
     check = MaskCheck(root, configuration.masks, say, sheet)
-    folder: ImageFolder | PosedFolder
     sampler: PairSampler
-    if (root / INDEX).exists():
-        folder = PosedFolder.open(root)
+    if isinstance(folder, PosedFolder):
         sampler, number, validation = _posed(folder, configuration, backgrounds, measured, check)
     else:
-        folder = ImageFolder.open(root)
         sampler, number, validation = _pictures(
             folder, configuration, seed, backgrounds, measured, check
         )
@@ -142,7 +141,7 @@ def _pictures(
             shown.append(sample)
     if external is not None:
         apart, truth = external
-        own = [read_image(path) for path in apart.negatives]
+        own = [read_image(path, apart.bits) for path in apart.negatives]
         check = MaskCheck(apart.root, check.options, check.say)
         measured = dict(enumerate(check.watch(apart.samples(values), len(apart.images))))
         validation = with_truth(measured, truth, own or negatives)

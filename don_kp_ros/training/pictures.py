@@ -43,7 +43,7 @@ def debug_pictures(
     with torch.no_grad():
         inputs = normalise(views, module.configuration.preprocessing)
         identity = network.identity(network.features(inputs)).float()
-        maps = functional.normalize(identity, dim=1)
+        maps = network.descriptors(identity)
         found = logits = None
         if network.keypoints is not None:
             found = network.locate(identity, (views.shape[2], views.shape[3])).uv

@@ -102,7 +102,8 @@ class TrainingProgress(lightning.Callback):
                 f'{path.parent} holds an interrupted training with another '
                 f'{", ".join(changed)}; go on with its command, or start anew with --overwrite'
             )
-        learned = json.loads(state.get('files', '{}'))
+        # A state from before files were told of is taken as it is.
+        learned = json.loads(state['files']) if 'files' in state else self._files
         changed = [n for n in {**learned, **self._files} if learned.get(n) != self._files.get(n)]
         if changed:
             more = f' and {len(changed) - _NAMED} more' if len(changed) > _NAMED else ''

@@ -118,6 +118,15 @@ def test_keypoints_lie_where_their_descriptors_are(head: str) -> None:
         network(keypoints=None).detect(torch.zeros(1, 3, 32, 32))
 
 
+def test_a_look_describes_as_describe_does_with_novelty_too() -> None:
+    own = network(dimension=8, novelty=True, keypoints={'number': 4})
+    model = DescriptorModel(checkpoint(own, 64))
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    cells, found = model.look(image)
+    assert found is not None and cells.shape[0] == model.dimension == 8
+    torch.testing.assert_close(cells, model.describe(image))
+
+
 def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
     model = DescriptorModel(checkpoint(network(dimension=8, keypoints={'number': 4}), 64))
     assert model.number_of_keypoints == 4

@@ -37,6 +37,7 @@ class Latest(Generic[Value]):
         self._values: deque[Stamped[Value]] = deque(maxlen=kept)
         self._seconds = seconds
         self._changed = threading.Condition()
+        self._ended = False
 
     def put(self, value: Value, stamp: float) -> None:
         """Add a value, and wake who waits for one."""
@@ -49,6 +50,12 @@ class Latest(Generic[Value]):
         """Forget all values."""
         with self._changed:
             self._values.clear()
+
+    def end(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
     def get(self) -> Stamped[Value] | None:
         """Return the newest value, or None."""
@@ -75,7 +82,7 @@ class Latest(Generic[Value]):
 
         with self._changed, contextlib.suppress(StoppedClockError):
             for _ in self._time.rounds(timeout):
-                if (found := near()) or not timeout:
+                if (found := near()) or not timeout or self._ended:
                     return found
                 self._changed.wait(_PAUSE_S)
         return None

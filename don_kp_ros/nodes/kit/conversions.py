@@ -121,9 +121,10 @@ def camera_from_info(message: CameraInfo, rectified: bool = False) -> Camera:
 def _lens(model: str, coefficients: Sequence[float]) -> tuple[tuple[float, ...], bool]:
     """Return the distortion and whether it is a fisheye's, as `Camera` takes them."""
     D = [float(value) for value in coefficients]
-    if all(abs(value) < _NO_DISTORTION for value in D):
+    # Without coefficients a fisheye still is none of a pinhole.
+    if not D or (model != 'equidistant' and all(abs(one) < _NO_DISTORTION for one in D)):
         return (), False
-    while D[-1] == 0.0:
+    while D and D[-1] == 0.0:
         D.pop()
     length = next((n for n in _MODELS.get(model, ()) if n >= len(D)), None)
     if length is None:

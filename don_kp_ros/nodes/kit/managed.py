@@ -83,7 +83,6 @@ class ManagedNode(LifecycleNode):
         self.cleanup()
 
     def _attempt(self, what: str, act: Callable[[], None]) -> TransitionCallbackReturn:
-        self._failure = ''
         try:
             act()
         except _EXPECTED as error:

@@ -77,7 +77,7 @@ class ArmController:
         stopping = braked(trajectory, max(0.0, passed), self._limits)
         return None if stopping is None else self.start(stopping, _nothing, start)
 
-    def rest(self, handle: Any) -> None:
+    def wait_for_rest(self, handle: Any) -> None:
         """Wait for the end of a trajectory that nothing stops; MotionError where it lasts."""
         self.result(handle, _nothing, _BRAKING_SECONDS)
 

@@ -138,7 +138,7 @@ class EmbeddedMotion:
         begun = self._monitor.time.now()
         try:
             answer = self._arm.result(handle, check, limit)
-        except MotionError:
+        except Exception:  # whatever it is, the arm must not run on
             self._brake(handle, trajectory, begun)
             raise
         error = np.abs(self.joint_positions() - goal)
@@ -166,9 +166,9 @@ class EmbeddedMotion:
     def _brake(self, handle: Any, trajectory: Trajectory, begun: float) -> None:
         """Bring the arm to rest on its way; return when it rests, or after some seconds."""
         try:
-            self._arm.rest(self._arm.brake(trajectory, begun) or handle)
-        except MotionError as error:
-            self._logger.error(f'the arm is not slowed down but held at once: {error}')
+            self._arm.wait_for_rest(self._arm.brake(trajectory, begun) or handle)
+        except Exception as error:
+            self._logger.error(f'the arm is not slowed down but held at once: {error!r}')
             handle.cancel_goal_async()
 
     def _worst(self, error: Array) -> str:

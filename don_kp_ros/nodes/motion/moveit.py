@@ -243,21 +243,22 @@ class MoveItMotion:
             if over.is_set():
                 return
         if not over.is_set():
-            self._brake(_timed(trajectory, self._preset), begun)
+            self._brake(trajectory, begun)
         while True:
             # What is asked of MoveIt is lost where execute() has not yet begun.
             self._moveit.get_trajectory_execution_manager().stop_execution()
             if over.wait(_WATCH_SECONDS):
                 return
 
-    def _brake(self, trajectory: Trajectory, begun: float) -> None:
+    def _brake(self, trajectory: Any, begun: float) -> None:
         """Bring the arm to rest on its way: MoveIt would have the controller hold it at once."""
         try:
-            moved = np.abs(self.joint_positions() - trajectory.positions[0]).max()
-            if moved > _AT_START and (handle := self._controller.brake(trajectory, begun)):
-                self._controller.rest(handle)
-        except MotionError as error:
-            self._logger.error(f'the arm is not slowed down but held at once: {error}')
+            way = _timed(trajectory, self._preset)
+            moved = np.abs(self.joint_positions() - way.positions[0]).max()
+            if moved > _AT_START and (handle := self._controller.brake(way, begun)):
+                self._controller.wait_for_rest(handle)
+        except Exception as error:  # whatever it is, the execution has yet to be ended
+            self._logger.error(f'the arm is not slowed down but held at once: {error!r}')
 
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():

@@ -98,6 +98,10 @@ class Frames:
         for stream in (self.colour, self.depths, self.infos):
             stream.close()
 
+    def wake(self) -> None:
+        """End all waiting for a depth image, from now on."""
+        self._depths.end()
+
     @property
     def fault(self) -> str:
         """What keeps the newest image, or its depth, from being used; empty: nothing."""
@@ -139,6 +143,8 @@ class Frames:
         The depth is the nearest whose stamp differs by at most ``depth_tolerance_s``.
         """
         stamp, (camera, lacks) = seconds_from_stamp(frame.header.stamp), self._camera
+        if self.depths.silence:
+            timeout = 0.0  # none will come
         depth = self._depths.nearest(stamp, self._settings().depth_tolerance_s, timeout)
         try:
             if camera is None:

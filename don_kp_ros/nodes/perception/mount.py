@@ -19,6 +19,7 @@ from don_kp_ros.nodes.kit.conversions import transform_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import TF_STATIC
 from don_kp_ros.nodes.kit.robot import robot_preset
+from don_kp_ros.nodes.kit.runner import StartupError
 from don_kp_ros.nodes.kit.transforms import TransformListener
 
 _RETRY_S, _TELL_S = 0.5, 10.0
@@ -33,11 +34,20 @@ class MountedCamera:
     """
 
     def __init__(self, node: Node, robot: str, transforms: TransformListener) -> None:
-        """Publish on a node that others spin. Raises as `load_preset` does."""
+        """Publish on a node that others spin.
+
+        Raises as `load_preset` does, and StartupError for a topic that does not tell the name.
+        """
         self._node, self._transforms = node, transforms
         self._preset = robot_preset(node, robot)
         topic = node.resolve_topic_name(camera_topics.COLOUR)
-        name = posixpath.basename(topic.removesuffix('/color/image_raw'))
+        if not topic.endswith(camera_topics.COLOUR_TAIL):
+            raise StartupError(
+                'where the camera sits cannot be told (camera_mount: hand): its frames begin with '
+                f'its name, and {topic} does not tell that, as it does not end with '
+                f'{camera_topics.COLOUR_TAIL}; set camera_mount to none, and tell its frames'
+            )
+        name = posixpath.basename(topic.removesuffix(camera_topics.COLOUR_TAIL))
         self._frame = self._preset.camera.frame_of(name)
         self._root = self._preset.camera.root_of(name)
         self._publisher = node.create_publisher(TFMessage, 'tf_static', TF_STATIC)

@@ -54,11 +54,11 @@ class Perception(ManagedNode):
             transforms,
             self._active,
             self._configured,
-            lambda: self._settings.value,
+            self._present,
         )
-        TeachService(self, transforms, self._active, lambda: self._settings.value)
+        TeachService(self, transforms, self._active, self._present)
         PreferenceService(
-            self, lambda: self._active().frames, self._configured, lambda: self._settings.value
+            self, lambda: self._active().frames, self._configured, self._present
         )
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
@@ -71,7 +71,7 @@ class Perception(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe to the camera, and look for what is stored."""
-        self._search = Search(self, self._configured, lambda: self._settings.value)
+        self._search = Search(self, self._configured, self._present)
         self.get_logger().info(f'waiting for images on {self._search.frames.colour.topic}')
 
     def deactivate(self) -> None:
@@ -83,6 +83,9 @@ class Perception(ManagedNode):
     def cleanup(self) -> None:
         """Free the model."""
         self._running = None
+
+    def _present(self) -> PerceptionParameters:
+        return self._settings.value
 
     def _active(self) -> Search:
         if self._search is None:
@@ -135,13 +138,13 @@ class Perception(ManagedNode):
     def _on_descriptors(self, message: Descriptors) -> None:
         self._stored, before = message, self._running
         if before is not None:
-            self._running = Running.of(before.model, message)
+            self._running = Running.of(before.model, message, before)
             if str(self._running.queries) != str(before.queries):
                 self.get_logger().info(str(self._running.queries))
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; return the exit status."""
-    # One thread: callbacks keep what comes, or answer within milliseconds, and an executor of
-    # several threads costs four times as much for every message.
+    # One thread: most callbacks keep what comes, or answer within milliseconds, and an executor of
+    # several threads costs four times as much for every message. To teach or to load takes longer.
     return run_node(Perception, args, threads=1)

@@ -27,18 +27,18 @@ _BEST, _MOST = 10, 1000
 
 
 def preference_map(
-    object: str, queries: Queries, frame: Frame, view: View, eta: float
+    name: str, queries: Queries, frame: Frame, view: View, eta: float
 ) -> NDArray[np.float32]:
-    """Compute the preference (h, w) of an image's cells for grasping an object, 0..1.
+    """Compute the preference (h, w), 0..1, of an image's cells for grasping a named object.
 
     Raises RefusedError where nothing of the object is stored, or depth is missing.
     """
-    objects = [object_of(name) for name in queries.names]
-    rows = [row for row, of in enumerate(objects) if of == object]
+    objects = [object_of(point) for point in queries.names]
+    rows = [row for row, of in enumerate(objects) if of == name]
     if not rows:
         raise RefusedError(
-            f'no point of {object or "no object"} is stored for the model that runs; store some, '
-            f'as {object or "cap"}/brim{did_you_mean(object, objects)}'
+            f'no point of {name or "no object"} is stored for the model that runs; store some, '
+            f'as {name or "cap"}/brim{did_you_mean(name, objects)}'
         )
     if view.depth is None or view.camera is None:
         raise RefusedError(f'where fingers fit is seen by depth: {view.lacks}')

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,10 +23,15 @@ _MOST_SAID = 20  # names in a line of the log
 class ObjectQuery:
     """A taught object, and which of all descriptors is its first."""
 
-    name: str
+    taught: TaughtObject
     constellation: Constellation
     symmetry: Symmetry | None
     first: int
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.taught.name)
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,16 @@ class Queries:
         return self.everything[: len(self.names)]
 
     @classmethod
-    def from_message(cls, message: Descriptors, model: DescriptorModel) -> Queries:
-        """Read what is stored of a model; of other models, or broken, it is left out."""
+    def from_message(
+        cls,
+        message: Descriptors,
+        model: DescriptorModel,
+        former: Sequence[ObjectQuery] = (),
+    ) -> Queries:
+        """Read what is stored of a model; of other models, or broken, it is left out.
+
+        former: objects that may be the same as before, and need not be examined anew.
+        """
         stored = {d.name: d.values for d in message.descriptors if d.model == model.fingerprint}
         usable = sorted(
             name
@@ -58,12 +72,12 @@ class Queries:
         parts, objects = [torch.nn.functional.normalize(points, dim=1)], []
         first = len(usable)
         for taught in sorted(message.objects, key=lambda one: str(one.name)):
-            constellation = _constellation(taught, model)
-            if constellation is not None:
-                symmetry = symmetry_of(constellation)
-                objects.append(ObjectQuery(taught.name, constellation, symmetry, first))
-                parts.append(torch.tensor(constellation.descriptors))
-                first += len(constellation.points)
+            query = next((one for one in former if one.taught == taught), None)
+            query = _query(taught, model) if query is None else query
+            if query is not None:
+                objects.append(replace(query, first=first))
+                parts.append(torch.tensor(query.constellation.descriptors))
+                first += len(query.constellation.points)
         ignored = len(message.descriptors) + len(message.objects) - len(usable) - len(objects)
         return cls(
             model.fingerprint,
@@ -105,13 +119,15 @@ def message_from_constellation(name: str, taught: Constellation) -> TaughtObject
     )
 
 
-def _constellation(taught: TaughtObject, model: DescriptorModel) -> Constellation | None:
-    """Read a taught object; None for one of another model, or of no use."""
+def _query(taught: TaughtObject, model: DescriptorModel) -> ObjectQuery | None:
+    """Examine a taught object; None for one of another model, or of no use."""
+    if taught.model != model.fingerprint:
+        return None
     try:
-        known = constellation_from_message(taught, model.dimension)
+        constellation = constellation_from_message(taught, model.dimension)
     except ValueError:
         return None
-    return known if known.fingerprint == model.fingerprint else None
+    return ObjectQuery(taught, constellation, symmetry_of(constellation), 0)
 
 
 def _listed(what: str, names: tuple[str, ...] | list[str]) -> str:

@@ -18,15 +18,19 @@ from don_kp_ros.nodes.perception.queries import Queries
 
 @dataclass(frozen=True)
 class Running:
-    """In one, so that they always fit."""
+    """A model and the queries made for it; in one object, so that they always fit."""
 
     model: DescriptorModel
     queries: Queries
 
     @classmethod
-    def of(cls, model: DescriptorModel, stored: Descriptors) -> Running:
-        """Look for what is stored of a model."""
-        return cls(model, Queries.from_message(stored, model))
+    def of(
+        cls, model: DescriptorModel, stored: Descriptors, before: Running | None = None
+    ) -> Running:
+        """Look for what is stored of a model; ``before``: what ran, perhaps with the same one."""
+        same = before is not None and before.model is model
+        former = before.queries.objects if same and before else ()
+        return cls(model, Queries.from_message(stored, model, former))
 
 
 def load_model(path: Path | str, settings: PerceptionParameters) -> DescriptorModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 from rclpy.node import Node
@@ -48,24 +49,30 @@ class Search:
         self._maps = node.create_publisher(DescriptorMap, 'don_kp/descriptor_map', RESULT)
         self._matches = node.create_publisher(Matches, 'don_kp/matches', RESULT)
         self._keypoints = node.create_publisher(KeypointsMessage, 'don_kp/keypoints', RESULT)
-        self.frames = Frames(node, settings)
-        self._diagnostics = Diagnostics(node, self.frames)
-        self._objects = ObjectTopics(node, settings)
-        self._pictures = Pictures(node, settings)
-        self._ending = threading.Event()
-        self._worker = threading.Thread(target=self._work, name='perception')
-        self._worker.start()
+        publishers = self._maps, self._matches, self._keypoints
+        # Where a part fails to begin, those before it end.
+        with ExitStack() as begun:
+            for publisher in publishers:
+                begun.callback(node.destroy_publisher, publisher)
+            self.frames = Frames(node, settings)
+            begun.callback(self.frames.close)
+            self._diagnostics = Diagnostics(node, self.frames)
+            begun.callback(self._diagnostics.close)
+            self._objects = ObjectTopics(node, settings)
+            begun.callback(self._objects.close)
+            self._pictures = Pictures(node, settings)
+            begun.callback(self._pictures.close)
+            self._ending = threading.Event()
+            self._worker = threading.Thread(target=self._work, name='perception')
+            self._worker.start()
+            self._parts = begun.pop_all()
 
     def close(self) -> None:
         """End the threads, and leave the camera alone."""
         self._ending.set()
+        self.frames.wake()  # the worker may wait for a depth image
         self._worker.join()
-        self._pictures.close()
-        self._objects.close()
-        self._diagnostics.close()
-        self.frames.close()
-        for publisher in (self._maps, self._matches, self._keypoints):
-            self._node.destroy_publisher(publisher)
+        self._parts.close()
 
     def _work(self) -> None:
         last: Stamped[Image] | None = None

@@ -54,12 +54,11 @@ class TeachService:
         view = frames.view(frame)
         if view.depth is None or view.camera is None:
             raise RefusedError(f'an object is taught with depth: {view.lacks}')
-        depth = view.depth.metres()
         if request.mask.data:
             mask = _mask(request.mask, frame)
         else:
             plane = table_plane(view.points())
-            mask = object_mask(depth, view.camera, plane, _click(request, frame))
+            mask = object_mask(view.depth.metres(), view.camera, plane, _click(request, frame))
         if len(request.known.weights):
             known = self._known(request.known, frame)
             taught = extend(known, frame.cells, view, mask, frame.model)

@@ -84,6 +84,7 @@ RATIONAL = (0.4, -0.3, 0.001, 0.002, 0.05, 0.3, -0.1, 0.01)
         (LENS[:4], False, 'plumb_bob'),
         (RATIONAL, False, 'rational_polynomial'),
         ((0.1, -0.02, 0.003, 0.001), True, 'equidistant'),
+        ((0.0, 0.0, 0.0, 0.0), True, 'equidistant'),  # still no pinhole
     ],
 )
 def test_camera_infos_round_trip(distortion, fisheye, model):

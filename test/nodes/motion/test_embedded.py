@@ -145,6 +145,26 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     motion.move_to_joints(OBSERVE)
 
 
+def test_an_unforeseen_error_on_the_way_stops_the_arm(arm, monkeypatch):
+    controllers, motion = arm
+    goal = OBSERVE + np.array([1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    awaited = motion._arm.result
+
+    def fail(handle, check, seconds):
+        monkeypatch.setattr(motion._arm, 'result', awaited)
+        until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+        raise IndexError('unforeseen')
+
+    monkeypatch.setattr(motion._arm, 'result', fail)
+    with pytest.raises(IndexError):
+        motion.move_to_joints(goal)
+    rest = controllers.arm
+    assert OBSERVE[0] + 0.3 < rest[0] < goal[0]
+    seen = len(controllers.commands)
+    until(lambda: len(controllers.commands) > seen + 20)
+    assert np.array_equal(controllers.arm, rest)
+
+
 MOVING = """
 import sys, threading
 from rclpy.node import Node

@@ -227,6 +227,21 @@ def test_a_stop_on_the_way_asks_no_more_of_the_arm_than_it_can_stand(adapter):
     assert np.array_equal(robot.arm, rest)
 
 
+def test_an_error_while_braking_still_ends_the_execution(adapter, monkeypatch):
+    _, motion, moveit = adapter
+    moveit.slow = True
+
+    def fail(*_):
+        raise IndexError('points without velocities')
+
+    monkeypatch.setattr(motion._controller, 'brake', fail)
+    goal = OBSERVE + np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    come = adapter[0]
+    stopped = stopped_on_the_way(motion, goal, lambda: come.arm[0] > OBSERVE[0] + 0.2)
+    assert stopped.code is MotionCode.CANCELLED
+    assert moveit.halt.is_set()
+
+
 def test_a_stop_just_before_an_execution_begins_ends_it(adapter):
     _, motion, moveit = adapter
     moveit.slow, moveit.at_first = True, motion.stop

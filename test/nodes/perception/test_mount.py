@@ -15,6 +15,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_transform, transform_from_matrix
 from don_kp_ros.nodes.kit.qos import TF_STATIC
+from don_kp_ros.nodes.kit.runner import StartupError
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.robots.preset import load_preset
@@ -101,3 +102,13 @@ def test_of_the_optical_frame_s_pose_the_driver_s_own_transform_makes_the_mount(
             return []
 
     assert np.allclose(peer.wait_until(known), [T_hand_optical], atol=1e-9)
+
+
+def test_a_topic_that_does_not_tell_the_cameras_name_is_refused(context):
+    remapped = ['--ros-args', '-r', 'camera/camera/color/image_raw:=/usb_cam/image_raw']
+    node = Node('perception', context=context, cli_args=remapped)
+    try:
+        with pytest.raises(StartupError, match=r'/usb_cam/image_raw .* camera_mount to none'):
+            MountedCamera(node, 'panda', TransformListener(node))
+    finally:
+        node.destroy_node()
