@@ -45,7 +45,7 @@ from don_kp_ros.pose.teaching import Taught, extend, teach
 from don_kp_ros.resources import models_path
 from don_kp_ros.simulation import objects
 from don_kp_ros.simulation.camera import D435, StillScene, is_whole, mujoco, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.posed import BUILT_IN, SUBJECT, Subject, Viewpoints
 from don_kp_ros.simulation.scene import Layout, Placement, add_body, build
 
@@ -149,7 +149,7 @@ def trial(index: int, number: int, seed: int, model: DescriptorModel) -> list[Ro
     """Teach an object and find it, or two; with one, again after a second taught view."""
     rng = np.random.default_rng([seed, number, index])
     kind = KINDS[index % len(KINDS)]
-    subject = Subject(kind, UNSEEN_CAPS.start + 1000 * seed + index)
+    subject = Subject(kind, UNSEEN.start + 1000 * seed + index)
     first = shoot(subject, 1, rng)
     in_test = shoot(subject, number, rng)
     conditions = ['one view', 'two views'] if number == 1 else ['two in view']

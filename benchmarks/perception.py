@@ -35,7 +35,7 @@ from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import teach
 from don_kp_ros.resources import models_path
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.scene import Layout, build
 
 _SEED = 0
@@ -49,7 +49,7 @@ class Step:
         """Draw the image, and teach the cap that it shows, as two objects, if that is asked."""
         torch.set_num_threads(1)
         self.model = DescriptorModel.load(models_path('caps.safetensors'))
-        layout = Layout.draw(_SEED, UNSEEN_CAPS[_SEED])
+        layout = Layout.draw(_SEED, UNSEEN[_SEED])
         assert layout.cap is not None
         scene, _ = build(layout)
         data = mujoco.MjData(scene)

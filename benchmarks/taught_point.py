@@ -27,7 +27,7 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import models_path
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, mujoco, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.scene import Layout, build
 from don_kp_ros.simulation.world import World
 
@@ -47,7 +47,7 @@ def main() -> int:
         'untrained': DescriptorModel(trained.untrained(seed)),
     }
     rng = np.random.default_rng([seed, 0x7EA])
-    instances = rng.choice(UNSEEN_CAPS, size=(caps, 2), replace=False)
+    instances = rng.choice(UNSEEN, size=(caps, 2), replace=False)
     T_world_optical = World(Layout.draw(0, 0), load_preset('panda')).camera_pose()
 
     views = ('same table', 'other table', 'another cap', 'no cap')

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from don_kp_ros.data.folder import Sample, write_samples
-from don_kp_ros.data.posed import PosedView, write_depth, write_index
+from don_kp_ros.data.posed import PosedView, read_index, write_depth, write_index
 from don_kp_ros.evaluation.measure import Measurement
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
@@ -106,6 +108,24 @@ def test_posed_views_train_in_space(run: Run, posed: Path, capsys: Any, truth: s
     assert run(posed, *options, depth, '--loss.keypoints.pose=1') == 0
     assert '4 pictures' in model(posed).card['data']
     assert 'true poses' in model(posed).card['data']
+
+
+def test_objects_of_two_kinds_are_measured_on_held_ones_of_each(run: Run, posed: Path) -> None:
+    camera, _, views, _ = read_index(posed / 'views.json')
+    kinds = [replace(v, object=f'{("cap", "mug")[i // 3]}-{i // 3}') for i, v in enumerate(views)]
+    write_index(posed, camera, kinds)
+    shutil.copytree(posed, posed.parent / 'held')
+    (posed.parent / 'held').rename(posed / 'validation')
+    space = ['--loss.keypoints.truth=camera', '--network.keypoints.depth=true']
+    assert run(posed, '--steps=2', KEYPOINTS, *space) == 0
+    card = model(posed).card
+    assert '6 pictures' in card['data'] and 'views of held objects' in card['data']
+    assert list(card['kinds']) == ['cap', 'mug']
+    queries = [own['queries'] for own in card['kinds'].values()]
+    assert sum(queries) == card['metrics']['model']['queries']
+    assert card['keypoints']['keypoints'] == model(posed).network.keypoints.number
+    text = (posed.parent / 'm.md').read_text()
+    assert '| false finds |' in text and '| mug | ' in text and 'keypoints: ' in text
 
 
 def test_settings_that_do_not_fit_the_data_are_refused(
