@@ -42,7 +42,7 @@ from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.segmentation import object_mask, table_plane
 from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import Taught, extend, teach
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import objects
 from don_kp_ros.simulation.camera import D435, StillScene, is_whole, mujoco, with_faults
 from don_kp_ros.simulation.instances import UNSEEN
@@ -302,7 +302,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     views, pairs = int(os.environ.get('VIEWS') or 200), int(os.environ.get('PAIRS') or 60)
     seed = int(os.environ.get('SEED') or 0)
-    model = DescriptorModel.load(Path(os.environ.get('MODEL') or models_path('caps.safetensors')))
+    model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
     kept = OUTPUT / 'object_pose' / f'{commit()}-{model.fingerprint}-{seed}'
     rows: list[Row] = []
     jobs = [(index, 1) for index in range(views)] + [(index, 2) for index in range(pairs)]
