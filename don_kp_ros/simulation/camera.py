@@ -45,9 +45,7 @@ class Renderer:
         """Prepare to draw a model."""
         self._camera = camera
         self._model = model
-        # No text is drawn, and large fonts take longer to load than a picture to draw.
-        font = mujoco.mjtFontScale.mjFONTSCALE_50
-        self._renderer = mujoco.Renderer(model, camera.height, camera.width, font_scale=font)
+        self._renderer = mujoco.Renderer(model, camera.height, camera.width)
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FREE
         self._option = mujoco.MjvOption()
