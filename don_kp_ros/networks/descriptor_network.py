@@ -102,6 +102,11 @@ class DescriptorNetwork(nn.Module):
             else KeypointHead(configuration.keypoints, configuration.learned)
         )
 
+    @property
+    def body(self) -> nn.ModuleList:
+        """The backbone: what published weights are of."""
+        return nn.ModuleList([self.stem, self.stages])
+
     def features(self, images: Tensor) -> Tensor:
         """Compute the features (B, channels, h, w) below the identity layer.
 

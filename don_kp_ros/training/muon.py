@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # a, b, c as published: steep at 0, singular values .7 to 1.2
 _ITERATIONS = 5
@@ -49,13 +49,13 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: ParamsT,
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
     ) -> None:
         defaults = {'lr': lr, 'weight_decay': weight_decay, 'momentum': momentum}
-        super().__init__(list(parameters), defaults)
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

@@ -112,6 +112,28 @@ def test_lite0_computes_what_the_original_does(height: int, width: int) -> None:
             torch.testing.assert_close(features, expected, rtol=0, atol=1e-5 * max(1, scale))
 
 
+@pytest.mark.parametrize('place', ['stages.0.1', 'stages.1.0', 'stages.1.1'])
+@pytest.mark.parametrize('below', [True, False])
+def test_gradients_in_bfloat16_are_those_in_float32(place: str, below: bool) -> None:
+    layer = lite().get_submodule(f'{place}.depthwise_conv')
+    features = torch.randn(2, layer.in_channels, 20, 24, dtype=torch.bfloat16)
+    features.requires_grad_(below)
+    with torch.autocast('cpu', torch.bfloat16):
+        result = layer(features)
+    gradient = torch.randn_like(result)
+    result.backward(gradient)
+    exact, weight = features.detach().float().requires_grad_(), layer.weight.detach().clone()
+    weight.requires_grad_()
+    expected = functional.conv2d(
+        exact, weight, None, layer.stride, layer.padding, groups=layer.groups
+    )
+    expected.backward(gradient.float())
+    torch.testing.assert_close(result.float(), expected, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(layer.weight.grad, weight.grad, rtol=1e-4, atol=1e-4)
+    if below:
+        torch.testing.assert_close(features.grad.float(), exact.grad, rtol=0.01, atol=0.01)
+
+
 def test_odd_sides_have_cells_where_even_ones_have_them() -> None:
     net = lite()
     initialise(net, 'imagenet')

@@ -26,6 +26,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.training import dataset, module, progress, train
 
 Run = Callable[..., int]
@@ -72,6 +73,33 @@ def test_every_method_moves_what_it_trains(run: Run, folder: Path, method: str) 
     still = model(folder).weights
     for name, _ in network.named_parameters():
         torch.testing.assert_close(still[name], first[name])
+
+
+@pytest.mark.parametrize(('kind', 'body'), [('adam', 0.25), ('muon', 0.25), ('muon', 0)])
+def test_the_backbone_has_a_rate_of_its_own(
+    run: Run, folder: Path, kind: str, body: float
+) -> None:
+    options = ['--network.backbone=efficientnet_lite0', '--weights=imagenet', '--steps=1']
+    options += [f'--optimiser.kind={kind}', f'--optimiser.body={body}', '--optimiser.average=0']
+    options += ['--optimiser.schedule=constant', '--optimiser.learning_rate=0.001']
+    assert run(folder, *options, '--optimiser.weight_decay=0') == 0
+    trained = model(folder)
+    assert '(Apache-2.0)' in (folder.parent / 'm.md').read_text()
+    first = DescriptorNetwork(trained.network)
+    initialise(first, 'imagenet')
+    steps = {
+        name: float((trained.weights[name] - value).abs().max())
+        for name, value in first.state_dict().items()
+        if name.startswith(('stem.', 'stages.'))
+    }
+    if body == 0:
+        assert set(steps.values()) == {0.0}  # running statistics included
+        return
+    # The first step of Adam is its rate, for every weight with a gradient; so is that of Muon for
+    # what is no matrix.
+    for name in ('stem.3.weight', 'stages.1.0.depthwise_conv.weight', 'stages.2.5.bn2.bias'):
+        assert steps[name] == pytest.approx(0.001 * body, rel=0.01), name
+    assert steps['stem.3.running_mean'] > 0
 
 
 @pytest.fixture

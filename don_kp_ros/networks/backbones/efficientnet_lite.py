@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from don_kp_ros.networks.backbones.interface import DEVIATION, MEAN, Backbone, Body, Published
 
@@ -116,7 +117,7 @@ class _Block(nn.Sequential):
             layers['relu0'] = nn.ReLU6(inplace=True)
         if stride == 2:
             layers['pad'] = nn.ZeroPad2d(_padding(kernel) * 2)
-        layers['depthwise_conv'] = nn.Conv2d(
+        layers['depthwise_conv'] = _Depthwise(
             wide, wide, kernel, stride, kernel // 2 if stride == 1 else 0, groups=wide, bias=False
         )
         layers['bn1'] = _norm(wide)
@@ -129,6 +130,44 @@ class _Block(nn.Sequential):
     def forward(self, features: Tensor) -> Tensor:
         result: Tensor = super().forward(features)
         return features + result if self.residual else result
+
+
+class _Depthwise(nn.Conv2d):
+    """A depthwise convolution that trains fast on a processor in bfloat16, too."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        own = features.device.type == 'cpu' and features.dtype == torch.bfloat16
+        if own and torch.is_grad_enabled():
+            result: Tensor = _DepthwiseConvolution.apply(
+                features, self.weight, self.stride, self.padding
+            )
+            return result
+        return super().forward(features)
+
+
+class _DepthwiseConvolution(torch.autograd.Function):
+    """A depthwise convolution in bfloat16 whose gradients are computed in float32.
+
+    oneDNN has fast kernels for these gradients in float32 alone: a training step took 1.7 times.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        features, weight, ctx.stride, ctx.padding = inputs
+        ctx.save_for_backward(features, weight)
+        return functional.conv2d(
+            features, weight.to(features.dtype), None, ctx.stride, ctx.padding, groups=len(weight)
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        features, weight = ctx.saved_tensors
+        wanted = (*ctx.needs_input_grad[:2], False)
+        of_features, of_weight, _ = torch.ops.aten.convolution_backward(
+            *(gradients[0].float(), features.float(), weight, None, ctx.stride, ctx.padding),
+            *((1, 1), False, (0, 0), len(weight), wanted),
+        )
+        return of_features.to(features.dtype) if wanted[0] else None, of_weight, None, None
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
