@@ -49,7 +49,7 @@ def _parser() -> Parser:
     views.add_argument(
         '--object',
         metavar='KIND|FILE',
-        help='cap, mug, can, bottle or box; or a mesh, .obj or .glb',
+        help='cap, mug, can, bottle or box; or a mesh, .obj, .glb or .ply',
     )
     views.add_argument('--views', type=int, help='pictures with the object (100)')
     views.add_argument('--instances', type=int, help='different ones of the kind (1)')
@@ -60,7 +60,7 @@ def _parser() -> Parser:
     ):
         views.add_argument(f'--{name}', type=float, nargs=2, metavar=('LOW', 'HIGH'), help=text)
     views.add_argument('--size', type=float, help="metres of a mesh's largest extent")
-    views.add_argument('--up', choices=('y', 'z'), help='axis of a mesh (.glb: y, .obj: z)')
+    views.add_argument('--up', choices=('y', 'z'), help='axis of a mesh (.glb: y, others: z)')
     return parser
 
 
