@@ -12,7 +12,7 @@ from don_kp_ros.geometry import rigid
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SymmetryAxis:
     """An axis in an object's frame: a unit direction (3,), and a point (3,) on it, metres.
 

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 _ARM = 0.1  # metres: a turn counts as the way of what is so far from the axis
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Located:
     """A pose of an object in the base frame (4, 4), by a model; ambiguous: it may be turned."""
 

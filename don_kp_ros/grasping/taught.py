@@ -26,7 +26,7 @@ _STEEPEST = np.deg2rad(45.0)  # of the line between two fingers, against the tab
 _RAISED = 0.008
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaughtGrasp:
     """The pose of the tool centre point in an object's frame (4, 4), and the fingers' width."""
 

@@ -35,7 +35,7 @@ _VARIANCE = np.pi**2 / 3  # square radians, of an angle of which nothing is know
 _AWAY = np.array([0.0, 0.0, 1.0])  # metres: matches have rays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Symmetry(SymmetryAxis):
     """An axis of symmetry, found in a constellation."""
 
