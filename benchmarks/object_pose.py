@@ -42,10 +42,10 @@ from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.segmentation import object_mask, table_plane
 from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import Taught, extend, teach
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import objects
 from don_kp_ros.simulation.camera import D435, StillScene, is_whole, mujoco, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.posed import BUILT_IN, SUBJECT, Subject, Viewpoints
 from don_kp_ros.simulation.scene import Layout, Placement, add_body, build
 
@@ -149,7 +149,7 @@ def trial(index: int, number: int, seed: int, model: DescriptorModel) -> list[Ro
     """Teach an object and find it, or two; with one, again after a second taught view."""
     rng = np.random.default_rng([seed, number, index])
     kind = KINDS[index % len(KINDS)]
-    subject = Subject(kind, UNSEEN_CAPS.start + 1000 * seed + index)
+    subject = Subject(kind, UNSEEN.start + 1000 * seed + index)
     first = shoot(subject, 1, rng)
     in_test = shoot(subject, number, rng)
     conditions = ['one view', 'two views'] if number == 1 else ['two in view']
@@ -302,7 +302,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     views, pairs = int(os.environ.get('VIEWS') or 200), int(os.environ.get('PAIRS') or 60)
     seed = int(os.environ.get('SEED') or 0)
-    model = DescriptorModel.load(Path(os.environ.get('MODEL') or models_path('caps.safetensors')))
+    model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
     kept = OUTPUT / 'object_pose' / f'{commit()}-{model.fingerprint}-{seed}'
     rows: list[Row] = []
     jobs = [(index, 1) for index in range(views)] + [(index, 2) for index in range(pairs)]

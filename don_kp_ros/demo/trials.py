@@ -31,7 +31,7 @@ from don_kp_ros.bringup import description
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge, StackEndedError, UnansweredError
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 
 TARGET = 'cap/brim'
 LIFTED = 0.10  # metres that count as lifted
@@ -148,7 +148,7 @@ def _trial(
     """Run one trial; what does not answer makes it a failed one."""
     rng = np.random.default_rng([seed, 0x72A1])
     looks = int(rng.integers(2**62))
-    instance = int(rng.choice(UNSEEN_CAPS))
+    instance = int(rng.choice(UNSEEN))
     started = time.monotonic()
     outcome, message, lift, error = 'unanswered', '', math.nan, math.nan
     pictures = _Pictures(judge, path)

@@ -22,6 +22,7 @@ from don_kp_ros.evaluation.figures import (
     space_figures,
     summed_up,
 )
+from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.peers import PEERS, absent, peers
@@ -94,11 +95,12 @@ def evaluate(
         for point, part in by_name(names, whole).items():
             of_point = figures(part, request.seed, protocol.resamples)
             points.setdefault(point, {})[method] = of_point
+    kinds = {}
     if len(chosen) == 1:
-        model = methods[MODEL]
+        model, condition = methods[MODEL], conditions[chosen[0]]
         assert isinstance(model, Learned) and isinstance(model.model, DescriptorModel)
-        own_keypoints = keypoint_figures(model.model, conditions[chosen[0]])
-        summary['methods'][MODEL]['keypoints'] = own_keypoints
+        summary['methods'][MODEL]['keypoints'] = keypoint_figures(model.model, condition)
+        kinds = measure_kinds(model.model, condition.data)
     curves: dict[str, list[dict[str, Any]]] = {}
     for number, condition in enumerate(conditions):
         if condition.curve:
@@ -130,6 +132,7 @@ def evaluate(
         'summary': summary,
         'curves': curves,
         'points': points,
+        'kinds': kinds,
         'run': request.record(),
     }
     shown = drawings([conditions[i] for i in chosen], [found[MODEL][i] for i in chosen])

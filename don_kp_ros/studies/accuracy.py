@@ -32,7 +32,7 @@ from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.peers import PEERS, absent, peers
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.checkpoint import Checkpoint, load
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.studies.splits import Data, Split
 from don_kp_ros.studies.study import Job, Outcome, Study
 
@@ -100,7 +100,7 @@ class AccuracyStudy(Study):
         about = dataclasses.replace(split, whole=None)
         rows += [_row(name, shown, '', own, about) for shown, own in others.items()]
         if split.name == 'transfer':
-            shipped = load(models_path('caps.safetensors'))
+            shipped = load(shipped_model())
             rows.append(_row(name, 'shipped model', '', shipped, split))
         for number, (method, seed) in enumerate((m, s) for m in self.methods for s in self.seeds):
             kept = data.training(job.trainings, split, method, self, seed)

@@ -1,7 +1,8 @@
 """Train on a few photos for ten processor minutes; find their points in one never seen.
 
 Every photo that is another one turned by 180 degrees is held out: where a point of the one lies in
-the other is known exactly.
+the other is known exactly. Where a file tells of named points, they are also looked for in the
+other photos that show them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from don_kp_ros.data.folder import write_samples
-from don_kp_ros.evaluation.matchers import Learned, accuracy, centroid
+from don_kp_ros.evaluation.matchers import Learned, Matcher, accuracy, centroid
 from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.model import DescriptorModel
@@ -43,16 +44,18 @@ class RealPhotos(Study):
             recipe = Recipe.within(self.minutes, config_path(_CONFIG), self.overrides, seed)
             write = partial(write_samples, samples=photos.learned)
             trained = job.train(str(seed), Kept(job.trainings, self.kind, recipe, write))
-            model, data = trained.checkpoint, photos.turned_pairs(seed)
-            device = job.request.device
-            own = accuracy(data, Learned(DescriptorModel(model, device)))
-            for name, figures in (
-                ('trained', own),
-                ('untrained', accuracy(data, Learned(DescriptorModel(model.untrained(), device)))),
-                ('object centroid', accuracy(data, centroid)),
-            ):
-                shown = {key: getattr(figures, key) for key in BRIEF}
-                rows.append({'descriptors': name, 'seed': seed, **shown})
+            model, turned = trained.checkpoint, photos.turned_pairs(seed)
+            matchers: dict[str, Matcher] = {
+                'trained': Learned(DescriptorModel(model, job.request.device)),
+                'untrained': Learned(DescriptorModel(model.untrained(), job.request.device)),
+                'object centroid': centroid,
+            }
+            for data in filter(None, (turned, photos.named_pairs())):
+                for name, matcher in matchers.items():
+                    figures = accuracy(data, matcher).rounded(BRIEF)
+                    about = {'looked for': data.origin, 'descriptors': name, 'seed': seed}
+                    rows.append({**about, **figures})
+            own = accuracy(turned, matchers['trained'])
             used = round(trained.cpu_minutes, 2)
             targets += [
                 Target('median error in pixels', own.median_px, 8),

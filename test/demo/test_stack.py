@@ -27,9 +27,9 @@ from don_kp_ros.demo.judge import Judge
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_transform
 from don_kp_ros.resources import config_path
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 
-CAP = UNSEEN_CAPS[42]
+CAP = UNSEEN[42]
 FREE = 6  # a placement that leaves the table's middle free
 BRIM = Grasp.Goal(target='cap/brim')
 ROOT = Path(__file__).parents[2]

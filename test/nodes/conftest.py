@@ -193,15 +193,23 @@ class Peer:
         self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
 
+    def meet(self, kind, service) -> None:
+        """Ask until a new node answers: an answer before it has met this process is lost."""
+        client = self._client(kind, service)
+        wait_until(lambda: within(1.0, client.call_async(kind.Request()).done))
+
     def call(self, kind, service, /, **fields):
         """Call a service and return its response."""
+        future = self._client(kind, service).call_async(kind.Request(**fields))
+        wait_until(future.done)
+        return future.result()
+
+    def _client(self, kind, service):
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
         client = self._clients[service]
         wait_until(client.service_is_ready)
-        future = client.call_async(kind.Request(**fields))
-        wait_until(future.done)
-        return future.result()
+        return client
 
 
 @pytest.fixture(scope='module')

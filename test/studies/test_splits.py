@@ -171,18 +171,27 @@ def test_keypoints_are_those_of_the_trainings_of_accuracy(
 
 
 def test_photos_are_found_in_their_copies(
-    run: Callable[..., dict[str, Any]], trained: list[str]
+    photos: Path, run: Callable[..., dict[str, Any]], trained: list[str]
 ) -> None:
+    named = photos / 'named_points.json'
+    named.write_text('{"note": "x", "2": {"a": [20, 10], "b": [1, 1]}, "4": {"a": [38, 33.5]}}')
     content = run('real_photos')
     assert trained == ['real_photos'] and content['trained_on'] == ['1.jpg', '2.png', '4.png']
     assert content['matched'] == ['2.png to 11.png']
-    _, _, centroid = content['rows']
+    _, _, centroid, _, _, of_named = content['rows']
     # The mask of 30 by 20 pixels; one of 64 across counts as ten.
     v, u = np.indices((20, 30))
     expected = 10 * np.hypot(u - 14.5, v - 9.5)
     assert centroid['queries'] == 100
     assert centroid['median_px'] == pytest.approx(np.median(expected), rel=0.1)
     assert [target['limit'] for target in content['targets']] == [8, 0.8, 10]
+    # From photo 2 to 4 and back; the mask's centre is (34.5, 19.5).
+    assert of_named['queries'] == 2
+    errors = [10 * np.hypot(34.5 - u, 19.5 - v) for u, v in ((20, 10), (38, 33.5))]
+    assert of_named['median_px'] == pytest.approx(np.mean(errors), abs=0.01)
+    named.write_text('{"2": {"a": 20}}')
+    with pytest.raises(DataError, match=r'named_points\.json: not named points.*"2"'):
+        Photos.read(photos)
 
 
 def test_what_is_absent_is_looked_for_as_what_is_there(

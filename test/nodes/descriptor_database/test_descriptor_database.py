@@ -338,6 +338,8 @@ def test_models_that_run_beside_each_other_are_told_together(desk):
 def test_what_was_acknowledged_survives_kill_and_a_damaged_one_hides_no_other(desk, peer):
     desk.store_pixel('lasting', 5, 6)
     desk.store_pixel('damaged', 7, 8)
+    # Killed while it writes to shared memory, it would take the receiver's port with it.
+    desk.told(lambda names: 'damaged' in names)
     assert desk.node.end(signal.SIGKILL) != 0
     desk.change("UPDATE descriptors SET \"values\" = x'00' WHERE name = 'damaged'")
     desk.latched.clear()
