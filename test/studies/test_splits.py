@@ -13,10 +13,11 @@ from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
 from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.peers import PEERS
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import KeypointConfiguration, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.studies import absent, command, splits
+from don_kp_ros.studies import absent, accuracy, command, splits
 from don_kp_ros.studies.pictures import alike
 from don_kp_ros.studies.splits import Data, Photos
 
@@ -135,6 +136,20 @@ def test_accuracy_is_that_of_its_trainings(
         }
         whole = measure(DescriptorModel(own), held.whole).accuracy.rounded()
         assert row['auc in whole pictures'] == whole['auc']
+
+
+def test_what_is_not_trained_is_measured_alone(
+    run: Callable[..., dict[str, Any]], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accuracy, 'absent', lambda: 'not measured: they are missing')
+    monkeypatch.setattr(accuracy, 'peers', lambda device: {})
+    rows = run('accuracy', '--splits=[photos]', '--methods=[]')['rows']
+    assert trained == []
+    known, missing = rows[:4], rows[4:]
+    assert [row['descriptors'] for row in known[2:]] == ['dense SIFT', 'colours']
+    assert all(0 <= row['auc'] <= 1 for row in known)
+    assert [row['descriptors'] for row in missing] == list(PEERS)
+    assert {row['auc'] for row in missing} == {'not measured'}
 
 
 def test_keypoints_are_those_of_the_trainings_of_accuracy(
