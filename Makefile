@@ -17,7 +17,8 @@ BIN := $(VENV)/bin
 REQUIREMENTS := $(VENV)/.requirements
 PACKAGE := $(VENV)/.package
 
-PINS := $(wildcard requirements/*.txt)
+# peers.txt is installed by who wants it.
+PINS := $(filter-out requirements/peers.txt,$(wildcard requirements/*.txt))
 ALONE := requirements/without_dependencies.txt
 PACKAGE_SOURCES := setup.py pyproject.toml package.xml CMakeLists.txt \
 	$(wildcard cmake/*/* cmake/*/*/* scripts/*.in msg/*.msg srv/*.srv action/*.action) \

@@ -120,7 +120,9 @@ if os.environ.get('DON_KP_WITHOUT_ROS'):
 else:
     parts = {
         'setup_requires': pins('build'),
-        'install_requires': pins('base', 'train', 'server', 'simulation', 'ros', 'export'),
+        'install_requires': pins(
+            'base', 'train', 'server', 'meshes', 'simulation', 'ros', 'export'
+        ),
         'distclass': PlatformDistribution,
         'cmdclass': {'install_data': InstallPrefix},
     }

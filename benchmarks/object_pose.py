@@ -222,7 +222,7 @@ def _compared(pose: Pose, truths: list[Array]) -> Row:
         'mm': 1000 * metres,
         'degrees': degrees,
         'fit': pose.fit,
-        'axis': pose.axis is not None,
+        'axis': pose.symmetry is not None,
         'squared': _squared(pose, truths[nearest]),
     }
 
@@ -230,10 +230,10 @@ def _compared(pose: Pose, truths: list[Array]) -> Row:
 def _error(pose: Pose, T: Array) -> tuple[float, float]:
     """Metres and degrees off; a turn about an unknown axis is taken out of both."""
     found = pose.T_camera_object
-    if pose.axis is not None:
+    if pose.symmetry is not None:
         # Of all turns about the axis through the points' middle, the one that fits best.
         turns = [
-            found @ rigid.transform(rigid.rotation_about(pose.axis, angle))
+            found @ rigid.transform(rigid.rotation_about(pose.symmetry.direction, angle))
             for angle in np.linspace(-np.pi, np.pi, 72, endpoint=False)
         ]
         found = min(turns, key=lambda one: _angle(one, T))

@@ -14,7 +14,9 @@ SOURCES = sorted(PACKAGE.rglob('*.py'))
 # What a room may import of ours, besides itself: arrows run down.
 BASE = {'geometry', 'arguments', 'configuration', 'errors', 'outputs', 'resources'}
 LEARNING = BASE | {'networks', 'data', 'matching', 'evaluation'}
-STACK = BASE | {'robots', 'networks', 'data', 'database', 'matching', 'pose', 'motion', 'grasping'}
+STACK = BASE | {
+    'robots', 'networks', 'data', 'database', 'meshes', 'matching', 'pose', 'motion', 'grasping',
+}  # fmt: skip
 ALLOWED = {
     'geometry': set[str](),
     'arguments': {'errors'},
@@ -25,11 +27,12 @@ ALLOWED = {
     'robots': BASE,
     'networks': BASE,
     'data': BASE,
+    'meshes': BASE,
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
-    'pose': BASE | {'matching'},
+    'pose': BASE | {'matching', 'meshes', 'networks'},
     'motion': BASE | {'robots'},
-    'simulation': BASE | {'robots', 'data'},
+    'simulation': BASE | {'robots', 'data', 'meshes'},
     'grasping': BASE | {'robots', 'motion'},
     'evaluation': BASE | {'networks', 'data', 'matching'},
     'training': LEARNING,

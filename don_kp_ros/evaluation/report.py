@@ -166,6 +166,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None
 def accuracy(summary: Mapping[str, Any]) -> str:
     """Make the table of every method's figures and their intervals."""
     rows = [[escape(name), *figures(own, _COLUMNS)] for name, own in summary['methods'].items()]
+    rows += [
+        [f'{escape(name)}<small>{escape(why)}</small>']
+        for name, why in summary.get('missing', {}).items()
+    ]
     note = (
         f'{summary["pairs"]} pairs of pictures ({escape(summary["name"])}), {summary["queries"]} '
         'queries, the same for all. PCK@k is the share of queries found less than k pixels from '

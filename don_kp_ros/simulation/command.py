@@ -36,7 +36,7 @@ def _parser() -> Parser:
     parser.add_argument(
         '--object',
         metavar='KIND|FILE',
-        help='cap, mug, can, bottle or box; or a mesh, .obj or .glb (every kind in turn)',
+        help='cap, mug, can, bottle or box; or a mesh, .obj, .glb or .ply (every kind in turn)',
     )
     every = 'of every kind'
     parser.add_argument('--views', type=int, help=f'pictures with an object (100; {every} 2000)')
@@ -54,7 +54,7 @@ def _parser() -> Parser:
     ):
         parser.add_argument(f'--{name}', type=float, nargs=2, metavar=('LOW', 'HIGH'), help=text)
     parser.add_argument('--size', type=float, help="metres of a mesh's largest extent")
-    parser.add_argument('--up', choices=('y', 'z'), help='axis of a mesh (.glb: y, .obj: z)')
+    parser.add_argument('--up', choices=('y', 'z'), help='axis of a mesh (.glb: y, others: z)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2, help='processes')
     return parser

@@ -158,7 +158,7 @@ class Stage(StillScene):
         if subject is not None:
             if subject.mesh is not None:
                 self.T_world_object[2, 3] = _GAP
-                clear = subject.mesh.radius + 0.06
+                clear = meshes.radius(subject.mesh) + 0.06
                 distractors = tuple(
                     other
                     for other in distractors

@@ -57,9 +57,7 @@ class Perception(ManagedNode):
             self._present,
         )
         TeachService(self, transforms, self._active, self._present)
-        PreferenceService(
-            self, lambda: self._active().frames, self._configured, self._present
-        )
+        PreferenceService(self, lambda: self._active().frames, self._configured, self._present)
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
             self.start()

@@ -1,0 +1,1 @@
+"""Surfaces of triangles: read from files, simplified, measured and drawn."""
