@@ -9,7 +9,7 @@ TEACH ?= each
 MODE ?= both
 
 PICTURES := output/training/pictures
-TRAINED := output/training/caps.safetensors
+TRAINED := output/training/objects.safetensors
 BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
@@ -42,7 +42,7 @@ help:
 	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation;'
 	@echo '                              then hold the moved object by name as was taught by that'
-	@echo 'make train [SEED=n]           train the demo model from nothing, to $(TRAINED)'
+	@echo 'make train [SEED=n]           render objects and train the shipped model, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
 	@echo 'make test                     lint, check types and run the tests'
@@ -58,10 +58,10 @@ grasp: $(PACKAGE)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete
-	@$(BIN)/don_kp train $(PICTURES) --config config/training/caps.yaml --steps 12000 --seed $(SEED) --output $(TRAINED) $(ARGS)
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/objects.yaml --cpu-minutes 55 --seed $(SEED) --output $(TRAINED) $(ARGS)
 
 $(PICTURES)/.complete: | $(PACKAGE)
-	@$(BIN)/don_kp render $(PICTURES) --seed $(SEED)
+	@$(BIN)/don_kp render $(PICTURES) --tilt 0 45 --distance 0.35 0.8 --seed $(SEED)
 	@touch $@
 
 bench: $(PACKAGE)

@@ -1,7 +1,8 @@
-"""Networks that could be taken instead of training one: XFeat, ALIKED, DISK, and LightGlue.
+"""Networks that could be taken instead of training one.
 
-They learned from pictures of places and know no object. Nothing is trained here, and pictures are
-given as they are. The extra `peers` brings them with their weights.
+Features of a network that learned to classify pictures, and XFeat, ALIKED, DISK and LightGlue,
+which learned from pictures of places. Nothing is trained here, and pictures are given as they are.
+The extra `peers` brings all but the first with their weights.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from don_kp_ros.data.folder import Image
 from don_kp_ros.evaluation.matchers import Learned, Matcher
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.matching.maps import cell_centres
+from don_kp_ros.networks.backbones.choice import BACKBONES
+from don_kp_ros.networks.checkpoint import Preprocessing
+from don_kp_ros.networks.model import normalise, resize
 
 Pixels = NDArray[np.float32]
 Device = str | torch.device
@@ -41,6 +45,22 @@ class Describer:
     """A network that is not ours: describe makes the map (D, h, w) of a picture, unit vectors."""
 
     describe: Callable[[Image], Tensor]
+
+
+def imagenet(stride: int, device: Device = 'cpu') -> Describer:
+    """Take the features of EfficientNet-Lite0 (Tan and Le 2019) after a stage of that stride."""
+    backbone = BACKBONES['efficientnet_lite0']
+    last = backbone.strides.index(stride)
+    body = backbone.filled(backbone.imagenet().weights).eval().to(device)
+    layers = nn.Sequential(body.stem, *body.stages[: last + 1])
+
+    @torch.inference_mode()
+    def describe(image: Image) -> Tensor:
+        pixels = torch.from_numpy(resize(image, max(image.shape[:2]), stride)).to(device)
+        colours = normalise(pixels.permute(2, 0, 1)[None], Preprocessing())
+        return functional.normalize(layers(colours)[0], dim=0)
+
+    return Describer(describe)
 
 
 def xfeat(device: Device = 'cpu') -> Describer:
@@ -150,6 +170,8 @@ def moved(uv: Pixels, uv_a: Pixels, uv_b: Pixels) -> Pixels:
 
 
 _MAKERS: dict[str, Callable[[Device], Matcher]] = {
+    'ImageNet, stride 8': lambda device: Learned(imagenet(8, device)),
+    'ImageNet, stride 16': lambda device: Learned(imagenet(16, device)),
     'XFeat': lambda device: Learned(xfeat(device)),
     'ALIKED n16': lambda device: Learned(aliked('aliked-n16', device)),
     'ALIKED n16rot': lambda device: Learned(aliked('aliked-n16rot', device)),
@@ -160,7 +182,7 @@ PEERS = tuple(_MAKERS)
 
 
 def absent() -> str:
-    """Say why there are no peers, and what to do; nothing where they are installed."""
+    """Say why peers are missing, and what to do; nothing where the extra is installed."""
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if not missing:
         return ''
@@ -169,8 +191,12 @@ def absent() -> str:
 
 
 def peers(device: Device = 'cpu') -> dict[str, Matcher]:
-    """Load all peers by their names; none where they are not installed."""
-    return {} if absent() else {name: make(device) for name, make in _MAKERS.items()}
+    """Load the peers by their names, without those that are not installed."""
+    return {
+        name: make(device)
+        for name, make in _MAKERS.items()
+        if name.startswith('ImageNet') or not absent()
+    }
 
 
 def _aliked(name: str, device: Device, **options: Any) -> Any:

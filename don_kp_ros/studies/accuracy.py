@@ -37,6 +37,7 @@ from don_kp_ros.studies.splits import Data, Split
 from don_kp_ros.studies.study import Job, Outcome, Study
 
 METHODS = ('mined', 'nt_xent', 'joint')
+UNMEASURED = 'not measured'
 SHOWN = ('auc', 'pck_5', 'pck_10', 'median_px')
 _GOALS = (  # minutes, split, method, figure, its name, and what its mean must reach
     (10, 'held', 'mined', 'auc', 'AUC', 0.955),
@@ -137,13 +138,13 @@ def blind() -> dict[str, MatcherOf]:
 
 def not_trained(job: Job) -> dict[str, MatcherOf | None]:
     """Make what learned nothing of these pictures; say why some of it cannot be: None."""
-    if why := absent():
-        job.say(f'{", ".join(PEERS)}: {why}')
     known = peers(job.request.device)
+    if missing := [name for name in PEERS if name not in known]:
+        job.say(f'{", ".join(missing)}: {absent()}')
     return {
         'dense SIFT': lambda _: not_learned(DenseSift()),
         'colours': lambda _: not_learned(ColourPatches()),
-        **{name: (lambda _, own=known[name]: own) if known else None for name in PEERS},
+        **{name: (lambda _, own=known[name]: own) if name in known else None for name in PEERS},
     }
 
 
@@ -154,7 +155,7 @@ def _row(
 
     def figures(data: PairSet) -> dict[str, Any]:
         if known is None:
-            return {**dict.fromkeys(SHOWN, ''), 'auc': 'not measured'}
+            return dict.fromkeys(SHOWN, UNMEASURED)
         if isinstance(known, Checkpoint):
             return accuracy(data, Learned(at_scale(known, data))).rounded()
         return accuracy(data, known(data)).rounded()
