@@ -13,7 +13,7 @@ from don_kp_ros.geometry.symmetry import SymmetryAxis
 
 Array = NDArray[np.float64]
 
-_CHI_SQUARED = 9.21  # of two numbers, which 99 % do not exceed
+_CHI_SQUARED = 13.8  # of two numbers, which 99.9 % do not exceed
 _UPRIGHT = np.deg2rad(0.5)  # standard deviation of what stands
 _ARM = 0.1  # metres: a turn counts as the way of what is so far from the axis
 
@@ -69,7 +69,7 @@ class Located:
         """Return the sight of an object that stands as it stood when it was taught, if it may.
 
         Its z was vertical then. Where its covariance lets it be so now (chi-squared of two
-        numbers, 99 %), that is taken for a measurement to half a degree, by a step of a Kalman
+        numbers, 99.9 %), that is taken for a measurement to half a degree, by a step of a Kalman
         filter: what goes with the tilt, such as a shift of a round surface, goes along.
         """
         T, sigma = self.T_base_object, self.covariance
