@@ -6,6 +6,7 @@ TRIALS ?= 1
 SEED ?= 0
 CAP ?= present
 TEACH ?= each
+MODE ?= both
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
@@ -38,8 +39,9 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
-	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODEL=file]'
-	@echo '                              teach a point, find it again and grasp it, in simulation'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [MODEL=file]'
+	@echo '                              teach a point, find it again and grasp it, in simulation;'
+	@echo '                              then hold the moved object by name as was taught by that'
 	@echo 'make train [SEED=n]           render objects and train the shipped model, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
@@ -52,7 +54,7 @@ help:
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete

@@ -14,10 +14,9 @@ that is interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.report import OUTPUT, Target, given, report
+from benchmarks.report import OUTPUT, Target, done, given, report
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
@@ -281,19 +280,6 @@ def summary(kind: str, condition: str, rows: Sequence[Row]) -> Row:
         'axis': sum(pose['axis'] for pose in told),
         'squared': round(median('squared', sure), 1),
     }
-
-
-def done(path: Path, name: str, work: Callable[[], list[Row]]) -> list[Row]:
-    """Do some work, or read what it gave."""
-    file = path / f'{name}.json'
-    if not file.is_file():
-        rows = work()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix('.partial')
-        partial.write_text(json.dumps(rows), encoding='utf-8')
-        partial.replace(file)
-    result: list[Row] = json.loads(file.read_text(encoding='utf-8'))
-    return result
 
 
 def main() -> int:

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from don_kp_ros.evaluation.matchers import Learned
+from don_kp_ros.evaluation.matchers import Describer, Learned
 from don_kp_ros.evaluation.pairs import PairSet, shown_on
 from don_kp_ros.evaluation.pck import BRIEF, Accuracy
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.maps import describe_at
-from don_kp_ros.networks.model import DescriptorModel
 
 RECALL = 0.9
 _OTHERS, _QUERIES = 4, 16  # pictures of other kinds for each pair, and points looked for there
@@ -22,7 +21,7 @@ _OTHERS, _QUERIES = 4, 16  # pictures of other kinds for each pair, and points l
 Scores = NDArray[np.float32]
 
 
-def measure_kinds(model: DescriptorModel, data: PairSet) -> dict[str, dict[str, Any]]:
+def measure_kinds(model: Describer, data: PairSet) -> dict[str, dict[str, Any]]:
     """Measure the points of each kind; nothing where pairs show objects of one kind alone.
 
     The figures of a kind are those of Accuracy and `false_finds`: the share of its points whose

@@ -23,7 +23,7 @@ from don_kp_ros.studies.splits import Photos
 from don_kp_ros.studies.study import Job, Outcome, Study
 from don_kp_ros.studies.trainings import Kept, Recipe
 
-_CONFIG = 'training/photos.yaml'
+CONFIG = 'training/photos.yaml'
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RealPhotos(Study):
         rows: list[dict[str, Any]] = []
         targets = []
         for seed in self.seeds:
-            recipe = Recipe.within(self.minutes, config_path(_CONFIG), self.overrides, seed)
+            recipe = Recipe.within(self.minutes, config_path(CONFIG), self.overrides, seed)
             write = partial(write_samples, samples=photos.learned)
             trained = job.train(str(seed), Kept(job.trainings, self.kind, recipe, write))
             model, turned = trained.checkpoint, photos.turned_pairs(seed)
@@ -53,7 +53,7 @@ class RealPhotos(Study):
                 'object centroid': centroid,
             }
             for data in filter(None, (turned, photos.named_pairs())):
-                rows += [_row(data, name, seed, own) for name, own in matchers.items()]
+                rows += [photo_row(data, name, seed, own) for name, own in matchers.items()]
             own = accuracy(turned, matchers['trained'])
             used = round(trained.cpu_minutes, 2)
             targets += [
@@ -63,13 +63,16 @@ class RealPhotos(Study):
             ]
         others = not_trained(job)
         for data in filter(None, (photos.turned_pairs(self.seeds[0]), photos.named_pairs())):
-            rows += [_row(data, name, '', own and own(data)) for name, own in others.items()]
+            rows += [photo_row(data, name, '', own and own(data)) for name, own in others.items()]
         title = 'Points of a photo found in others, pixels of a 640-pixel-wide picture'
         details = {'trained_on': learned, 'matched': matched, 'cards': job.cards}
         return Outcome(title, rows, targets, details)
 
 
-def _row(data: PairSet, name: str, seed: int | str, matcher: Matcher | None) -> dict[str, Any]:
+def photo_row(
+    data: PairSet, name: str, seed: int | str, matcher: Matcher | None
+) -> dict[str, Any]:
+    """Measure a matcher on photos; a row that says so where there is none."""
     figures: dict[str, Any] = dict.fromkeys(BRIEF, UNMEASURED)
     if matcher is not None:
         figures = accuracy(data, matcher).rounded(BRIEF)

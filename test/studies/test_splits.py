@@ -17,7 +17,7 @@ from don_kp_ros.evaluation.peers import PEERS
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import KeypointConfiguration, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.studies import absent, accuracy, command, splits
+from don_kp_ros.studies import absent, accuracy, command, one_photo, splits
 from don_kp_ros.studies.pictures import alike
 from don_kp_ros.studies.splits import Data, Photos
 
@@ -194,6 +194,23 @@ def test_photos_are_found_in_their_copies(
     named.write_text('{"2": {"a": 20}}')
     with pytest.raises(DataError, match=r'named_points\.json: not named points.*"2"'):
         Photos.read(photos)
+
+
+def test_each_photo_is_learned_alone(
+    run: Callable[..., dict[str, Any]], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_photo, '_PAIRS', 2)
+    monkeypatch.setattr(one_photo, 'not_trained', lambda job: {'XFeat': None})
+    content = run('one_photo', '--seeds=[0, 1]')
+    assert trained == [f'one_photo-{stem}' for stem in (1, 1, 2, 2, 4, 4)]
+    of_photos = [content['rows'][place : place + 4] for place in (0, 4, 8)]
+    for name, rows in zip(('1.jpg', '2.png', '4.png'), of_photos, strict=True):
+        assert {row['looked for'] for row in rows} == {f'2 random views of photo {name}'}
+        assert [row['seed'] for row in rows] == [0, 1, '', '']
+        assert rows[2]['queries'] == 200 and rows[3]['auc'] == 'not measured'
+    figures = [row['auc'] for rows in of_photos for row in rows[:2]]
+    (goal,) = content['targets']
+    assert goal['measured'] == pytest.approx(np.mean(figures), abs=1e-4)
 
 
 def test_what_is_absent_is_looked_for_as_what_is_there(
