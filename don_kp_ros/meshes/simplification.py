@@ -17,7 +17,7 @@ _FLAT = 1e-2  # of the planes' weight, by which the vertex is held to the mean o
 
 
 def simplified(vertices: Array, faces: Indices, most: int) -> tuple[Array, Indices]:
-    """Return vertices (N, 3) and at most that many faces (M, 3); as they are if there are fewer."""
+    """Return vertices (N, 3) and at most so many faces (M, 3); as they are if these are fewer."""
     corner = vertices[faces]
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]) / 2
     area = np.linalg.norm(normal, axis=1)
