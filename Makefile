@@ -6,9 +6,10 @@ TRIALS ?= 1
 SEED ?= 0
 CAP ?= present
 TEACH ?= each
+MODE ?= both
 
 PICTURES := output/training/pictures
-TRAINED := output/training/caps.safetensors
+TRAINED := output/training/objects.safetensors
 BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests oracle postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
@@ -17,7 +18,8 @@ BIN := $(VENV)/bin
 REQUIREMENTS := $(VENV)/.requirements
 PACKAGE := $(VENV)/.package
 
-PINS := $(wildcard requirements/*.txt)
+# peers.txt is installed by who wants it.
+PINS := $(filter-out requirements/peers.txt,$(wildcard requirements/*.txt))
 ALONE := requirements/without_dependencies.txt
 PACKAGE_SOURCES := setup.py pyproject.toml package.xml CMakeLists.txt \
 	$(wildcard cmake/*/* cmake/*/*/* scripts/*.in msg/*.msg srv/*.srv action/*.action) \
@@ -37,9 +39,10 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
-	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODEL=file]'
-	@echo '                              teach a point, find it again and grasp it, in simulation'
-	@echo 'make train [SEED=n]           train the demo model from nothing, to $(TRAINED)'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [MODEL=file]'
+	@echo '                              teach a point, find it again and grasp it, in simulation;'
+	@echo '                              then hold the moved object by name as was taught by that'
+	@echo 'make train [SEED=n]           render objects and train the shipped model, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
 	@echo 'make test                     lint, check types and run the tests'
@@ -51,14 +54,14 @@ help:
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete
-	@$(BIN)/don_kp train $(PICTURES) --config config/training/caps.yaml --steps 12000 --seed $(SEED) --output $(TRAINED) $(ARGS)
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/objects.yaml --cpu-minutes 55 --seed $(SEED) --output $(TRAINED) $(ARGS)
 
 $(PICTURES)/.complete: | $(PACKAGE)
-	@$(BIN)/don_kp render $(PICTURES) --seed $(SEED)
+	@$(BIN)/don_kp render $(PICTURES) --tilt 0 45 --distance 0.35 0.8 --seed $(SEED)
 	@touch $@
 
 bench: $(PACKAGE)

@@ -14,7 +14,6 @@ import dataclasses
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.networks.checkpoint import load
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import command
 
 _MOST = 1.3
@@ -38,7 +38,7 @@ def main() -> int:
     torch.set_num_threads(1)
     repeats, pairs = int(os.environ.get('REPEATS') or 3), int(os.environ.get('PAIRS') or 50)
     data = _pairs(pairs)
-    checkpoint = load(Path('models/caps.safetensors'))
+    checkpoint = load(shipped_model())
     rows: list[dict[str, Any]] = []
     for side in (320, 640):
         preprocessing = dataclasses.replace(checkpoint.preprocessing, input_size=side)

@@ -14,10 +14,9 @@ that is interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.report import OUTPUT, Target, given, report
+from benchmarks.report import OUTPUT, Target, done, given, report
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
@@ -42,10 +41,10 @@ from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.segmentation import object_mask, table_plane
 from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import Taught, extend, teach
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import objects
 from don_kp_ros.simulation.camera import D435, StillScene, is_whole, mujoco, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.posed import BUILT_IN, SUBJECT, Subject, Viewpoints
 from don_kp_ros.simulation.scene import Layout, Placement, add_body, build
 
@@ -149,7 +148,7 @@ def trial(index: int, number: int, seed: int, model: DescriptorModel) -> list[Ro
     """Teach an object and find it, or two; with one, again after a second taught view."""
     rng = np.random.default_rng([seed, number, index])
     kind = KINDS[index % len(KINDS)]
-    subject = Subject(kind, UNSEEN_CAPS.start + 1000 * seed + index)
+    subject = Subject(kind, UNSEEN.start + 1000 * seed + index)
     first = shoot(subject, 1, rng)
     in_test = shoot(subject, number, rng)
     conditions = ['one view', 'two views'] if number == 1 else ['two in view']
@@ -222,7 +221,7 @@ def _compared(pose: Pose, truths: list[Array]) -> Row:
         'mm': 1000 * metres,
         'degrees': degrees,
         'fit': pose.fit,
-        'axis': pose.axis is not None,
+        'axis': pose.symmetry is not None,
         'squared': _squared(pose, truths[nearest]),
     }
 
@@ -230,10 +229,10 @@ def _compared(pose: Pose, truths: list[Array]) -> Row:
 def _error(pose: Pose, T: Array) -> tuple[float, float]:
     """Metres and degrees off; a turn about an unknown axis is taken out of both."""
     found = pose.T_camera_object
-    if pose.axis is not None:
+    if pose.symmetry is not None:
         # Of all turns about the axis through the points' middle, the one that fits best.
         turns = [
-            found @ rigid.transform(rigid.rotation_about(pose.axis, angle))
+            found @ rigid.transform(rigid.rotation_about(pose.symmetry.direction, angle))
             for angle in np.linspace(-np.pi, np.pi, 72, endpoint=False)
         ]
         found = min(turns, key=lambda one: _angle(one, T))
@@ -283,26 +282,13 @@ def summary(kind: str, condition: str, rows: Sequence[Row]) -> Row:
     }
 
 
-def done(path: Path, name: str, work: Callable[[], list[Row]]) -> list[Row]:
-    """Do some work, or read what it gave."""
-    file = path / f'{name}.json'
-    if not file.is_file():
-        rows = work()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix('.partial')
-        partial.write_text(json.dumps(rows), encoding='utf-8')
-        partial.replace(file)
-    result: list[Row] = json.loads(file.read_text(encoding='utf-8'))
-    return result
-
-
 def main() -> int:
     """Run the benchmark; 1 where a target is missed."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     views, pairs = int(os.environ.get('VIEWS') or 200), int(os.environ.get('PAIRS') or 60)
     seed = int(os.environ.get('SEED') or 0)
-    model = DescriptorModel.load(Path(os.environ.get('MODEL') or models_path('caps.safetensors')))
+    model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
     kept = OUTPUT / 'object_pose' / f'{commit()}-{model.fingerprint}-{seed}'
     rows: list[Row] = []
     jobs = [(index, 1) for index in range(views)] + [(index, 2) for index in range(pairs)]

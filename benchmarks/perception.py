@@ -33,9 +33,9 @@ from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.segmentation import object_mask, table_plane
 from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import teach
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.scene import Layout, build
 
 _SEED = 0
@@ -48,8 +48,8 @@ class Step:
     def __init__(self, taught: bool = True) -> None:
         """Draw the image, and teach the cap that it shows, as two objects, if that is asked."""
         torch.set_num_threads(1)
-        self.model = DescriptorModel.load(models_path('caps.safetensors'))
-        layout = Layout.draw(_SEED, UNSEEN_CAPS[_SEED])
+        self.model = DescriptorModel.load(shipped_model())
+        layout = Layout.draw(_SEED, UNSEEN[_SEED])
         assert layout.cap is not None
         scene, _ = build(layout)
         data = mujoco.MjData(scene)

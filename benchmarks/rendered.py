@@ -31,7 +31,8 @@ def photos(seed: int) -> Path:
     folder = OUTPUT / f'rendered-photos-{seed}'
     if not folder.is_dir():
         partial = _partial(folder)
-        options = ('--images', '3', '--negatives', '0', '--pairs', '0', '--seed', str(seed))
+        views = ('--object', 'cap', '--views', '3', '--negatives', '0')
+        options = (*views, '--seed', str(seed))
         _render(partial / 'rendered', *options)
         samples = list(ImageFolder.open(partial / 'rendered').samples())
         first = samples[0]

@@ -63,6 +63,19 @@ def report(
     return all(target.met for target in targets)
 
 
+def done(path: Path, name: str, work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Do some work and keep what it gave in a folder, or read what it gave before."""
+    file = path / f'{name}.json'
+    if not file.is_file():
+        rows = work()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix('.partial')
+        partial.write_text(json.dumps(rows), encoding='utf-8')
+        partial.replace(file)
+    result: list[dict[str, Any]] = json.loads(file.read_text(encoding='utf-8'))
+    return result
+
+
 def given(*names: str) -> dict[str, str]:
     """Read those of some environment variables that are set."""
     return {name: os.environ[name] for name in names if os.environ.get(name)}

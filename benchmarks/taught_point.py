@@ -24,10 +24,10 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.camera import D435, Frame, Renderer, mujoco, with_faults
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.scene import Layout, build
 from don_kp_ros.simulation.world import World
 
@@ -39,7 +39,7 @@ WITHIN = 0.010  # metres
 def main() -> int:
     """Measure, print, write; 1 where a target is missed."""
     caps, seed = int(os.environ.get('CAPS', 60)), int(os.environ.get('SEED', 0))
-    path = Path(os.environ.get('MODEL') or models_path('caps.safetensors'))
+    path = Path(os.environ.get('MODEL') or shipped_model())
     trained = checkpoint.load(path)
     model = DescriptorModel(trained)
     models = {
@@ -47,7 +47,7 @@ def main() -> int:
         'untrained': DescriptorModel(trained.untrained(seed)),
     }
     rng = np.random.default_rng([seed, 0x7EA])
-    instances = rng.choice(UNSEEN_CAPS, size=(caps, 2), replace=False)
+    instances = rng.choice(UNSEEN, size=(caps, 2), replace=False)
     T_world_optical = World(Layout.draw(0, 0), load_preset('panda')).camera_pose()
 
     views = ('same table', 'other table', 'another cap', 'no cap')

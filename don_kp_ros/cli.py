@@ -27,6 +27,7 @@ _CLIENTS = 'don_kp_ros.clients.command'
 COMMANDS = {
     'bringup': Command('don_kp_ros.bringup.command', 'start the nodes of the stack', 'ros'),
     'store': Command(_CLIENTS, 'store a point that the camera sees', 'ros', shared=True),
+    'teach': Command(_CLIENTS, 'teach an object, or how to hold it', 'ros', shared=True),
     'list': Command(_CLIENTS, 'list the stored points', 'ros', shared=True),
     'where': Command(_CLIENTS, 'tell where the camera sees a stored point', 'ros', shared=True),
     'pick': Command(_CLIENTS, 'grasp at a stored point and lift it', 'ros', shared=True),

@@ -16,6 +16,11 @@ def models_path(name: str) -> Path:
     return _find('models', name)
 
 
+def shipped_model() -> Path:
+    """Return the path of the model that ships with the package, for where no other is named."""
+    return models_path('.') / 'caps.safetensors'
+
+
 def user_path(kind: Literal['config', 'data'], name: str) -> Path:
     """Return the path of a file or folder of the user's own (XDG base directories)."""
     fallback = {'config': '.config', 'data': '.local/share'}[kind]

@@ -59,7 +59,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ('match a.png 1 2 b.png --modle m', '--model'),
         ('match a.png 1 2 b.png --modle=m', '--model'),
         ('export m.safetensors --onx m.onnx', '--onnx'),
-        ('render folder --image 5', '--images'),
+        ('render folder --view 5', '--views'),
         ('grasp --trial 5', '--trials'),
         ('db list --jsn', '--json'),
         ('db list --databse d.sqlite', '--database'),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import object_pose, perception_latency
+from benchmarks import object_pose, objects, perception_latency
 from benchmarks.report import Target, report
 from benchmarks.running_nodes import cpu_seconds
 from don_kp_ros.studies import command
@@ -124,6 +124,42 @@ def test_an_object_is_found_if_all_that_is_published_is_right() -> None:
     pairs = [[right, other], [other, right], [right, right], [right], [right, other, far]]
     both = object_pose.summary('all', 'two in view', [{'poses': poses} for poses in pairs])
     assert both['found'] == pytest.approx(2 / 5, abs=1e-3)
+
+
+def test_networks_are_compared_where_all_were_measured() -> None:
+    def row(part: str, who: str, auc: float | str, **more: object) -> dict[str, object]:
+        return {'part': part, 'descriptors': who, 'auc': auc, **more}
+
+    turned, named = 'photos and their turned copies', 'named points of different photos'
+    rows = [
+        row('held', 'joint', 0.96, split='held'),
+        row('held', 'joint', 0.98, split='held'),
+        row('held', 'untrained', 0.3, split='held'),
+        row('held others', 'XFeat', 0.75, split='held'),
+        row('held others', 'DISK', 'not measured', split='held'),
+        *(row('unseen', 'joint', 0.9 + 0.02 * i, split=f'unseen {i % 2}') for i in range(4)),
+        row('transfer', 'joint', 0.7, split='transfer'),
+        row('transfer', 'joint', 0.9, split='transfer'),
+        row('transfer others', 'XFeat', 0.85, split='transfer'),
+        row('photos', 'trained', 0.97, pck_5=0.9, median_px=1, **{'looked for': turned}),
+        row('photos', 'trained', 0.5, pck_5=0.1, median_px=30, **{'looked for': named}),
+        row('one_photo', 'trained on 2.png', 0.92, **{'looked for': '9 random views of photo 2'}),
+        row('one_photo', 'trained on 2.png', 0.1, median_px=9, **{'looked for': named}),
+        *(
+            row('kinds', 'ours', 0.5, false_finds=share, **{'looked for': kind})
+            for kind, share in (('cap', 0.01), ('mug', 0.05))
+        ),
+    ]
+    table = objects.summary(rows, ('ours', 'joint', 'trained'))
+    assert [own['descriptors'] for own in table] == ['ours', 'untrained', 'XFeat']
+    assert list(table[0].values())[1:] == [
+        pytest.approx(figure) for figure in (0.97, 0.93, 0.92, 0.8, 0.2, 0.97, 0.9, 30, 0.92, 0.05)
+    ]
+    assert (table[2]['held'], table[2]['photos']) == (0.75, '')
+    met = {target.name: target.met for target in objects.targets(table)}
+    assert met['held: ahead of XFeat'] and not met['transfer: ahead of XFeat']
+    assert not met['spread of transfer'] and met['PCK@5 of photos']
+    assert len(met) == len(objects.GOALS) + 2
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
-from don_kp_ros.resources import config_path, models_path
+from don_kp_ros.resources import config_path, shipped_model
 
 _LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
@@ -147,7 +147,7 @@ ARGUMENTS = (
         "Preset in config/robots, overridden by don_kp/robots in the user's configuration folder; "
         'or a file',
     ),
-    Argument('model', str(models_path('.') / 'caps.safetensors'), 'Descriptor network to run'),
+    Argument('model', str(shipped_model()), 'Descriptor network to run'),
     Argument(
         'database',
         '',

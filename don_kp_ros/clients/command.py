@@ -1,4 +1,4 @@
-"""`don_kp store`, `list`, `where`, `pick` and `release`: ask the running stack."""
+"""`don_kp store`, `teach`, `list`, `where`, `pick` and `release`: ask the running stack."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.bringup import description
@@ -43,8 +44,8 @@ def _parser() -> Parser:
     parser = Parser('don_kp', description='Ask the running stack.')
     commands = parser.add_subparsers(dest='command', required=True)
 
-    def command(name: str, told: str) -> Parser:
-        added = commands.add_parser(
+    def command(name: str, told: str, among: Any = commands) -> Parser:
+        added: Parser = among.add_parser(
             name,
             description=told,
             epilog='The exit status is 0 where it is done, 1 where it is refused or not found.',
@@ -65,14 +66,54 @@ def _parser() -> Parser:
     existing.add_argument('--replace', action='store_true', help='what has the name already')
     existing.add_argument('--add', action='store_true', help='to it: their mean is looked for')
 
+    teach = commands.add_parser('teach', description='Teach an object, or how to hold it.')
+    kinds = teach.add_subparsers(dest='kind', required=True)
+
+    thing = command('object', 'Teach the object that the camera shows at a pixel.', kinds)
+    thing.add_argument('name', metavar='NAME', help='such as cap')
+    thing.add_argument('u', metavar='U', type=_pixel, help='pixels to the right, from 0')
+    thing.add_argument('v', metavar='V', type=_pixel, help='pixels down, from 0')
+    existing = thing.add_mutually_exclusive_group()
+    existing.add_argument('--replace', action='store_true', help='what has the name already')
+    existing.add_argument('--add', action='store_true', help='what this view shows to it')
+
+    grasp = command(
+        'grasp',
+        'Teach how to hold an object that was taught. Without --pixels or --pose, it is looked '
+        'at first; then you bring the hand to it, close the fingers, and press Enter.',
+        kinds,
+    )
+    grasp.add_argument('object', metavar='OBJECT', help='such as cap')
+    grasp.add_argument('name', metavar='NAME', nargs='?', default='', help='or its number')
+    grasp.add_argument('--replace', action='store_true', help='the grasp of that name')
+    how = grasp.add_mutually_exclusive_group()
+    how.add_argument(
+        '--pixels',
+        nargs=4,
+        type=_pixel,
+        metavar=('U', 'V', 'U', 'V'),
+        help='two points that the fingers close on, as the camera shows them',
+    )
+    how.add_argument(
+        '--pose',
+        nargs=8,
+        type=float,
+        metavar=('X', 'Y', 'Z', 'QX', 'QY', 'QZ', 'QW', 'WIDTH'),
+        help="of the tool centre point in the object's frame, and between the fingers; metres",
+    )
+
     listing = command('list', 'List the stored points.')
     listing.add_argument('prefix', metavar='PREFIX', nargs='?', default='', help='of their names')
 
     where = command('where', 'Tell where the camera sees a stored point: pixel, score, metres.')
     where.add_argument('name', metavar='NAME')
 
-    pick = command('pick', 'Grasp at a stored point and lift it. Ctrl-C stops the arm.')
+    pick = command(
+        'pick',
+        'Grasp at a stored point, or an object as was taught, and lift it. Ctrl-C stops the arm.',
+    )
     pick.add_argument('name', metavar='NAME')
+    pick.add_argument('--aligned', action='store_true', help='NAME is a taught object')
 
     command('release', 'Open the hand, and move the arm to where it looks from.')
     return parser

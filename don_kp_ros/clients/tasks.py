@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import select
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -15,7 +17,7 @@ from rich.text import Text
 
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
-from don_kp.srv import ListDescriptors, StoreDescriptor
+from don_kp.srv import ListDescriptors, StoreDescriptor, TeachGrasp, TeachObject
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.database.display import grid
 from don_kp_ros.database.text import shortened
@@ -44,6 +46,42 @@ def _store(arguments: argparse.Namespace, stack: Stack) -> int:
         add=arguments.add,
     )
     print(stack.ask(StoreDescriptor, 'store_descriptor', request).message)
+    return 0
+
+
+def _teach(arguments: argparse.Namespace, stack: Stack) -> int:
+    return (_teach_object if arguments.kind == 'object' else _teach_grasp)(arguments, stack)
+
+
+def _teach_object(arguments: argparse.Namespace, stack: Stack) -> int:
+    given = {name: getattr(arguments, name) for name in ('name', 'u', 'v', 'replace', 'add')}
+    print(stack.ask(TeachObject, 'teach_object', TeachObject.Request(**given)).message)
+    return 0
+
+
+def _teach_grasp(arguments: argparse.Namespace, stack: Stack) -> int:
+    request = TeachGrasp.Request(
+        object=arguments.object, name=arguments.name, replace=arguments.replace
+    )
+    if arguments.pixels:
+        request.by = request.PIXELS
+        request.u, request.v = arguments.pixels[::2], arguments.pixels[1::2]
+    elif arguments.pose:
+        request.by = request.POSE
+        position, orientation = request.pose.pose.position, request.pose.pose.orientation
+        position.x, position.y, position.z = arguments.pose[:3]
+        orientation.x, orientation.y, orientation.z, orientation.w = arguments.pose[3:7]
+        request.width = arguments.pose[7]
+    else:
+        request.by = request.LOOK
+        seen = stack.ask(TeachGrasp, 'teach_grasp', request)
+        print(f'{seen.message}. Leave it there, bring the hand to the grasp, close the fingers,')
+        print('then press Enter.', flush=True)
+        stack.wait(lambda: select.select([sys.stdin], [], [], 0)[0], math.inf)
+        if not sys.stdin.readline():
+            raise RefusedError('the input has ended; nothing was taught')
+        request.by, request.object_pose = request.HAND, seen.object_pose
+    print(stack.ask(TeachGrasp, 'teach_grasp', request).message)
     return 0
 
 
@@ -103,7 +141,8 @@ def _where(arguments: argparse.Namespace, stack: Stack) -> int:
 
 
 def _pick(arguments: argparse.Namespace, stack: Stack) -> int:
-    return _grasp(Grasp.Goal(target=arguments.name), stack)
+    mode = Grasp.Goal.ALIGNED if arguments.aligned else Grasp.Goal.PINCH
+    return _grasp(Grasp.Goal(target=arguments.name, mode=mode), stack)
 
 
 def _release(arguments: argparse.Namespace, stack: Stack) -> int:
@@ -154,6 +193,7 @@ def _tell(message: Any) -> None:
 
 _TASKS: dict[str, Callable[[argparse.Namespace, Stack], int]] = {
     'store': _store,
+    'teach': _teach,
     'list': _list,
     'where': _where,
     'pick': _pick,

@@ -96,16 +96,19 @@ def collate(pairs: list[ViewPair]) -> Batch:
     """Stack B pairs: the views a, then the views b.
 
     images (2B, 3, S, S) uint8; masks (2B, S, S) uint8; uv (2B, Q, 2) float32 pixels of each view,
-    uv[i] and uv[B + i] showing the same points. Where the pairs have them: homographies (B, 3, 3)
-    from view a to view b; K (2B, 3, 3), T_b_a (B, 4, 4) and T_world_view (2B, 4, 4), metres.
+    uv[i] and uv[B + i] showing the same points; kinds (2B,) int64: equal for objects of one kind,
+    in this batch alone. Where the pairs have them: homographies (B, 3, 3) from view a to view b;
+    K (2B, 3, 3), T_b_a (B, 4, 4) and T_world_view (2B, 4, 4), metres.
     """
     views = [pair.a for pair in pairs] + [pair.b for pair in pairs]
     uv = [pair.uv_a for pair in pairs] + [pair.uv_b for pair in pairs]
     images = torch.from_numpy(np.stack([view.image for view in views]))
+    kinds = np.unique([pair.kind for pair in pairs], return_inverse=True)[1]
     batch = {
         'images': images.permute(0, 3, 1, 2),
         'masks': torch.from_numpy(np.stack([view.mask for view in views])),
         'uv': torch.from_numpy(np.stack(uv)),
+        'kinds': torch.from_numpy(np.tile(kinds, 2)),
     }
     homographies = [pair.homography for pair in pairs if pair.homography is not None]
     if len(homographies) == len(pairs):

@@ -67,7 +67,8 @@ class WarpedView:
 class ViewPair:
     """Two views of one object; uv_a[i] and uv_b[i], (Q, 2) float32, show the same point of it.
 
-    homography (3, 3): maps any pixel of view a to view b; None for views of different sides.
+    homography (3, 3): maps any pixel of view a to view b; None for views of different sides; kind:
+    of the object, if it is known.
     """
 
     a: WarpedView
@@ -76,6 +77,7 @@ class ViewPair:
     uv_b: NDArray[np.float32]
     homography: Matrix | None = None
     geometry: PairGeometry | None = None
+    kind: str = ''
 
 
 class PairSampler(Protocol):

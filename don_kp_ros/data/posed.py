@@ -48,6 +48,12 @@ _FIELDS = ('width', 'height', 'fx', 'fy', 'cx', 'cy')
 Points = Mapping[str, Mapping[str, Matrix]]  # object, name: a point (3,) in its frame, metres
 
 
+def kind_of(name: str) -> str:
+    """Tell the kind of an object by its name: that of `cap-17` is `cap`; `cap` is its own."""
+    kind, _, number = name.rpartition('-')
+    return kind if kind and number.isdecimal() else name
+
+
 @dataclass(frozen=True)
 class PosedView:
     """One entry of the index.
@@ -120,9 +126,16 @@ class PosedFolder:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that it is made of."""
-        index = self.root / INDEX
-        return [index, *self.images, *self.masks, *self.depths, *self.negatives]
+        """Every file that it is made of, the held folder's included; raises DataError."""
+        held = self.validation()
+        inner = [] if held is None else held.files
+        own = [*self.images, *self.masks, *self.depths, *self.negatives]
+        return [self.root / INDEX, *own, *inner]
+
+    def validation(self) -> PosedFolder | None:
+        """Open the held folder, of other objects, if there is one; raises DataError."""
+        root = self.root / 'validation'
+        return PosedFolder.open(root) if root.is_dir() else None
 
     @cached_property
     def bits(self) -> int | None:

@@ -53,7 +53,9 @@ def diagnose(samples: Sequence[PosedSample], depth_unit: float, tolerance: float
         return float(np.sum(shares) / max(1, len(shares) - 1))
 
     given = met(samples)
-    share, remedy = max((met(views), text) for text, views in _hypotheses(samples, depth_unit))
+    used = {number for pair in pairs for number in pair}
+    hypotheses = _hypotheses(samples, used, depth_unit)
+    share, remedy = max((met(views), text) for text, views in hypotheses)
     if share < max(_BETTER * given, given + _MORE):
         return None
     return (
@@ -62,11 +64,16 @@ def diagnose(samples: Sequence[PosedSample], depth_unit: float, tolerance: float
     )
 
 
-def _hypotheses(samples: Sequence[PosedSample], depth_unit: float) -> Iterator[tuple[str, Views]]:
-    """Yield what may be wrong with its remedy, and the views without it."""
+def _hypotheses(
+    samples: Sequence[PosedSample], used: set[int], depth_unit: float
+) -> Iterator[tuple[str, Views]]:
+    """Yield what may be wrong with its remedy, and the views without it that are used."""
+
+    def views(change: Callable[[PosedSample], DepthView]) -> Views:
+        return [change(s) if i in used else None for i, s in enumerate(samples)]
 
     def posed(change: Callable[[Any], Any]) -> Views:
-        return [replace(s, T_object_camera=change(s.T_object_camera)) for s in samples]
+        return views(lambda s: replace(s, T_object_camera=change(s.T_object_camera)))
 
     yield (
         'the poses were inverted: T_object_camera must map from the camera to the object, and '
@@ -92,7 +99,7 @@ def _hypotheses(samples: Sequence[PosedSample], depth_unit: float) -> Iterator[t
             factor = np.float32(other / depth_unit)
             yield (
                 f'depth_unit_m were {other:g} instead of {depth_unit:g}',
-                [replace(s, depth=s.depth * factor) for s in samples],
+                views(partial(_deeper, factor=factor)),
             )
     for scale in _SIZES:
         for crop in (False, True):
@@ -101,7 +108,7 @@ def _hypotheses(samples: Sequence[PosedSample], depth_unit: float) -> Iterator[t
             yield (
                 f'{what} were about {scale:.2g} times as large{middle}: the camera seems to be '
                 'that of pictures of another size',
-                [replace(s, camera=_of_size(s.camera, scale, crop)) for s in samples],
+                views(partial(_of_size, scale=scale, crop=crop)),
             )
     for step, name in ((1, 'next'), (-1, 'previous')):
         poses = {i - step: s.T_object_camera for i, s in enumerate(samples)}
@@ -109,18 +116,24 @@ def _hypotheses(samples: Sequence[PosedSample], depth_unit: float) -> Iterator[t
             f'each view had the pose of the {name} one in the index: the poses seem to be off by '
             'one',
             [
-                replace(s, T_object_camera=poses[i]) if i in poses else None
+                replace(s, T_object_camera=poses[i]) if i in poses and i in used else None
                 for i, s in enumerate(samples)
             ],
         )
 
 
-def _of_size(camera: Camera, scale: float, crop: bool) -> Camera:
-    """Return the intrinsics of a picture so many times as large, or of the middle of it."""
-    cx, cy = (scale * (c + 0.5) - 0.5 for c in (camera.cx, camera.cy))
+def _deeper(view: DepthView, factor: np.float32) -> DepthView:
+    return replace(view, depth=view.depth * factor)
+
+
+def _of_size(view: DepthView, scale: float, crop: bool) -> DepthView:
+    """Give a view the intrinsics of a picture so many times as large, or of the middle of it."""
+    c = view.camera
+    cx, cy = (scale * (place + 0.5) - 0.5 for place in (c.cx, c.cy))
     if crop:
-        cx, cy = (camera.width - 1) / 2, (camera.height - 1) / 2
-    return Camera(camera.width, camera.height, scale * camera.fx, scale * camera.fy, cx, cy)
+        cx, cy = (c.width - 1) / 2, (c.height - 1) / 2
+    camera = Camera(c.width, c.height, scale * c.fx, scale * c.fy, cx, cy)
+    return replace(view, camera=camera)
 
 
 def _pairs(samples: Sequence[PosedSample], rng: np.random.Generator) -> list[tuple[int, int]]:

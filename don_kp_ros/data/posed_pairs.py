@@ -21,7 +21,7 @@ from don_kp_ros.data.folder import INDEX, DataError, Image, Sample
 from don_kp_ros.data.homography import Matrix, WarpConfiguration
 from don_kp_ros.data.lifting import PairGeometry
 from don_kp_ros.data.pairs import ViewConfiguration, ViewPair, warped_view
-from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample
+from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
 from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.geometry import rigid
 
@@ -187,4 +187,5 @@ class PosedSampler:
             T_world_b=T_world_b,
         )
         uv_a, uv_b = (pixels[taken].astype(np.float32) for pixels in uv)
-        return ViewPair(views[0], views[1], uv_a, uv_b, homography=None, geometry=geometry)
+        kind = kind_of(a.object)
+        return ViewPair(views[0], views[1], uv_a, uv_b, geometry=geometry, kind=kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -42,12 +43,14 @@ def object_table(found: Sequence[StoredObject]) -> Table:
     laid = grid('name', 'model')
     for heading in 'points', 'size, mm', 'views':
         laid.add_column(heading, justify='right')
+    laid.add_column('grasps', overflow='fold')
     laid.add_column('updated, UTC')
     for one in found:
         size = 'x'.join(f'{side:.0f}' for side in 1000 * np.ptp(one.points, axis=0))
         numbers = str(len(one.points)), size, str(one.views)
         time = f'{one.updated:%Y-%m-%d %H:%M}'
-        laid.add_row(Text(one.name), Text(shortened(one.model)), *numbers, time)
+        grasps = Text(', '.join(grasp.name for grasp in one.grasps))
+        laid.add_row(Text(one.name), Text(shortened(one.model)), *numbers, grasps, time)
     return laid
 
 
@@ -89,6 +92,7 @@ def plain(record: StoredDescriptor | Observation | StoredObject) -> dict[str, An
         return {**told, 'patch_bytes': len(record.patch or b'')}
     if isinstance(record, StoredObject):
         told['points'] = len(record.points)
+        told['grasps'] = [dataclasses.asdict(grasp) for grasp in record.grasps]
     return {**told, 'dimension': record.values.shape[-1]}
 
 

@@ -23,12 +23,14 @@ import numpy as np
 
 from don_kp_ros import configuration
 from don_kp_ros.database import records, rows
+from don_kp_ros.database.object_records import StoredGrasp
 from don_kp_ros.database.records import Observation, StoredDescriptor, StoredModel
 from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
 
 FORMAT = 'don_kp descriptors'
-VERSION = 2  # 1 had no taught objects
+VERSION = 3  # 1 had no taught objects, 2 no grasps of them
+_READ = range(1, VERSION + 1)
 LONGEST_LINE = 1 << 20  # bytes; what records allow stays far below
 AGAIN = 'export again, or copy the file again in full'
 
@@ -56,6 +58,7 @@ class ObjectLine:
     views: int
     created: str
     updated: str
+    grasps: tuple[StoredGrasp, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,9 @@ class LineReader:
             raise self.error(*foreign) from error
         if content.get('format') != FORMAT:
             raise self.error(*foreign)
-        if content.get('version') not in (1, VERSION):
+        if content.get('version') not in _READ:
             found = shown(str(content.get('version')))
-            told = f'it is of version {found}, this don_kp reads 1 and {VERSION}'
+            told = f'it is of version {found}, this don_kp reads 1 to {VERSION}'
             raise self.error(told, 'update don_kp')
         self._checked(content, HeaderLine)
 
@@ -216,6 +219,8 @@ def _json_value(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, tuple):
+        return [dataclasses.asdict(one) if isinstance(one, StoredGrasp) else one for one in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 

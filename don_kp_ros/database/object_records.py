@@ -1,8 +1,9 @@
-"""The record of a taught object, and its checks."""
+"""The records of a taught object and of its grasps, and their checks."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,14 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from don_kp_ros import configuration
 from don_kp_ros.database.errors import InvalidObjectError
 from don_kp_ros.database.records import check_model, check_name, checked_time, now
-from don_kp_ros.database.text import printable
+from don_kp_ros.database.text import printable, shown
 
 FEWEST_POINTS, MOST_POINTS = 3, 512
 MOST_VIEWS = 4096
+MOST_GRASPS = 64
 LARGEST_DISTANCE = 10.0  # metres, of a point from the object's origin
+LARGEST_WIDTH = 1.0  # metres
 _UNIT_TOLERANCE = 1e-4
+_EXACT = 1e-12  # off unit length, a quaternion is kept as it is
+
+
+@dataclass(frozen=True)
+class StoredGrasp:
+    """How a hand holds an object: where its tool centre point is in the object's frame."""
+
+    name: str
+    position: tuple[float, float, float]  # metres
+    orientation: tuple[float, float, float, float]  # quaternion xyzw: z reaches, y closes
+    width: float  # metres between the fingers
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +47,7 @@ class StoredObject:
     views: int  # from which it was taught
     created: datetime = field(default_factory=now)  # UTC
     updated: datetime = field(default_factory=now)  # UTC
+    grasps: tuple[StoredGrasp, ...] = ()  # in order of name
 
     @property
     def key(self) -> tuple[str, str]:
@@ -41,14 +57,14 @@ class StoredObject:
     def content(self) -> tuple[object, ...]:
         """Return what makes two objects the same; their times do not count."""
         arrays = (self.points.tobytes(), self.values.tobytes(), self.weights.tobytes())
-        return *self.key, self.views, *arrays
+        return *self.key, self.views, *arrays, self.grasps
 
 
 def checked_object(taught: StoredObject) -> StoredObject:
     """Return an object with arrays of float32, read-only, and times in UTC, all of it checked.
 
     Raises InvalidNameError, InvalidDescriptorError for D, InvalidObjectError for its points and
-    views, InvalidObservationError for its times.
+    views and grasps, InvalidObservationError for its times.
     """
     check_name(taught.name, 'name')
     points, values = _numbers(taught.points, 'points'), _numbers(taught.values, 'values')
@@ -63,6 +79,7 @@ def checked_object(taught: StoredObject) -> StoredObject:
     for what, found, fewest, most in (
         ('points', number, FEWEST_POINTS, MOST_POINTS),
         ('views', taught.views, 1, MOST_VIEWS),
+        ('grasps', len(taught.grasps), 0, MOST_GRASPS),
     ):
         if not fewest <= found <= most:
             raise InvalidObjectError(
@@ -79,10 +96,52 @@ def checked_object(taught: StoredObject) -> StoredObject:
             raise InvalidObjectError(
                 f'point {first} of {number} has the {what} {wrong[first].tolist()}; {remedy}'
             )
-    created, updated = checked_time(taught.created), checked_time(taught.updated)
+    grasps = tuple(sorted(map(checked_grasp, taught.grasps), key=lambda one: one.name))
+    for one, following in zip(grasps, grasps[1:], strict=False):
+        if one.name == following.name:
+            raise InvalidObjectError(f'two grasps have the name {shown(one.name)}; rename one')
     return dataclasses.replace(
-        taught, points=points, values=values, weights=weights, created=created, updated=updated
+        taught,
+        points=points,
+        values=values,
+        weights=weights,
+        grasps=grasps,
+        created=checked_time(taught.created),
+        updated=checked_time(taught.updated),
     )
+
+
+def checked_grasp(grasp: StoredGrasp) -> StoredGrasp:
+    """Return a grasp with a quaternion of unit length, all of it checked.
+
+    Raises InvalidNameError, InvalidObjectError.
+    """
+    check_name(grasp.name, "grasp's name")
+    length = float(np.linalg.norm(grasp.orientation))
+    for right, what, found, remedy in (
+        (np.abs(grasp.position).max() < LARGEST_DISTANCE, 'position in metres', grasp.position,
+         'keep it within 10 m'),
+        (abs(length - 1) < 0.01, "quaternion's length", length, 'scale it to 1'),
+        (0 <= grasp.width < LARGEST_WIDTH, 'width in metres', grasp.width, 'give 0 to 1 m'),
+    ):  # fmt: skip
+        if not right:  # nor is it with NaN
+            raise InvalidObjectError(
+                f'the grasp {shown(grasp.name)} has the {what} {found}; {remedy}'
+            )
+    if abs(length - 1) < _EXACT:
+        return grasp
+    x, y, z, w = (number / length for number in grasp.orientation)
+    return dataclasses.replace(grasp, orientation=(x, y, z, w))
+
+
+def grasps_text(grasps: tuple[StoredGrasp, ...]) -> str:
+    """Write grasps as JSON."""
+    return json.dumps([dataclasses.asdict(grasp) for grasp in grasps])
+
+
+def read_grasps(text: str) -> tuple[StoredGrasp, ...]:
+    """Read what `grasps_text` wrote. Raises TypeError, ValueError."""
+    return tuple(configuration.read(StoredGrasp, one, 'grasp') for one in json.loads(text))
 
 
 def _numbers(given: ArrayLike, what: str) -> NDArray[Any]:

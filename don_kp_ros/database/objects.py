@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,13 @@ from don_kp_ros.database.errors import (
     NameTakenError,
     UnknownNameError,
 )
-from don_kp_ros.database.object_records import StoredObject, checked_object
+from don_kp_ros.database.object_records import (
+    StoredGrasp,
+    StoredObject,
+    checked_object,
+    grasps_text,
+    read_grasps,
+)
 from don_kp_ros.database.records import ALL, Filter, now
 from don_kp_ros.database.rows import Row, is_text
 from don_kp_ros.database.schema import models, taught_objects
@@ -42,10 +48,13 @@ class ObjectStore:
         """Store an object now, under a name that is unique per model.
 
         A stored name is replaced with `replace`, or with `former`, which is what the object was
-        made from: one that somebody else has changed since is not lost. Raises NameTakenError with
-        neither, InvalidObjectError for a `former` that is stored no longer, and what
-        `checked_object` raises.
+        made from: one that somebody else has changed since is not lost. With `former` it keeps its
+        grasps, because its frame is the same. Raises NameTakenError with neither,
+        InvalidObjectError for a `former` that is stored no longer, and what `checked_object`
+        raises.
         """
+        if former is not None:
+            taught = dataclasses.replace(taught, grasps=former.grasps)
         taught = checked_object(taught)
         name, model = taught.name, taught.model
         with self._database.transaction(write=True) as connection:
@@ -70,6 +79,7 @@ class ObjectStore:
         taught = checked_object(taught)
         content = {name: getattr(taught, name) for name in _AS_THEY_ARE}
         content.update({name: rows.blob(getattr(taught, name)) for name in _ARRAYS})
+        content['grasps'] = grasps_text(taught.grasps)
         with self._database.transaction(write=True) as connection:
             size = taught.values.shape[1]
             content['model_id'] = statements.model_id(connection, taught.model, size)
@@ -118,6 +128,45 @@ class ObjectStore:
             connection.execute(taught_objects.delete().where(taught_objects.c.id == number))
             self._database.changed(connection)
 
+    def put_grasp(
+        self, name: str, model: str, grasp: StoredGrasp, replace: bool = False
+    ) -> StoredGrasp:
+        """Store a grasp of an object under a name that is unique for the object.
+
+        Without a name it gets the next number. Raises NameTakenError without `replace`,
+        UnknownNameError for the object, InvalidNameError, InvalidObjectError, DamagedError.
+        """
+        with self._database.transaction(write=True):
+            taught = self.get(name, model)
+            known = {one.name: one for one in taught.grasps}
+            if not grasp.name:
+                number = next(n for n in range(1, len(known) + 2) if str(n) not in known)
+                grasp = dataclasses.replace(grasp, name=str(number))
+            if grasp.name in known and not replace:
+                raise NameTakenError(
+                    f'{shown(name)} has a grasp {shown(grasp.name)} already; call again with '
+                    'replace: true to forget that, or choose another name'
+                )
+            self._put_grasps(taught, {**known, grasp.name: grasp})
+            return next(one for one in self.get(name, model).grasps if one.name == grasp.name)
+
+    def delete_grasp(self, name: str, model: str, grasp: str) -> None:
+        """Forget a grasp of an object. Raises UnknownNameError, with the nearest names."""
+        with self._database.transaction(write=True):
+            taught = self.get(name, model)
+            known = {one.name: one for one in taught.grasps}
+            if known.pop(grasp, None) is None:
+                teach = f'none is: use {self._service("teach_grasp")}'
+                found = statements.nearest(grasp, list(known)) if known else teach
+                raise UnknownNameError(
+                    f'no grasp {shown(grasp)} of {shown(name)} is taught; {found}'
+                )
+            self._put_grasps(taught, known)
+
+    def _put_grasps(self, taught: StoredObject, grasps: Mapping[str, StoredGrasp]) -> None:
+        held = tuple(grasps.values())
+        self.put_back(dataclasses.replace(taught, grasps=held, updated=now()))
+
     def _find(self, connection: sa.Connection, name: str, model: str) -> sa.Row | None:
         if not (is_text(name) and is_text(model)):
             return None
@@ -154,6 +203,7 @@ def read_object(row: Row) -> StoredObject:
         for name, shape in shapes.items()
     }
     kept = {name: row[name] for name in _AS_THEY_ARE}
+    kept['grasps'] = read_grasps(row['grasps'])
     return checked_object(StoredObject(model=row['model'], **kept, **arrays))
 
 

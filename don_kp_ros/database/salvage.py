@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from don_kp_ros.database import records, rows
 from don_kp_ros.database.doctor import users
 from don_kp_ros.database.errors import StoreError
+from don_kp_ros.database.object_records import read_grasps
 from don_kp_ros.database.objects import read_object
 from don_kp_ros.database.records import Observation, StoredDescriptor, now
 from don_kp_ros.database.rows import Row
@@ -141,12 +142,25 @@ def _salvage_objects(
             dimension = model.get('dimension') or len(row['values']) // len(row['weights'])
             times = {name: _time(row[name]) or now() for name in ('created', 'updated')}
             whole = {**row, **times, 'model': model['fingerprint'], 'dimension': dimension}
+            whole['grasps'] = _grasps(row, missing)
             store.objects.put_back(read_object(whole))
         except (RefusedError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             missing.append(f'object {shown(str(row["name"]))}: {printable(str(error))}')
         else:
             saved += 1
     return saved
+
+
+def _grasps(row: Row, missing: list[str]) -> str:
+    """Return an object's grasps, none of older schemas; name those that are damaged."""
+    text = row.get('grasps', '[]')
+    try:
+        read_grasps(text)
+    except (ValueError, TypeError) as error:
+        told = printable(str(error))
+        missing.append(f'the grasps of object {shown(str(row["name"]))}: {told}')
+        return '[]'
+    return str(text)
 
 
 def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from don_kp_ros.database.records import LONGEST_NAME
 
 # The newest revision of migrations/versions: a database that has it needs no Alembic to open.
-REVISION = '0003'
+REVISION = '0004'
 
 metadata = sa.MetaData(
     naming_convention={
@@ -157,6 +157,7 @@ taught_objects = sa.Table(
     sa.Column('points', Values, nullable=False),  # (N, 3)
     sa.Column('values', Values, nullable=False),  # (N, D)
     sa.Column('weights', Values, nullable=False),  # (N,)
+    sa.Column('grasps', sa.Text, nullable=False, server_default='[]'),  # JSON
     sa.Column('created', Utc, nullable=False),
     sa.Column('updated', Utc, nullable=False),
     sa.Index('ix_taught_objects_name', 'name', 'model_id', unique=True),

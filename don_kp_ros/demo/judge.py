@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.client import Client
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -22,7 +23,7 @@ from sensor_msgs.msg import Image, JointState
 
 from don_kp.action import Grasp
 from don_kp.msg import Matches
-from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor
+from don_kp.srv import GetSceneTruth, ResetScene, StoreDescriptor, TeachGrasp, TeachObject
 from don_kp_ros.grasping.pick import Phase
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.action import PunctualActionClient
@@ -55,6 +56,8 @@ class Judge(Node):
         self._reset = self.create_client(ResetScene, 'simulation/reset')
         self._truth = self.create_client(GetSceneTruth, 'simulation/truth')
         self._store = self.create_client(StoreDescriptor, 'store_descriptor')
+        self._teach = self.create_client(TeachObject, 'teach_object')
+        self._teach_grasp = self.create_client(TeachGrasp, 'teach_grasp')
         self._grasp = PunctualActionClient(self, Grasp, 'grasp')
         self.create_subscription(Matches, 'don_kp/matches', self._on_matches, 10)
         self.create_subscription(JointState, 'joint_states', self._on_joints, 10)
@@ -88,6 +91,8 @@ class Judge(Node):
         for name, ready in (
             ('service simulation/reset', self._reset.service_is_ready),
             ('service store_descriptor', self._store.service_is_ready),
+            ('service teach_object', self._teach.service_is_ready),
+            ('service teach_grasp', self._teach_grasp.service_is_ready),
             ('action grasp', self._grasp.server_is_ready),
             ('topic don_kp/matches', lambda: self._matches_stamp > 0),
             ('topic joint_states', lambda: bool(np.isfinite(self.joints).all())),
@@ -144,24 +149,20 @@ class Judge(Node):
         )
 
     def store(self, name: str, u: int, v: int) -> None:
-        """Store the descriptor of a pixel, replacing what the name had; wait until it is sought.
-
-        A stack that has just started may not have met all its parts: a refusal is asked again.
-        """
-        request = StoreDescriptor.Request(name=name, u=u, v=v, replace=True)
-        deadline = time.monotonic() + MEETING_SECONDS
-        while True:
-            response = self._call(
-                'store_descriptor', self._store.call_async(request), PATIENCE_SECONDS
-            )
-            if response.success:
-                break
-            if time.monotonic() > deadline:
-                raise UnansweredError(f'store_descriptor: {response.message}')
-            time.sleep(0.05)
+        """Store the descriptor of a pixel in place of the name's; wait until it is sought."""
+        self._ask(self._store, StoreDescriptor.Request(name=name, u=u, v=v, replace=True))
         self._wait(
             f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS
         )
+
+    def teach_object(self, name: str, u: int, v: int) -> TeachObject.Response:
+        """Teach the object at a pixel, replacing what the name had."""
+        request = TeachObject.Request(name=name, u=u, v=v, replace=True)
+        return self._ask(self._teach, request)
+
+    def teach_grasp(self, request: TeachGrasp.Request) -> TeachGrasp.Response:
+        """Teach how to hold an object, or look where it is."""
+        return self._ask(self._teach_grasp, request)
 
     def grasp(
         self,
@@ -204,6 +205,22 @@ class Judge(Node):
             lowest = min(lowest, truth.cap_height)
             time.sleep(0.02)
         return float(lowest)
+
+    def _ask(self, client: Client, request: Any) -> Any:
+        """Call a service until it does not refuse.
+
+        A stack that has just started may not have met all its parts, nor looked for what has just
+        been taught.
+        """
+        deadline = time.monotonic() + MEETING_SECONDS
+        while True:
+            name = client.srv_name
+            response = self._call(name, client.call_async(request), PATIENCE_SECONDS)
+            if response.success:
+                return response
+            if time.monotonic() > deadline:
+                raise UnansweredError(f'{name}: {response.message}')
+            time.sleep(0.05)
 
     def _call(self, name: str, future: Future, timeout: float) -> Any:
         self._wait(name, future.done, timeout)

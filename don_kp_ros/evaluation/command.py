@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     from don_kp_ros.evaluation.evaluate import evaluate
     from don_kp_ros.evaluation.protocols.registry import read_protocol
     from don_kp_ros.evaluation.report import html_text
-    from don_kp_ros.evaluation.results import method_row, print_table, say_where, write
+    from don_kp_ros.evaluation.results import method_row, print_table, say, say_where, write
     from don_kp_ros.networks.checkpoint import CheckpointError
 
     console = Console()
@@ -49,11 +49,12 @@ def main(argv: Sequence[str]) -> int:
         return 1
     summary = results['summary']
     title = f'{summary["pairs"]} pairs, {summary["queries"]} queries'
-    print_table(
-        [{'method': name, **method_row(own)} for name, own in summary['methods'].items()],
-        title,
-        console,
-    )
+    rows = [{'method': name, **method_row(own)} for name, own in summary['methods'].items()]
+    blank = dict.fromkeys(rows[0], '')
+    rows += [{**blank, 'method': name, 'AUC': 'not measured'} for name in summary['missing']]
+    print_table(rows, title, console)
+    for why in set(summary['missing'].values()):
+        say(console, why)
     say_where(output, console)
     return 0
 

@@ -22,13 +22,16 @@ from don_kp_ros.evaluation.figures import (
     space_figures,
     summed_up,
 )
+from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
+from don_kp_ros.evaluation.peers import PEERS, absent, peers
 from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.request import Request
 from don_kp_ros.evaluation.results import say, versions, without_nan
 from don_kp_ros.networks.checkpoint import Checkpoint
+from don_kp_ros.networks.model import DescriptorModel
 
 FORMAT, VERSION = 'don_kp evaluation', 1
 
@@ -57,6 +60,10 @@ def evaluate(
     pairs = sum(len(condition.data.pairs) for condition in conditions)
     say(console, f'Measuring {name} on {request.data}: {pairs} pairs of {protocol.kind}.')
     methods = matchers(network, request.device, protocol.step, request.seed)
+    missing = {}
+    if protocol.peers:
+        methods |= peers(request.device)
+        missing = {name: absent() for name in PEERS if name not in methods}
     found: dict[str, list[Found]] = {}  # of every method, in every condition
     with Counting(console, len(methods) * pairs) as counting:
         for method, matcher in methods.items():
@@ -79,6 +86,7 @@ def evaluate(
     chosen = summed_up(conditions)
     names = [pair.names for i in chosen for pair in conditions[i].data.pairs]
     summary, points = row(chosen), dict[str, dict[str, Any]]()
+    summary['missing'] = missing
     for method, own in summary['methods'].items():
         whole = joined(found[method][i] for i in chosen)
         own['pck_curve'] = curve(whole)
@@ -87,11 +95,12 @@ def evaluate(
         for point, part in by_name(names, whole).items():
             of_point = figures(part, request.seed, protocol.resamples)
             points.setdefault(point, {})[method] = of_point
+    kinds = {}
     if len(chosen) == 1:
-        model = methods[MODEL]
-        assert isinstance(model, Learned)
-        own_keypoints = keypoint_figures(model.model, conditions[chosen[0]])
-        summary['methods'][MODEL]['keypoints'] = own_keypoints
+        model, condition = methods[MODEL], conditions[chosen[0]]
+        assert isinstance(model, Learned) and isinstance(model.model, DescriptorModel)
+        summary['methods'][MODEL]['keypoints'] = keypoint_figures(model.model, condition)
+        kinds = measure_kinds(model.model, condition.data)
     curves: dict[str, list[dict[str, Any]]] = {}
     for number, condition in enumerate(conditions):
         if condition.curve:
@@ -123,6 +132,7 @@ def evaluate(
         'summary': summary,
         'curves': curves,
         'points': points,
+        'kinds': kinds,
         'run': request.record(),
     }
     shown = drawings([conditions[i] for i in chosen], [found[MODEL][i] for i in chosen])

@@ -10,6 +10,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from don_kp_ros.networks.model import DescriptorModel
 Pixels = NDArray[np.float32]
 Matcher = Callable[[PairSet, int], Pixels]  # pairs, and the number of one: its points in B (Q, 2)
 
-MODEL = 'model'
+MODEL, UNTRAINED = 'model', 'untrained'
 _MAPS = 16  # kept; one of 160x120 cells and D = 64 takes 5 MB
 _PEAK_QUERIES = 16  # of each pair: whole heatmaps are costly
 
@@ -59,13 +60,20 @@ def transfer(
     return Transfer(found.cpu().numpy().astype(np.float32), score.cpu().numpy().astype(np.float32))
 
 
+class Describer(Protocol):
+    """Describes pictures: a trained network, or another one."""
+
+    def describe(self, image: Image) -> Tensor:
+        """Compute the map (D, h, w) of unit vectors of a picture (H, W, 3) uint8 RGB."""
+
+
 class Learned:
     """Matches with a network's descriptors; remembers the maps of the last pictures.
 
     maps: how many it remembers (none: all until they are forgotten).
     """
 
-    def __init__(self, model: DescriptorModel, maps: int | None = _MAPS) -> None:
+    def __init__(self, model: Describer, maps: int | None = _MAPS) -> None:
         self.model = model
         self._most = maps
         self._maps: OrderedDict[int, tuple[Image, Tensor]] = OrderedDict()
@@ -140,7 +148,7 @@ def matchers(
     """
     return {
         MODEL: Learned(DescriptorModel(checkpoint, device)),
-        'untrained': Learned(DescriptorModel(checkpoint.untrained(seed), device)),
+        UNTRAINED: Learned(DescriptorModel(checkpoint.untrained(seed), device)),
         'centroid': centroid,
         'random pixel': random_pixel(lambda number: np.random.default_rng((seed, 4, number))),
         'dense SIFT': not_learned(DenseSift(step=step)),

@@ -15,7 +15,7 @@ from don_kp_ros.data.depth_view import TOLERANCE, correspondences
 from don_kp_ros.data.folder import Correspondences, Image, Sample
 from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
-from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample
+from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
 from don_kp_ros.data.source import prepare
 from don_kp_ros.evaluation.pck import pixel_errors
 
@@ -29,7 +29,7 @@ class Pair:
     """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2).
 
     homography (3, 3): maps any pixel of A to B, if both are views of one picture; mask_b (H, W):
-    the object in B, uint8; names: of the points, if they have any.
+    the object in B, uint8; names: of the points, if they have any; kind: of the object, if known.
     """
 
     image_a: int
@@ -39,6 +39,7 @@ class Pair:
     homography: NDArray[np.float64] | None = None
     mask_b: Image | None = None
     names: tuple[str, ...] = ()
+    kind: str = ''
 
 
 @dataclass(frozen=True)
@@ -175,17 +176,16 @@ def posed(
 ) -> PairSet:
     """Pair each chosen view, by index, with other views of its object; poses are the truth.
 
-    Chosen views are paired with each other first. kind: what they are; tolerance: see
-    `correspondences`.
+    Each has its first partner before any has its second; chosen views are paired with each other
+    first. kind: what they are; tolerance: see `correspondences`.
     """
-    candidates = [
-        (a, b)
-        for b in sorted(chosen)
-        for a in sorted(range(len(samples)), key=lambda i: (i not in chosen, i))
-        if a != b and samples[a].object == samples[b].object
-    ]
+    order = sorted(range(len(samples)), key=lambda i: (i not in chosen, i))
+    partners = {
+        b: [a for a in order if a != b and samples[a].object == samples[b].object] for b in chosen
+    }
+    candidates = sorted((rank, b, a) for b, own in partners.items() for rank, a in enumerate(own))
     result: list[Pair] = []
-    for a, b in candidates:
+    for _, b, a in candidates:
         if len(result) == pairs:
             break
         rng = np.random.default_rng((a, b))
@@ -216,7 +216,8 @@ def posed_pair(
     if np.count_nonzero(seen) < FEWEST_COMMON:
         return None
     shown = np.flatnonzero(seen)[:queries]
-    return Pair(a, b, uv_a[shown], uv_b[shown].astype(np.float32), mask_b=samples[b].mask)
+    met, kind = uv_b[shown].astype(np.float32), kind_of(samples[a].object)
+    return Pair(a, b, uv_a[shown], met, mask_b=samples[b].mask, kind=kind)
 
 
 def check(data: PairSet) -> None:

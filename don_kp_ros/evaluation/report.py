@@ -8,6 +8,8 @@ from typing import Any
 
 from don_kp_ros.evaluation.drawings import BAD, plot_curve, plot_pck
 from don_kp_ros.evaluation.examples import Drawing
+from don_kp_ros.evaluation.kinds import RECALL
+from don_kp_ros.evaluation.pck import BRIEF
 
 Figures = Mapping[str, Any]
 
@@ -98,6 +100,7 @@ def html_text(results: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
             for place, (label, points) in enumerate(results['curves'].items())
         ),
         section('By point', _points(results['points'])),
+        section('By kind', _kinds(results['kinds'])),
         _optional('Error in space', methods, 'space', _SPACE),
         section('Ambiguity', _peaks(methods)),
         _optional('Keypoints', methods, 'keypoints', _KEYPOINTS),
@@ -163,6 +166,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None
 def accuracy(summary: Mapping[str, Any]) -> str:
     """Make the table of every method's figures and their intervals."""
     rows = [[escape(name), *figures(own, _COLUMNS)] for name, own in summary['methods'].items()]
+    rows += [
+        [f'{escape(name)}<small>{escape(why)}</small>']
+        for name, why in summary.get('missing', {}).items()
+    ]
     note = (
         f'{summary["pairs"]} pairs of pictures ({escape(summary["name"])}), {summary["queries"]} '
         'queries, the same for all. PCK@k is the share of queries found less than k pixels from '
@@ -231,6 +238,22 @@ def _points(points: Mapping[str, Mapping[str, Figures]]) -> str:
         for name, own in sorted(points.items())
     ]
     return f'<p>AUC of each method at each point.</p>\n{table(head, rows, marked=None)}'
+
+
+def _kinds(kinds: Mapping[str, Figures]) -> str:
+    if not kinds:
+        return ''
+    columns = {key: _COLUMNS[key] for key in BRIEF if key in _COLUMNS}
+    columns['false_finds'] = 'false finds'
+    rows = [
+        [escape(name), *(number(key, own[key]) for key in columns)] for name, own in kinds.items()
+    ]
+    note = (
+        'The figures of the model for objects of each kind. False finds: the share of their '
+        f'points that reach, on an object of another kind, the similarity that {RECALL:.0%} of '
+        'them reach on their own object.'
+    )
+    return f'<p>{note}</p>\n{table(["", *columns.values()], rows, marked=None)}'
 
 
 def _optional(

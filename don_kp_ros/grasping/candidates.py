@@ -54,12 +54,13 @@ class GraspCandidate:
     """A grasp: the pose of the tool centre point in the base frame (4, 4).
 
     `width` is the object's between the fingers in metres, NaN where it is unknown; a lower `score`
-    is better.
+    is better; `name` is for messages.
     """
 
     T_base_tcp: Array
     width: float
     score: float
+    name: str = ''
 
 
 def aligned_candidate(
@@ -67,34 +68,56 @@ def aligned_candidate(
 ) -> GraspCandidate:
     """Return the grasp at a pose (4, 4): hand z along the pose's -z, closing along its y.
 
-    `points_base` (N, 3) is what a camera sees of the scene, as for pinch_candidates; what was seen
-    is taken as solid down to the table. The way along the hand's z must be free for the open
-    fingers and the palm; raises NoGraspError where it is not.
+    `points_base` and the errors are those of `clearance`.
     """
     T = np.asarray(T_base_pose, dtype=np.float64)
     if T.shape != (4, 4) or not np.isfinite(T).all():
         raise ValueError(f'a pose must be (4, 4) and finite; got {T.tolist()}')
-    p = parameters or PinchParameters()
     T_base_tcp = T @ np.diag([-1.0, 1.0, -1.0, 1.0])
-    cells = _cells(np.asarray(points_base, dtype=np.float64).reshape(-1, 3), T[:3, 3], p)
+    free = clearance(T_base_tcp, points_base, parameters)
+    return GraspCandidate(T_base_tcp, float('nan'), -free)
+
+
+def clearance(
+    T_base_tcp: Array, points_base: ArrayLike, parameters: PinchParameters | None = None
+) -> float:
+    """Return how far the open hand stays from what is seen, on its way along its z: metres.
+
+    `points_base` (N, 3) is what a camera sees of the scene, as for pinch_candidates; what was seen
+    is taken as solid down to the table. Raises NoGraspError where the fingers or the palm of the
+    tool at a pose (4, 4) would touch it.
+    """
+    p = parameters or PinchParameters()
+    cells = _cells(np.asarray(points_base, dtype=np.float64).reshape(-1, 3), T_base_tcp[:3, 3], p)
     columns = np.repeat(cells[:, None], _COLUMN_POINTS, axis=1)
     columns[..., 2] *= np.linspace(0.0, 1.0, _COLUMN_POINTS)
-    across, along, depth = np.moveaxis(rigid.apply(rigid.inverse(T_base_tcp), columns), -1, 0)
-    across, along = np.abs(across), np.abs(along)
+    at = rigid.apply(rigid.inverse(T_base_tcp), columns)
+    at[columns[..., 2] <= p.lowest] = np.inf
+    at = np.abs(at, where=[True, True, False], out=at)
 
-    def meets(part: NDArray[np.bool_]) -> bool:
-        # Single cells are noise.
-        return int(np.count_nonzero((part & (columns[..., 2] > p.lowest)).any(axis=1))) > 1
+    def distance(*highest: float, inner: float = -np.inf) -> float:
+        """Return the distance of a part from all but the nearest cell: a single one is noise.
 
-    inner, outer = p.opening / 2, p.opening / 2 + p.finger_thickness
-    beside = (along >= inner) & (along <= outer + p.clearance)
-    if meets(beside & (across <= p.finger_breadth / 2) & (depth < p.tip_length + 0.002)):
+        The part is a box with an upper end in |x|, |y| and z, and an inner side in |y|.
+        """
+        beyond = np.maximum(at - np.array(highest), 0.0)
+        beyond[..., 1] += np.maximum(inner - at[..., 1], 0.0)
+        apart = np.linalg.norm(beyond, axis=-1)
+        nearest = np.sort(apart.min(axis=1, initial=np.inf))
+        return float(nearest[1]) if len(nearest) > 1 else np.inf
+
+    inner, outer = p.opening / 2, p.opening / 2 + p.finger_thickness + p.clearance
+    end = p.tip_length + 0.002
+    fingers = distance(p.finger_breadth / 2, outer, end, inner=inner)
+    if not fingers:
         raise NoGraspError('there is no room for the fingers at this pose')
-    for half_breadth, half_length, underside in hand.BODY:
-        below = (across <= half_breadth) & (along <= half_length)
-        if meets(below & (depth < p.clearance - underside)):
-            raise NoGraspError('the hand would touch what stands at this pose')
-    return GraspCandidate(T_base_tcp, float('nan'), 0.0)
+    palm = min(
+        distance(half_breadth, half_length, p.clearance - underside)
+        for half_breadth, half_length, underside in hand.BODY
+    )
+    if not palm:
+        raise NoGraspError('the hand would touch what stands at this pose')
+    return min(fingers, palm)
 
 
 def pinch_candidates(
@@ -134,6 +157,16 @@ def pinch_candidates(
     if not found:
         raise _summary(reasons)
     return _distinct(sorted(found, key=lambda candidate: candidate.score), count)
+
+
+def untried(candidates: list[GraspCandidate], tried: list[Array]) -> list[GraspCandidate]:
+    """Return the candidates that differ by 15 degrees or a centimetre from all tried poses."""
+
+    def same(T: Array, other: Array) -> bool:
+        aligned = abs(float(T[:3, 1] @ other[:3, 1])) > np.cos(np.deg2rad(14.9))
+        return aligned and bool(np.linalg.norm(T[:3, 3] - other[:3, 3]) < 0.0099)
+
+    return [one for one in candidates if not any(same(one.T_base_tcp, T) for T in tried)]
 
 
 class _TooWideError(NoGraspError):
@@ -260,13 +293,7 @@ def _distinct(candidates: list[GraspCandidate], count: int) -> list[GraspCandida
     """Keep candidates that differ by 15 degrees or a centimetre from all better ones."""
     kept: list[GraspCandidate] = []
     for candidate in candidates:
-        T = candidate.T_base_tcp
-        same = (
-            abs(T[:3, 1] @ other.T_base_tcp[:3, 1]) > np.cos(np.deg2rad(14.9))
-            and np.linalg.norm(T[:3, 3] - other.T_base_tcp[:3, 3]) < 0.0099
-            for other in kept
-        )
-        if not any(same):
+        if untried([candidate], [other.T_base_tcp for other in kept]):
             kept.append(candidate)
         if len(kept) == count:
             break

@@ -26,6 +26,7 @@ class Phase(str, Enum):
     LOOK = 'look'
     PLAN = 'plan'
     APPROACH = 'approach'
+    LOOK_AGAIN = 'look again'
     CLOSE = 'close'
     LIFT = 'lift'
     HOLD = 'hold'
@@ -35,6 +36,11 @@ class Phase(str, Enum):
 
 class EmptyGripperError(Exception):
     """The fingers hold nothing; the arm has retreated, or the message says why not."""
+
+    def __init__(self, message: str, retreated: bool = True) -> None:
+        """Keep whether another grasp may be tried."""
+        super().__init__(message)
+        self.retreated = retreated
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,11 @@ class Picker:
     def plan(self, candidates: Sequence[GraspCandidate], obstacles: HeightMap | None) -> GraspPlan:
         """Plan the first candidate that the arm can reach without touching anything.
 
-        Nothing moves. Raises MotionError with the last candidate's reason if none can.
+        Nothing moves. Raises MotionError with every candidate's reason if none can.
         """
         self._motion.set_obstacles(obstacles)
         p = self._parameters
-        failure: MotionError | None = None
+        code, reasons = MotionCode.UNREACHABLE, []
         for candidate in candidates:
             try:
                 return self._motion.plan_grasp(
@@ -93,12 +99,12 @@ class Picker:
             except MotionError as error:
                 if error.code not in _NEXT_MAY_DO:
                     raise
-                failure = error
-        if failure is None:
-            raise MotionError(MotionCode.UNREACHABLE, 'there is no grasp to plan')
-        raise MotionError(
-            failure.code, f'none of {len(candidates)} grasps can be reached; the last: {failure}'
-        )
+                code = error.code
+                reasons.append(f'{candidate.name}: {error}' if candidate.name else str(error))
+        if not reasons:
+            raise MotionError(code, 'there is no grasp to plan')
+        told = '; '.join(dict.fromkeys(reasons))
+        raise MotionError(code, f'none of {len(candidates)} grasps can be reached; {told}')
 
     def execute(self, plan: GraspPlan, report: Report) -> Picked:
         """Run a plan.
@@ -159,5 +165,5 @@ class Picker:
                 self._motion.execute(lift)
             self.go_home()
         except MotionError as error:
-            return EmptyGripperError(f'{cause}; the retreat failed: {error}')
+            return EmptyGripperError(f'{cause}; the retreat failed: {error}', retreated=False)
         return EmptyGripperError(cause)

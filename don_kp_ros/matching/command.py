@@ -54,9 +54,7 @@ def _parser() -> Parser:
         default=[],
         help='find another pixel of IMAGE_A, too; may be given again and again',
     )
-    parser.add_argument(
-        '--model', type=Path, help='checkpoint; models/caps.safetensors if left out'
-    )
+    parser.add_argument('--model', type=Path, help='checkpoint; the shipped one if left out')
     parser.add_argument(
         '--output', type=Path, default=Path('output/match.png'), help='picture, %(default)s'
     )

@@ -21,7 +21,7 @@ from don_kp_ros.matching.pictures import (
     side_by_side,
 )
 from don_kp_ros.networks.model import DescriptorModel, resize
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 
 _DRAWN = 996  # pixels of the longer side of each picture that is drawn, at most
 
@@ -40,7 +40,7 @@ def look_up(
     DataError or OSError for files that cannot be read or written, and ValueError for a pixel that
     is outside of image A.
     """
-    model = DescriptorModel.load(model_path or models_path('caps.safetensors'), device)
+    model = DescriptorModel.load(model_path or shipped_model(), device)
     map_a, size_a, left = _described(path_a, model)
     height, width = size_a
     for u, v in places:

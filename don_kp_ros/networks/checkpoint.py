@@ -21,6 +21,7 @@ from torch import Tensor
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError, UnknownKeyError, within
+from don_kp_ros.networks.backbones.interface import DEVIATION, MEAN
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 
 FORMAT_VERSION = 1
@@ -42,8 +43,8 @@ class Preprocessing:
     """
 
     input_size: int = 320
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = MEAN
+    deviation: tuple[float, float, float] = DEVIATION
 
     def __post_init__(self) -> None:
         within('input_size', self.input_size, 32, 4096)

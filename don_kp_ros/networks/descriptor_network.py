@@ -1,4 +1,4 @@
-"""The descriptor network: a ResNet, a unit vector per cell, and keypoints found by them."""
+"""The descriptor network: a backbone, a unit vector per cell, and keypoints found by them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from don_kp_ros.configuration import within
+from don_kp_ros.networks.backbones.choice import BACKBONES, BackboneName
 from don_kp_ros.networks.expectation import Expectation, around_peak, expect
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration, KeypointHead
-from don_kp_ros.networks.torchvision_import import resnet
 
-STAGE_STRIDES = (4, 8, 16, 32)  # of ResNet's layer1 to layer4
 _SMALLEST_SQUARE = 1e-24
 _CERTAINTY_POWER = 8  # of a length: the odds that it is one of the object
 _PEAK_RADIUS = 32  # network pixels around a keypoint's peak
@@ -24,8 +23,8 @@ _PEAK_RADIUS = 32  # network pixels around a keypoint's peak
 class NetworkConfiguration:
     """The architecture: everything that a checkpoint needs to build the network again."""
 
-    backbone: Literal['resnet18', 'resnet34', 'resnet50'] = 'resnet18'
-    last_layer: Literal['layer3', 'layer4'] = 'layer3'  # the backbone is cut after it
+    backbone: BackboneName = 'resnet18'
+    last_layer: Literal['layer3', 'layer4'] = 'layer3'  # the backbone's stage it is cut after
     stride: Literal[4, 8, 16, 32] = 4  # image pixels per cell of the descriptor map
     neck: Literal['pyramid', 'dilated'] = 'pyramid'  # dilated: layers beyond the stride, as in DON
     channels: int = 64  # of the feature pyramid
@@ -38,13 +37,15 @@ class NetworkConfiguration:
             within(name, getattr(self, name), 1, 4096)
         if self.novelty:
             within('dimension', self.dimension, 2, 4096)
-        last = STAGE_STRIDES[len(self.layers) - 1]
+        last = self.strides[-1]
         if self.stride > last:
             raise ValueError(
                 f'stride is {self.stride}; after {self.last_layer} it is at most {last}'
             )
         if self.neck == 'dilated' and self.stride < 8:
             raise ValueError(f'stride is {self.stride}; the neck dilated allows 8 to {last}')
+        if self.neck == 'dilated' and not BACKBONES[self.backbone].dilates:
+            raise ValueError(f'neck is dilated, which {self.backbone} has not; take pyramid')
 
     @property
     def learned(self) -> int:
@@ -52,23 +53,23 @@ class NetworkConfiguration:
         return self.dimension - self.novelty
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """The ResNet stages that are kept."""
-        return tuple(f'layer{i}' for i in range(1, int(self.last_layer[-1]) + 1))
+    def strides(self) -> tuple[int, ...]:
+        """The strides of the backbone's stages that are kept."""
+        return BACKBONES[self.backbone].strides[: int(self.last_layer[-1])]
 
     @property
     def coarsest_stride(self) -> int:
         """Image sides that are multiples of this have cells without a remainder."""
-        return self.stride if self.neck == 'dilated' else STAGE_STRIDES[len(self.layers) - 1]
+        return self.stride if self.neck == 'dilated' else self.strides[-1]
 
 
 class DescriptorNetwork(nn.Module):
     """Turn images into maps of unit-length descriptors, and find keypoints among them.
 
-    The backbone is torchvision's ResNet without its classifier. A top-down pyramid brings its
-    stages to the output stride. Alternatively, as in Dense Object Nets, the stages beyond that
-    stride are dilated instead of strided. The identity layer gives the descriptors. The keypoint
-    head, if there is one, takes its output (paper 1, fig. 2).
+    A top-down pyramid brings the stages of the backbone to the output stride. Alternatively, as in
+    Dense Object Nets, the stages beyond that stride are dilated instead of strided. The identity
+    layer gives the descriptors. The keypoint head, if there is one, takes its output (paper 1,
+    fig. 2).
     """
 
     familiar_length: Tensor
@@ -76,16 +77,16 @@ class DescriptorNetwork(nn.Module):
     def __init__(self, configuration: NetworkConfiguration) -> None:
         super().__init__()
         self.configuration = configuration
-        backbone = getattr(resnet, configuration.backbone)(weights=None)
-        self.stem = nn.Sequential(backbone.conv1, backbone.bn1, backbone.relu, backbone.maxpool)
-        stages = [getattr(backbone, name) for name in configuration.layers]
-        expansion = 4 if configuration.backbone == 'resnet50' else 1
-        widths = [width * expansion for width in (64, 128, 256, 512)][: len(stages)]
-        finest = STAGE_STRIDES.index(configuration.stride)
+        backbone = BACKBONES[configuration.backbone]
+        body = backbone.build()
+        self.stem = body.stem
+        stages = list(body.stages)[: len(configuration.strides)]
+        widths = backbone.channels[: len(stages)]
+        finest = configuration.strides.index(configuration.stride)
         channels = configuration.channels
         if configuration.neck == 'dilated':
             for number, stage in enumerate(stages[finest + 1 :]):
-                _dilate(stage, 2**number)
+                backbone.dilate(stage, 2**number)
             self.laterals, self.smooth = None, None
             channels = widths[-1]
         else:
@@ -100,6 +101,11 @@ class DescriptorNetwork(nn.Module):
             if configuration.keypoints is None
             else KeypointHead(configuration.keypoints, configuration.learned)
         )
+
+    @property
+    def body(self) -> nn.ModuleList:
+        """The backbone: what published weights are of."""
+        return nn.ModuleList([self.stem, self.stages])
 
     def features(self, images: Tensor) -> Tensor:
         """Compute the features (B, channels, h, w) below the identity layer.
@@ -203,17 +209,3 @@ class _UnitLength(torch.autograd.Function):
         along = (gradient * unit).sum(dim=1, keepdim=True)
         across: Tensor = torch.addcmul(gradient, unit, along, value=-1).mul_(shrink)
         return across
-
-
-def _dilate(stage: nn.Module, first: int) -> None:
-    """Replace a stage's stride by dilation, as torchvision does for ResNet-50.
-
-    first: the dilation of the stage before; the first block keeps it, the others double it.
-    """
-    for number, block in enumerate(stage.children()):
-        dilation = first if number == 0 else 2 * first
-        for module in block.modules():
-            if isinstance(module, nn.Conv2d):
-                module.stride = (1, 1)
-                if module.kernel_size == (3, 3):
-                    module.dilation = module.padding = (dilation, dilation)

@@ -119,6 +119,7 @@ def _graph(checkpoint: Checkpoint, path: Path, size: tuple[int, int] | None) -> 
         # The exporter that replaces this one needs onnxscript, and writes the paths of the
         # machine's sources into the file.
         warnings.simplefilter('ignore', DeprecationWarning)
+        warnings.filterwarnings('ignore', 'Constant folding', UserWarning)
         file = Path(folder) / 'graph.onnx'
         torch.onnx.export(
             network,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
+from don_kp_ros.networks.backbones.choice import BACKBONES
 from don_kp_ros.networks.checkpoint import CheckpointError, load
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
-from don_kp_ros.networks.torchvision_import import get_model_weights, resnet
 
 IMAGENET = 'imagenet'
 
@@ -17,21 +18,18 @@ IMAGENET = 'imagenet'
 def initialise(network: DescriptorNetwork, weights: str | None) -> str:
     """Give the network its initial weights; return a description of them.
 
-    weights: `imagenet` for torchvision's backbone from its cache or the internet (without both,
-    the random weights stay); a torchvision state dict (.pth), from which only tensors are read; a
-    model of don_kp (.safetensors), which also gives the layers above the backbone if their shapes
-    agree; or None. Raises ValueError naming a file that does not hold this backbone.
+    weights: `imagenet` for the backbone's published ones; their state dict in a local file (.pth),
+    from which only tensors are read; a model of don_kp (.safetensors), which also gives the layers
+    above the backbone if their shapes agree; or None. Raises ValueError for weights that cannot be
+    had, and for a file that does not hold this backbone.
     """
     name = network.configuration.backbone
     if weights is None:
         return f'{name}: random initialisation'
     if weights == IMAGENET:
-        published = get_model_weights(name).DEFAULT
-        try:
-            _load(network, published.get_state_dict(progress=False, check_hash=True))
-        except (OSError, RuntimeError) as error:  # no network, or a broken download
-            return f'{name}: random initialisation, ImageNet weights cannot be had ({error})'
-        return f'{name}: initialised by {published}'
+        published = BACKBONES[name].imagenet()
+        _load(network, published.weights)
+        return f'{name}: initialised by {published.source}'
     if Path(weights).suffix == '.safetensors':
         return _continue(network, Path(weights))
     try:
@@ -39,17 +37,15 @@ def initialise(network: DescriptorNetwork, weights: str | None) -> str:
     except FileNotFoundError as error:
         raise ValueError(f'{weights}: no such file of {name} weights') from error
     except Exception as error:
-        raise ValueError(f'{weights}: not the weights of a torchvision {name}: {error}') from error
+        raise ValueError(f'{weights}: not the published weights of {name}: {error}') from error
     return f'{name}: initialised by {weights}'
 
 
-def _load(network: DescriptorNetwork, state: Any) -> None:
-    backbone = getattr(resnet, network.configuration.backbone)(weights=None)
-    backbone.load_state_dict(state)
-    network.stem[0].load_state_dict(backbone.conv1.state_dict())
-    network.stem[1].load_state_dict(backbone.bn1.state_dict())
-    for stage, layer in zip(network.stages, network.configuration.layers, strict=True):
-        stage.load_state_dict(getattr(backbone, layer).state_dict())
+def _load(network: DescriptorNetwork, published: Mapping[str, Tensor]) -> None:
+    body = BACKBONES[network.configuration.backbone].filled(published)
+    network.stem.load_state_dict(body.stem.state_dict())
+    for own, stage in zip(network.stages, body.stages, strict=False):  # it may end earlier
+        own.load_state_dict(stage.state_dict())
 
 
 def _continue(network: DescriptorNetwork, path: Path) -> str:

@@ -8,6 +8,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.geometry.symmetry import SymmetryAxis
+
 Array = NDArray[np.float64]
 
 _UNKNOWN = 1e4  # square metres or radians: the variance of what is not determined at all
@@ -53,8 +55,9 @@ class Pose:
     the rotation turns the object about it.
 
     fit: how much the picture looks like the object under this pose, 0..1; NaN where only matches
-    were looked at. axis: the unit vector (3,) in the object's frame about which the rotation is
-    undetermined, if there is one. refused: why the pose must not be used, or None.
+    were looked at. symmetry: the axis about which the rotation is undetermined, if there is one.
+    ambiguous: the axis is not the object's; this picture alone fits another turn about it, too.
+    refused: why the pose must not be used, or None.
     """
 
     T_camera_object: Array
@@ -64,7 +67,8 @@ class Pose:
     covariance: Array
     unit: str = 'm'
     fit: float = float('nan')
-    axis: Array | None = None
+    symmetry: SymmetryAxis | None = None
+    ambiguous: bool = False
     refused: Refusal | None = None
 
     @classmethod

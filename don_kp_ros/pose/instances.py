@@ -135,7 +135,7 @@ def _with_other_minima(constellation: Constellation, pose: Pose, fits: list[Fit]
             motion = rigid.inverse(pose.T_camera_object) @ other.T_camera_object
             axis = Symmetry.of_turn(motion, constellation.radius)
             if axis is not None:
-                return axis.applied(pose)
+                return replace(axis.applied(pose), ambiguous=True)
     return pose
 
 

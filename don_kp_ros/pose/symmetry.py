@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.symmetry import SymmetryAxis
 from don_kp_ros.pose.consensus import poses_by_consensus
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Pose
@@ -27,17 +28,16 @@ _LIKE_A_NEIGHBOUR = 0.9  # of the similarity of neighbours, of points that a tur
 _ALIKE = 0.75  # their cosine similarity, at least
 _OVERLAP = 0.5  # share of the points that a turn brings among others
 _TURNS = 40  # that are looked at
+_ANY = (0.4, 0.7, 1.0)  # radians: who looks the same after all of these does after any turn
+_MOST_PARTS = 8  # of a full turn
 _ALONG = 0.25  # shift along the axis over the radius of the object: more is no turn
 _VARIANCE = np.pi**2 / 3  # square radians, of an angle of which nothing is known
 _AWAY = np.array([0.0, 0.0, 1.0])  # metres: matches have rays
 
 
-@dataclass(frozen=True)
-class Symmetry:
-    """An axis in the object's frame: a unit direction (3,), and a point (3,) on it, metres."""
-
-    direction: Array
-    point: Array
+@dataclass(frozen=True, eq=False)
+class Symmetry(SymmetryAxis):
+    """An axis of symmetry, found in a constellation."""
 
     @classmethod
     def of_turn(cls, T: ArrayLike, radius: float) -> Symmetry | None:
@@ -61,7 +61,7 @@ class Symmetry:
         shift = np.cross(turn, T[:3, :3] @ -self.point)  # of the object's origin
         unknown = np.concatenate([shift, turn])
         covariance = pose.covariance + _VARIANCE * np.outer(unknown, unknown)
-        return replace(pose, covariance=covariance, axis=self.direction)
+        return replace(pose, covariance=covariance, symmetry=self)
 
 
 def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
@@ -86,18 +86,25 @@ def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
     )
     fewest = int(_OVERLAP * len(points)) // 2
     turns, _ = poses_by_consensus(matches, fewest, np.random.default_rng(seed))
-    best: tuple[float, Array] | None = None
-    for T in turns[:_TURNS]:
-        T[:3, 3] -= _AWAY
+
+    def overlap(T: Array) -> float:
+        """Return the share of the points that a turn brings among others like them, or 0."""
         distances = _distances(rigid.apply(T, points), points)
         among = distances.min(axis=1) < near
         similar = np.where(distances < near, alike, 0.0).max(axis=1)
-        overlap = float(among.mean())
-        if overlap < _OVERLAP or similar[among].mean() < least[among].mean():
-            continue
-        if best is None or overlap > best[0]:
-            best = overlap, T
-    return None if best is None else Symmetry.of_turn(best[1], constellation.radius)
+        share = float(among.mean())
+        return 0.0 if share < _OVERLAP or similar[among].mean() < least[among].mean() else share
+
+    turns = turns[:_TURNS]
+    turns[:, :3, 3] -= _AWAY
+    best = max(turns, key=overlap, default=None)
+    if best is None or not overlap(best):
+        return None
+    found = Symmetry.of_turn(best, constellation.radius)
+    if found is None or all(overlap(found.turn(angle)) for angle in _ANY):
+        return found
+    orders = [n for n in range(2, _MOST_PARTS + 1) if overlap(found.turn(2 * np.pi / n))]
+    return replace(found, order=max(orders, default=2))
 
 
 def _distances(points: Array, others: Array) -> Array:

@@ -11,12 +11,11 @@ from don_kp_ros.arguments import Parser
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.outputs import check_writable
 
-_POSED_RANGES = {'tilt': (0.0, 85.0), 'distance': (0.2, 3.0), 'roll': (-360.0, 360.0)}
-_POSED_OPTIONS = ('views', 'instances', *_POSED_RANGES, 'size', 'up')
+_RANGES = {'tilt': (0.0, 85.0), 'distance': (0.2, 3.0), 'roll': (-360.0, 360.0)}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Render pictures to train on: caps on tables, or with --object posed views of an object."""
+    """Render posed views to train on, of objects of all built-in kinds or of one."""
     parser = _parser()
     options = parser.parse_args(argv)
     # Only now: MuJoCo and OpenCV are slow to import.
@@ -24,10 +23,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         check_writable(options.folder / 'rgbs' / '0.png')
-        if options.object is None:
-            _render_caps(parser, options)
-        else:
-            _render_posed(parser, options)
+        _render(parser, options)
     except (DataError, RefusedError) as error:
         print(f'don_kp render: {error}', file=sys.stderr)
         return 1
@@ -38,63 +34,61 @@ def _parser() -> Parser:
     parser = Parser(prog='don_kp render', description=main.__doc__)
     parser.add_argument('folder', type=Path)
     parser.add_argument(
-        '--negatives', type=int, help='pictures without the object (a quarter of the others)'
-    )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=2, help='processes')
-    caps = parser.add_argument_group('caps on tables')
-    caps.add_argument('--images', type=int, help='pictures with a cap (1000)')
-    caps.add_argument('--pairs', type=int, help='pairs of views for validation (40)')
-    views = parser.add_argument_group('posed views, with depth and views.json (docs/data.md)')
-    views.add_argument(
         '--object',
         metavar='KIND|FILE',
-        help='cap, mug, can, bottle or box; or a mesh, .obj, .glb or .ply',
+        help='cap, mug, can, bottle or box; or a mesh, .obj, .glb or .ply (every kind in turn)',
     )
-    views.add_argument('--views', type=int, help='pictures with the object (100)')
-    views.add_argument('--instances', type=int, help='different ones of the kind (1)')
+    every = 'of every kind'
+    parser.add_argument('--views', type=int, help=f'pictures with an object (100; {every} 2000)')
+    parser.add_argument('--instances', type=int, help=f'different objects (1; {every} 660)')
+    parser.add_argument(
+        '--pairs', type=int, help=f'pairs of views of others, in FOLDER/validation (0; {every} 60)'
+    )
+    parser.add_argument(
+        '--negatives', type=int, help='pictures without such objects (a quarter of the views)'
+    )
     for name, text in (
         ('tilt', 'degrees of the line of sight off the vertical (0 60)'),
         ('distance', "metres from the object's middle (0.4 0.8)"),
         ('roll', 'degrees about the line of sight (-180 180)'),
     ):
-        views.add_argument(f'--{name}', type=float, nargs=2, metavar=('LOW', 'HIGH'), help=text)
-    views.add_argument('--size', type=float, help="metres of a mesh's largest extent")
-    views.add_argument('--up', choices=('y', 'z'), help='axis of a mesh (.glb: y, others: z)')
+        parser.add_argument(f'--{name}', type=float, nargs=2, metavar=('LOW', 'HIGH'), help=text)
+    parser.add_argument('--size', type=float, help="metres of a mesh's largest extent")
+    parser.add_argument('--up', choices=('y', 'z'), help='axis of a mesh (.glb: y, others: z)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2, help='processes')
     return parser
 
 
-def _render_caps(parser: Parser, options: argparse.Namespace) -> None:
-    given = [f'--{name}' for name in _POSED_OPTIONS if getattr(options, name) is not None]
-    if given:
-        parser.error(f'{given[0]} belongs to posed views: give --object, too')
-    images = 1000 if options.images is None else options.images
-    pairs = 40 if options.pairs is None else options.pairs
-    if images < 1 or pairs < 0 or options.workers < 1:
-        parser.error('--images and --workers must be at least 1, --pairs at least 0')
-    from don_kp_ros.simulation import dataset
-
-    negatives = images // 4 if options.negatives is None else options.negatives
-    dataset.render(options.folder, images, negatives, pairs, options.seed, options.workers)
-
-
-def _render_posed(parser: Parser, options: argparse.Namespace) -> None:
+def _render(parser: Parser, options: argparse.Namespace) -> None:
     from don_kp_ros.simulation import posed
+    from don_kp_ros.simulation.instances import TRAINING, VALIDATION
 
-    for name in ('images', 'pairs'):
-        if getattr(options, name) is not None:
-            parser.error(f'--{name} belongs to caps on tables; with --object give --views')
-    views = 100 if options.views is None else options.views
-    instances = 1 if options.instances is None else options.instances
-    negatives = views // 4 if options.negatives is None else options.negatives
-    if instances < 1 or negatives < 0 or options.workers < 1:
-        parser.error('--instances and --workers must be at least 1, --negatives at least 0')
+    def given(name: str, otherwise: int) -> int:
+        value: int | None = getattr(options, name)
+        return otherwise if value is None else value
+
+    every = options.object is None
+    built_in = every or options.object in posed.BUILT_IN
+    views = given('views', 2000 if every else 100)
+    instances = given('instances', 660 if every else 1)
+    pairs = given('pairs', 60 if every else 0)
+    negatives = given('negatives', views // 4)
+    if instances < 1 or min(negatives, pairs) < 0 or options.workers < 1:
+        parser.error(
+            '--instances and --workers must be at least 1, --negatives and --pairs at least 0'
+        )
     if views < 2 * instances:
         parser.error(f'--views is {views}; two of every instance are needed: {2 * instances}')
-    if instances > len(posed.INSTANCES):
-        parser.error(f'--instances is {instances}; there are {len(posed.INSTANCES)}')
+    if instances > len(TRAINING):
+        parser.error(f'--instances is {instances}; there are {len(TRAINING)}')
+    if built_in and (options.size is not None or options.up is not None):
+        what = 'built-in kinds have their own sizes' if every else f'{options.object} has its own'
+        parser.error(f'--size and --up belong to meshes; {what}')
+    if not built_in and (instances != 1 or pairs):
+        parser.error('--instances and --pairs belong to built-in kinds; of a mesh there is 1')
     ranges: dict[str, Any] = {}
-    for name, (lowest, highest) in _POSED_RANGES.items():
+    for name, (lowest, highest) in _RANGES.items():
         bounds = getattr(options, name)
         if bounds is None:
             continue
@@ -104,21 +98,19 @@ def _render_posed(parser: Parser, options: argparse.Namespace) -> None:
                 f'allowed is LOW HIGH within {lowest:g} to {highest:g}'
             )
         ranges[name] = (bounds[0], bounds[1])
-    built_in = options.object in posed.BUILT_IN
-    if built_in and (options.size is not None or options.up is not None):
-        parser.error(f'--size and --up belong to meshes; {options.object} has its own size')
-    if not built_in and instances != 1:
-        parser.error(f'--instances is {instances}; of a mesh there is 1')
+    kinds = list(posed.BUILT_IN) if every else [options.object]
     if built_in:
-        numbers = posed.draw_instances(instances, options.seed)
-        subjects = [posed.Subject(options.object, number) for number in numbers]
+        subjects = posed.draw_subjects(kinds, instances, options.seed, TRAINING)
     else:
         subjects = [posed.Subject(options.object, 0, options.size, options.up)]
         print(subjects[0].description)
-    viewpoints = posed.Viewpoints(**ranges)
-    posed.render(
-        options.folder, subjects, views, negatives, viewpoints, options.seed, options.workers
-    )
+    how = posed.Viewpoints(**ranges), options.workers
+    posed.render(options.folder, subjects, views, negatives, [options.seed], *how)
+    if pairs:
+        held = posed.draw_subjects(kinds, pairs, options.seed, VALIDATION)
+        # Seeds of their own, or they would lie on the tables of the others.
+        seed = [options.seed, 7]
+        posed.render(options.folder / 'validation', held, 2 * pairs, pairs, seed, *how)
 
 
 if __name__ == '__main__':

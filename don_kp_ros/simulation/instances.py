@@ -1,6 +1,6 @@
-"""The use of each cap: no cap of a trial is in the training pictures."""
+"""The use of each instance of a kind: no object of a trial is in the training pictures."""
 
-TRAINING_CAPS = range(0, 100_000)
-VALIDATION_CAPS = range(100_000, 200_000)
-UNSEEN_CAPS = range(200_000, 300_000)
-"""Caps of the grasp trials: in no training or validation picture."""
+TRAINING = range(0, 100_000)
+VALIDATION = range(100_000, 200_000)
+UNSEEN = range(200_000, 300_000)
+"""Objects of the grasp trials and benchmarks: in no training or validation picture."""

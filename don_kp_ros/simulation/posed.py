@@ -1,14 +1,14 @@
-"""Rendered posed views of an object on a table: `don_kp render FOLDER --object ...`.
+"""Rendered posed views of objects on tables: `don_kp render FOLDER`.
 
-Every view is a new scene: the object stands elsewhere on a new table, among other things, in new
-light. The views share only the object's frame, and the poses are given in it (docs/data.md,
+Every view is a new scene: the object stands elsewhere on a new table, among things of other kinds,
+in new light. The views share only the object's frame, and the poses are given in it (docs/data.md,
 `don_kp_ros.data.posed`). The colours have the camera's noise; the depth is exact.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from don_kp_ros.simulation.camera import (
     mujoco,
     with_faults,
 )
-from don_kp_ros.simulation.instances import TRAINING_CAPS
+from don_kp_ros.simulation.instances import TRAINING, VALIDATION
 from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import Layout, add_body, build
 
@@ -43,7 +43,6 @@ BUILT_IN: dict[str, Callable[..., object]] = {
     'bottle': objects.add_bottle,
     'box': objects.add_box,
 }
-INSTANCES = TRAINING_CAPS
 SMALLEST = 400  # pixels of the object in a view
 _SHOTS, _SCENES = 25, 4  # attempts
 _GAP = 0.001  # metres between table and mesh: a flat mesh would coincide with the table's top
@@ -139,16 +138,19 @@ class Shot:
 
 
 class Stage(StillScene):
-    """A scene of an object (or of none) among things of other kinds, and its renderer."""
+    """A scene of an object (or of none) among up to three others, and its renderer."""
 
     def __init__(
-        self, subject: Subject | None, kind: str, rng: np.random.Generator, others: int | None
+        self, subject: Subject | None, rng: np.random.Generator, absent: Collection[str] = ()
     ) -> None:
-        """Draw a scene; `others` is the number of distractors, drawn if None.
-
-        None of them is of `kind`.
-        """
-        layout = Layout.draw(int(rng.integers(2**62)), 0, distractors=others)
+        """Draw a scene; no other object is of the subject's kind, or of one that is `absent`."""
+        kinds = [kind for kind in BUILT_IN if kind not in absent]
+        instances = TRAINING
+        if subject is not None:
+            kinds = [kind for kind in kinds if kind != subject.kind]
+            instances = VALIDATION if subject.instance in VALIDATION else TRAINING
+        count = int(rng.integers(4)) if kinds else 0
+        layout = Layout.draw(int(rng.integers(2**62)), 0, distractors=count)
         assert layout.cap is not None
         spec = mujoco.MjSpec()
         place, distractors = layout.cap, layout.distractors
@@ -163,10 +165,9 @@ class Stage(StillScene):
                     if np.hypot(other.x - place.x, other.y - place.y) > clear
                 )
             subject.add(spec, add_body(spec, SUBJECT, self.T_world_object))
-        adders = [add for add in objects.DISTRACTORS if add is not BUILT_IN.get(kind)]
         for number, other in enumerate(distractors):
-            adder = adders[int(rng.integers(len(adders)))]
-            adder(spec, add_body(spec, f'other_{number}', other.pose), rng)
+            thing = Subject(str(rng.choice(kinds)), int(rng.choice(instances)))
+            thing.add(spec, add_body(spec, f'other_{number}', other.pose))
         model, _ = build(replace(layout, cap=None, distractors=()), spec)
         super().__init__(model, None if subject is None else SUBJECT)
 
@@ -208,7 +209,7 @@ class Stage(StillScene):
 def take(subject: Subject, viewpoints: Viewpoints, rng: np.random.Generator) -> Shot:
     """Draw a scene of an object and a view of it; raises DataError if no view shows it."""
     for _ in range(_SCENES):
-        with Stage(subject, subject.kind, rng, None) as stage:
+        with Stage(subject, rng) as stage:
             shot = stage.find(viewpoints, rng)
         if shot is not None:
             return shot
@@ -223,11 +224,14 @@ def render(
     subjects: list[Subject],
     views: int,
     negatives: int,
+    seed: Sequence[int],
     viewpoints: Viewpoints,
-    seed: int,
     workers: int,
 ) -> None:
-    """Render views, of the objects in turn, and pictures without them; raises DataError."""
+    """Render views, of the objects in turn, and pictures without them; raises DataError.
+
+    Pictures without them show no object of their kinds.
+    """
     for subject in subjects:
         _ = subject.mesh  # read once here, to fail before anything is written
     names = [f'{i:06d}' for i in range(views)]
@@ -241,12 +245,12 @@ def render(
         (folder / name).mkdir(parents=True, exist_ok=True)
     shown = [subjects[i % len(subjects)] for i in range(views)]
     jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = [
-        (_render_view, (folder, name, subject, viewpoints, [seed, 4, i]))
+        (_render_view, (folder, name, subject, viewpoints, [*seed, 4, i]))
         for i, (name, subject) in enumerate(zip(names, shown, strict=True))
     ]
-    kind = subjects[0].kind
+    kinds = {subject.kind for subject in subjects}
     jobs += [
-        (_render_negative, (folder, f'{i:06d}', kind, viewpoints, [seed, 5, i]))
+        (_render_negative, (folder, f'{i:06d}', kinds, viewpoints, [*seed, 5, i]))
         for i in range(negatives)
     ]
     found = [view for view in render_all(jobs, workers) if isinstance(view, PosedView)]
@@ -254,10 +258,10 @@ def render(
     write_index(folder, D435, found, points)
 
 
-def draw_instances(count: int, seed: int) -> list[int]:
-    """Draw the numbers of that many different instances."""
-    rng = np.random.default_rng([seed, 6])
-    return [int(i) for i in rng.choice(INSTANCES, count, replace=False)]
+def draw_subjects(kinds: Sequence[str], count: int, seed: int, instances: range) -> list[Subject]:
+    """Draw that many different objects, of the kinds in turn."""
+    numbers = np.random.default_rng([seed, 6]).choice(instances, count, replace=False)
+    return [Subject(kinds[i % len(kinds)], int(number)) for i, number in enumerate(numbers)]
 
 
 def _render_view(
@@ -272,9 +276,9 @@ def _render_view(
 
 
 def _render_negative(
-    folder: Path, name: str, kind: str, viewpoints: Viewpoints, seed: list[int]
+    folder: Path, name: str, kinds: Collection[str], viewpoints: Viewpoints, seed: list[int]
 ) -> None:
     rng = np.random.default_rng(seed)
-    with Stage(None, kind, rng, int(rng.integers(0, 6))) as stage:
+    with Stage(None, rng, absent=kinds) as stage:
         shot = stage.shoot(viewpoints.draw(stage.middle, rng))
     write_image(folder / 'negatives' / f'{name}.jpg', with_faults(shot.frame, rng).colour)

@@ -11,7 +11,7 @@ mixed      the same photos, after training on renders and the photos that nothin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -29,13 +29,15 @@ from don_kp_ros.evaluation.matchers import (
     random_pixel,
 )
 from don_kp_ros.evaluation.pairs import PairSet
+from don_kp_ros.evaluation.peers import PEERS, absent, peers
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.checkpoint import Checkpoint, load
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.studies.splits import Data, Split
 from don_kp_ros.studies.study import Job, Outcome, Study
 
 METHODS = ('mined', 'nt_xent', 'joint')
+UNMEASURED = 'not measured'
 SHOWN = ('auc', 'pck_5', 'pck_10', 'median_px')
 _GOALS = (  # minutes, split, method, figure, its name, and what its mean must reach
     (10, 'held', 'mined', 'auc', 'AUC', 0.955),
@@ -55,8 +57,9 @@ Name = Literal['held', 'unseen', 'photos', 'transfer', 'mixed']
 class AccuracyStudy(Study):
     """Trains every method on every split with every seed.
 
-    methods: names in config/training/; left_out: objects, by the names of their first pictures
-    (none given: each); rotation: degrees, +-, by which views of renders are turned.
+    methods: names in config/training/ (none given: only what is not trained is measured);
+    left_out: objects, by the names of their first pictures (none given: each); rotation: degrees,
+    +-, by which views of renders are turned.
     """
 
     kind: ClassVar[str] = 'accuracy'
@@ -73,6 +76,8 @@ class AccuracyStudy(Study):
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
         data = Data.read(job.request.data, job.reader)
+        # These take minutes for each split.
+        others = not_trained(job) if self.methods in (METHODS, ()) else {}
         parts = [
             (name, left_out)
             for name in self.splits
@@ -81,24 +86,22 @@ class AccuracyStudy(Study):
         rows: list[dict[str, Any]] = []
         for name, left_out in parts:
             split = data.split(name, self.rotation, left_out)
-            rows += self._rows(job, data, split, f'{name} {left_out}'.strip())
+            rows += self._rows(job, data, split, f'{name} {left_out}'.strip(), others)
         title = (
             f'Accuracy after {self.minutes:g} processor minutes, views turned by '
             f'+-{self.rotation:g} degrees, pixels of a 640-pixel-wide picture'
         )
         return Outcome(title, rows, self._targets(rows), {'cards': job.cards})
 
-    def _rows(self, job: Job, data: Data, split: Split, name: str) -> list[dict[str, Any]]:
+    def _rows(
+        self, job: Job, data: Data, split: Split, name: str, others: Mapping[str, MatcherOf | None]
+    ) -> list[dict[str, Any]]:
         """Measure what knows nothing, and every method with every seed."""
         rows = [_row(name, shown, '', own, split) for shown, own in blind().items()]
-        if self.methods == METHODS:  # half a minute each
-            about = dataclasses.replace(split, whole=None)
-            rows += [
-                _row(name, 'dense SIFT', '', lambda _: not_learned(DenseSift()), about),
-                _row(name, 'colours', '', lambda _: not_learned(ColourPatches()), about),
-            ]
+        about = dataclasses.replace(split, whole=None)
+        rows += [_row(name, shown, '', own, about) for shown, own in others.items()]
         if split.name == 'transfer':
-            shipped = load(models_path('caps.safetensors'))
+            shipped = load(shipped_model())
             rows.append(_row(name, 'shipped model', '', shipped, split))
         for number, (method, seed) in enumerate((m, s) for m in self.methods for s in self.seeds):
             kept = data.training(job.trainings, split, method, self, seed)
@@ -133,12 +136,26 @@ def blind() -> dict[str, MatcherOf]:
     return {'object centroid': lambda _: centroid, 'random pixel of the object': random}
 
 
+def not_trained(job: Job) -> dict[str, MatcherOf | None]:
+    """Make what learned nothing of these pictures; say why some of it cannot be: None."""
+    known = peers(job.request.device)
+    if missing := [name for name in PEERS if name not in known]:
+        job.say(f'{", ".join(missing)}: {absent()}')
+    return {
+        'dense SIFT': lambda _: not_learned(DenseSift()),
+        'colours': lambda _: not_learned(ColourPatches()),
+        **{name: (lambda _, own=known[name]: own) if name in known else None for name in PEERS},
+    }
+
+
 def _row(
-    name: str, shown: str, seed: int | str, known: Checkpoint | MatcherOf, split: Split
+    name: str, shown: str, seed: int | str, known: Checkpoint | MatcherOf | None, split: Split
 ) -> dict[str, Any]:
     """Measure a model, or what isn't one, on a split."""
 
-    def figures(data: PairSet) -> dict[str, float]:
+    def figures(data: PairSet) -> dict[str, Any]:
+        if known is None:
+            return dict.fromkeys(SHOWN, UNMEASURED)
         if isinstance(known, Checkpoint):
             return accuracy(data, Learned(at_scale(known, data))).rounded()
         return accuracy(data, known(data)).rounded()

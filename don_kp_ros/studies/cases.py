@@ -22,8 +22,9 @@ from don_kp_ros.evaluation.figures import (
     joined,
     summed_up,
 )
-from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
+from don_kp_ros.evaluation.matchers import MODEL, UNTRAINED, Found, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
+from don_kp_ros.evaluation.peers import absent, peers
 from don_kp_ros.evaluation.protocols.held_views import HeldViews
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
@@ -85,6 +86,8 @@ class CaseStudy(Study):
 
     def run(self, job: Job) -> Outcome:
         """Train every case, measure it beside what knows nothing, and sum up; see Study."""
+        if self.measure.peers and (why := absent()):
+            job.say(f'Peers are {why}')
         pictures, reader = Pictures.open(job.request.data, job.request.masks.values), job.reader
         cases = self.cases(pictures)
         held = self._held(job, pictures, cases, reader)
@@ -183,11 +186,13 @@ class CaseStudy(Study):
         for model in models:
             methods = matchers(model, request.device, self.measure.step, request.seed)
             own.append(_match(conditions, methods.pop(MODEL)))
+        if self.measure.peers:
+            methods |= peers(request.device)
         found = {MODEL: own}
         for name, matcher in methods.items():
             # Cases share pairs, and the same architecture gives the same untrained network.
             alike = model.untrained(request.seed).fingerprint
-            key = (measured_on, name, alike if isinstance(matcher, Learned) else '')
+            key = (measured_on, name, alike if name == UNTRAINED else '')
             if key not in known:
                 job.say(f'Measuring {name}.')
                 known[key] = _match(conditions, matcher)

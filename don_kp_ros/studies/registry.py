@@ -17,6 +17,7 @@ from don_kp_ros.studies.accuracy import AccuracyStudy
 from don_kp_ros.studies.cases import CaseStudy
 from don_kp_ros.studies.keypoints import KeypointStudy
 from don_kp_ros.studies.leave_one_out import LeaveOneOut
+from don_kp_ros.studies.one_photo import OnePhoto
 from don_kp_ros.studies.paper_tables import PaperTables
 from don_kp_ros.studies.real_photos import RealPhotos
 from don_kp_ros.studies.study import Study
@@ -30,6 +31,7 @@ STUDIES: dict[str, type[Study]] = {
         KeypointStudy,
         PaperTables,
         RealPhotos,
+        OnePhoto,
         AbsentObjects,
     )
 }

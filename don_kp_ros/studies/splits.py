@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ OF_PHOTOS = ('photos', 'transfer', 'mixed')  # where views are turned by any ang
 SPLITS = ('held', 'unseen', *OF_PHOTOS)
 _CROP = 384  # pixels of 640: what a training's view of 192 pixels at the network's scale shows
 _PAIRS, _QUERIES = 60, 100
+_NAMED = 'named_points.json'
 # As light and cameras may change a picture; what is trained with is stronger.
 _COLOUR = ColourConfiguration(
     brightness=0.2, gamma=(0.6, 1.6), saturation=(0.3, 1.7), hue=20, grey=0.1
@@ -55,10 +58,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Photos:
-    """What is learned from, and pairs of a photo and its turned copy, which is not."""
+    """What is learned from, and pairs of a photo and its turned copy, which is not.
+
+    named: by a photo's name, pixels (u, v) by the names of the points that it shows.
+    """
 
     learned: list[Sample]
     pairs: list[tuple[Sample, Sample]]
+    named: dict[str, dict[str, tuple[float, float]]]
 
     @classmethod
     def read(cls, root: Path, reader: Reader | None = None) -> Photos:
@@ -74,6 +81,7 @@ class Photos:
         return cls(
             [sample for i, sample in enumerate(samples) if i not in copies],
             [(samples[original], samples[copy]) for copy, original in copies.items()],
+            _named_points(folders[0] / _NAMED),
         )
 
     def turned_pairs(self, seed: int) -> PairSet:
@@ -86,6 +94,20 @@ class Photos:
             images += [photo.image, copy.image]
             pairs.append(half_turn(at, at + 1, shown, copy.mask, _QUERIES, rng))
         return PairSet('photos and their turned copies', images, pairs, [])
+
+    def named_pairs(self) -> PairSet | None:
+        """Pair the named points of every two photos that are learned from, both ways."""
+        pairs: list[Pair] = []
+        for (a, one), (b, other) in permutations(enumerate(self.learned), 2):
+            of_a, of_b = (self.named.get(sample.path.stem, {}) for sample in (one, other))
+            names = tuple(sorted(of_a.keys() & of_b.keys()))
+            if names:
+                uv_a, uv_b = (
+                    np.array([own[name] for name in names], np.float32) for own in (of_a, of_b)
+                )
+                pairs.append(Pair(a, b, uv_a, uv_b, mask_b=other.mask, names=names))
+        images = [sample.image for sample in self.learned]
+        return PairSet('named points of different photos', images, pairs, []) if pairs else None
 
 
 @dataclass(frozen=True)
@@ -172,6 +194,24 @@ class Data:
 
     def _measured_with(self) -> int:
         return max(1, len(self.backgrounds) // 4)
+
+
+def _named_points(path: Path) -> dict[str, dict[str, tuple[float, float]]]:
+    """Read the named points of photos, if there is the file; raises DataError."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        return {
+            photo: {name: (float(u), float(v)) for name, (u, v) in points.items()}
+            for photo, points in content.items()
+            if photo != 'note'
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f'{path}: not named points of photos ({error}); {{"2": {{"button": [393, 244]}}}} '
+            'gives pixel (u, v) of a point of photo 2'
+        ) from error
 
 
 def _by_number(sample: Sample) -> tuple[int, str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from don_kp_ros.evaluation.kinds import RECALL
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.training.threshold import ABSENT_QUANTILE, DRAWN_QUANTILE, PRESENT_QUANTILE
 
@@ -10,11 +14,6 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
     """Write a model's card for people: data, command, and honest metrics."""
     card = checkpoint.card
     threshold = card['match_threshold']
-    rows = [
-        f'| {row} | {m["auc"]:.3f} | {m["pck_5"]:.3f} | {m["pck_10"]:.3f} | {m["pck_20"]:.3f} '
-        f'| {m["median_px"]:.1f} |'
-        for row, m in card['metrics'].items()
-    ]
     share = 1 - (DRAWN_QUANTILE if threshold['drawn'] else ABSENT_QUANTILE)
     rule = (
         f'the middle between the weakest {PRESENT_QUANTILE:.0%} of matches '
@@ -43,9 +42,41 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
             'Errors in pixels of a 640-pixel-wide picture, on pictures that were not trained on '
             'unless the data line says otherwise.',
             '',
-            '| | AUC | PCK@5 | PCK@10 | PCK@20 | median px |',
-            '|---|---|---|---|---|---|',
-            *rows,
-            '',
+            *_table(card['metrics']),
+            *_kinds(card['kinds']),
+            *_keypoints(card['keypoints']),
         ]
     )
+
+
+def _table(rows: Mapping[str, Mapping[str, float]], more: str = '') -> list[str]:
+    """Make a table of figures, with one more share if its title is given."""
+    last = f' {more} |' if more else ''
+    lines = [f'| | AUC | PCK@5 | PCK@10 | PCK@20 | median px |{last}', '|---' * 6 + '|']
+    lines[1] += '---|' if more else ''
+    for name, m in rows.items():
+        own = f'| {name} | {m["auc"]:.3f} | {m["pck_5"]:.3f} | {m["pck_10"]:.3f} '
+        own += f'| {m["pck_20"]:.3f} | {m["median_px"]:.1f} |'
+        lines.append(f'{own} {m["false_finds"]:.1%} |' if more else own)
+    return [*lines, '']
+
+
+def _kinds(kinds: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not kinds:
+        return []
+    text = (
+        'By kind of object. False finds: points that reach, on an object of another kind, the '
+        f'similarity that {RECALL:.0%} of their kind reach on their own object.'
+    )
+    return [text, '', *_table(kinds, 'false finds')]
+
+
+def _keypoints(own: Mapping[str, float] | None) -> list[str]:
+    if own is None:
+        return []
+    return [
+        f'{own["keypoints"]} keypoints: two views of a picture disagree about their places by '
+        f'{own["median_px"]:.1f} pixels (median; 90 %: {own["p90_px"]:.1f}); {own["inside"]:.0%} '
+        'lie on the object.',
+        '',
+    ]

@@ -182,14 +182,24 @@ def _posed(
     if mistake is not None:
         raise DataError(f'{index}: {mistake}')
     settings = configuration.validation
-    held = _of_every_object([sample.object for sample in samples], settings.held)
+    external = folder.validation()
+    held, shown, origin = set[int](), samples, 'views of held objects'
+    if external is not None:
+        own = [read_image(path, external.bits) for path in external.negatives]
+        check = MaskCheck(external.root, check.options, check.say)
+        shown = list(check.watch(external.samples(values), len(external.views)))
+        negatives = own or negatives
+    else:
+        held = _of_every_object([sample.object for sample in samples], settings.held)
+        origin = 'held views' if held else 'the training views (too few to hold any)'
+    measured = held or set(range(len(shown)))
     validation = posed(
-        samples,
-        held or set(range(len(samples))),
-        settings.final_pairs,
+        shown,
+        measured,
+        max(settings.final_pairs, len(measured)),
         settings.queries,
         negatives,
-        'held views' if held else 'the training views (too few to hold any)',
+        origin,
         tolerance,
     )
     if not validation.pairs:

@@ -15,13 +15,15 @@ def nt_xent(
     size: tuple[int, int],
     temperature: float,
     negatives: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Compute the dense NT-Xent loss between two views, both ways (paper 2, eq. 1, all pixels).
 
     maps (2B, D, h, w) of unit length per cell: B views a, then B views b; uv (2B, Q, 2): pixels
-    of the same points in views of size (H, W); negatives (M, D): descriptors that show no object
-    at all. With d_q the descriptor of point q in one view, c the cells of the other view and n the
-    negatives,
+    of the same points in views of size (H, W); negatives (M, D): descriptors of what the object is
+    not; counted (2B, M): which of them count for the points of a view (all, without it). With d_q
+    the descriptor of point q in one view, c the cells of the other view and n the negatives that
+    count,
 
         L = mean over q of  - sum_c w_qc log( exp(d_q.c / t) / (sum_c' exp(d_q.c' / t)
                                                               + sum_n exp(d_q.n / t)) )
@@ -35,8 +37,11 @@ def nt_xent(
     logits = queries @ maps.flatten(2)
     normaliser = logits.logsumexp(dim=2)
     if negatives is not None and len(negatives):
-        against = (queries @ negatives.T).logsumexp(dim=2)
-        normaliser = torch.logaddexp(normaliser, against)
+        against = queries @ negatives.T
+        if counted is not None:
+            counts = counted.roll(len(maps) // 2, dims=0)[:, None]
+            against = against.masked_fill(~counts, -torch.inf)
+        normaliser = torch.logaddexp(normaliser, against.logsumexp(dim=2))
     indices, weights = bilinear_targets(uv, (height, width), size)
     attraction = (logits.gather(2, indices) * weights).sum(dim=2)
     return (normaliser - attraction).mean()

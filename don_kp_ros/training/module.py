@@ -49,9 +49,12 @@ class DescriptorTraining(lightning.LightningModule):
         self.network = DescriptorNetwork(configuration.network)
         self.initialisation = initialise(self.network, configuration.weights)
         channels_last(self.network)
+        if configuration.optimiser.body == 0:
+            self.network.body.requires_grad_(False)
         averaging = _averaging(configuration.optimiser.average)
         self.average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self.average.requires_grad_(False)
+        self.train()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimiser; its learning rate is set before each step."""
@@ -60,10 +63,23 @@ class DescriptorTraining(lightning.LightningModule):
             'lr': settings.learning_rate,
             'weight_decay': settings.weight_decay,
         }
+        body = list(self.network.body.parameters())
+        known = set(body)
+        groups = [
+            {'params': [p for p in self.network.parameters() if p not in known], 'share': 1.0},
+            {'params': body, 'share': settings.body},
+        ]
         if settings.kind == 'muon':
-            return Muon(self.network.parameters(), **options)
+            return Muon(groups, **options)
         kind = torch.optim.Adam if settings.kind == 'adam' else torch.optim.AdamW
-        return kind(self.network.parameters(), **options, fused=True)
+        return kind(groups, **options, fused=True)
+
+    def train(self, mode: bool = True) -> DescriptorTraining:
+        """Go into the mode of training, or out of it; a frozen backbone stays out of it."""
+        super().train(mode)
+        if self.configuration.optimiser.body == 0:
+            self.network.body.eval()
+        return self
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate."""
@@ -72,7 +88,7 @@ class DescriptorTraining(lightning.LightningModule):
         if settings.schedule == 'cosine':
             factor = learning_rate_factor(self._fraction(), settings.warmup)
         for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
-            group['lr'] = settings.learning_rate * factor
+            group['lr'] = settings.learning_rate * factor * group['share']
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Compute the losses of a batch of view pairs (don_kp_ros.data.loader.collate).

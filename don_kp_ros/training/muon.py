@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # a, b, c as published: steep at 0, singular values .7 to 1.2
 _ITERATIONS = 5
@@ -39,22 +39,23 @@ def _factor(squares: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Muon for the weights of convolutions; AdamW (beta .9 and .999) for all other parameters.
+    """Muon for the weights of dense convolutions; AdamW (beta .9 and .999) for everything else.
 
-    A weight (out, in, height, width) is a matrix of `out` rows. Its step is the orthogonalised
-    momentum, scaled to the size of AdamW's by 0.2 sqrt(max(n, m)) (J. Liu et al., 2025), so that
-    one learning rate and one decoupled weight decay serve both.
+    A weight (out, in, height, width) is a matrix of `out` rows, unless each channel is convolved
+    by itself (in = 1). Its step is the orthogonalised momentum, scaled to the size of AdamW's by
+    0.2 sqrt(max(n, m)) (J. Liu et al., 2025), so that one learning rate and one decoupled weight
+    decay serve both.
     """
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: ParamsT,
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
     ) -> None:
         defaults = {'lr': lr, 'weight_decay': weight_decay, 'momentum': momentum}
-        super().__init__(list(parameters), defaults)
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -67,8 +68,8 @@ class Muon(Optimizer):
             trained = [p for p in group['params'] if p.grad is not None]
             for parameter in trained:
                 parameter.mul_(1 - group['lr'] * group['weight_decay'])
-            self._step_matrices([p for p in trained if p.ndim == 4], group)
-            self._step_others([p for p in trained if p.ndim != 4], group)
+            self._step_matrices([p for p in trained if _dense(p)], group)
+            self._step_others([p for p in trained if not _dense(p)], group)
         return loss
 
     def _step_matrices(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -107,3 +108,7 @@ class Muon(Optimizer):
 
 def _shape(weight: Tensor) -> tuple[int, int]:
     return weight.shape[0], weight[0].numel()
+
+
+def _dense(parameter: Tensor) -> bool:
+    return parameter.ndim == 4 and parameter.shape[1] > 1

@@ -61,8 +61,8 @@ def objective(
 def _descriptor_loss(maps: Tensor, batch: Batch, configuration: LossConfiguration) -> Tensor:
     size = (batch['masks'].shape[1], batch['masks'].shape[2])
     if configuration.descriptors == 'nt_xent':
-        negatives = background_cells(maps, batch['masks'], configuration.negatives)
-        return nt_xent(maps, batch['uv'], size, configuration.temperature, negatives)
+        negatives = negative_cells(maps, batch['masks'], batch['kinds'], configuration.negatives)
+        return nt_xent(maps, batch['uv'], size, configuration.temperature, *negatives)
     maps_a, maps_b = maps.chunk(2)
     uv_a, uv_b = batch['uv'].chunk(2)
     if configuration.descriptors == 'nt_xent_sampled':
@@ -130,19 +130,24 @@ def _in_space(found: Expectation, batch: Batch) -> tuple[Tensor, Tensor]:
     return points_a, points_b
 
 
-def background_cells(maps: Tensor, masks: Tensor, number: int) -> Tensor:
-    """Draw descriptors of cells that show nothing of the object.
+def negative_cells(
+    maps: Tensor, masks: Tensor, kinds: Tensor, number: int
+) -> tuple[Tensor, Tensor]:
+    """Draw descriptors of cells that show no object, or objects of different kinds.
 
-    maps (B, D, h, w); masks (B, S, S) uint8 of the object. Returns (M, D), M at most `number`.
+    maps (B, D, h, w); masks (B, S, S) uint8 of the objects; kinds (B,) of them. Returns (M, D), M
+    at most `number`, and which count for the points of each map's object (B, M): the cells without
+    an object, and those with one of another kind. Objects of the same kind have the same points.
     """
     shape = maps.shape[-2:]
-    shown = functional.adaptive_max_pool2d(masks[:, None].float(), shape)[:, 0] > 0
-    cells = torch.nonzero(~shown.flatten())[:, 0]
-    if number == 0 or len(cells) == 0:
-        return maps.new_zeros((0, maps.shape[1]))
-    chosen = cells[torch.randint(len(cells), (number,), device=cells.device)]
-    cells_per_map = shape[0] * shape[1]
-    return maps.flatten(2)[chosen // cells_per_map, :, chosen % cells_per_map]
+    shown = functional.adaptive_max_pool2d(masks[:, None].float(), shape)[:, 0].flatten(1) > 0
+    several = (kinds != kinds[0]).any()
+    cells = torch.nonzero((~shown | several).flatten())[:, 0]
+    drawn = (number if len(cells) else 0,)
+    chosen = cells[torch.randint(max(1, len(cells)), drawn, device=cells.device)]
+    owner, cell = chosen // shown.shape[1], chosen % shown.shape[1]
+    counted = ~shown[owner, cell] | (kinds[:, None] != kinds[owner])
+    return maps.flatten(2)[owner, :, cell], counted
 
 
 def non_matches(masks: Tensor, uv: Tensor, cells: tuple[int, int], number: int) -> Tensor:

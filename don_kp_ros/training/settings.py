@@ -69,6 +69,8 @@ class OptimiserConfiguration:
     kind: Literal['muon', 'adamw', 'adam'] = 'muon'  # muon: more learned per step, which costs
     # more; adam: its weight decay is a part of the gradient, as in papers 1 and 2
     learning_rate: float = 0.004
+    body: float = 1.0  # the backbone's learning rate, times that of the rest; 0: it is frozen,
+    # the statistics of its batch norms included
     weight_decay: float = 0.0001
     schedule: Literal['cosine', 'constant'] = 'cosine'  # linear warm-up, then a cosine to zero
     warmup: float = 0.1  # fraction of the training
@@ -77,6 +79,7 @@ class OptimiserConfiguration:
 
     def __post_init__(self) -> None:
         within('learning_rate', self.learning_rate, 0, 10)
+        within('body', self.body, 0, 10)
         within('weight_decay', self.weight_decay, 0, 10)
         within('warmup', self.warmup, 0, 0.9)
         within('clip', self.clip, 0, 1e6)

@@ -15,15 +15,9 @@ from torch.utils.data import DataLoader
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch, PairStream
-from don_kp_ros.evaluation.counting import Counting
-from don_kp_ros.evaluation.matchers import accuracy, centroid
-from don_kp_ros.evaluation.measure import Measurement, measure
 from don_kp_ros.evaluation.novelty import with_familiar_length
-from don_kp_ros.evaluation.pairs import PairSet
-from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.evaluation.results import say
 from don_kp_ros.networks.checkpoint import Checkpoint
-from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.card import card_text
 from don_kp_ros.training.dataset import Dataset, read_dataset
 from don_kp_ros.training.interrupts import Interrupts
@@ -35,6 +29,7 @@ from don_kp_ros.training.lightning_import import (
 )
 from don_kp_ros.training.module import DescriptorTraining, TrainingError
 from don_kp_ros.training.progress import TrainingProgress, saved_step
+from don_kp_ros.training.scores import score
 from don_kp_ros.training.threshold import Threshold
 
 
@@ -165,16 +160,9 @@ def _finish(
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
     draft = with_familiar_length(draft, data, module.device)
-    console.print(f'Measuring on {len(data.pairs)} pairs.', highlight=False)
-    with Counting(console, 2 * len(data.pairs)) as counting:
-
-        def measured(name: str, network: Checkpoint, pairs: PairSet) -> Measurement:
-            counting.begin(name)
-            return measure(DescriptorModel(network, module.device), pairs, counting.advance)
-
-        result = measured('model', draft, data)
-        untrained = measured('untrained', draft.untrained(), replace(data, negatives=[]))
-    threshold = Threshold.choose(result.present, result.absent, dataset.drawn)
+    scores = score(draft, data, job.settings, job.seed, module.device, console)
+    own = scores.measurement
+    threshold = Threshold.choose(own.present, own.absent, dataset.drawn)
     card = {
         'command': job.command,
         'data': dataset.description,
@@ -184,14 +172,9 @@ def _finish(
         'steps': progress.steps,
         'wall_minutes': round(progress.stopwatch.wall / 60, 2),
         'cpu_minutes': round(progress.stopwatch.cpu / 60, 2),
-        'metrics': {
-            name: own.rounded(BRIEF)
-            for name, own in (
-                ('model', result.accuracy),
-                ('untrained', untrained.accuracy),
-                ('centroid', accuracy(data, centroid)),
-            )
-        },
+        'metrics': scores.metrics,
+        'kinds': scores.kinds,
+        'keypoints': scores.keypoints,
         'match_threshold': threshold.record(),
         'history': progress.history,
         'configuration': configuration.plain(job.settings),
@@ -200,10 +183,10 @@ def _finish(
     checkpoint.save(job.output)
     job.output.with_suffix('.md').write_text(card_text(job.output.stem, checkpoint))
     shutil.rmtree(job.state_folder, ignore_errors=True)
-    own = result.accuracy
+    model = own.accuracy
     console.print(
-        f'{job.output}: AUC {own.auc:.3f}, median {own.median_px:.1f} px, '
-        f'PCK@10 {own.pck_10:.3f}, match threshold {threshold.value:.3f}',
+        f'{job.output}: AUC {model.auc:.3f}, median {model.median_px:.1f} px, '
+        f'PCK@10 {model.pck_10:.3f}, match threshold {threshold.value:.3f}',
         highlight=False,
     )
     if threshold.doubt:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from don_kp_ros.database.object_records import StoredObject
+from don_kp_ros.database.object_records import StoredGrasp, StoredObject
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.store import DescriptorStore
 
@@ -61,6 +61,18 @@ def taught(seed: int, number: int = 4, dimension: int = 8, **fields) -> StoredOb
         points=points,
         values=values,
         weights=weights,
+    )
+
+
+def grasp(seed: int, **fields) -> StoredGrasp:
+    """Draw a grasp, called brim unless fields say otherwise."""
+    rng = np.random.default_rng(seed)
+    x, y, z = rng.uniform(-0.1, 0.1, 3).tolist()
+    a, b, c, d = map(float, unit(seed, 4).astype(np.float64) / np.linalg.norm(unit(seed, 4)))
+    length = float(np.linalg.norm((a, b, c, d)))
+    turn = (a / length, b / length, c / length, d / length)
+    return StoredGrasp(
+        **{'name': 'brim', 'position': (x, y, z), 'orientation': turn, 'width': 0.05, **fields}
     )
 
 

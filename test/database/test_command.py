@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MODEL, OTHER, change, first_schema, png, read, taught, unit
+from samples import MODEL, OTHER, change, first_schema, grasp, png, read, taught, unit
 
 from don_kp_ros.database import command, exchange, salvage
 from don_kp_ros.database.errors import StoreError
@@ -116,7 +116,10 @@ def test_objects_are_listed(path: Path, run) -> None:
     with DescriptorStore(path) as store:
         for name, model in (('mug', MODEL), ('cap', MODEL), ('cap', OTHER)):
             store.objects.put(taught(0, 5, 4 if model == OTHER else 8, name=name, model=model))
+        store.objects.put_grasp('cap', OTHER, grasp(0))
+        store.objects.put_grasp('cap', OTHER, grasp(1, name='crown'))
     listed = rows(run('objects'))
+    assert [row[5] for row in listed] == ['brim, crown', '', '']
     assert [(row[0], row[1][:4], row[2], row[4]) for row in listed] == [
         ('cap', '0123', '5', '1'), ('cap', 'ab12', '5', '1'), ('mug', 'ab12', '5', '1'),
     ]  # fmt: skip
@@ -125,6 +128,9 @@ def test_objects_are_listed(path: Path, run) -> None:
     (one,) = run('objects', '--model', '01', '--json').splitlines()
     told = json.loads(one)
     assert (told['name'], told['points'], told['dimension']) == ('cap', 5, 4)
+    assert [(one['name'], one['width']) for one in told['grasps']] == [
+        ('brim', 0.05), ('crown', 0.05),
+    ]  # fmt: skip
     assert '4 descriptors of 2 models, 3 objects' in run('export', path.with_suffix('.jsonl'))
     assert '3 objects' in rows(run('doctor'))[-1][2]
     change(path, "UPDATE taught_objects SET weights = x'' WHERE name = 'mug'")
@@ -206,11 +212,11 @@ def test_migrate_keeps_a_copy_of_the_file(tmp_path: Path, run_on) -> None:
     path = tmp_path / 'old.sqlite'
     first_file(path)
     before, old = path.read_bytes(), functools.partial(run_on, path)
-    assert '0003' in old('migrate', '--dry-run')
+    assert '0004' in old('migrate', '--dry-run')
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     assert [row[1] for row in rows(old('doctor', status=1)) if row[0] == 'note'] == ['schema']
-    assert 'now has the schema 0003' in old('migrate')
+    assert 'now has the schema 0004' in old('migrate')
     (copy,) = tmp_path.glob('old.sqlite.0001-*')
     assert read(copy, 'SELECT count(*) FROM descriptors') == [(200,)]
     assert read(copy, 'SELECT version FROM schema_version') == [(1,)]
@@ -367,6 +373,21 @@ def test_a_damaged_file_of_the_first_schema_is_salvaged(tmp_path: Path) -> None:
     assert all(values == unit(int(name[4:])).tobytes() for (name, _), values in after.items())
     named = [each for each in done.missing if each.startswith("'cap/")]
     assert done.saved + len(named) == 200
+
+
+def test_grasps_are_salvaged_with_their_object_or_named(path: Path, tmp_path: Path) -> None:
+    with DescriptorStore(path) as store:
+        for name in 'cap', 'mug':
+            store.objects.put(taught(0, name=name))
+            store.objects.put_grasp(name, MODEL, grasp(0))
+    change(path, """UPDATE taught_objects SET grasps = '[{"name": 7}]' WHERE name = 'mug'""")
+    done = salvage.set_aside(path)
+    assert [told for told in done.missing if 'grasp' in told] == [
+        "the grasps of object 'mug': grasp: name is 7; str is expected"
+    ]
+    with DescriptorStore(path) as store:
+        held = {one.name: one.grasps for one in store.objects.list()[0]}
+    assert held == {'cap': (grasp(0),), 'mug': ()}
 
 
 def test_postgresql_is_asked_the_same(postgresql_url, capsys, tmp_path, path, monkeypatch) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import MODEL, OTHER, change, png, taught, unit
+from samples import MODEL, OTHER, change, grasp, png, taught, unit
 
 from don_kp_ros.database import exchange, exchange_file
 from don_kp_ros.database.exchange import ConflictError, Summary
@@ -252,8 +252,8 @@ NOT_IT = base64.b64encode(unit(99).tobytes()).decode()
     [
         (
             HEADER,
-            {'version': 3},
-            'line 1: it is of version .3., this don_kp reads 1 and 2; update',
+            {'version': 4},
+            'line 1: it is of version .4., this don_kp reads 1 to 3; update',
         ),
         (HEADER, {'format': 'caps'}, 'line 1: it is no file of don_kp descriptors'),
         (MODEL_LINE, {'dimension': 0}, 'line 3: the dimension is 0; allowed'),
@@ -320,6 +320,8 @@ def test_a_name_twice_in_a_file_is_refused(other, tmp_path, lines) -> None:
 def with_objects(store, path) -> Path:
     """Export two objects beside the descriptors."""
     store.objects.put(taught(0, 5, views=2))
+    for number, name in enumerate(['crown', 'brim']):
+        store.objects.put_grasp('cap', MODEL, grasp(number, name=name))
     store.objects.put(taught(1, 3, 4, name='mug', model=OTHER))
     assert exchange.export(store, path) == Summary(2, 3, 2)
     return path
@@ -338,6 +340,7 @@ def test_objects_are_exported_and_imported_to_the_last_bit(
     with pytest.raises(ConflictError, match=r"x\.jsonl: 'cap' of model ab12.*b\.sqlite"):
         exchange.load(other, with_objects)
     assert exchange.load(other, with_objects, existing='keep').kept == 1
+    assert store.objects.get('cap', MODEL).grasps == (grasp(1), grasp(0, name='crown'))
     assert other.objects.get('cap', MODEL).content() == taught(2).content()
     change(tmp_path / 'b.sqlite', "UPDATE taught_objects SET points = x'00'")
     damaged = exchange.export(other, tmp_path / 'y.jsonl')
@@ -354,6 +357,17 @@ def test_a_file_from_before_there_were_objects_is_read(other, tmp_path, lines) -
     assert exchange.load(other, signed(tmp_path / 'y.jsonl', lines)).added == 3
 
 
+def test_a_file_from_before_there_were_grasps_is_read(other, tmp_path, with_objects) -> None:
+    lines = [json.loads(line) for line in with_objects.read_text().splitlines()]
+    lines[HEADER]['version'] = 2
+    assert [len(line.pop('grasps')) for line in lines if line['kind'] == 'object'] == [2, 0]
+    assert exchange.load(other, signed(tmp_path / 'y.jsonl', lines)).added == 5
+    assert [one.grasps for one in other.objects.list()[0]] == [(), ()]
+
+
+GRASP = {'name': 'a', 'position': [0, 0, 0], 'orientation': [0, 0, 0, 1], 'width': 0.05}
+
+
 @pytest.mark.parametrize(
     ('number', 'changes', 'told'),
     [
@@ -363,6 +377,10 @@ def test_a_file_from_before_there_were_objects_is_read(other, tmp_path, lines) -
         (OBJECT, {'points': 10**12}, "line 17: it is of kind 'object'; here must come point"),
         (OBJECT, {'views': 0}, 'line 16: the object has 0 views'),
         (OBJECT, {'created': 'yesterday'}, 'line 16: '),
+        (OBJECT, {'grasps': [{**GRASP, 'width': 2}]}, "line 16: the grasp 'a' has the width"),
+        (OBJECT, {'grasps': [{**GRASP, 'position': [0]}]}, 'line 11: object: grasps.position is'),
+        (OBJECT, {'grasps': [GRASP] * 2}, "line 16: two grasps have the name 'a'; rename one"),
+        (OBJECT, {'grasps': [GRASP] * 65}, 'line 16: the object has 65 grasps; allowed are 0 to'),
         (
             SIDE,
             {'position': [0.0, 11.0, 0.0]},

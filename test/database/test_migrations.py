@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from samples import MODEL, at_once, change, first_schema, read, taught, unit
+from samples import MODEL, at_once, change, first_schema, grasp, read, taught, unit
 
 from don_kp_ros.database import migrations, schema, sqlite
 from don_kp_ros.database.errors import SchemaError, StoreError
@@ -108,7 +108,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path, statements, found):
     DescriptorStore(path).close()
     change(path, *statements)
     before = path.read_bytes()
-    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0003.*update don_kp'):
+    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0004.*update don_kp'):
         DescriptorStore(path)
     assert path.read_bytes() == before
 
@@ -136,6 +136,17 @@ def test_a_database_of_the_second_version_gets_a_place_for_taught_objects(databa
         assert store.get('cap/brim', MODEL).values.tobytes() == unit(0).tobytes()
 
 
+def test_objects_of_the_third_version_have_no_grasps_yet(database):
+    with DescriptorStore(database) as store:
+        store.objects.put(taught(0))
+        with store._database.transaction(write=True) as connection:
+            connection.exec_driver_sql('ALTER TABLE taught_objects DROP COLUMN grasps')
+            connection.execute(schema.alembic_version.update().values(version_num='0003'))
+    with DescriptorStore(database) as store:
+        assert store.objects.get('cap', MODEL).content() == taught(0).content()
+        assert store.objects.put_grasp('cap', MODEL, grasp(0)) == grasp(0)
+
+
 def test_steps_tell_what_a_migration_would_do(first):
     database = connect(first)
     before = first.read_bytes()
@@ -145,15 +156,16 @@ def test_steps_tell_what_a_migration_would_do(first):
     assert told == [
         ('0002', 'Objects'),
         ('0003', 'Taught objects: points with descriptors'),
+        ('0004', 'Grasps of taught objects'),
     ]
-    assert [revision for revision, _ in migrations.steps(None)] == ['0001', '0002', '0003']
+    assert [revision for revision, _ in migrations.steps(None)] == ['0001', '0002', '0003', '0004']
     assert migrations.steps(schema.REVISION) == []
     scripts = ScriptDirectory.from_config(migrations._config())
     assert scripts.get_heads() == [schema.REVISION]
     database.close()
     DescriptorStore(first).close()
     after = first.read_bytes()
-    assert database.revision() == '0003'
+    assert database.revision() == '0004'
     assert first.read_bytes() == after != before
     database.close()
 

@@ -6,7 +6,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from samples import MODEL, OTHER, at_once, taught, unit
+from samples import MODEL, OTHER, at_once, grasp, taught, unit
 
 from don_kp_ros.database.errors import (
     DamagedError,
@@ -97,6 +97,54 @@ def test_objects_are_listed_in_order_and_deleted_for_good(store):
             call('cap\0', 'nowhere')
 
 
+def test_grasps_stay_with_their_object_as_long_as_its_frame_does(store):
+    store.objects.put(taught(0))
+    given = grasp(0)
+    assert store.objects.put_grasp('cap', MODEL, given) == given
+    with pytest.raises(NameTakenError, match=r"'cap' has a grasp 'brim' already.*replace: true"):
+        store.objects.put_grasp('cap', MODEL, grasp(1))
+    assert store.objects.put_grasp('cap', MODEL, grasp(1), replace=True) == grasp(1)
+    numbers = [store.objects.put_grasp('cap', MODEL, grasp(n, name='')).name for n in (2, 3)]
+    assert numbers == ['1', '2']
+    store.objects.delete_grasp('cap', MODEL, '1')
+    with pytest.raises(UnknownNameError, match=r"no grasp 'brom'.*nearest names: 'brim'"):
+        store.objects.delete_grasp('cap', MODEL, 'brom')
+    former = store.objects.get('cap', MODEL)
+    assert former.grasps == (grasp(3, name='2'), grasp(1))
+    added = store.objects.put(taught(1, 6, views=2), former=former)
+    assert added.grasps == former.grasps
+    assert store.objects.put(taught(2), replace=True).grasps == ()  # its frame is another
+    with pytest.raises(UnknownNameError, match=r"no grasp 'brim'.*none is: use /teach_grasp"):
+        store.objects.delete_grasp('cap', MODEL, 'brim')
+    with pytest.raises(UnknownNameError, match="'mug' is not taught"):
+        store.objects.put_grasp('mug', MODEL, given)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'name': ' a'}, "the grasp's name"),
+        ({'position': (0.0, np.nan, 0.0)}, 'position in metres .*nan'),
+        ({'position': (0.0, -10.0, 0.0)}, 'within 10 m'),
+        ({'orientation': (0.0, 0.0, 0.0, 0.0)}, "quaternion's length 0.0; scale it to 1"),
+        ({'width': -0.01}, 'width in metres -0.01'),
+        ({'width': np.inf}, 'width in metres inf; give 0 to 1 m'),
+    ],
+)
+def test_what_no_grasp_has_is_refused(store, changes, message):
+    store.objects.put(taught(0))
+    before = store.revision()
+    with pytest.raises(RefusedError, match=message):
+        store.objects.put_grasp('cap', MODEL, grasp(0, **changes))
+    assert store.revision() == before
+
+
+def test_a_rounded_quaternion_is_scaled_to_unit_length(store):
+    store.objects.put(taught(0))
+    stored = store.objects.put_grasp('cap', MODEL, grasp(0, orientation=(0, 0.707, 0, 0.707)))
+    assert np.linalg.norm(stored.orientation) == pytest.approx(1, abs=1e-15)
+
+
 def spoilt(field: str, at, value) -> dict[str, np.ndarray]:
     array = getattr(taught(0), field).copy()
     array[at] = value
@@ -147,6 +195,8 @@ def test_what_no_object_has_is_refused(store, changes, message):
         {'values': bytes(4 * 4 * 8)},
         {'values': bytes.fromhex('0000c07f') * 4 * 8},
         {'views': -1},
+        {'grasps': '[{}]'},
+        {'grasps': 'brim'},
     ],
 )
 def test_a_damaged_object_hides_no_other_and_can_be_replaced(store, spoil):

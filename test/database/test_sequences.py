@@ -1,5 +1,6 @@
 """Any sequence of operations leaves what a plain dictionary would hold."""
 
+import dataclasses
 from datetime import timedelta
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from samples import taught
+from samples import grasp, taught
 
 from don_kp_ros.database import schema
 from don_kp_ros.database.errors import InvalidObjectError, NameTakenError, UnknownNameError
@@ -144,7 +145,31 @@ class Operations(RuleBasedStateMachine):
         error = InvalidObjectError if meanwhile else None
         self.expect(error, self.store.objects.put, given, former=former)
         if not meanwhile:
-            self.taught[key] = given
+            self.taught[key] = dataclasses.replace(given, grasps=former.grasps)
+
+    @rule(key=key, seed=seeds, name=st.sampled_from(['', 'brim', '1']), replace=st.booleans())
+    def teach_a_grasp(self, key, seed, name, replace):
+        former = self.taught.get(key)
+        held = {one.name: one for one in former.grasps} if former else {}
+        taken = name in held and not replace
+        error = UnknownNameError if former is None else NameTakenError if taken else None
+        given = grasp(seed, name=name)
+        self.expect(error, self.store.objects.put_grasp, *key, given, replace=replace)
+        if error is None:
+            number = next(str(n) for n in range(1, 99) if str(n) not in held)
+            held[name or number] = dataclasses.replace(given, name=name or number)
+            grasps = tuple(held[each] for each in sorted(held))
+            self.taught[key] = dataclasses.replace(former, grasps=grasps)
+
+    @rule(key=key, name=st.sampled_from(['brim', '1']))
+    def forget_a_grasp(self, key, name):
+        former = self.taught.get(key)
+        held = former.grasps if former else ()
+        error = None if name in [one.name for one in held] else UnknownNameError
+        self.expect(error, self.store.objects.delete_grasp, *key, name)
+        if error is None:
+            left = tuple(one for one in held if one.name != name)
+            self.taught[key] = dataclasses.replace(former, grasps=left)
 
     @rule(key=key)
     def forget(self, key):

@@ -20,16 +20,16 @@ from rclpy.signals import SignalHandlerOptions
 
 from don_kp.action import Grasp
 from don_kp.msg import ObjectPoses
-from don_kp.srv import TeachObject, Transform
+from don_kp.srv import TeachGrasp, Transform
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_transform
 from don_kp_ros.resources import config_path
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 
-CAP = UNSEEN_CAPS[42]
+CAP = UNSEEN[42]
 FREE = 6  # a placement that leaves the table's middle free
 BRIM = Grasp.Goal(target='cap/brim')
 ROOT = Path(__file__).parents[2]
@@ -113,13 +113,7 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
 
     judge.reset(1, 0, CAP)
     truth, T_world_cap = judge.truth(), pose_of_cap()
-    client = judge.create_client(TeachObject, 'teach_object')
-    request = TeachObject.Request(name='cap', u=round(truth.brim_u), v=round(truth.brim_v))
-    wait_for(client.service_is_ready)
-    asked = client.call_async(request)
-    wait_for(asked.done)
-    taught = asked.result()
-    assert taught.success, taught.message
+    taught = judge.teach_object('cap', round(truth.brim_u), round(truth.brim_v))
     assert len(taught.object.weights) > 20
     seen: list[ObjectPoses] = []
     heard = judge.create_subscription(ObjectPoses, 'don_kp/object_poses', seen.append, 10)
@@ -161,6 +155,41 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
     assert not any(message.objects for message in seen[1:])
     assert list(seen[-1].missing) == ['cap'] and seen[-1].reasons[0]
     judge.destroy_subscription(heard)
+
+
+def test_a_grasp_taught_by_hand_follows_the_turned_object(judge: Judge) -> None:
+    teach(judge)
+    truth, T_world_cap = judge.truth(), matrix_from_pose(judge.truth().cap)
+    judge.teach_object('cap', round(truth.brim_u), round(truth.brim_v))
+    unheld = send(judge, Grasp.Goal(target='cap', mode='aligned'))
+    assert unheld.code == Grasp.Result.NOT_TAUGHT
+    assert '/teach_grasp' in unheld.message
+
+    # As a person would, by hand: look, bring the hand to the brim, teach.
+    seen = judge.teach_grasp(TeachGrasp.Request(by='look', object='cap'))
+    stopped = judge.grasp(BRIM, lambda phase, _: judge.cancel() if phase == 'close' else None)
+    assert stopped.code == Grasp.Result.CANCELLED
+    by_hand = TeachGrasp.Request(
+        by='hand', object='cap', name='brim', object_pose=seen.object_pose
+    )
+    taught = judge.teach_grasp(by_hand)
+    assert taught.grasp.name == 'brim' and 0.02 < taught.grasp.width <= 0.08
+    T_cap_tcp = rigid.inverse(T_world_cap) @ matrix_from_pose(stopped.grasp_pose.pose)
+
+    judge.reset(1, 1, CAP)
+    before = judge.truth()
+    T_world_cap = matrix_from_pose(before.cap)
+    phases: list[str] = []
+    goal = Grasp.Goal(target='cap', mode='aligned')
+    result = judge.grasp(goal, lambda phase, _: phases.append(phase))
+    assert result.success, result.message
+    assert phases == ['look', 'plan', 'look again', 'approach', 'close', 'lift', 'hold']
+    assert judge.watch_height(1.0) - before.cap_height > 0.10
+    off = rigid.inverse(T_cap_tcp) @ rigid.inverse(T_world_cap)
+    off = off @ matrix_from_pose(result.grasp_pose.pose)
+    assert abs(off[1, 1]) > np.cos(np.deg2rad(8))  # of the finger axis, either way round
+    assert np.linalg.norm(off[:3, 3]) < 0.012
+    assert send(judge, Grasp.Goal(mode='release')).success
 
 
 def test_rviz_shows_what_the_stack_publishes(judge: Judge) -> None:
@@ -292,7 +321,7 @@ def pose(x: float, y: float, z: float, frame: str = 'panda_link0') -> PoseStampe
         (Grasp.Goal(), 'INVALID_GOAL', 'neither a target nor a pose'),
         (Grasp.Goal(target='cup/rim'), 'UNKNOWN_TARGET', "'cup/rim'"),
         (Grasp.Goal(target='cap/brim', mode='shove'), 'INVALID_GOAL', 'shove'),
-        (Grasp.Goal(target='cap/brim', mode='aligned'), 'INVALID_GOAL', 'pose'),
+        (Grasp.Goal(target='mug', mode='aligned'), 'UNKNOWN_TARGET', '/teach_object'),
         (Grasp.Goal(pose=pose(0.4, 0.0, 0.02, 'moon')), 'INVALID_GOAL', 'moon'),
         (Grasp.Goal(pose=pose(float('nan'), 0.0, 0.02)), 'INVALID_GOAL', 'finite'),
         (Grasp.Goal(pose=pose(0.55, 0.25, 0.0)), 'NO_GRASP', 'nothing'),

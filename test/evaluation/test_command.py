@@ -1,6 +1,7 @@
 """`don_kp evaluate`: figures against arithmetic, a page that needs nothing else, named errors."""
 
 import base64
+import importlib
 import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ import torch
 from don_kp_ros.data.folder import Sample, write_samples
 from don_kp_ros.evaluation import command, counting
 from don_kp_ros.evaluation.pck import auc, pck
+from don_kp_ros.evaluation.peers import PEERS
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
@@ -184,6 +186,26 @@ class TestFigures:
         assert upright > turned + 0.2
         page = Page((place / 'out/report.html').read_text())
         assert page.tags.count('svg') == 3
+
+
+def test_peers_are_measured_or_said_to_be_missing(
+    place: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('COLUMNS', '140')
+    for name in ('peers', 'evaluate'):
+        module = importlib.import_module(f'don_kp_ros.evaluation.{name}')
+        monkeypatch.setattr(module, 'absent', lambda: 'not measured: all is missing')
+    assert run(place, '--peers=true', '--pairs=1', '--queries=4') == 0
+    summary = results(place)['summary']
+    features, others = PEERS[:2], PEERS[2:]
+    assert list(summary['methods']) == [*METHODS, *features]
+    assert list(summary['missing']) == list(others)
+    output, page = capsys.readouterr().out, Page((place / 'out/report.html').read_text()).words
+    assert output.count('│ not measured │') == len(others)
+    assert output.count('all is missing') == 1
+    for name in others:
+        assert name in output and name in page
+    assert page.count('all is missing') == len(others)
 
 
 class TestReport:

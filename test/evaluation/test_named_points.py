@@ -137,6 +137,20 @@ def test_the_report_tells_points_apart(root: Path) -> None:
     assert 'By point' in (root / 'out/report.html').read_text()
 
 
+def test_the_report_tells_kinds_apart(root: Path) -> None:
+    network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+    model = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained()
+    model.save(root / 'net.safetensors')
+    options = ['--model', str(root / 'net.safetensors'), '--protocol', 'posed', '--step=8']
+    options += ['--output', str(root / 'out'), '--resamples=20', '--pairs=6']
+    assert command.main([str(root), *options, '--tilt=[]', '--ratio=[]', '--rotation=[]']) == 0
+    content = json.loads((root / 'out/results.json').read_text())
+    assert set(content['kinds']) == set(HALVES)
+    whole = content['summary']['methods']['model']['queries']
+    assert sum(own['queries'] for own in content['kinds'].values()) == whole
+    assert 'By kind' in (root / 'out/report.html').read_text()
+
+
 def test_equal_seeds_make_equal_pairs(root: Path) -> None:
     def order(seed: int) -> list[tuple[int, int]]:
         return [(p.image_a, p.image_b) for p in condition(root, seed).data.pairs]

@@ -35,7 +35,13 @@ def checkpoint(net: DescriptorNetwork, input_size: int = 320) -> Checkpoint:
 @pytest.mark.parametrize('stride', [4, 8, 16])
 @pytest.mark.parametrize(
     ('backbone', 'last_layer'),
-    [('resnet18', 'layer3'), ('resnet34', 'layer4'), ('resnet50', 'layer3')],
+    [
+        ('resnet18', 'layer3'),
+        ('resnet34', 'layer4'),
+        ('resnet50', 'layer3'),
+        ('efficientnet_lite0', 'layer3'),
+        ('efficientnet_lite0', 'layer4'),
+    ],
 )
 def test_maps_have_the_stride_and_unit_length(backbone: str, last_layer: str, stride: int) -> None:
     net = network(backbone=backbone, last_layer=last_layer, stride=stride, dimension=7, channels=8)
@@ -88,6 +94,7 @@ def test_a_dilated_backbone_equals_torchvisions(stride: int) -> None:
     [
         {'stride': 32},
         {'stride': 4, 'neck': 'dilated'},
+        {'neck': 'dilated', 'stride': 8, 'backbone': 'efficientnet_lite0'},
         {'keypoints': {'number': 1}},
         {'backbone': 'resnet99'},
     ],
@@ -182,8 +189,9 @@ def test_the_default_network_fits_the_shipped_size() -> None:
     assert parameters * 4 < 25e6
 
 
-def test_fused_batch_norms_change_nothing() -> None:
-    net = network(dimension=8)
+@pytest.mark.parametrize('backbone', ['resnet18', 'efficientnet_lite0'])
+def test_fused_batch_norms_change_nothing(backbone: str) -> None:
+    net = network(backbone=backbone, dimension=8)
     net.train()
     images = torch.randn(4, 3, 64, 64)
     net(images)  # moves the running statistics off their defaults
@@ -212,7 +220,7 @@ def test_published_weights_are_read_from_a_file(tmp_path: Path) -> None:
             initialise(net, str(tmp_path / name))
 
 
-def test_imagenet_weights_are_taken_where_they_can_be_had(
+def test_imagenet_weights_are_taken_or_said_to_be_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
@@ -220,11 +228,12 @@ def test_imagenet_weights_are_taken_where_they_can_be_had(
         monkeypatch.setenv(name, 'http://127.0.0.1:9')  # nothing listens there
     net = network()
     before = net.stem[0].weight.clone()
-    assert 'random initialisation, ImageNet weights cannot be had' in initialise(net, 'imagenet')
+    with pytest.raises(ValueError, match=r'resnet18: .*resnet18-f37072fd\.pth.*weights: null'):
+        initialise(net, 'imagenet')
     assert torch.equal(net.stem[0].weight, before)
     backbone = resnet.resnet18(weights=None)  # in torch's cache, as if they had been had before
     torch.save(backbone.state_dict(), tmp_path / 'hub' / 'checkpoints' / 'resnet18-f37072fd.pth')
-    assert 'IMAGENET1K_V1' in initialise(net, 'imagenet')
+    assert 'IMAGENET1K_V1 of torchvision (BSD-3-Clause)' in initialise(net, 'imagenet')
     assert torch.equal(net.stem[0].weight, backbone.conv1.weight)
 
 

@@ -47,10 +47,10 @@ def model(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     return tmp_path / 'model.safetensors'
 
 
-@pytest.fixture
-def with_keypoints(tmp_path: Path) -> Path:
+@pytest.fixture(params=['resnet18', 'efficientnet_lite0'])
+def with_keypoints(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     path = tmp_path / 'keypoints.safetensors'
-    example(keypoints={'number': 5}).save(path)
+    example(backbone=request.param, keypoints={'number': 5}).save(path)
     return path
 
 
@@ -81,6 +81,7 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
         ({'stride': 8, 'last_layer': 'layer4'}, 96, 64),
         ({'stride': 8, 'neck': 'dilated'}, 72, 104),
         ({'novelty': True}, 64, 96),
+        ({'backbone': 'efficientnet_lite0'}, 64, 160),
     ],
 )
 def test_a_graph_of_any_size_gives_torchs_descriptors(

@@ -51,6 +51,7 @@ def test_a_can_without_a_print_is_symmetric_about_its_axis(seen: float) -> None:
     assert angle_between(found.direction, AXIS) < np.deg2rad(12)
     off = np.cross(found.point - CENTRE, AXIS)
     assert np.linalg.norm(off) < 0.008
+    assert found.order == 0
 
 
 def test_a_printed_can_and_an_object_without_symmetry_are_not() -> None:
@@ -69,6 +70,17 @@ def test_a_box_that_is_the_same_from_two_sides_has_an_axis_of_half_a_turn() -> N
     assert found is not None
     assert angle_between(found.direction, np.array([0.0, 0.0, 1.0])) < np.deg2rad(5)
     np.testing.assert_allclose(found.point[:2], [0.02, 0], atol=0.003)
+    assert found.order == 2
+
+
+def test_a_plate_that_is_the_same_from_four_sides_has_an_axis_of_a_quarter_turn() -> None:
+    rng = np.random.default_rng(3)
+    side = rng.uniform(-1, 1, (30, 3)) * [0.012, 0.03, 0.02] + [0.04, 0, 0]
+    quarters = [side @ rigid.rotation_about([0, 0, 1], n * np.pi / 2).T for n in range(4)]
+    found = symmetry_of(described(np.concatenate(quarters), np.tile(side, (4, 1)) / 0.02))
+    assert found is not None
+    assert angle_between(found.direction, np.array([0.0, 0.0, 1.0])) < np.deg2rad(5)
+    assert found.order == 4
 
 
 def test_the_covariance_says_which_turn_is_unknown() -> None:
@@ -77,7 +89,8 @@ def test_the_covariance_says_which_turn_is_unknown() -> None:
     position = rigid.apply(T, constellation.points) + rng.normal(0, 0.002, (64, 3))
     sure = solve(constellation, candidates_at(position), CAMERA, Noise(2.0))
     unsure = Symmetry(AXIS, CENTRE).applied(sure)
-    assert unsure.axis is AXIS
+    assert unsure.symmetry is not None and unsure.symmetry.direction is AXIS
+    assert not unsure.ambiguous
     tiny = 1e-5
     about = about_point(rigid.rotation_about(AXIS, tiny), CENTRE)
     along = difference(sure.T_camera_object @ about, sure.T_camera_object) / tiny

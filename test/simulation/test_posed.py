@@ -11,13 +11,13 @@ from PIL import Image
 from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.data.pairs import ViewConfiguration
-from don_kp_ros.data.posed import DEPTH_UNIT, PosedFolder, PosedSample
+from don_kp_ros.data.posed import DEPTH_UNIT, PosedFolder, PosedSample, kind_of
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import command, instances, meshes
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.objects import CapShape
-from don_kp_ros.simulation.posed import Shot, Subject, Viewpoints, take
+from don_kp_ros.simulation.posed import BUILT_IN, Shot, Subject, Viewpoints, take
 
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 220, 220)
 
@@ -52,7 +52,7 @@ class TestCaps:
     def test_views_are_of_the_instances_in_turn(self, folder: Path) -> None:
         objects = [sample.object for sample in samples(folder)]
         assert objects[:2] == objects[2:] and objects[0] != objects[1]
-        assert all(int(name.removeprefix('cap-')) in instances.TRAINING_CAPS for name in objects)
+        assert all(int(name.removeprefix('cap-')) in instances.TRAINING for name in objects)
 
     def test_a_caps_button_is_where_its_pose_says(self, folder: Path) -> None:
         for sample in samples(folder):
@@ -112,6 +112,23 @@ class TestCaps:
             if path.is_file():
                 other = again / path.relative_to(folder)
                 assert path.read_bytes() == other.read_bytes(), path.name
+
+
+def test_objects_of_every_kind_are_rendered_and_others_held(tmp_path: Path) -> None:
+    options = ['--views', '10', '--instances', '5', '--pairs', '2', '--negatives', '1']
+    folder = PosedFolder.open(render(tmp_path / 'objects', *options))
+    held = folder.validation()
+    assert held is not None
+    for part, objects, numbers in (
+        (folder, 5, instances.TRAINING),
+        (held, 2, instances.VALIDATION),
+    ):
+        names = [view.object for view in part.views]
+        assert names == 2 * names[:objects]  # in turn: views of one object are of other scenes
+        assert {kind_of(name) for name in names} == set(list(BUILT_IN)[:objects])
+        assert all(int(name.rpartition('-')[2]) in numbers for name in names)
+    assert (len(folder.negatives), len(held.negatives)) == (1, 2)
+    assert set(held.files) < set(folder.files)
 
 
 def hit_box(T_object_camera: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -309,14 +326,16 @@ class TestErrors:
     @pytest.mark.parametrize(
         ('arguments', 'message'),
         [
-            (['--views', '3'], '--views belongs to posed views'),
-            (['--object', 'cap', '--images', '3'], '--images belongs to caps'),
+            (['--views', '3'], '--views is 3; two of every instance are needed: 1320'),
+            (['--pairs', '-1'], '--pairs at least 0'),
+            (['--up', 'z'], 'built-in kinds have their own sizes'),
             (['--object', 'cap', '--views', '5', '--instances', '3'], '--views is 5'),
             (['--object', 'cap', '--instances', '0'], '--instances'),
             (['--object', 'cap', '--tilt', '50', '20'], '--tilt is 50 20'),
             (['--object', 'cap', '--distance', '0.1', '1'], '--distance is 0.1 1'),
             (['--object', 'mug', '--size', '0.1'], '--size'),
-            (['--object', 'a.obj', '--instances', '2'], '--instances is 2'),
+            (['--object', 'a.obj', '--instances', '2'], 'belong to built-in kinds'),
+            (['--object', 'a.obj', '--pairs', '2'], 'belong to built-in kinds'),
         ],
     )
     def test_options_that_do_not_fit_are_named(

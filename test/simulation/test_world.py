@@ -7,7 +7,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import CommandedTrajectory
-from don_kp_ros.simulation.instances import TRAINING_CAPS, UNSEEN_CAPS, VALIDATION_CAPS
+from don_kp_ros.simulation.instances import TRAINING, UNSEEN, VALIDATION
 from don_kp_ros.simulation.objects import CapShape
 from don_kp_ros.simulation.scene import Layout, Placement
 from don_kp_ros.simulation.world import World
@@ -17,7 +17,7 @@ PRESET = load_preset('panda')
 
 def lift(friction: float | None = None, beside: float = 0.0) -> float:
     """Pinch a cap's brim by a script and lift it by 0.2 m; return the height gained."""
-    layout = Layout(seed=3, cap=Placement(0.45, -0.03, 0.6), instance=UNSEEN_CAPS[7])
+    layout = Layout(seed=3, cap=Placement(0.45, -0.03, 0.6), instance=UNSEEN[7])
     world = World(layout, PRESET)
     if friction is not None:
         for side in ('left', 'right'):
@@ -56,7 +56,7 @@ def test_fingers_beside_the_cap_lift_nothing() -> None:
 
 
 def test_objects_rest_where_they_are_placed() -> None:
-    for instance in (UNSEEN_CAPS[0], UNSEEN_CAPS[1]):
+    for instance in (UNSEEN[0], UNSEEN[1]):
         layout = Layout.draw(instance, instance)
         world = World(layout, PRESET)
         world.step(1.0)
@@ -71,13 +71,13 @@ def test_objects_rest_where_they_are_placed() -> None:
 
 
 def test_equal_layouts_make_equal_worlds_and_sets_of_caps_do_not_meet() -> None:
-    layout = Layout.draw(5, UNSEEN_CAPS[3])
-    assert layout == Layout.draw(5, UNSEEN_CAPS[3])
-    assert layout != Layout.draw(6, UNSEEN_CAPS[3])
+    layout = Layout.draw(5, UNSEEN[3])
+    assert layout == Layout.draw(5, UNSEEN[3])
+    assert layout != Layout.draw(6, UNSEEN[3])
     first, second = World(layout, PRESET), World(layout, PRESET)
     assert np.array_equal(first.data.qpos, second.data.qpos)
     assert np.array_equal(first.model.tex_data, second.model.tex_data)
-    ranges = [set(caps) for caps in (TRAINING_CAPS, VALIDATION_CAPS, UNSEEN_CAPS)]
+    ranges = [set(caps) for caps in (TRAINING, VALIDATION, UNSEEN)]
     assert not (ranges[0] & ranges[1] or ranges[1] & ranges[2] or ranges[0] & ranges[2])
 
 

@@ -247,7 +247,9 @@ def test_what_is_no_study_is_named(folder: Path, capsys: Any) -> None:
 
 
 class TestTables:
-    @pytest.mark.parametrize('name', ['accuracy', 'keypoints', 'real_photos', 'paper_tables'])
+    @pytest.mark.parametrize(
+        'name', ['accuracy', 'keypoints', 'real_photos', 'one_photo', 'paper_tables']
+    )
     def test_the_configuration_says_what_the_study_does_by_default(self, name: str) -> None:
         study = read_study(Path(name))
         assert dataclasses.replace(study, description='') == STUDIES[name]()

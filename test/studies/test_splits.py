@@ -11,12 +11,13 @@ import pytest
 
 from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.evaluation.keypoints import measure_keypoints
-from don_kp_ros.evaluation.matchers import at_scale
+from don_kp_ros.evaluation.matchers import at_scale, centroid
 from don_kp_ros.evaluation.measure import measure
+from don_kp_ros.evaluation.peers import PEERS
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import KeypointConfiguration, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.studies import absent, command, splits
+from don_kp_ros.studies import absent, accuracy, command, one_photo, splits
 from don_kp_ros.studies.pictures import alike
 from don_kp_ros.studies.splits import Data, Photos
 
@@ -137,6 +138,20 @@ def test_accuracy_is_that_of_its_trainings(
         assert row['auc in whole pictures'] == whole['auc']
 
 
+def test_what_is_not_trained_is_measured_alone(
+    run: Callable[..., dict[str, Any]], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accuracy, 'absent', lambda: 'not measured: they are missing')
+    monkeypatch.setattr(accuracy, 'peers', lambda device: {PEERS[0]: centroid})
+    rows = run('accuracy', '--splits=[photos]', '--methods=[]')['rows']
+    assert trained == []
+    known, missing = rows[:5], rows[5:]
+    assert [row['descriptors'] for row in known[2:]] == ['dense SIFT', 'colours', PEERS[0]]
+    assert all(0 <= row['auc'] <= 1 for row in known)
+    assert [row['descriptors'] for row in missing] == list(PEERS[1:])
+    assert {row['auc'] for row in missing} == {'not measured'}
+
+
 def test_keypoints_are_those_of_the_trainings_of_accuracy(
     data: Path, run: Callable[..., dict[str, Any]], trained: list[str]
 ) -> None:
@@ -156,18 +171,46 @@ def test_keypoints_are_those_of_the_trainings_of_accuracy(
 
 
 def test_photos_are_found_in_their_copies(
-    run: Callable[..., dict[str, Any]], trained: list[str]
+    photos: Path, run: Callable[..., dict[str, Any]], trained: list[str]
 ) -> None:
+    named = photos / 'named_points.json'
+    named.write_text('{"note": "x", "2": {"a": [20, 10], "b": [1, 1]}, "4": {"a": [38, 33.5]}}')
     content = run('real_photos')
     assert trained == ['real_photos'] and content['trained_on'] == ['1.jpg', '2.png', '4.png']
     assert content['matched'] == ['2.png to 11.png']
-    _, _, centroid = content['rows']
+    _, _, of_centroid, _, _, of_named, *others = content['rows']
     # The mask of 30 by 20 pixels; one of 64 across counts as ten.
     v, u = np.indices((20, 30))
     expected = 10 * np.hypot(u - 14.5, v - 9.5)
-    assert centroid['queries'] == 100
-    assert centroid['median_px'] == pytest.approx(np.median(expected), rel=0.1)
+    assert of_centroid['queries'] == 100
+    assert of_centroid['median_px'] == pytest.approx(np.median(expected), rel=0.1)
     assert [target['limit'] for target in content['targets']] == [8, 0.8, 10]
+    # From photo 2 to 4 and back; the mask's centre is (34.5, 19.5).
+    assert of_named['queries'] == 2
+    errors = [10 * np.hypot(34.5 - u, 19.5 - v) for u, v in ((20, 10), (38, 33.5))]
+    assert of_named['median_px'] == pytest.approx(np.mean(errors), abs=0.01)
+    names = ['dense SIFT', 'colours', *PEERS]
+    assert [row['descriptors'] for row in others] == names + names
+    named.write_text('{"2": {"a": 20}}')
+    with pytest.raises(DataError, match=r'named_points\.json: not named points.*"2"'):
+        Photos.read(photos)
+
+
+def test_each_photo_is_learned_alone(
+    run: Callable[..., dict[str, Any]], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_photo, '_PAIRS', 2)
+    monkeypatch.setattr(one_photo, 'not_trained', lambda job: {'XFeat': None})
+    content = run('one_photo', '--seeds=[0, 1]')
+    assert trained == [f'one_photo-{stem}' for stem in (1, 1, 2, 2, 4, 4)]
+    of_photos = [content['rows'][place : place + 4] for place in (0, 4, 8)]
+    for name, rows in zip(('1.jpg', '2.png', '4.png'), of_photos, strict=True):
+        assert {row['looked for'] for row in rows} == {f'2 random views of photo {name}'}
+        assert [row['seed'] for row in rows] == [0, 1, '', '']
+        assert rows[2]['queries'] == 200 and rows[3]['auc'] == 'not measured'
+    figures = [row['auc'] for rows in of_photos for row in rows[:2]]
+    (goal,) = content['targets']
+    assert goal['measured'] == pytest.approx(np.mean(figures), abs=1e-4)
 
 
 def test_what_is_absent_is_looked_for_as_what_is_there(

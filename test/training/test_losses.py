@@ -20,9 +20,10 @@ def unit(*shape: int) -> Tensor:
 
 
 def brute_force(
-    maps_a: Tensor, maps_b: Tensor, uv_a: Tensor, uv_b: Tensor, side: int, t: float, extra: Tensor
-) -> float:
-    """Compute the loss one query, one direction and one cell at a time."""
+    maps_a: Tensor, maps_b: Tensor, uv_a: Tensor, uv_b: Tensor, side: int, t: float,
+    extras: list[Tensor],
+) -> float:  # fmt: skip
+    """Compute the loss one query, one direction and one cell at a time; extras: of each pair."""
     losses = []
     stride = side / maps_a.shape[-1]
     for source, target, uv_s, uv_t in ((maps_a, maps_b, uv_a, uv_b), (maps_b, maps_a, uv_b, uv_a)):
@@ -44,7 +45,7 @@ def brute_force(
                 query = torch.stack(cells).sum(dim=0)
                 query = query / query.norm()
                 exponentials = np.exp((torch.einsum('d,dij->ij', query, target[b]) / t).numpy())
-                total = exponentials.sum() + np.exp((extra @ query / t).numpy()).sum()
+                total = exponentials.sum() + np.exp((extras[b] @ query / t).numpy()).sum()
                 losses.append(
                     -sum(w * np.log(exponentials[i, j] / total) for i, j, w in corners(uv_t[b, q]))
                 )
@@ -57,8 +58,23 @@ def test_nt_xent_equals_brute_force(negatives: int) -> None:
     maps_a, maps_b, extra = unit(2, 5, 6, 6), unit(2, 5, 6, 6), unit(negatives, 5)
     uv_a, uv_b = (2 + 18 * torch.rand(2, 4, 2, dtype=torch.float64) for _ in range(2))
     loss = nt_xent(torch.cat([maps_a, maps_b]), torch.cat([uv_a, uv_b]), (24, 24), 0.1, extra)
-    expected = brute_force(maps_a, maps_b, uv_a, uv_b, 24, 0.1, extra)
+    expected = brute_force(maps_a, maps_b, uv_a, uv_b, 24, 0.1, [extra, extra])
     assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_each_pair_is_held_against_the_negatives_that_count_for_it() -> None:
+    torch.manual_seed(0)
+    maps_a, maps_b, extra = unit(2, 5, 6, 6), unit(2, 5, 6, 6), unit(6, 5)
+    uv_a, uv_b = (2 + 18 * torch.rand(2, 4, 2, dtype=torch.float64) for _ in range(2))
+    of_pairs = torch.tensor([[True, False, True, True, False, False], [False] * 6])
+    maps = torch.cat([maps_a, maps_b]).requires_grad_()
+    counted = of_pairs.repeat(2, 1)
+    loss = nt_xent(maps, torch.cat([uv_a, uv_b]), (24, 24), 0.1, extra, counted)
+    extras = [extra[counts] for counts in of_pairs]
+    expected = brute_force(maps_a, maps_b, uv_a, uv_b, 24, 0.1, extras)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    (gradient,) = torch.autograd.grad(loss, maps)
+    assert gradient.isfinite().all()  # also where none counts
 
 
 def test_true_matches_lower_the_loss_and_negatives_raise_it() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from don_kp_ros.data.folder import Sample, write_samples
-from don_kp_ros.data.posed import PosedView, write_depth, write_index
+from don_kp_ros.data.posed import PosedView, read_index, write_depth, write_index
 from don_kp_ros.evaluation.measure import Measurement
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
+from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.training import dataset, module, progress, train
 
 Run = Callable[..., int]
@@ -72,6 +75,33 @@ def test_every_method_moves_what_it_trains(run: Run, folder: Path, method: str) 
         torch.testing.assert_close(still[name], first[name])
 
 
+@pytest.mark.parametrize(('kind', 'body'), [('adam', 0.25), ('muon', 0.25), ('muon', 0)])
+def test_the_backbone_has_a_rate_of_its_own(
+    run: Run, folder: Path, kind: str, body: float
+) -> None:
+    options = ['--network.backbone=efficientnet_lite0', '--weights=imagenet', '--steps=1']
+    options += [f'--optimiser.kind={kind}', f'--optimiser.body={body}', '--optimiser.average=0']
+    options += ['--optimiser.schedule=constant', '--optimiser.learning_rate=0.001']
+    assert run(folder, *options, '--optimiser.weight_decay=0') == 0
+    trained = model(folder)
+    assert '(Apache-2.0)' in (folder.parent / 'm.md').read_text()
+    first = DescriptorNetwork(trained.network)
+    initialise(first, 'imagenet')
+    steps = {
+        name: float((trained.weights[name] - value).abs().max())
+        for name, value in first.state_dict().items()
+        if name.startswith(('stem.', 'stages.'))
+    }
+    if body == 0:
+        assert set(steps.values()) == {0.0}  # running statistics included
+        return
+    # The first step of Adam is its rate, for every weight with a gradient; so is that of Muon for
+    # what is no matrix.
+    for name in ('stem.3.weight', 'stages.1.0.depthwise_conv.weight', 'stages.2.5.bn2.bias'):
+        assert steps[name] == pytest.approx(0.001 * body, rel=0.01), name
+    assert steps['stem.3.running_mean'] > 0
+
+
 @pytest.fixture
 def posed(tmp_path: Path) -> Path:
     """Write views of a patterned plane from cameras at other places above it."""
@@ -106,6 +136,24 @@ def test_posed_views_train_in_space(run: Run, posed: Path, capsys: Any, truth: s
     assert run(posed, *options, depth, '--loss.keypoints.pose=1') == 0
     assert '4 pictures' in model(posed).card['data']
     assert 'true poses' in model(posed).card['data']
+
+
+def test_objects_of_two_kinds_are_measured_on_held_ones_of_each(run: Run, posed: Path) -> None:
+    camera, _, views, _ = read_index(posed / 'views.json')
+    kinds = [replace(v, object=f'{("cap", "mug")[i // 3]}-{i // 3}') for i, v in enumerate(views)]
+    write_index(posed, camera, kinds)
+    shutil.copytree(posed, posed.parent / 'held')
+    (posed.parent / 'held').rename(posed / 'validation')
+    space = ['--loss.keypoints.truth=camera', '--network.keypoints.depth=true']
+    assert run(posed, '--steps=2', KEYPOINTS, *space) == 0
+    card = model(posed).card
+    assert '6 pictures' in card['data'] and 'views of held objects' in card['data']
+    assert list(card['kinds']) == ['cap', 'mug']
+    queries = [own['queries'] for own in card['kinds'].values()]
+    assert sum(queries) == card['metrics']['model']['queries']
+    assert card['keypoints']['keypoints'] == model(posed).network.keypoints.number
+    text = (posed.parent / 'm.md').read_text()
+    assert '| false finds |' in text and '| mug | ' in text and 'keypoints: ' in text
 
 
 def test_settings_that_do_not_fit_the_data_are_refused(

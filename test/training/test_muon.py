@@ -48,7 +48,8 @@ def test_a_convolution_steps_as_by_torchs_muon(shape: tuple[int, int]) -> None:
 
 def test_other_parameters_step_as_by_adamw() -> None:
     torch.manual_seed(0)
-    ours = [nn.Parameter(torch.randn(7)), nn.Parameter(torch.randn(4, 5))]
+    depthwise = nn.Conv2d(6, 6, 3, groups=6).weight
+    ours = [nn.Parameter(torch.randn(7)), nn.Parameter(torch.randn(4, 5)), depthwise]
     theirs = copy.deepcopy(ours)
     optimisers = [
         Muon(ours, lr=0.01, weight_decay=0.1),

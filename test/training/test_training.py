@@ -16,7 +16,7 @@ from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training import progress, train
 from don_kp_ros.training.budget import Budget, Stopwatch, learning_rate_factor
-from don_kp_ros.training.objective import background_cells
+from don_kp_ros.training.objective import negative_cells
 from don_kp_ros.training.threshold import Threshold
 
 Run = Callable[..., int]
@@ -266,15 +266,43 @@ def test_the_threshold_lies_between_matches_and_others() -> None:
     assert 'no pictures without the object' in drawn.doubt
 
 
-def test_background_cells_never_show_the_object() -> None:
-    maps = torch.zeros(2, 1, 8, 8)
-    masks = torch.zeros(2, 32, 32, dtype=torch.uint8)
-    masks[0] = 255
-    masks[1, :17] = 255
-    maps[0] = maps[1, :, :5] = 1
-    assert background_cells(maps, masks, 100).shape == (100, 1)
-    assert not background_cells(maps, masks, 100).any()
-    assert len(background_cells(maps, torch.full_like(masks, 255), 100)) == 0
+class TestNegatives:
+    """Maps of three views whose cells hold the number of their view, or 0 beside its object."""
+
+    @pytest.fixture
+    def maps(self) -> torch.Tensor:
+        maps = torch.zeros(3, 1, 8, 8)
+        for number in range(3):
+            maps[number, :, :5] = number + 1
+        return maps
+
+    @pytest.fixture
+    def masks(self) -> torch.Tensor:
+        masks = torch.zeros(3, 32, 32, dtype=torch.uint8)
+        masks[:, :17] = 255  # a row of pixels in the fifth row of cells
+        return masks
+
+    def test_of_one_kind_they_never_show_an_object(
+        self, maps: torch.Tensor, masks: torch.Tensor
+    ) -> None:
+        cells, counted = negative_cells(maps, masks, torch.tensor([7, 7, 7]), 200)
+        assert cells.shape == (200, 1) and not cells.any()
+        assert counted.shape == (3, 200) and counted.all()
+
+    def test_objects_of_another_kind_count_and_those_of_the_same_do_not(
+        self, maps: torch.Tensor, masks: torch.Tensor
+    ) -> None:
+        cells, counted = negative_cells(maps, masks, torch.tensor([0, 1, 0]), 400)
+        assert set(cells.unique().tolist()) == {0, 1, 2, 3}
+        of_each = [set(cells[counts].unique().tolist()) for counts in counted]
+        assert of_each == [{0, 2}, {0, 1, 3}, {0, 2}]
+
+    def test_where_objects_fill_everything_there_are_none(
+        self, maps: torch.Tensor, masks: torch.Tensor
+    ) -> None:
+        whole = torch.full_like(masks, 255)
+        cells, counted = negative_cells(maps, whole, torch.tensor([0, 0, 0]), 100)
+        assert cells.shape == (0, 1) and counted.shape == (3, 0)
 
 
 class TestMasks:

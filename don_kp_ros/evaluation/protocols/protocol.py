@@ -40,7 +40,7 @@ class Protocol(ABC):
 
     pairs: most picture pairs for each point of a curve; queries: points of the object in each;
     step: pixels between neighbours of the grid on which the descriptors that are not learned are
-    compared; resamples: of the bootstrap intervals.
+    compared; resamples: of the bootstrap intervals; peers: measure other networks, too.
     """
 
     kind: ClassVar[str]
@@ -50,6 +50,7 @@ class Protocol(ABC):
     queries: int = 100
     step: int = 2
     resamples: int = 2000
+    peers: bool = False
 
     def __post_init__(self) -> None:
         for name, most in (('pairs', 1e5), ('queries', 1e5), ('step', 64), ('resamples', 1e6)):

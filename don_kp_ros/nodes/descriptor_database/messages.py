@@ -14,8 +14,14 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 
-from don_kp.msg import Descriptor, DescriptorDetails, DescriptorObservation, TaughtObject
-from don_kp_ros.database.object_records import StoredObject
+from don_kp.msg import (
+    Descriptor,
+    DescriptorDetails,
+    DescriptorObservation,
+    TaughtGrasp,
+    TaughtObject,
+)
+from don_kp_ros.database.object_records import StoredGrasp, StoredObject
 from don_kp_ros.database.records import Observation, StoredDescriptor, could_be_name
 from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
@@ -39,11 +45,30 @@ def object_message(stored: StoredObject) -> TaughtObject:
     message = TaughtObject(name=stored.name, model=stored.model, views=stored.views)
     for name in 'points', 'values', 'weights':
         setattr(message, name, array('f', getattr(stored, name).tobytes()))
+    message.grasps = [grasp_message(grasp) for grasp in stored.grasps]
     return message
 
 
+def grasp_message(stored: StoredGrasp) -> TaughtGrasp:
+    """Make the message of a grasp."""
+    message = TaughtGrasp(name=stored.name, width=stored.width)
+    message.pose.position = point_message(stored.position)
+    q = message.pose.orientation
+    q.x, q.y, q.z, q.w = stored.orientation
+    return message
+
+
+def grasp_from_message(message: TaughtGrasp) -> StoredGrasp:
+    """Read a grasp; `checked_grasp` checks it."""
+    p, q = message.pose.position, message.pose.orientation
+    return StoredGrasp(message.name, (p.x, p.y, p.z), (q.x, q.y, q.z, q.w), message.width)
+
+
 def object_from_message(message: TaughtObject) -> StoredObject:
-    """Read a taught object; `checked_object` checks it. Raises RefusedError if it is ragged."""
+    """Read a taught object but for its grasps; `checked_object` checks it.
+
+    Raises RefusedError if it is ragged.
+    """
     number = len(message.weights)
     if not number or len(message.points) != 3 * number or len(message.values) % number:
         raise RefusedError(

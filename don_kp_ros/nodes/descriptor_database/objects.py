@@ -1,4 +1,4 @@
-"""The services that teach objects, and that list and delete them."""
+"""The services that teach objects, that keep their grasps, and that list and delete both."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from don_kp.msg import TaughtObject
-from don_kp.srv import DeleteObject, ListObjects, TeachObject
+from don_kp.srv import DeleteGrasp, DeleteObject, ListObjects, StoreGrasp, TeachObject
 from don_kp_ros.database.objects import taken
 from don_kp_ros.database.records import Filter, check_name
 from don_kp_ros.database.text import printable, shortened, shown
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.answering import answering
-from don_kp_ros.nodes.descriptor_database.messages import object_from_message, object_message
+from don_kp_ros.nodes.descriptor_database.messages import (
+    grasp_from_message,
+    grasp_message,
+    object_from_message,
+    object_message,
+)
 from don_kp_ros.nodes.descriptor_database.store_services import StoreServices
 
 
@@ -25,6 +30,8 @@ class ObjectServices(StoreServices):
             (TeachObject, 'teach_object', self._teach),
             (ListObjects, 'list_objects', self._list),
             (DeleteObject, 'delete_object', self._delete),
+            (StoreGrasp, 'store_grasp', self._store_grasp),
+            (DeleteGrasp, 'delete_grasp', self._delete_grasp),
         )
 
     @answering
@@ -58,7 +65,8 @@ class ObjectServices(StoreServices):
 
     @answering
     def _list(self, request: ListObjects.Request, response: ListObjects.Response) -> str:
-        found, damaged = self._link.store.objects.list(Filter(model=request.model or None))
+        wanted = Filter(model=request.model or None, object=request.name or None)
+        found, damaged = self._link.store.objects.list(wanted)
         response.objects = [object_message(one) for one in found]
         return '. '.join([f'{len(found)} objects', *(f'left out: {error}' for error in damaged)])
 
@@ -69,3 +77,19 @@ class ObjectServices(StoreServices):
         return self._changed(
             f'{shown(request.name)} is deleted for model {shortened(model)}, for good'
         )
+
+    @answering
+    def _store_grasp(self, request: StoreGrasp.Request, response: StoreGrasp.Response) -> str:
+        model, asked = self._models.fingerprint(request.model), grasp_from_message(request.grasp)
+        stored = self._link.store.objects.put_grasp(request.object, model, asked, request.replace)
+        response.grasp = grasp_message(stored)
+        return self._changed(
+            f'grasp {shown(stored.name)} of {shown(request.object)} is stored for model '
+            f'{shortened(model)}: the fingers hold {1000 * stored.width:.0f} mm'
+        )
+
+    @answering
+    def _delete_grasp(self, request: DeleteGrasp.Request, response: DeleteGrasp.Response) -> str:
+        model = self._models.fingerprint(request.model)
+        self._link.store.objects.delete_grasp(request.object, model, request.name)
+        return self._changed(f'grasp {shown(request.name)} of {shown(request.object)} is deleted')

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from geometry_msgs.msg import PointStamped, PoseStamped
@@ -21,20 +19,26 @@ from don_kp_ros.grasping.candidates import (
     PinchParameters,
     aligned_candidate,
     pinch_candidates,
+    untried,
 )
-from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, PickParameters
+from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
+from don_kp_ros.grasping.taught import taught_candidates
 from don_kp_ros.motion.heightmap import HeightMap
-from don_kp_ros.motion.port import Motion, MotionCode, MotionError
-from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
+from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
+from don_kp_ros.nodes.grasp.objects import TaughtObjects, check_in_workspace
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
+from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
 from don_kp_ros.nodes.grasp.server import GraspServer
+from don_kp_ros.nodes.grasp.teaching import TeachGraspService
 from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded_service
-from don_kp_ros.nodes.kit.parameters import Parameters, parameter
+from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import run_node
-from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
+
+_LOOKS_AGAIN = 2  # for an object that moved meanwhile
 
 CODES = {
     MotionCode.UNREACHABLE: Grasp.Result.UNREACHABLE,
@@ -43,72 +47,6 @@ CODES = {
     MotionCode.CANCELLED: Grasp.Result.CANCELLED,
 }
 """The action's code for each reason of a failed motion; any other is MOTION_FAILED."""
-
-
-def _embedded(node: Node, preset: RobotPreset, scale: float) -> Motion:
-    from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
-
-    return EmbeddedMotion(node, preset, scale)
-
-
-def _moveit(node: Node, preset: RobotPreset, scale: float) -> Motion:
-    from don_kp_ros.nodes.motion.moveit import MoveItMotion
-
-    return MoveItMotion(node, preset, scale)
-
-
-MOTIONS: dict[str, Callable[[Node, RobotPreset, float], Motion]] = {
-    'embedded': _embedded,
-    'moveit': _moveit,
-}
-"""The adapters by name; only the chosen one is imported."""
-
-
-@dataclass(frozen=True)
-class GraspParameters:
-    """The node's parameters."""
-
-    robot: str = parameter('panda', 'name of a preset in config/robots, or file')
-    motion: str = parameter('embedded', 'embedded: the built-in planner; moveit: moveit_py')
-    enabled: bool = parameter(
-        False, 'true: the arm may move at once; false: after a call of `enable`'
-    )
-    speed_scale: float = parameter(0.2, "share of the arm's speed and acceleration limits")
-    max_age: float = parameter(1.0, 'seconds; older images are refused')
-    look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
-    looks: int = parameter(3, 'images in which the point is looked for')
-    max_spread: float = parameter(0.015, 'metres; a point that moves more is not found')
-    approach_distance: float = parameter(0.10, 'metres, straight, down to the grasp')
-    lift_height: float = parameter(0.20, 'metres, straight, up from it')
-    closing_force: float = parameter(30.0, 'newtons of each finger')
-    empty_width: float = parameter(0.005, 'metres; fingers this close hold nothing')
-    hold_seconds: float = parameter(2.0, 'after the lift before the grasp counts')
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.motion not in MOTIONS:
-            raise ValueError(f"motion is '{self.motion}'; it must be {' or '.join(MOTIONS)}")
-        for name, value in vars(self).items():
-            if not isinstance(value, (str, bool)) and not value > 0:
-                raise ValueError(f'{name} is {value}; it must be positive')
-        if self.speed_scale > 1:
-            raise ValueError(f'speed_scale is {self.speed_scale}; it must lie in (0, 1]')
-
-    @property
-    def look(self) -> LookParameters:
-        """The part that the observer takes."""
-        return LookParameters(self.max_age, self.look_timeout, self.looks, self.max_spread)
-
-    @property
-    def pick(self) -> PickParameters:
-        """The part that the picker takes."""
-        return PickParameters(
-            self.approach_distance,
-            self.lift_height,
-            self.closing_force,
-            self.empty_width,
-            self.hold_seconds,
-        )
 
 
 class GraspNode(Node):
@@ -133,6 +71,8 @@ class GraspNode(Node):
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
+        self._objects = TaughtObjects(self, self._observer, self._settings.look)
+        TeachGraspService(self, self._preset, self._settings.look, self._fingers)
         self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
         self._enabled = self._settings.enabled
         enable = self.create_service(SetBool, 'enable', self._on_enable)
@@ -220,7 +160,37 @@ class GraspNode(Node):
                 f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
                 'send a goal of mode release first',
             )
-        report(Phase.LOOK, goal.target)
+        tried: list[Array] = []
+        picked = None
+        while picked is None:
+            report(Phase.LOOK, goal.target)
+            if mode == Grasp.Goal.ALIGNED and goal.target:
+                plan = self._plan_as_taught(goal.target, tried, report, result)
+            else:
+                plan = self._plan_at(goal, mode, tried, report, result)
+            result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
+            self._pose.publish(result.grasp_pose)
+            tried.append(plan.T_base_grasp)
+            try:
+                picked = self._picker.execute(plan, report)
+            except EmptyGripperError as error:
+                over = len(tried) >= self._settings.max_attempts
+                if over or not (goal.target and error.retreated):
+                    raise
+        result.code = Grasp.Result.SUCCEEDED
+        result.width = picked.width
+        what = goal.target or 'the object'
+        result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
+
+    def _plan_at(
+        self,
+        goal: Grasp.Goal,
+        mode: str,
+        tried: list[Array],
+        report: Report,
+        result: Grasp.Result,
+    ) -> GraspPlan:
+        """Plan a grasp at a stored point, or at the goal's pose."""
         if goal.target:
             target, points = self._observer.look_for(goal.target)
             where = f'{goal.target} at {_millimetres(target)} mm'
@@ -241,22 +211,54 @@ class GraspNode(Node):
                 candidates = pinch_candidates(points, target, self._fingers)
         except NoGraspError as error:
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
-        plan = self._picker.plan(candidates, HeightMap.from_points(points))
-        result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
-        self._pose.publish(result.grasp_pose)
-        picked = self._picker.execute(plan, report)
-        result.code = Grasp.Result.SUCCEEDED
-        result.width = picked.width
-        what = goal.target or 'the object'
-        result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
+        candidates = untried(candidates, tried) or candidates
+        return self._picker.plan(candidates, HeightMap.from_points(points))
+
+    def _plan_as_taught(
+        self, name: str, tried: list[Array], report: Report, result: Grasp.Result
+    ) -> GraspPlan:
+        """Plan a grasp of a taught object that is where it was seen, also after the planning."""
+        grasps = self._objects.grasps(name)
+        seen = self._objects.look_for(name)
+        for _ in range(1 + _LOOKS_AGAIN):
+            T_base_object = seen.located.T_base_object
+            position = T_base_object[:3, 3]
+            where = f'{name} at {_millimetres(position)} mm'
+            result.point = self._point_stamped(position)
+            check_in_workspace(position, where)
+            report(Phase.PLAN, where)
+            free, blocked = taught_candidates(
+                T_base_object,
+                grasps.get(seen.located.model, []),
+                seen.located.symmetry,
+                seen.points,
+                self._fingers,
+            )
+            if not free:
+                told = '; '.join(blocked) or 'none is taught for the model that runs'
+                raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
+            free = untried(free, tried) or free
+            try:
+                plan = self._picker.plan(free, HeightMap.from_points(seen.points))
+            except MotionError as error:
+                raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
+            report(Phase.LOOK_AGAIN, name)
+            before, seen = seen, self._objects.look_for(name)
+            metres, radians = before.located.apart(seen.located)
+            if metres <= self._settings.max_spread and radians <= self._settings.max_turn:
+                return plan
+            report(Phase.LOOK, f'{name} moved by {1000 * metres:.0f} mm')
+        raise GoalRefusedError(
+            Grasp.Result.MOVED,
+            f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
+            'send the goal again',
+        )
 
     def _check(self, goal: Grasp.Goal, mode: str) -> None:
         """Refuse what is no goal."""
         modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, Grasp.Goal.RELEASE)
         if mode not in modes:
             reason = f"mode is '{mode}'; it must be one of {', '.join(modes)}"
-        elif mode == Grasp.Goal.ALIGNED and goal.target:
-            reason = 'aligned needs a pose, and a target has none; leave target empty, or pinch'
         elif mode != Grasp.Goal.RELEASE and not goal.target and not goal.pose.header.frame_id:
             reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
         else:

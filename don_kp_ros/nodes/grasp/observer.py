@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ from don_kp_ros.nodes.kit.conversions import (
     seconds_from_stamp,
 )
 from don_kp_ros.nodes.kit.graph import two_publishers
-from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 
 Array = NDArray[np.float64]
@@ -62,13 +60,15 @@ class LookParameters:
     timeout: float
     looks: int
     max_spread: float
+    max_turn: float = 0.15  # radians
 
 
 class Observer:
     """Asks perception what there is to grasp, in the base frame.
 
-    It hears matches only while it looks for a point. Its calls block; they raise GoalRefusedError
-    where there is nothing fit to act on, and MotionError CANCELLED once ``cancelled`` is set.
+    It hears what perception publishes only while it looks. Its calls block; they raise
+    GoalRefusedError where there is nothing fit to act on, and MotionError CANCELLED once
+    ``cancelled`` is set.
     """
 
     def __init__(
@@ -80,43 +80,14 @@ class Observer:
         self._base_frame = base_frame
         self._parameters = parameters
         self._cancelled = cancelled
-        self._matches: deque[Matches] = deque(maxlen=parameters.looks)
         remedy = 'is the perception node running?'
         self._describe = ServiceClient(node, Describe, 'perception/describe', remedy)
         self._scene = ServiceClient(node, Scene, 'perception/scene', remedy)
         self._transform = ServiceClient(node, Transform, 'perception/transform', remedy)
 
     def look_for(self, name: str) -> tuple[Array, Array]:
-        """Find a stored point in several images; return it and the last one's points.
-
-        The images are taken from now on, with the arm at rest: what was seen before may be gone.
-        """
-        since = self._time.now()
-        deadline = since + self._parameters.timeout
-
-        def enough() -> bool:
-            return sum(_stamp(m) >= since for m in list(self._matches)) >= self._parameters.looks
-
-        with self._watching():
-            self._wait(enough, self._parameters.timeout)
-        if several := two_publishers(self._node, _MATCHES):
-            raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
-        seen = [m for m in list(self._matches) if _stamp(m) >= since]
-        now = self._time.now()
-        if now < since:
-            raise GoalRefusedError(
-                Grasp.Result.STALE_DATA,
-                f'ROS time was set back by {since - now:.1f} s while {name} was looked for; '
-                'send the goal again',
-            )
-        age = now - (_stamp(seen[-1]) if seen else since)
-        if len(seen) < self._parameters.looks or age > self._parameters.max_age:
-            raise GoalRefusedError(
-                Grasp.Result.STALE_DATA,
-                f'{len(seen)} of {self._parameters.looks} images were searched within '
-                f'{self._parameters.timeout:g} s, the newest {age:.1f} s ago '
-                f'({self._parameters.max_age:g} s are allowed); {self._why_blind()}',
-            )
+        """Find a stored point in several images; return it and the last one's points."""
+        seen, deadline = self.hear(Matches, _MATCHES, name)
         positions, reason = [], ''
         for matches in seen:
             if matches.reason:
@@ -133,7 +104,7 @@ class Observer:
                 reason = found[0].reason
                 continue
             p = found[0].position
-            T = self._pose_of(matches.header.frame_id, matches.header.stamp, deadline)
+            T = self.pose_of(matches.header.frame_id, matches.header.stamp, deadline)
             positions.append(rigid.apply(T, [p.x, p.y, p.z]))
         if 2 * len(positions) <= len(seen):
             missed = len(seen) - len(positions)
@@ -155,15 +126,44 @@ class Observer:
                 f'{name} is seen {-target[2]:.1f} m below the table; is the depth in millimetres? '
                 "(perception's depth_unit_m)",
             )
-        # The newest picture whose depth has come: a camera loses one now and then.
-        stamps = [matches.header.stamp for matches in reversed(seen)]
-        return target, self._points(stamps, deadline)
+        return target, self.points_of(seen, deadline)
+
+    def hear(self, kind: Any, topic: str, name: str) -> tuple[list[Any], float]:
+        """Return what perception says on a topic of several images, and until when to ask more.
+
+        The images are taken from now on, with the arm at rest: what was seen before may be gone.
+        """
+        p, since = self._parameters, self._time.now()
+        deadline = since + p.timeout
+
+        def seen() -> list[Any]:
+            return [message for message in list(heard) if _stamp(message) >= since]
+
+        with self._hearing(kind, topic) as heard:
+            self._wait(lambda: len(seen()) >= p.looks, p.timeout)
+        if several := two_publishers(self._node, topic):
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
+        found, now = seen()[-p.looks :], self._time.now()
+        if now < since:
+            raise GoalRefusedError(
+                Grasp.Result.STALE_DATA,
+                f'ROS time was set back by {since - now:.1f} s while {name} was looked for; '
+                'send the goal again',
+            )
+        age = now - (_stamp(found[-1]) if found else since)
+        if len(found) < p.looks or age > p.max_age:
+            raise GoalRefusedError(
+                Grasp.Result.STALE_DATA,
+                f'{len(found)} of {p.looks} images were searched within {p.timeout:g} s, the '
+                f'newest {age:.1f} s ago ({p.max_age:g} s are allowed); {self._why_blind()}',
+            )
+        return found, deadline
 
     def _why_blind(self) -> str:
         """Ask perception why it sees nothing."""
         request = Describe.Request(u=[0.0], v=[0.0], max_age=self._parameters.max_age)
         try:
-            self._answer(self._describe, request)
+            self.answer(self._describe, request)
         except UnansweredError:
             pass
         except RefusedError as error:
@@ -173,6 +173,13 @@ class Observer:
     def newest_points(self) -> Array:
         """Return the points (N, 3) of the newest depth image, metres."""
         return self._points([Time()], self._time.now() + self._parameters.timeout)
+
+    def points_of(self, seen: Sequence[Any], deadline: float) -> Array:
+        """Return the points (N, 3) of the newest image, of messages, whose depth has come.
+
+        A camera loses one now and then.
+        """
+        return self._points([message.header.stamp for message in reversed(seen)], deadline)
 
     def _points(self, stamps: Sequence[Time], deadline: float) -> Array:
         """Return the points (N, 3) in the base frame of the first depth image that is there."""
@@ -188,7 +195,7 @@ class Observer:
         ]
         return points_from_cloud(self._ask(self._scene, requests, deadline).cloud)
 
-    def _pose_of(self, frame: str, stamp: Time, deadline: float) -> Array:
+    def pose_of(self, frame: str, stamp: Time, deadline: float) -> Array:
         """Return ``T_base_frame`` at a time, waiting for the transform until a deadline."""
         request = Transform.Request(target=self._base_frame, source=frame, stamp=stamp)
         answer = self._ask(self._transform, [request], deadline)
@@ -200,7 +207,7 @@ class Observer:
             reasons = []
             for request in requests:
                 try:
-                    return self._answer(client, request)
+                    return self.answer(client, request)
                 except GoalRefusedError:
                     raise
                 except RefusedError as error:
@@ -209,7 +216,8 @@ class Observer:
                 raise GoalRefusedError(Grasp.Result.STALE_DATA, reasons[0])
             self._wait(lambda: False, _PAUSE_S)
 
-    def _answer(self, client: ServiceClient, request: Any) -> Any:
+    def answer(self, client: ServiceClient, request: Any) -> Any:
+        """Return a service's answer; raises RefusedError where there is none."""
         future = client.send(request)
         try:
             self._wait(future.done, PATIENCE_S)
@@ -237,7 +245,7 @@ class Observer:
         deadline = self._time.now() + self._parameters.timeout
         known = Transform.Request(target=base, source=frame)
         try:
-            self._answer(self._transform, known)
+            self.answer(self._transform, known)
         except UnansweredError as error:
             raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
         except RefusedError as error:
@@ -247,21 +255,21 @@ class Observer:
         stamp = pose.header.stamp
         if stamp == Time():
             stamp = self._node.get_clock().now().to_msg()
-        return self._pose_of(frame, stamp, deadline) @ T
+        return self.pose_of(frame, stamp, deadline) @ T
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
-        """Hear matches meanwhile; to hear them always costs time, and goals are few."""
-        self._matches.clear()
+    def _hearing(self, kind: Any, topic: str) -> Iterator[list[Any]]:
+        """Collect messages meanwhile; to hear them always costs time, and goals are few."""
+        heard: list[Any] = []
         subscription = self._node.create_subscription(
-            Matches,
-            _MATCHES,
-            self._on_matches,
+            kind,
+            topic,
+            heard.append,
             RESULT,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         try:
-            yield
+            yield heard
         finally:
             self._node.destroy_subscription(subscription)
 
@@ -276,10 +284,6 @@ class Observer:
         except StoppedClockError as error:
             raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
 
-    @guarded
-    def _on_matches(self, message: Matches) -> None:
-        self._matches.append(message)
 
-
-def _stamp(message: Matches) -> float:
+def _stamp(message: Any) -> float:
     return seconds_from_stamp(message.header.stamp)

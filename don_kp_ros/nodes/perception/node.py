@@ -25,7 +25,7 @@ from don_kp_ros.nodes.perception.running import Running, load_model
 from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.nodes.perception.services import PerceptionServices
 from don_kp_ros.nodes.perception.teaching import TeachService
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 
 
 class Perception(ManagedNode):
@@ -57,9 +57,7 @@ class Perception(ManagedNode):
             self._present,
         )
         TeachService(self, transforms, self._active, self._present)
-        PreferenceService(
-            self, lambda: self._active().frames, self._configured, self._present
-        )
+        PreferenceService(self, lambda: self._active().frames, self._configured, self._present)
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
             self.start()
@@ -67,7 +65,7 @@ class Perception(ManagedNode):
     def configure(self) -> None:
         """Load the model of the parameters."""
         settings = self._settings.value
-        self._run(load_model(settings.model or models_path('caps.safetensors'), settings))
+        self._run(load_model(settings.model or shipped_model(), settings))
 
     def activate(self) -> None:
         """Subscribe to the camera, and look for what is stored."""

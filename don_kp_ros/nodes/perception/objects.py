@@ -16,7 +16,11 @@ from torch import Tensor
 from don_kp.msg import ObjectPose, ObjectPoses
 from don_kp_ros.matching.candidates import Candidates
 from don_kp_ros.matching.view import View
-from don_kp_ros.nodes.kit.conversions import pose_from_matrix, transform_from_matrix
+from don_kp_ros.nodes.kit.conversions import (
+    point_message,
+    pose_from_matrix,
+    transform_from_matrix,
+)
 from don_kp_ros.nodes.kit.qos import RESULT, TF
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import ObjectQuery
@@ -98,8 +102,10 @@ def _message(name: str, instance: int, pose: Pose) -> ObjectPose:
     message.pose.covariance = pose.covariance.ravel()
     message.confidence, message.residual = pose.share, pose.residual
     message.inliers = int(np.count_nonzero(pose.inliers))
-    if pose.axis is not None:
-        message.symmetry = _vector(pose.axis)
+    if axis := pose.symmetry:
+        message.symmetry = _vector(axis.direction)
+        message.symmetry_point = point_message(axis.point)
+        message.symmetry_order, message.ambiguous = axis.order, pose.ambiguous
     return message
 
 

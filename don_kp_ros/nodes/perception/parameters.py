@@ -13,7 +13,7 @@ from don_kp_ros.nodes.kit.parameters import parameter
 class PerceptionParameters:
     """What can be set; units in the descriptions."""
 
-    model: str = parameter('', 'checkpoint file; empty: models/caps.safetensors of the package')
+    model: str = parameter('', 'checkpoint file; empty: the model that ships with the package')
     autostart: bool = parameter(True, 'begin at once; false: wait for `ros2 lifecycle set`')
     device: str = parameter('cpu', 'where the network runs: cpu, cuda, cuda:1')
     threads: int = parameter(1, 'CPU threads of network and pictures; 0: as the libraries choose')

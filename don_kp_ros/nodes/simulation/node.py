@@ -41,7 +41,7 @@ from don_kp_ros.nodes.simulation.gripper import GripperServer
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Faults, Renderer, look_at
-from don_kp_ros.simulation.instances import UNSEEN_CAPS
+from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, World
 
@@ -102,7 +102,7 @@ class Simulation(Node):
         _check_is_panda(self._preset)
         self._check_is_alone()
         seed = settings.seed
-        self._world = World(Layout.draw(seed, UNSEEN_CAPS[seed % len(UNSEEN_CAPS)]), self._preset)
+        self._world = World(Layout.draw(seed, UNSEEN[seed % len(UNSEEN)]), self._preset)
         self._world.data.time = 0.0
         self._renderer: Renderer | None = None
         # To draw them costs as much as to draw a picture: a few serve in turn.

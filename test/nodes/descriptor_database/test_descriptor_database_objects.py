@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
-from samples import taught, unit
+from samples import grasp, taught, unit
 from sensor_msgs.msg import Image
 
 from don_kp.msg import Model
-from don_kp.srv import DeleteObject, ListObjects, Teach, TeachObject
+from don_kp.srv import (
+    DeleteGrasp,
+    DeleteObject,
+    ListObjects,
+    StoreGrasp,
+    Teach,
+    TeachObject,
+)
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes.descriptor_database.messages import object_message
+from don_kp_ros.nodes.descriptor_database.messages import grasp_message, object_message
 from don_kp_ros.nodes.kit.qos import LATCHED
 
 RUNNING = 'the model that runs'
@@ -193,3 +200,34 @@ def test_objects_of_other_models_and_damaged_ones_are_not_told(desk, perception)
     assert delete(desk, 'damaged').success
     assert delete(desk, model='another').success
     assert "nearest names: 'cap'" in delete(desk, 'cop').message
+
+
+def test_grasps_are_stored_told_kept_with_views_and_deleted(desk, perception):
+    assert delete(desk, 'mug').success
+    assert teach(desk, replace=True).success
+
+    def store(name='', object='cap', **fields):
+        message = grasp_message(dataclasses.replace(grasp(0), name=name))
+        return desk.peer.call(StoreGrasp, '/store_grasp', object=object, grasp=message, **fields)
+
+    first, second = store('brim'), store()
+    assert first.success, first.message
+    assert "grasp 'brim' of 'cap' is stored for model the model th…: the fingers hold 50" in (
+        first.message
+    )
+    assert [first.grasp.name, second.grasp.name] == ['brim', '1']
+    held = grasp(0, name='1'), grasp(0)
+    told(desk, dataclasses.replace(perception.sees, grasps=held))
+    assert 'has a grasp' in store('brim').message
+    assert store('brim', replace=True).success
+    assert "'mug' is not taught" in store('brim', 'mug').message
+    perception.sees = taught(1, 6, model=RUNNING, views=2)
+    assert teach(desk, add=True).object.grasps == [second.grasp, first.grasp]
+    for name, success in (('1', True), ('1', False)):
+        answer = desk.peer.call(DeleteGrasp, '/delete_grasp', object='cap', name=name)
+        assert answer.success == success
+    assert "no grasp '1' of 'cap' is taught; nearest names: 'brim'" in answer.message
+    (one,) = listed(desk, name='cap', model=RUNNING).objects
+    assert one.grasps == [first.grasp]
+    assert list(listed(desk, name='hat').objects) == []
+    assert teach(desk, replace=True).object.grasps == []

@@ -1,6 +1,5 @@
 """The MoveIt adapter against a stand-in for moveit_py; see there what it can tell."""
 
-
 import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET

@@ -1,0 +1,1 @@
+"""The pretrainable bodies of descriptor networks, behind one interface."""

@@ -1,0 +1,174 @@
+"""Taught objects as the grasp node knows them: how they are held, and where they are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import Point, Vector3
+from numpy.typing import NDArray
+from rclpy.node import Node
+
+from don_kp.action import Grasp
+from don_kp.msg import ObjectPose, ObjectPoses, TaughtObject
+from don_kp.msg import TaughtGrasp as TaughtGraspMessage
+from don_kp.srv import ListObjects
+from don_kp_ros.errors import RefusedError, did_you_mean
+from don_kp_ros.geometry.symmetry import SymmetryAxis
+from don_kp_ros.grasping.located import Located, agreed
+from don_kp_ros.grasping.taught import TaughtGrasp
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
+from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.conversions import matrix_from_pose
+from don_kp_ros.robots import workspace
+
+Array = NDArray[np.float64]
+
+_POSES = 'don_kp/object_poses'
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An object that was looked for: where it is, and what is about it, points (N, 3)."""
+
+    located: Located
+    points: Array
+
+
+class TaughtObjects:
+    """Asks the database how objects are held, and perception where they are.
+
+    Its calls block, and raise what those of the observer do.
+    """
+
+    def __init__(self, node: Node, observer: Observer, parameters: LookParameters) -> None:
+        """Look for the database's services on a node that others spin."""
+        self._observer, self._parameters = observer, parameters
+        self._list = ServiceClient(
+            node, ListObjects, 'list_objects', 'is the descriptor database running?'
+        )
+        self._teach_object = node.resolve_service_name('teach_object')
+        self._teach_grasp = node.resolve_service_name('teach_grasp')
+
+    def known(self, name: str) -> list[TaughtObject]:
+        """Return what is taught under a name, by any model; refuses what is not."""
+        taught = self._listed(name)
+        if not taught:
+            names = sorted({str(one.name) for one in self._listed('')})
+            raise GoalRefusedError(
+                Grasp.Result.UNKNOWN_TARGET,
+                f"no object '{name}' is taught; taught are: {', '.join(names) or 'none'}"
+                f'{did_you_mean(name, names)}; {self._teach_object} teaches one',
+            )
+        return taught
+
+    def _listed(self, name: str) -> list[TaughtObject]:
+        try:
+            found = self._observer.answer(self._list, ListObjects.Request(name=name)).objects
+        except GoalRefusedError:
+            raise
+        except RefusedError as error:
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
+        return list(found)
+
+    def grasps(self, name: str) -> dict[str, list[TaughtGrasp]]:
+        """Return the grasps of an object, by the model that sees it; refuses where none is."""
+        taught = {one.model: list(map(_grasp, one.grasps)) for one in self.known(name)}
+        if not any(taught.values()):
+            raise GoalRefusedError(
+                Grasp.Result.NOT_TAUGHT,
+                f'no grasp of {name} is taught; teach one with {self._teach_grasp}, or with '
+                f'`don_kp teach grasp {name}`',
+            )
+        return taught
+
+    def look_for(self, name: str) -> Seen:
+        """Find an object in several images, sure enough to grasp it."""
+        p = self._parameters
+        messages, deadline = self._observer.hear(ObjectPoses, _POSES, name)
+        sights: list[Located] = []
+        reason = 'perception has not been told of it yet'
+        for message in messages:
+            poses = [pose for pose in message.objects if pose.name == name]
+            if not poses:
+                told = dict(zip(message.missing, message.reasons, strict=False))
+                reason = told.get(name, reason)
+                continue
+            stamp, frame = message.header.stamp, message.header.frame_id
+            T_base_camera = self._observer.pose_of(frame, stamp, deadline)
+            here = [_located(pose, message.model, T_base_camera) for pose in poses]
+            # Of several, always the same one.
+            sights.append(min(here, key=sights[0].apart) if sights else here[0])
+        if 2 * len(sights) <= len(messages):
+            missed = len(messages) - len(sights)
+            raise GoalRefusedError(
+                Grasp.Result.NOT_FOUND,
+                f'{name} not found in {missed} of {len(messages)} images: {reason}',
+            )
+        same = agreed(sights, p.max_spread, p.max_turn)
+        located = same[0]
+        allowed = (
+            f'{1000 * p.max_spread:.0f} mm (max_spread) and {_degrees(p.max_turn)} (max_turn)'
+        )
+        if 2 * len(same) <= len(messages):
+            metres, radians = np.max([located.apart(one) for one in sights], axis=0)
+            raise GoalRefusedError(
+                Grasp.Result.UNCERTAIN,
+                f'{name} is off by {1000 * metres:.0f} mm and {_degrees(radians)} from image to '
+                f'image; allowed are {allowed}: let it rest, or show perception more of it',
+            )
+        if 2 * sum(one.ambiguous for one in same) > len(same):
+            raise GoalRefusedError(
+                Grasp.Result.UNCERTAIN,
+                f'{name} is ambiguous: the images fit it turned otherwise nearly as well; look '
+                f'from another side, or add views of it with {self._teach_object}',
+            )
+        metres, radians = located.deviations
+        if not (metres <= p.max_spread and radians <= p.max_turn):
+            raise GoalRefusedError(
+                Grasp.Result.UNCERTAIN,
+                f'the pose of {name} is certain to {1000 * metres:.0f} mm and '
+                f'{_degrees(radians)} (standard deviations); allowed are {allowed}: look from '
+                f'nearer, or add views of it with {self._teach_object}',
+            )
+        return Seen(located, self._observer.points_of(messages, deadline))
+
+
+def check_in_workspace(position: Array, what: str) -> None:
+    """Refuse a position (3,) in the base frame that is outside of the workspace."""
+    for axis, value, (low, high) in (
+        ('x', position[0], workspace.X_RANGE),
+        ('y', position[1], workspace.Y_RANGE),
+    ):
+        if not low <= value <= high:
+            raise GoalRefusedError(
+                Grasp.Result.OUTSIDE,
+                f'{what} is outside of the workspace: its {axis} is {value:.3f} m, allowed are '
+                f'{low:g} to {high:g} m; bring it nearer',
+            )
+
+
+def _located(pose: ObjectPose, model: str, T_base_camera: Array) -> Located:
+    T_camera_object = matrix_from_pose(pose.pose.pose)
+    if not np.isfinite(T_camera_object).all():
+        reason = f'perception tells a pose of {pose.name} that is not finite; restart it'
+        raise GoalRefusedError(Grasp.Result.STALE_DATA, reason)
+    direction, point = _xyz(pose.symmetry), _xyz(pose.symmetry_point)
+    symmetry = SymmetryAxis(direction, point, pose.symmetry_order) if direction.any() else None
+    covariance = np.reshape(pose.pose.covariance, (6, 6))
+    seen = Located.seen(
+        T_base_camera, T_camera_object, covariance, model, symmetry, pose.ambiguous
+    )
+    return seen.upright()
+
+
+def _grasp(message: TaughtGraspMessage) -> TaughtGrasp:
+    return TaughtGrasp(message.name, matrix_from_pose(message.pose), message.width)
+
+
+def _degrees(radians: float) -> str:
+    return f'{np.rad2deg(radians):.0f} degrees'
+
+
+def _xyz(vector: Vector3 | Point) -> Array:
+    return np.array([vector.x, vector.y, vector.z])

@@ -1,0 +1,75 @@
+"""What a trained model scores on held pictures, beside an untrained one and a blind guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from don_kp_ros.data.folder import Sample
+from don_kp_ros.evaluation.counting import Counting
+from don_kp_ros.evaluation.keypoints import measure_keypoints
+from don_kp_ros.evaluation.kinds import measure_kinds
+from don_kp_ros.evaluation.matchers import accuracy, centroid
+from don_kp_ros.evaluation.measure import Measurement, measure
+from don_kp_ros.evaluation.pairs import PairSet, synthetic
+from don_kp_ros.evaluation.pck import BRIEF
+from don_kp_ros.networks.checkpoint import Checkpoint
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.training.settings import TrainingConfiguration
+
+_KEYPOINT_PAIRS = 50
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The measurement that the match threshold comes from, and the figures for the card."""
+
+    measurement: Measurement
+    metrics: dict[str, dict[str, float]]  # by who finds the points
+    kinds: dict[str, dict[str, Any]]  # empty where there are not several
+    keypoints: dict[str, float] | None
+
+
+def score(
+    trained: Checkpoint,
+    data: PairSet,
+    settings: TrainingConfiguration,
+    seed: int,
+    device: torch.device,
+    console: Console,
+) -> Scores:
+    """Measure a model on pairs, and its keypoints on random views where pairs are not."""
+    console.print(f'Measuring on {len(data.pairs)} pairs.', highlight=False)
+    model = DescriptorModel(trained, device)
+    with Counting(console, 2 * len(data.pairs)) as counting:
+        counting.begin('model')
+        own = measure(model, data, counting.advance)
+        counting.begin('untrained')
+        untrained = DescriptorModel(trained.untrained(), device)
+        other = measure(untrained, replace(data, negatives=[]), counting.advance)
+    figures = (
+        ('model', own.accuracy),
+        ('untrained', other.accuracy),
+        ('centroid', accuracy(data, centroid)),
+    )
+    metrics = {name: of.rounded(BRIEF) for name, of in figures}
+    keypoints = None
+    if model.number_of_keypoints:
+        keypoints = measure_keypoints(model, _views(data, settings, seed)).rounded()
+    return Scores(own, metrics, measure_kinds(model, data), keypoints)
+
+
+def _views(data: PairSet, settings: TrainingConfiguration, seed: int) -> PairSet:
+    """Return pairs with a homography: these, or random views of their pictures."""
+    if any(pair.homography is not None for pair in data.pairs):
+        return data
+    step = max(1, len(data.pairs) // _KEYPOINT_PAIRS)
+    samples = [
+        Sample(Path(), data.pictures(number)[1], data.mask_b(number))
+        for number in range(0, len(data.pairs), step)
+    ]
+    return synthetic(samples, settings.views, data.negatives, [], len(samples), 1, seed)
