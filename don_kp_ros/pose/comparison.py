@@ -202,8 +202,8 @@ class Comparer:
             H, g, cost = H + of_depth[0], g + of_depth[1], cost + of_depth[2]
         return Comparison(H, g, cost, squares, int(own_cells.sum()), like)
 
-    def _blurred(self, values: Floats) -> Floats:
-        return cv2.GaussianBlur(values, (0, 0), self._blur) if self._blur else values  # type: ignore[return-value]
+    def _blurred(self, values: NDArray[Any]) -> NDArray[Any]:
+        return cv2.GaussianBlur(values, (0, 0), self._blur) if self._blur else values
 
     def _depth_terms(
         self,
