@@ -10,7 +10,7 @@ MODE ?= both
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
-BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests oracle postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin

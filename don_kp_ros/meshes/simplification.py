@@ -15,6 +15,8 @@ def simplified(vertices: Array, faces: Indices, most: int) -> tuple[Array, Indic
         return vertices, faces
     import fast_simplification
 
-    faces = faces.astype(np.int32)
+    # Textures split vertices at their seams, which would open.
+    vertices, owner = np.unique(vertices, axis=0, return_inverse=True)
+    faces = owner.reshape(-1)[faces].astype(np.int32)
     fewer, among = fast_simplification.simplify(vertices, faces, target_count=most)
     return np.asarray(fewer, dtype=np.float64), np.asarray(among, dtype=np.int64)

@@ -23,7 +23,7 @@ _PEAK_RADIUS = 32  # network pixels around a keypoint's peak
 class NetworkConfiguration:
     """The architecture: everything that a checkpoint needs to build the network again."""
 
-    backbone: BackboneName = 'resnet18'
+    backbone: BackboneName = 'efficientnet_lite0'
     last_layer: Literal['layer3', 'layer4'] = 'layer3'  # the backbone's stage it is cut after
     stride: Literal[4, 8, 16, 32] = 4  # image pixels per cell of the descriptor map
     neck: Literal['pyramid', 'dilated'] = 'pyramid'  # dilated: layers beyond the stride, as in DON
@@ -102,10 +102,9 @@ class DescriptorNetwork(nn.Module):
             else KeypointHead(configuration.keypoints, configuration.learned)
         )
 
-    @property
-    def body(self) -> nn.ModuleList:
-        """The backbone: what published weights are of."""
-        return nn.ModuleList([self.stem, self.stages])
+    def lower(self, stages: int) -> nn.ModuleList:
+        """Return the lower part of the backbone, up to a number of stages; none: nothing."""
+        return nn.ModuleList([self.stem, *self.stages[:stages]] if stages else [])
 
     def features(self, images: Tensor) -> Tensor:
         """Compute the features (B, channels, h, w) below the identity layer.

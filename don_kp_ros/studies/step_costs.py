@@ -44,6 +44,7 @@ def training(method: str, dimension: int) -> DescriptorTraining:
     settings = configuration.read(
         TrainingConfiguration,
         {
+            'weights': None,
             'network': {
                 'backbone': 'resnet34',
                 'last_layer': 'layer4',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,9 +21,6 @@ from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.muon import Muon
 from don_kp_ros.training.objective import Parts, objective
 from don_kp_ros.training.settings import TrainingConfiguration
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class TrainingError(Exception):
@@ -52,8 +49,7 @@ class DescriptorTraining(lightning.LightningModule):
         self.network = DescriptorNetwork(configuration.network)
         self.initialisation = initialise(self.network, configuration.weights)
         channels_last(self.network)
-        if configuration.optimiser.body == 0:
-            self.network.body.requires_grad_(False)
+        self.network.lower(configuration.frozen).requires_grad_(False)
         averaging = _averaging(configuration.optimiser.average)
         self.average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self.average.requires_grad_(False)
@@ -66,22 +62,21 @@ class DescriptorTraining(lightning.LightningModule):
             'lr': settings.learning_rate,
             'weight_decay': settings.weight_decay,
         }
-        body = list(self.network.body.parameters())
+        body = list(self.network.lower(len(self.network.stages)).parameters())
         known = set(body)
         groups = [
             {'params': [p for p in self.network.parameters() if p not in known], 'share': 1.0},
-            {'params': body, 'share': settings.body},
+            {'params': body, 'share': self.configuration.body},
         ]
         if settings.kind == 'muon':
             return Muon(groups, **options)
         kind = torch.optim.Adam if settings.kind == 'adam' else torch.optim.AdamW
         return kind(groups, **options, fused=True)
 
-    def train(self, mode: bool = True) -> Self:
-        """Go into the mode of training, or out of it; a frozen backbone stays out of it."""
+    def train(self, mode: bool = True) -> DescriptorTraining:
+        """Go into the mode of training, or out of it; what is frozen stays out of it."""
         super().train(mode)
-        if self.configuration.optimiser.body == 0:
-            self.network.body.eval()
+        self.network.lower(self.configuration.frozen).eval()
         return self
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

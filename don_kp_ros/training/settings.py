@@ -12,6 +12,7 @@ from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
+_BODY = 0.25  # of the learning rate, for published weights
 _MOST_TURNED = 90  # degrees; more was measured at 180 alone
 
 
@@ -69,8 +70,10 @@ class OptimiserConfiguration:
     kind: Literal['muon', 'adamw', 'adam'] = 'muon'  # muon: more learned per step, which costs
     # more; adam: its weight decay is a part of the gradient, as in papers 1 and 2
     learning_rate: float = 0.004
-    body: float = 1.0  # the backbone's learning rate, times that of the rest; 0: it is frozen,
-    # the statistics of its batch norms included
+    # Of the backbone; none: 0.25 and 1 for published weights, 1 and 0 for others.
+    body: float | None = None  # its learning rate, times that of the rest
+    frozen: int | None = None  # its first stages, the stem included, that stay as they are, their
+    # batch norms' statistics included
     weight_decay: float = 0.0001
     schedule: Literal['cosine', 'constant'] = 'cosine'  # linear warm-up, then a cosine to zero
     warmup: float = 0.1  # fraction of the training
@@ -79,7 +82,10 @@ class OptimiserConfiguration:
 
     def __post_init__(self) -> None:
         within('learning_rate', self.learning_rate, 0, 10)
-        within('body', self.body, 0, 10)
+        if self.body is not None:
+            within('body', self.body, 0, 10)
+        if self.frozen is not None:
+            within('frozen', self.frozen, 0, 4)
         within('weight_decay', self.weight_decay, 0, 10)
         within('warmup', self.warmup, 0, 0.9)
         within('clip', self.clip, 0, 1e6)
@@ -122,7 +128,9 @@ class TrainingConfiguration:
     threads: int = 0  # of the processor that a step uses; 0: torch's choice
     backgrounds: Path | None = None  # folder of pictures without the object
     masks: MaskOptions = field(default_factory=MaskOptions)
-    weights: str | None = None  # to begin with: imagenet, a file (.pth), or a model; or random
+    weights: str | None = (
+        'imagenet'  # to begin with: these, a file (.pth), or a model; none: random
+    )
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     views: ViewConfiguration = field(default_factory=ViewConfiguration)
@@ -160,6 +168,24 @@ class TrainingConfiguration:
                 f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}: keypoints in '
                 'space need network.keypoints.depth: true'
             )
+
+    @property
+    def body(self) -> float:
+        """The backbone's learning rate, times that of the rest."""
+        chosen = self.optimiser.body
+        return (_BODY if self._published else 1.0) if chosen is None else chosen
+
+    @property
+    def frozen(self) -> int:
+        """How many of the backbone's stages are not trained, from the stem on."""
+        stages, chosen = len(self.network.strides), self.optimiser.frozen
+        if self.body == 0:
+            return stages
+        return min(stages, int(self._published) if chosen is None else chosen)
+
+    @property
+    def _published(self) -> bool:
+        return self.weights is not None and not self.weights.endswith('.safetensors')
 
     @property
     def keypoints_alone(self) -> bool:

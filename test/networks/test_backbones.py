@@ -162,7 +162,7 @@ def test_the_weights_come_from_a_file_too(tmp_path: Path) -> None:
         initialise(net, str(other))
     torch.testing.assert_close(net.state_dict(), before)
     with pytest.raises(ValueError, match=r'lite0\.pth: not the published weights of resnet18'):
-        initialise(DescriptorNetwork(NetworkConfiguration()), str(file))
+        initialise(lite(backbone='resnet18'), str(file))
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

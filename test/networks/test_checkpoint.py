@@ -96,7 +96,7 @@ def test_a_new_setting_changes_no_stored_fingerprint(
 
 def test_a_checkpoint_with_an_older_header_is_loaded(path: Path) -> None:
     """Before there were keypoints and necks, a header named neither."""
-    settings = NetworkConfiguration(dimension=8, channels=8, keypoints=None)
+    settings = NetworkConfiguration('resnet18', dimension=8, channels=8, keypoints=None)
     weights = DescriptorNetwork(settings).state_dict()
     header = {
         'network': {

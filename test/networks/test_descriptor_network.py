@@ -25,7 +25,8 @@ from don_kp_ros.networks.torchvision_import import resnet
 
 def network(**settings: object) -> DescriptorNetwork:
     torch.manual_seed(0)
-    return DescriptorNetwork(configuration.read(NetworkConfiguration, settings, 'test')).eval()
+    own = {'backbone': 'resnet18', **settings}
+    return DescriptorNetwork(configuration.read(NetworkConfiguration, own, 'test')).eval()
 
 
 def checkpoint(net: DescriptorNetwork, input_size: int = 320) -> Checkpoint:

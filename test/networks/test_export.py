@@ -25,7 +25,8 @@ COMMAND = 'don_kp train caps --output caps.safetensors'
 
 def example(**settings: object) -> Checkpoint:
     torch.manual_seed(0)
-    mapping = {'dimension': 8, 'channels': 8, 'keypoints': None, **settings}
+    small = {'dimension': 8, 'channels': 8, 'keypoints': None}
+    mapping = {'backbone': 'resnet18', **small, **settings}
     network = DescriptorNetwork(configuration.read(NetworkConfiguration, mapping, 'test'))
     network.train()
     network(torch.randn(2, 3, 64, 64))  # moves the running statistics off their defaults

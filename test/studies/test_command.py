@@ -22,8 +22,9 @@ from don_kp_ros.training import command as training_command
 
 SMALL = [
     '--steps=2',
-    '--overrides=[--network.channels=8, --network.dimension=8, --views.size=32, --pairs=1, '
-    '--workers=0, --validation.queries=4, --preprocessing.input_size=64]',
+    '--overrides=[--network.backbone=resnet18, --weights=null, --network.channels=8, '
+    '--network.dimension=8, --views.size=32, --pairs=1, --workers=0, --validation.queries=4, '
+    '--preprocessing.input_size=64]',
     '--measure.pairs=3',
     '--measure.queries=8',
     '--measure.step=16',

@@ -15,6 +15,8 @@ def small() -> list[str]:
         '--views.size=64',
         '--views.queries=16',
         '--workers=0',
+        '--network.backbone=resnet18',
+        '--weights=null',
         '--threads=1',
         '--network.dimension=8',
         '--network.channels=8',

@@ -28,6 +28,7 @@ from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.training import dataset, module, progress, train
+from don_kp_ros.training.settings import OptimiserConfiguration, TrainingConfiguration
 
 Run = Callable[..., int]
 
@@ -75,14 +76,14 @@ def test_every_method_moves_what_it_trains(run: Run, folder: Path, method: str) 
         torch.testing.assert_close(still[name], first[name])
 
 
-@pytest.mark.parametrize(('kind', 'body'), [('adam', 0.25), ('muon', 0.25), ('muon', 0)])
+@pytest.mark.parametrize(('kind', 'frozen'), [('adam', 0), ('muon', 1), ('muon', 3)])
 def test_the_backbone_has_a_rate_of_its_own(
-    run: Run, folder: Path, kind: str, body: float
+    run: Run, folder: Path, kind: str, frozen: int
 ) -> None:
     options = ['--network.backbone=efficientnet_lite0', '--weights=imagenet', '--steps=1']
-    options += [f'--optimiser.kind={kind}', f'--optimiser.body={body}', '--optimiser.average=0']
-    options += ['--optimiser.schedule=constant', '--optimiser.learning_rate=0.001']
-    assert run(folder, *options, '--optimiser.weight_decay=0') == 0
+    options += [f'--optimiser.kind={kind}', f'--optimiser.frozen={frozen}']
+    options += ['--optimiser.schedule=constant', '--optimiser.learning_rate=0.004']
+    assert run(folder, *options, '--optimiser.weight_decay=0', '--optimiser.average=0') == 0
     trained = model(folder)
     assert '(Apache-2.0)' in (folder.parent / 'm.md').read_text()
     first = DescriptorNetwork(trained.network)
@@ -90,16 +91,36 @@ def test_the_backbone_has_a_rate_of_its_own(
     steps = {
         name: float((trained.weights[name] - value).abs().max())
         for name, value in first.state_dict().items()
-        if name.startswith(('stem.', 'stages.'))
     }
-    if body == 0:
-        assert set(steps.values()) == {0.0}  # running statistics included
-        return
+    still = tuple(['stem.', *(f'stages.{i}.' for i in range(frozen))] if frozen else [])
+    assert all(step == 0 for name, step in steps.items() if name.startswith(still))
+    assert (steps['stem.3.running_mean'] == 0) == (frozen > 0)
     # The first step of Adam is its rate, for every weight with a gradient; so is that of Muon for
     # what is no matrix.
     for name in ('stem.3.weight', 'stages.1.0.depthwise_conv.weight', 'stages.2.5.bn2.bias'):
-        assert steps[name] == pytest.approx(0.001 * body, rel=0.01), name
-    assert steps['stem.3.running_mean'] > 0
+        if not name.startswith(still):
+            assert steps[name] == pytest.approx(0.001, rel=0.01), name
+
+
+@pytest.mark.parametrize(
+    ('weights', 'body', 'frozen', 'expected'),
+    [
+        ('imagenet', None, None, (0.25, 1)),
+        ('lite0.pth', None, None, (0.25, 1)),
+        ('imagenet', 1.0, 0, (1, 0)),
+        ('imagenet', 0.0, None, (0, 3)),
+        ('imagenet', None, 4, (0.25, 3)),
+        (None, None, None, (1, 0)),
+        ('earlier.safetensors', None, None, (1, 0)),
+        (None, 0.5, 2, (0.5, 2)),
+    ],
+)
+def test_published_weights_change_slowly_unless_told_otherwise(
+    weights: str | None, body: float | None, frozen: int | None, expected: tuple[float, int]
+) -> None:
+    optimiser = OptimiserConfiguration(body=body, frozen=frozen)
+    settings = TrainingConfiguration(weights=weights, optimiser=optimiser)
+    assert (settings.body, settings.frozen) == expected
 
 
 @pytest.fixture
