@@ -42,7 +42,7 @@ help:
 	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation;'
 	@echo '                              then hold the moved object by name as was taught by that'
-	@echo 'make train [SEED=n]           render objects and train the shipped model, to $(TRAINED)'
+	@echo 'make train [SEED=n]           render objects and train a model of them, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
 	@echo 'make test                     lint, check types and run the tests'
