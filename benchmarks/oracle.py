@@ -16,7 +16,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.meshes.raster import Raster, rasterise
 from don_kp_ros.meshes.reading import read
-from don_kp_ros.meshes.simplification import simplified
+from don_kp_ros.meshes.simplification import evened
 from don_kp_ros.pose.comparison import Live, Surface
 
 Array = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Thing:
     def of(cls, name: str, vertices: Array, faces: NDArray[np.int64]) -> Thing:
         """Give a mesh descriptors; its frame is moved to its middle."""
         vertices = vertices - (vertices.max(axis=0) + vertices.min(axis=0)) / 2
-        few, fewer = simplified(vertices, faces, FACES)
+        few, fewer = evened(vertices, faces, FACES)
         diameter = max(float(np.linalg.norm(few - one, axis=1).max()) for one in few)
         return cls(name, Surface(few, fewer, descriptors(few, sum(map(ord, name)))), diameter)
 
@@ -80,7 +80,6 @@ def built_in() -> list[Thing]:
     things = []
     for name, parts in shapes.items():
         mesh: Any = trimesh.util.concatenate(parts)
-        mesh = mesh.subdivide_to_size(0.012)
         things.append(Thing.of(name, np.asarray(mesh.vertices), np.asarray(mesh.faces)))
     return things
 

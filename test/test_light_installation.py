@@ -161,6 +161,7 @@ def test_the_shipped_model_is_found(environment: Path) -> None:
     [
         (['grasp'], 'simulation'),
         (['render', 'folder'], 'simulation'),
+        (['refine', 'i', '--mesh=m', '--pose=p', '--intrinsics', *'1111'], 'meshes'),
         (['bringup'], 'ros'),
         (['list'], 'ros'),
         (['db', 'list'], 'server'),

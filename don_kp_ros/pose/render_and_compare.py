@@ -60,6 +60,11 @@ class Refined:
     like: float
     refused: Refusal | None = None
 
+    @classmethod
+    def none(cls, start: Array, refused: Refusal) -> Refined:
+        """Make that of an object that could not be compared at all."""
+        return cls(start, np.full((6, 6), np.inf), (0.0, 0.0), 0, 0.0, refused)
+
 
 def refine(
     surfaces: Sequence[Surface], starts: Sequence[Array], live: Live, gate: Gate | None = None

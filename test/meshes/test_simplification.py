@@ -1,9 +1,10 @@
 """Meshes with fewer faces keep their shape."""
 
 import numpy as np
+import pytest
 import trimesh
 
-from don_kp_ros.meshes.simplification import simplified
+from don_kp_ros.meshes.simplification import evened, simplified
 
 
 def test_a_sphere_stays_one() -> None:
@@ -30,3 +31,12 @@ def test_few_faces_are_left_alone() -> None:
     vertices, faces = simplified(np.asarray(box.vertices), np.asarray(box.faces), 12)
     np.testing.assert_array_equal(vertices, box.vertices)
     np.testing.assert_array_equal(faces, box.faces)
+
+
+def test_flat_sides_get_vertices_of_their_own() -> None:
+    box = trimesh.creation.box((0.2, 0.1, 0.3))
+    vertices, faces = evened(box.vertices, box.faces, 2000)
+    assert 1000 <= len(faces) <= 5000
+    edges = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, 1, axis=1)], axis=2)
+    assert edges.max() < 0.03
+    assert trimesh.Trimesh(vertices, faces).volume == pytest.approx(0.006, rel=1e-6)
