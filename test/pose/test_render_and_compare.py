@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.oracle import CELLS, Seen, Thing, built_in, look, off
+from benchmarks.refinement import adagrad
 from don_kp_ros.geometry import rigid
 from don_kp_ros.meshes.raster import rasterise
 from don_kp_ros.pose.comparison import Comparer, Live, image_motion
@@ -111,6 +112,14 @@ def test_with_neither_ring_nor_blur_objects_shrink_into_their_silhouettes() -> N
         medians.append(errors(found)[1])
     assert medians[0] < 0.004
     assert medians[1] > 0.01
+
+
+def test_the_published_optimiser_hardly_turns_objects() -> None:
+    found = [
+        (seen, adagrad(seen, [off(seen.T[0], 30, 0.01, np.random.default_rng(7))])[0])
+        for seen in scenes()[:8]
+    ]
+    assert errors(found)[0] < 0.2
 
 
 def test_depth_makes_them_exact() -> None:
