@@ -64,7 +64,11 @@ class EfficientNetLite0(Backbone):
         for blocks in _STAGES:
             stages.append(nn.Sequential(*_stage(blocks, channels)))
             channels = blocks[-1].channels
-        return Body(stem, stages)
+        body = Body(stem, stages)
+        for module in body.modules():
+            if isinstance(module, nn.Conv2d):  # torch's own choice would let the signal vanish
+                nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
+        return body
 
     def imagenet(self) -> Published:
         """Read the weights from the installed package."""
