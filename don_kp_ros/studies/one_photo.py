@@ -39,11 +39,7 @@ class OnePhoto(Study):
 
     minutes: float = 2.0
     seeds: tuple[int, ...] = (0,)
-    overrides: tuple[str, ...] = (
-        '--network.backbone=efficientnet_lite0',
-        '--weights=imagenet',
-        '--optimiser.body=0',
-    )
+    overrides: tuple[str, ...] = ('--optimiser.body=0',)
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
