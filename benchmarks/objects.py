@@ -4,10 +4,10 @@
 without DATA rendered caps take their place. METHOD=joint of config/training learns splits of the
 study accuracy for 10 processor minutes; config/training/photos.yaml learns the photos for 5;
 single photos are learned for 2; each with SEEDS=0,1,2. models/objects.safetensors, or MODEL=FILE,
-is measured on rendered views of all built-in kinds: false finds are points that reach, on an object
-of another kind, the similarity that nine in ten reach on their own. PARTS=held,photos chooses some
-of held, unseen, transfer, photos, one_photo and kinds. In all there are 33 trainings, five hours
-on one core, and two hours more for the others.
+is measured on rendered views of all built-in kinds: false finds are points that reach, on an
+object of another kind, the similarity that nine in ten reach on their own. PARTS=held,photos
+chooses some of held, unseen, transfer, photos, one_photo and kinds. In all there are 33
+trainings, five hours on one core, and two hours more for the others.
 
 Every part is kept in output/bench/objects/ as it is done, for this commit: a run that is
 interrupted goes on where it stopped.
