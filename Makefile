@@ -6,10 +6,11 @@ TRIALS ?= 1
 SEED ?= 0
 CAP ?= present
 TEACH ?= each
+MODE ?= both
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
-BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests oracle postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,9 +39,10 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
-	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODEL=file]'
-	@echo '                              teach a point, find it again and grasp it, in simulation'
-	@echo 'make train [SEED=n]           render objects and train the shipped model, to $(TRAINED)'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [MODEL=file]'
+	@echo '                              teach a point, find it again and grasp it, in simulation;'
+	@echo '                              then hold the moved object by name as was taught by that'
+	@echo 'make train [SEED=n]           render objects and train a model of them, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
 	@echo 'make test                     lint, check types and run the tests'
@@ -52,7 +54,7 @@ help:
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete

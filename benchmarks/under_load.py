@@ -1,6 +1,6 @@
 """Grasp trials beside busy processes: what a robot does must not depend on them.
 
-`python -m benchmarks.under_load`: `don_kp grasp` with TRIALS=20 and SEED=1, beside BUSY=6
+`python -m benchmarks.under_load`: pinches of `don_kp grasp`, TRIALS=20 with SEED=1, beside BUSY=6
 processes that never rest. With BUSY=0, how long a trial takes on an idle machine.
 """
 
@@ -26,7 +26,7 @@ def main() -> int:
     busy = int(os.environ.get('BUSY') or '6')
     output = OUTPUT / 'under_load'
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'grasp', '--output', str(output)]
-    command += ['--trials', str(trials), '--seed', str(seed)]
+    command += ['--trials', str(trials), '--seed', str(seed), '--mode', 'pinch']
     beside = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(busy)]
     try:
         subprocess.run(command, check=False)

@@ -42,6 +42,9 @@ COMMANDS = {
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
     'study': Command('don_kp_ros.studies.command', 'train models to compare them'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
+    'refine': Command(
+        'don_kp_ros.pose.command', 'refine the pose of an object with a mesh', 'meshes'
+    ),
     'db': Command(
         'don_kp_ros.database.command', 'look at and care for stored descriptors', 'server'
     ),

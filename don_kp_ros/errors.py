@@ -10,5 +10,7 @@ class RefusedError(ValueError):
 
 def did_you_mean(wrong: str, known: Iterable[str], prefix: str = '') -> str:
     """Return '; did you mean PREFIXname?' for the nearest known name; '' where none is near."""
-    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    known = list(known)
+    swapped = [name for name in known if sorted(name) == sorted(wrong)]
+    nearest = swapped or difflib.get_close_matches(wrong, known, n=1)
     return f'; did you mean {prefix}{nearest[0]}?' if nearest else ''

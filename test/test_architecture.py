@@ -30,7 +30,7 @@ ALLOWED = {
     'meshes': BASE,
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
-    'pose': BASE | {'matching', 'meshes', 'networks'},
+    'pose': BASE | {'data', 'matching', 'meshes', 'networks'},
     'motion': BASE | {'robots'},
     'simulation': BASE | {'robots', 'data', 'meshes'},
     'grasping': BASE | {'robots', 'motion'},

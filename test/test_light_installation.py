@@ -140,7 +140,7 @@ def test_a_model_is_trained_by_a_shipped_configuration(environment: Path, pictur
 
 
 def test_a_picture_matches_itself(environment: Path, pictures: Path) -> None:
-    network = NetworkConfiguration(channels=8, dimension=8)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8)
     weights = DescriptorNetwork(network).state_dict()
     model, picture = pictures / 'tiny.safetensors', str(pictures / 'rgbs' / '0.png')
     Checkpoint(network, Preprocessing(96), weights, 0.9).save(model)
@@ -161,6 +161,7 @@ def test_the_shipped_model_is_found(environment: Path) -> None:
     [
         (['grasp'], 'simulation'),
         (['render', 'folder'], 'simulation'),
+        (['refine', 'i', '--mesh=m', '--pose=p', '--intrinsics', *'1111'], 'meshes'),
         (['bringup'], 'ros'),
         (['list'], 'ros'),
         (['db', 'list'], 'server'),

@@ -46,6 +46,7 @@ TF_MESSAGE_HASH = 'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe
 ROSDEP_KEYS = {'cv2': 'opencv', 'PIL': 'pil'}
 PYPI_NAMES = {
     'cv2': 'opencv-python-headless',
+    'fast_simplification': 'fast-simplification',
     'PIL': 'pillow',
     'pillow_heif': 'pillow-heif',
     'yaml': 'pyyaml',
@@ -178,7 +179,7 @@ class TestDependencies:
         assert sorted(names) == sorted(set(names))
 
     def test_requirements_name_every_library(self) -> None:
-        files = ('base', 'train', 'export', 'server', 'simulation', 'ros', 'peers')
+        files = ('base', 'train', 'meshes', 'export', 'server', 'simulation', 'ros', 'peers')
         known = pinned(*files, 'without_dependencies')
         for name in imported_libraries():
             # ros-common-interfaces brings the messages.

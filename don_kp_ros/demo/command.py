@@ -38,6 +38,12 @@ def _parser() -> Parser:
         default='each',
         help='each: on the cap that is then moved; once: on the first, then grasp other caps',
     )
+    parser.add_argument(
+        '--mode',
+        choices=('both', 'pinch'),
+        default='both',
+        help='both: pinch it at the point, then hold it by its name as was taught by that',
+    )
     parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
     parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
     parser.add_argument(

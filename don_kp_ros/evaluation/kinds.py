@@ -58,10 +58,9 @@ def _best_on_object(matcher: Learned, data: PairSet, number: int, other: int) ->
     image_a, image_b = data.pictures(number)[0], data.pictures(other)[1]
     uv = torch.from_numpy(data.pairs[number].uv_a[:_QUERIES])
     queries = describe_at(matcher.describe(image_a), uv, (image_a.shape[0], image_a.shape[1]))
-    mask = data.mask_b(other)
-    u, v, width, height = cv2.boundingRect(mask)
+    map_b = matcher.describe(image_b)
+    size = (2 * map_b.shape[1], 2 * map_b.shape[2])  # pixels would show no higher peaks
+    share = cv2.resize(data.mask_b(other), size[::-1], interpolation=cv2.INTER_AREA)
     with torch.inference_mode():
-        whole = heatmaps(matcher.describe(image_b), queries, (mask.shape[0], mask.shape[1]))
-        part = whole[:, v : v + height, u : u + width].cpu().numpy()
-    shown = mask[v : v + height, u : u + width] > 127
-    return np.asarray(part[:, shown].max(axis=1), np.float32)
+        similarity = heatmaps(map_b, queries, size).cpu().numpy()
+    return np.asarray(similarity[:, share > share.max() / 2].max(axis=1), np.float32)

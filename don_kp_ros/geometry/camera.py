@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +67,14 @@ class Camera:
     def K(self) -> Array:
         """The intrinsic matrix, (3, 3)."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    def resized(self, width: int, height: int) -> Camera:
+        """Return the camera of its picture when that is enlarged or reduced to a size, pixels."""
+        x, y = width / self.width, height / self.height
+        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
+        return replace(
+            self, width=width, height=height, fx=self.fx * x, fy=self.fy * y, cx=cx, cy=cy
+        )
 
     def project(self, points: ArrayLike) -> Array:
         """Project points (..., 3) in the optical frame, metres, to pixels uv (..., 2).

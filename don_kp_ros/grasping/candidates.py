@@ -159,6 +159,16 @@ def pinch_candidates(
     return _distinct(sorted(found, key=lambda candidate: candidate.score), count)
 
 
+def untried(candidates: list[GraspCandidate], tried: list[Array]) -> list[GraspCandidate]:
+    """Return the candidates that differ by 15 degrees or a centimetre from all tried poses."""
+
+    def same(T: Array, other: Array) -> bool:
+        aligned = abs(float(T[:3, 1] @ other[:3, 1])) > np.cos(np.deg2rad(14.9))
+        return aligned and bool(np.linalg.norm(T[:3, 3] - other[:3, 3]) < 0.0099)
+
+    return [one for one in candidates if not any(same(one.T_base_tcp, T) for T in tried)]
+
+
 class _TooWideError(NoGraspError):
     def __init__(self, width: float, opening: float) -> None:
         super().__init__(
@@ -283,13 +293,7 @@ def _distinct(candidates: list[GraspCandidate], count: int) -> list[GraspCandida
     """Keep candidates that differ by 15 degrees or a centimetre from all better ones."""
     kept: list[GraspCandidate] = []
     for candidate in candidates:
-        T = candidate.T_base_tcp
-        same = (
-            abs(T[:3, 1] @ other.T_base_tcp[:3, 1]) > np.cos(np.deg2rad(14.9))
-            and np.linalg.norm(T[:3, 3] - other.T_base_tcp[:3, 3]) < 0.0099
-            for other in kept
-        )
-        if not any(same):
+        if untried([candidate], [other.T_base_tcp for other in kept]):
             kept.append(candidate)
         if len(kept) == count:
             break

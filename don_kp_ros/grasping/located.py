@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,18 +13,79 @@ from don_kp_ros.geometry.symmetry import SymmetryAxis
 
 Array = NDArray[np.float64]
 
+_CHI_SQUARED = 13.8  # of two numbers, which 99.9 % do not exceed
+_UPRIGHT = np.deg2rad(0.5)  # standard deviation of what stands
 _ARM = 0.1  # metres: a turn counts as the way of what is so far from the axis
 
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """A pose of an object in the base frame (4, 4), by a model; ambiguous: it may be turned."""
+    """A pose of an object in the base frame (4, 4), by a model; ambiguous: it may be turned.
+
+    covariance (6, 6): as in geometry_msgs/PoseWithCovariance, about the axes of the base frame.
+    """
 
     T_base_object: Array
+    covariance: Array
     model: str  # fingerprint
-    deviations: tuple[float, float]  # largest standard deviations, metres and radians
     symmetry: SymmetryAxis | None = None
     ambiguous: bool = False
+
+    @classmethod
+    def seen(
+        cls,
+        T_base_camera: Array,
+        T_camera_object: Array,
+        covariance: ArrayLike,
+        model: str,
+        symmetry: SymmetryAxis | None = None,
+        ambiguous: bool = False,
+    ) -> Located:
+        """Make one of a pose (4, 4) and its covariance (6, 6) in the frame of a camera."""
+        turn = np.kron(np.eye(2), T_base_camera[:3, :3])
+        sigma = turn @ np.asarray(covariance, dtype=np.float64) @ turn.T
+        return cls(T_base_camera @ T_camera_object, sigma, model, symmetry, ambiguous)
+
+    @property
+    def deviations(self) -> tuple[float, float]:
+        """The largest standard deviations of the place, metres, and of the turn, radians.
+
+        Infinite where they are not known. The motion about an axis of symmetry does not count.
+        """
+        sigma = self.covariance
+        if not np.isfinite(sigma).all():
+            return np.inf, np.inf
+        if self.symmetry is not None:
+            R = self.T_base_object[:3, :3]
+            turn = R @ self.symmetry.direction
+            unknown = np.concatenate([np.cross(turn, -R @ self.symmetry.point), turn])
+            unknown /= np.linalg.norm(unknown)
+            rest = np.eye(6) - np.outer(unknown, unknown)
+            sigma = rest @ sigma @ rest
+        place, angles = (np.linalg.eigvalsh(part)[-1] for part in (sigma[:3, :3], sigma[3:, 3:]))
+        return float(np.sqrt(max(place, 0.0))), float(np.sqrt(max(angles, 0.0)))
+
+    def upright(self) -> Located:
+        """Return the sight of an object that stands as it stood when it was taught, if it may.
+
+        Its z was vertical then. Where its covariance lets it be so now (chi-squared of two
+        numbers, 99.9 %), that is taken for a measurement to half a degree, by a step of a Kalman
+        filter: what goes with the tilt, such as a shift of a round surface, goes along.
+        """
+        T, sigma = self.T_base_object, self.covariance
+        if not np.isfinite(sigma).all() or T[2, 2] <= 0:
+            return self
+        tilt = np.cross(T[:3, 2], [0.0, 0.0, 1.0])[:2]
+        of_tilt = sigma[:, 3:5]
+        measured = of_tilt[3:5] + _UPRIGHT**2 * np.eye(2)
+        if tilt @ np.linalg.solve(measured, tilt) > _CHI_SQUARED:
+            return self
+        gain = of_tilt @ np.linalg.inv(measured)
+        step = gain @ tilt
+        angle = float(np.linalg.norm(step[3:]))
+        R = rigid.rotation_about(step[3:], angle) if angle > 0 else np.eye(3)
+        moved = rigid.transform(R @ T[:3, :3], T[:3, 3] + step[:3])
+        return replace(self, T_base_object=moved, covariance=sigma - gain @ of_tilt.T)
 
     def apart(self, other: Located) -> tuple[float, float]:
         """Return how far, metres, and by how much, radians, another sight of it is off.
@@ -52,33 +113,9 @@ def agreed(sights: Sequence[Located], metres: float, radians: float) -> list[Loc
         shift, turn = one.apart(other)
         return shift + _ARM * turn
 
+    def agrees(one: Located) -> bool:
+        shift, turn = middle.apart(one)
+        return shift <= metres and turn <= radians
+
     middle = min(sights, key=lambda one: sum(off(one, other) for other in sights))
-    others = [one for one in sights if one is not middle]
-    near = [one for one in others if _within(middle.apart(one), metres, radians)]
-    return [middle, *near]
-
-
-def deviations(
-    covariance: ArrayLike, T_camera_object: Array, symmetry: SymmetryAxis | None
-) -> tuple[float, float]:
-    """Return the largest standard deviations of a pose's place, metres, and turn, radians.
-
-    covariance (6, 6): as in geometry_msgs/PoseWithCovariance, in the camera's frame; the motion
-    about an axis of symmetry does not count.
-    """
-    sigma = np.asarray(covariance, dtype=np.float64)
-    if not np.isfinite(sigma).all():
-        return np.inf, np.inf
-    if symmetry is not None:
-        R = T_camera_object[:3, :3]
-        turn = R @ symmetry.direction
-        unknown = np.concatenate([np.cross(turn, -R @ symmetry.point), turn])
-        unknown /= np.linalg.norm(unknown)
-        rest = np.eye(6) - np.outer(unknown, unknown)
-        sigma = rest @ sigma @ rest
-    place, angles = (np.linalg.eigvalsh(part)[-1] for part in (sigma[:3, :3], sigma[3:, 3:]))
-    return float(np.sqrt(max(place, 0.0))), float(np.sqrt(max(angles, 0.0)))
-
-
-def _within(apart: tuple[float, float], metres: float, radians: float) -> bool:
-    return apart[0] <= metres and apart[1] <= radians
+    return [middle, *(one for one in sights if one is not middle and agrees(one))]

@@ -37,6 +37,11 @@ class Phase(str, Enum):
 class EmptyGripperError(Exception):
     """The fingers hold nothing; the arm has retreated, or the message says why not."""
 
+    def __init__(self, message: str, retreated: bool = True) -> None:
+        """Keep whether another grasp may be tried."""
+        super().__init__(message)
+        self.retreated = retreated
+
 
 @dataclass(frozen=True)
 class PickParameters:
@@ -160,5 +165,5 @@ class Picker:
                 self._motion.execute(lift)
             self.go_home()
         except MotionError as error:
-            return EmptyGripperError(f'{cause}; the retreat failed: {error}')
+            return EmptyGripperError(f'{cause}; the retreat failed: {error}', retreated=False)
         return EmptyGripperError(cause)

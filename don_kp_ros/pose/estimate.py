@@ -25,6 +25,8 @@ class Why(str, Enum):
     AMBIGUOUS = 'ambiguous'
     CONTRADICTED = 'contradicted'
     UNLIKE = 'unlike'
+    NO_BETTER = 'no better than the start'
+    NOT_CONVERGED = 'not converged'
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,12 @@ def solve_pixels(
     point = candidates.query[seen]
     matches = _Matches(point, constellation.points[point], rays[seen], noise.pixels / focal)
     agreeing, matched = matches.consensus(), len(np.unique(point))
-    if len(agreeing) < _FEWEST:
+    poses = matches.poses(agreeing) if len(agreeing) >= _FEWEST else []
+    if not poses:
         why = Why.TOO_FEW if matched < _FEWEST else Why.NO_CONSENSUS
         text = f'{matched} of {number} points have a match without depth, and no {_FEWEST} of them'
         return Pose.none(number, Refusal(why, f'{text} lie as on the object'), 'px')
-    poses = sorted((matches.refined(T) for T in matches.poses(agreeing)), key=matches.cost)
+    poses = sorted(map(matches.refined, poses), key=matches.cost)
     T, agreeing = poses[0], matches.inliers(poses[0])
     cost = float(matches.squares(T)[agreeing].sum())
     covariance = covariance_of(matches.hessian(agreeing, T), cost, 2 * len(agreeing), noise.alike)
@@ -94,17 +95,20 @@ class _Matches:
         return np.asarray(agreeing if found else (), dtype=np.int64).reshape(-1)
 
     def poses(self, index: Index) -> list[Array]:
-        """Solve for some matches; flat objects have two poses."""
+        """Solve for some matches; flat objects have two poses, degenerate places none."""
         points = self.points[index]
         extent = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
         flat = extent[2] < _FLAT * extent[0]
-        _, turns, shifts, _ = cv2.solvePnPGeneric(
-            points,
-            self.rays[index],
-            np.eye(3),
-            None,
-            flags=cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP,
-        )
+        try:
+            _, turns, shifts, _ = cv2.solvePnPGeneric(
+                points,
+                self.rays[index],
+                np.eye(3),
+                None,
+                flags=cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP,
+            )
+        except cv2.error:  # places that are one, to its precision
+            return []
         return [_transform(turn, shift) for turn, shift in zip(turns, shifts, strict=True)]
 
     def refined(self, T: Array) -> Array:

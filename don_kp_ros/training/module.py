@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,9 +21,6 @@ from don_kp_ros.training.lightning_import import lightning
 from don_kp_ros.training.muon import Muon
 from don_kp_ros.training.objective import Parts, objective
 from don_kp_ros.training.settings import TrainingConfiguration
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class TrainingError(Exception):
@@ -76,7 +73,7 @@ class DescriptorTraining(lightning.LightningModule):
         kind = torch.optim.Adam if settings.kind == 'adam' else torch.optim.AdamW
         return kind(groups, **options, fused=True)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> DescriptorTraining:
         """Go into the mode of training, or out of it; what is frozen stays out of it."""
         super().train(mode)
         self.network.lower(self.configuration.frozen).eval()

@@ -72,7 +72,9 @@ def test_clutter_has_many_shapes_in_given_and_other_colours() -> None:
 def test_a_network_with_novelty_learns_how_long_the_objects_descriptors_are(
     data: PairSet,
 ) -> None:
-    network = NetworkConfiguration(channels=8, dimension=8, keypoints=None, novelty=True)
+    network = NetworkConfiguration(
+        'resnet18', channels=8, dimension=8, keypoints=None, novelty=True
+    )
     first = Checkpoint(network, Preprocessing(128), {}, 0.5).untrained()
     settled = with_familiar_length(first, data, 'cpu')
     lengths = []

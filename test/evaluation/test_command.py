@@ -37,7 +37,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def save_model(path: Path, seed: int = 0) -> Checkpoint:
-    network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
     saved = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained(seed)
     saved.save(path)
     return saved

@@ -119,7 +119,7 @@ def test_points_are_chosen_and_counted(root: Path) -> None:
 
 
 def test_the_report_tells_points_apart(root: Path) -> None:
-    network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
     model = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained()
     model.save(root / 'net.safetensors')
     options = ['--model', str(root / 'net.safetensors'), '--protocol', 'named_points']
@@ -138,7 +138,7 @@ def test_the_report_tells_points_apart(root: Path) -> None:
 
 
 def test_the_report_tells_kinds_apart(root: Path) -> None:
-    network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
     model = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained()
     model.save(root / 'net.safetensors')
     options = ['--model', str(root / 'net.safetensors'), '--protocol', 'posed', '--step=8']

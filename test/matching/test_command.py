@@ -16,7 +16,7 @@ from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('match')
-    network = NetworkConfiguration(channels=8, dimension=8)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8)
     model = Checkpoint(network, Preprocessing(96), {}, 0.0).untrained()
     model.save(folder / 'tiny.safetensors')
     dataclasses.replace(model, match_threshold=0.9999).save(folder / 'strict.safetensors')

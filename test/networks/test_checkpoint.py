@@ -64,8 +64,12 @@ def test_the_fingerprint_covers_all_that_changes_descriptors(example: Checkpoint
     assert same.fingerprint == example.fingerprint
 
 
-def test_the_shipped_model_keeps_its_fingerprint() -> None:
-    assert checkpoint.load(models_path('caps.safetensors')).fingerprint == 'a9de0c74d6879775'
+@pytest.mark.parametrize(
+    ('model', 'fingerprint'), [('caps', 'a9de0c74d6879775'), ('objects', '42b77a2031ed63a7')]
+)
+def test_the_shipped_models_keep_their_fingerprints(model: str, fingerprint: str) -> None:
+    assert checkpoint.load(models_path(f'{model}.safetensors')).fingerprint == fingerprint
+    assert fingerprint in models_path(f'{model}.md').read_text()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -429,7 +429,7 @@ def open_desk(peer, start_node, checkpoint, random_model):
 def checkpoint(tmp_path_factory) -> Path:
     """A checkpoint of random weights, D = 8."""
     torch.manual_seed(0)
-    network = NetworkConfiguration(channels=8, dimension=8)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8)
     path = tmp_path_factory.mktemp('models') / 'tiny.safetensors'
     weights = DescriptorNetwork(network).state_dict()
     Checkpoint(network, Preprocessing(96), weights, 0.9).save(path)

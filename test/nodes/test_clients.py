@@ -1,4 +1,4 @@
-"""What `don_kp store`, `list`, `where` and `pick` say of answers that a test gives."""
+"""What `don_kp store`, `teach`, `list`, `where` and `pick` say of answers that a test gives."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from don_kp.action import Grasp
 from don_kp.msg import Descriptor, DescriptorDetails, Match, Matches
-from don_kp.srv import ListDescriptors, StoreDescriptor
+from don_kp.srv import ListDescriptors, StoreDescriptor, TeachGrasp, TeachObject
 from don_kp_ros.clients import command, stack
 from don_kp_ros.errors import RefusedError
 
@@ -107,10 +107,80 @@ def test_a_goal_that_is_rejected_is_a_failure(peer, capsys):
     assert 'another goal is running' in capsys.readouterr().err
 
 
+@contextlib.contextmanager
+def teaching(peer):
+    """Serve /teach_grasp; give what it is asked."""
+    asked = []
+
+    def answer(request, response):
+        asked.append(request)
+        response.success, response.message = True, f'{request.object} by {request.by}'
+        response.object_pose.header.frame_id = 'base'
+        response.object_pose.pose.position.x = 0.5
+        return response
+
+    service = peer.node.create_service(TeachGrasp, 'teach_grasp', answer)
+    yield asked
+    peer.node.destroy_service(service)
+
+
+def test_a_grasp_is_taught_by_pixels_or_by_numbers(peer, capsys):
+    with teaching(peer) as asked:
+        pixels = ['--pixels', '1', '2', '3', '4', '--replace']
+        assert command.main(['teach', 'grasp', 'cap', 'brim', *pixels]) == 0
+        numbers = ['0', '-0.06', '0.01', '1', '0', '0', '0', '0.05']
+        assert command.main(['teach', 'grasp', 'cap', '--pose', *numbers]) == 0
+    first, second = asked
+    assert (first.by, first.object, first.name, first.replace) == ('pixels', 'cap', 'brim', True)
+    assert (first.u.tolist(), first.v.tolist()) == ([1, 3], [2, 4])
+    pose = second.pose.pose
+    assert (second.by, second.name, second.pose.header.frame_id) == ('pose', '', '')
+    assert (pose.position.y, pose.orientation.x, pose.orientation.w) == (-0.06, 1.0, 0.0)
+    assert second.width == 0.05
+    assert capsys.readouterr().out == 'cap by pixels\ncap by pose\n'
+
+
+@pytest.mark.parametrize(('typed', 'status'), [(b'\n', 0), (b'', 1)])
+def test_a_grasp_is_taught_by_hand_once_enter_is_pressed(peer, capsys, monkeypatch, typed, status):
+    reading, writing = os.pipe()
+    os.write(writing, typed)
+    os.close(writing)
+    with open(reading, encoding='utf-8') as keyboard, teaching(peer) as asked:
+        monkeypatch.setattr('sys.stdin', keyboard)
+        assert command.main(['teach', 'grasp', 'cap', 'brim']) == status
+    assert [one.by for one in asked] == ['look', 'hand'][: 2 - status]
+    if status:
+        assert 'nothing was taught' in capsys.readouterr().err
+        return
+    # Where it was seen before the hand came, it is now.
+    assert asked[1].object_pose.pose.position.x == 0.5
+    assert asked[1].object_pose.header.frame_id == 'base'
+    assert 'press Enter' in capsys.readouterr().out
+
+
+def test_an_object_is_taught_by_a_pixel(peer, capsys):
+    asked = []
+
+    def answer(request, response):
+        asked.append(request)
+        response.success, response.message = True, 'taught'
+        return response
+
+    service = peer.node.create_service(TeachObject, 'teach_object', answer)
+    assert command.main(['teach', 'object', 'cap', '5', '6', '--add']) == 0
+    peer.node.destroy_service(service)
+    (one,) = asked
+    assert (one.name, one.u, one.v, one.add, one.replace) == ('cap', 5, 6, True, False)
+    assert capsys.readouterr().out == 'taught\n'
+
+
 @pytest.mark.usefixtures('impatient')
 @pytest.mark.parametrize(
     ('arguments', 'name'),
     [
+        (['teach', 'object', 'cap', '1', '2'], '/teach_object'),
+        (['teach', 'grasp', 'cap'], '/teach_grasp'),
+        (['pick', 'cap', '--aligned'], '/grasp'),
         (['store', 'cap/brim', '1', '2'], '/store_descriptor'),
         (['list', '--namespace', 'robot1'], '/robot1/list_descriptors'),
         (['where', 'cap/brim'], '/don_kp/matches'),

@@ -1,5 +1,6 @@
 """The pose of a constellation against analytic truth."""
 
+import cv2
 import numpy as np
 import pytest
 from scipy import stats
@@ -217,6 +218,26 @@ def test_points_of_another_shape_have_no_consensus() -> None:
     found = solve(constellation, larger, CAMERA, NOISE)
     assert found.refused is not None
     assert found.refused.why is Why.NO_CONSENSUS
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_places_that_opencv_knows_no_pose_for_are_refused(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQPNP finds none, or raises, for some places that RANSAC agreed on; which is its secret."""
+
+    def nothing(*_: object, **__: object) -> tuple[int, tuple[()], tuple[()], None]:
+        if fails:
+            raise cv2.error('point_coordinate_variance >= POINT_VARIANCE_THRESHOLD')
+        return 0, (), (), None
+
+    constellation = blob()
+    candidates = candidates_at(rigid.apply(pose(), constellation.points))
+    candidates.position[:] = np.nan
+    monkeypatch.setattr(cv2, 'solvePnPGeneric', nothing)
+    refused = solve(constellation, candidates, CAMERA).refused
+    assert refused is not None
+    assert refused.why is Why.NO_CONSENSUS
 
 
 def test_a_flat_object_that_may_be_seen_in_two_ways_is_refused_without_depth() -> None:

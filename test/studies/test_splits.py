@@ -37,7 +37,7 @@ def data(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def model(head: KeypointConfiguration | None, seed: int) -> Checkpoint:
-    network = NetworkConfiguration(channels=8, dimension=8, keypoints=head)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=head)
     untrained = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained(seed)
     return dataclasses.replace(untrained, card={'steps': 7, 'cpu_minutes': 1.5})
 

@@ -44,7 +44,7 @@ def runs(train_by: Callable[..., list[str]]) -> list[list[str]]:
     def train(arguments: list[str], name: str) -> None:
         asked.append(arguments)
         assert (Path(arguments[0]) / 'rgbs/0.png').is_file()
-        network = NetworkConfiguration(channels=8, dimension=8, keypoints=None)
+        network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
         model = Checkpoint(network, Preprocessing(), {}, 0.0).untrained(seed=len(asked))
         model.save(Path(arguments[arguments.index('--output') + 1]))
 

@@ -236,7 +236,7 @@ def test_tensorboard_gets_losses_figures_and_pictures(run: Run, folder: Path) ->
 def test_every_shipped_configuration_trains(
     run: Run, folder: Path, posed: Path, path: Path
 ) -> None:
-    pictures = posed if path.stem == 'posed' else folder
+    pictures = posed if path.stem in ('posed', 'objects') else folder
     held = '--validation.held=0.4'  # of the few views there are
     assert run(pictures, '--steps=1', '--config', str(path), '--pairs=1', held) == 0
     assert model(folder).card['steps'] == 1

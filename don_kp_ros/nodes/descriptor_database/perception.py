@@ -18,6 +18,7 @@ from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.graph import two_publishers
 
 _PATCH_SIDE = 64  # pixels
+_TEACHING_S = 8.0  # of which a view takes a part, on a busy machine
 _REMEDY = 'start perception and the camera, then try again'
 
 
@@ -29,7 +30,7 @@ class PerceptionClient:
         self._node, self._max_age_s = node, max_age_s
         self._describe = ServiceClient(node, Describe, 'perception/describe', _REMEDY)
         self._rank = ServiceClient(node, Rank, 'perception/rank', _REMEDY)
-        self._teach = ServiceClient(node, Teach, 'perception/teach', _REMEDY)
+        self._teach = ServiceClient(node, Teach, 'perception/teach', _REMEDY, _TEACHING_S)
 
     async def look(
         self, uv: tuple[int, int], stamp: Time, author: str

@@ -19,6 +19,7 @@ from don_kp_ros.grasping.candidates import (
     PinchParameters,
     aligned_candidate,
     pinch_candidates,
+    untried,
 )
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.taught import taught_candidates
@@ -159,21 +160,35 @@ class GraspNode(Node):
                 f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
                 'send a goal of mode release first',
             )
-        report(Phase.LOOK, goal.target)
-        if mode == Grasp.Goal.ALIGNED and goal.target:
-            plan = self._plan_as_taught(goal.target, report, result)
-        else:
-            plan = self._plan_at(goal, mode, report, result)
-        result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
-        self._pose.publish(result.grasp_pose)
-        picked = self._picker.execute(plan, report)
+        tried: list[Array] = []
+        picked = None
+        while picked is None:
+            report(Phase.LOOK, goal.target)
+            if mode == Grasp.Goal.ALIGNED and goal.target:
+                plan = self._plan_as_taught(goal.target, tried, report, result)
+            else:
+                plan = self._plan_at(goal, mode, tried, report, result)
+            result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
+            self._pose.publish(result.grasp_pose)
+            tried.append(plan.T_base_grasp)
+            try:
+                picked = self._picker.execute(plan, report)
+            except EmptyGripperError as error:
+                over = len(tried) >= self._settings.max_attempts
+                if over or not (goal.target and error.retreated):
+                    raise
         result.code = Grasp.Result.SUCCEEDED
         result.width = picked.width
         what = goal.target or 'the object'
         result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
 
     def _plan_at(
-        self, goal: Grasp.Goal, mode: str, report: Report, result: Grasp.Result
+        self,
+        goal: Grasp.Goal,
+        mode: str,
+        tried: list[Array],
+        report: Report,
+        result: Grasp.Result,
     ) -> GraspPlan:
         """Plan a grasp at a stored point, or at the goal's pose."""
         if goal.target:
@@ -196,9 +211,12 @@ class GraspNode(Node):
                 candidates = pinch_candidates(points, target, self._fingers)
         except NoGraspError as error:
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+        candidates = untried(candidates, tried) or candidates
         return self._picker.plan(candidates, HeightMap.from_points(points))
 
-    def _plan_as_taught(self, name: str, report: Report, result: Grasp.Result) -> GraspPlan:
+    def _plan_as_taught(
+        self, name: str, tried: list[Array], report: Report, result: Grasp.Result
+    ) -> GraspPlan:
         """Plan a grasp of a taught object that is where it was seen, also after the planning."""
         grasps = self._objects.grasps(name)
         seen = self._objects.look_for(name)
@@ -219,6 +237,7 @@ class GraspNode(Node):
             if not free:
                 told = '; '.join(blocked) or 'none is taught for the model that runs'
                 raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
+            free = untried(free, tried) or free
             try:
                 plan = self._picker.plan(free, HeightMap.from_points(seen.points))
             except MotionError as error:

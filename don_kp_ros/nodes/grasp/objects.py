@@ -15,7 +15,7 @@ from don_kp.msg import TaughtGrasp as TaughtGraspMessage
 from don_kp.srv import ListObjects
 from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.geometry.symmetry import SymmetryAxis
-from don_kp_ros.grasping.located import Located, agreed, deviations
+from don_kp_ros.grasping.located import Located, agreed
 from don_kp_ros.grasping.taught import TaughtGrasp
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.kit.client import ServiceClient
@@ -155,13 +155,11 @@ def _located(pose: ObjectPose, model: str, T_base_camera: Array) -> Located:
         raise GoalRefusedError(Grasp.Result.STALE_DATA, reason)
     direction, point = _xyz(pose.symmetry), _xyz(pose.symmetry_point)
     symmetry = SymmetryAxis(direction, point, pose.symmetry_order) if direction.any() else None
-    return Located(
-        T_base_camera @ T_camera_object,
-        model,
-        deviations(np.reshape(pose.pose.covariance, (6, 6)), T_camera_object, symmetry),
-        symmetry,
-        pose.ambiguous,
+    covariance = np.reshape(pose.pose.covariance, (6, 6))
+    seen = Located.seen(
+        T_base_camera, T_camera_object, covariance, model, symmetry, pose.ambiguous
     )
+    return seen.upright()
 
 
 def _grasp(message: TaughtGraspMessage) -> TaughtGrasp:

@@ -57,6 +57,9 @@ class GraspParameters:
     closing_force: float = parameter(30.0, 'newtons of each finger')
     empty_width: float = parameter(0.005, 'metres; fingers this close hold nothing')
     hold_seconds: float = parameter(2.0, 'after the lift before the grasp counts')
+    max_attempts: int = parameter(
+        2, 'grasps of a target, which is looked for anew after fingers that closed on nothing'
+    )
 
     def __post_init__(self) -> None:
         """Check the values."""

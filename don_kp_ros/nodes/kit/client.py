@@ -25,15 +25,20 @@ class ServiceClient:
     Whatever keeps it from answering is a RefusedError that names the service and the remedy.
     """
 
-    def __init__(self, node: Node, kind: Any, name: str, remedy: str) -> None:
-        """Look for a service on a node that others spin; ``remedy`` is what its user can do."""
-        self._node, self._remedy = node, remedy
+    def __init__(
+        self, node: Node, kind: Any, name: str, remedy: str, patience_s: float | None = None
+    ) -> None:
+        """Look for a service on a node that others spin; ``remedy`` is what its user can do.
+
+        ``ask`` waits for an answer for so many seconds, 2 if none are given.
+        """
+        self._node, self._remedy, self._patience_s = node, remedy, patience_s
         self._client = node.create_client(kind, name, callback_group=ReentrantCallbackGroup())
 
     async def ask(self, request: Any) -> Any:
-        """Return the answer; waits at most 2 s, without blocking the thread."""
+        """Return the answer; waits for it without blocking the thread."""
         future = self.send(request)
-        await at_most(self._node, PATIENCE_S, future)
+        await at_most(self._node, self._patience_s or PATIENCE_S, future)
         return self.answer(future)
 
     def send(self, request: Any) -> Future:

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
-from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.nodes.grasp import node as grasp
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 
@@ -203,3 +203,85 @@ def test_an_arm_moves_only_once_it_is_enabled(stage: Stage) -> None:
     assert result().success
     assert answer(stage.enable.call_async(SetBool.Request(data=False))).success
     assert result().code == Grasp.Result.NOT_ENABLED
+
+
+class Fingers(Arm):
+    """An arm whose fingers hold what a test tells them, one grasp after the other."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.grasps: list[np.ndarray] = []
+        self.widths: list[float] = []
+        self.homeward = True
+        self._width = 0.08
+
+    def set_gripper(self, width: float, force: float) -> float:
+        self._width = width if width else self.widths.pop(0)
+        return self._width
+
+    def gripper_width(self) -> float:
+        return self._width
+
+    def set_obstacles(self, _: Any) -> None:
+        pass
+
+    def plan_grasp(self, T: np.ndarray, *_: float) -> GraspPlan:
+        self.grasps.append(T)
+        way = Segment('a way', 0.0, None)
+        return GraspPlan(T, 0.08, way, way, way)
+
+    def execute(self, _: Segment) -> None:
+        pass
+
+    def wait(self, _: float) -> None:
+        pass
+
+    def move_to_joints(self, _: np.ndarray) -> None:
+        if not self.homeward:
+            raise MotionError(MotionCode.NOT_FOLLOWED, 'the arm stays')
+
+
+@pytest.fixture
+def missing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Fingers:
+    """Give fingers that miss, on a node that sees a square post wherever it looks."""
+    arm = Fingers()
+    x, y = (axis.ravel() for axis in np.meshgrid(*[np.arange(-0.1, 0.1, 0.002)] * 2))
+    post = np.where((np.abs(x) <= 0.02) & (np.abs(y) <= 0.02), 0.05, 0.0)
+    points = np.column_stack([x + 0.5, y, post])
+    monkeypatch.setattr(stage.node, '_motion', arm)
+    monkeypatch.setattr(stage.node._picker, '_motion', arm)
+    monkeypatch.setattr(
+        stage.node._observer, 'look_for', lambda _: (np.array([0.5, 0.0, 0.05]), points)
+    )
+    return arm
+
+
+def pinch(stage: Stage) -> Any:
+    goal = stage.client.send_goal_async(Grasp.Goal(target='post/top'))
+    return answer(answer(goal).get_result_async()).result
+
+
+def test_after_a_miss_the_next_grasp_is_tried(stage: Stage, missing: Fingers) -> None:
+    missing.widths = [0.0, 0.04]
+    result = pinch(stage)
+    assert result.success, result.message
+    first, second = missing.grasps
+    # A square post is held across either pair of its sides.
+    assert abs(first[:3, 1] @ second[:3, 1]) < np.cos(np.deg2rad(14))
+
+
+def test_of_a_target_that_is_always_missed_no_more_than_allowed_are_tried(
+    stage: Stage, missing: Fingers
+) -> None:
+    missing.widths = [0.0, 0.0, 0.0]
+    result = pinch(stage)
+    assert result.code == Grasp.Result.EMPTY_GRIPPER
+    assert len(missing.grasps) == 2 == stage.node._settings.max_attempts
+
+
+def test_an_arm_that_did_not_retreat_tries_no_more(stage: Stage, missing: Fingers) -> None:
+    missing.widths, missing.homeward = [0.0, 0.04], False
+    result = pinch(stage)
+    assert result.code == Grasp.Result.EMPTY_GRIPPER
+    assert 'the retreat failed: the arm stays' in result.message
+    assert len(missing.grasps) == 1

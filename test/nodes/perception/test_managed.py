@@ -28,7 +28,7 @@ def node(start_node, checkpoint, peer):
 @pytest.fixture
 def other(tmp_path):
     """A checkpoint of another dimension."""
-    network = NetworkConfiguration(channels=8, dimension=6)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=6)
     torch.manual_seed(1)
     weights = DescriptorNetwork(network).state_dict()
     path = tmp_path / 'other.safetensors'

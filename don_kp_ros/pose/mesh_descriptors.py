@@ -1,0 +1,163 @@
+"""Descriptors for the vertices of a mesh, by the network that describes the live picture.
+
+Two ways. *Rendered again*: the mesh is drawn into the live picture at the pose that is refined,
+and the network describes that; its descriptors may change with the view. *Fused*: those of many
+views are averaged once, and must be the same from everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.matching.maps import describe_at
+from don_kp_ros.meshes.mesh import Mesh
+from don_kp_ros.meshes.picture import drawn_over
+from don_kp_ros.meshes.simplification import evened
+from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.pose.comparison import Live, Surface
+from don_kp_ros.pose.estimate import Refusal, Why
+from don_kp_ros.pose.render_and_compare import Refined, refine
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+FACES = 3000  # enough for a pixel's size half a metre away
+CONSISTENT = 0.9  # least mean length of the mean of a vertex's descriptors
+_ROUNDS = 3
+_NEAR, _KNOWN = 0.1, 0.5  # of the diameter; share of vertices found, at least
+_FILL = 0.5  # of the picture's height, that an object takes in a fused view
+_SKIN = 0.03  # of the distance, by which a vertex may lie behind what is drawn
+_GREY = 128
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A mesh in metres, and the one of few faces that is compared."""
+
+    mesh: Mesh
+    vertices: Array
+    faces: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Subject:
+        """Simplify a mesh, or divide one whose vertices lie too far apart to hold descriptors."""
+        return cls(mesh, *evened(mesh.vertices, mesh.faces, FACES))
+
+
+def refine_rendering(
+    subject: Subject,
+    start: Array,
+    image: Image,
+    camera: Camera,
+    model: DescriptorModel,
+    depth: NDArray[np.float32] | None = None,
+) -> Refined:
+    """Refine a pose (4, 4) of an object in a picture (H, W, 3) with `rendered again` descriptors.
+
+    depth (H, W): metres, NaN where there is none.
+    """
+    live = Live.of(model.describe(image).cpu().numpy(), camera, depth)
+    result: Refined | None = None
+    for _ in range(_ROUNDS):
+        T = start if result is None else result.T_camera_object
+        surface = rendered_again(subject, T, image, camera, model)
+        if isinstance(surface, Refusal):
+            break
+        (found,) = refine([surface], [T], live)
+        if found.refused and result is not None:
+            break
+        result = found
+        if found.refused:
+            break
+    if result is None:
+        assert isinstance(surface, Refusal)
+        return Refined.none(start, surface)
+    return result
+
+
+def rendered_again(
+    subject: Subject, T: Array, image: Image, camera: Camera, model: DescriptorModel
+) -> Surface | Refusal:
+    """Describe the vertices that are seen at a pose; the others take those of the nearest seen."""
+    found = _described(subject, T, image, camera, model)
+    seen = np.asarray(np.isfinite(found).all(axis=1))
+    if seen.sum() < 3:
+        return Refusal(Why.TOO_FEW, 'the start shows nothing of the mesh; give one in view')
+    return Surface(subject.vertices, subject.faces, found[_nearest(subject.vertices, seen)])
+
+
+def fused(
+    subject: Subject, camera: Camera, model: DescriptorModel, views: int = 50, seed: int = 0
+) -> Surface:
+    """Average the descriptors of many views from everywhere; raises RefusedError.
+
+    They are refused where they are not the same from everywhere (the length of a vertex's mean is
+    below 0.9, on average), or so much alike that one more view finds less than half of the
+    vertices within a tenth of the diameter.
+    """
+    rng = np.random.default_rng(seed)
+    empty = np.full((camera.height, camera.width, 3), _GREY, np.uint8)
+    distance = subject.mesh.diameter * camera.fy / (_FILL * camera.height)
+    middle = (subject.vertices.max(axis=0) + subject.vertices.min(axis=0)) / 2
+    total = np.zeros((len(subject.vertices), model.dimension))
+    count = np.zeros(len(subject.vertices))
+    for number in range(views + 1):
+        R = rigid.from_quaternion(rng.normal(size=4))[:3, :3]
+        T = rigid.transform(R, [0, 0, distance * rng.uniform(0.8, 1.3)] - R @ middle)
+        found = _described(subject, T, empty, camera, model)
+        seen = np.isfinite(found).all(axis=1)
+        if number < views:
+            total[seen] += found[seen]
+            count += seen
+    length = np.linalg.norm(total, axis=1)
+    often = np.asarray(count >= 2)
+    consistency = float((length[often] / count[often]).mean()) if often.any() else 0.0
+    if consistency < CONSISTENT:
+        raise RefusedError(
+            f"{subject.mesh.path}: the model's descriptors of one place agree to "
+            f'{consistency:.2f} over all views; fusing them needs {CONSISTENT}: let them be '
+            'rendered again, or train over all rotations'
+        )
+    mean = (total / np.maximum(length, 1e-9)[:, None]).astype(np.float32)
+    best = (found[seen] @ mean.T).argmax(axis=1)
+    apart = np.linalg.norm(subject.vertices[best] - subject.vertices[seen], axis=1)
+    known = float((apart < _NEAR * subject.mesh.diameter).mean()) if seen.any() else 0.0
+    if known < _KNOWN:
+        raise RefusedError(
+            f'{subject.mesh.path}: of its vertices in one more view, {known:.0%} are found by '
+            f'their descriptors, and fusing needs {_KNOWN:.0%}: train on the object'
+        )
+    return Surface(subject.vertices, subject.faces, mean[_nearest(subject.vertices, often)])
+
+
+def _described(
+    subject: Subject, T: Array, image: Image, camera: Camera, model: DescriptorModel
+) -> NDArray[np.float32]:
+    """Describe the vertices (N, D) in a picture with the mesh drawn over; NaN where not seen."""
+    picture, raster = drawn_over(image, subject.mesh, T, camera)
+    descriptors = model.describe(picture).cpu()
+    points = rigid.apply(T, subject.vertices)
+    uv = camera.project(points)
+    inside = np.flatnonzero(np.nan_to_num(camera.contains(uv)))
+    u, v = np.rint(uv[inside]).astype(int).T
+    seen = inside[raster.depth[v, u] > (1 - _SKIN) * points[inside, 2]]
+    found = np.full((len(points), descriptors.shape[0]), np.nan, np.float32)
+    if len(seen):
+        places = torch.from_numpy(uv[seen])
+        found[seen] = describe_at(descriptors, places, image.shape[:2]).float().numpy()
+    return found
+
+
+def _nearest(vertices: Array, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number for each vertex (N, 3) the nearest known one: itself, if it is known."""
+    numbers = np.flatnonzero(known)
+    return np.asarray(
+        [numbers[((vertices[numbers] - one) ** 2).sum(axis=1).argmin()] for one in vertices]
+    )
