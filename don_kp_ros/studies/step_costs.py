@@ -72,6 +72,7 @@ def batch() -> Batch:
     arrays = {
         'images': rng.integers(0, 255, (2, 3, _SIZE, _SIZE), dtype=np.uint8),
         'masks': masks,
+        'kinds': np.zeros(2, dtype=np.int64),
         'uv': uv.astype(np.float32),
         'homographies': np.eye(3, dtype=np.float32)[None],
         'K': K.repeat(2, axis=0).astype(np.float32),
