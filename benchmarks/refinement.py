@@ -26,9 +26,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.object_pose import done
 from benchmarks.oracle import Seen, Thing, built_in, from_files, look, off
-from benchmarks.report import OUTPUT, Row, Target, given, report
+from benchmarks.report import OUTPUT, Row, Target, done, given, report
 from don_kp_ros.evaluation.results import commit
 from don_kp_ros.pose.comparison import Comparer, Live
 from don_kp_ros.pose.refinement import stepped
