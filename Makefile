@@ -18,9 +18,8 @@ BIN := $(VENV)/bin
 REQUIREMENTS := $(VENV)/.requirements
 PACKAGE := $(VENV)/.package
 
-# peers.txt is installed by who wants it.
-PINS := $(filter-out requirements/peers.txt,$(wildcard requirements/*.txt))
-ALONE := requirements/without_dependencies.txt
+PINS := $(wildcard requirements/*.txt)
+ALONE := requirements/peers.txt requirements/without_dependencies.txt
 PACKAGE_SOURCES := setup.py pyproject.toml package.xml CMakeLists.txt \
 	$(wildcard cmake/*/* cmake/*/*/* scripts/*.in msg/*.msg srv/*.srv action/*.action) \
 	$(wildcard launch/* config/* config/*/* models/*)
@@ -83,7 +82,7 @@ $(REQUIREMENTS): $(PINS) scripts/check_system.sh
 	@echo 'Installing into $(VENV): about 2 GB, some minutes'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q $(addprefix -r ,$(filter-out $(ALONE),$(PINS)))
-	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -r $(ALONE)
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(addprefix -r ,$(ALONE))
 	@touch $@
 
 # Editable: the code runs from don_kp_ros/ as it is; only what is built or copied is done again.

@@ -8,6 +8,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from don_kp_ros.nodes.kit.clock import RosTime
+from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
 from don_kp_ros.nodes.simulation.gripper import GripperServer
 from don_kp_ros.robots.preset import load_preset
@@ -16,6 +17,35 @@ from don_kp_ros.simulation.controllers import TrajectoryController
 PRESET = load_preset('panda')
 OBSERVE = PRESET.position('observe')
 STEP = 0.01
+
+
+class ArmController(TrajectoryController):
+    """Keeps what it is told."""
+
+    def __init__(self, position):
+        super().__init__(position)
+        self.told = []
+
+    def accept(self, trajectory, now):
+        """Follow a trajectory, and note when it is to begin."""
+        self.told.append((now if trajectory.start is None else trajectory.start, trajectory))
+        super().accept(trajectory, now)
+
+    def commands_in_time(self):
+        """Return the times (n,) and positions (n, 7) commanded where each stop is heard at once.
+
+        How late this process hears of one depends on what else the machine does.
+        """
+        first, _ = self.told[0]
+        controller, commands, told = TrajectoryController(OBSERVE), [], list(self.told)
+        for now in np.arange(first, max(t + x.times[-1] for t, x in told) + STEP, STEP):
+            while told and told[0][0] <= now:
+                moment, trajectory = told.pop(0)
+                controller.accept(trajectory, moment)
+            controller.update(now)
+            commands.append((now - first, controller.position))
+        times, positions = zip(*commands, strict=True)
+        return np.array(times), np.array(positions)
 
 
 class Controllers(Node):
@@ -39,10 +69,10 @@ class Controllers(Node):
 
     def reset(self):
         with self.lock:
-            self.arm_controller = TrajectoryController(OBSERVE)
+            self.arm_controller = ArmController(OBSERVE)
             self.hand = TrajectoryController(np.array([0.04]))
             self.arm, self.finger = np.array(OBSERVE), 0.04
-            self.commands, self.steps = [], 0  # the arm's, (n, 7), one a step
+            self.steps = 0
             self.object_width, self.stuck, self.silent = 0.0, False, False
             self.velocity = np.zeros(9)
 
@@ -51,7 +81,6 @@ class Controllers(Node):
             now = self.time.now()
             self.arm_controller.update(now)
             self.hand.update(now)
-            self.commands.append((now, self.arm_controller.position))
             before = np.array([*self.arm, self.finger, self.finger])
             if not self.stuck:
                 self.arm = np.array(self.arm_controller.position)
@@ -63,7 +92,7 @@ class Controllers(Node):
             if self.silent or self.steps % 2:
                 return
             message = JointState(name=self.joints, position=[*self.arm.tolist(), self.finger])
-            message.header.stamp = self.get_clock().now().to_msg()
+            message.header.stamp = stamp_from_seconds(now)
             self.publisher.publish(message)
 
     # What a gripper's server asks of a simulated world.

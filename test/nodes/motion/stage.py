@@ -43,8 +43,7 @@ def stopped_on_the_way(motion, goal, has_come):
     return failures[0]
 
 
-def speeds_and_accelerations(commands):
+def speeds_and_accelerations(times, positions):
     """Return what an arm was commanded: rad/s (n, 7) and rad/s^2 (n - 1, 7)."""
-    times, positions = (np.array(x) for x in zip(*commands, strict=True))
     speeds = np.diff(positions, axis=0) / np.diff(times)[:, None]
     return speeds, np.diff(speeds, axis=0) / ((times[2:] - times[:-2]) / 2)[:, None]

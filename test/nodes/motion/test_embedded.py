@@ -128,10 +128,11 @@ def test_stop_holds_the_arm_and_ends_the_call(arm):
     rest = controllers.arm
     assert OBSERVE[0] + 0.3 < rest[0] < goal[0]
     assert len(controllers.received) == 2
-    speeds, felt = speeds_and_accelerations(controllers.commands)
+    speeds, felt = speeds_and_accelerations(*controllers.arm_controller.commands_in_time())
     assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
     assert np.abs(speeds).max() > 0.3
-    until(lambda: len(controllers.commands) > len(speeds) + 20)
+    seen = controllers.steps
+    until(lambda: controllers.steps > seen + 20)
     assert np.array_equal(controllers.arm, rest)
     # It stays so until engage().
     for call in (
@@ -160,8 +161,8 @@ def test_an_unforeseen_error_on_the_way_stops_the_arm(arm, monkeypatch):
         motion.move_to_joints(goal)
     rest = controllers.arm
     assert OBSERVE[0] + 0.3 < rest[0] < goal[0]
-    seen = len(controllers.commands)
-    until(lambda: len(controllers.commands) > seen + 20)
+    seen = controllers.steps
+    until(lambda: controllers.steps > seen + 20)
     assert np.array_equal(controllers.arm, rest)
 
 

@@ -219,10 +219,11 @@ def test_a_stop_on_the_way_asks_no_more_of_the_arm_than_it_can_stand(adapter):
     rest = robot.arm
     assert OBSERVE[0] + 0.4 < rest[0] < goal[0]
     assert (np.abs(rest - OBSERVE)[1:] < 1e-3).all()  # on its way
-    speeds, felt = speeds_and_accelerations(robot.commands)
+    speeds, felt = speeds_and_accelerations(*robot.arm_controller.commands_in_time())
     assert np.abs(speeds).max() > 0.8  # to hold it at once would be 80 rad/s^2
     assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
-    until(lambda: len(robot.commands) > len(speeds) + 20)
+    seen = robot.steps
+    until(lambda: robot.steps > seen + 20)
     assert np.array_equal(robot.arm, rest)
 
 
