@@ -7,6 +7,7 @@ SEED ?= 0
 CAP ?= present
 TEACH ?= each
 MODE ?= both
+JOBS ?= 2
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
@@ -44,7 +45,7 @@ help:
 	@echo 'make train [SEED=n]           render objects and train a model of them, to $(TRAINED)'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
-	@echo 'make test                     lint, check types and run the tests'
+	@echo 'make test [JOBS=n]            lint, check types and run the tests, in n processes'
 	@echo 'make lint                     lint and check types only'
 	@echo 'make clean                    remove $(VENV) and everything built; output/ stays'
 	@echo 'ARGS=... goes to the command as it is, e.g. make train ARGS=--overwrite'
@@ -68,7 +69,7 @@ bench: $(PACKAGE)
 	@DATA='$(DATA)' $(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 test: lint
-	@MUJOCO_GL=egl OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	@MUJOCO_GL=egl OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: $(PACKAGE)
 	@$(BIN)/ruff check .

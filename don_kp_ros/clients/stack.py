@@ -19,6 +19,7 @@ from don_kp_ros.nodes.kit.graph import two_servers
 PATIENCE_S = 10.0  # by then the parts of a stack that runs have answered
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WAIT_S = 0.1
+_SETTLED_S = 2.0  # by then one knows who is on the graph
 _STORES = '/store_descriptor'  # every stack has one
 
 
@@ -79,6 +80,8 @@ class Stack:
         name = self.node.resolve_service_name(service)
         if not self.wait(ready):
             raise self.missing(name)
+        # A node that has just appeared counts for less, and one that has gone for more.
+        self.wait(lambda: not two_servers(self.node, name), _SETTLED_S)
         if several := two_servers(self.node, name):
             raise RefusedError(several)
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -23,6 +22,7 @@ from don_kp.srv import DeleteGrasp, Describe, ListObjects, Scene, TeachGrasp, Tr
 from don_kp_ros.database.object_records import StoredGrasp, StoredObject
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.nodes.kit.conversions import (
     cloud_message,
     matrix_from_pose,
@@ -150,7 +150,7 @@ class Stage:
         self.peer, self.perception = peer, perception
         database_node = start_node('descriptor_database', database=database)
         self.node = start_node('grasp', enabled=True, look_timeout=1.0)
-        self._grasps = ActionClient(peer.node, Grasp, 'grasp')
+        self._grasps = PunctualActionClient(peer.node, Grasp, 'grasp')
         peer.wait_until(self._grasps.server_is_ready)
         database_node.wait_for(' descriptors in ')
         # All have met once this is answered as it is meant.

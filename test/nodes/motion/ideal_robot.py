@@ -72,7 +72,7 @@ class Controllers(Node):
             self.arm_controller = ArmController(OBSERVE)
             self.hand = TrajectoryController(np.array([0.04]))
             self.arm, self.finger = np.array(OBSERVE), 0.04
-            self.steps = 0
+            self.commands, self.steps = [], 0  # the arm's positions (7,), one a step
             self.object_width, self.stuck, self.silent = 0.0, False, False
             self.velocity = np.zeros(9)
 
@@ -81,6 +81,7 @@ class Controllers(Node):
             now = self.time.now()
             self.arm_controller.update(now)
             self.hand.update(now)
+            self.commands.append(self.arm_controller.position)
             before = np.array([*self.arm, self.finger, self.finger])
             if not self.stuck:
                 self.arm = np.array(self.arm_controller.position)

@@ -9,7 +9,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
@@ -21,6 +20,7 @@ from don_kp.srv import Scene, StoreDescriptor
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.nodes.kit import camera_topics, conversions
+from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT, SENSOR
 from don_kp_ros.robots.preset import load_preset
 
@@ -107,7 +107,7 @@ class Stack:
         T.transform = conversions.transform_from_matrix(T_BASE_CAMERA)
         self._static.publish(TFMessage(transforms=[T]))
         node.create_timer(0.05, self._tell_joints)
-        self._grasps = ActionClient(node, Grasp, 'grasp')
+        self._grasps = PunctualActionClient(node, Grasp, 'grasp')
         self._names = itertools.count()
         peer.wait_until(self._grasps.server_is_ready)
         peer.wait_until(lambda: 'no node serves' not in self.store().message)
