@@ -38,6 +38,7 @@ COMMANDS = {
     'render': Command(
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
     ),
+    'mask': Command('don_kp_ros.annotation.mask_command', 'make masks for pictures'),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
     'study': Command('don_kp_ros.studies.command', 'train models to compare them'),

@@ -31,6 +31,7 @@ ALLOWED = {
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
     'pose': BASE | {'data', 'matching', 'meshes', 'networks'},
+    'annotation': BASE | {'data', 'meshes', 'pose'},
     'motion': BASE | {'robots'},
     'simulation': BASE | {'robots', 'data', 'meshes'},
     'grasping': BASE | {'robots', 'motion'},

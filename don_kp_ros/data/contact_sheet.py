@@ -33,7 +33,9 @@ class ContactSheet:
             self._cells.append(_cell(image, mask, caption, doubtful))
 
     def write(self) -> None:
-        """Write what was collected; raises DataError."""
+        """Write what was collected, if anything was; raises DataError."""
+        if not self._cells:
+            return
         columns = min(len(self._cells), max(4, round(np.sqrt(1.5 * len(self._cells)))))
         blank = np.zeros_like(self._cells[0])
         cells = self._cells + [blank] * (-len(self._cells) % columns)

@@ -95,7 +95,7 @@ class ImageFolder:
     @classmethod
     def open(cls, root: Path) -> ImageFolder:
         """List a folder's pictures and find each one's mask; raises DataError."""
-        images = _list_rgbs(root)
+        images = list_rgbs(root)
         masks = list_images(root / MASKS)
         mask_of_image = pair(images, masks, 'mask')
         used = set(mask_of_image.values())
@@ -152,10 +152,14 @@ class ImageFolder:
 
         mask_values: of the object's pixels; none: masks have two values.
         """
-        depths = self.depths or (None,) * len(self.images)
-        read = partial(read_sample, mask_values=mask_values, bits=self.bits)
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(read, self.images, self.masks, depths)
+            read = partial(self.sample, mask_values=mask_values)
+            yield from pool.map(read, range(len(self.images)))
+
+    def sample(self, index: int, mask_values: tuple[int, ...] = ()) -> Sample:
+        """Read and check a picture with its mask, as `samples` does."""
+        depth = self.depths[index] if self.depths else None
+        return read_sample(self.images[index], self.masks[index], depth, mask_values, self.bits)
 
     def validation(self) -> tuple[ImageFolder, Correspondences] | None:
         """Open the held folder, if there is one."""
@@ -166,7 +170,7 @@ class ImageFolder:
         return held, read_correspondences(root / 'correspondences.npz', len(held.images))
 
 
-def _list_rgbs(root: Path) -> list[Path]:
+def list_rgbs(root: Path) -> list[Path]:
     """List the pictures of a data folder; raises DataError if there are none, saying why."""
     if not root.is_dir():
         raise DataError(f'{root}: no such folder')

@@ -27,6 +27,7 @@ _THIN = 0.17  # width of an outline over the size of what it surrounds
 _PIECES, _LARGEST = 30, 0.3  # more pieces, the largest with less of the area: scattered
 _EACH = 12  # pictures whose shares are told one by one
 _NUMBERS = 4  # that are told
+_BLACK, _SEEN = 10, 0.1  # of 255, what a sensor's noise reaches; share that must be brighter
 
 
 class Fault(NamedTuple):
@@ -42,17 +43,18 @@ FILLS_BORDER = Fault('the object fills the whole border (is the mask inverted?) 
 THREE_SIDES = Fault('the object touches three sides (is the mask inverted?) of', 1.0)
 SHAPELESS = Fault('the mask is no region, only an outline, lines or dots, in', 0.5)
 SPARSE = Fault('the mask is thin lines (an outline?) over a large area in', 2.0)
+DARK = Fault("the object is darker than a sensor's noise (lit too little?) in", 2.0)
 A_MASK = Fault('the picture has two values, as a mask does, in', 1.0)
 
 
-AnySample = TypeVar('AnySample', Sample, PosedSample)
+AnySample = TypeVar('AnySample', bound=Sample | PosedSample)
 
 
 def faults(image: Image, mask: Image) -> list[Fault]:
     """List what may be wrong with a picture's mask (H, W), which is not 0 where the object is."""
     found = []
     shown = mask > 0
-    sides, share = _sides(shown, 0), _share(mask)
+    sides, share = _sides(shown, 0), share_of(mask)
     inset = max(1, min(shown.shape) // 50)  # the border itself may have been left out
     if share > 0.95:
         found.append(COVERS_ALL)
@@ -65,10 +67,13 @@ def faults(image: Image, mask: Image) -> list[Fault]:
     found += _shape_faults(mask)
     if _is_a_mask(image):
         found.append(A_MASK)
+    elif np.mean(image[shown].max(axis=1) > _BLACK) < _SEEN:
+        found.append(DARK)
     return found
 
 
-def _share(mask: Image) -> float:
+def share_of(mask: Image) -> float:
+    """Return the share of a picture that its mask (H, W) covers."""
     return float(np.count_nonzero(mask) / mask.size)
 
 
@@ -138,8 +143,12 @@ class MaskCheck:
             yield sample
         self._finish()
 
+    def faults_of(self, path: Path) -> list[Fault]:
+        """List what may be wrong with a picture that was looked at."""
+        return [fault for fault, paths in self._faults.items() if path in paths]
+
     def _add(self, sample: Sample | PosedSample) -> None:
-        found, share = faults(sample.image, sample.mask), _share(sample.mask)
+        found, share = faults(sample.image, sample.mask), share_of(sample.mask)
         self._shares[sample.path.name] = share
         for fault in found:
             self._faults.setdefault(fault, []).append(sample.path)
@@ -151,7 +160,7 @@ class MaskCheck:
 
     def _finish(self) -> None:
         look = ''
-        if self._sheet is not None:
+        if self._sheet is not None and self._shares:
             self._sheet.write()
             self.say(f'{self._told_shares()} Masks over pictures: {self._sheet.path}')
             look = f'look at {self._sheet.path}, and '

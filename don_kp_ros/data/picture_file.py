@@ -56,6 +56,11 @@ class PictureFile:
             data = path.read_bytes()
         except OSError as error:
             raise DataError(f'{path}: cannot be read ({error.strerror})') from error
+        return cls.of(path, data)
+
+    @classmethod
+    def of(cls, path: Path, data: bytes) -> PictureFile:
+        """Take what a file holds, or what another file holds of it; raises DataError."""
         if data[8:12] in _HEIF_BRANDS and b'avif' not in data[:64] and not _reads_heif():
             raise DataError(f'{path}: {_HEIF}')
         try:

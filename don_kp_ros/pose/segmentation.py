@@ -80,21 +80,31 @@ def table_plane(points: ArrayLike, seed: int = 0) -> Plane:
     return Plane(normal, -float(normal @ centre))
 
 
+def standing(depth: ArrayLike, camera: Camera, plane: Plane) -> Mask:
+    """Find the pixels (H, W) of all that stands above a plane.
+
+    depth (H, W): metres, NaN where there is none.
+    """
+    return _standing(np.asarray(depth, dtype=np.float32), camera, plane)[1]
+
+
 def object_mask(
-    depth: ArrayLike, camera: Camera, plane: Plane, click: tuple[float, float]
+    depth: ArrayLike,
+    camera: Camera,
+    plane: Plane,
+    click: tuple[float, float],
+    reach: float = _CLICK,
 ) -> Mask:
     """Find the pixels (H, W) of the object that a click (u, v) shows.
 
-    depth (H, W): metres, NaN where there is none. What stands above the plane is projected onto
+    depth (H, W): metres, NaN where there is none. reach: pixels from the click to the object, at
+    most; of several within it the nearest counts. What stands above the plane is projected onto
     it, and divided into connected footprints: so the wall, the rim and the bottom of a mug are one
     object, and what stands behind it in the picture is another. Raises RefusedError where nothing
     stands at the click.
     """
     depth = np.asarray(depth, dtype=np.float32)
-    points = camera.deproject_image(depth)
-    with np.errstate(invalid='ignore'):
-        lowest = np.maximum(_ABOVE, _NOISE * depth.astype(np.float64) ** 2)
-        above = (plane.heights(points) > lowest) & (depth < _FARTHEST)
+    points, above = _standing(depth, camera, plane)
     labels = np.zeros(depth.shape, dtype=np.int64)
     labels[above] = _footprints(points[above], plane)
     rows, columns = np.nonzero(labels)
@@ -108,12 +118,19 @@ def object_mask(
         bridges = ndimage.binary_closing(own, iterations=_HOLE) & np.isnan(depth)
         # What an object surrounds is its own: the bottom of a mug, and holes in the depth.
         mask: Mask = ndimage.binary_fill_holes(own | bridges)
-        if away[order[nearest]] <= _CLICK or mask[round(v), round(u)]:
+        if away[order[nearest]] <= reach or mask[round(v), round(u)]:
             return mask
     raise RefusedError(
         f'nothing stands above the table at ({u:.0f}, {v:.0f}); click on the object, or give a '
         'mask'
     )
+
+
+def _standing(depth: NDArray[np.float32], camera: Camera, plane: Plane) -> tuple[Array, Mask]:
+    points = camera.deproject_image(depth)
+    with np.errstate(invalid='ignore'):
+        lowest = np.maximum(_ABOVE, _NOISE * depth.astype(np.float64) ** 2)
+        return points, (plane.heights(points) > lowest) & (depth < _FARTHEST)
 
 
 def _footprints(points: Array, plane: Plane) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""Masks of pictures: examined, made, and read from other tools' files."""
