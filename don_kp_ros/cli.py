@@ -38,6 +38,7 @@ COMMANDS = {
     'render': Command(
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
     ),
+    'data': Command('don_kp_ros.annotation.command', 'examine or import pictures with masks'),
     'mask': Command('don_kp_ros.annotation.mask_command', 'make masks for pictures'),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),

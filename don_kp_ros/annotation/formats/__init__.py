@@ -1,0 +1,1 @@
+"""Readers of other tools' annotations, each by the rules of its format."""
