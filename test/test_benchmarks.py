@@ -8,11 +8,15 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import object_pose, objects, perception_latency
+from benchmarks import masks, object_pose, objects, perception_latency
 from benchmarks.report import Target, report
 from benchmarks.running_nodes import cpu_seconds
+from don_kp_ros.annotation.proposal import Proposal
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.simulation.posed import Subject
 from don_kp_ros.studies import command
 from don_kp_ros.studies.registry import read_study
 
@@ -172,3 +176,27 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     for _ in range(2):
         assert object_pose.done(tmp_path / 'kept', '1-0001', work) == [{'poses': []}]
     assert len(calls) == 1
+
+
+def test_masks_are_measured_by_their_overlap_and_bad_ones_must_be_doubted() -> None:
+    true = np.zeros((40, 60), np.bool_)
+    true[10:30, 10:40] = True
+    half = np.where(true & (np.arange(60) < 25), 255, 0).astype(np.uint8)
+    rows = [
+        {'kind': 'cap', **masks.measured(lambda: Proposal(half, ('touches',)), true)},
+        {'kind': 'cap', **masks.measured(lambda: Proposal(half, ()), true)},
+        {'kind': 'cap', **masks.measured(lambda: Proposal(255 * true.astype(np.uint8), ()), true)},
+        {'kind': 'cap', **masks.measured(_refused, true)},
+    ]
+    found = masks.summary('depth', 'cap', rows)
+    assert found['mean IoU'] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
+    assert (found['below 0.8'], found['unsaid'], found['doubtful']) == (3, 1, 2)
+
+
+def _refused() -> Proposal:
+    raise RefusedError('no table')
+
+
+def test_a_simulated_view_is_masked_by_its_depth() -> None:
+    exact = masks.trial(Subject('can', 100_001), [0, 8, 2])
+    assert {row['way']: row['iou'] for row in exact}['exact depth'] > 0.95

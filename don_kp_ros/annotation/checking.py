@@ -53,6 +53,10 @@ def check(root: Path, options: MaskOptions, sheet: Path, say: Callable[[str], No
             examined.add(sample)
     except DataError as error:
         refused.append(str(error))
+    try:
+        folder.validation()
+    except DataError as error:
+        refused.append(str(error))
     refused = [*examined.unreadable.values(), *refused]
     return Verdict(len(folder.images), tuple(examined.findings(masks)), tuple(refused))
 

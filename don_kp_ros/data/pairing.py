@@ -55,6 +55,8 @@ def missing(without: Sequence[Path], folder: Path, unpaired: Sequence[Path], wha
     others = f' (nor have {len(without) - 1} others)' if len(without) > 1 else ''
     expected = folder / f'{first.stem}.png'
     text = f'{first}: has no {what}{others}; {expected} is expected'
+    if what == 'mask':
+        text += f' (`don_kp mask {folder.parent}` makes masks)'
     json = next(
         (
             path
@@ -65,9 +67,8 @@ def missing(without: Sequence[Path], folder: Path, unpaired: Sequence[Path], wha
     )
     if json is not None and what == 'mask':
         return (
-            f'{text}; {json} lies there, polygons as labelme writes them: labelme_export_json '
-            f'{json} (labelme 5; later examples/tutorial/export_json.py) makes a label.png of '
-            f'them, which is the mask'
+            f'{text}; {json} lies there, polygons as labelme writes them: `don_kp data import '
+            f'{folder.parent} NEW` makes a folder with their masks'
         )
     if not folder.is_dir():
         there = ', '.join(path.name for path in list_files(folder.parent))

@@ -110,6 +110,7 @@ def test_the_held_folder_is_examined_too(root: Path, capsys: pytest.CaptureFixtu
     told = capsys.readouterr()
     assert status == 1
     assert 'validation: the object fills the whole border' in told.err
+    assert 'validation/correspondences.npz: missing' in told.err
     assert sheet.with_name('sheet-validation.png').is_file()
 
 

@@ -137,14 +137,15 @@ class TestNoMask:
         assert 'rgbs/1.jpg: has no mask; ' in text and 'none is left' in text
 
     @pytest.mark.parametrize('part', ['rgbs', 'masks'])
-    def test_polygons_of_labelme_are_to_be_exported(self, tmp_path: Path, part: str) -> None:
+    def test_polygons_of_labelme_are_to_be_imported(self, tmp_path: Path, part: str) -> None:
         (tmp_path / 'masks').mkdir()
         for number in range(3):
             write(tmp_path, 'rgbs', f'{number}.jpg', content=PICTURES[number])
             content = json.dumps({'version': '5.4.1', 'shapes': []}).encode()
             write(tmp_path, part, f'{number}.json', content=content)
         text = self.refused(tmp_path)
-        assert f'labelme_export_json {tmp_path / part / "0.json"}' in text
+        assert f'{tmp_path / part / "0.json"} lies there' in text
+        assert f'`don_kp data import {tmp_path} NEW`' in text
 
     def test_without_a_folder_of_masks_the_others_are_named(self, tmp_path: Path) -> None:
         named(tmp_path, '{}.jpg', '{}.png')
