@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     'don_kp_ros', 'config', 'models', 'requirements', 'package.xml', 'pyproject.toml', 'setup.py',
 )  # fmt: skip
-ROOMS = ('geometry', 'networks', 'data', 'matching', 'evaluation', 'training', 'studies')
+ROOMS = (
+    'geometry', 'networks', 'data', 'annotation', 'matching', 'evaluation', 'training', 'studies',
+)  # fmt: skip
 FOREIGN = (
     'don_kp', 'tf2_msgs', 'rclpy', 'sensor_msgs', 'ament_package', 'rosidl_adapter', 'em',
     'mujoco', 'mink', 'ompl', 'toppra', 'trimesh', 'psycopg', 'sqlalchemy', 'alembic', 'onnx',

@@ -201,7 +201,9 @@ class TestCommandLine:
         text = capsys.readouterr().out
         assert all(name in text for name in cli.COMMANDS)
 
-    @pytest.mark.parametrize('command', ['train', 'evaluate', 'study', 'match', 'db', ''])
+    @pytest.mark.parametrize(
+        'command', ['train', 'evaluate', 'study', 'match', 'db', 'data', 'mask', '']
+    )
     def test_help_imports_nothing_heavy(self, command: str) -> None:
         script = (
             'import atexit, sys; from don_kp_ros import cli;'

@@ -22,7 +22,7 @@ from don_kp_ros.data.folder import (
     write_image,
     write_samples,
 )
-from don_kp_ros.data.picture_file import PictureFile, check_fit, image_of, upright
+from don_kp_ros.data.picture_file import PictureFile, bits_used, check_fit, image_of, upright
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
@@ -55,9 +55,10 @@ def write_folder(folder: Path, choice: Choice) -> list[str]:
 
 def _samples(choice: Choice, hidden: list[str]) -> Iterator[Sample]:
     """Read pictures and draw their masks; what is hardly seen goes to ``hidden``, in words."""
+    bits = bits_used(marked.open().path for marked, _ in choice.chosen)
     for marked, marks in choice.chosen:
         file = marked.open()
-        image = image_of(file)
+        image = image_of(file, bits)
         mask = _fitted(file, image, marked, marks)
         area = int(np.count_nonzero(mask))
         if area < SMALLEST_OBJECT:
@@ -68,14 +69,17 @@ def _samples(choice: Choice, hidden: list[str]) -> Iterator[Sample]:
 
 def _fitted(file: PictureFile, image: Image, marked: Marked, marks: Iterable[Mark]) -> Image:
     """Draw the mask (H, W) of marks, 0 or 255, turned as the picture is; raises DataError."""
-    drawn = np.logical_or.reduce([mark.draw() for mark in marks])
-    mask = np.asarray(drawn * np.uint8(255))
     size = image.shape[:2]
     stored = size[::-1] if file.tag > 4 else size
-    if file.tag != 1 and not marked.upright and mask.shape == stored != size:
-        return np.ascontiguousarray(upright(mask, file.tag))
     tag = file.tag if marked.upright else 1
     annotated = PictureFile(Path(f'{marked.name} as it was annotated'), b'', None, tag)
+    as_stored = file.tag != 1 and not marked.upright and marked.size == stored != size
+    if marked.size is not None and not as_stored:  # before a mask of any size is drawn
+        check_fit(file, size, annotated, marked.size)
+    drawn = np.logical_or.reduce([mark.draw() for mark in marks])
+    mask = np.asarray(drawn * np.uint8(255))
+    if as_stored:
+        return np.ascontiguousarray(upright(mask, file.tag))
     check_fit(file, size, annotated, mask.shape)
     return mask
 

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
                 doubtful += bool(said)
                 doubt = f', doubtful: {said}' if said else ''
                 print(f'{made.picture.name}: {made.share:.1%}{doubt}', flush=True)
-    except (DataError, RefusedError, ValueError) as error:
+    except (DataError, RefusedError, OSError, ValueError) as error:
         print(f'don_kp mask: {error}', file=sys.stderr)
         return 1
     written = len(task.pictures) - failed

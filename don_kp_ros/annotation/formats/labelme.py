@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 from collections.abc import Callable
 from functools import partial
@@ -63,13 +62,13 @@ def _drawn(path: Path, shapes: list[Any], size: tuple[int, int]) -> Mask:
     shown = np.zeros(size, np.bool_)
     for shape in shapes:
         try:
-            shown |= _region(shape, size)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+            shown |= _region(path, shape, size)
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(f'{path}: a shape of {shape["label"]}: {error}') from error
     return shown
 
 
-def _region(shape: Any, size: tuple[int, int]) -> Mask:
+def _region(path: Path, shape: Any, size: tuple[int, int]) -> Mask:
     kind = shape.get('shape_type') or 'polygon'
     if kind not in _REGIONS:
         raise ValueError(f'it is a {kind}, which has no area; draw a {", ".join(_REGIONS)}')
@@ -79,7 +78,7 @@ def _region(shape: Any, size: tuple[int, int]) -> Mask:
     if len(points) < 3 if kind == 'polygon' else len(points) != 2:
         raise ValueError(f'a {kind} with {len(points)} points')
     if kind == 'mask':
-        return _pasted(shape['mask'], points, size)
+        return _pasted(path, shape['mask'], points, size)
     canvas = PIL.Image.new('L', size[::-1])
     draw = PIL.ImageDraw.Draw(canvas)
     if kind == 'polygon':
@@ -94,10 +93,13 @@ def _region(shape: Any, size: tuple[int, int]) -> Mask:
     return np.asarray(canvas) > 0
 
 
-def _pasted(text: str, points: list[tuple[float, float]], size: tuple[int, int]) -> Mask:
+def _pasted(
+    path: Path, text: str, points: list[tuple[float, float]], size: tuple[int, int]
+) -> Mask:
     """Paste a picture of the shape's own box, whose corner pixels are its two points."""
     (left, top), (right, bottom) = ((round(u), round(v)) for u, v in points)
-    own = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(text, validate=True)))) > 0
+    file = PictureFile.of(path, base64.b64decode(text, validate=True))
+    own = file.decoded_by_pillow('L') > 0
     expected = (bottom - top + 1, right - left + 1)
     if own.shape != expected or min(left, top) < 0 or bottom >= size[0] or right >= size[1]:
         raise ValueError(f'a mask of shape {own.shape} for pixels {points}')

@@ -77,14 +77,14 @@ class Pictures:
 
     @cached_property
     def _all(self) -> list[Path]:
-        found: dict[Path, None] = {}
-        for folder in self.folders:
-            inner = sorted(path for path in folder.rglob('*') if path.is_dir())
-            for own in (folder, *inner):
-                if any(own.resolve() == other.resolve() for other in self._without):
-                    continue
-                found.update(dict.fromkeys(path.resolve() for path in list_images(own)))
-        return list(found)
+        left_out = {path.resolve() for path in self._without}
+        every = [
+            inner
+            for folder in self.folders
+            for inner in (folder, *sorted(path for path in folder.rglob('*') if path.is_dir()))
+            if inner.resolve() not in left_out
+        ]
+        return [path for folder in every for path in list_images(folder)]
 
     def outside(self, *without: Path) -> Pictures:
         """Leave out what lies in some folders."""
