@@ -14,12 +14,13 @@ from don_kp_ros.data.picture_file import Image
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.pose.segmentation import Mask
 
-_SIDE = 800  # pixels of the longer side that is cut
+_SIDE = 400  # pixels of the longer side that is cut: of more, a cut takes many seconds
 _INSET = 0.1  # of the picture's sides, where no box is given
 _CLICK = 0.01  # of the longer side: radius of the disc that a click says is the object
 _ROUNDS = 5
 _SMALLER = 0.03  # of a box's sides, each way, for a second opinion
 _AGREE = 0.85  # intersection over union of both
+_MOST = 0.8  # share of all that is cut out, of the largest part
 _FULL, _EMPTY = 0.95, 0.02  # shares of the box
 
 
@@ -43,8 +44,9 @@ def mask_by_colour(
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     clicks = [[tuple(scale * x for x in click) for click in own] for own in (inside, outside)]
     u, v, w, h = (scale * number for number in box)
-    shown = _cut(small, (u, v, w, h), *clicks)
-    again = _cut(small, _inset((u, v, w, h), _SMALLER), *clicks)
+    every = _cut(small, (u, v, w, h), *clicks)
+    shown = _meant(every, clicks[0])
+    again = _meant(_cut(small, _inset((u, v, w, h), _SMALLER), *clicks), clicks[0])
     either = np.count_nonzero(shown | again)
     share = np.count_nonzero(shown) / (w * h)
     doubts = []
@@ -52,6 +54,8 @@ def mask_by_colour(
         doubts.append('a slightly smaller box gives another mask')
     if guessed and _touches(shown, (u, v, w, h)):
         doubts.append('the object reaches out of the guessed box; give one by --box U V W H')
+    if guessed and not inside:
+        doubts += _other_things(shown, every)
     if share > _FULL:
         doubts.append('the mask is the whole box')
     elif share < _EMPTY:
@@ -99,7 +103,7 @@ def _cut(
     model, other, unused = np.zeros((1, 65)), np.zeros((1, 65)), (0, 0, 0, 0)
     mode = cv2.GC_INIT_WITH_MASK
     found = cv2.grabCut(bgr, labels, unused, model, other, _ROUNDS, mode)[0]
-    return _meant(np.isin(found, (cv2.GC_FGD, cv2.GC_PR_FGD)), inside)
+    return np.isin(found, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
 def _away(labels: Image, clicks: Sequence[Numbers]) -> NDArray[np.float64]:
@@ -116,6 +120,19 @@ def _meant(shown: NDArray[np.bool_], inside: Sequence[Numbers]) -> Mask:
     kept = {int(labels[round(v), round(u)]) for u, v in inside} - {0}
     kept = kept or {1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())}
     return np.isin(labels, list(kept))
+
+
+def _other_things(shown: Mask, every: Mask) -> list[str]:
+    """Doubt that the largest part of all that was cut out is the one that is meant."""
+    doubts = []
+    if np.count_nonzero(shown) < _MOST * np.count_nonzero(every):
+        doubts.append('other things are cut out as well')
+    (height, width), (rows, columns) = shown.shape, np.nonzero(shown)
+    if rows.size and not (
+        rows.min() <= height / 2 <= rows.max() and columns.min() <= width / 2 <= columns.max()
+    ):
+        doubts.append("it is not in the picture's middle")
+    return doubts
 
 
 def _touches(shown: Mask, box: Numbers) -> bool:

@@ -146,6 +146,16 @@ class TestByColour:
         assert overlap(made(flat, '0'), right) > 0.95
         assert overlap(made(flat, '1'), left) > 0.95
 
+    def test_two_things_without_a_box_are_doubtful(
+        self, flat: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shown = np.zeros((120, 160), np.bool_)
+        shown[40:80, 30:70] = shown[45:80, 100:130] = True
+        write_image(flat / 'rgbs' / '0.png', colourful(shown))
+        assert run(flat) == 0
+        line = capsys.readouterr().out.splitlines()[0]
+        assert "other things are cut out as well; it is not in the picture's middle" in line
+
     def test_a_place_beside_the_object_is_kept_out(self, flat: Path) -> None:
         shown = np.zeros((120, 160), np.bool_)
         shown[30:90, 30:70] = True
