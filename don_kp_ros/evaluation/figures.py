@@ -143,9 +143,10 @@ def space_figures(condition: Condition, found: Found) -> dict[str, Any] | None:
 
 
 def keypoint_figures(model: DescriptorModel, condition: Condition) -> dict[str, float] | None:
-    """Measure keypoints; None if the model has none or the pairs show different pictures."""
-    pairs = condition.data.pairs
-    if not model.number_of_keypoints or all(pair.homography is None for pair in pairs):
+    """Measure keypoints; None if none are of these objects, or pairs show different pictures."""
+    kinds = {'', *model.keypoint_kinds}
+    known = [pair for pair in condition.data.pairs if pair.kind in kinds]
+    if not model.number_of_keypoints or all(pair.homography is None for pair in known):
         return None
     return measure_keypoints(model, condition.data).rounded()
 

@@ -44,18 +44,21 @@ def measure_keypoints(model: DescriptorModel, data: PairSet, turns: int = 1) -> 
 
     turns: as in DescriptorModel.keypoints.
 
-    Keypoints of A that B does not show count neither as errors nor as hits. Raises ValueError if
-    no pair has both a homography and a mask.
+    Keypoints of A that B does not show count neither as errors nor as hits, nor do those of other
+    kinds of object than the pair's, where that is known. Raises ValueError if no pair that has
+    keypoints has both a homography and a mask.
     """
     found: dict[int, NDArray[np.float32]] = {}
     errors, inside, spread = [], [], []
+    kinds = np.array(model.keypoint_kinds)
     for pair in data.pairs:
-        if pair.homography is None or pair.mask_b is None:
+        own = np.isin(kinds, ('', pair.kind)) | (pair.kind == '')
+        if pair.homography is None or pair.mask_b is None or not own.any():
             continue
         for index in (pair.image_a, pair.image_b):
             if index not in found:
                 found[index] = model.keypoints(data.images[index], turns)[0].cpu().numpy()
-        uv_a, uv_b = found[pair.image_a], found[pair.image_b]
+        uv_a, uv_b = found[pair.image_a][own], found[pair.image_b][own]
         height, width = pair.mask_b.shape
         expected = project(pair.homography, uv_a)
         shown = np.all((expected >= 0) & (expected <= [width - 1, height - 1]), axis=1)

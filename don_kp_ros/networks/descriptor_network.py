@@ -58,6 +58,11 @@ class NetworkConfiguration:
         return BACKBONES[self.backbone].strides[: int(self.last_layer[-1])]
 
     @property
+    def peak_radius(self) -> float:
+        """How many cells about a keypoint's peak tell its place."""
+        return max(1.5, _PEAK_RADIUS / self.stride)
+
+    @property
     def coarsest_stride(self) -> int:
         """Image sides that are multiples of this have cells without a remainder."""
         return self.stride if self.neck == 'dilated' else self.strides[-1]
@@ -166,9 +171,8 @@ class DescriptorNetwork(nn.Module):
         """
         logits, depths = self.keypoint_logits(identity)
         with torch.autocast(identity.device.type, enabled=False):
-            radius = max(1.5, _PEAK_RADIUS / self.configuration.stride)
             variance = expect(logits, size).variance
-            peak = around_peak(logits, radius)
+            peak = around_peak(logits, self.configuration.peak_radius)
             probabilities = logits.float().flatten(2).softmax(dim=2)
             mass = (probabilities * peak.flatten(2).isfinite()).sum(dim=2)
             return replace(expect(peak, size, depths), variance=variance, inside=mass)
@@ -178,7 +182,9 @@ class DescriptorNetwork(nn.Module):
         if self.keypoints is None:
             raise ValueError('this network has no keypoints (network.keypoints)')
         with torch.autocast(identity.device.type, enabled=False):
-            logits, depths = self.keypoints(identity, unit_length(identity))
+            # Shorter where the picture is unlike what was learned; in training all have length 1.
+            descriptors = self.descriptors(identity)[:, : self.configuration.learned]
+            logits, depths = self.keypoints(identity, descriptors)
         return logits, depths
 
 

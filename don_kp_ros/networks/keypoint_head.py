@@ -22,9 +22,21 @@ class KeypointConfiguration:
     number: int = 32  # N
     head: Literal['similarity', 'linear'] = 'similarity'  # linear: a 1x1 convolution, paper 1
     depth: bool = False  # predict each keypoint's depth too
+    kinds: tuple[str, ...] = ()  # of object: each has an equal share of them, one after another;
+    # none: all are of any object
 
     def __post_init__(self) -> None:
         within('number', self.number, 2, 4096)
+        if self.kinds and self.number % len(self.kinds):
+            raise ValueError(
+                f'number is {self.number}; the {len(self.kinds)} kinds have equal shares'
+            )
+
+    @property
+    def kind_of_each(self) -> tuple[str, ...]:
+        """The kind of object of each keypoint; '' for any."""
+        kinds = self.kinds or ('',)
+        return tuple(kind for kind in kinds for _ in range(self.number // len(kinds)))
 
 
 class KeypointHead(nn.Module):

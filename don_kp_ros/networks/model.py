@@ -31,7 +31,7 @@ class DescriptorModel:
 
     fingerprint: descriptors may be compared only if theirs is the same. dimension: D.
     match_threshold: cosine similarity below which a peak is no match. card: how it was trained and
-    what it scored.
+    what it scored. keypoint_kinds: of object, of each of its N keypoints; '' for any.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = 'cpu') -> None:
@@ -40,7 +40,7 @@ class DescriptorModel:
         self.match_threshold: float = checkpoint.match_threshold
         self.card: dict[str, Any] = checkpoint.card
         keypoints = checkpoint.network.keypoints
-        self.number_of_keypoints: int = 0 if keypoints is None else keypoints.number
+        self.keypoint_kinds: tuple[str, ...] = () if keypoints is None else keypoints.kind_of_each
         self._multiple = checkpoint.network.coarsest_stride
         self._preprocessing = checkpoint.preprocessing
         self._device = torch.device(device)
@@ -48,6 +48,11 @@ class DescriptorModel:
         fuse_batch_norms(network)
         channels_last(network.to(self._device))
         self._network = network
+
+    @property
+    def number_of_keypoints(self) -> int:
+        """N; 0 for a model without keypoints."""
+        return len(self.keypoint_kinds)
 
     @classmethod
     def load(cls, path: Path | str, device: str | torch.device = 'cpu') -> DescriptorModel:

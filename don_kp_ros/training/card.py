@@ -44,7 +44,7 @@ def card_text(name: str, checkpoint: Checkpoint) -> str:
             '',
             *_table(card['metrics']),
             *_kinds(card['kinds']),
-            *_keypoints(card['keypoints']),
+            *_keypoints(card['keypoints'], card['kinds']),
         ]
     )
 
@@ -71,12 +71,21 @@ def _kinds(kinds: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [text, '', *_table(kinds, 'false finds')]
 
 
-def _keypoints(own: Mapping[str, float] | None) -> list[str]:
+def _keypoints(
+    own: Mapping[str, float] | None, kinds: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     if own is None:
         return []
+    rows = {'all': own} | {k: of['keypoints'] for k, of in kinds.items() if 'keypoints' in of}
     return [
-        f'{own["keypoints"]} keypoints: two views of a picture disagree about their places by '
-        f'{own["median_px"]:.1f} pixels (median; 90 %: {own["p90_px"]:.1f}); {own["inside"]:.0%} '
-        'lie on the object.',
+        f'{own["keypoints"]} keypoints: two views of a picture, turned and changed as in '
+        'training, disagree about the places of those of its kind of object.',
+        '',
+        '| | median px | 90 % px | on the object |',
+        '|---|---|---|---|',
+        *(
+            f'| {name} | {of["median_px"]:.1f} | {of["p90_px"]:.1f} | {of["inside"]:.0%} |'
+            for name, of in rows.items()
+        ),
         '',
     ]

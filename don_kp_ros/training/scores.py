@@ -57,10 +57,15 @@ def score(
         ('centroid', accuracy(data, centroid)),
     )
     metrics = {name: of.rounded(BRIEF) for name, of in figures}
-    keypoints = None
+    keypoints, kinds = None, measure_kinds(model, data)
     if model.number_of_keypoints:
-        keypoints = measure_keypoints(model, _views(data, settings, seed)).rounded()
-    return Scores(own, metrics, measure_kinds(model, data), keypoints)
+        views = _views(data, settings, seed)
+        keypoints = measure_keypoints(model, views).rounded()
+        for kind, of_kind in kinds.items():
+            shown = replace(views, pairs=[pair for pair in views.pairs if pair.kind == kind])
+            if shown.pairs:
+                of_kind['keypoints'] = measure_keypoints(model, shown).rounded()
+    return Scores(own, metrics, kinds, keypoints)
 
 
 def _views(data: PairSet, settings: TrainingConfiguration, seed: int) -> PairSet:
@@ -68,8 +73,9 @@ def _views(data: PairSet, settings: TrainingConfiguration, seed: int) -> PairSet
     if any(pair.homography is not None for pair in data.pairs):
         return data
     step = max(1, len(data.pairs) // _KEYPOINT_PAIRS)
-    samples = [
-        Sample(Path(), data.pictures(number)[1], data.mask_b(number))
-        for number in range(0, len(data.pairs), step)
-    ]
-    return synthetic(samples, settings.views, data.negatives, [], len(samples), 1, seed)
+    numbers = range(0, len(data.pairs), step)
+    samples = [Sample(Path(), data.pictures(n)[1], data.mask_b(n)) for n in numbers]
+    views = synthetic(samples, settings.views, data.negatives, [], len(samples), 1, seed)
+    # Picture A of a pair is the sample itself.
+    kinds = [data.pairs[n].kind for n in numbers]
+    return replace(views, pairs=[replace(p, kind=kinds[p.image_a]) for p in views.pairs])

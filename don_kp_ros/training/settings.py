@@ -132,6 +132,8 @@ class TrainingConfiguration:
         'imagenet'  # to begin with: these, a file (.pth), or a model; none: random
     )
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
+    chosen_keypoints: int = 0  # of each kind of object, chosen among the trained descriptors where
+    # the network learns none
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     views: ViewConfiguration = field(default_factory=ViewConfiguration)
     loss: LossConfiguration = field(default_factory=LossConfiguration)
@@ -145,7 +147,13 @@ class TrainingConfiguration:
         within('pairs', self.pairs, 1, 4096)
         within('workers', self.workers, 0, 256)
         within('threads', self.threads, 0, 1024)
+        within('chosen_keypoints', self.chosen_keypoints, 0, 512)
         keypoints = self.network.keypoints
+        if keypoints is not None and self.chosen_keypoints:
+            raise ValueError(
+                f'chosen_keypoints is {self.chosen_keypoints}, but the network learns keypoints: '
+                'set one of them, or network.keypoints to null'
+            )
         if keypoints is None and self.loss.descriptors == 'none':
             raise ValueError(
                 'loss.descriptors is none and network.keypoints is not set: nothing would be '

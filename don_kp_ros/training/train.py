@@ -22,6 +22,7 @@ from don_kp_ros.training.card import card_text
 from don_kp_ros.training.dataset import Dataset, read_dataset
 from don_kp_ros.training.interrupts import Interrupts
 from don_kp_ros.training.job import Job
+from don_kp_ros.training.keypoint_choice import with_chosen_keypoints
 from don_kp_ros.training.lightning_import import (
     MisconfigurationException,
     TensorBoardLogger,
@@ -160,6 +161,9 @@ def _finish(
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
     draft = with_familiar_length(draft, data, module.device)
+    if number := job.settings.chosen_keypoints:
+        console.print(f'Choosing {number} keypoints of each kind of object.', highlight=False)
+        draft = with_chosen_keypoints(draft, dataset.sampler, number, job.seed, module.device)
     scores = score(draft, data, job.settings, job.seed, module.device, console)
     own = scores.measurement
     threshold = Threshold.choose(own.present, own.absent, dataset.drawn)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -31,7 +32,7 @@ class Oracle:
     """Finds each pair's keypoints where they are, and `off` pixels beside in its view B."""
 
     def __init__(self, data: PairSet, off: float = 0.0, spread: float = 1.0) -> None:
-        self.number_of_keypoints = 4
+        self.number_of_keypoints, self.keypoint_kinds = 4, ('',) * 4
         self._answers: dict[int, np.ndarray] = {}
         for pair in data.pairs:
             assert pair.homography is not None and pair.mask_b is not None
@@ -75,6 +76,20 @@ def test_clumped_and_straying_keypoints_are_noticed() -> None:
     assert straying.inside == 0 and straying.spread > 2
     with pytest.raises(ValueError, match='homography'):
         measure_keypoints(Oracle(data), PairSet('none', [], [], []))  # type: ignore[arg-type]
+
+
+def test_keypoints_count_on_their_own_kind_of_object_alone() -> None:
+    data = pairs(None)
+    known = replace(data, pairs=[replace(pair, kind='cap') for pair in data.pairs])
+    oracle = Oracle(known, off=5)
+    oracle.keypoint_kinds = ('cap', 'cap', 'mug', 'mug')
+    first = known.pairs[0]
+    for answer in (known.images[first.image_a], known.images[first.image_b]):
+        oracle._answers[id(answer)][2:] += 50  # where there is no mug
+    assert measure_keypoints(oracle, known).p90_px == pytest.approx(5, abs=1e-2)  # type: ignore[arg-type]
+    oracle.keypoint_kinds = ('can', 'mug', 'mug', 'mug')
+    with pytest.raises(ValueError, match='homography'):
+        measure_keypoints(oracle, known)  # type: ignore[arg-type]
 
 
 def test_pairs_show_the_same_points_in_both_views() -> None:

@@ -38,6 +38,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.keypoint_head import KeypointConfiguration
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import camera_topics, conversions
 from don_kp_ros.nodes.kit.qos import LATCHED
@@ -427,9 +428,10 @@ def open_desk(peer, start_node, checkpoint, random_model):
 
 @pytest.fixture(scope='session')
 def checkpoint(tmp_path_factory) -> Path:
-    """A checkpoint of random weights, D = 8."""
+    """A checkpoint of random weights, D = 8, with two keypoints of each of two kinds."""
     torch.manual_seed(0)
-    network = NetworkConfiguration('resnet18', channels=8, dimension=8)
+    keypoints = KeypointConfiguration(4, kinds=('cap', 'mug'))
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=keypoints)
     path = tmp_path_factory.mktemp('models') / 'tiny.safetensors'
     weights = DescriptorNetwork(network).state_dict()
     Checkpoint(network, Preprocessing(96), weights, 0.9).save(path)

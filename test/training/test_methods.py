@@ -177,6 +177,27 @@ def test_objects_of_two_kinds_are_measured_on_held_ones_of_each(run: Run, posed:
     assert '| false finds |' in text and '| mug | ' in text and 'keypoints: ' in text
 
 
+def test_each_kind_of_object_has_keypoints_of_its_own_chosen_when_all_is_learned(
+    run: Run, posed: Path
+) -> None:
+    camera, _, views, _ = read_index(posed / 'views.json')
+    kinds = [replace(v, object=f'{("mug", "cap")[i // 3]}-{i // 3}') for i, v in enumerate(views)]
+    write_index(posed, camera, kinds)
+    shutil.copytree(posed, posed.parent / 'held')
+    (posed.parent / 'held').rename(posed / 'validation')
+    options = ['--network.keypoints=null', '--network.novelty=true', '--steps=2']
+    assert run(posed, *options, output='plain.safetensors') == 0
+    assert run(posed, *options, '--chosen_keypoints=3') == 0
+    plain, chosen = model(posed, 'plain'), model(posed)
+    assert chosen.network.keypoints.kind_of_each == ('cap',) * 3 + ('mug',) * 3
+    assert all(chosen.weights[name].equal(one) for name, one in plain.weights.items())
+    assert chosen.fingerprint != plain.fingerprint
+    assert chosen.card['keypoints']['keypoints'] == 6
+    text = (posed.parent / 'm.md').read_text()
+    assert '6 keypoints: ' in text and text.count('| mug | ') == 2
+    assert run(posed, '--chosen_keypoints=3', KEYPOINTS, '--overwrite') == 1
+
+
 def test_settings_that_do_not_fit_the_data_are_refused(
     run: Run, folder: Path, posed: Path, capsys: Any
 ) -> None:

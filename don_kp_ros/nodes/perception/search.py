@@ -118,21 +118,24 @@ class Search:
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
         if keypoints is not None and self._keypoints.get_subscription_count():
-            self._publish_keypoints(frame, keypoints, view)
+            self._publish_keypoints(frame, keypoints, model.keypoint_kinds, view)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
         self._pictures.show(Result(frame, queries, points, objects, view))
         if self._maps.get_subscription_count():
             values = frame.cells.cpu().numpy()
             self._maps.publish(map_message(values, frame.size, frame.model, frame.header))
 
-    def _publish_keypoints(self, frame: Frame, found: Keypoints, view: View) -> None:
+    def _publish_keypoints(
+        self, frame: Frame, found: Keypoints, kinds: Sequence[str], view: View
+    ) -> None:
         uv = found.uv.cpu().numpy()
         positions, _ = lift(view, uv, self._settings().depth_window)
         message = KeypointsMessage(header=frame.header, model=frame.model)
         for number, (place, mass, position) in enumerate(
             zip(uv.tolist(), found.mass.tolist(), positions, strict=True)
         ):
-            keypoint = Keypoint(id=number, score=min(mass, 1.0), position=point_message(position))
+            keypoint = Keypoint(id=number, kind=kinds[number], position=point_message(position))
+            keypoint.score = min(mass, 1.0)
             keypoint.u, keypoint.v = place
             message.keypoints.append(keypoint)
         self._keypoints.publish(message)

@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from don_kp.msg import DescriptorMap, Model
+from don_kp.msg import DescriptorMap, Keypoints, Model
 from don_kp_ros.nodes.kit import conversions
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError
@@ -91,6 +91,32 @@ def test_maps_and_pictures_are_published(stage, peer):
         assert heard[name][-1].header.frame_id == stage.camera.FRAME
     marker = heard['/don_kp/markers'][-1].markers[1]
     assert marker.pose.position.z == pytest.approx(0.5)
+
+
+def test_keypoints_are_told_with_their_kind_and_position(stage, peer):
+    heard = peer.listen(Keypoints, '/don_kp/keypoints', RESULT)
+
+    store(stage)
+
+    def answered():
+        stage.answer([])
+        return heard
+
+    message = peer.wait_until(answered)[-1]
+    _, expected = stage.model.look(stage.camera.picture)
+    assert message.model == stage.model.fingerprint
+    assert message.header.frame_id == stage.camera.FRAME
+    assert [one.id for one in message.keypoints] == [0, 1, 2, 3]
+    assert [one.kind for one in message.keypoints] == ['cap', 'cap', 'mug', 'mug']
+    uv = [(one.u, one.v) for one in message.keypoints]
+    np.testing.assert_allclose(uv, expected.uv.numpy(), atol=0.05)
+    np.testing.assert_allclose(
+        [one.score for one in message.keypoints], expected.mass.numpy(), atol=1e-3
+    )
+    for one in message.keypoints:
+        ray = stage.camera.CAMERA.deproject(np.array([[one.u, one.v]]), np.array([0.5]))[0]
+        told = [one.position.x, one.position.y, one.position.z]
+        np.testing.assert_allclose(told, ray, atol=1e-3)
 
 
 def test_the_heatmap_names_the_points_that_fit_best(stage, peer):

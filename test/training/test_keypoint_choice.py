@@ -1,0 +1,59 @@
+"""Which descriptors become keypoints."""
+
+import numpy as np
+import pytest
+import torch
+
+from don_kp_ros.data.pairs import ViewPair, WarpedView
+from don_kp_ros.training import keypoint_choice
+
+SIDE = 64
+
+
+def pair_of(a: np.ndarray, b: np.ndarray, uv_a: np.ndarray, uv_b: np.ndarray) -> ViewPair:
+    mask = np.full((SIDE, SIDE), 255, np.uint8)
+    views = (WarpedView(image, mask, np.eye(3)) for image in (a, b))
+    return ViewPair(*views, uv_a.astype(np.float32), uv_b.astype(np.float32))
+
+
+def test_errors_are_those_of_the_map_that_the_correspondences_show() -> None:
+    """Places that an affine map relates have none, whatever it is; far ones are lost."""
+    rng = np.random.default_rng(0)
+    blank = np.zeros((SIDE, SIDE, 3), np.uint8)
+    uv_a = rng.uniform(10, 50, (64, 2))
+    turn, shift = np.array([[0.6, -0.9], [0.9, 0.6]]), np.array([20.0, -5.0])
+    pair = pair_of(blank, blank, uv_a, uv_a @ turn.T + shift)
+    found = uv_a[:20] + rng.uniform(-1, 1, (20, 2))
+    expected = found @ turn.T + shift
+    errors = keypoint_choice._errors(pair, found, expected + [3.0, 4.0])
+    # 5 pixels of 0.2 of 64; the ridge of the map costs a little.
+    assert errors == pytest.approx(5 / (0.2 * SIDE), abs=0.04)
+    assert (keypoint_choice._errors(pair, found, expected + 50) == 1).all()
+    assert (keypoint_choice._errors(pair, found * 0 - 30, expected) == 1).all()
+
+
+def test_the_cheapest_that_lie_apart_are_taken() -> None:
+    uv = np.array([[[0.0, 0], [0.1, 0], [5, 0], [5, 0.1], [0, 5]]]).repeat(3, axis=0)
+    cost = np.array([0.2, 0.1, 0.9, 0.8, 0.3])
+    assert keypoint_choice._apart(cost, uv, 3) == [1, 4, 3]
+    assert sorted(keypoint_choice._apart(cost, uv, 5)) == [0, 1, 2, 3, 4]  # as far as it goes
+
+
+def test_what_is_found_again_is_preferred_to_what_repeats() -> None:
+    """Four cells unlike all others among columns that are alike, seen from other places."""
+    rng, cells, pixels = np.random.default_rng(0), 16, SIDE // 16
+    scene = torch.eye(6)[torch.arange(24) % 2].T[:, None].repeat(1, 24, 1)  # (6, 24, 24)
+    for number, (row, column) in enumerate([(8, 8), (8, 15), (15, 8), (15, 15)]):
+        scene[:, row, column] = torch.eye(6)[2 + number]
+    blank = np.zeros((SIDE, SIDE, 3), np.uint8)
+    maps_a, maps_b, pairs = [], [], []
+    for _ in range(12):
+        points, uv = rng.uniform(7.5, 15.4, (64, 2)), []  # seen from everywhere
+        for maps in (maps_a, maps_b):
+            u, v = rng.integers(0, 8, 2)
+            maps.append(scene[:, v : v + cells, u : u + cells])
+            uv.append(pixels * (points - [u, v] + 0.5) - 0.5)
+        pairs.append(pair_of(blank, blank, *uv))
+    masks = torch.ones(24, SIDE, SIDE, dtype=torch.bool)
+    chosen = keypoint_choice._best(torch.stack(maps_a + maps_b), masks, pairs, 1.5, 4, 0)
+    assert set(chosen.argmax(dim=1).tolist()) == {2, 3, 4, 5}
