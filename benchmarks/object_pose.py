@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import mujoco
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,9 +44,10 @@ from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import Taught, extend, teach
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import objects
-from don_kp_ros.simulation.camera import D435, StillScene, is_whole, mujoco, with_faults
+from don_kp_ros.simulation.camera import D435, is_whole, with_faults
 from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.posed import BUILT_IN, SUBJECT, Subject, Viewpoints
+from don_kp_ros.simulation.renderer import StillScene
 from don_kp_ros.simulation.scene import Layout, Placement, add_body, build
 
 Array = NDArray[np.float64]

@@ -34,8 +34,9 @@ from don_kp_ros.pose.segmentation import object_mask, table_plane
 from don_kp_ros.pose.symmetry import symmetry_of
 from don_kp_ros.pose.teaching import teach
 from don_kp_ros.resources import shipped_model
-from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, with_faults
+from don_kp_ros.simulation.camera import D435, Frame, look_at, with_faults
 from don_kp_ros.simulation.instances import UNSEEN
+from don_kp_ros.simulation.renderer import Renderer
 from don_kp_ros.simulation.scene import Layout, build
 
 _SEED = 0

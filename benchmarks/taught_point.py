@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -26,8 +27,9 @@ from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.robots.preset import load_preset
-from don_kp_ros.simulation.camera import D435, Frame, Renderer, mujoco, with_faults
+from don_kp_ros.simulation.camera import D435, Frame, with_faults
 from don_kp_ros.simulation.instances import UNSEEN
+from don_kp_ros.simulation.renderer import Renderer
 from don_kp_ros.simulation.scene import Layout, build
 from don_kp_ros.simulation.world import World
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,17 +12,11 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
 Array = NDArray[np.float64]
-Scene = TypeVar('Scene', bound='StillScene')
 
 D435 = Camera(width=640, height=480, fx=615.0, fy=615.0, cx=319.5, cy=239.5)
 """Colour intrinsics of a D435 at 640x480 [pixels]; the depth is aligned to them."""
 
 MIN_DEPTH, MAX_DEPTH = 0.17, 4.0  # metres; the stereo sees nothing nearer or farther
-
-_HIDDEN = 5  # a group of geoms that is not drawn
-
-# MuJoCo's cameras look along -z with y up; the optical frame looks along z with y down.
-_MUJOCO_FROM_OPTICAL = np.diag([1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True)
@@ -33,118 +25,6 @@ class Frame:
 
     colour: NDArray[np.uint8]  # (H, W, 3) RGB
     depth: NDArray[np.float32]  # (H, W) metres along the optical axis; NaN beyond the range
-
-
-class Renderer:
-    """Draws a model as the camera sees it.
-
-    Use it only in the thread that makes it: an EGL context belongs to one thread.
-    """
-
-    def __init__(self, model: mujoco.MjModel, camera: Camera = D435) -> None:
-        """Prepare to draw a model."""
-        self._camera = camera
-        self._model = model
-        self._renderer = mujoco.Renderer(model, camera.height, camera.width)
-        self._view = mujoco.MjvCamera()
-        self._view.type = mujoco.mjtCamera.mjCAMERA_FREE
-        self._option = mujoco.MjvOption()
-        self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
-        left, right = ((u - camera.cx) / camera.fx for u in (-0.5, camera.width - 0.5))
-        top, bottom = ((v - camera.cy) / camera.fy for v in (-0.5, camera.height - 0.5))
-        sides = np.array([[1, 0, -left], [-1, 0, right], [0, 1, -top], [0, -1, bottom]])
-        self._sides = sides / np.linalg.norm(sides, axis=1, keepdims=True)
-
-    def close(self) -> None:
-        """Free the graphics memory."""
-        self._renderer.close()
-
-    def render(self, data: mujoco.MjData, T_world_optical: Array) -> Frame:
-        """Draw colour and depth from a camera pose (4, 4)."""
-        colour = self.render_colour(data, T_world_optical)
-        self._renderer.enable_depth_rendering()
-        try:
-            depth = self._renderer.render().astype(np.float32)
-        finally:
-            self._renderer.disable_depth_rendering()
-        depth[(depth < MIN_DEPTH) | (depth > MAX_DEPTH)] = np.nan
-        return Frame(colour, depth)
-
-    def render_colour(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.uint8]:
-        """Draw colour alone, (H, W, 3) RGB, from a camera pose (4, 4)."""
-        self._update(data, T_world_optical)
-        colour: NDArray[np.uint8] = self._renderer.render().copy()
-        return colour
-
-    def mask(self, data: mujoco.MjData, T_world_optical: Array, body: str) -> NDArray[np.bool_]:
-        """Tell which pixels (H, W) show a body."""
-        self._update(data, T_world_optical)
-        self._renderer.enable_segmentation_rendering()
-        try:
-            ids = self._renderer.render()
-        finally:
-            self._renderer.disable_segmentation_rendering()
-        geoms = np.flatnonzero(self._model.geom_bodyid == self._model.body(body).id)
-        is_geom = ids[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)
-        shown: NDArray[np.bool_] = is_geom & np.isin(ids[..., 0], geoms)
-        return shown
-
-    def _update(self, data: mujoco.MjData, T_world_optical: Array) -> None:
-        groups = self._model.geom_group.copy()
-        # What is out of view costs as much as what is in view, and of an arm that is the most.
-        self._model.geom_group[self._out_of_view(data, T_world_optical)] = _HIDDEN
-        try:
-            self._renderer.update_scene(data, self._view, self._option)
-        finally:
-            self._model.geom_group[:] = groups
-        eye = T_world_optical[:3, 3]
-        R = T_world_optical[:3, :3] @ _MUJOCO_FROM_OPTICAL
-        near = self._model.vis.map.znear * self._model.stat.extent
-        c = self._camera
-        for gl in self._renderer.scene.camera:
-            gl.pos[:], gl.forward[:], gl.up[:] = eye, -R[:, 2], R[:, 1]
-            # Pixel centres are at integers: the picture spans -0.5 .. width - 0.5.
-            gl.frustum_bottom = -near * (c.height - 0.5 - c.cy) / c.fy
-            gl.frustum_top = near * (c.cy + 0.5) / c.fy
-            gl.frustum_center = near * ((c.width - 1) / 2 - c.cx) / c.fx
-            gl.frustum_width = near * c.width / 2 / c.fx
-
-    def _out_of_view(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.bool_]:
-        """Tell which geoms' bounding spheres are wholly beside or behind the view.
-
-        Their shadows would be missed; lights of the scenes here cast none.
-        """
-        radii = self._model.geom_rbound
-        centres = rigid.apply(rigid.inverse(T_world_optical), data.geom_xpos)
-        nearest = np.minimum((centres @ self._sides.T).min(axis=1), centres[:, 2])
-        out: NDArray[np.bool_] = (nearest < -radii) & (radii > 0)  # a plane has no end: 0
-        return out
-
-
-class StillScene:
-    """A scene that nothing moves, seen from anywhere; to be used in a `with`."""
-
-    def __init__(self, model: mujoco.MjModel, subject: str | None) -> None:
-        """Take a model, and the name of the body that it is about, if there is one."""
-        self.model, self.data, self.subject = model, mujoco.MjData(model), subject
-        mujoco.mj_forward(model, self.data)
-        self._renderer = Renderer(model)
-
-    def __enter__(self: Scene) -> Scene:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._renderer.close()
-
-    def render(self, T_world_optical: Array) -> Frame:
-        """Draw colour and true depth from a camera pose (4, 4)."""
-        return self._renderer.render(self.data, T_world_optical)
-
-    def mask(self, T_world_optical: Array) -> NDArray[np.bool_]:
-        """Tell which pixels (H, W) show the subject from a camera pose (4, 4)."""
-        if self.subject is None:
-            return np.zeros((D435.height, D435.width), dtype=np.bool_)
-        return self._renderer.mask(self.data, T_world_optical, self.subject)
 
 
 def is_whole(mask: NDArray[np.bool_]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 
 from don_kp_ros.data.folder import DataError
@@ -12,7 +13,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.meshes.mesh import LARGEST, SMALLEST, Mesh
 from don_kp_ros.meshes.reading import read
-from don_kp_ros.simulation import camera, objects
+from don_kp_ros.simulation import objects
 
 UP = {'.obj': 'z', '.ply': 'z', '.glb': 'y'}
 """The axis of a file that points up: glTF says y, the others leave it open."""
@@ -49,7 +50,7 @@ def radius(mesh: Mesh) -> float:
     return float(np.linalg.norm(mesh.vertices[:, :2], axis=1).max())
 
 
-def add(spec: camera.mujoco.MjSpec, body: camera.mujoco.MjsBody, mesh: Mesh) -> None:
+def add(spec: mujoco.MjSpec, body: mujoco.MjsBody, mesh: Mesh) -> None:
     """Add a mesh to a body; it is drawn from both sides and does not collide."""
     for number, part in enumerate(mesh.parts):
         name = f'{body.name}/part_{number}'

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,16 +21,9 @@ from don_kp_ros.data.folder import DataError, list_images, write_image
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
-from don_kp_ros.simulation.camera import (
-    D435,
-    Frame,
-    StillScene,
-    is_whole,
-    look_at,
-    mujoco,
-    with_faults,
-)
+from don_kp_ros.simulation.camera import D435, Frame, is_whole, look_at, with_faults
 from don_kp_ros.simulation.instances import TRAINING, VALIDATION
+from don_kp_ros.simulation.renderer import StillScene
 from don_kp_ros.simulation.rendering import render_all
 from don_kp_ros.simulation.scene import Layout, add_body, build
 
@@ -200,7 +194,8 @@ class Stage(StillScene):
             mask = self.mask(T_world_optical)
             if not is_whole(mask) or mask.sum() < SMALLEST:
                 continue
-            shot = self.shoot(T_world_optical)
+            frame = self.render(T_world_optical)
+            shot = Shot(frame, mask, T_world_optical, self.T_world_object)
             if np.isfinite(shot.frame.depth[mask]).all():
                 return shot
         return None

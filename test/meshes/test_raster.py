@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 import trimesh
@@ -14,7 +15,8 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.meshes import raster
 from don_kp_ros.meshes.raster import rasterise
-from don_kp_ros.simulation.camera import D435, Renderer, look_at, mujoco
+from don_kp_ros.simulation.camera import D435, look_at
+from don_kp_ros.simulation.renderer import Renderer
 
 Array = NDArray[np.float64]
 CAMERA = Camera(160, 120, 154.0, 150.0, 79.0, 61.0)

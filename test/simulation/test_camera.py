@@ -1,11 +1,14 @@
 """The simulated camera against the geometry that it draws."""
 
+import mujoco
 import numpy as np
 import pytest
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.simulation.camera import D435, Frame, Renderer, look_at, mujoco, with_faults
+from don_kp_ros.simulation.camera import D435, Frame, look_at, with_faults
+from don_kp_ros.simulation.renderer import Renderer
+from don_kp_ros.simulation.scene import Layout, build
 
 OFF_CENTRE = Camera(320, 240, 300.0, 300.0, 140.25, 130.5)
 BALL, RADIUS = np.array([0.45, 0.08, 0.10]), 0.05
@@ -52,6 +55,43 @@ def test_depth_and_mask_are_where_the_pinhole_model_says(
     assert np.abs(depth[inside] - expected[inside]).mean() < 3e-4
     points = rigid.apply(T_world_optical, camera.deproject_image(depth))
     assert points[discriminant < -1e-4][:, 2] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_pictures_are_those_of_mujocos_own_renderer() -> None:
+    """Of a cluttered scene; the one with which it shares the graphics context is drawn between."""
+    scenes = [build(Layout.draw(seed, 0))[0] for seed in (1, 2)]
+    everything = [mujoco.MjData(model) for model in scenes]
+    for model, data in zip(scenes, everything, strict=True):
+        mujoco.mj_forward(model, data)
+    T_world_optical = look_at(np.array([0.3, -0.2, 0.7]), np.array([0.5, 0.0, 0.0]))
+    renderers = [Renderer(model) for model in scenes]
+    shown = [r.render(d, T_world_optical) for r, d in zip(renderers, everything, strict=True)]
+    model, data, renderer = scenes[0], everything[0], renderers[0]
+    again = renderer.render(data, T_world_optical)
+    bodies = [name for name in (model.body(i).name for i in range(model.nbody)) if name]
+    masks = [renderer.mask(data, T_world_optical, name) for name in bodies]
+    with mujoco.Renderer(model, D435.height, D435.width) as theirs:
+        theirs.update_scene(data)
+        for own, camera in zip(renderer._scene.camera, theirs.scene.camera, strict=True):
+            for name in ('pos', 'forward', 'up'):
+                getattr(camera, name)[:] = getattr(own, name)
+            for name in ('center', 'width', 'bottom', 'top'):
+                setattr(camera, f'frustum_{name}', getattr(own, f'frustum_{name}'))
+        colour = theirs.render().copy()
+        theirs.enable_depth_rendering()
+        depth = theirs.render().copy()
+        theirs.enable_segmentation_rendering()
+        geoms = theirs.render()[..., 0]
+    for one in renderers:
+        one.close()
+    np.testing.assert_array_equal(shown[0].colour, colour)
+    np.testing.assert_array_equal(again.colour, colour)
+    assert not np.array_equal(shown[1].colour, colour)
+    np.testing.assert_allclose(again.depth, depth, rtol=1e-5)
+    of_geom = np.append(model.geom_bodyid, -1)
+    for name, mask in zip(bodies, masks, strict=True):
+        np.testing.assert_array_equal(mask, of_geom[geoms] == model.body(name).id)
+    assert sum(mask.any() for mask in masks) > 2
 
 
 def test_what_is_hidden_out_of_view_is_not_missed(

@@ -40,8 +40,9 @@ from don_kp_ros.nodes.simulation.frames import OPTICAL_FRAME, link_frames, stati
 from don_kp_ros.nodes.simulation.gripper import GripperServer
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
-from don_kp_ros.simulation.camera import D435, Faults, Renderer, look_at
+from don_kp_ros.simulation.camera import D435, Faults, look_at
 from don_kp_ros.simulation.instances import UNSEEN
+from don_kp_ros.simulation.renderer import Renderer
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, World
 
