@@ -40,7 +40,7 @@ ALLOWED = {
     'studies': LEARNING | {'training'},
     'nodes': STACK | {'simulation'},
     'bringup': BASE | {'robots', 'nodes'},
-    'clients': BASE | {'database', 'nodes', 'bringup'},
+    'clients': BASE | {'database', 'meshes', 'nodes', 'bringup'},
     'demo': STACK | {'bringup', 'nodes', 'simulation'},
 }
 ROS = {

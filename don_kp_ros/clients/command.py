@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.bringup import description
+from don_kp_ros.meshes.units import UNITS
 
 _LARGEST = 2**31 - 1  # of an int32
 
@@ -66,7 +68,9 @@ def _parser() -> Parser:
     existing.add_argument('--replace', action='store_true', help='what has the name already')
     existing.add_argument('--add', action='store_true', help='to it: their mean is looked for')
 
-    teach = commands.add_parser('teach', description='Teach an object, or how to hold it.')
+    teach = commands.add_parser(
+        'teach', description='Teach an object, its mesh, or how to hold it.'
+    )
     kinds = teach.add_subparsers(dest='kind', required=True)
 
     thing = command('object', 'Teach the object that the camera shows at a pixel.', kinds)
@@ -100,6 +104,24 @@ def _parser() -> Parser:
         type=float,
         metavar=('X', 'Y', 'Z', 'QX', 'QY', 'QZ', 'QW', 'WIDTH'),
         help="of the tool centre point in the object's frame, and between the fingers; metres",
+    )
+
+    mesh = command(
+        'mesh',
+        'Give a taught object its mesh, by which its pose is refined. Without --pose, the camera '
+        'must see the object: where the mesh is in it is found out.',
+        kinds,
+    )
+    mesh.add_argument('object', metavar='OBJECT', help='such as cap')
+    mesh.add_argument('file', metavar='FILE', type=Path, help='.obj, .glb or .ply')
+    mesh.add_argument('--unit', choices=UNITS, default='m', help="of the file's numbers, m")
+    mesh.add_argument('--replace', action='store_true', help='the mesh that it has')
+    mesh.add_argument(
+        '--pose',
+        nargs=7,
+        type=float,
+        metavar=('X', 'Y', 'Z', 'QX', 'QY', 'QZ', 'QW'),
+        help="of the mesh's frame in the object's; metres",
     )
 
     listing = command('list', 'List the stored points.')

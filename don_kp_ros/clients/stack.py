@@ -60,14 +60,19 @@ class Stack:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def ask(self, kind: Any, name: str, request: Any) -> Any:
-        """Call a service; raises RefusedError where nobody answers, or the answer is no."""
+    def ask(self, kind: Any, name: str, request: Any, seconds: float | None = None) -> Any:
+        """Call a service; raises RefusedError where nobody answers, or the answer is no.
+
+        seconds: that an answer may take, if it is not `PATIENCE_S`.
+        """
         client = self.node.create_client(kind, name)
         try:
             self.meet(name, client.service_is_ready)
             future = client.call_async(request)
-            if not self.wait(future.done):
-                raise RefusedError(f'{client.service_name} did not answer within {PATIENCE_S:g} s')
+            if not self.wait(future.done, seconds):
+                raise RefusedError(
+                    f'{client.service_name} did not answer within {seconds or PATIENCE_S:g} s'
+                )
             response = future.result()
         finally:
             self.node.destroy_client(client)

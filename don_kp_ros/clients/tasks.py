@@ -17,15 +17,17 @@ from rich.text import Text
 
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
-from don_kp.srv import ListDescriptors, StoreDescriptor, TeachGrasp, TeachObject
+from don_kp.srv import ListDescriptors, StoreDescriptor, StoreMesh, TeachGrasp, TeachObject
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.database.display import grid
 from don_kp_ros.database.text import shortened
 from don_kp_ros.errors import RefusedError, did_you_mean
+from don_kp_ros.meshes.units import UNITS
 from don_kp_ros.nodes.kit.graph import two_publishers
 
 _MATCHES = 'don_kp/matches'
 _SENDS_GOALS = 'grasp/_action/send_goal'
+_PLACING_S = 90.0  # a mesh is placed within seconds, on a machine that is not busy
 _LOOKS_S = 2.0  # one image may lack depth, or be older than what was stored just now
 
 
@@ -50,7 +52,7 @@ def _store(arguments: argparse.Namespace, stack: Stack) -> int:
 
 
 def _teach(arguments: argparse.Namespace, stack: Stack) -> int:
-    return (_teach_object if arguments.kind == 'object' else _teach_grasp)(arguments, stack)
+    return _TEACH[arguments.kind](arguments, stack)
 
 
 def _teach_object(arguments: argparse.Namespace, stack: Stack) -> int:
@@ -82,6 +84,24 @@ def _teach_grasp(arguments: argparse.Namespace, stack: Stack) -> int:
             raise RefusedError('the input has ended; nothing was taught')
         request.by, request.object_pose = request.HAND, seen.object_pose
     print(stack.ask(TeachGrasp, 'teach_grasp', request).message)
+    return 0
+
+
+def _teach_mesh(arguments: argparse.Namespace, stack: Stack) -> int:
+    # Only now: trimesh takes a second to import.
+    from don_kp_ros.meshes.packing import FORMAT, packed
+    from don_kp_ros.meshes.reading import read
+
+    mesh = read(arguments.file).in_metres(UNITS[arguments.unit])
+    request = StoreMesh.Request(
+        object=arguments.object, replace=arguments.replace, format=FORMAT, data=packed(mesh)
+    )
+    if arguments.pose:
+        request.placed = True
+        position, orientation = request.pose.position, request.pose.orientation
+        position.x, position.y, position.z = arguments.pose[:3]
+        orientation.x, orientation.y, orientation.z, orientation.w = arguments.pose[3:]
+    print(stack.ask(StoreMesh, 'store_mesh', request, _PLACING_S).message)
     return 0
 
 
@@ -191,6 +211,11 @@ def _tell(message: Any) -> None:
     print(f'{message.feedback.phase:9} {message.feedback.detail}', flush=True)
 
 
+_TEACH: dict[str, Callable[[argparse.Namespace, Stack], int]] = {
+    'object': _teach_object,
+    'mesh': _teach_mesh,
+    'grasp': _teach_grasp,
+}
 _TASKS: dict[str, Callable[[argparse.Namespace, Stack], int]] = {
     'store': _store,
     'teach': _teach,

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from don_kp_ros.database.object_records import StoredObject
+from don_kp_ros.database.object_records import StoredMesh, StoredObject
 from don_kp_ros.database.records import Observation, StoredDescriptor
 from don_kp_ros.database.text import shortened
 
@@ -44,13 +44,15 @@ def object_table(found: Sequence[StoredObject]) -> Table:
     for heading in 'points', 'size, mm', 'views':
         laid.add_column(heading, justify='right')
     laid.add_column('grasps', overflow='fold')
+    laid.add_column('mesh')
     laid.add_column('updated, UTC')
     for one in found:
         size = 'x'.join(f'{side:.0f}' for side in 1000 * np.ptp(one.points, axis=0))
         numbers = str(len(one.points)), size, str(one.views)
         time = f'{one.updated:%Y-%m-%d %H:%M}'
+        mesh = shortened(one.mesh.fingerprint) if one.mesh else ''
         grasps = Text(', '.join(grasp.name for grasp in one.grasps))
-        laid.add_row(Text(one.name), Text(shortened(one.model)), *numbers, grasps, time)
+        laid.add_row(Text(one.name), Text(shortened(one.model)), *numbers, grasps, mesh, time)
     return laid
 
 
@@ -93,7 +95,14 @@ def plain(record: StoredDescriptor | Observation | StoredObject) -> dict[str, An
     if isinstance(record, StoredObject):
         told['points'] = len(record.points)
         told['grasps'] = [dataclasses.asdict(grasp) for grasp in record.grasps]
+        told['mesh'] = _without_data(record.mesh)
     return {**told, 'dimension': record.values.shape[-1]}
+
+
+def _without_data(mesh: StoredMesh | None) -> dict[str, Any] | None:
+    if mesh is None:
+        return None
+    return {name: value for name, value in vars(mesh).items() if name != 'data'}
 
 
 def utc(time: datetime) -> str:

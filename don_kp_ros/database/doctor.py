@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from don_kp_ros.database import schema
 from don_kp_ros.database.engine import Database
-from don_kp_ros.database.errors import SchemaError, StoreError
+from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError, UnknownNameError
+from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.sqlite import SqliteDatabase, open_file
@@ -151,6 +152,7 @@ def _content(place: Database, database: Path | str | None) -> Finding:
             number, deleted = store.count(), store.count(Filter(deleted=True))
             objects, broken = store.objects.list()
             damaged = [str(error) for error in (*store.damaged(), *broken)]
+            damaged += _damaged_meshes(store, objects)
         unreadable = _damaged_observations(place)
     except StoreError as error:
         return Finding('content', State.WRONG, str(error))
@@ -161,6 +163,15 @@ def _content(place: Database, database: Path | str | None) -> Finding:
         told.append(f'{unreadable} observations are damaged; store those descriptors anew')
     well = f'{number} descriptors, {deleted} deleted ones that can be restored'
     return _finding('content', '; '.join(told), f'{well}, and {len(objects)} objects')
+
+
+def _damaged_meshes(store: DescriptorStore, objects: Sequence[StoredObject]) -> Iterator[str]:
+    """Tell which objects' meshes cannot be read."""
+    for one in objects:
+        try:
+            store.objects.with_mesh(one)
+        except (DamagedError, UnknownNameError) as error:
+            yield f'{printable(one.name)}: {error}'
 
 
 def _damaged_observations(place: Database) -> int:

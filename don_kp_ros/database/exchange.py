@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from don_kp_ros.database.errors import DamagedError
+from don_kp_ros.database.errors import DamagedError, UnknownNameError
 from don_kp_ros.database.exchange_file import Entry, Item, read, write
 from don_kp_ros.database.exchange_lines import ExchangeError
 from don_kp_ros.database.object_records import StoredObject
@@ -57,7 +58,12 @@ def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Su
                 else:
                     yield Entry(stored, seen)
             after = page[-1].name, page[-1].model
-        yield from objects
+        for taught in objects:
+            try:
+                yield store.objects.with_mesh(taught)
+            except (DamagedError, UnknownNameError) as error:
+                left_out.append(f'the mesh of {shown(taught.name)}: {error}')
+                yield dataclasses.replace(taught, mesh=None)
 
     with store.snapshot():
         objects, damaged = store.objects.list(wanted)

@@ -1,11 +1,13 @@
 """The file of an export: JSON Lines with checksums, read and written line by line.
 
 A line is a JSON object: a header, models, descriptors each followed by its observations, taught
-objects each followed by its points, an end. docs/database.md describes the fields.
+objects each followed by its points and the pieces of its mesh, an end. docs/database.md describes
+the fields.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import uuid
@@ -25,17 +27,26 @@ from don_kp_ros.database.exchange_lines import (
     ExchangeError,
     LineReader,
     LineWriter,
+    MeshPlace,
     ModelLine,
     ObjectLine,
     ObservationLine,
+    PieceLine,
     PointLine,
     decoded,
     encoded,
 )
-from don_kp_ros.database.object_records import MOST_POINTS, StoredObject, checked_object
+from don_kp_ros.database.object_records import (
+    LARGEST_MESH,
+    MOST_POINTS,
+    StoredMesh,
+    StoredObject,
+    checked_object,
+)
 from don_kp_ros.database.records import Observation, StoredDescriptor, StoredModel
 from don_kp_ros.database.text import shown
 
+_PIECE = 1 << 19  # bytes of a mesh in a line
 _TOLERANCE = 1e-5  # by which a mean computed on another machine may differ
 
 
@@ -112,10 +123,16 @@ def _write(file: BinaryIO, items: Iterable[Item]) -> tuple[int, int, int]:
         if isinstance(item, StoredModel):
             lines.write(ModelLine, vars(item))
         elif isinstance(item, StoredObject):
-            lines.write(ObjectLine, {**vars(item), 'points': len(item.points)})
+            pieces = _pieces(item.mesh)
+            mesh = item.mesh and MeshPlace(
+                item.mesh.fingerprint, item.mesh.position, item.mesh.orientation, len(pieces)
+            )
+            lines.write(ObjectLine, {**vars(item), 'points': len(item.points), 'mesh': mesh})
             for place, values, weight in zip(item.points, item.values, item.weights, strict=True):
                 point = {'position': place.tolist(), 'values': values, 'weight': float(weight)}
                 lines.write(PointLine, point)
+            for piece in pieces:
+                lines.write(PieceLine, {'data': piece})
         else:
             number = len(item.observations)
             lines.write(DescriptorLine, {**vars(item.descriptor), 'observations': number})
@@ -173,4 +190,19 @@ def _object(line: ObjectLine, reader: LineReader, size: int) -> StoredObject:
         'values': [point['values'] for point in points],
         'weights': [point['weight'] for point in points],
     }
-    return checked_object(StoredObject(**{**decoded(line, size), **arrays}))
+    mesh = line.mesh and _mesh(line.mesh, reader)
+    return checked_object(StoredObject(**{**decoded(line, size), **arrays, 'mesh': mesh}))
+
+
+def _mesh(place: MeshPlace, reader: LineReader) -> StoredMesh:
+    number = min(place.pieces, -(-LARGEST_MESH // _PIECE) + 1)  # which are too many
+    pieces = [reader.next(PieceLine).data for _ in range(number)]
+    data = b''.join(base64.b64decode(piece, validate=True) for piece in pieces)
+    if not data:
+        raise ValueError('the mesh is empty')
+    return StoredMesh(place.fingerprint, place.position, place.orientation, data)
+
+
+def _pieces(mesh: StoredMesh | None) -> list[bytes]:
+    data = mesh.data if mesh is not None else b''
+    return [data[first : first + _PIECE] for first in range(0, len(data), _PIECE)]

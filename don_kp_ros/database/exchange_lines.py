@@ -29,7 +29,7 @@ from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
 
 FORMAT = 'don_kp descriptors'
-VERSION = 3  # 1 had no taught objects, 2 no grasps of them
+VERSION = 4  # 1 had no taught objects, 2 no grasps of them, 3 no meshes
 _READ = range(1, VERSION + 1)
 LONGEST_LINE = 1 << 20  # bytes; what records allow stays far below
 AGAIN = 'export again, or copy the file again in full'
@@ -49,6 +49,16 @@ class HeaderLine:
 
 
 @dataclass(frozen=True)
+class MeshPlace:
+    """The mesh of a taught object; so many pieces follow the object's points."""
+
+    fingerprint: str
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float]
+    pieces: int
+
+
+@dataclass(frozen=True)
 class ObjectLine:
     """A taught object; so many points follow it."""
 
@@ -59,6 +69,7 @@ class ObjectLine:
     created: str
     updated: str
     grasps: tuple[StoredGrasp, ...] = ()
+    mesh: MeshPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,13 @@ class PointLine:
     position: tuple[float, float, float]
     values: str
     weight: float
+
+
+@dataclass(frozen=True)
+class PieceLine:
+    """A piece of the bytes of a taught object's mesh."""
+
+    data: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,10 @@ def _line_of(record: type, name: str, left_out: str = '') -> Any:
 ModelLine = _line_of(StoredModel, 'ModelLine', 'descriptors')
 DescriptorLine = _line_of(StoredDescriptor, 'DescriptorLine', 'deleted')
 ObservationLine = _line_of(Observation, 'ObservationLine')
-_LINES = (HeaderLine, ModelLine, DescriptorLine, ObservationLine, ObjectLine, PointLine, EndLine)
+_LINES = (
+    HeaderLine, ModelLine, DescriptorLine, ObservationLine, ObjectLine, PointLine, PieceLine,
+    EndLine,
+)  # fmt: skip
 _KIND_OF = {line: line.__name__.removesuffix('Line').lower() for line in _LINES}
 _KINDS = {kind: line for line, kind in _KIND_OF.items()}
 COUNTED = {'models': ModelLine, 'descriptors': DescriptorLine, 'objects': ObjectLine}
@@ -221,6 +242,8 @@ def _json_value(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, tuple):
         return [dataclasses.asdict(one) if isinstance(one, StoredGrasp) else one for one in value]
+    if isinstance(value, MeshPlace):
+        return dataclasses.asdict(value)
     return dict(value) if isinstance(value, Mapping) else value
 
 

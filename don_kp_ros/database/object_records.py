@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ MOST_VIEWS = 4096
 MOST_GRASPS = 64
 LARGEST_DISTANCE = 10.0  # metres, of a point from the object's origin
 LARGEST_WIDTH = 1.0  # metres
+LARGEST_MESH = 8 << 20  # bytes
 _UNIT_TOLERANCE = 1e-4
 _EXACT = 1e-12  # off unit length, a quaternion is kept as it is
 
@@ -33,6 +35,17 @@ class StoredGrasp:
     position: tuple[float, float, float]  # metres
     orientation: tuple[float, float, float, float]  # quaternion xyzw: z reaches, y closes
     width: float  # metres between the fingers
+
+
+@dataclass(frozen=True)
+class StoredMesh:
+    """The mesh of an object, and where its frame is in the object's."""
+
+    fingerprint: str  # SHA-256 of its bytes
+    position: tuple[float, float, float]  # metres
+    orientation: tuple[float, float, float, float]  # quaternion xyzw
+    # Empty where they were not asked for: they are many.
+    data: bytes = field(default=b'', compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +61,7 @@ class StoredObject:
     created: datetime = field(default_factory=now)  # UTC
     updated: datetime = field(default_factory=now)  # UTC
     grasps: tuple[StoredGrasp, ...] = ()  # in order of name
+    mesh: StoredMesh | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -57,14 +71,14 @@ class StoredObject:
     def content(self) -> tuple[object, ...]:
         """Return what makes two objects the same; their times do not count."""
         arrays = (self.points.tobytes(), self.values.tobytes(), self.weights.tobytes())
-        return *self.key, self.views, *arrays, self.grasps
+        return *self.key, self.views, *arrays, self.grasps, self.mesh
 
 
 def checked_object(taught: StoredObject) -> StoredObject:
     """Return an object with arrays of float32, read-only, and times in UTC, all of it checked.
 
     Raises InvalidNameError, InvalidDescriptorError for D, InvalidObjectError for its points and
-    views and grasps, InvalidObservationError for its times.
+    views, grasps and mesh, InvalidObservationError for its times.
     """
     check_name(taught.name, 'name')
     points, values = _numbers(taught.points, 'points'), _numbers(taught.values, 'values')
@@ -106,6 +120,7 @@ def checked_object(taught: StoredObject) -> StoredObject:
         values=values,
         weights=weights,
         grasps=grasps,
+        mesh=taught.mesh and checked_mesh(taught.mesh),
         created=checked_time(taught.created),
         updated=checked_time(taught.updated),
     )
@@ -117,21 +132,52 @@ def checked_grasp(grasp: StoredGrasp) -> StoredGrasp:
     Raises InvalidNameError, InvalidObjectError.
     """
     check_name(grasp.name, "grasp's name")
-    length = float(np.linalg.norm(grasp.orientation))
-    for right, what, found, remedy in (
-        (np.abs(grasp.position).max() < LARGEST_DISTANCE, 'position in metres', grasp.position,
+    what = f'the grasp {shown(grasp.name)}'
+    if not 0 <= grasp.width < LARGEST_WIDTH:  # nor is it with NaN
+        raise InvalidObjectError(f'{what} has the width in metres {grasp.width}; give 0 to 1 m')
+    turn = _checked_pose(what, grasp.position, grasp.orientation)
+    return dataclasses.replace(grasp, orientation=turn)
+
+
+def fingerprint_of(data: bytes) -> str:
+    """Return the fingerprint of a mesh's bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def checked_mesh(mesh: StoredMesh) -> StoredMesh:
+    """Return a mesh with a quaternion of unit length, all of it checked; its data, if it has any.
+
+    Raises InvalidObjectError.
+    """
+    if len(mesh.data) > LARGEST_MESH:
+        raise InvalidObjectError(
+            f'the mesh has {len(mesh.data)} bytes; at most {LARGEST_MESH} are stored: give one '
+            'with fewer faces, or smaller textures'
+        )
+    if mesh.data and fingerprint_of(mesh.data) != mesh.fingerprint:
+        raise InvalidObjectError(
+            f'the bytes of the mesh do not have the fingerprint {shown(mesh.fingerprint)}; send '
+            'it again'
+        )
+    turn = _checked_pose('the mesh', mesh.position, mesh.orientation)
+    return dataclasses.replace(mesh, orientation=turn)
+
+
+def _checked_pose(
+    what: str, position: tuple[float, ...], orientation: tuple[float, ...]
+) -> tuple[float, float, float, float]:
+    """Check a pose; return its quaternion, of unit length."""
+    length = float(np.linalg.norm(orientation))
+    for right, named, found, remedy in (
+        (np.abs(position).max() < LARGEST_DISTANCE, 'position in metres', position,
          'keep it within 10 m'),
         (abs(length - 1) < 0.01, "quaternion's length", length, 'scale it to 1'),
-        (0 <= grasp.width < LARGEST_WIDTH, 'width in metres', grasp.width, 'give 0 to 1 m'),
     ):  # fmt: skip
         if not right:  # nor is it with NaN
-            raise InvalidObjectError(
-                f'the grasp {shown(grasp.name)} has the {what} {found}; {remedy}'
-            )
-    if abs(length - 1) < _EXACT:
-        return grasp
-    x, y, z, w = (number / length for number in grasp.orientation)
-    return dataclasses.replace(grasp, orientation=(x, y, z, w))
+            raise InvalidObjectError(f'{what} has the {named} {found}; {remedy}')
+    scale = 1.0 if abs(length - 1) < _EXACT else length
+    x, y, z, w = (number / scale for number in orientation)
+    return x, y, z, w
 
 
 def grasps_text(grasps: tuple[StoredGrasp, ...]) -> str:
@@ -142,6 +188,23 @@ def grasps_text(grasps: tuple[StoredGrasp, ...]) -> str:
 def read_grasps(text: str) -> tuple[StoredGrasp, ...]:
     """Read what `grasps_text` wrote. Raises TypeError, ValueError."""
     return tuple(configuration.read(StoredGrasp, one, 'grasp') for one in json.loads(text))
+
+
+def mesh_columns(mesh: StoredMesh | None) -> dict[str, str | None]:
+    """Write which mesh an object has, and where, as columns of its row."""
+    if mesh is None:
+        return {'mesh': None, 'mesh_pose': None}
+    return {'mesh': mesh.fingerprint, 'mesh_pose': json.dumps([mesh.position, mesh.orientation])}
+
+
+def read_mesh(fingerprint: str | None, pose: str | None) -> StoredMesh | None:
+    """Read what `mesh_columns` wrote, without the data. Raises TypeError, ValueError."""
+    if fingerprint is None:
+        return None
+    (x, y, z), (a, b, c, w) = (
+        [float(number) for number in part] for part in json.loads(pose or '')
+    )
+    return StoredMesh(fingerprint, (x, y, z), (a, b, c, w))
 
 
 def _numbers(given: ArrayLike, what: str) -> NDArray[Any]:

@@ -19,14 +19,18 @@ from don_kp_ros.database.errors import (
 )
 from don_kp_ros.database.object_records import (
     StoredGrasp,
+    StoredMesh,
     StoredObject,
     checked_object,
+    fingerprint_of,
     grasps_text,
+    mesh_columns,
     read_grasps,
+    read_mesh,
 )
 from don_kp_ros.database.records import ALL, Filter, now
 from don_kp_ros.database.rows import Row, is_text
-from don_kp_ros.database.schema import models, taught_objects
+from don_kp_ros.database.schema import meshes, models, taught_objects
 from don_kp_ros.database.text import shortened, shown
 
 _AS_THEY_ARE = ('name', 'views', 'created', 'updated')
@@ -49,21 +53,18 @@ class ObjectStore:
 
         A stored name is replaced with `replace`, or with `former`, which is what the object was
         made from: one that somebody else has changed since is not lost. With `former` it keeps its
-        grasps, because its frame is the same. Raises NameTakenError with neither,
+        grasps and its mesh, because its frame is the same. Raises NameTakenError with neither,
         InvalidObjectError for a `former` that is stored no longer, and what `checked_object`
         raises.
         """
         if former is not None:
-            taught = dataclasses.replace(taught, grasps=former.grasps)
+            taught = dataclasses.replace(taught, grasps=former.grasps, mesh=former.mesh)
         taught = checked_object(taught)
         name, model = taught.name, taught.model
         with self._database.transaction(write=True) as connection:
             stored = self._find(connection, name, model)
             if former is not None and (stored is None or stored.updated != former.updated):
-                raise InvalidObjectError(
-                    f'{shown(name)} was changed by somebody else meanwhile; this view is not '
-                    'added to it: look at what is stored now, then teach the view again'
-                )
+                raise _changed(name, 'this view', 'teach the view again')
             if stored is not None and former is None and not replace:
                 raise taken(name, model)
             time = now()
@@ -74,12 +75,14 @@ class ObjectStore:
     def put_back(self, taught: StoredObject) -> None:
         """Store an object as it was, times included, in place of what its name holds now.
 
-        Raises what `checked_object` raises.
+        Its mesh comes with its data, unless that is stored already. Raises what `checked_object`
+        raises, and InvalidObjectError for a mesh without data.
         """
         taught = checked_object(taught)
         content = {name: getattr(taught, name) for name in _AS_THEY_ARE}
         content.update({name: rows.blob(getattr(taught, name)) for name in _ARRAYS})
         content['grasps'] = grasps_text(taught.grasps)
+        content.update(mesh_columns(taught.mesh))
         with self._database.transaction(write=True) as connection:
             size = taught.values.shape[1]
             content['model_id'] = statements.model_id(connection, taught.model, size)
@@ -89,6 +92,9 @@ class ObjectStore:
             else:
                 same = taught_objects.c.id == stored.id
                 connection.execute(taught_objects.update().where(same).values(content))
+            if taught.mesh is not None:
+                _keep_data(connection, taught.name, taught.mesh)
+            _drop_unused(connection)
             self._database.changed(connection)
 
     def has(self, name: str, model: str) -> bool:
@@ -126,6 +132,7 @@ class ObjectStore:
         with self._database.transaction(write=True) as connection:
             number = self._identified(connection, name, model).id
             connection.execute(taught_objects.delete().where(taught_objects.c.id == number))
+            _drop_unused(connection)
             self._database.changed(connection)
 
     def put_grasp(
@@ -162,6 +169,58 @@ class ObjectStore:
                     f'no grasp {shown(grasp)} of {shown(name)} is taught; {found}'
                 )
             self._put_grasps(taught, known)
+
+    def put_mesh(
+        self, former: StoredObject, mesh: StoredMesh, replace: bool = False
+    ) -> StoredMesh:
+        """Store the mesh of an object, as it was when the mesh was placed in its frame.
+
+        Raises NameTakenError for one that has a mesh, without `replace`; InvalidObjectError for
+        an object that was changed since.
+        """
+        with self._database.transaction(write=True):
+            taught = self.get(*former.key)
+            if taught.mesh is not None and not replace:
+                raise mesh_taken(taught.name)
+            if taught.updated != former.updated:
+                raise _changed(taught.name, 'the mesh', 'send it again')
+            self.put_back(dataclasses.replace(taught, mesh=mesh, updated=now()))
+            return mesh
+
+    def delete_mesh(self, name: str, model: str) -> None:
+        """Forget the mesh of an object. Raises UnknownNameError."""
+        with self._database.transaction(write=True):
+            taught = self.get(name, model)
+            if taught.mesh is None:
+                raise UnknownNameError(
+                    f'{shown(name)} has no mesh; {self._service("store_mesh")} stores one'
+                )
+            self.put_back(dataclasses.replace(taught, mesh=None, updated=now()))
+
+    def mesh_data(self, fingerprint: str) -> bytes:
+        """Read the bytes of a mesh. Raises UnknownNameError, DamagedError."""
+        query = sa.select(meshes.c.data).where(meshes.c.fingerprint == fingerprint)
+        known = is_text(fingerprint)
+        with self._database.transaction() as connection:
+            data = connection.execute(query).scalar_one_or_none() if known else None
+        if data is None:
+            raise UnknownNameError(
+                f'no mesh {shortened(fingerprint)} is stored; {self._service("list_objects")} '
+                'tells which are'
+            )
+        if not isinstance(data, bytes) or fingerprint_of(data) != fingerprint:
+            raise DamagedError(
+                f'the mesh {shortened(fingerprint)} is damaged; store it again with '
+                f'{self._service("store_mesh")} and replace: true'
+            )
+        return data
+
+    def with_mesh(self, taught: StoredObject) -> StoredObject:
+        """Return an object with the data of its mesh. Raises UnknownNameError, DamagedError."""
+        if taught.mesh is None:
+            return taught
+        data = self.mesh_data(taught.mesh.fingerprint)
+        return dataclasses.replace(taught, mesh=dataclasses.replace(taught.mesh, data=data))
 
     def _put_grasps(self, taught: StoredObject, grasps: Mapping[str, StoredGrasp]) -> None:
         held = tuple(grasps.values())
@@ -204,7 +263,41 @@ def read_object(row: Row) -> StoredObject:
     }
     kept = {name: row[name] for name in _AS_THEY_ARE}
     kept['grasps'] = read_grasps(row['grasps'])
+    kept['mesh'] = read_mesh(row['mesh'], row['mesh_pose'])
     return checked_object(StoredObject(model=row['model'], **kept, **arrays))
+
+
+def mesh_taken(name: str) -> NameTakenError:
+    """Make the error for an object that has a mesh already; it says what to do."""
+    return NameTakenError(
+        f'{shown(name)} has a mesh already; call again with replace: true to forget that'
+    )
+
+
+def _changed(name: str, what: str, remedy: str) -> InvalidObjectError:
+    return InvalidObjectError(
+        f'{shown(name)} was changed by somebody else meanwhile; {what} is not added to it: look '
+        f'at what is stored now, then {remedy}'
+    )
+
+
+def _keep_data(connection: sa.Connection, name: str, mesh: StoredMesh) -> None:
+    """Store the bytes of a mesh, also over damaged ones, or see that they are there."""
+    same = meshes.c.fingerprint == mesh.fingerprint
+    there = connection.execute(sa.select(meshes.c.id).where(same)).one_or_none() is not None
+    if not mesh.data:
+        if not there:
+            raise InvalidObjectError(f'the mesh of {shown(name)} has no data; send it again')
+    elif there:
+        connection.execute(meshes.update().where(same).values(data=mesh.data))
+    else:
+        connection.execute(meshes.insert().values(fingerprint=mesh.fingerprint, data=mesh.data))
+
+
+def _drop_unused(connection: sa.Connection) -> None:
+    """Delete the meshes that no object has any longer."""
+    used = sa.select(taught_objects.c.mesh).where(taught_objects.c.mesh.is_not(None))
+    connection.execute(meshes.delete().where(meshes.c.fingerprint.not_in(used)))
 
 
 def taken(name: str, model: str) -> NameTakenError:

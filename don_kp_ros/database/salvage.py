@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sqlite3
@@ -20,7 +21,13 @@ from numpy.typing import NDArray
 from don_kp_ros.database import records, rows
 from don_kp_ros.database.doctor import users
 from don_kp_ros.database.errors import StoreError
-from don_kp_ros.database.object_records import read_grasps
+from don_kp_ros.database.object_records import (
+    StoredMesh,
+    checked_mesh,
+    mesh_columns,
+    read_grasps,
+    read_mesh,
+)
 from don_kp_ros.database.objects import read_object
 from don_kp_ros.database.records import Observation, StoredDescriptor, now
 from don_kp_ros.database.rows import Row
@@ -30,7 +37,7 @@ from don_kp_ros.errors import RefusedError
 
 _MOST_PROBES = 20_000  # row numbers that are tried beyond the last that was read
 _UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away
-_TABLES = ('models', 'objects', 'descriptors', 'tags', 'observations', 'taught_objects')
+_TABLES = ('models', 'objects', 'descriptors', 'tags', 'observations', 'taught_objects', 'meshes')
 _COVERED = ('TRUE', 'deleted IS NULL')  # conditions under which SQLite uses an index
 _ALL_BUT_THE_NAME = 'all but the name'
 _Rows = dict[int, Row]
@@ -143,7 +150,9 @@ def _salvage_objects(
             times = {name: _time(row[name]) or now() for name in ('created', 'updated')}
             whole = {**row, **times, 'model': model['fingerprint'], 'dimension': dimension}
             whole['grasps'] = _grasps(row, missing)
-            store.objects.put_back(read_object(whole))
+            mesh = _mesh(row, tables['meshes'], missing)
+            taught = read_object({**whole, **mesh_columns(None)})
+            store.objects.put_back(dataclasses.replace(taught, mesh=mesh))
         except (RefusedError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             missing.append(f'object {shown(str(row["name"]))}: {printable(str(error))}')
         else:
@@ -161,6 +170,19 @@ def _grasps(row: Row, missing: list[str]) -> str:
         missing.append(f'the grasps of object {shown(str(row["name"]))}: {told}')
         return '[]'
     return str(text)
+
+
+def _mesh(row: Row, stored: _Rows, missing: list[str]) -> StoredMesh | None:
+    """Return an object's mesh with its data, none of older schemas; name one that is damaged."""
+    try:
+        mesh = read_mesh(row.get('mesh'), row.get('mesh_pose'))
+        if mesh is None:
+            return None
+        data = [one['data'] for one in stored.values() if one['fingerprint'] == mesh.fingerprint]
+        return checked_mesh(dataclasses.replace(mesh, data=bytes(data[0])))
+    except (RefusedError, ValueError, TypeError, KeyError, IndexError):
+        missing.append(f'the mesh of object {shown(str(row["name"]))}')
+        return None
 
 
 def _read(path: Path) -> tuple[dict[str, _Rows], list[str]]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from don_kp_ros.database.records import LONGEST_NAME
 
 # The newest revision of migrations/versions: a database that has it needs no Alembic to open.
-REVISION = '0004'
+REVISION = '0005'
 
 metadata = sa.MetaData(
     naming_convention={
@@ -158,9 +158,19 @@ taught_objects = sa.Table(
     sa.Column('values', Values, nullable=False),  # (N, D)
     sa.Column('weights', Values, nullable=False),  # (N,)
     sa.Column('grasps', sa.Text, nullable=False, server_default='[]'),  # JSON
+    sa.Column('mesh', name_type()),  # the fingerprint of one in `meshes`
+    sa.Column('mesh_pose', sa.Text),  # JSON
     sa.Column('created', Utc, nullable=False),
     sa.Column('updated', Utc, nullable=False),
     sa.Index('ix_taught_objects_name', 'name', 'model_id', unique=True),
+)
+# Those that objects have. No key of another table points here: a damaged one is no loose end.
+meshes = sa.Table(
+    'meshes',
+    metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('fingerprint', name_type(), nullable=False, unique=True),
+    sa.Column('data', sa.LargeBinary, nullable=False),  # glTF
 )
 # The first schema's version table; a don_kp that knows only that schema refuses the file by it.
 schema_version = sa.Table(

@@ -71,7 +71,7 @@ class Mesh:
         level = np.sqrt(1 - height**2)
         sphere = np.stack([level * np.cos(angle), level * np.sin(angle), height])
         farthest = np.unique(
-            np.concatenate([np.argmax(self.vertices @ some, axis=0) for some in _split(sphere)])
+            np.concatenate([(some.T @ self.vertices.T).argmax(axis=1) for some in _split(sphere)])
         )
         outer = self.vertices[farthest]
         return float(max(np.linalg.norm(outer - one, axis=1).max() for one in outer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import trimesh
 from numpy.typing import NDArray
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.meshes.mesh import Array, Indices, Mesh, Part
+from don_kp_ros.meshes.colours import coloured, opaque
+from don_kp_ros.meshes.mesh import Mesh, Part
 
 SUFFIXES = ('.ply', '.obj', '.glb')
 
@@ -30,8 +32,25 @@ def read(path: Path) -> Mesh:
         )
     if not path.is_file():
         raise RefusedError(f'{path}: no such file')
+    return _read(path, path, None)
+
+
+def decoded(data: bytes, kind: str, name: str) -> Mesh:
+    """Read a mesh from the bytes of a file of a kind, such as glb; raises RefusedError.
+
+    name: what errors call it. What the bytes refer to outside of themselves is left out.
+    """
+    if f'.{kind}' not in SUFFIXES:
+        raise RefusedError(
+            f"{name}: the format is '{kind}'; meshes are read from "
+            f'{", ".join(suffix[1:] for suffix in SUFFIXES)}'
+        )
+    return _read(BytesIO(data), Path(name), kind)
+
+
+def _read(source: Path | BytesIO, path: Path, kind: str | None) -> Mesh:
     try:
-        scene = trimesh.load_scene(path, process=False)
+        scene = trimesh.load_scene(source, file_type=kind, process=False)
         found = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
     except Exception as error:  # the readers raise all kinds of errors
         raise RefusedError(f'{path}: cannot be read as a mesh ({error})') from error
@@ -68,7 +87,7 @@ def _part(mesh: trimesh.Trimesh) -> tuple[Part, str]:
             texcoord = np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1).astype(np.float64)
             texcoord = np.nan_to_num(texcoord)
             return Part(vertices, faces, (1, 1, 1, 1), texcoord, faces, picture), 'textured'
-        return Part(vertices, faces, _rgba(visual.material.main_color)), 'of plain colour'
+        return Part(vertices, faces, opaque(visual.material.main_color)), 'of plain colour'
     if visual.kind not in ('vertex', 'face'):
         return Part(vertices, faces, (0.6, 0.6, 0.6, 1)), 'of plain colour'
     if visual.kind == 'vertex':
@@ -81,22 +100,7 @@ def _part(mesh: trimesh.Trimesh) -> tuple[Part, str]:
         colours = colours[faces].mean(axis=1)
     else:
         colours = np.asarray(visual.face_colors, dtype=np.float64)[:, :3]
-    if np.ptp(colours, axis=0).max() > 0:
-        return _palette(vertices, faces, colours), 'coloured'
-    return Part(vertices, faces, _rgba(colours[0])), 'of plain colour'
-
-
-def _palette(vertices: Array, faces: Indices, colours: Array) -> Part:
-    """Give each face a colour, (M, 3) RGB 0..255, by a texture with one texel per colour."""
-    levels = np.rint(colours).astype(np.int64)
-    palette, index = np.unique(levels, axis=0, return_inverse=True)
-    side = int(np.ceil(np.sqrt(len(palette))))
-    picture = np.zeros((side * side, 3), np.uint8)
-    picture[: len(palette)] = palette.clip(0, 255)
-    texel = np.arange(len(palette))
-    texcoord = np.stack([texel % side + 0.5, texel // side + 0.5], axis=1) / side
-    corners = np.repeat(index.reshape(-1, 1), 3, axis=1)
-    return Part(vertices, faces, (1, 1, 1, 1), texcoord, corners, picture.reshape(side, side, 3))
+    return coloured(vertices, faces, colours)
 
 
 def _texture(material: Any) -> NDArray[np.uint8] | None:
@@ -105,7 +109,7 @@ def _texture(material: Any) -> NDArray[np.uint8] | None:
     if isinstance(material, trimesh.visual.material.PBRMaterial):
         image = material.baseColorTexture
         if material.baseColorFactor is not None:
-            factor = np.asarray(_rgba(material.baseColorFactor))[:3]
+            factor = np.asarray(opaque(material.baseColorFactor))[:3]
     else:
         image = getattr(material, 'image', None)
     if image is None:
@@ -116,9 +120,3 @@ def _texture(material: Any) -> NDArray[np.uint8] | None:
         size = [max(1, int(side * scale)) for side in picture.shape[1::-1]]
         picture = cv2.resize(picture, (size[0], size[1]), interpolation=cv2.INTER_AREA)
     return np.clip(picture * factor, 0, 255).astype(np.uint8)
-
-
-def _rgba(colour: Any) -> tuple[float, float, float, float]:
-    """Read a colour of 0..255 as opaque, 0..1."""
-    r, g, b = (float(value) / 255 for value in np.asarray(colour, dtype=np.float64)[:3])
-    return r, g, b, 1.0

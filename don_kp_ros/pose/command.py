@@ -9,10 +9,9 @@ from typing import Any
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.meshes.units import UNITS
 from don_kp_ros.networks.device import check_device
 from don_kp_ros.outputs import check_writable
-
-UNITS = {'m': 1.0, 'cm': 0.01, 'mm': 0.001}
 
 
 def main(argv: list[str]) -> int:
@@ -31,6 +30,7 @@ def main(argv: list[str]) -> int:
     from don_kp_ros.meshes.reading import read
     from don_kp_ros.networks.checkpoint import CheckpointError
     from don_kp_ros.networks.model import DescriptorModel
+    from don_kp_ros.pose.comparison import Live
     from don_kp_ros.pose.mesh_descriptors import Subject, refine_rendering
     from don_kp_ros.resources import shipped_model
 
@@ -48,7 +48,8 @@ def main(argv: list[str]) -> int:
         start = _pose(options.pose)
         model = DescriptorModel.load(options.model or shipped_model(), options.device)
         metres = None if depth is None else depth.metres()
-        found = refine_rendering(Subject.of(mesh), start, image, camera, model, metres)
+        live = Live.of(model.describe(image).cpu().numpy(), camera, metres)
+        found = refine_rendering(Subject.of(mesh), start, image, camera, live, model)
         pictures = []
         for name, T in (('before', start), ('after', found.T_camera_object)):
             drawn, raster = drawn_over(image, mesh, T, camera)

@@ -57,6 +57,7 @@ class Pose:
     fit: how much the picture looks like the object under this pose, 0..1; NaN where only matches
     were looked at. symmetry: the axis about which the rotation is undetermined, if there is one.
     ambiguous: the axis is not the object's; this picture alone fits another turn about it, too.
+    refined: the transform and its covariance are of a refinement by a mesh, the rest is not.
     refused: why the pose must not be used, or None.
     """
 
@@ -69,6 +70,7 @@ class Pose:
     fit: float = float('nan')
     symmetry: SymmetryAxis | None = None
     ambiguous: bool = False
+    refined: bool = False
     refused: Refusal | None = None
 
     @classmethod

@@ -19,7 +19,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.meshes.mesh import Mesh
 from don_kp_ros.meshes.picture import drawn_over
-from don_kp_ros.meshes.simplification import evened
+from don_kp_ros.meshes.simplification import evened, reduced
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.comparison import Live, Surface
 from don_kp_ros.pose.estimate import Refusal, Why
@@ -47,7 +47,11 @@ class Subject:
 
     @classmethod
     def of(cls, mesh: Mesh) -> Subject:
-        """Simplify a mesh, or divide one whose vertices lie too far apart to hold descriptors."""
+        """Simplify a mesh, or divide one whose vertices lie too far apart to hold descriptors.
+
+        One of very many faces is also drawn with fewer.
+        """
+        mesh = reduced(mesh)
         return cls(mesh, *evened(mesh.vertices, mesh.faces, FACES))
 
 
@@ -56,14 +60,13 @@ def refine_rendering(
     start: Array,
     image: Image,
     camera: Camera,
+    live: Live,
     model: DescriptorModel,
-    depth: NDArray[np.float32] | None = None,
 ) -> Refined:
     """Refine a pose (4, 4) of an object in a picture (H, W, 3) with `rendered again` descriptors.
 
-    depth (H, W): metres, NaN where there is none.
+    live: what the model sees in the picture, and its depth.
     """
-    live = Live.of(model.describe(image).cpu().numpy(), camera, depth)
     result: Refined | None = None
     for _ in range(_ROUNDS):
         T = start if result is None else result.T_camera_object
@@ -157,7 +160,9 @@ def _described(
 
 def _nearest(vertices: Array, known: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Number for each vertex (N, 3) the nearest known one: itself, if it is known."""
-    numbers = np.flatnonzero(known)
-    return np.asarray(
-        [numbers[((vertices[numbers] - one) ** 2).sum(axis=1).argmin()] for one in vertices]
-    )
+    numbers, others = np.flatnonzero(known), np.flatnonzero(~known)
+    found = np.arange(len(vertices))
+    # The squared distance, less what is the same for all.
+    apart = (vertices[numbers] ** 2).sum(axis=1) - 2 * vertices[others] @ vertices[numbers].T
+    found[others] = numbers[apart.argmin(axis=1)]
+    return found

@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from don_kp_ros.database.object_records import StoredGrasp, StoredObject
+from don_kp_ros.database.object_records import (
+    StoredGrasp,
+    StoredMesh,
+    StoredObject,
+    fingerprint_of,
+)
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.store import DescriptorStore
 
@@ -74,6 +79,13 @@ def grasp(seed: int, **fields) -> StoredGrasp:
     return StoredGrasp(
         **{'name': 'brim', 'position': (x, y, z), 'orientation': turn, 'width': 0.05, **fields}
     )
+
+
+def mesh(seed: int, size: int = 100) -> StoredMesh:
+    """Draw the bytes of a mesh, which are none, and its place."""
+    data = np.random.default_rng(seed).bytes(size)
+    given = grasp(seed)
+    return StoredMesh(fingerprint_of(data), given.position, given.orientation, data)
 
 
 def png(width: int = 64, height: int = 48, shade: int = 255) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MODEL, OTHER, change, first_schema, grasp, png, read, taught, unit
+from samples import MODEL, OTHER, change, first_schema, grasp, mesh, png, read, taught, unit
 
 from don_kp_ros.database import command, exchange, salvage
 from don_kp_ros.database.errors import StoreError
@@ -212,11 +212,11 @@ def test_migrate_keeps_a_copy_of_the_file(tmp_path: Path, run_on) -> None:
     path = tmp_path / 'old.sqlite'
     first_file(path)
     before, old = path.read_bytes(), functools.partial(run_on, path)
-    assert '0004' in old('migrate', '--dry-run')
+    assert '0005' in old('migrate', '--dry-run')
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     assert [row[1] for row in rows(old('doctor', status=1)) if row[0] == 'note'] == ['schema']
-    assert 'now has the schema 0004' in old('migrate')
+    assert 'now has the schema 0005' in old('migrate')
     (copy,) = tmp_path.glob('old.sqlite.0001-*')
     assert read(copy, 'SELECT count(*) FROM descriptors') == [(200,)]
     assert read(copy, 'SELECT version FROM schema_version') == [(1,)]
@@ -301,7 +301,7 @@ def objects(path: Path) -> set[tuple[object, ...]]:
         return {one.content() for one in store.objects.list()[0]}
 
 
-@pytest.mark.parametrize('seed', [0, 3, 6])
+@pytest.mark.parametrize('seed', [0, 6, 47])
 def test_a_damaged_file_is_set_aside_and_salvaged(seed: int, tmp_path: Path, run_on) -> None:
     path = tmp_path / 'd.sqlite'
     before, rng = big(path), np.random.default_rng(seed)
@@ -388,6 +388,25 @@ def test_grasps_are_salvaged_with_their_object_or_named(path: Path, tmp_path: Pa
     with DescriptorStore(path) as store:
         held = {one.name: one.grasps for one in store.objects.list()[0]}
     assert held == {'cap': (grasp(0),), 'mug': ()}
+
+
+def test_meshes_are_salvaged_with_their_object_or_named(path: Path, run, tmp_path: Path) -> None:
+    with DescriptorStore(path) as store:
+        for seed, name in enumerate(['cap', 'mug']):
+            store.objects.put_mesh(store.objects.put(taught(0, name=name)), mesh(seed))
+    damaged = mesh(1).fingerprint
+    change(path, f"UPDATE meshes SET data = x'00' WHERE fingerprint = '{damaged}'")
+    assert 'mug: the mesh' in run('doctor', status=1)
+    assert [row[6][:4] for row in rows(run('objects'))] == [
+        mesh(0).fingerprint[:4], damaged[:4],
+    ]  # fmt: skip
+    done = salvage.set_aside(path)
+    assert done.objects == 2
+    assert list(done.missing) == ["the mesh of object 'mug'"]
+    with DescriptorStore(path) as store:
+        cap, mug = store.objects.list()[0]
+        assert store.objects.with_mesh(cap).mesh.data == mesh(0).data
+        assert mug.mesh is None
 
 
 def test_postgresql_is_asked_the_same(postgresql_url, capsys, tmp_path, path, monkeypatch) -> None:

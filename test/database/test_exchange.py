@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import MODEL, OTHER, change, grasp, png, taught, unit
+from samples import MODEL, OTHER, change, grasp, mesh, png, taught, unit
 
 from don_kp_ros.database import exchange, exchange_file
 from don_kp_ros.database.exchange import ConflictError, Summary
@@ -252,8 +252,8 @@ NOT_IT = base64.b64encode(unit(99).tobytes()).decode()
     [
         (
             HEADER,
-            {'version': 4},
-            'line 1: it is of version .4., this don_kp reads 1 to 3; update',
+            {'version': 5},
+            'line 1: it is of version .5., this don_kp reads 1 to 4; update',
         ),
         (HEADER, {'format': 'caps'}, 'line 1: it is no file of don_kp descriptors'),
         (MODEL_LINE, {'dimension': 0}, 'line 3: the dimension is 0; allowed'),
@@ -363,6 +363,52 @@ def test_a_file_from_before_there_were_grasps_is_read(other, tmp_path, with_obje
     assert [len(line.pop('grasps')) for line in lines if line['kind'] == 'object'] == [2, 0]
     assert exchange.load(other, signed(tmp_path / 'y.jsonl', lines)).added == 5
     assert [one.grasps for one in other.objects.list()[0]] == [(), ()]
+
+
+@pytest.fixture
+def with_mesh(store, path) -> Path:
+    """Export an object with a mesh of several pieces."""
+    store.objects.put_mesh(store.objects.put(taught(0)), mesh(0, 1_200_000))
+    assert exchange.export(store, path).objects == 1
+    return path
+
+
+def test_a_mesh_is_exported_and_imported_with_its_object(store, other, with_mesh) -> None:
+    pieces = [line for line in with_mesh.read_text().splitlines() if '"kind":"piece"' in line]
+    assert len(pieces) == 3
+    assert exchange.load(other, with_mesh).added == 4
+    read = other.objects.get('cap', MODEL)
+    assert read.content() == store.objects.get('cap', MODEL).content()
+    assert other.objects.with_mesh(read).mesh.data == mesh(0, 1_200_000).data
+    assert exchange.load(other, with_mesh).unchanged == 4
+    other.objects.delete_mesh('cap', MODEL)
+    with pytest.raises(ConflictError, match="'cap'"):
+        exchange.load(other, with_mesh)
+
+
+def test_a_damaged_mesh_is_left_out_of_an_export(store, other, with_mesh, tmp_path) -> None:
+    change(tmp_path / 'a.sqlite', "UPDATE meshes SET data = x'00'")
+    (told,) = exchange.export(store, with_mesh).left_out
+    assert "the mesh of 'cap'" in told
+    exchange.load(other, with_mesh)
+    assert other.objects.get('cap', MODEL).mesh is None
+
+
+def test_pieces_that_are_not_the_mesh_are_refused(other, with_mesh, tmp_path) -> None:
+    lines = [json.loads(line) for line in with_mesh.read_text().splitlines()]
+    (thing,) = [line for line in lines if line['kind'] == 'object']
+    thing['mesh']['pieces'] = 2
+    shorter = lines[:-2] + lines[-1:]
+    with pytest.raises(ExchangeError, match='do not have the fingerprint'):
+        exchange.load(other, signed(tmp_path / 'y.jsonl', shorter))
+    assert other.count() == 0
+
+
+def test_a_file_from_before_there_were_meshes_is_read(other, tmp_path, with_objects) -> None:
+    lines = [json.loads(line) for line in with_objects.read_text().splitlines()]
+    lines[HEADER]['version'] = 3
+    assert [line.pop('mesh') for line in lines if line['kind'] == 'object'] == [None, None]
+    assert exchange.load(other, signed(tmp_path / 'y.jsonl', lines)).added == 5
 
 
 GRASP = {'name': 'a', 'position': [0, 0, 0], 'orientation': [0, 0, 0, 1], 'width': 0.05}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from samples import MODEL, at_once, change, first_schema, grasp, read, taught, unit
+from samples import MODEL, at_once, change, first_schema, grasp, mesh, read, taught, unit
 
 from don_kp_ros.database import migrations, schema, sqlite
 from don_kp_ros.database.errors import SchemaError, StoreError
@@ -108,7 +108,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path, statements, found):
     DescriptorStore(path).close()
     change(path, *statements)
     before = path.read_bytes()
-    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0004.*update don_kp'):
+    with pytest.raises(SchemaError, match=rf'd\.sqlite has the {found}.*0005.*update don_kp'):
         DescriptorStore(path)
     assert path.read_bytes() == before
 
@@ -124,8 +124,9 @@ def test_a_database_of_the_second_version_gets_a_place_for_taught_objects(databa
     with DescriptorStore(database) as store:
         store.put('cap/brim', MODEL, unit(0))
         with store._database.transaction(write=True) as connection:
-            # The second version differs by this alone.
+            # The second version differs by these alone.
             schema.taught_objects.drop(connection)
+            schema.meshes.drop(connection)
             connection.execute(schema.alembic_version.update().values(version_num='0002'))
     with DescriptorStore(database) as store:
         with store._database.transaction() as connection:
@@ -140,11 +141,28 @@ def test_objects_of_the_third_version_have_no_grasps_yet(database):
     with DescriptorStore(database) as store:
         store.objects.put(taught(0))
         with store._database.transaction(write=True) as connection:
-            connection.exec_driver_sql('ALTER TABLE taught_objects DROP COLUMN grasps')
+            for column in 'grasps', 'mesh', 'mesh_pose':
+                connection.exec_driver_sql(f'ALTER TABLE taught_objects DROP COLUMN {column}')
+            schema.meshes.drop(connection)
             connection.execute(schema.alembic_version.update().values(version_num='0003'))
     with DescriptorStore(database) as store:
         assert store.objects.get('cap', MODEL).content() == taught(0).content()
         assert store.objects.put_grasp('cap', MODEL, grasp(0)) == grasp(0)
+
+
+def test_objects_of_the_fourth_version_have_no_mesh_yet(database):
+    with DescriptorStore(database) as store:
+        store.objects.put(taught(0))
+        store.objects.put_grasp('cap', MODEL, grasp(0))
+        with store._database.transaction(write=True) as connection:
+            for column in 'mesh', 'mesh_pose':
+                connection.exec_driver_sql(f'ALTER TABLE taught_objects DROP COLUMN {column}')
+            schema.meshes.drop(connection)
+            connection.execute(schema.alembic_version.update().values(version_num='0004'))
+    with DescriptorStore(database) as store:
+        former = store.objects.get('cap', MODEL)
+        assert (former.grasps, former.mesh) == ((grasp(0),), None)
+        assert store.objects.put_mesh(former, mesh(0)) == mesh(0)
 
 
 def test_steps_tell_what_a_migration_would_do(first):
@@ -157,15 +175,17 @@ def test_steps_tell_what_a_migration_would_do(first):
         ('0002', 'Objects'),
         ('0003', 'Taught objects: points with descriptors'),
         ('0004', 'Grasps of taught objects'),
+        ('0005', 'Meshes of taught objects'),
     ]
-    assert [revision for revision, _ in migrations.steps(None)] == ['0001', '0002', '0003', '0004']
+    revisions = [revision for revision, _ in migrations.steps(None)]
+    assert revisions == ['0001', '0002', '0003', '0004', '0005']
     assert migrations.steps(schema.REVISION) == []
     scripts = ScriptDirectory.from_config(migrations._config())
     assert scripts.get_heads() == [schema.REVISION]
     database.close()
     DescriptorStore(first).close()
     after = first.read_bytes()
-    assert database.revision() == '0004'
+    assert database.revision() == '0005'
     assert first.read_bytes() == after != before
     database.close()
 

@@ -6,7 +6,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from samples import MODEL, OTHER, at_once, grasp, taught, unit
+from samples import MODEL, OTHER, at_once, grasp, mesh, taught, unit
 
 from don_kp_ros.database.errors import (
     DamagedError,
@@ -15,9 +15,9 @@ from don_kp_ros.database.errors import (
     NameTakenError,
     UnknownNameError,
 )
-from don_kp_ros.database.object_records import MOST_POINTS
+from don_kp_ros.database.object_records import LARGEST_MESH, MOST_POINTS
 from don_kp_ros.database.records import Filter, now
-from don_kp_ros.database.schema import taught_objects
+from don_kp_ros.database.schema import meshes, taught_objects
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.errors import RefusedError
 
@@ -118,6 +118,67 @@ def test_grasps_stay_with_their_object_as_long_as_its_frame_does(store):
         store.objects.delete_grasp('cap', MODEL, 'brim')
     with pytest.raises(UnknownNameError, match="'mug' is not taught"):
         store.objects.put_grasp('mug', MODEL, given)
+
+
+def test_a_mesh_stays_with_its_object_as_long_as_its_frame_does(store, other):
+    former = store.objects.put(taught(0))
+    assert former.mesh is None
+    assert store.objects.put_mesh(former, mesh(0)) == mesh(0)
+    read = other.objects.get('cap', MODEL)
+    assert read.mesh == mesh(0)
+    assert read.mesh.data == b''  # it is many bytes
+    assert other.objects.with_mesh(read).mesh.data == mesh(0).data
+    with pytest.raises(NameTakenError, match=r"'cap' has a mesh already.*replace: true"):
+        store.objects.put_mesh(read, mesh(1))
+    with pytest.raises(InvalidObjectError, match=r"'cap' was changed by somebody else.*the mesh"):
+        store.objects.put_mesh(former, mesh(1), replace=True)
+    store.objects.put_grasp('cap', MODEL, grasp(0))  # keeps it
+    added = store.objects.put(taught(1, 6, views=2), former=store.objects.get('cap', MODEL))
+    assert added.mesh == mesh(0)
+    assert store.objects.put_mesh(added, mesh(1), replace=True) == mesh(1)
+    with pytest.raises(UnknownNameError, match=r'no mesh .* is stored; /list_objects'):
+        store.objects.mesh_data(mesh(0).fingerprint)  # nobody has it any longer
+    assert store.objects.put(taught(2), replace=True).mesh is None  # its frame is another
+
+
+def test_a_mesh_goes_with_the_last_object_that_has_it(store):
+    for name in 'cap', 'mug':
+        store.objects.put_mesh(store.objects.put(taught(0, name=name)), mesh(0))
+    store.objects.delete('cap', MODEL)
+    assert store.objects.mesh_data(mesh(0).fingerprint) == mesh(0).data
+    store.objects.delete_mesh('mug', MODEL)
+    assert store.objects.get('mug', MODEL).mesh is None
+    with pytest.raises(UnknownNameError, match="'mug' has no mesh; /store_mesh stores one"):
+        store.objects.delete_mesh('mug', MODEL)
+    with pytest.raises(UnknownNameError, match='no mesh'):
+        store.objects.mesh_data(mesh(0).fingerprint)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'data': b''}, "the mesh of 'cap' has no data"),
+        ({'data': b'another'}, 'do not have the fingerprint'),
+        ({'data': bytes(LARGEST_MESH + 1)}, r'has 8388609 bytes; at most 8388608.*fewer faces'),
+        ({'position': (0.0, np.nan, 0.0)}, 'the mesh has the position in metres .*nan'),
+        ({'orientation': (0.0, 0.0, 0.0, 2.0)}, "quaternion's length 2.0; scale it to 1"),
+    ],
+)
+def test_what_cannot_be_a_mesh_is_refused(store, changes, message):
+    former = store.objects.put(taught(0))
+    with pytest.raises(InvalidObjectError, match=message):
+        store.objects.put_mesh(former, dataclasses.replace(mesh(0), **changes))
+    assert store.objects.get('cap', MODEL).content() == former.content()
+
+
+def test_a_damaged_mesh_is_told_and_can_be_stored_again(store):
+    store.objects.put_mesh(store.objects.put(taught(0)), mesh(0))
+    with store._database.transaction(write=True) as connection:
+        connection.execute(meshes.update().values(data=b'7'))
+    with pytest.raises(DamagedError, match=r'is damaged; store it again with /store_mesh'):
+        store.objects.mesh_data(mesh(0).fingerprint)
+    store.objects.put_mesh(store.objects.get('cap', MODEL), mesh(0), replace=True)
+    assert store.objects.mesh_data(mesh(0).fingerprint) == mesh(0).data
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,17 @@ import os
 import threading
 
 import pytest
+import trimesh
 from geometry_msgs.msg import Point
 from rclpy.action import ActionServer, GoalResponse
 from std_msgs.msg import Header
 
 from don_kp.action import Grasp
 from don_kp.msg import Descriptor, DescriptorDetails, Match, Matches
-from don_kp.srv import ListDescriptors, StoreDescriptor, TeachGrasp, TeachObject
+from don_kp.srv import ListDescriptors, StoreDescriptor, StoreMesh, TeachGrasp, TeachObject
 from don_kp_ros.clients import command, stack
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.meshes.reading import decoded
 
 
 @pytest.fixture
@@ -156,6 +158,36 @@ def test_a_grasp_is_taught_by_hand_once_enter_is_pressed(peer, capsys, monkeypat
     assert asked[1].object_pose.pose.position.x == 0.5
     assert asked[1].object_pose.header.frame_id == 'base'
     assert 'press Enter' in capsys.readouterr().out
+
+
+def test_a_mesh_is_read_packed_and_sent(peer, capsys, tmp_path):
+    asked = []
+
+    def answer(request, response):
+        asked.append(request)
+        response.success, response.message = True, 'it fits'
+        return response
+
+    service = peer.node.create_service(StoreMesh, 'store_mesh', answer)
+    path = tmp_path / 'ball.ply'
+    ball = trimesh.creation.icosphere(7, 60.0)  # 327 680 faces, in millimetres
+    ball.invert()
+    ball.export(path)
+    arguments = ['teach', 'mesh', 'cap', str(path)]
+    assert command.main(arguments) == 1
+    assert 'ball.ply: is 120 m large' in (told := capsys.readouterr().err)
+    assert 'it seems to be in millimetres: give the unit of its numbers (mm, cm or m)' in told
+    assert asked == []
+    pose = ['--pose', '0.1', '0.2', '0.3', '0', '0', '1', '0']
+    assert command.main([*arguments, '--unit', 'mm', '--replace', *pose]) == 0
+    assert capsys.readouterr().out == 'it fits\n'
+    peer.node.destroy_service(service)
+    (sent,) = asked
+    assert (sent.object, sent.format, sent.placed, sent.replace) == ('cap', 'glb', True, True)
+    assert (sent.pose.position.z, sent.pose.orientation.z) == (0.3, 1.0)
+    mesh = decoded(bytes(sent.data), sent.format, '')
+    assert len(mesh.faces) <= 20_000
+    assert mesh.size == pytest.approx([0.12] * 3, rel=1e-3)
 
 
 def test_an_object_is_taught_by_a_pixel(peer, capsys):

@@ -13,15 +13,22 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose
 
 from don_kp.msg import (
     Descriptor,
     DescriptorDetails,
     DescriptorObservation,
     TaughtGrasp,
+    TaughtMesh,
     TaughtObject,
 )
-from don_kp_ros.database.object_records import StoredGrasp, StoredObject
+from don_kp_ros.database.object_records import (
+    StoredGrasp,
+    StoredMesh,
+    StoredObject,
+    fingerprint_of,
+)
 from don_kp_ros.database.records import Observation, StoredDescriptor, could_be_name
 from don_kp_ros.database.text import shown
 from don_kp_ros.errors import RefusedError
@@ -46,7 +53,24 @@ def object_message(stored: StoredObject) -> TaughtObject:
     for name in 'points', 'values', 'weights':
         setattr(message, name, array('f', getattr(stored, name).tobytes()))
     message.grasps = [grasp_message(grasp) for grasp in stored.grasps]
+    if stored.mesh is not None:
+        message.mesh = mesh_message(stored.mesh)
     return message
+
+
+def mesh_message(stored: StoredMesh) -> TaughtMesh:
+    """Make the message of a mesh, which leaves out its data."""
+    message = TaughtMesh(fingerprint=stored.fingerprint)
+    message.pose.position = point_message(stored.position)
+    q = message.pose.orientation
+    q.x, q.y, q.z, q.w = stored.orientation
+    return message
+
+
+def mesh_from_message(data: bytes, pose: Pose) -> StoredMesh:
+    """Make a mesh of its bytes and its place; `checked_mesh` checks it."""
+    p, q = pose.position, pose.orientation
+    return StoredMesh(fingerprint_of(data), (p.x, p.y, p.z), (q.x, q.y, q.z, q.w), data)
 
 
 def grasp_message(stored: StoredGrasp) -> TaughtGrasp:
@@ -65,7 +89,7 @@ def grasp_from_message(message: TaughtGrasp) -> StoredGrasp:
 
 
 def object_from_message(message: TaughtObject) -> StoredObject:
-    """Read a taught object but for its grasps; `checked_object` checks it.
+    """Read a taught object but for its grasps and its mesh; `checked_object` checks it.
 
     Raises RefusedError if it is ragged.
     """

@@ -14,6 +14,7 @@ from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.location import default_path
 from don_kp_ros.nodes.descriptor_database.exchange import ExchangeServices
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink, chosen_database
+from don_kp_ros.nodes.descriptor_database.meshes import MeshServices
 from don_kp_ros.nodes.descriptor_database.models import RunningModels
 from don_kp_ros.nodes.descriptor_database.objects import ObjectServices
 from don_kp_ros.nodes.descriptor_database.perception import PerceptionClient
@@ -71,6 +72,7 @@ class DescriptorDatabase(Node):
         models = RunningModels(self, self._link, self._topic.run_models)
         DescriptorServices(self, self._link, models, perception, self._topic, group)
         ObjectServices(self, self._link, models, perception, self._topic, group)
+        MeshServices(self, self._link, models, perception, self._topic, group)
         ExchangeServices(self, self._link, Path(folder), changed, group)
         # Last: what it says on the topic and in the log tells that the services are there.
         try:

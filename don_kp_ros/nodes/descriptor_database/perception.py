@@ -10,7 +10,15 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from don_kp.msg import TaughtObject
-from don_kp.srv import Describe, Rank, RankDescriptors, Teach, TeachObject
+from don_kp.srv import (
+    Describe,
+    PlaceMesh,
+    Rank,
+    RankDescriptors,
+    StoreMesh,
+    Teach,
+    TeachObject,
+)
 from don_kp_ros.database.records import Observation
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.descriptor_database.messages import time_from_stamp
@@ -19,6 +27,7 @@ from don_kp_ros.nodes.kit.graph import two_publishers
 
 _PATCH_SIDE = 64  # pixels
 _TEACHING_S = 8.0  # of which a view takes a part, on a busy machine
+_PLACING_S = 60.0  # of which a mesh takes some seconds
 _REMEDY = 'start perception and the camera, then try again'
 
 
@@ -30,6 +39,7 @@ class PerceptionClient:
         self._node, self._max_age_s = node, max_age_s
         self._describe = ServiceClient(node, Describe, 'perception/describe', _REMEDY)
         self._rank = ServiceClient(node, Rank, 'perception/rank', _REMEDY)
+        self._place = ServiceClient(node, PlaceMesh, 'perception/place_mesh', _REMEDY, _PLACING_S)
         self._teach = ServiceClient(node, Teach, 'perception/teach', _REMEDY, _TEACHING_S)
 
     async def look(
@@ -74,4 +84,12 @@ class PerceptionClient:
         same = {name: getattr(asked, name) for name in ('stamp', 'u', 'v', 'mask')}
         request = Teach.Request(max_age=self._max_age_s(), known=known, **same)
         answer: Teach.Response = await self._teach.ask(request)
+        return answer
+
+    async def place(self, asked: StoreMesh.Request, known: TaughtObject) -> PlaceMesh.Response:
+        """Return where a mesh is in an object, and the mesh as it is kept."""
+        names = ('stamp', 'format', 'data', 'unit', 'placed', 'pose')
+        same = {name: getattr(asked, name) for name in names}
+        request = PlaceMesh.Request(max_age=self._max_age_s(), known=known, **same)
+        answer: PlaceMesh.Response = await self._place.ask(request)
         return answer

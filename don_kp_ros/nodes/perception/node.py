@@ -18,8 +18,10 @@ from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.qos import LATCHED
 from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.nodes.kit.transforms import TransformListener
+from don_kp_ros.nodes.perception.meshes import Meshes
 from don_kp_ros.nodes.perception.mount import MountedCamera
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
+from don_kp_ros.nodes.perception.placing import PlacingService
 from don_kp_ros.nodes.perception.preferences import PreferenceService
 from don_kp_ros.nodes.perception.running import Running, load_model
 from don_kp_ros.nodes.perception.search import Search
@@ -46,7 +48,8 @@ class Perception(ManagedNode):
             LATCHED,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        transforms = TransformListener(self)
+        transforms = self._transforms = TransformListener(self)
+        self._meshes = Meshes(self)
         if settings.camera_mount == 'hand':
             MountedCamera(self, settings.robot, transforms)
         PerceptionServices(
@@ -57,6 +60,7 @@ class Perception(ManagedNode):
             self._present,
         )
         TeachService(self, transforms, self._active, self._present)
+        PlacingService(self, self._active, self._configured, self._present)
         PreferenceService(self, lambda: self._active().frames, self._configured, self._present)
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
@@ -69,7 +73,9 @@ class Perception(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe to the camera, and look for what is stored."""
-        self._search = Search(self, self._configured, self._present)
+        self._search = Search(
+            self, self._configured, self._present, self._transforms, self._meshes
+        )
         self.get_logger().info(f'waiting for images on {self._search.frames.colour.topic}')
 
     def deactivate(self) -> None:

@@ -98,6 +98,7 @@ class ObjectTopics:
 
 def _message(name: str, instance: int, pose: Pose) -> ObjectPose:
     message = ObjectPose(name=name, instance=instance, depth=pose.unit == 'm')
+    message.source = ObjectPose.REFINED if pose.refined else ObjectPose.CONSTELLATION
     message.pose.pose = pose_from_matrix(pose.T_camera_object)
     message.pose.covariance = pose.covariance.ravel()
     message.confidence, message.residual = pose.share, pose.residual

@@ -45,6 +45,9 @@ class PerceptionParameters:
     picture_rate_hz: float = parameter(
         5.0, 'most pictures a second that are drawn for viewers; 0: as many as can be', True
     )
+    refine_rate_hz: float = parameter(
+        0.5, 'most refinements a second of objects that have a mesh; 0: none', True
+    )
     heatmap_of: str = parameter('', 'name whose heatmap is drawn; empty: the first', True)
     robot: str = parameter('panda', 'preset in config/robots, or file: where its camera sits')
     camera_mount: str = parameter(
@@ -66,6 +69,6 @@ class PerceptionParameters:
             raise ValueError(
                 f'depth_unit_m is {self.depth_unit_m}; allowed is above 0, up to 0.01 m'
             )
-        for name in ('depth_tolerance_s', 'max_rate_hz', 'picture_rate_hz'):
+        for name in ('depth_tolerance_s', 'max_rate_hz', 'picture_rate_hz', 'refine_rate_hz'):
             if not 0 <= getattr(self, name) < float('inf'):
                 raise ValueError(f'{name} is {getattr(self, name)}; 0 or more is allowed')

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -31,13 +32,19 @@ from don_kp_ros.nodes.kit.conversions import image_message, point_message, pose_
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.frames import Frame
+from don_kp_ros.nodes.perception.meshes import Meshes
 from don_kp_ros.nodes.perception.objects import SeenObject
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.preferences import preference_map
 from don_kp_ros.nodes.perception.queries import Queries
+from don_kp_ros.pose.estimate import Pose
+
+if TYPE_CHECKING:  # it takes seconds to import, and many robots have no meshes
+    from don_kp_ros.pose.mesh_descriptors import Subject
 
 _AXES = 0.05 * np.stack([np.zeros((3, 3)), np.eye(3)], axis=1)  # (axis, end, xyz), metres
 _TINY = 1e-6
+_TRANSLUCENT = 0.5
 _NAMED = 5  # of the stored points, those that fit best, on the heatmap
 
 
@@ -58,9 +65,11 @@ class Pictures:
     Only what somebody subscribes to is drawn; every picture bears the stamp of its own image.
     """
 
-    def __init__(self, node: Node, settings: Callable[[], PerceptionParameters]) -> None:
+    def __init__(
+        self, node: Node, settings: Callable[[], PerceptionParameters], meshes: Meshes
+    ) -> None:
         """Publish from a node; ``settings`` tells the present parameters."""
-        self._node, self._settings = node, settings
+        self._node, self._settings, self._meshes = node, settings, meshes
         self._colours = node.create_publisher(Image, 'don_kp/descriptor_image', RESULT)
         self._heatmaps = node.create_publisher(Image, 'don_kp/heatmap', RESULT)
         self._preferences = node.create_publisher(Image, 'don_kp/preference', RESULT)
@@ -102,7 +111,7 @@ class Pictures:
     def _publish(self, result: Result) -> None:
         frame = result.frame
         if self._markers.get_subscription_count():
-            self._markers.publish(_markers(result))
+            self._markers.publish(_markers(result, self._meshes))
         if self._heatmaps.get_subscription_count():
             drawn = self._draw(result)
             self._heatmaps.publish(image_message(drawn, 'rgb8', frame.header))
@@ -149,7 +158,7 @@ class Pictures:
         return heatmap_overlay(frame.picture, values, (u, v), caption, found=best > 0)
 
 
-def _markers(result: Result) -> MarkerArray:
+def _markers(result: Result, meshes: Meshes) -> MarkerArray:
     """Mark all points and objects that were found; what was drawn before goes."""
     header = result.frame.header
     markers = [Marker(header=header, action=Marker.DELETEALL)]
@@ -175,7 +184,20 @@ def _markers(result: Result) -> MarkerArray:
         for marker in (axes, points):
             marker.pose = pose_from_matrix(pose.T_camera_object)
         markers += [axes, points]
+        if (subject := meshes.get(query.taught)) is not None:
+            markers.append(_mesh(header, index, subject, pose))
     return MarkerArray(markers=markers)
+
+
+def _mesh(header: Header, index: int, subject: Subject, pose: Pose) -> Marker:
+    """Lay an object's mesh over it; one that is not refined is grey."""
+    marker = _marker(header, 'meshes', index, Marker.TRIANGLE_LIST, 1.0)
+    marker.points = [point_message(p) for p in subject.vertices[subject.faces].reshape(-1, 3)]
+    marker.pose = pose_from_matrix(pose.T_camera_object)
+    if not pose.refined:
+        marker.color = ColorRGBA(r=0.6, g=0.6, b=0.6)
+    marker.color.a = _TRANSLUCENT
+    return marker
 
 
 def _marker(header: Header, namespace: str, index: int, kind: int, size: float) -> Marker:

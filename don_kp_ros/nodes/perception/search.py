@@ -23,11 +23,14 @@ from don_kp_ros.nodes.kit.buffers import Stamped
 from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
+from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
+from don_kp_ros.nodes.perception.meshes import Meshes
 from don_kp_ros.nodes.perception.objects import ObjectTopics, find_objects
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.pictures import Pictures, Result
+from don_kp_ros.nodes.perception.refining import Refining
 from don_kp_ros.nodes.perception.running import Running
 from don_kp_ros.pose.instances import SIMILAR
 
@@ -43,6 +46,8 @@ class Search:
         node: Node,
         running: Callable[[], Running],
         settings: Callable[[], PerceptionParameters],
+        transforms: TransformListener,
+        meshes: Meshes,
     ) -> None:
         """Begin, on a node that others spin; ``running`` and ``settings`` tell what is present."""
         self._node, self._running, self._settings = node, running, settings
@@ -60,8 +65,10 @@ class Search:
             begun.callback(self._diagnostics.close)
             self._objects = ObjectTopics(node, settings)
             begun.callback(self._objects.close)
-            self._pictures = Pictures(node, settings)
+            self._pictures = Pictures(node, settings, meshes)
             begun.callback(self._pictures.close)
+            self._refining = Refining(node, settings, transforms, meshes)
+            begun.callback(self._refining.close)
             self._ending = threading.Event()
             self._worker = threading.Thread(target=self._work, name='perception')
             self._worker.start()
@@ -113,6 +120,7 @@ class Search:
         )
         points = named_points(queries.names, found.of(0, len(queries.names)), threshold)
         objects = find_objects(queries.objects, frame.cells, found, view)
+        objects = self._refining.applied(frame, view, model, objects)
         # Kept before it is told: who hears of an image may ask about it.
         self.frames.keep(frame, view)
         self._publish_matches(frame, points)

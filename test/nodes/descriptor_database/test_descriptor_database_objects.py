@@ -6,20 +6,28 @@ import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
-from samples import grasp, taught, unit
+from samples import grasp, mesh, taught, unit
 from sensor_msgs.msg import Image
 
 from don_kp.msg import Model
 from don_kp.srv import (
     DeleteGrasp,
+    DeleteMesh,
     DeleteObject,
+    GetMesh,
     ListObjects,
+    PlaceMesh,
     StoreGrasp,
+    StoreMesh,
     Teach,
     TeachObject,
 )
 from don_kp_ros.database.store import DescriptorStore
-from don_kp_ros.nodes.descriptor_database.messages import grasp_message, object_message
+from don_kp_ros.nodes.descriptor_database.messages import (
+    grasp_message,
+    mesh_message,
+    object_message,
+)
 from don_kp_ros.nodes.kit.qos import LATCHED
 
 RUNNING = 'the model that runs'
@@ -35,6 +43,9 @@ class StandIn:
         self._models = node.create_publisher(Model, 'don_kp/model', LATCHED)
         self._models.publish(Model(fingerprint=RUNNING, dimension=8, card='{}'))
         node.create_service(Teach, 'perception/teach', self._teach)
+        self.places = mesh(0)
+        self.placed: list[PlaceMesh.Request] = []
+        node.create_service(PlaceMesh, 'perception/place_mesh', self._place)
         node.get_logger().info('a stand-in for perception: it sees no images')
 
     def _teach(self, request: Teach.Request, response: Teach.Response) -> Teach.Response:
@@ -44,6 +55,16 @@ class StandIn:
         response.object = object_message(self.sees)
         response.pose.header.frame_id = 'camera'
         response.pose.pose.position.z = 0.5
+        return response
+
+    def _place(
+        self, request: PlaceMesh.Request, response: PlaceMesh.Response
+    ) -> PlaceMesh.Response:
+        self.placed.append(request)
+        self.meanwhile()
+        response.success, response.message = not self.refusal, self.refusal or 'fits to 1 mm'
+        response.data, response.residual = self.places.data, 0.001
+        response.pose = mesh_message(self.places).pose
         return response
 
 
@@ -99,6 +120,8 @@ def seen(desk, context, spun):
 @pytest.fixture
 def perception(seen):
     seen.asked.clear()
+    seen.placed.clear()
+    seen.places = mesh(0)
     seen.sees, seen.refusal, seen.meanwhile = taught(0, model=RUNNING), '', lambda: None
     return seen
 
@@ -231,3 +254,56 @@ def test_grasps_are_stored_told_kept_with_views_and_deleted(desk, perception):
     assert one.grasps == [first.grasp]
     assert list(listed(desk, name='hat').objects) == []
     assert teach(desk, replace=True).object.grasps == []
+
+
+def store_mesh(desk, data=b'a file', **fields):
+    fields = {'object': 'cap', 'format': 'ply', 'unit': 0.001, **fields}
+    return desk.peer.call(StoreMesh, '/store_mesh', data=data, **fields)
+
+
+def test_a_mesh_is_placed_stored_told_fetched_and_deleted(desk, perception):
+    assert teach(desk, replace=True).success
+    answer = store_mesh(desk, stamp=Time(sec=5))
+    assert answer.success, answer.message
+    assert "the mesh of 'cap' is stored for model the model th…, 0 kB: fits to 1 mm" in (
+        answer.message
+    )
+    (asked,) = perception.placed
+    assert (bytes(asked.data), asked.format, asked.unit) == (b'a file', 'ply', 0.001)
+    assert (asked.known, asked.stamp.sec) == (object_message(perception.sees), 5)
+    assert (answer.mesh, answer.residual) == (mesh_message(mesh(0)), 0.001)
+    told(desk, dataclasses.replace(perception.sees, mesh=mesh(0)))  # without its bytes
+    got = desk.peer.call(GetMesh, '/get_mesh', fingerprint=answer.mesh.fingerprint)
+    assert bytes(got.data) == mesh(0).data
+    assert 'has a mesh already' in store_mesh(desk).message
+    assert len(perception.placed) == 1  # no look is wasted
+    perception.places = mesh(1)
+    assert store_mesh(desk, replace=True).success
+    told(desk, dataclasses.replace(perception.sees, mesh=mesh(1)))
+    gone = desk.peer.call(GetMesh, '/get_mesh', fingerprint=answer.mesh.fingerprint)
+    assert 'is stored; /list_objects tells which are' in gone.message
+    assert desk.peer.call(DeleteMesh, '/delete_mesh', object='cap').success
+    told(desk, perception.sees)
+    assert 'has no mesh' in desk.peer.call(DeleteMesh, '/delete_mesh', object='cap').message
+
+
+def test_what_cannot_be_stored_as_a_mesh_is_refused(desk, perception):
+    assert teach(desk, replace=True).success
+    for data, told_ in ((b'', 'has 0 bytes'), (bytes((8 << 20) + 1), 'has 8388609 bytes')):
+        assert f'{told_}; from 1 to 8388608 are taken' in store_mesh(desk, data).message
+    assert "'mug' is not taught" in store_mesh(desk, object='mug').message
+    assert perception.placed == []
+    perception.refusal = 'the mesh of cap: is 170 m large'
+    assert store_mesh(desk).message == perception.refusal
+    perception.refusal = ''
+    perception.places = dataclasses.replace(mesh(0), orientation=(0.0, 0.0, 0.0, 0.0))
+    assert "quaternion's length 0.0" in store_mesh(desk).message
+    perception.places = mesh(0)
+
+    def teach_anew() -> None:
+        with DescriptorStore(desk.database) as other:
+            other.objects.put(taught(7, model=RUNNING), replace=True)
+
+    perception.meanwhile = teach_anew
+    assert 'changed by somebody else' in store_mesh(desk).message
+    told(desk, taught(7, model=RUNNING))
