@@ -17,7 +17,12 @@ Array = NDArray[np.float64]
 
 # Fingers this close to fully open have opened; even nearer, they have not closed on anything.
 _OPEN_WITHIN, _CLOSED_BEYOND = 0.005, 0.004
-_NEXT_MAY_DO = (MotionCode.UNREACHABLE, MotionCode.COLLISION, MotionCode.TIMEOUT)
+_NEXT_MAY_DO = (
+    MotionCode.UNREACHABLE,
+    MotionCode.COLLISION,
+    MotionCode.TIMEOUT,
+    MotionCode.OUTSIDE,
+)
 
 
 class Phase(str, Enum):

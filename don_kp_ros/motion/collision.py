@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
 
+from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import LOWEST, Grid, HeightMap
 from don_kp_ros.robots import hand
-from don_kp_ros.robots.panda import panda_spec
+from don_kp_ros.robots.panda import TCP_SITE, panda_spec
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -29,10 +30,11 @@ class Scene:
     Obstacles are a height map, padded by a distance in metres. A mesh collides as its hull.
     """
 
-    def __init__(self, preset: RobotPreset, grid: Grid | None = None) -> None:
+    def __init__(self, preset: RobotPreset, grid: Grid) -> None:
         """Build the model."""
-        self._grid = grid or Grid()
+        self._grid = grid
         spec = panda_spec()
+        spec.site(TCP_SITE).pos = preset.tcp_offset
         _add_obstacles(spec, self._grid)
         _add_camera(spec, preset)
         for geom in spec.geoms:
@@ -42,6 +44,7 @@ class Scene:
         self._data: Any = mujoco.MjData(self._model)
         self._obstacles = [self._model.geom(f'obstacles{bits}').id for bits in (_ALL, _CLEARED)]
         self._table = self._model.geom('table').id
+        self._tcp = self._model.site(TCP_SITE).id
         self._open_width = preset.open_width
         self.set_width(preset.open_width)
         self._heights: HeightMap | None = None
@@ -94,6 +97,11 @@ class Scene:
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
         return bool(self._data.ncon > 0)
+
+    def tcp(self) -> Array:
+        """Return the pose of the tool centre point (4, 4) at the positions asked for last."""
+        rotation = self._data.site_xmat[self._tcp].reshape(3, 3)
+        return rigid.transform(rotation, self._data.site_xpos[self._tcp])
 
 
 def _readable(name: str) -> str:

@@ -11,9 +11,10 @@ from ompl import base, geometric, util
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.collision import Scene
-from don_kp_ros.motion.heightmap import CLEAR_RADIUS, Grid, HeightMap
+from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError, pick_poses
+from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory, time_path, time_pieces
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -56,30 +57,23 @@ class Planner:
     def __init__(
         self,
         preset: RobotPreset,
+        safety: Safety,
         seed: int = 1,
-        velocity_scale: float = 0.5,
-        acceleration_scale: float = 0.5,
         planning_time: float = 3.0,
-        grid: Grid | None = None,
     ) -> None:
         """Build the kinematics and the scene; planning_time limits each free motion,
         in seconds of the processor: a busy machine takes longer and finds the same.
         """
-        for name, scale in (
-            ('velocity_scale', velocity_scale),
-            ('acceleration_scale', acceleration_scale),
-        ):
-            if not 0 < scale <= 1:
-                raise ValueError(f'{name} is {scale}; it must lie in (0, 1]')
-        self._preset = preset
-        self._velocity = velocity_scale * np.array(preset.velocity_limits)
-        self._acceleration = acceleration_scale * np.array(preset.acceleration_limits)
+        self._preset, self._safety = preset, safety
+        self._velocity = safety.scaling.velocity * np.array(preset.velocity_limits)
+        self._acceleration = safety.scaling.acceleration * np.array(preset.acceleration_limits)
         self._planning_time = planning_time
         self._generator = np.random.default_rng(seed)
         util.noOutputHandler()
         util.RNG.setSeed(seed)
         self.kinematics = Kinematics(preset)
-        self.scene = Scene(preset, grid)
+        self.scene = Scene(preset, safety.limits.workspace.grid)
+        self._beyond = np.zeros(8)  # the limits of safety: by how much the arm begins so
         # Called now and then while planning; if it returns true, planning ends with CANCELLED.
         self.cancelled: Callable[[], bool] = lambda: False
 
@@ -89,7 +83,7 @@ class Planner:
 
     def to_joints(self, start: ArrayLike, goal: ArrayLike) -> Trajectory:
         """Plan a free motion to joint positions (7,)."""
-        q0, q1 = self._joints(start), self._joints(goal)
+        q0, q1 = self._begin(start), self._joints(goal)
         if not self.kinematics.within_limits(q1):
             raise MotionError(
                 MotionCode.UNREACHABLE,
@@ -115,7 +109,7 @@ class Planner:
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        q0, T = self._joints(start), _pose(T_base_grasp)
+        q0, T = self._begin(start), _pose(T_base_grasp)
         self.scene.set_width(open_width)
         errors: list[MotionError] = []
         picks: list[tuple[float, Array, Array, Array]] = []
@@ -162,6 +156,25 @@ class Planner:
             raise ValueError(f'joint positions are {values.tolist()}; they need 7 finite values')
         return values
 
+    def _begin(self, start: ArrayLike) -> Array:
+        q0 = self._joints(start)
+        self._beyond = self._safety.beyond(self.kinematics.forward(q0))
+        return q0
+
+    def _blocked(self, q: ArrayLike) -> bool:
+        """Tell whether joint positions (7,) touch something, or are not safe."""
+        return self.scene.collides(q) or not self._safety.allows(self.scene.tcp(), self._beyond)
+
+    def _contact(self, q: ArrayLike) -> str | None:
+        """Say why joint positions (7,) are blocked."""
+        if contact := self.scene.contact(q):
+            return contact
+        try:
+            self._safety.check_pose(self.scene.tcp(), self._beyond)
+        except MotionError as error:
+            return str(error)
+        return None
+
     def _seeds(self, start: Array) -> Iterator[Array]:
         yield start
         yield self._preset.position('observe')
@@ -193,7 +206,7 @@ class Planner:
                     MotionCode.UNREACHABLE,
                     f'the arm would have to jump on the line at {_at(T)}',
                 )
-            contact = self.scene.contact(q)
+            contact = self._contact(q)
             if contact:
                 raise MotionError(MotionCode.COLLISION, f'at {_at(T)}: {contact}')
             path.append(q)
@@ -245,7 +258,7 @@ class Planner:
             self.scene.set_padding(padding)
             contact = None
             for name, q in (('start', start), ('goal', goal)):
-                touch = self.scene.contact(q)
+                touch = self._contact(q)
                 if touch:
                     contact = f'at the {name}, {_at(self.kinematics.forward(q))}: {touch}'
                     break
@@ -255,12 +268,10 @@ class Planner:
 
     def _free_between(self, start: Array, goal: Array) -> bool:
         count = max(2, int(np.ceil(np.linalg.norm(goal - start) / _CHECK_STEP)) + 1)
-        return not any(self.scene.collides(q) for q in np.linspace(start, goal, count))
+        return not any(self._blocked(q) for q in np.linspace(start, goal, count))
 
     def _first_contact(self, trajectory: Trajectory) -> str | None:
-        return next(
-            (contact for q in trajectory.positions if (contact := self.scene.contact(q))), None
-        )
+        return next((contact for q in trajectory.positions if (contact := self._contact(q))), None)
 
     def _search(self, start: Array, goal: Array, deadline: float) -> Array:
         """Return a path (n, 7) whose straight pieces are free."""
@@ -271,7 +282,7 @@ class Planner:
             bounds.setHigh(i, max(self._preset.position_upper[i], start[i]))
         space.setBounds(bounds)
         setup = geometric.SimpleSetup(space)
-        setup.setStateValidityChecker(lambda state: not self.scene.collides(_values(state)))
+        setup.setStateValidityChecker(lambda state: not self._blocked(_values(state)))
         information = setup.getSpaceInformation()
         information.setStateValidityCheckingResolution(_CHECK_STEP / space.getMaximumExtent())
         setup.setStartAndGoalStates(_state(space, start), _state(space, goal))

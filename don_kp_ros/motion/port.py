@@ -22,6 +22,8 @@ class MotionCode(Enum):
     NOT_FOLLOWED = 'not followed'  # the arm did not arrive
     CANCELLED = 'cancelled'  # stop() was called
     STALE_STATE = 'stale state'  # the joints' positions are unknown or old
+    OUTSIDE = 'outside'  # of a limit of safety
+    NEEDS_RECOVERY = 'needs recovery'  # a controller aborted, and nobody has recovered the arm
 
 
 class MotionError(Exception):

@@ -6,17 +6,19 @@ import pytest
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion import planner as planning
-from don_kp_ros.motion.heightmap import Grid, HeightMap
+from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.planner import Planner
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.safety import Safety, Scaling, load_safety
 from don_kp_ros.motion.timing import time_path, time_pieces
 from don_kp_ros.robots.panda import panda_spec
 from don_kp_ros.robots.preset import load_preset
 
 PRESET = load_preset('panda')
 OBSERVE = PRESET.position('observe')
-GRID = Grid()
+SAFETY = Safety(load_safety(), PRESET, Scaling(0.5, 0.5))
+GRID = SAFETY.limits.workspace.grid
 X, Y = np.meshgrid(*GRID.centres(), indexing='ij')
 
 
@@ -65,7 +67,7 @@ def down(x, y, z, yaw=0.0):
 
 @pytest.fixture(scope='module')
 def planner():
-    return Planner(PRESET)
+    return Planner(PRESET, SAFETY)
 
 
 @pytest.fixture(scope='module')

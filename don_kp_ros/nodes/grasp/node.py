@@ -25,9 +25,10 @@ from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.taught import taught_candidates
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
-from don_kp_ros.nodes.grasp.objects import TaughtObjects, check_in_workspace
+from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
+from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.server import GraspServer
 from don_kp_ros.nodes.grasp.teaching import TeachGraspService
 from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
@@ -45,6 +46,8 @@ CODES = {
     MotionCode.COLLISION: Grasp.Result.UNREACHABLE,
     MotionCode.STALE_STATE: Grasp.Result.STALE_DATA,
     MotionCode.CANCELLED: Grasp.Result.CANCELLED,
+    MotionCode.OUTSIDE: Grasp.Result.OUTSIDE,
+    MotionCode.NEEDS_RECOVERY: Grasp.Result.NEEDS_RECOVERY,
 }
 """The action's code for each reason of a failed motion; any other is MOTION_FAILED."""
 
@@ -57,21 +60,24 @@ class GraspNode(Node):
         super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, GraspParameters).value
         self._preset = robot_preset(self, self._settings.robot)
-        self._motion = MOTIONS[self._settings.motion](
-            self, self._preset, self._settings.speed_scale
-        )
+        self._safety = safety_of(self, self._preset, self._settings)
+        self._motion = MOTIONS[self._settings.motion](self, self._preset, self._safety)
         self._picker = Picker(
             self._motion,
             self._preset.position('observe'),
             self._preset.open_width,
             self._settings.pick,
         )
-        self._fingers = PinchParameters(opening=self._preset.open_width)
+        self._workspace = self._safety.limits.workspace
+        self._fingers = PinchParameters(
+            opening=self._preset.open_width, table_clearance=self._safety.limits.table_margin
+        )
         self._cancelled = threading.Event()
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
         self._objects = TaughtObjects(self, self._observer, self._settings.look)
+        RecoverService(self, self._preset, self._safety)
         TeachGraspService(self, self._preset, self._settings.look, self._fingers)
         self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
         self._enabled = self._settings.enabled
@@ -145,12 +151,13 @@ class GraspNode(Node):
             raise GoalRefusedError(
                 Grasp.Result.NOT_ENABLED, f'the arm is not enabled; {self._remedy}'
             )
+        self._safety.check_recovered()
         self._motion.joint_positions()  # stale joint states: nothing further is of use
         if mode == Grasp.Goal.RELEASE:
             report(Phase.RELEASE, '')
             self._picker.release()
             # Opening needs no sight, the way home does.
-            self._motion.set_obstacles(HeightMap.from_points(self._observer.newest_points()))
+            self._motion.set_obstacles(self._mapped(self._observer.newest_points()))
             self._picker.go_home()
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
@@ -212,7 +219,7 @@ class GraspNode(Node):
         except NoGraspError as error:
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         candidates = untried(candidates, tried) or candidates
-        return self._picker.plan(candidates, HeightMap.from_points(points))
+        return self._picker.plan(candidates, self._mapped(points))
 
     def _plan_as_taught(
         self, name: str, tried: list[Array], report: Report, result: Grasp.Result
@@ -225,7 +232,9 @@ class GraspNode(Node):
             position = T_base_object[:3, 3]
             where = f'{name} at {_millimetres(position)} mm'
             result.point = self._point_stamped(position)
-            check_in_workspace(position, where)
+            if outside := self._workspace.outside(position[:2]):
+                reason = f'{where} is {outside}; bring it nearer'
+                raise GoalRefusedError(Grasp.Result.OUTSIDE, reason)
             report(Phase.PLAN, where)
             free, blocked = taught_candidates(
                 T_base_object,
@@ -239,7 +248,7 @@ class GraspNode(Node):
                 raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
             free = untried(free, tried) or free
             try:
-                plan = self._picker.plan(free, HeightMap.from_points(seen.points))
+                plan = self._picker.plan(free, self._mapped(seen.points))
             except MotionError as error:
                 raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
             report(Phase.LOOK_AGAIN, name)
@@ -264,6 +273,9 @@ class GraspNode(Node):
         else:
             return
         raise GoalRefusedError(Grasp.Result.INVALID_GOAL, reason)
+
+    def _mapped(self, points: Array) -> HeightMap:
+        return HeightMap.from_points(points, self._workspace.grid)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)

@@ -17,6 +17,7 @@ from rclpy.node import Node
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
+from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix, seconds_from_stamp
 from don_kp_ros.nodes.motion.arm_controller import ArmController
@@ -52,28 +53,29 @@ class MoveItMotion:
     """
 
     def __init__(
-        self, node: Node, preset: RobotPreset, scale: float = 0.5, speed: float = 0.1
+        self, node: Node, preset: RobotPreset, safety: Safety, speed: float = 0.1
     ) -> None:
-        """Start MoveIt.
+        """Start MoveIt; speed in m/s is that of a pick's straight lines.
 
-        ``scale`` is a share of its limits; speed in m/s is that of a pick's straight lines.
         Raises StartupError with the remedy where MoveIt, its files or the robot are missing.
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        self._preset, self._names = preset, preset.moveit
+        self._preset, self._names, self._safety = preset, preset.moveit, safety
         self._moveit, moveit_parameters = start_moveit(node, preset)
         self._arm: Any = self._moveit.get_planning_component(self._names.arm_group)
         self._monitor: Any = self._moveit.get_planning_scene_monitor()
         request = installed('moveit.planning').PlanRequestParameters
         free = request(self._moveit, 'free')
-        free.max_velocity_scaling_factor = free.max_acceleration_scaling_factor = scale
+        scaling = safety.scaling
+        free.max_velocity_scaling_factor = scaling.velocity
+        free.max_acceleration_scaling_factor = scaling.acceleration
         limits = moveit_parameters['robot_description_planning']['cartesian_limits']
         self._free, self._line = [free], []
         for slowdown in _SLOWDOWNS:
             line = request(self._moveit, 'line')
-            velocity = min(scale, speed / limits['max_trans_vel'])
-            acceleration = min(scale, line.max_acceleration_scaling_factor)
+            velocity = min(scaling.velocity, speed / limits['max_trans_vel'])
+            acceleration = min(scaling.acceleration, line.max_acceleration_scaling_factor)
             line.max_velocity_scaling_factor = velocity / slowdown
             line.max_acceleration_scaling_factor = acceleration / slowdown
             self._line.append(line)
@@ -106,6 +108,7 @@ class MoveItMotion:
     def move_to_joints(self, q: Array) -> None:
         """Move to joint positions (7,), around obstacles."""
         start = self._start()
+        self._safety.check_joints(q)
         goal = self._state(start, q)
         # What the fingers have let go lies between them.
         with self._scene.cleared(self._tcp(start), CLEAR_RADIUS):
@@ -117,6 +120,8 @@ class MoveItMotion:
     ) -> GraspPlan:
         """Plan the whole pick from where the arm is; nothing moves."""
         start = self._start()
+        for T in pick_poses(T_base_grasp, approach_distance, lift_height)[0]:
+            self._safety.check_pose(T)
         failure: MotionError | None = None
         for T_pre, T_grasp, T_lift in pick_poses(T_base_grasp, approach_distance, lift_height):
             try:
@@ -147,6 +152,7 @@ class MoveItMotion:
 
     def set_gripper(self, width: float, force: float) -> float:
         """Bring the fingers to a width in metres; return the width at which they settled."""
+        self._safety.check_force(force)
         return self._hand.set_width(width, force)
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
@@ -220,6 +226,8 @@ class MoveItMotion:
 
     def _run(self, trajectory: Any, name: str) -> None:
         """Have a trajectory executed; MotionError CANCELLED where it was stopped."""
+        way = _timed(trajectory, self._preset)
+        self._safety.check_way(way.positions, way.velocities)
         over = threading.Event()
         stopper = threading.Thread(target=self._stop_in_time, args=(trajectory, over))
         stopper.start()
@@ -231,10 +239,7 @@ class MoveItMotion:
             stopper.join()
         self._raise_if_stopped()
         if not status:
-            raise MotionError(
-                MotionCode.NOT_FOLLOWED,
-                f"MoveIt's execution of '{name}' ended with {status.status}",
-            )
+            raise self._safety.abort(f"MoveIt's execution of '{name}' ended with {status.status}")
 
     def _stop_in_time(self, trajectory: Any, over: threading.Event) -> None:
         """Once stop() is called, end an execution, with the arm at rest, until it is over."""
@@ -263,6 +268,7 @@ class MoveItMotion:
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
+        self._safety.check_recovered()
 
 
 def _segment(name: str, trajectory: Any) -> Segment:

@@ -15,10 +15,11 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import LOWEST, HeightMap
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
 from don_kp_ros.nodes.motion.installation import installed
-from don_kp_ros.robots import workspace
 
 # So many cells of the height map along x and y make one column.
 _COLUMN_CELLS = 2
+# In front of the robot, whose base would touch it otherwise; metres.
+_TABLE_CENTRE, _TABLE_SIZE = (0.75, 0.0, -0.05), (1.0, 1.6, 0.1)
 
 
 class PlanningScene:
@@ -29,7 +30,7 @@ class PlanningScene:
         self._monitor, self._base_frame = monitor, base_frame
         self._collision_object = installed('moveit_msgs.msg').CollisionObject
         self._heights: HeightMap | None = None
-        self._apply('table', [_box(workspace.TABLE_CENTRE, workspace.TABLE_SIZE)])
+        self._apply('table', [_box(_TABLE_CENTRE, _TABLE_SIZE)])
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace what stands on the table; None clears it."""
