@@ -3,18 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from ompl import base, geometric, util
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.collision import Scene
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.kinematics import Kinematics
-from don_kp_ros.motion.port import MotionCode, MotionError, pick_poses
+from don_kp_ros.motion.port import MotionCode, MotionError, above, pick_poses
 from don_kp_ros.motion.safety import Safety
+from don_kp_ros.motion.search import quiet_and_repeatable, search
 from don_kp_ros.motion.timing import Trajectory, time_path, time_pieces
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -36,7 +35,7 @@ _RANDOM_SEEDS = 8
 
 @dataclass(frozen=True)
 class PlannedGrasp:
-    """The motions of a pick and the pose of the tool centre point (4, 4) that they reach."""
+    """The motions of a pick, or of a place, and the pose of the tool (4, 4) that they reach."""
 
     T_base_grasp: Array
     to_pregrasp: Trajectory
@@ -69,8 +68,7 @@ class Planner:
         self._acceleration = safety.scaling.acceleration * np.array(preset.acceleration_limits)
         self._planning_time = planning_time
         self._generator = np.random.default_rng(seed)
-        util.noOutputHandler()
-        util.RNG.setSeed(seed)
+        quiet_and_repeatable(seed)
         self.kinematics = Kinematics(preset)
         self.scene = Scene(preset, safety.limits.workspace.grid)
         self._beyond = np.zeros(8)  # the limits of safety: by how much the arm begins so
@@ -111,10 +109,35 @@ class Planner:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
         q0, T = self._begin(start), _pose(T_base_grasp)
         self.scene.set_width(open_width)
+        poses = pick_poses(T, approach_distance, lift_height)
+        return self._reach(q0, poses, speed, T[:3, 3])
+
+    def place(
+        self, start: ArrayLike, T_base_place: ArrayLike, distance: float, speed: float = 0.1
+    ) -> PlannedGrasp:
+        """Plan to put down what the scene holds: to above the place, straight to it, and back.
+
+        The back has what is held, too: what is free with it is free without.
+        """
+        q0, T = self._begin(start), _pose(T_base_place)
+        up = above(T, distance)
+        return self._reach(q0, [(up, T, up)], speed, None)
+
+    def _reach(
+        self,
+        q0: Array,
+        poses: list[tuple[Array, Array, Array]],
+        speed: float,
+        near: Array | None,
+    ) -> PlannedGrasp:
+        """Plan before one of some poses, straight to it, and straight on.
+
+        On the straight lines the hand may touch what stands near a place (3,).
+        """
         errors: list[MotionError] = []
         picks: list[tuple[float, Array, Array, Array]] = []
-        self._clear_for_grasp(T[:3, 3])
-        for T_pre, T_grasp, T_lift in pick_poses(T, approach_distance, lift_height):
+        self.scene.clear_near(near, CLEAR_RADIUS)
+        for T_pre, T_grasp, T_lift in poses:
             errors.append(_unreachable(T_grasp))
             for q in self.kinematics.solutions(T_grasp, self._seeds(q0)):
                 try:
@@ -129,7 +152,7 @@ class Planner:
             try:
                 self.scene.clear_near(None, 0.0)
                 to_pregrasp = self._free(q0, down[0])
-                self._clear_for_grasp(T[:3, 3])
+                self.scene.clear_near(near, CLEAR_RADIUS)
                 return PlannedGrasp(
                     T_grasp,
                     to_pregrasp,
@@ -146,9 +169,6 @@ class Planner:
             if picks
             else max(errors, key=lambda error: error.code is MotionCode.COLLISION)
         )
-
-    def _clear_for_grasp(self, position: Array) -> None:
-        self.scene.clear_near(position, CLEAR_RADIUS)
 
     def _joints(self, q: ArrayLike) -> Array:
         values = np.asarray(q, dtype=np.float64)
@@ -275,45 +295,21 @@ class Planner:
 
     def _search(self, start: Array, goal: Array, deadline: float) -> Array:
         """Return a path (n, 7) whose straight pieces are free."""
-        space = base.RealVectorStateSpace(7)
-        bounds = base.RealVectorBounds(7)
-        for i in range(7):
-            bounds.setLow(i, min(self._preset.position_lower[i], start[i]))
-            bounds.setHigh(i, max(self._preset.position_upper[i], start[i]))
-        space.setBounds(bounds)
-        setup = geometric.SimpleSetup(space)
-        setup.setStateValidityChecker(lambda state: not self._blocked(_values(state)))
-        information = setup.getSpaceInformation()
-        information.setStateValidityCheckingResolution(_CHECK_STEP / space.getMaximumExtent())
-        setup.setStartAndGoalStates(_state(space, start), _state(space, goal))
-        planner = geometric.RRTConnect(information)
-        planner.setRange(1.0)
-        setup.setPlanner(planner)
-        while time.thread_time() < deadline:
-            self._raise_if_cancelled()
-            # In slices, so that a cancellation is noticed.
-            setup.solve(0.1)
-            if setup.haveExactSolutionPath():
-                simplifier = setup.getPathSimplifier()
-                path = setup.getSolutionPath()
-                simplifier.reduceVertices(path)
-                simplifier.partialShortcutPath(path)
-                return np.array([_values(state) for state in path.getStates()])
-        raise MotionError(
-            MotionCode.UNREACHABLE,
-            f'no way to {_at(self.kinematics.forward(goal))} found in {self._planning_time} s',
+        path = search(
+            self._preset,
+            start,
+            goal,
+            _CHECK_STEP,
+            self._blocked,
+            deadline,
+            self._raise_if_cancelled,
         )
-
-
-def _values(state: Any) -> list[float]:
-    return [state[i] for i in range(7)]
-
-
-def _state(space: Any, q: Array) -> Any:
-    state = space.allocState()
-    for i in range(7):
-        state[i] = float(q[i])
-    return state
+        if path is None:
+            raise MotionError(
+                MotionCode.UNREACHABLE,
+                f'no way to {_at(self.kinematics.forward(goal))} found in {self._planning_time} s',
+            )
+        return path
 
 
 def _dense(path: Array) -> Array:

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
+from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import (
     NoGraspError,
     PinchParameters,
@@ -22,12 +23,14 @@ from don_kp_ros.grasping.candidates import (
     untried,
 )
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
+from don_kp_ros.grasping.placing import Held
 from don_kp_ros.grasping.taught import taught_candidates
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
+from don_kp_ros.nodes.grasp.placing import Placer
 from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.server import GraspServer
 from don_kp_ros.nodes.grasp.teaching import TeachGraspService
@@ -79,6 +82,15 @@ class GraspNode(Node):
         self._objects = TaughtObjects(self, self._observer, self._settings.look)
         RecoverService(self, self._preset, self._safety)
         TeachGraspService(self, self._preset, self._settings.look, self._fingers)
+        self._placer = Placer(
+            self,
+            self._preset,
+            self._observer,
+            self._motion,
+            self._picker,
+            self._workspace,
+            self._fingers,
+        )
         self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
         self._enabled = self._settings.enabled
         enable = self.create_service(SetBool, 'enable', self._on_enable)
@@ -153,9 +165,17 @@ class GraspNode(Node):
             )
         self._safety.check_recovered()
         self._motion.joint_positions()  # stale joint states: nothing further is of use
+        place = self._placer.goal(goal.place) if Grasp.Goal.PLACE in (mode, goal.next) else None
+        if mode == Grasp.Goal.PLACE:
+            report(Phase.OBSERVE, 'the place')
+            self._placer.look()
+            self._placer.put(place, report)
+            result.code, result.message = Grasp.Result.SUCCEEDED, 'placed; back to observe'
+            return
         if mode == Grasp.Goal.RELEASE:
             report(Phase.RELEASE, '')
             self._picker.release()
+            self._placer.lifted(None)
             # Opening needs no sight, the way home does.
             self._motion.set_obstacles(self._mapped(self._observer.newest_points()))
             self._picker.go_home()
@@ -165,29 +185,51 @@ class GraspNode(Node):
             raise GoalRefusedError(
                 Grasp.Result.INVALID_GOAL,
                 f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
-                'send a goal of mode release first',
+                'send a goal of mode release, or place, first',
             )
         tried: list[Array] = []
         picked = None
+        self._placer.lifted(None)
         while picked is None:
-            report(Phase.LOOK, goal.target)
+            report(Phase.OBSERVE, goal.target)
             if mode == Grasp.Goal.ALIGNED and goal.target:
-                plan = self._plan_as_taught(goal.target, tried, report, result)
+                plan, *seen = self._plan_as_taught(goal.target, tried, report, result)
             else:
-                plan = self._plan_at(goal, mode, tried, report, result)
+                plan, *seen = self._plan_at(goal, mode, tried, report, result)
             result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
             self._pose.publish(result.grasp_pose)
             tried.append(plan.T_base_grasp)
+            held = self._foreseen(goal, plan, place, *seen)
             try:
                 picked = self._picker.execute(plan, report)
             except EmptyGripperError as error:
                 over = len(tried) >= self._settings.max_attempts
                 if over or not (goal.target and error.retreated):
                     raise
-        result.code = Grasp.Result.SUCCEEDED
+        self._placer.lifted(held)
         result.width = picked.width
         what = goal.target or 'the object'
         result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
+        if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+            self._placer.put(place, report)
+            result.message = f'{what} is {"placed" if place is not None else "back"}'
+        result.code = Grasp.Result.SUCCEEDED
+
+    def _foreseen(
+        self,
+        goal: Grasp.Goal,
+        plan: GraspPlan,
+        place: Array | None,
+        T_base_reference: Array,
+        points: Array,
+    ) -> Held | None:
+        """Tell what a plan will hold; it need not be known where it is only to be held."""
+        try:
+            return self._placer.foresee(plan.T_base_grasp, T_base_reference, points, place)
+        except GoalRefusedError:
+            if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+                raise
+            return None
 
     def _plan_at(
         self,
@@ -196,8 +238,12 @@ class GraspNode(Node):
         tried: list[Array],
         report: Report,
         result: Grasp.Result,
-    ) -> GraspPlan:
-        """Plan a grasp at a stored point, or at the goal's pose."""
+    ) -> tuple[GraspPlan, Array, Array]:
+        """Plan a grasp at a stored point, or at the goal's pose.
+
+        With the plan come the reference of its object (4, 4), and the points (N, 3) seen.
+        """
+        T_base_pose = np.eye(4)
         if goal.target:
             target, points = self._observer.look_for(goal.target)
             where = f'{goal.target} at {_millimetres(target)} mm'
@@ -219,12 +265,16 @@ class GraspNode(Node):
         except NoGraspError as error:
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         candidates = untried(candidates, tried) or candidates
-        return self._picker.plan(candidates, self._mapped(points))
+        plan = self._picker.plan(candidates, self._mapped(points))
+        return plan, rigid.transform(T_base_pose[:3, :3], target), points
 
     def _plan_as_taught(
         self, name: str, tried: list[Array], report: Report, result: Grasp.Result
-    ) -> GraspPlan:
-        """Plan a grasp of a taught object that is where it was seen, also after the planning."""
+    ) -> tuple[GraspPlan, Array, Array]:
+        """Plan a grasp of a taught object that is where it was seen, also after the planning.
+
+        With the plan come the object's pose (4, 4), and the points (N, 3) seen.
+        """
         grasps = self._objects.grasps(name)
         seen = self._objects.look_for(name)
         for _ in range(1 + _LOOKS_AGAIN):
@@ -255,8 +305,8 @@ class GraspNode(Node):
             before, seen = seen, self._objects.look_for(name)
             metres, radians = before.located.apart(seen.located)
             if metres <= self._settings.max_spread and radians <= self._settings.max_turn:
-                return plan
-            report(Phase.LOOK, f'{name} moved by {1000 * metres:.0f} mm')
+                return plan, seen.located.T_base_object, seen.points
+            report(Phase.OBSERVE, f'{name} moved by {1000 * metres:.0f} mm')
         raise GoalRefusedError(
             Grasp.Result.MOVED,
             f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
@@ -265,10 +315,14 @@ class GraspNode(Node):
 
     def _check(self, goal: Grasp.Goal, mode: str) -> None:
         """Refuse what is no goal."""
-        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, Grasp.Goal.RELEASE)
+        let_go = (Grasp.Goal.RELEASE, Grasp.Goal.PLACE)
+        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, *let_go)
+        nexts = ('', Grasp.Goal.HOLD, *let_go)
         if mode not in modes:
             reason = f"mode is '{mode}'; it must be one of {', '.join(modes)}"
-        elif mode != Grasp.Goal.RELEASE and not goal.target and not goal.pose.header.frame_id:
+        elif goal.next not in nexts:
+            reason = f"next is '{goal.next}'; it must be one of {', '.join(nexts[1:])}"
+        elif mode not in let_go and not goal.target and not goal.pose.header.frame_id:
             reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
         else:
             return

@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.held import HeldBox
 from don_kp_ros.motion.planner import Planner
-from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
+from don_kp_ros.motion.port import (
+    GraspPlan,
+    MotionCode,
+    MotionError,
+    PlacePlan,
+    Segment,
+    above,
+    pick_poses,
+)
 from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.motion.action import how
@@ -87,15 +96,29 @@ class EmbeddedMotion:
             start, T_base_grasp, approach_distance, lift_height, open_width, self._speed
         )
 
-        def segment(name: str, trajectory: Trajectory) -> Segment:
-            return Segment(name, trajectory.duration, trajectory)
-
         return GraspPlan(
             plan.T_base_grasp,
             open_width,
-            segment('to pre-grasp', plan.to_pregrasp),
-            segment('approach', plan.approach),
-            segment('lift', plan.lift),
+            _segment('to pre-grasp', plan.to_pregrasp),
+            _segment('approach', plan.approach),
+            _segment('lift', plan.lift),
+        )
+
+    def hold(self, held: HeldBox | None) -> None:
+        """Plan from now on with what the hand holds; None: it holds nothing."""
+        self._planner.scene.hold(held)
+
+    def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
+        """Plan to put what is held down, from a distance in metres above; nothing moves."""
+        start = self._prepare()
+        for T in (T_base_place, above(T_base_place, distance)):
+            self._safety.check_pose(T)
+        plan = self._planner.place(start, T_base_place, distance, self._speed)
+        return PlacePlan(
+            plan.T_base_grasp,
+            _segment('to pre-place', plan.to_pregrasp),
+            _segment('lower', plan.approach),
+            _segment('retreat', plan.lift),
         )
 
     def execute(self, segment: Segment) -> None:
@@ -184,3 +207,7 @@ class EmbeddedMotion:
         if self._stopped:
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
         self._safety.check_recovered()
+
+
+def _segment(name: str, trajectory: Trajectory) -> Segment:
+    return Segment(name, trajectory.duration, trajectory)

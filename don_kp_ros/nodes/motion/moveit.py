@@ -16,7 +16,16 @@ from rclpy.node import Node
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
-from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
+from don_kp_ros.motion.held import HeldBox
+from don_kp_ros.motion.port import (
+    GraspPlan,
+    MotionCode,
+    MotionError,
+    PlacePlan,
+    Segment,
+    above,
+    pick_poses,
+)
 from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix, seconds_from_stamp
@@ -25,7 +34,7 @@ from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.nodes.motion.moveit_startup import start_moveit
-from don_kp_ros.nodes.motion.planning_scene import PlanningScene
+from don_kp_ros.nodes.motion.planning_scene import HandLinks, PlanningScene
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -145,6 +154,28 @@ class MoveItMotion:
             )
         assert failure is not None
         raise failure
+
+    def hold(self, held: HeldBox | None) -> None:
+        """Plan from now on with what the hand holds; None: it holds nothing."""
+        self._scene.hold(held, HandLinks.of(self._preset))
+
+    def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
+        """Plan to put what is held down, from a distance in metres above; nothing moves."""
+        start = self._start()
+        T_above = above(T_base_place, distance)
+        for T in (T_base_place, T_above):
+            self._safety.check_pose(T)
+        to_preplace = self._plan_pose(start, T_above, self._free)
+        over = self._state(start, _end(to_preplace, self._preset))
+        lower = self._plan_pose(over, T_base_place, self._line)
+        at = self._state(start, _end(lower, self._preset))
+        retreat = self._plan_pose(at, T_above, self._line)
+        return PlacePlan(
+            T_base_place,
+            _segment('to pre-place', to_preplace),
+            _segment('lower', lower),
+            _segment('retreat', retreat),
+        )
 
     def execute(self, segment: Segment) -> None:
         """Run a planned segment; MoveIt refuses it where the arm does not stand at its start."""

@@ -41,6 +41,9 @@ class Arm:
     def stop(self) -> None:
         self.stopped = True
 
+    def hold(self, _: Any) -> None:
+        pass
+
     def joint_positions(self) -> np.ndarray:
         return np.zeros(7)
 

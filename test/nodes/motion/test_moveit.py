@@ -8,6 +8,7 @@ from stage import down, failure, speeds_and_accelerations, stopped_on_the_way, u
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.held import HeldBox
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.motion.safety import Scaling, load_safety
 from don_kp_ros.nodes.motion.moveit import MoveItMotion
@@ -133,6 +134,31 @@ def test_the_arm_leaves_what_it_has_let_go(adapter):
     # All the rest is heeded, and what it left is again.
     assert len(moveit.plans[-1][1].primitives) == 2
     assert len(moveit.objects['obstacles'].primitives) == 2 * 3 + 2
+
+
+def test_what_is_held_is_attached_until_it_is_let_go(adapter):
+    robot, motion, moveit = adapter
+    # A plank of 24 cm along the hand's x, 3 cm below the tool centre point.
+    plank = HeldBox(rigid.transform(translation=[0.0, 0.0, 0.03]), np.array([0.12, 0.02, 0.015]))
+    attached = moveit.get_planning_scene_monitor().read_write().current_state.attached
+    place = down(0.5, 0.1, 0.05)
+    motion.hold(plank)
+    assert attached['held'].primitives[0].dimensions == pytest.approx([0.24, 0.04, 0.03])
+    plan = motion.plan_place(place, 0.1)
+    assert [asked.ns for asked, _ in moveit.plans] == ['free', 'line', 'line']
+    for segment, z in ((plan.to_preplace, 0.15), (plan.lower, 0.05), (plan.retreat, 0.15)):
+        motion.execute(segment)
+        assert np.allclose(KINEMATICS.forward(robot.arm)[:3, 3], [0.5, 0.1, z], atol=1e-3)
+    # Its end would be in a block that the hand alone passes.
+    motion.set_obstacles(standing((slice(40, 44), slice(58, 62), 0.04)))
+    assert failure(lambda: motion.plan_place(place, 0.1)).code is MotionCode.COLLISION
+    # It is held anew, and let go: neither attached nor left in the world.
+    motion.hold(plank)
+    assert 'held' not in moveit.objects
+    motion.hold(None)
+    assert not attached and 'held' not in moveit.objects
+    motion.plan_place(place, 0.1)
+    motion.hold(None)
 
 
 def test_a_straight_line_into_something_is_refused(adapter):
