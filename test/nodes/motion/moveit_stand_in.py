@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from ideal_robot import PRESET
+from moveit_contacts import corners_of, in_contact
 from moveit_packages import MoveItConfigsBuilder, install
 from rclpy.duration import Duration
 from stage import PATIENCE_S
@@ -39,12 +40,6 @@ BOUNDS = {PRESET.finger_joint: (0.0, 0.04)} | {
 T_WORLD_BASE = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], 1.0), [0.5, -0.3, 0.2])
 _C = np.sqrt(0.5)
 T_LINK8_TCP = rigid.transform([[_C, _C, 0], [-_C, _C, 0], [0, 0, 1]], [0, 0, 0.1034])
-HAND_RADIUS = 0.05  # of the upright cylinder, from the tool centre point up, that is its hand
-
-
-def _matrix(pose):
-    p, o = pose.position, pose.orientation
-    return rigid.from_quaternion([o.x, o.y, o.z, o.w], [p.x, p.y, p.z])
 
 
 class RobotState:
@@ -281,25 +276,9 @@ class MoveItPy:
 
     def touches(self, q, attached=()):
         T_base_tcp = KINEMATICS.forward(q)
-        x, y, z = T_base_tcp[:3, 3]
-        # The corners and the middle of what is held.
-        held = [
-            rigid.apply(T_base_tcp @ rigid.inverse(T_LINK8_TCP) @ _matrix(pose), corners)
-            for body in dict(attached).values()
-            for box, pose in zip(body.primitives, body.primitive_poses, strict=True)
-            for corners in [(np.array([*np.ndindex(3, 3, 3)]) - 1) / 2 * box.dimensions]
-        ]
-        for message in self.objects.values():
-            for box, pose in zip(message.primitives, message.primitive_poses, strict=True):
-                half = np.array(box.dimensions) / 2
-                beside = np.abs([x - pose.position.x, y - pose.position.y]) - half[:2]
-                if pose.position.z + half[2] > z and np.hypot(*beside.clip(0.0)) < HAND_RADIUS:
-                    return True
-                for points in held:
-                    inside = np.abs(rigid.apply(rigid.inverse(_matrix(pose)), points)) < half
-                    if inside.all(axis=1).any():
-                        return True
-        return False
+        T_base_link8 = T_base_tcp @ rigid.inverse(T_LINK8_TCP)
+        held = corners_of(dict(attached).values(), T_base_link8)
+        return in_contact(self.objects.values(), T_base_tcp[:3, 3], held)
 
     def get_planning_component(self, name):
         assert name == 'panda_arm'
