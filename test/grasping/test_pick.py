@@ -175,8 +175,8 @@ def test_what_hinders_open_fingers_is_left_upwards():
 
 
 def test_fingers_that_do_not_let_go_stay():
-    motion = Recorder([0.03, 0.035])
-    with pytest.raises(MotionError, match='opened from 30 to 35 mm'):
+    motion = Recorder([0.03, 0.033])
+    with pytest.raises(MotionError, match='opened from 30 to 33 mm'):
         picker(motion).place(np.eye(4))
     assert motion.calls == WAY
 
