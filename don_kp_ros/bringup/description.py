@@ -94,9 +94,9 @@ NODES = (
     NodeSpec(
         'grasp',
         'Grasps at the points that perception finds',
-        {'robot': 'robot', 'motion': 'motion', 'enabled': 'enable', 'speed_scale': 'speed_scale'},
+        {'robot': 'robot', 'motion': 'motion', 'enabled': 'enable', 'safety': 'safety'},
         # No one is hurt by a simulated arm.
-        simulated={'use_sim_time': True, 'enabled': True, 'speed_scale': 0.5},
+        simulated={'use_sim_time': True, 'enabled': True, 'simulated': True},
     ),
 )
 
@@ -129,11 +129,10 @@ ARGUMENTS = (
         kind=bool,
     ),
     Argument(
-        'speed_scale',
+        'safety',
         '',
-        "Share of the arm's speed and acceleration limits, in (0, 1]; empty: the parameter "
-        "file's, or 0.5 with simulation:=true",
-        kind=float,
+        'File whose keys override those of config/safety.yaml: workspace, speeds, force and tilt '
+        'that the arm is held to; empty: none',
     ),
     Argument(
         'motion',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,11 @@ def main(argv: Sequence[str]) -> int:
 
     It is 0 where what was asked for is done, and 1 where it is refused or not found.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    place = getattr(arguments, 'place', None)
+    if place is not None and not (len(place) in (3, 4) and all(map(math.isfinite, place))):
+        parser.error(f'--place has {place}; it takes X Y Z in metres, and YAW in degrees or none')
     command = f'don_kp {arguments.command}'
     try:
         stack = description.checked(
@@ -136,6 +141,16 @@ def _parser() -> Parser:
     )
     pick.add_argument('name', metavar='NAME')
     pick.add_argument('--aligned', action='store_true', help='NAME is a taught object')
+    then = pick.add_mutually_exclusive_group()
+    then.add_argument(
+        '--place',
+        nargs='+',
+        type=float,
+        metavar=('X', 'Y'),
+        help="X Y Z [YAW]: then put it down, the point or the object's origin at X Y of the base "
+        "frame, on what is Z high (0: the table), turned by YAW degrees; an object's frame to YAW",
+    )
+    then.add_argument('--release', action='store_true', help='then put it down where it stood')
 
     command('release', 'Open the hand, and move the arm to where it looks from.')
     return parser

@@ -162,7 +162,15 @@ def _where(arguments: argparse.Namespace, stack: Stack) -> int:
 
 def _pick(arguments: argparse.Namespace, stack: Stack) -> int:
     mode = Grasp.Goal.ALIGNED if arguments.aligned else Grasp.Goal.PINCH
-    return _grasp(Grasp.Goal(target=arguments.name, mode=mode), stack)
+    goal = Grasp.Goal(target=arguments.name, mode=mode)
+    if arguments.place:
+        goal.next = Grasp.Goal.PLACE
+        position, turn = goal.place.pose.position, goal.place.pose.orientation
+        position.x, position.y, position.z, degrees = [*arguments.place, 0.0][:4]
+        turn.z, turn.w = math.sin(math.radians(degrees) / 2), math.cos(math.radians(degrees) / 2)
+    elif arguments.release:
+        goal.next = Grasp.Goal.RELEASE
+    return _grasp(goal, stack)
 
 
 def _release(arguments: argparse.Namespace, stack: Stack) -> int:

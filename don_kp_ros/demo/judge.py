@@ -179,7 +179,7 @@ class Judge(Node):
 
         def heard(phase: str, detail: str) -> None:
             on_phase(phase, detail)
-            if phase == Phase.HOLD.value:
+            if phase == Phase.VERIFY.value:
                 held.set()
 
         self._on_phase = heard

@@ -1,4 +1,4 @@
-"""The sequence of a pick: plan all of it, then approach, close, lift and hold."""
+"""The sequence of a pick: plan all of it, then approach, close, lift and verify; and placing."""
 
 from __future__ import annotations
 
@@ -11,25 +11,34 @@ from numpy.typing import NDArray
 
 from don_kp_ros.grasping.candidates import GraspCandidate
 from don_kp_ros.motion.heightmap import HeightMap
-from don_kp_ros.motion.port import GraspPlan, Motion, MotionCode, MotionError, Segment
+from don_kp_ros.motion.port import GraspPlan, Motion, MotionCode, MotionError, Segment, above
 
 Array = NDArray[np.float64]
 
 # Fingers this close to fully open have opened; even nearer, they have not closed on anything.
 _OPEN_WITHIN, _CLOSED_BEYOND = 0.005, 0.004
-_NEXT_MAY_DO = (MotionCode.UNREACHABLE, MotionCode.COLLISION, MotionCode.TIMEOUT)
+# So far above where it stood, it is let go rather than pressed on the table; metres.
+_SETTLE = 0.001
+_LET_GO = 0.004  # metres, that the fingers open at least before they leave an object
+_NEXT_MAY_DO = (
+    MotionCode.UNREACHABLE,
+    MotionCode.COLLISION,
+    MotionCode.TIMEOUT,
+    MotionCode.OUTSIDE,
+)
 
 
 class Phase(str, Enum):
     """The phase of a pick; the action's feedback carries these words."""
 
-    LOOK = 'look'
+    OBSERVE = 'observe'
     PLAN = 'plan'
-    APPROACH = 'approach'
     LOOK_AGAIN = 'look again'
+    APPROACH = 'approach'
     CLOSE = 'close'
     LIFT = 'lift'
-    HOLD = 'hold'
+    VERIFY = 'verify'
+    PLACE = 'place'
     RETREAT = 'retreat'
     RELEASE = 'release'
 
@@ -126,12 +135,37 @@ class Picker:
             raise MotionError(MotionCode.NOT_FOLLOWED, 'the fingers do not close')
         report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
         motion.execute(plan.lift)
-        report(Phase.HOLD, f'{p.hold_seconds:g} s')
+        report(Phase.VERIFY, f'{p.hold_seconds:g} s')
         motion.wait(p.hold_seconds)
         width = motion.gripper_width()
         if not self._holds(width):
             raise self._retreated('the object was lost during the lift', report)
         return Picked(plan.T_base_grasp, width)
+
+    def place(self, T_base_place: Array) -> None:
+        """Put what is held down with the tool at a pose (4, 4), let go, and go straight up.
+
+        All is planned before anything moves. Raises EmptyGripperError if it is lost on the way,
+        and MotionError; the arm holds still then.
+        """
+        motion = self._motion
+        plan = motion.plan_place(above(T_base_place, _SETTLE), self._parameters.approach_distance)
+        motion.execute(plan.to_preplace)
+        motion.execute(plan.lower)
+        held = motion.gripper_width()
+        if not self._holds(held):
+            raise EmptyGripperError('the object was lost on the way to its place', False)
+        # What hinders them from opening wholly may be the object, which the way up leaves.
+        width = motion.set_gripper(self._open_width, self._parameters.closing_force)
+        if width < min(held + _LET_GO, self._open_width - _OPEN_WITHIN):
+            raise MotionError(
+                MotionCode.NOT_FOLLOWED,
+                f'the fingers do not let go: they opened from {1000 * held:.0f} to '
+                f'{1000 * width:.0f} mm; is something in their way?',
+            )
+        motion.hold(None)
+        motion.execute(plan.retreat)
+        self.release()
 
     def holds_something(self) -> bool:
         """Tell whether the fingers seem to hold an object, being neither closed nor open."""

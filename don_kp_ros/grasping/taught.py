@@ -16,6 +16,7 @@ from don_kp_ros.grasping.candidates import (
     PinchParameters,
     clearance,
 )
+from don_kp_ros.robots import hand
 
 Array = NDArray[np.float64]
 
@@ -119,13 +120,7 @@ def _above_table(T_base_tcp: Array, p: PinchParameters, most: float = _RAISED) -
 
     Raises NoGraspError where it would have to be raised by more than the most, in metres.
     """
-    outer = p.opening / 2 + p.finger_thickness
-    ends = [
-        (x, y, p.tip_length)
-        for x in (-p.finger_breadth / 2, p.finger_breadth / 2)
-        for y in (-outer, outer)
-    ]
-    lacks = p.table_clearance - float(rigid.apply(T_base_tcp, ends)[:, 2].min())
+    lacks = p.table_clearance - hand.lowest_of_fingers(T_base_tcp, p.opening)
     if lacks <= 0:
         return T_base_tcp
     if lacks > most:

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
 
+from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import LOWEST, Grid, HeightMap
+from don_kp_ros.motion.held import HeldBox
 from don_kp_ros.robots import hand
-from don_kp_ros.robots.panda import panda_spec
+from don_kp_ros.robots.panda import TCP_SITE, panda_spec
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -21,6 +23,9 @@ _HIGHEST = 1.0
 # Collision bits: everything but the hand collides with all obstacles; the hand and its fingers
 # collide with those that remain when a grasp's surroundings are cleared.
 _ROBOT, _ALL, _CLEARED = 1, 2, 4
+HELD = 'the held object'
+# About the hand's origin: MuJoCo looks for contacts only where a body may be by its first geoms.
+_LARGEST_HELD = (0.45, 0.45, 0.45)
 
 
 class Scene:
@@ -29,12 +34,14 @@ class Scene:
     Obstacles are a height map, padded by a distance in metres. A mesh collides as its hull.
     """
 
-    def __init__(self, preset: RobotPreset, grid: Grid | None = None) -> None:
+    def __init__(self, preset: RobotPreset, grid: Grid) -> None:
         """Build the model."""
-        self._grid = grid or Grid()
+        self._grid = grid
         spec = panda_spec()
+        spec.site(TCP_SITE).pos = preset.tcp_offset
         _add_obstacles(spec, self._grid)
         _add_camera(spec, preset)
+        _add_held(spec)
         for geom in spec.geoms:
             if geom.contype or geom.conaffinity:
                 _set_bits(geom)
@@ -42,7 +49,12 @@ class Scene:
         self._data: Any = mujoco.MjData(self._model)
         self._obstacles = [self._model.geom(f'obstacles{bits}').id for bits in (_ALL, _CLEARED)]
         self._table = self._model.geom('table').id
+        self._tcp = self._model.site(TCP_SITE).id
+        self._held = self._model.geom(HELD).id
+        self._model.geom_sameframe[self._held] = 0  # it moves: its first place is not kept
+        self._T_hand_tcp = preset.T_hand_tcp
         self._open_width = preset.open_width
+        self.hold(None)
         self.set_width(preset.open_width)
         self._heights: HeightMap | None = None
         self.set_padding(0.0)
@@ -55,6 +67,20 @@ class Scene:
     def set_width(self, width: float) -> None:
         """Set the width between the fingers in metres."""
         self._fingers = float(np.clip(width, 0.0, self._open_width)) / 2
+
+    def hold(self, held: HeldBox | None) -> None:
+        """Have a box move with the hand, and collide as the arm does; None takes it away."""
+        model, i = self._model, self._held
+        bits = 0 if held is None else 1
+        model.geom_contype[i] = _ROBOT * bits
+        model.geom_conaffinity[i] = (_ROBOT | _ALL) * bits
+        if held is None:
+            return
+        T_hand_box = self._T_hand_tcp @ held.T_tcp_box
+        x, y, z, w = rigid.to_quaternion(T_hand_box)
+        model.geom_pos[i], model.geom_quat[i] = T_hand_box[:3, 3], [w, x, y, z]
+        model.geom_size[i] = held.half_size
+        model.geom_rbound[i] = np.linalg.norm(held.half_size)
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace the obstacles."""
@@ -84,7 +110,9 @@ class Scene:
         if not self.collides(q):
             return None
         first, second = (self._model.geom(i).name for i in self._data.contact.geom[0])
-        names = sorted((first, second), key=lambda name: not name.startswith('panda'))
+        names = sorted(
+            (first, second), key=lambda name: not (name == HELD or name.startswith('panda'))
+        )
         return f'{_readable(names[0])} touches {_readable(names[1])}'
 
     def collides(self, q: ArrayLike) -> bool:
@@ -94,6 +122,11 @@ class Scene:
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
         return bool(self._data.ncon > 0)
+
+    def tcp(self) -> Array:
+        """Return the pose of the tool centre point (4, 4) at the positions asked for last."""
+        rotation = self._data.site_xmat[self._tcp].reshape(3, 3)
+        return rigid.transform(rotation, self._data.site_xpos[self._tcp])
 
 
 def _readable(name: str) -> str:
@@ -121,6 +154,12 @@ def _add_camera(spec: mujoco.MjSpec, preset: RobotPreset) -> None:
         size=hand.CAMERA_HALF_SIZE,
         pos=preset.T_hand_camera_link[:3, 3],
         mass=0.0,
+    )
+
+
+def _add_held(spec: mujoco.MjSpec) -> None:
+    spec.body('panda_hand').add_geom(
+        name=HELD, type=mujoco.mjtGeom.mjGEOM_BOX, size=_LARGEST_HELD, mass=0.0
     )
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.robots import workspace
-
 Array = NDArray[np.float64]
 
 LOWEST = 0.01
@@ -23,10 +21,10 @@ The candidate was checked against the points there.
 class Grid:
     """A grid of square cells in the base frame's xy plane, in metres."""
 
-    x_min: float = workspace.X_RANGE[0]
-    x_max: float = workspace.X_RANGE[1]
-    y_min: float = workspace.Y_RANGE[0]
-    y_max: float = workspace.Y_RANGE[1]
+    x_min: float
+    x_max: float
+    y_min: float
+    y_max: float
     cell: float = 0.01
 
     def __post_init__(self) -> None:
@@ -65,12 +63,11 @@ class HeightMap:
             )
 
     @classmethod
-    def from_points(cls, points: ArrayLike, grid: Grid | None = None) -> 'HeightMap':
+    def from_points(cls, points: ArrayLike, grid: Grid) -> 'HeightMap':
         """Make a map of points (..., 3) in the base frame; infinite and NaN points are left out.
 
         A cell's height is the 95th percentile of its points, so that a stray point makes no tower.
         """
-        grid = grid or Grid()
         cloud = np.asarray(points, dtype=np.float64).reshape(-1, 3)
         nx, ny = grid.shape
         heights = np.full(nx * ny, np.nan)

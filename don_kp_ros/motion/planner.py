@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from ompl import base, geometric, util
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.collision import Scene
-from don_kp_ros.motion.heightmap import CLEAR_RADIUS, Grid, HeightMap
+from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.kinematics import Kinematics
-from don_kp_ros.motion.port import MotionCode, MotionError, pick_poses
+from don_kp_ros.motion.port import MotionCode, MotionError, above, pick_poses
+from don_kp_ros.motion.safety import Safety
+from don_kp_ros.motion.search import quiet_and_repeatable, search
 from don_kp_ros.motion.timing import Trajectory, time_path, time_pieces
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -35,7 +35,7 @@ _RANDOM_SEEDS = 8
 
 @dataclass(frozen=True)
 class PlannedGrasp:
-    """The motions of a pick and the pose of the tool centre point (4, 4) that they reach."""
+    """The motions of a pick, or of a place, and the pose of the tool (4, 4) that they reach."""
 
     T_base_grasp: Array
     to_pregrasp: Trajectory
@@ -56,30 +56,22 @@ class Planner:
     def __init__(
         self,
         preset: RobotPreset,
+        safety: Safety,
         seed: int = 1,
-        velocity_scale: float = 0.5,
-        acceleration_scale: float = 0.5,
         planning_time: float = 3.0,
-        grid: Grid | None = None,
     ) -> None:
         """Build the kinematics and the scene; planning_time limits each free motion,
         in seconds of the processor: a busy machine takes longer and finds the same.
         """
-        for name, scale in (
-            ('velocity_scale', velocity_scale),
-            ('acceleration_scale', acceleration_scale),
-        ):
-            if not 0 < scale <= 1:
-                raise ValueError(f'{name} is {scale}; it must lie in (0, 1]')
-        self._preset = preset
-        self._velocity = velocity_scale * np.array(preset.velocity_limits)
-        self._acceleration = acceleration_scale * np.array(preset.acceleration_limits)
+        self._preset, self._safety = preset, safety
+        self._velocity = safety.scaling.velocity * np.array(preset.velocity_limits)
+        self._acceleration = safety.scaling.acceleration * np.array(preset.acceleration_limits)
         self._planning_time = planning_time
         self._generator = np.random.default_rng(seed)
-        util.noOutputHandler()
-        util.RNG.setSeed(seed)
+        quiet_and_repeatable(seed)
         self.kinematics = Kinematics(preset)
-        self.scene = Scene(preset, grid)
+        self.scene = Scene(preset, safety.limits.workspace.grid)
+        self._beyond = np.zeros(8)  # the limits of safety: by how much the arm begins so
         # Called now and then while planning; if it returns true, planning ends with CANCELLED.
         self.cancelled: Callable[[], bool] = lambda: False
 
@@ -89,7 +81,7 @@ class Planner:
 
     def to_joints(self, start: ArrayLike, goal: ArrayLike) -> Trajectory:
         """Plan a free motion to joint positions (7,)."""
-        q0, q1 = self._joints(start), self._joints(goal)
+        q0, q1 = self._begin(start), self._joints(goal)
         if not self.kinematics.within_limits(q1):
             raise MotionError(
                 MotionCode.UNREACHABLE,
@@ -115,12 +107,37 @@ class Planner:
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        q0, T = self._joints(start), _pose(T_base_grasp)
+        q0, T = self._begin(start), _pose(T_base_grasp)
         self.scene.set_width(open_width)
+        poses = pick_poses(T, approach_distance, lift_height)
+        return self._reach(q0, poses, speed, T[:3, 3])
+
+    def place(
+        self, start: ArrayLike, T_base_place: ArrayLike, distance: float, speed: float = 0.1
+    ) -> PlannedGrasp:
+        """Plan to put down what the scene holds: to above the place, straight to it, and back.
+
+        The back has what is held, too: what is free with it is free without.
+        """
+        q0, T = self._begin(start), _pose(T_base_place)
+        up = above(T, distance)
+        return self._reach(q0, [(up, T, up)], speed, None)
+
+    def _reach(
+        self,
+        q0: Array,
+        poses: list[tuple[Array, Array, Array]],
+        speed: float,
+        near: Array | None,
+    ) -> PlannedGrasp:
+        """Plan before one of some poses, straight to it, and straight on.
+
+        On the straight lines the hand may touch what stands near a place (3,).
+        """
         errors: list[MotionError] = []
         picks: list[tuple[float, Array, Array, Array]] = []
-        self._clear_for_grasp(T[:3, 3])
-        for T_pre, T_grasp, T_lift in pick_poses(T, approach_distance, lift_height):
+        self.scene.clear_near(near, CLEAR_RADIUS)
+        for T_pre, T_grasp, T_lift in poses:
             errors.append(_unreachable(T_grasp))
             for q in self.kinematics.solutions(T_grasp, self._seeds(q0)):
                 try:
@@ -135,7 +152,7 @@ class Planner:
             try:
                 self.scene.clear_near(None, 0.0)
                 to_pregrasp = self._free(q0, down[0])
-                self._clear_for_grasp(T[:3, 3])
+                self.scene.clear_near(near, CLEAR_RADIUS)
                 return PlannedGrasp(
                     T_grasp,
                     to_pregrasp,
@@ -153,14 +170,30 @@ class Planner:
             else max(errors, key=lambda error: error.code is MotionCode.COLLISION)
         )
 
-    def _clear_for_grasp(self, position: Array) -> None:
-        self.scene.clear_near(position, CLEAR_RADIUS)
-
     def _joints(self, q: ArrayLike) -> Array:
         values = np.asarray(q, dtype=np.float64)
         if values.shape != (7,) or not np.isfinite(values).all():
             raise ValueError(f'joint positions are {values.tolist()}; they need 7 finite values')
         return values
+
+    def _begin(self, start: ArrayLike) -> Array:
+        q0 = self._joints(start)
+        self._beyond = self._safety.beyond(self.kinematics.forward(q0))
+        return q0
+
+    def _blocked(self, q: ArrayLike) -> bool:
+        """Tell whether joint positions (7,) touch something, or are not safe."""
+        return self.scene.collides(q) or not self._safety.allows(self.scene.tcp(), self._beyond)
+
+    def _contact(self, q: ArrayLike) -> str | None:
+        """Say why joint positions (7,) are blocked."""
+        if contact := self.scene.contact(q):
+            return contact
+        try:
+            self._safety.check_pose(self.scene.tcp(), self._beyond)
+        except MotionError as error:
+            return str(error)
+        return None
 
     def _seeds(self, start: Array) -> Iterator[Array]:
         yield start
@@ -193,7 +226,7 @@ class Planner:
                     MotionCode.UNREACHABLE,
                     f'the arm would have to jump on the line at {_at(T)}',
                 )
-            contact = self.scene.contact(q)
+            contact = self._contact(q)
             if contact:
                 raise MotionError(MotionCode.COLLISION, f'at {_at(T)}: {contact}')
             path.append(q)
@@ -245,7 +278,7 @@ class Planner:
             self.scene.set_padding(padding)
             contact = None
             for name, q in (('start', start), ('goal', goal)):
-                touch = self.scene.contact(q)
+                touch = self._contact(q)
                 if touch:
                     contact = f'at the {name}, {_at(self.kinematics.forward(q))}: {touch}'
                     break
@@ -255,54 +288,28 @@ class Planner:
 
     def _free_between(self, start: Array, goal: Array) -> bool:
         count = max(2, int(np.ceil(np.linalg.norm(goal - start) / _CHECK_STEP)) + 1)
-        return not any(self.scene.collides(q) for q in np.linspace(start, goal, count))
+        return not any(self._blocked(q) for q in np.linspace(start, goal, count))
 
     def _first_contact(self, trajectory: Trajectory) -> str | None:
-        return next(
-            (contact for q in trajectory.positions if (contact := self.scene.contact(q))), None
-        )
+        return next((contact for q in trajectory.positions if (contact := self._contact(q))), None)
 
     def _search(self, start: Array, goal: Array, deadline: float) -> Array:
         """Return a path (n, 7) whose straight pieces are free."""
-        space = base.RealVectorStateSpace(7)
-        bounds = base.RealVectorBounds(7)
-        for i in range(7):
-            bounds.setLow(i, min(self._preset.position_lower[i], start[i]))
-            bounds.setHigh(i, max(self._preset.position_upper[i], start[i]))
-        space.setBounds(bounds)
-        setup = geometric.SimpleSetup(space)
-        setup.setStateValidityChecker(lambda state: not self.scene.collides(_values(state)))
-        information = setup.getSpaceInformation()
-        information.setStateValidityCheckingResolution(_CHECK_STEP / space.getMaximumExtent())
-        setup.setStartAndGoalStates(_state(space, start), _state(space, goal))
-        planner = geometric.RRTConnect(information)
-        planner.setRange(1.0)
-        setup.setPlanner(planner)
-        while time.thread_time() < deadline:
-            self._raise_if_cancelled()
-            # In slices, so that a cancellation is noticed.
-            setup.solve(0.1)
-            if setup.haveExactSolutionPath():
-                simplifier = setup.getPathSimplifier()
-                path = setup.getSolutionPath()
-                simplifier.reduceVertices(path)
-                simplifier.partialShortcutPath(path)
-                return np.array([_values(state) for state in path.getStates()])
-        raise MotionError(
-            MotionCode.UNREACHABLE,
-            f'no way to {_at(self.kinematics.forward(goal))} found in {self._planning_time} s',
+        path = search(
+            self._preset,
+            start,
+            goal,
+            _CHECK_STEP,
+            self._blocked,
+            deadline,
+            self._raise_if_cancelled,
         )
-
-
-def _values(state: Any) -> list[float]:
-    return [state[i] for i in range(7)]
-
-
-def _state(space: Any, q: Array) -> Any:
-    state = space.allocState()
-    for i in range(7):
-        state[i] = float(q[i])
-    return state
+        if path is None:
+            raise MotionError(
+                MotionCode.UNREACHABLE,
+                f'no way to {_at(self.kinematics.forward(goal))} found in {self._planning_time} s',
+            )
+        return path
 
 
 def _dense(path: Array) -> Array:

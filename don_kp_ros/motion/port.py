@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.held import HeldBox
 
 Array = NDArray[np.float64]
 
@@ -22,6 +23,8 @@ class MotionCode(Enum):
     NOT_FOLLOWED = 'not followed'  # the arm did not arrive
     CANCELLED = 'cancelled'  # stop() was called
     STALE_STATE = 'stale state'  # the joints' positions are unknown or old
+    OUTSIDE = 'outside'  # of a limit of safety
+    NEEDS_RECOVERY = 'needs recovery'  # a controller aborted, and nobody has recovered the arm
 
 
 class MotionError(Exception):
@@ -54,6 +57,21 @@ class GraspPlan:
     lift: Segment  # straight along the base frame's z
 
 
+@dataclass(frozen=True)
+class PlacePlan:
+    """The motions that put a held object down, checked before anything moves, in this order."""
+
+    T_base_place: Array  # of the tool centre point (4, 4)
+    to_preplace: Segment  # free motion from the arm's position to above the place
+    lower: Segment  # straight down
+    retreat: Segment  # straight up, once the fingers are open
+
+
+def above(T_base_place: Array, distance: float) -> Array:
+    """Return the pose (4, 4) a distance in metres above another."""
+    return rigid.transform(translation=[0.0, 0.0, distance]) @ T_base_place
+
+
 def pick_poses(
     T_base_grasp: Array, approach_distance: float, lift_height: float
 ) -> list[tuple[Array, Array, Array]]:
@@ -63,8 +81,7 @@ def pick_poses(
     """
     half_turn = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], np.pi))
     back = rigid.transform(translation=[0.0, 0.0, -approach_distance])
-    up = rigid.transform(translation=[0.0, 0.0, lift_height])
-    return [(T @ back, T, up @ T) for T in (T_base_grasp, T_base_grasp @ half_turn)]
+    return [(T @ back, T, above(T, lift_height)) for T in (T_base_grasp, T_base_grasp @ half_turn)]
 
 
 class Motion(Protocol):
@@ -91,6 +108,12 @@ class Motion(Protocol):
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:
         """Plan the whole pick from the arm's position; nothing moves."""
+
+    def hold(self, held: HeldBox | None) -> None:
+        """Plan from now on with what the hand holds; None: it holds nothing."""
+
+    def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
+        """Plan to put what is held down, from a distance in metres above; nothing moves."""
 
     def execute(self, segment: Segment) -> None:
         """Run a planned segment; the arm must stand at its start."""

@@ -1,5 +1,8 @@
 """Measures of Franka's hand, which the Panda and the FR3 share, with a D435 on it; metres."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from don_kp_ros.geometry import rigid
 
 FINGER_BREADTH = 0.024  # across the closing axis
@@ -15,3 +18,11 @@ MAX_FINGER_FORCE = 70.0  # newtons
 # imager's place; the optical frame has z forward where the ROS one has x.
 T_LINK_COLOUR = rigid.transform(translation=[0.0, 0.015, 0.0])
 T_COLOUR_OPTICAL = rigid.from_quaternion([-0.5, 0.5, -0.5, 0.5])
+
+
+def lowest_of_fingers(T_base_tcp: NDArray[np.float64], width: float) -> float:
+    """Return the height of the lowest end of the fingers, at a width, of a tool's pose (4, 4)."""
+    across, closing, along = T_base_tcp[2, :3]
+    sideways = width / 2 + FINGER_THICKNESS
+    spread = abs(across) * FINGER_BREADTH / 2 + abs(closing) * sideways
+    return float(T_base_tcp[2, 3] + along * TIP_LENGTH - spread)

@@ -150,6 +150,7 @@ class RobotPreset:
     gripper: Gripper
     camera: CameraMount
     moveit: MoveItNames
+    error_recovery: str = ''  # action franka_msgs/ErrorRecovery, if the robot has it
 
     def __post_init__(self) -> None:
         """Check lengths and limits."""

@@ -12,6 +12,7 @@ import yaml
 
 from don_kp_ros.bringup import description, processes
 from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.motion.safety import Scaling, load_safety
 from don_kp_ros.nodes.kit import camera_topics
 
 ALONE = {'nodes': 'descriptor_database'}
@@ -146,15 +147,19 @@ class TestTable:
     def test_a_real_arm_is_slow_and_waits_to_be_enabled(self) -> None:
         (grasp,) = (node for node in description.NODES if node.name == 'grasp')
         file = yaml.safe_load(grasp.parameters_file.read_text())['/**']['ros__parameters']
-        assert (file['enabled'], file['speed_scale']) == (False, 0.2)
+        assert (file['enabled'], file['simulated'], file['safety']) == (False, False, '')
+        limits = load_safety()
+        assert limits.hardware == Scaling(0.2, 0.2) and limits.simulation == Scaling(1.0, 1.0)
         real = grasp.overrides(description.checked({}))
-        assert not {'enabled', 'speed_scale', 'use_sim_time'} & {*real}
+        assert not {'enabled', 'simulated', 'use_sim_time'} & {*real}
         simulated = grasp.overrides(description.checked({'simulation': 'true'}))
-        expected = {'use_sim_time': True, 'enabled': True, 'speed_scale': 0.5}
+        expected = {'use_sim_time': True, 'enabled': True, 'simulated': True}
         assert {name: simulated[name] for name in expected} == expected
-        given = description.checked({'simulation': 'true', 'enable': 'false', 'speed_scale': '1'})
+        given = description.checked(
+            {'simulation': 'true', 'enable': 'false', 'safety': 'mine.yaml'}
+        )
         assert grasp.overrides(given)['enabled'] is False
-        assert grasp.overrides(given)['speed_scale'] == 1.0
+        assert grasp.overrides(given)['safety'] == 'mine.yaml'
 
 
 class TestBringup:

@@ -92,7 +92,7 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
     phases: list[str] = []
     result = judge.grasp(BRIM, lambda phase, _: phases.append(phase))
     assert result.success, result.message
-    assert phases == ['look', 'plan', 'approach', 'close', 'lift', 'hold']
+    assert phases == ['observe', 'plan', 'approach', 'close', 'lift', 'verify']
     found, true = result.point.point, before.brim
     assert np.hypot(found.x - true.x, found.y - true.y) < 0.015
     assert judge.watch_height(1.0) - before.cap_height > 0.10
@@ -105,6 +105,50 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
 
     assert send(judge, Grasp.Goal(mode='release')).success
     assert judge.truth().cap_height - before.cap_height < 0.05
+
+
+@pytest.mark.parametrize('layout', [1, 2])
+def test_what_is_picked_stands_where_it_was_to_be_placed(judge: Judge, layout: int) -> None:
+    teach(judge)
+    judge.reset(1, layout, CAP)
+    before = judge.truth()
+    free = next(
+        (x, y)
+        for x, y in ((0.5, 0.18), (0.5, -0.18), (0.4, 0.2), (0.4, -0.2))
+        if np.hypot(x - before.brim.x, y - before.brim.y) > 0.2
+    )
+    goal = Grasp.Goal(target='cap/brim', next='place')
+    goal.place = pose(*free, 0.0)
+    turn = rigid.rotation_about([0.0, 0.0, 1.0], 0.5)
+    goal.place.pose.orientation.z, goal.place.pose.orientation.w = np.sin(0.25), np.cos(0.25)
+    phases: list[str] = []
+    result = judge.grasp(goal, lambda phase, _: phases.append(phase))
+    assert result.success, result.message
+    assert phases[-4:] == ['lift', 'verify', 'place', 'retreat']
+    after = judge.truth()
+    assert np.hypot(after.brim.x - free[0], after.brim.y - free[1]) < 0.010
+    expected = turn @ matrix_from_pose(before.cap)[:3, :3]
+    cosine = (np.trace(expected.T @ matrix_from_pose(after.cap)[:3, :3]) - 1) / 2
+    assert np.arccos(np.clip(cosine, -1, 1)) < np.deg2rad(5)
+    nothing = send(judge, Grasp.Goal(mode='place', place=goal.place))
+    assert nothing.code == Grasp.Result.NOTHING_HELD, nothing.message
+
+
+def test_an_occupied_place_is_refused_and_the_arm_holds(judge: Judge) -> None:
+    teach(judge)
+    before = judge.truth()
+    outside = Grasp.Goal(target='cap/brim', next='place', place=pose(0.9, 0.0, 0.0))
+    refused = send(judge, outside)
+    assert refused.code == Grasp.Result.OUTSIDE, refused.message
+    assert judge.motion < 0.005
+    assert send(judge, BRIM).success
+    # Ten centimetres over the table there is nothing to stand on.
+    occupied = Grasp.Goal(mode='place', place=pose(0.45, 0.0, 0.1))
+    result = send(judge, occupied)
+    assert result.code == Grasp.Result.OCCUPIED, result.message
+    assert 'the arm holds' in result.message
+    assert judge.truth().cap_height - before.cap_height > 0.10
+    assert send(judge, Grasp.Goal(mode='release')).success
 
 
 def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: Judge) -> None:
@@ -183,7 +227,7 @@ def test_a_grasp_taught_by_hand_follows_the_turned_object(judge: Judge) -> None:
     goal = Grasp.Goal(target='cap', mode='aligned')
     result = judge.grasp(goal, lambda phase, _: phases.append(phase))
     assert result.success, result.message
-    assert phases == ['look', 'plan', 'look again', 'approach', 'close', 'lift', 'hold']
+    assert phases == ['observe', 'plan', 'look again', 'approach', 'close', 'lift', 'verify']
     assert judge.watch_height(1.0) - before.cap_height > 0.10
     off = rigid.inverse(T_cap_tcp) @ rigid.inverse(T_world_cap)
     off = off @ matrix_from_pose(result.grasp_pose.pose)
@@ -325,7 +369,7 @@ def pose(x: float, y: float, z: float, frame: str = 'panda_link0') -> PoseStampe
         (Grasp.Goal(pose=pose(0.4, 0.0, 0.02, 'moon')), 'INVALID_GOAL', 'moon'),
         (Grasp.Goal(pose=pose(float('nan'), 0.0, 0.02)), 'INVALID_GOAL', 'finite'),
         (Grasp.Goal(pose=pose(0.55, 0.25, 0.0)), 'NO_GRASP', 'nothing'),
-        (Grasp.Goal(mode='aligned', pose=pose(1.4, 0.0, 0.3)), 'UNREACHABLE', '1.400'),
+        (Grasp.Goal(mode='aligned', pose=pose(1.4, 0.0, 0.3)), 'OUTSIDE', '1.400'),
         (Grasp.Goal(mode='aligned', pose=pose(0.45, 0.0, -0.1)), 'UNREACHABLE', 'table'),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from don_kp_ros.grasping.candidates import GraspCandidate
 from don_kp_ros.grasping.pick import EmptyGripperError, Picker, PickParameters
-from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
+from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, PlacePlan, Segment
 
 OPEN = 0.08
 
@@ -40,6 +40,15 @@ class Recorder:
     def set_obstacles(self, heights):
         self._note('obstacles')
 
+    def hold(self, held):
+        self._note('hold' if held else 'hold nothing')
+
+    def plan_place(self, T, distance):
+        assert distance == 0.1
+        self._note('plan place')
+        names = ('to pre-place', 'lower', 'retreat')
+        return PlacePlan(T, *[Segment(name, 1.0, None) for name in names])
+
     def plan_grasp(self, T, approach_distance, lift_height, open_width):
         assert (approach_distance, lift_height, open_width) == (0.1, 0.2, OPEN)
         self._note(f'plan {T[0, 3]:g}')
@@ -73,7 +82,7 @@ def test_what_is_held_is_lifted():
     picked, phases = pick(motion)
     assert picked.width == 0.058
     assert motion.calls == ['open', 'to pre-grasp', 'approach', 'close', 'lift', 'wait 0.01']
-    assert phases == ['approach', 'close', 'lift', 'hold']
+    assert phases == ['approach', 'close', 'lift', 'verify']
 
 
 def test_nothing_between_the_fingers_sends_the_arm_home_open():
@@ -148,3 +157,39 @@ def test_going_home_leaves_the_fingers():
     motion = Recorder([])
     picker(motion).go_home()
     assert motion.calls == ['home']
+
+
+WAY = ['plan place', 'to pre-place', 'lower', 'open']
+
+
+def test_what_is_placed_is_let_go_and_left_upwards():
+    motion = Recorder([0.03, OPEN, OPEN])
+    picker(motion).place(np.eye(4))
+    assert motion.calls == [*WAY, 'hold nothing', 'retreat', 'open']
+
+
+def test_what_hinders_open_fingers_is_left_upwards():
+    motion = Recorder([0.03, 0.05, OPEN])
+    picker(motion).place(np.eye(4))
+    assert motion.calls[-2:] == ['retreat', 'open']
+
+
+def test_fingers_that_do_not_let_go_stay():
+    motion = Recorder([0.03, 0.033])
+    with pytest.raises(MotionError, match='opened from 30 to 33 mm'):
+        picker(motion).place(np.eye(4))
+    assert motion.calls == WAY
+
+
+def test_what_is_lost_on_the_way_is_told():
+    motion = Recorder([0.0])
+    with pytest.raises(EmptyGripperError, match='lost on the way'):
+        picker(motion).place(np.eye(4))
+    assert motion.calls == WAY[:3]
+
+
+def test_where_no_way_to_a_place_is_found_nothing_moves():
+    motion = Recorder([], {'plan place': MotionCode.COLLISION})
+    with pytest.raises(MotionError):
+        picker(motion).place(np.eye(4))
+    assert motion.calls == ['plan place']

@@ -34,4 +34,4 @@ def test_the_shape_is_checked():
     with pytest.raises(ValueError, match=r'\(3, 3\)'):
         HeightMap(GRID, np.zeros((3, 3)))
     with pytest.raises(ValueError, match='cell > 0'):
-        Grid(cell=0.0)
+        Grid(0.0, 0.1, 0.0, 0.1, cell=0.0)

@@ -6,25 +6,33 @@ import pytest
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion import planner as planning
-from don_kp_ros.motion.heightmap import Grid, HeightMap
+from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.held import HeldBox
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.planner import Planner
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.safety import Safety, Scaling, load_safety
 from don_kp_ros.motion.timing import time_path, time_pieces
 from don_kp_ros.robots.panda import panda_spec
 from don_kp_ros.robots.preset import load_preset
 
 PRESET = load_preset('panda')
 OBSERVE = PRESET.position('observe')
-GRID = Grid()
+SAFETY = Safety(load_safety(), PRESET, Scaling(0.5, 0.5))
+GRID = SAFETY.limits.workspace.grid
 X, Y = np.meshgrid(*GRID.centres(), indexing='ij')
 
 
 class Oracle:
     """The robot among boxes and a table, as MuJoCo's primitives; no height field, no padding."""
 
-    def __init__(self, boxes, width=0.08):
+    def __init__(self, boxes, width=0.08, held=None):
         spec = panda_spec()
+        if held is not None:
+            T = PRESET.T_hand_tcp @ held.T_tcp_box
+            spec.body('panda_hand').add_geom(
+                type=mujoco.mjtGeom.mjGEOM_BOX, size=held.half_size, pos=T[:3, 3]
+            )
         add = spec.worldbody.add_geom
         for i, (x, y, half, height) in enumerate(boxes):
             add(
@@ -65,7 +73,7 @@ def down(x, y, z, yaw=0.0):
 
 @pytest.fixture(scope='module')
 def planner():
-    return Planner(PRESET)
+    return Planner(PRESET, SAFETY)
 
 
 @pytest.fixture(scope='module')
@@ -252,3 +260,49 @@ def test_a_path_whose_corners_no_spline_rounds_is_gone_with_stops(planner, monke
     np.testing.assert_allclose(motion.positions[-1], PRESET.position('ready'), atol=1e-6)
     oracle = Oracle([])
     assert not any(oracle.collides(q) for q in motion.positions)
+
+
+def test_what_is_held_touches_nothing_on_its_way_to_its_place(planner, kinematics):
+    """A plank across the hand is brought past posts."""
+    start_pose, place = down(0.45, -0.25, 0.25), down(0.45, 0.25, 0.05)
+    plank = HeldBox(rigid.transform(translation=[0.0, 0.0, 0.02]), np.array([0.12, 0.02, 0.025]))
+    posts = [(0.58, y, 0.02, 0.36) for y in (-0.05, 0.05)]
+    planner.set_obstacles(height_map(posts))
+    planner.scene.hold(plank)
+    start = kinematics.inverse(start_pose, OBSERVE)
+    try:
+        plan = planner.place(start, place, 0.1)
+        assert 'held object touches' in planner.scene.contact(
+            kinematics.inverse(down(0.45, 0.05, 0.3), OBSERVE)
+        )
+        alone = planner.to_joints(start, plan.approach.positions[0])
+    finally:
+        planner.scene.hold(None)
+        planner.set_obstacles(None)
+    oracle = Oracle(posts, held=plank)
+    for way in (plan.to_pregrasp, plan.approach, plan.lift, alone):
+        assert not any(oracle.collides(q) for q in every_10_ms(way))
+    # Or the problem was too easy.
+    direct = np.linspace(start, plan.approach.positions[0], 100)
+    assert any(oracle.collides(q) for q in direct)
+    heights = [kinematics.forward(q)[2, 3] for q in plan.approach.positions]
+    assert (np.diff(heights) <= 1e-6).all()
+    sideways = [kinematics.forward(q)[:2, 3] for q in plan.approach.positions]
+    assert np.ptp(sideways, axis=0).max() < 1e-3
+    assert np.allclose(kinematics.forward(plan.approach.positions[-1]), place, atol=1e-3)
+    assert kinematics.forward(plan.lift.positions[-1])[2, 3] == pytest.approx(0.15, abs=1e-3)
+
+
+def test_a_place_into_which_the_held_object_does_not_fit_is_refused(planner, kinematics):
+    planner.set_obstacles(height_map([(0.53, 0.25, 0.02, 0.08)]))
+    start = kinematics.inverse(down(0.45, -0.25, 0.25), OBSERVE)
+    plank = HeldBox(rigid.transform(translation=[0.0, 0.0, 0.02]), np.array([0.12, 0.02, 0.025]))
+    planner.scene.hold(plank)
+    try:
+        error = refusal(lambda: planner.place(start, down(0.45, 0.25, 0.05), 0.1))
+    finally:
+        planner.scene.hold(None)
+    assert error.code is MotionCode.COLLISION
+    assert 'the held object touches an obstacle' in str(error)
+    planner.place(start, down(0.45, 0.25, 0.05), 0.1)
+    planner.set_obstacles(None)

@@ -255,3 +255,10 @@ def test_a_simulation_is_asked_in_its_own_domain(monkeypatch, capsys):
     assert command.main(['list', '--simulation']) == 1
     assert capsys.readouterr().err == 'don_kp list: 77 /\n'
     assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
+
+
+@pytest.mark.parametrize('given', [['0.4'], ['0.4', '0.1'], ['0.4', '0.1', 'nan'], ['0'] * 5])
+def test_a_place_that_is_none_is_refused_at_once(capsys, given):
+    with pytest.raises(SystemExit):
+        command.main(['pick', 'cap/brim', '--place', *given])
+    assert 'it takes X Y Z in metres, and YAW in degrees or none' in capsys.readouterr().err

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
+from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import (
     NoGraspError,
     PinchParameters,
@@ -22,12 +23,15 @@ from don_kp_ros.grasping.candidates import (
     untried,
 )
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
+from don_kp_ros.grasping.placing import Held
 from don_kp_ros.grasping.taught import taught_candidates
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
-from don_kp_ros.nodes.grasp.objects import TaughtObjects, check_in_workspace
+from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
+from don_kp_ros.nodes.grasp.placing import Placer
+from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.server import GraspServer
 from don_kp_ros.nodes.grasp.teaching import TeachGraspService
 from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
@@ -45,6 +49,8 @@ CODES = {
     MotionCode.COLLISION: Grasp.Result.UNREACHABLE,
     MotionCode.STALE_STATE: Grasp.Result.STALE_DATA,
     MotionCode.CANCELLED: Grasp.Result.CANCELLED,
+    MotionCode.OUTSIDE: Grasp.Result.OUTSIDE,
+    MotionCode.NEEDS_RECOVERY: Grasp.Result.NEEDS_RECOVERY,
 }
 """The action's code for each reason of a failed motion; any other is MOTION_FAILED."""
 
@@ -57,22 +63,34 @@ class GraspNode(Node):
         super().__init__('grasp', automatically_declare_parameters_from_overrides=True)
         self._settings = Parameters(self, GraspParameters).value
         self._preset = robot_preset(self, self._settings.robot)
-        self._motion = MOTIONS[self._settings.motion](
-            self, self._preset, self._settings.speed_scale
-        )
+        self._safety = safety_of(self, self._preset, self._settings)
+        self._motion = MOTIONS[self._settings.motion](self, self._preset, self._safety)
         self._picker = Picker(
             self._motion,
             self._preset.position('observe'),
             self._preset.open_width,
             self._settings.pick,
         )
-        self._fingers = PinchParameters(opening=self._preset.open_width)
+        self._workspace = self._safety.limits.workspace
+        self._fingers = PinchParameters(
+            opening=self._preset.open_width, table_clearance=self._safety.limits.table_margin
+        )
         self._cancelled = threading.Event()
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
         self._objects = TaughtObjects(self, self._observer, self._settings.look)
+        RecoverService(self, self._preset, self._safety)
         TeachGraspService(self, self._preset, self._settings.look, self._fingers)
+        self._placer = Placer(
+            self,
+            self._preset,
+            self._observer,
+            self._motion,
+            self._picker,
+            self._workspace,
+            self._fingers,
+        )
         self._pose = self.create_publisher(PoseStamped, 'don_kp/grasp_pose', 1)
         self._enabled = self._settings.enabled
         enable = self.create_service(SetBool, 'enable', self._on_enable)
@@ -145,12 +163,21 @@ class GraspNode(Node):
             raise GoalRefusedError(
                 Grasp.Result.NOT_ENABLED, f'the arm is not enabled; {self._remedy}'
             )
+        self._safety.check_recovered()
         self._motion.joint_positions()  # stale joint states: nothing further is of use
+        place = self._placer.goal(goal.place) if Grasp.Goal.PLACE in (mode, goal.next) else None
+        if mode == Grasp.Goal.PLACE:
+            report(Phase.OBSERVE, 'the place')
+            self._placer.look()
+            self._placer.put(place, report)
+            result.code, result.message = Grasp.Result.SUCCEEDED, 'placed; back to observe'
+            return
         if mode == Grasp.Goal.RELEASE:
             report(Phase.RELEASE, '')
             self._picker.release()
+            self._placer.lifted(None)
             # Opening needs no sight, the way home does.
-            self._motion.set_obstacles(HeightMap.from_points(self._observer.newest_points()))
+            self._motion.set_obstacles(self._mapped(self._observer.newest_points()))
             self._picker.go_home()
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
@@ -158,29 +185,51 @@ class GraspNode(Node):
             raise GoalRefusedError(
                 Grasp.Result.INVALID_GOAL,
                 f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
-                'send a goal of mode release first',
+                'send a goal of mode release, or place, first',
             )
         tried: list[Array] = []
         picked = None
+        self._placer.lifted(None)
         while picked is None:
-            report(Phase.LOOK, goal.target)
+            report(Phase.OBSERVE, goal.target)
             if mode == Grasp.Goal.ALIGNED and goal.target:
-                plan = self._plan_as_taught(goal.target, tried, report, result)
+                plan, *seen = self._plan_as_taught(goal.target, tried, report, result)
             else:
-                plan = self._plan_at(goal, mode, tried, report, result)
+                plan, *seen = self._plan_at(goal, mode, tried, report, result)
             result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
             self._pose.publish(result.grasp_pose)
             tried.append(plan.T_base_grasp)
+            held = self._foreseen(goal, plan, place, *seen)
             try:
                 picked = self._picker.execute(plan, report)
             except EmptyGripperError as error:
                 over = len(tried) >= self._settings.max_attempts
                 if over or not (goal.target and error.retreated):
                     raise
-        result.code = Grasp.Result.SUCCEEDED
+        self._placer.lifted(held)
         result.width = picked.width
         what = goal.target or 'the object'
         result.message = f'holding {what}, {1000 * picked.width:.0f} mm wide'
+        if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+            self._placer.put(place, report)
+            result.message = f'{what} is {"placed" if place is not None else "back"}'
+        result.code = Grasp.Result.SUCCEEDED
+
+    def _foreseen(
+        self,
+        goal: Grasp.Goal,
+        plan: GraspPlan,
+        place: Array | None,
+        T_base_reference: Array,
+        points: Array,
+    ) -> Held | None:
+        """Tell what a plan will hold; it need not be known where it is only to be held."""
+        try:
+            return self._placer.foresee(plan.T_base_grasp, T_base_reference, points, place)
+        except GoalRefusedError:
+            if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+                raise
+            return None
 
     def _plan_at(
         self,
@@ -189,8 +238,12 @@ class GraspNode(Node):
         tried: list[Array],
         report: Report,
         result: Grasp.Result,
-    ) -> GraspPlan:
-        """Plan a grasp at a stored point, or at the goal's pose."""
+    ) -> tuple[GraspPlan, Array, Array]:
+        """Plan a grasp at a stored point, or at the goal's pose.
+
+        With the plan come the reference of its object (4, 4), and the points (N, 3) seen.
+        """
+        T_base_pose = np.eye(4)
         if goal.target:
             target, points = self._observer.look_for(goal.target)
             where = f'{goal.target} at {_millimetres(target)} mm'
@@ -212,12 +265,16 @@ class GraspNode(Node):
         except NoGraspError as error:
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         candidates = untried(candidates, tried) or candidates
-        return self._picker.plan(candidates, HeightMap.from_points(points))
+        plan = self._picker.plan(candidates, self._mapped(points))
+        return plan, rigid.transform(T_base_pose[:3, :3], target), points
 
     def _plan_as_taught(
         self, name: str, tried: list[Array], report: Report, result: Grasp.Result
-    ) -> GraspPlan:
-        """Plan a grasp of a taught object that is where it was seen, also after the planning."""
+    ) -> tuple[GraspPlan, Array, Array]:
+        """Plan a grasp of a taught object that is where it was seen, also after the planning.
+
+        With the plan come the object's pose (4, 4), and the points (N, 3) seen.
+        """
         grasps = self._objects.grasps(name)
         seen = self._objects.look_for(name)
         for _ in range(1 + _LOOKS_AGAIN):
@@ -225,7 +282,9 @@ class GraspNode(Node):
             position = T_base_object[:3, 3]
             where = f'{name} at {_millimetres(position)} mm'
             result.point = self._point_stamped(position)
-            check_in_workspace(position, where)
+            if outside := self._workspace.outside(position[:2]):
+                reason = f'{where} is {outside}; bring it nearer'
+                raise GoalRefusedError(Grasp.Result.OUTSIDE, reason)
             report(Phase.PLAN, where)
             free, blocked = taught_candidates(
                 T_base_object,
@@ -239,15 +298,15 @@ class GraspNode(Node):
                 raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
             free = untried(free, tried) or free
             try:
-                plan = self._picker.plan(free, HeightMap.from_points(seen.points))
+                plan = self._picker.plan(free, self._mapped(seen.points))
             except MotionError as error:
                 raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
             report(Phase.LOOK_AGAIN, name)
             before, seen = seen, self._objects.look_for(name)
             metres, radians = before.located.apart(seen.located)
             if metres <= self._settings.max_spread and radians <= self._settings.max_turn:
-                return plan
-            report(Phase.LOOK, f'{name} moved by {1000 * metres:.0f} mm')
+                return plan, seen.located.T_base_object, seen.points
+            report(Phase.OBSERVE, f'{name} moved by {1000 * metres:.0f} mm')
         raise GoalRefusedError(
             Grasp.Result.MOVED,
             f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
@@ -256,14 +315,21 @@ class GraspNode(Node):
 
     def _check(self, goal: Grasp.Goal, mode: str) -> None:
         """Refuse what is no goal."""
-        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, Grasp.Goal.RELEASE)
+        let_go = (Grasp.Goal.RELEASE, Grasp.Goal.PLACE)
+        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, *let_go)
+        nexts = ('', Grasp.Goal.HOLD, *let_go)
         if mode not in modes:
             reason = f"mode is '{mode}'; it must be one of {', '.join(modes)}"
-        elif mode != Grasp.Goal.RELEASE and not goal.target and not goal.pose.header.frame_id:
+        elif goal.next not in nexts:
+            reason = f"next is '{goal.next}'; it must be one of {', '.join(nexts[1:])}"
+        elif mode not in let_go and not goal.target and not goal.pose.header.frame_id:
             reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
         else:
             return
         raise GoalRefusedError(Grasp.Result.INVALID_GOAL, reason)
+
+    def _mapped(self, points: Array) -> HeightMap:
+        return HeightMap.from_points(points, self._workspace.grid)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)

@@ -20,7 +20,6 @@ from don_kp_ros.grasping.taught import TaughtGrasp
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose
-from don_kp_ros.robots import workspace
 
 Array = NDArray[np.float64]
 
@@ -132,20 +131,6 @@ class TaughtObjects:
                 f'nearer, or add views of it with {self._teach_object}',
             )
         return Seen(located, self._observer.points_of(messages, deadline))
-
-
-def check_in_workspace(position: Array, what: str) -> None:
-    """Refuse a position (3,) in the base frame that is outside of the workspace."""
-    for axis, value, (low, high) in (
-        ('x', position[0], workspace.X_RANGE),
-        ('y', position[1], workspace.Y_RANGE),
-    ):
-        if not low <= value <= high:
-            raise GoalRefusedError(
-                Grasp.Result.OUTSIDE,
-                f'{what} is outside of the workspace: its {axis} is {value:.3f} m, allowed are '
-                f'{low:g} to {high:g} m; bring it nearer',
-            )
 
 
 def _located(pose: ObjectPose, model: str, T_base_camera: Array) -> Located:

@@ -9,24 +9,25 @@ from rclpy.node import Node
 
 from don_kp_ros.grasping.pick import PickParameters
 from don_kp_ros.motion.port import Motion
+from don_kp_ros.motion.safety import Safety
 from don_kp_ros.nodes.grasp.observer import LookParameters
 from don_kp_ros.nodes.kit.parameters import parameter
 from don_kp_ros.robots.preset import RobotPreset
 
 
-def _embedded(node: Node, preset: RobotPreset, scale: float) -> Motion:
+def _embedded(node: Node, preset: RobotPreset, safety: Safety) -> Motion:
     from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
-    return EmbeddedMotion(node, preset, scale)
+    return EmbeddedMotion(node, preset, safety)
 
 
-def _moveit(node: Node, preset: RobotPreset, scale: float) -> Motion:
+def _moveit(node: Node, preset: RobotPreset, safety: Safety) -> Motion:
     from don_kp_ros.nodes.motion.moveit import MoveItMotion
 
-    return MoveItMotion(node, preset, scale)
+    return MoveItMotion(node, preset, safety)
 
 
-MOTIONS: dict[str, Callable[[Node, RobotPreset, float], Motion]] = {
+MOTIONS: dict[str, Callable[[Node, RobotPreset, Safety], Motion]] = {
     'embedded': _embedded,
     'moveit': _moveit,
 }
@@ -42,7 +43,8 @@ class GraspParameters:
     enabled: bool = parameter(
         False, 'true: the arm may move at once; false: after a call of `enable`'
     )
-    speed_scale: float = parameter(0.2, "share of the arm's speed and acceleration limits")
+    simulated: bool = parameter(False, "true: the arm moves by the safety limits' simulation")
+    safety: str = parameter('', 'file whose keys override those of config/safety.yaml')
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
     looks: int = parameter(3, 'images in which the point is looked for')
@@ -68,8 +70,6 @@ class GraspParameters:
         for name, value in vars(self).items():
             if not isinstance(value, (str, bool)) and not value > 0:
                 raise ValueError(f'{name} is {value}; it must be positive')
-        if self.speed_scale > 1:
-            raise ValueError(f'speed_scale is {self.speed_scale}; it must lie in (0, 1]')
 
     @property
     def look(self) -> LookParameters:

@@ -31,7 +31,7 @@ class ControllerAction:
         self, node: Node, kind: Any, name: str, changed: threading.Condition, remedy: str
     ) -> None:
         """Look for an action on a node that others spin; ``changed`` wakes who waits."""
-        self.name = node.resolve_service_name(name)
+        self.kind, self.name = kind, node.resolve_service_name(name)
         self._changed, self._remedy, self._time = changed, remedy, RosTime(node)
         self._client = PunctualActionClient(
             node, kind, name, callback_group=ReentrantCallbackGroup()

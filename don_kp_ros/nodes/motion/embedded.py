@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.held import HeldBox
 from don_kp_ros.motion.planner import Planner
-from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
+from don_kp_ros.motion.port import (
+    GraspPlan,
+    MotionCode,
+    MotionError,
+    PlacePlan,
+    Segment,
+    above,
+    pick_poses,
+)
+from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.motion.action import how
 from don_kp_ros.nodes.motion.arm_controller import GOAL_TIME, GOAL_TOLERANCE, ArmController
@@ -32,15 +42,12 @@ class EmbeddedMotion:
     """
 
     def __init__(
-        self, node: Node, preset: RobotPreset, scale: float = 0.5, speed: float = 0.1
+        self, node: Node, preset: RobotPreset, safety: Safety, speed: float = 0.1
     ) -> None:
-        """Connect to the robot.
-
-        ``scale`` is a share of its limits; speed in m/s is that of a pick's straight lines.
-        """
-        self._preset = preset
+        """Connect to the robot; speed in m/s is that of a pick's straight lines."""
+        self._preset, self._safety = preset, safety
         self._logger = node.get_logger()
-        self._planner = Planner(preset, velocity_scale=scale, acceleration_scale=scale)
+        self._planner = Planner(preset, safety)
         self._planner.cancelled = lambda: self._stopped
         self._speed = speed
         self._stopped = True  # until engage()
@@ -75,6 +82,7 @@ class EmbeddedMotion:
     def move_to_joints(self, q: Array) -> None:
         """Move to joint positions (7,), around obstacles."""
         start = self._prepare()
+        self._safety.check_joints(q)
         self._follow(self._planner.to_joints(start, q))
 
     def plan_grasp(
@@ -82,19 +90,35 @@ class EmbeddedMotion:
     ) -> GraspPlan:
         """Plan the whole pick from where the arm is; nothing moves."""
         start = self._prepare()
+        for T in pick_poses(T_base_grasp, approach_distance, lift_height)[0]:
+            self._safety.check_pose(T)
         plan = self._planner.grasp(
             start, T_base_grasp, approach_distance, lift_height, open_width, self._speed
         )
 
-        def segment(name: str, trajectory: Trajectory) -> Segment:
-            return Segment(name, trajectory.duration, trajectory)
-
         return GraspPlan(
             plan.T_base_grasp,
             open_width,
-            segment('to pre-grasp', plan.to_pregrasp),
-            segment('approach', plan.approach),
-            segment('lift', plan.lift),
+            _segment('to pre-grasp', plan.to_pregrasp),
+            _segment('approach', plan.approach),
+            _segment('lift', plan.lift),
+        )
+
+    def hold(self, held: HeldBox | None) -> None:
+        """Plan from now on with what the hand holds; None: it holds nothing."""
+        self._planner.scene.hold(held)
+
+    def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
+        """Plan to put what is held down, from a distance in metres above; nothing moves."""
+        start = self._prepare()
+        for T in (T_base_place, above(T_base_place, distance)):
+            self._safety.check_pose(T)
+        plan = self._planner.place(start, T_base_place, distance, self._speed)
+        return PlacePlan(
+            plan.T_base_grasp,
+            _segment('to pre-place', plan.to_pregrasp),
+            _segment('lower', plan.approach),
+            _segment('retreat', plan.lift),
         )
 
     def execute(self, segment: Segment) -> None:
@@ -103,6 +127,7 @@ class EmbeddedMotion:
 
     def set_gripper(self, width: float, force: float) -> float:
         """Bring the fingers to a width in metres; return the width at which they settled."""
+        self._safety.check_force(force)
         return self._hand.set_width(width, force)
 
     def wait(self, seconds: float) -> None:
@@ -132,6 +157,7 @@ class EmbeddedMotion:
             )
         if trajectory.duration == 0.0:
             return
+        self._safety.check_way(trajectory.positions, trajectory.velocities)
         limit = trajectory.duration + GOAL_TIME + 5.0
         check = self._watch()
         handle = self._arm.start(trajectory, check)
@@ -143,11 +169,13 @@ class EmbeddedMotion:
             raise
         error = np.abs(self.joint_positions() - goal)
         if answer.status != GoalStatus.STATUS_SUCCEEDED or error.max() > 2 * GOAL_TOLERANCE:
-            raise MotionError(
-                MotionCode.NOT_FOLLOWED,
+            reason = (
                 f'the motion {how(answer.status)} by {self._arm.name}: '
-                f'{answer.result.error_string or "it says no more"}; {self._worst(error)}',
+                f'{answer.result.error_string or "it says no more"}; {self._worst(error)}'
             )
+            if answer.status == GoalStatus.STATUS_ABORTED:
+                raise self._safety.abort(reason)
+            raise MotionError(MotionCode.NOT_FOLLOWED, reason)
 
     def _watch(self) -> Callable[[], None]:
         """Return what raises once the arm is to stop, or nothing is heard of it any more."""
@@ -178,3 +206,8 @@ class EmbeddedMotion:
     def _raise_if_stopped(self) -> None:
         if self._stopped:
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
+        self._safety.check_recovered()
+
+
+def _segment(name: str, trajectory: Trajectory) -> Segment:
+    return Segment(name, trajectory.duration, trajectory)

@@ -16,7 +16,17 @@ from rclpy.node import Node
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
-from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment, pick_poses
+from don_kp_ros.motion.held import HeldBox
+from don_kp_ros.motion.port import (
+    GraspPlan,
+    MotionCode,
+    MotionError,
+    PlacePlan,
+    Segment,
+    above,
+    pick_poses,
+)
+from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix, seconds_from_stamp
 from don_kp_ros.nodes.motion.arm_controller import ArmController
@@ -24,7 +34,7 @@ from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.nodes.motion.moveit_startup import start_moveit
-from don_kp_ros.nodes.motion.planning_scene import PlanningScene
+from don_kp_ros.nodes.motion.planning_scene import HandLinks, PlanningScene
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -52,28 +62,29 @@ class MoveItMotion:
     """
 
     def __init__(
-        self, node: Node, preset: RobotPreset, scale: float = 0.5, speed: float = 0.1
+        self, node: Node, preset: RobotPreset, safety: Safety, speed: float = 0.1
     ) -> None:
-        """Start MoveIt.
+        """Start MoveIt; speed in m/s is that of a pick's straight lines.
 
-        ``scale`` is a share of its limits; speed in m/s is that of a pick's straight lines.
         Raises StartupError with the remedy where MoveIt, its files or the robot are missing.
         """
         if not speed > 0:
             raise ValueError(f'speed is {speed}; it must be > 0 m/s')
-        self._preset, self._names = preset, preset.moveit
+        self._preset, self._names, self._safety = preset, preset.moveit, safety
         self._moveit, moveit_parameters = start_moveit(node, preset)
         self._arm: Any = self._moveit.get_planning_component(self._names.arm_group)
         self._monitor: Any = self._moveit.get_planning_scene_monitor()
         request = installed('moveit.planning').PlanRequestParameters
         free = request(self._moveit, 'free')
-        free.max_velocity_scaling_factor = free.max_acceleration_scaling_factor = scale
+        scaling = safety.scaling
+        free.max_velocity_scaling_factor = scaling.velocity
+        free.max_acceleration_scaling_factor = scaling.acceleration
         limits = moveit_parameters['robot_description_planning']['cartesian_limits']
         self._free, self._line = [free], []
         for slowdown in _SLOWDOWNS:
             line = request(self._moveit, 'line')
-            velocity = min(scale, speed / limits['max_trans_vel'])
-            acceleration = min(scale, line.max_acceleration_scaling_factor)
+            velocity = min(scaling.velocity, speed / limits['max_trans_vel'])
+            acceleration = min(scaling.acceleration, line.max_acceleration_scaling_factor)
             line.max_velocity_scaling_factor = velocity / slowdown
             line.max_acceleration_scaling_factor = acceleration / slowdown
             self._line.append(line)
@@ -106,6 +117,7 @@ class MoveItMotion:
     def move_to_joints(self, q: Array) -> None:
         """Move to joint positions (7,), around obstacles."""
         start = self._start()
+        self._safety.check_joints(q)
         goal = self._state(start, q)
         # What the fingers have let go lies between them.
         with self._scene.cleared(self._tcp(start), CLEAR_RADIUS):
@@ -117,6 +129,8 @@ class MoveItMotion:
     ) -> GraspPlan:
         """Plan the whole pick from where the arm is; nothing moves."""
         start = self._start()
+        for T in pick_poses(T_base_grasp, approach_distance, lift_height)[0]:
+            self._safety.check_pose(T)
         failure: MotionError | None = None
         for T_pre, T_grasp, T_lift in pick_poses(T_base_grasp, approach_distance, lift_height):
             try:
@@ -141,12 +155,35 @@ class MoveItMotion:
         assert failure is not None
         raise failure
 
+    def hold(self, held: HeldBox | None) -> None:
+        """Plan from now on with what the hand holds; None: it holds nothing."""
+        self._scene.hold(held, HandLinks.of(self._preset))
+
+    def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
+        """Plan to put what is held down, from a distance in metres above; nothing moves."""
+        start = self._start()
+        T_above = above(T_base_place, distance)
+        for T in (T_base_place, T_above):
+            self._safety.check_pose(T)
+        to_preplace = self._plan_pose(start, T_above, self._free)
+        over = self._state(start, _end(to_preplace, self._preset))
+        lower = self._plan_pose(over, T_base_place, self._line)
+        at = self._state(start, _end(lower, self._preset))
+        retreat = self._plan_pose(at, T_above, self._line)
+        return PlacePlan(
+            T_base_place,
+            _segment('to pre-place', to_preplace),
+            _segment('lower', lower),
+            _segment('retreat', retreat),
+        )
+
     def execute(self, segment: Segment) -> None:
         """Run a planned segment; MoveIt refuses it where the arm does not stand at its start."""
         self._run(segment.trajectory, segment.name)
 
     def set_gripper(self, width: float, force: float) -> float:
         """Bring the fingers to a width in metres; return the width at which they settled."""
+        self._safety.check_force(force)
         return self._hand.set_width(width, force)
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
@@ -220,6 +257,8 @@ class MoveItMotion:
 
     def _run(self, trajectory: Any, name: str) -> None:
         """Have a trajectory executed; MotionError CANCELLED where it was stopped."""
+        way = _timed(trajectory, self._preset)
+        self._safety.check_way(way.positions, way.velocities)
         over = threading.Event()
         stopper = threading.Thread(target=self._stop_in_time, args=(trajectory, over))
         stopper.start()
@@ -231,10 +270,7 @@ class MoveItMotion:
             stopper.join()
         self._raise_if_stopped()
         if not status:
-            raise MotionError(
-                MotionCode.NOT_FOLLOWED,
-                f"MoveIt's execution of '{name}' ended with {status.status}",
-            )
+            raise self._safety.abort(f"MoveIt's execution of '{name}' ended with {status.status}")
 
     def _stop_in_time(self, trajectory: Any, over: threading.Event) -> None:
         """Once stop() is called, end an execution, with the arm at rest, until it is over."""
@@ -263,6 +299,7 @@ class MoveItMotion:
     def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
+        self._safety.check_recovered()
 
 
 def _segment(name: str, trajectory: Any) -> Segment:

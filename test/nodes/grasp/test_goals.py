@@ -14,7 +14,7 @@ import rclpy
 from action_msgs.msg import GoalStatus
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from don_kp.action import Grasp
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
@@ -40,6 +40,9 @@ class Arm:
 
     def stop(self) -> None:
         self.stopped = True
+
+    def hold(self, _: Any) -> None:
+        pass
 
     def joint_positions(self) -> np.ndarray:
         return np.zeros(7)
@@ -76,6 +79,7 @@ class Stage:
         self.arm: Arm = self.node._motion
         self.user = Node('user')
         self.client = PunctualActionClient(self.user, Grasp, 'grasp')
+        self.recover = self.user.create_client(Trigger, 'recover')
         self.enable = self.user.create_client(SetBool, 'enable')
         self.executors = [MultiThreadedExecutor(4), SingleThreadedExecutor()]
         for executor, node in zip(self.executors, (self.node, self.user), strict=True):
@@ -203,6 +207,19 @@ def test_an_arm_moves_only_once_it_is_enabled(stage: Stage) -> None:
     assert result().success
     assert answer(stage.enable.call_async(SetBool.Request(data=False))).success
     assert result().code == Grasp.Result.NOT_ENABLED
+
+
+def test_after_an_abort_no_goal_moves_the_arm_until_it_is_recovered(stage: Stage) -> None:
+    stage.node._safety.abort('the motion was aborted by /panda_arm_controller')
+    refused = answer(stage.send().get_result_async()).result
+    assert refused.code == Grasp.Result.NEEDS_RECOVERY
+    assert 'aborted by /panda_arm_controller' in refused.message
+    assert 'call /recover' in refused.message
+    assert stage.arm.motions == 0
+    told = answer(stage.recover.call_async(Trigger.Request()))
+    assert told.success and 'may move again' in told.message
+    assert answer(stage.send().get_result_async()).result.success
+    assert answer(stage.recover.call_async(Trigger.Request())).message == 'nothing was wrong'
 
 
 class Fingers(Arm):

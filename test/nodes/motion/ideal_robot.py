@@ -1,12 +1,14 @@
 """Stands for a robot: the simulation's controllers on joints that follow exactly, in real time."""
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from don_kp_ros.motion.safety import Safety, Scaling, Workspace, load_safety
 from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
@@ -17,6 +19,12 @@ from don_kp_ros.simulation.controllers import TrajectoryController
 PRESET = load_preset('panda')
 OBSERVE = PRESET.position('observe')
 STEP = 0.01
+
+
+def anywhere(scale=0.5):
+    """Return what holds the arm to a share of its speed, and lets it go wherever it can."""
+    limits = replace(load_safety(), workspace=Workspace((-1.0, 1.0), (-1.0, 1.0), (-0.5, 1.5)))
+    return Safety(limits, PRESET, Scaling(scale, scale), 'call /recover')
 
 
 class ArmController(TrajectoryController):

@@ -8,6 +8,7 @@ robot that is not heard of. Its constructor takes the process's signals, as rclc
 """
 
 import copy
+import functools
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from ideal_robot import PRESET
+from moveit_contacts import corners_of, in_contact
 from moveit_packages import MoveItConfigsBuilder, install
 from rclpy.duration import Duration
 from stage import PATIENCE_S
@@ -38,13 +40,13 @@ BOUNDS = {PRESET.finger_joint: (0.0, 0.04)} | {
 T_WORLD_BASE = rigid.transform(rigid.rotation_about([0.0, 0.0, 1.0], 1.0), [0.5, -0.3, 0.2])
 _C = np.sqrt(0.5)
 T_LINK8_TCP = rigid.transform([[_C, _C, 0], [-_C, _C, 0], [0, 0, 1]], [0, 0, 0.1034])
-HAND_RADIUS = 0.05  # of the upright cylinder, from the tool centre point up, that is its hand
 
 
 class RobotState:
     def __init__(self, positions):
         self._positions = dict(positions)
         self.dirty = False
+        self.attached = {}
 
     @property
     def joint_positions(self):
@@ -150,18 +152,19 @@ class PlanningComponent:
         )
         if 'CheckStartStateBounds' in request and not inside:
             return Result(-26)
-        if 'CheckStartStateCollision' in request and moveit.touches(start):
+        touches = functools.partial(moveit.touches, attached=self.start.attached)
+        if 'CheckStartStateCollision' in request and touches(start):
             return Result(-10)
         end = self._end(start)
         if end is None:
             return Result(-31)
         if asked.planning_pipeline == 'ompl':
-            return Result(-12) if moveit.touches(end) else Result(1, RobotTrajectory(start, end))
+            return Result(-12) if touches(end) else Result(1, RobotTrajectory(start, end))
         assert asked.planner_id == 'LIN'
         if asked.max_acceleration_scaling_factor > moveit.most:
             return Result(-1)
         between = [start + s * (np.array(end) - start) for s in np.linspace(0.0, 1.0, 11)]
-        if 'ValidateSolution' in response and any(map(moveit.touches, between)):
+        if 'ValidateSolution' in response and any(map(touches, between)):
             return Result(-2)
         return Result(1, RobotTrajectory(start, end))
 
@@ -190,6 +193,19 @@ class Scene:
         else:
             self.moveit.objects[message.id] = message
 
+    def process_attached_collision_object(self, object):
+        """Attach, or detach: what is detached stays in the world, where it is."""
+        attached, body = self.current_state.attached, object.object
+        assert object.link_name == body.header.frame_id == 'panda_link8'
+        assert set(object.touch_links) == {
+            'panda_hand', 'panda_leftfinger', 'panda_rightfinger'
+        }  # fmt: skip
+        if body.operation == CollisionObject.ADD:
+            assert body.id not in attached and len(body.primitives) == 1
+            attached[body.id] = body
+        else:
+            self.moveit.objects[body.id] = attached.pop(body.id)
+
     def __enter__(self):
         return self
 
@@ -205,6 +221,12 @@ class CollisionObject:
         self.header, self.operation = Header(), self.ADD
         self.primitives, self.primitive_poses = [], []
         self.id = fields['id']
+
+
+class AttachedCollisionObject:
+    def __init__(self, **fields):
+        assert set(fields) == {'link_name', 'touch_links'}
+        vars(self).update(fields)
 
 
 class Status:
@@ -245,28 +267,25 @@ class MoveItPy:
         if self.robot is None or self.robot.silent:
             raise RuntimeError('Unable to configure planning scene monitor')
         self.plans, self.objects = [], {}
+        self.scene = Scene(self)
         self.most = 1.0  # the acceleration scaling that no line may exceed
         self.status, self.running, self.halt = 'SUCCEEDED', threading.Event(), threading.Event()
         self.slow = False
         self.at_first = None  # called when an execution begins, before it can be stopped
         MoveItPy.made = self
 
-    def touches(self, q):
-        x, y, z = KINEMATICS.forward(q)[:3, 3]
-        for message in self.objects.values():
-            for box, pose in zip(message.primitives, message.primitive_poses, strict=True):
-                half = np.array(box.dimensions) / 2
-                beside = np.abs([x - pose.position.x, y - pose.position.y]) - half[:2]
-                if pose.position.z + half[2] > z and np.hypot(*beside.clip(0.0)) < HAND_RADIUS:
-                    return True
-        return False
+    def touches(self, q, attached=()):
+        T_base_tcp = KINEMATICS.forward(q)
+        T_base_link8 = T_base_tcp @ rigid.inverse(T_LINK8_TCP)
+        held = corners_of(dict(attached).values(), T_base_link8)
+        return in_contact(self.objects.values(), T_base_tcp[:3, 3], held)
 
     def get_planning_component(self, name):
         assert name == 'panda_arm'
         return PlanningComponent(self, name)
 
     def get_planning_scene_monitor(self):
-        scene = Scene(self)
+        scene = self.scene
         return types.SimpleNamespace(read_only=lambda: scene, read_write=lambda: scene)
 
     def get_trajectory_execution_manager(self):
@@ -304,7 +323,10 @@ MODULES = {
     'moveit.planning': {'MoveItPy': MoveItPy, 'PlanRequestParameters': PlanRequestParameters},
     'moveit_configs_utils': {'MoveItConfigsBuilder': MoveItConfigsBuilder},
     'moveit_msgs': {},
-    'moveit_msgs.msg': {'CollisionObject': CollisionObject},
+    'moveit_msgs.msg': {
+        'CollisionObject': CollisionObject,
+        'AttachedCollisionObject': AttachedCollisionObject,
+    },
 }
 
 

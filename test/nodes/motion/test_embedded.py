@@ -5,23 +5,25 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ideal_robot import OBSERVE, PRESET
+from ideal_robot import OBSERVE, PRESET, anywhere
 from rclpy.node import Node
 from stage import down, failure, speeds_and_accelerations, stopped_on_the_way, until
 
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
 
 @pytest.fixture(scope='module')
 def motion(context, controllers, spun):
     user = Node('user', context=context)
-    made = EmbeddedMotion(user, PRESET)
+    made = EmbeddedMotion(user, PRESET, anywhere())
     with spun(user):
         yield made
 
@@ -31,6 +33,7 @@ def arm(controllers, motion):
     controllers.reset()
     controllers.received.clear()
     motion.engage()
+    motion._safety.recover()
     motion.set_obstacles(None)
     until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
     return controllers, motion
@@ -168,8 +171,10 @@ def test_an_unforeseen_error_on_the_way_stops_the_arm(arm, monkeypatch):
 
 MOVING = """
 import sys, threading
+from dataclasses import replace
 from rclpy.node import Node
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.safety import Safety, Scaling, Workspace, load_safety
 from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.robots.preset import load_preset
@@ -177,7 +182,10 @@ from don_kp_ros.robots.preset import load_preset
 class Moving(Node):
     def __init__(self):
         super().__init__('moving')
-        self.motion = EmbeddedMotion(self, load_preset('panda'))
+        preset, limits = load_preset('panda'), load_safety()
+        wide = Workspace((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.5))
+        limits = replace(limits, workspace=wide, simulation=Scaling(0.5, 0.5))
+        self.motion = EmbeddedMotion(self, preset, Safety(limits, preset, limits.simulation))
         self.motion.engage()
         self.mover = threading.Thread(target=self.move)
         self.mover.start()
@@ -233,6 +241,43 @@ def test_a_stuck_arm_is_reported_with_the_joint(arm):
     assert error.code is MotionCode.NOT_FOLLOWED
     assert 'panda_joint1 is off by 0.500 rad' in str(error)
     assert 'off the way' in str(error)  # the controller's own words
+    assert 'nothing moves any more: call /recover' in str(error)
+    controllers.stuck = False
+    for call in (
+        lambda: motion.move_to_joints(goal),
+        lambda: motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+        lambda: motion.set_gripper(0.0, 10.0),
+    ):
+        refused = failure(call)
+        assert refused.code is MotionCode.NEEDS_RECOVERY
+        assert 'aborted' in str(refused) and 'call /recover' in str(refused)
+    motion._safety.recover()
+    motion.move_to_joints(goal)
+
+
+def test_what_is_not_safe_is_neither_planned_nor_run(arm):
+    controllers, motion = arm
+    controllers.received.clear()
+    reach = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    limits = replace(
+        motion._safety.limits, workspace=Workspace((0.2, 0.45), (-0.5, 0.5), (0, 1)), force_limit=5
+    )
+    motion._safety.limits, before = limits, motion._safety.limits
+    try:
+        for call in (
+            lambda: motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+            lambda: motion.execute(reach.to_pregrasp),  # planned before the limits were so narrow
+            lambda: motion.set_gripper(0.0, 6.0),
+            lambda: motion.set_gripper(0.0, float('nan')),
+        ):
+            assert failure(call).code is MotionCode.OUTSIDE
+    finally:
+        motion._safety.limits = before
+    way = reach.to_pregrasp.trajectory
+    fast = replace(way, velocities=3 * way.velocities)
+    error = failure(lambda: motion.execute(replace(reach.to_pregrasp, trajectory=fast)))
+    assert error.code is MotionCode.OUTSIDE and 'rad/s' in str(error)
+    assert controllers.received == []
 
 
 def test_silence_is_stale_before_and_during_a_motion(arm):
@@ -255,7 +300,7 @@ def test_refused_goals_send_nothing(arm):
     controllers, motion = arm
     for pose, code in (
         (down(0.9, 0.6, 0.2), MotionCode.UNREACHABLE),
-        (down(0.5, 0.0, -0.02), MotionCode.COLLISION),
+        (down(0.5, 0.0, -0.02), MotionCode.OUTSIDE),
     ):
         assert failure(lambda T=pose: motion.plan_grasp(T, 0.1, 0.1, 0.08)).code is code
     beyond = OBSERVE + np.array([4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])

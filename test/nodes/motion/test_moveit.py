@@ -2,21 +2,25 @@
 
 import numpy as np
 import pytest
-from ideal_robot import OBSERVE, PRESET
+from ideal_robot import OBSERVE, PRESET, anywhere
 from moveit_stand_in import KINEMATICS, MoveItPy
 from stage import down, failure, speeds_and_accelerations, stopped_on_the_way, until
 
-from don_kp_ros.motion.heightmap import Grid, HeightMap
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.held import HeldBox
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.safety import Scaling, load_safety
 from don_kp_ros.nodes.motion.moveit import MoveItMotion
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
 
+GRID = load_safety().workspace.grid
 READY = PRESET.position('ready')
 
 
 @pytest.fixture
 def adapter(share, robot, user, spun):
-    motion = MoveItMotion(user, PRESET)
+    motion = MoveItMotion(user, PRESET, anywhere())
 
     def is_heard():
         try:
@@ -48,10 +52,10 @@ def scales(moveit):
 
 def standing(*blocks):
     """Return a height map with blocks on it, each given by its slices of cells and its height."""
-    heights = np.zeros(Grid().shape)
+    heights = np.zeros(GRID.shape)
     for xs, ys, height in blocks:
         heights[xs, ys] = height
-    return HeightMap(Grid(), heights)
+    return HeightMap(GRID, heights)
 
 
 def test_the_table_is_in_the_scene(adapter):
@@ -132,9 +136,37 @@ def test_the_arm_leaves_what_it_has_let_go(adapter):
     assert len(moveit.objects['obstacles'].primitives) == 2 * 3 + 2
 
 
+def test_what_is_held_is_attached_until_it_is_let_go(adapter):
+    robot, motion, moveit = adapter
+    # A plank of 24 cm along the hand's x, 3 cm below the tool centre point.
+    plank = HeldBox(rigid.transform(translation=[0.0, 0.0, 0.03]), np.array([0.12, 0.02, 0.015]))
+    attached = moveit.get_planning_scene_monitor().read_write().current_state.attached
+    place = down(0.5, 0.1, 0.05)
+    motion.hold(plank)
+    assert attached['held'].primitives[0].dimensions == pytest.approx([0.24, 0.04, 0.03])
+    plan = motion.plan_place(place, 0.1)
+    assert [asked.ns for asked, _ in moveit.plans] == ['free', 'line', 'line']
+    for segment, z in ((plan.to_preplace, 0.15), (plan.lower, 0.05), (plan.retreat, 0.15)):
+        motion.execute(segment)
+        assert np.allclose(KINEMATICS.forward(robot.arm)[:3, 3], [0.5, 0.1, z], atol=1e-3)
+    # Its end would be in a block that the hand alone passes.
+    motion.set_obstacles(standing((slice(40, 44), slice(58, 62), 0.04)))
+    assert failure(lambda: motion.plan_place(place, 0.1)).code is MotionCode.COLLISION
+    # It is held anew, and let go: neither attached nor left in the world.
+    motion.hold(plank)
+    assert 'held' not in moveit.objects
+    motion.hold(None)
+    assert not attached and 'held' not in moveit.objects
+    motion.plan_place(place, 0.1)
+    motion.hold(None)
+
+
 def test_a_straight_line_into_something_is_refused(adapter):
     _, motion, moveit = adapter
-    error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, -0.02), 0.1, 0.1, 0.08))
+    # In the middle of the slanted way, beyond the grasp's cleared surroundings; below its ends.
+    motion.set_obstacles(standing((slice(28, 30), slice(60, 62), 0.27)))
+    slanted = rigid.transform(rigid.rotation_about([1, 0, 0], -0.75 * np.pi), [0.48, 0.25, 0.09])
+    error = failure(lambda: motion.plan_grasp(slanted, 0.33, 0.1, 0.08))
     assert error.code is MotionCode.COLLISION
     assert 'the straight way of panda_arm touches something or breaks a limit' in str(error)
     assert [asked.ns for asked, _ in moveit.plans][:2] == ['free', 'line']
@@ -157,7 +189,7 @@ def test_a_line_that_is_too_fast_for_a_joint_is_tried_slower(adapter, most, trie
 
 
 def test_no_motion_is_faster_than_its_share_of_the_limits(share, robot, user, spun):
-    motion = MoveItMotion(user, PRESET, 0.05)
+    motion = MoveItMotion(user, PRESET, anywhere(0.05))
     motion.engage()
     with spun(user):
         motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.1, 0.08)
@@ -176,7 +208,26 @@ def test_failures_have_their_codes(adapter):
     moveit.status = 'ABORTED'
     error = failure(lambda: motion.move_to_joints(READY))
     assert error.code is MotionCode.NOT_FOLLOWED
-    assert str(error) == "MoveIt's execution of 'to joints' ended with ABORTED"
+    told = "MoveIt's execution of 'to joints' ended with ABORTED"
+    assert str(error) == f'{told}; nothing moves any more: call /recover'
+    moveit.status = 'SUCCEEDED'
+    for call in (lambda: motion.move_to_joints(READY), lambda: motion.set_gripper(0.0, 30.0)):
+        assert failure(call).code is MotionCode.NEEDS_RECOVERY
+    assert np.allclose(robot.arm, OBSERVE)
+    motion._safety.recover()
+    motion.move_to_joints(READY)
+
+
+def test_what_is_not_safe_is_neither_planned_nor_run(adapter):
+    robot, motion, moveit = adapter
+    error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, -0.02), 0.1, 0.1, 0.08))
+    assert error.code is MotionCode.OUTSIDE and 'over the table' in str(error)
+    assert failure(lambda: motion.set_gripper(0.0, 41.0)).code is MotionCode.OUTSIDE
+    assert moveit.plans == []
+    # MoveIt's way is as fast as this arm may be, but not as that one.
+    motion._safety.scaling = Scaling(0.05, 0.05)
+    error = failure(lambda: motion.move_to_joints(READY))
+    assert error.code is MotionCode.OUTSIDE and 'rad/s' in str(error)
     assert np.allclose(robot.arm, OBSERVE)
 
 

@@ -8,7 +8,7 @@ import types
 import pytest
 import rclpy
 import yaml
-from ideal_robot import PRESET
+from ideal_robot import PRESET, anywhere
 from moveit_stand_in import MoveItPy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -25,7 +25,7 @@ from don_kp_ros.robots.preset import load_preset
 
 def test_missing_moveit_is_told_with_the_remedy(user):
     with pytest.raises(StartupError, match=r'moveit-py.*or choose motion: embedded'):
-        MoveItMotion(user, PRESET)
+        MoveItMotion(user, PRESET, anywhere())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_moveit_runs_in_the_node_s_namespace_and_time(
     )
     there = robot.create_publisher(JointState, topic, 10)
     monkeypatch.setattr(robot, 'publisher', there)
-    MoveItMotion(user, PRESET)
+    MoveItMotion(user, PRESET, anywhere())
     made = MoveItPy.made
     assert (made.namespace, made.parameters['use_sim_time']) == ('/robot1', simulated)
     assert made.joint_states == topic
@@ -135,14 +135,14 @@ def test_a_robot_that_is_not_heard_is_told_before_moveit_starts(
     robot.silent = case == 'silent'
     monkeypatch.setattr(robot, 'publisher', types.SimpleNamespace(publish=publish))
     with pytest.raises(StartupError, match=f'joint states on /joint_states for 1 s of {missing}'):
-        MoveItMotion(user, PRESET)
+        MoveItMotion(user, PRESET, anywhere())
 
 
 def test_what_moveit_says_when_it_does_not_start_is_told(share, robot, user, monkeypatch):
     monkeypatch.setattr(moveit_startup, '_wait_for_joint_states', lambda *_: None)
     robot.silent = True
     with pytest.raises(StartupError, match='panda: Unable to configure planning scene monitor'):
-        MoveItMotion(user, PRESET)
+        MoveItMotion(user, PRESET, anywhere())
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -152,7 +152,7 @@ def test_a_signal_ends_the_node_though_moveit_took_the_signals(share, robot, num
     class Moving(Node):
         def __init__(self):
             super().__init__('moving')
-            self.motion = MoveItMotion(self, PRESET)
+            self.motion = MoveItMotion(self, PRESET, anywhere())
             self.create_timer(0.1, self.interrupt)
             # Whatever comes of the signal, the test ends.
             self.rescue = threading.Timer(5.0, rclpy.try_shutdown)

@@ -16,6 +16,9 @@ from don_kp_ros.robots.preset import RobotPreset
 # The fingers rest once they have moved less than this for so long after their action has ended,
 # metres and seconds; they are given so long to do so.
 _REST, _REST_S, _PATIENCE_S = 0.0003, 0.3, 5.0
+# Where they are not within this of what was asked, metres, they may not have begun to move: an
+# action may end at once within its tolerance. They rest only after longer then, seconds.
+_THERE, _LATE_S = 0.002, 1.0
 _PAUSE_S = 0.02
 
 
@@ -57,7 +60,9 @@ class Hand:
                 ended = finger.stamp  # within its tolerance, maybe before they have begun to move
                 for _ in self._monitor.time.rounds(_PATIENCE_S):
                     self._check()
-                    if finger.stamp - ended >= _REST_S and finger.moved(_REST_S) < _REST:
+                    there = abs(2.0 * float(finger.latest[0]) - width) < _THERE
+                    rest = _REST_S if there else _LATE_S
+                    if finger.stamp - ended >= rest and finger.moved(rest) < _REST:
                         break
                     changed.wait(_PAUSE_S)
         except StoppedClockError as error:

@@ -1,0 +1,132 @@
+"""Puts down what the hand holds: where a goal says, or where it stood."""
+
+from __future__ import annotations
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+
+from don_kp.action import Grasp
+from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping.candidates import PinchParameters
+from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
+from don_kp_ros.grasping.placing import Held, PlaceError
+from don_kp_ros.motion.heightmap import HeightMap
+from don_kp_ros.motion.port import Motion
+from don_kp_ros.motion.safety import Workspace
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
+from don_kp_ros.robots.preset import RobotPreset
+
+Array = NDArray[np.float64]
+
+_UPRIGHT = np.cos(np.deg2rad(2.0))
+# What the camera sees of a held object may be so far off its box, metres.
+_MARGIN = 0.03
+
+
+class Placer:
+    """Remembers what a pick has lifted, and puts it down.
+
+    Its calls block, and raise GoalRefusedError, MotionError and EmptyGripperError.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        preset: RobotPreset,
+        observer: Observer,
+        motion: Motion,
+        picker: Picker,
+        workspace: Workspace,
+        fingers: PinchParameters,
+    ) -> None:
+        """Move by a motion adapter; see by an observer."""
+        self._node, self._preset, self._observer = node, preset, observer
+        self._motion, self._picker = motion, picker
+        self._workspace, self._fingers = workspace, fingers
+        self._held: Held | None = None
+
+    def goal(self, place: PoseStamped) -> Array:
+        """Return a goal's place (4, 4) in the base frame, which is meant where none is named."""
+        place.header.frame_id = place.header.frame_id or self._preset.base_frame
+        T = self._observer.to_base(place)
+        if T[2, 2] < _UPRIGHT:
+            raise GoalRefusedError(
+                Grasp.Result.INVALID_GOAL,
+                'the place is tilted; turn it about the vertical alone, in the base frame',
+            )
+        if outside := self._workspace.outside(T[:3, 3]):
+            raise GoalRefusedError(Grasp.Result.OUTSIDE, f'the place is {outside}')
+        return T
+
+    def foresee(
+        self, T_base_grasp: Array, T_base_reference: Array, points: Array, goal: Array | None
+    ) -> Held:
+        """Tell what a planned grasp will hold, of points (N, 3); refuses a goal without room."""
+        try:
+            held = Held.grasped(T_base_grasp, T_base_reference, points)
+            if goal is not None:
+                self._check(held, goal, held.others)
+        except PlaceError as error:
+            raise GoalRefusedError(Grasp.Result.OCCUPIED, str(error)) from None
+        return held
+
+    def lifted(self, held: Held | None) -> None:
+        """Remember what is in the hand; None: nothing, or nobody knows what."""
+        self._held = held
+        self._motion.hold(held.box if held else None)
+        if held is not None:
+            self._motion.set_obstacles(self._mapped(held.others))
+
+    def look(self) -> None:
+        """Look anew at what stands about, from where the arm looks from, with what is held."""
+        held = self._held
+        if held is None or not self._picker.holds_something():
+            raise GoalRefusedError(
+                Grasp.Result.NOTHING_HELD,
+                'nothing is held that could be placed: pick something first; what was put between '
+                'the fingers by hand can only be released',
+            )
+        self.lifted(held)
+        self._picker.go_home()
+        now = self._node.get_clock().now()
+        seen = self._observer.newest_points()
+        deadline = 1e-9 * now.nanoseconds + 3.0
+        T_base_hand = self._observer.pose_of(self._preset.hand_frame, now.to_msg(), deadline)
+        own = held.box.contains(T_base_hand @ self._preset.T_hand_tcp, seen, _MARGIN)
+        self.lifted(Held(**{**vars(held), 'others': seen[~own]}))
+
+    def put(self, goal: Array | None, report: Report) -> None:
+        """Put down what is held at a goal (4, 4), or where it stood; then look at it from home.
+
+        What is refused leaves the arm as it is, holding.
+        """
+        held = self._held
+        assert held is not None
+        if goal is None:
+            motion = np.eye(4)
+        else:
+            try:
+                motion = self._check(held, goal, held.others)
+            except PlaceError as error:
+                raise GoalRefusedError(Grasp.Result.OCCUPIED, f'{error}; the arm holds') from None
+        x, y, z = rigid.apply(motion, held.T_base_reference[:3, 3])
+        report(Phase.PLACE, f'at ({1000 * x:.0f}, {1000 * y:.0f}, {1000 * z:.0f}) mm')
+        try:
+            self._picker.place(motion @ held.T_base_grasp)
+        except EmptyGripperError:
+            self.lifted(None)
+            raise
+        self.lifted(None)
+        report(Phase.RETREAT, 'to where it looks from')
+        self._motion.set_obstacles(self._mapped(self._observer.newest_points()))
+        self._picker.go_home()
+
+    def _check(self, held: Held, goal: Array, points: Array) -> Array:
+        motion = held.motion_to(goal)
+        held.check_free(motion, points, self._workspace.grid, self._fingers)
+        return motion
+
+    def _mapped(self, points: Array) -> HeightMap:
+        return HeightMap.from_points(points, self._workspace.grid)
