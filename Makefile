@@ -61,7 +61,7 @@ train: $(PACKAGE) $(PICTURES)/.complete
 	@$(BIN)/don_kp train $(PICTURES) --config config/training/objects.yaml --cpu-minutes 55 --seed $(SEED) --output $(TRAINED) $(ARGS)
 
 $(PICTURES)/.complete: | $(PACKAGE)
-	@$(BIN)/don_kp render $(PICTURES) --tilt 0 45 --distance 0.35 0.8 --seed $(SEED)
+	@$(BIN)/don_kp render $(PICTURES) --views 1000 --instances 330 --negatives 200 --tilt 0 45 --distance 0.35 0.8 --seed $(SEED)
 	@touch $@
 
 bench: $(PACKAGE)
