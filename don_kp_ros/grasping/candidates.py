@@ -54,13 +54,15 @@ class GraspCandidate:
     """A grasp: the pose of the tool centre point in the base frame (4, 4).
 
     `width` is the object's between the fingers in metres, NaN where it is unknown; a lower `score`
-    is better; `name` is for messages.
+    is better; `name` is for messages; `turn` is by how much the closing fingers would turn the
+    object about the vertical, in radians, until its sides lie flat on them.
     """
 
     T_base_tcp: Array
     width: float
     score: float
     name: str = ''
+    turn: float = 0.0
 
 
 def aligned_candidate(
@@ -156,7 +158,23 @@ def pinch_candidates(
                 reasons.append(reason)
     if not found:
         raise _summary(reasons)
-    return _distinct(sorted(found, key=lambda candidate: candidate.score), count)
+    best = _distinct(sorted(found, key=lambda candidate: candidate.score), count)
+    squared = [_square(candidate, cells, centre, p) for candidate in best]
+    return sorted(squared, key=lambda candidate: candidate.score)
+
+
+def _square(
+    candidate: GraspCandidate, cells: Array, target: Array, p: PinchParameters
+) -> GraspCandidate:
+    """Turn a pinch so that closing it turns the object less, if it then still is one."""
+    T = candidate.T_base_tcp
+    yaw = float(np.arctan2(T[1, 1], T[0, 1])) + candidate.turn
+    offset = float((T[:2, 3] - target[:2]) @ T[:2, 0])
+    try:
+        turned = _pinch(cells, target, yaw, offset, p)
+    except NoGraspError:
+        return candidate
+    return turned if abs(turned.turn) < abs(candidate.turn) else candidate
 
 
 def untried(candidates: list[GraspCandidate], tried: list[Array]) -> list[GraspCandidate]:
@@ -221,7 +239,8 @@ def _pinch(
         raise _TooWideError(width, p.opening)
     middle = (low + high) / 2
     held = slab & (u >= low) & (u <= high)
-    steepness = _steepness(u[held], v[held], p)
+    slants = _slants(u[held], v[held], p)
+    steepness = np.abs(slants)
     if max(steepness) > p.steepest:
         raise NoGraspError("the object's sides are too slanted for the fingers here")
 
@@ -257,9 +276,11 @@ def _pinch(
     T[:2, 0], T[:2, 1], T[2, 2] = across, closing, -1.0
     T[:3, 3] = *xy, tip + p.tip_length
     score = (
-        width / p.opening + sum(steepness) / p.steepest + float(np.hypot(middle, offset)) / 0.02
+        width / p.opening
+        + float(steepness.sum()) / p.steepest
+        + float(np.hypot(middle, offset)) / 0.02
     )
-    return GraspCandidate(T, width, score)
+    return GraspCandidate(T, width, score, turn=float(np.mean(slants)))
 
 
 def _extent(u: Array, p: PinchParameters) -> tuple[float, float]:
@@ -275,18 +296,18 @@ def _extent(u: Array, p: PinchParameters) -> tuple[float, float]:
     return float(part[0] - half), float(part[-1] + half)
 
 
-def _steepness(u: Array, v: Array, p: PinchParameters) -> tuple[float, float]:
-    """Return the angles between the two edges' normals and the closing axis, in radians."""
+def _slants(u: Array, v: Array, p: PinchParameters) -> Array:
+    """Return the angles from the closing axis to the two edges' normals, (2,) radians."""
     lane = np.floor(v / (2 * p.cell)).astype(int)
     lanes = np.unique(lane)
     if len(lanes) < 3:
-        return 0.0, 0.0
+        return np.zeros(2)
     middle = (lanes + 0.5) * 2 * p.cell
     angles = []
     for end in (np.min, np.max):
         slope = np.polyfit(middle, [end(u[lane == k]) for k in lanes], 1)[0]
-        angles.append(float(np.abs(np.arctan(slope))))
-    return angles[0], angles[1]
+        angles.append(-np.arctan(slope))
+    return np.array(angles)
 
 
 def _distinct(candidates: list[GraspCandidate], count: int) -> list[GraspCandidate]:

@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from don_kp.action import Grasp
 from don_kp.msg import ObjectPoses
-from don_kp.srv import TeachGrasp, Transform
+from don_kp.srv import GetSceneTruth, TeachGrasp, Transform
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
@@ -107,31 +107,36 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
     assert judge.truth().cap_height - before.cap_height < 0.05
 
 
-@pytest.mark.parametrize('layout', [1, 2])
-def test_what_is_picked_stands_where_it_was_to_be_placed(judge: Judge, layout: int) -> None:
+def test_what_is_held_is_put_where_the_goal_says(judge: Judge) -> None:
     teach(judge)
-    judge.reset(1, layout, CAP)
+    judge.reset(1, 1, CAP)
     before = judge.truth()
-    free = next(
-        (x, y)
-        for x, y in ((0.5, 0.18), (0.5, -0.18), (0.4, 0.2), (0.4, -0.2))
-        if np.hypot(x - before.brim.x, y - before.brim.y) > 0.2
-    )
-    goal = Grasp.Goal(target='cap/brim', next='place')
-    goal.place = pose(*free, 0.0)
-    turn = rigid.rotation_about([0.0, 0.0, 1.0], 0.5)
-    goal.place.pose.orientation.z, goal.place.pose.orientation.w = np.sin(0.25), np.cos(0.25)
+    assert send(judge, BRIM).success
+    held = heading(judge.truth())  # the closing fingers have turned it by some degrees
     phases: list[str] = []
-    result = judge.grasp(goal, lambda phase, _: phases.append(phase))
+    places = ((0.5, 0.18), (0.5, -0.18), (0.42, 0.0), (0.58, 0.0), (0.58, 0.12), (0.58, -0.12))
+    for x, y in places:
+        goal = Grasp.Goal(mode='place', place=pose(x, y, 0.0))
+        goal.place.pose.orientation.z, goal.place.pose.orientation.w = np.sin(0.25), np.cos(0.25)
+        result = judge.grasp(goal, lambda phase, _: phases.append(phase))
+        if result.code != Grasp.Result.OCCUPIED:
+            break
+        assert 'the arm holds' in result.message
     assert result.success, result.message
-    assert phases[-4:] == ['lift', 'verify', 'place', 'retreat']
+    assert phases[-2:] == ['place', 'retreat']
     after = judge.truth()
-    assert np.hypot(after.brim.x - free[0], after.brim.y - free[1]) < 0.010
-    expected = turn @ matrix_from_pose(before.cap)[:3, :3]
-    cosine = (np.trace(expected.T @ matrix_from_pose(after.cap)[:3, :3]) - 1) / 2
-    assert np.arccos(np.clip(cosine, -1, 1)) < np.deg2rad(5)
-    nothing = send(judge, Grasp.Goal(mode='place', place=goal.place))
+    assert np.hypot(after.brim.x - x, after.brim.y - y) < 0.010
+    assert abs(after.cap_height - before.cap_height) < 0.003
+    turned = heading(after) - held
+    assert np.arctan2(np.sin(turned - 0.5), np.cos(turned - 0.5)) == pytest.approx(0, abs=0.06)
+    nothing = send(judge, goal)
     assert nothing.code == Grasp.Result.NOTHING_HELD, nothing.message
+
+
+def heading(truth: GetSceneTruth.Response) -> float:
+    """Return how far the cap is turned about the vertical, radians."""
+    R = matrix_from_pose(truth.cap)
+    return float(np.arctan2(R[1, 0], R[0, 0]))
 
 
 def test_an_occupied_place_is_refused_and_the_arm_holds(judge: Judge) -> None:
