@@ -1,12 +1,12 @@
 """Hand-eye calibrations of simulated views, against the truth.
 
-`python -m benchmarks.hand_eye`: RUNS=50 calibrations of a D435 on the hand, each with a mount that is
-off by up to 20 mm and 5 degrees, of VIEWS=15 views of a board on the table, whose corners are seen
-with NOISE=.3 pixels in each direction. How far the hand is tilted differs between the runs (8 to 40
-degrees at most), as between people who do it. Beside it: OpenCV's solvers, of which that is taken
-by which the corners are seen best, where the installed OpenCV has them in Python (4, not 5.0.0);
-and the same runs with a robot that tells the hand's pose with errors of .2 mm and .02 degrees.
-SEED=1 draws others.
+`python -m benchmarks.hand_eye`: RUNS=50 calibrations of a D435 on the hand, each with a mount that
+is off by up to 20 mm and 5 degrees, of VIEWS=15 views of a board on the table, whose corners are
+seen with NOISE=.3 pixels in each direction. How far the hand is tilted at most differs between the
+runs, from 4 to 40 degrees, as between people who do it. The robot is exact, or tells the hand's
+pose with errors of up to so much that differs between the runs, too: from .01 mm and .001 degrees
+to .5 mm and .05 degrees. Beside it: OpenCV's solvers, of which that is taken by which the corners
+are seen best, where the installed OpenCV has them in Python (4, not 5.0.0). SEED=1 draws others.
 """
 
 from __future__ import annotations
@@ -39,15 +39,14 @@ BOARD = Board(square=0.032)
 # On the table, face up: the board's z points down.
 T_TABLE_BOARD = rigid.transform(np.diag([1.0, -1.0, -1.0]), [0.45, 0.06, 0.0])
 DISTANCE_M = (0.35, 0.6)
-TILTS = tuple(np.deg2rad([8.0, 40.0]))  # of the run that tilts least, and most
+TILTS = (4.0, 40.0)  # degrees, of the run that tilts least, and most
 OFF_M, OFF_RAD = 0.02, float(np.deg2rad(5.0))  # of the mount
-ROBOT_M, ROBOT_RAD = 2e-4, float(np.deg2rad(0.02))  # of a robot that is not exact
+ROBOT_M, RAD_PER_M = (1e-5, 5e-4), float(np.deg2rad(0.1) / 1e-3)  # of robots that are not exact
 REFINED, OPENCV = 'all views refined', "OpenCV's best"
 
 
 def camera_poses(rng: np.random.Generator, views: int, tilt: float) -> Array:
-    """Draw T_board_camera (V, 4, 4): the camera looks at the board, tilted and rolled by up to so
-    much, radians."""
+    """Draw T_board_camera (V, 4, 4): it looks at the board, tilted and rolled by up to so much."""
     poses = []
     for _ in range(views):
         middle = BOARD.corners().mean(axis=0) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
@@ -92,20 +91,21 @@ def run(seed: list[int], views: int, noise_px: float, exact: bool) -> dict[str, 
     rng = np.random.default_rng(seed)
     nominal = load_preset('panda').camera.T_hand_optical
     T_hand_camera = nominal @ drawn(rng, OFF_M, OFF_RAD)
-    tilt = float(np.exp(rng.uniform(*np.log(TILTS))))
-    T_board_camera = camera_poses(rng, views, tilt)
+    tilt, off = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (TILTS, ROBOT_M))
+    T_board_camera = camera_poses(rng, views, np.deg2rad(tilt))
     corners = seen(rng, T_board_camera, D435, noise_px)
     T_hand_base = np.array(
         [T_hand_camera @ rigid.inverse(T_TABLE_BOARD @ T) for T in T_board_camera]
     )
     if not exact:
-        T_hand_base = np.array([drawn(rng, ROBOT_M, ROBOT_RAD) @ T for T in T_hand_base])
+        T_hand_base = np.array([drawn(rng, off, RAD_PER_M * off) @ T for T in T_hand_base])
     names = [f'{number:02}.png' for number in range(views)]
     given_views = Views.of(names, D435, BOARD, T_hand_base, corners)
     found = calibrate(given_views)
     mm, degrees = error(found.poses.T_a_camera, T_hand_camera)
     row = {
-        'tilt': float(np.rad2deg(tilt)),
+        'tilt': tilt,
+        'robot_mm': 0.0 if exact else 1e3 * off,
         'mm': mm,
         'degrees': degrees,
         'predicted_mm': 1e3 * found.error_m,
@@ -136,12 +136,14 @@ def summary(way: str, robot: str, rows: list[dict[str, Any]], prefix: str) -> di
         'median degrees': round(float(np.median(degrees)), 4),
         '90 % degrees': round(float(np.quantile(degrees, 0.9)), 4),
     }
-    if not prefix:
-        for unit in ('mm', 'degrees'):
-            true, told = ([row[key] for row in rows] for key in (unit, f'predicted_{unit}'))
-            made[f'rank correlation, {unit}'] = round(float(spearmanr(told, true).statistic), 3)
-            share = float(np.median(np.array(true) / np.array(told)))
-            made[f'true over predicted, {unit}'] = round(share, 2)
+    for unit in ('mm', 'degrees'):
+        of_rank, over = f'rank correlation, {unit}', f'true over predicted, {unit}'
+        if prefix:
+            made |= {of_rank: '–', over: '–'}
+            continue
+        true, told = (np.array([row[key] for row in rows]) for key in (unit, f'predicted_{unit}'))
+        made[of_rank] = round(float(spearmanr(told, true).statistic), 3)
+        made[over] = round(float(np.median(true / told)), 2)
     return made
 
 
@@ -150,7 +152,7 @@ def main() -> int:
     runs, views = int(os.environ.get('RUNS') or 50), int(os.environ.get('VIEWS') or 15)
     seed, noise_px = int(os.environ.get('SEED') or 0), float(os.environ.get('NOISE') or 0.3)
     table, details = [], {}
-    for robot, exact in (('exact', True), ('.2 mm, .02 degrees off', False)):
+    for robot, exact in (('exact', True), ('off', False)):
         rows = [
             run([seed, 5, number], views, noise_px, exact)
             for number in tqdm(range(runs), desc=f'robot {robot}', unit='run')
@@ -159,18 +161,18 @@ def main() -> int:
         table.append(summary(REFINED, robot, rows, ''))
         if 'opencv_mm' in rows[0]:
             table.append(summary(OPENCV, robot, rows, 'opencv_'))
-    first = table[0]
+    exact_robot, robots = (row for row in table if row['way'] == REFINED)
     ok = report(
         'hand_eye',
-        f'{runs} hand-eye calibrations of {views} views, {noise_px:g} px; OpenCV {cv2.__version__}',
+        f'{runs} calibrations of {views} views, {noise_px:g} px; OpenCV {cv2.__version__}',
         table,
         [
-            Target('median error, mm', first['median mm'], 1.0),
-            Target('median error, degrees', first['median degrees'], 0.1),
+            Target('median error, mm', exact_robot['median mm'], 1.0),
+            Target('median error, degrees', exact_robot['median degrees'], 0.1),
             *(
                 Target(
-                    f'rank correlation of the predicted with the true error, {unit}',
-                    first[f'rank correlation, {unit}'],
+                    f'rank correlation of predicted and true errors, robots off, {unit}',
+                    robots[f'rank correlation, {unit}'],
                     0.7,
                     at_least=True,
                 )

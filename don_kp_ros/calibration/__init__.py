@@ -1,1 +1,1 @@
-"""Where a camera sits on the hand or beside the robot: hand-eye calibration with a ChArUco board."""
+"""Where a camera is, on the hand or beside the robot: calibration with a ChArUco board."""

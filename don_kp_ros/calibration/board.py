@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from don_kp_ros.calibration.options import COLUMNS, DICTIONARY, MARKER, ROWS
 from don_kp_ros.configuration import within
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ class Board:
     as OpenCV has them.
     """
 
-    columns: int = 8
-    rows: int = 5
+    columns: int = COLUMNS
+    rows: int = ROWS
     square: float | None = None
-    marker: float = 0.75
-    dictionary: str = 'DICT_4X4_50'
+    marker: float = MARKER
+    dictionary: str = DICTIONARY
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -99,7 +100,9 @@ class Board:
         ]
         cells = [
             (corners[0, 0] + column * cell, corners[0, 1] + row * cell, cell, cell)
-            for number, corners in zip(board.getIds().ravel(), board.getObjPoints(), strict=True)
+            for number, corners in zip(
+                np.ravel(board.getIds()), np.array(board.getObjPoints()), strict=True
+            )
             for row, column in np.argwhere(
                 cv2.aruco.generateImageMarker(dictionary, int(number), bits) == 0
             )

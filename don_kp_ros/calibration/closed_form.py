@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,11 +52,12 @@ def park_martin(T_a_b: Array, T_camera_board: Array) -> Array:
 
 
 def _of_opencv(name: str) -> Solver:
+    opencv: Any = cv2  # its types are those of a version without
     method = getattr(cv2, f'CALIB_HAND_EYE_{name}')
 
     def solve(T_a_b: Array, T_camera_board: Array) -> Array:
         T_b_a = np.array([rigid.inverse(T) for T in T_a_b])
-        R, t = cv2.calibrateHandEye(
+        R, t = opencv.calibrateHandEye(
             list(T_b_a[:, :3, :3]),
             list(T_b_a[:, :3, 3]),
             list(T_camera_board[:, :3, :3]),

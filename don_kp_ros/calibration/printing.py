@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from don_kp_ros.calibration.board import Board
+from don_kp_ros.calibration.options import PAPERS
 from don_kp_ros.errors import RefusedError
 
-PAPERS = {'a4': (297.0, 210.0), 'letter': (279.4, 215.9), 'a3': (420.0, 297.0)}  # mm, lying
 BORDER_MM = 6.0  # that printers leave white
 PICTURE_DPI = 300
 
@@ -66,9 +65,8 @@ def _pdf(board: Board, square_mm: float, paper: str) -> bytes:
         _rectangle(left + mark - 0.1, foot, 0.2, 3.0 if mark % 50 == 0 else 1.5)
         for mark in range(0, _RULER_MM + 1, 10)
     ]
-    named = replace(board, square=None)
     text = (
-        f'100 mm. {named.columns} x {named.rows}, {named.dictionary}, marker {named.marker:g}, '
+        f'100 mm. {board.columns} x {board.rows}, {board.dictionary}, marker {board.marker:g}, '
         f'squares {square_mm:g} mm: print at 100 %, then measure ten of them'
     )
     x, y = (left + _RULER_MM + 4) / _POINT_MM, foot / _POINT_MM

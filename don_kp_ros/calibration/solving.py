@@ -1,4 +1,4 @@
-"""From views to a calibration: which views are believed, how far it fits, how far it may be off."""
+"""From views to a calibration: which views count, how far they fit, how far it may be off."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def calibrate(views: Views) -> Calibration:
     if middle > _WORST_PX:
         raise RefusedError(
             f'half of the views are off by {middle:.1f} pixels or more: they tell of no one place '
-            'of the camera. Check whether it is on the hand (--mount), the side of the squares '
-            '(--square), the camera\'s numbers, and that T_base_hand is in metres, of the hand in '
+            'of the camera. Check whether it is on the hand (mount), the side of the squares '
+            "(--square), the camera's numbers, and that T_base_hand is in metres, of the hand in "
             'the base frame, at the moment of the picture'
         )
     kept = np.flatnonzero(off <= max(_OUTLIER * middle, _OUTLIER_PX))

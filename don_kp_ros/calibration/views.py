@@ -92,6 +92,9 @@ class Views:
         """
         middle = self.board.corners().mean(axis=0)
         common = rigid.inverse(T_a_camera) @ self.T_a_b @ T_b_board
-        between = [rigid.inverse(one) @ seen for one, seen in zip(common, self.T_camera_board, strict=True)]
+        between = [
+            rigid.inverse(one) @ seen
+            for one, seen in zip(common, self.T_camera_board, strict=True)
+        ]
         shift = [float(np.linalg.norm(rigid.apply(T, middle) - middle)) for T in between]
         return np.array(shift), angles(np.array(between))

@@ -270,9 +270,7 @@ def preset_files(robot: str) -> tuple[Path, ...]:
     overrides as `base`. Raises as `load_preset` does.
     """
     shipped = {path.stem: path for path in sorted(config_path('robots').glob('*.yaml'))}
-    path = Path(robot).expanduser()
-    is_name = path.name == robot and not path.suffix
-    own = user_path('config', f'robots/{robot}.yaml') if is_name else path
+    own = own_file(robot)
     if not own.is_file():
         if robot in shipped:
             return (shipped[robot],)
@@ -288,6 +286,13 @@ def preset_files(robot: str) -> tuple[Path, ...]:
             f'{own}: base is {base!r}; it must be a shipped preset: {", ".join(shipped)}'
         )
     return (shipped[base], own)
+
+
+def own_file(robot: str) -> Path:
+    """Return the user's own file of a robot, by its name or path; it may be missing."""
+    path = Path(robot).expanduser()
+    is_name = path.name == robot and not path.suffix
+    return user_path('config', f'robots/{robot}.yaml') if is_name else path
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
