@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +48,15 @@ def _pdf(board: Board, square_mm: float, paper: str) -> bytes:
     width, height = PAPERS[paper]
     across, down = board.columns * square_mm, board.rows * square_mm
     if across > width - 2 * BORDER_MM or down > height - 2 * BORDER_MM - _FOOT_MM:
-        most = min(
-            (width - 2 * BORDER_MM) / board.columns,
-            (height - 2 * BORDER_MM - _FOOT_MM) / board.rows,
+        most = math.floor(
+            min(
+                (width - 2 * BORDER_MM) / board.columns,
+                (height - 2 * BORDER_MM - _FOOT_MM) / board.rows,
+            )
         )
         raise RefusedError(
             f'a board of {board.columns} by {board.rows} squares of {square_mm:g} mm does not fit '
-            f'on {paper}; squares of {most:.0f} mm do: --square {most:.0f}'
+            f'on {paper}; squares of {most} mm do: --square {most}'
         )
     left, top = (width - across) / 2, (height - _FOOT_MM + down) / 2 + _FOOT_MM / 2
     drawn = ['0 g']
