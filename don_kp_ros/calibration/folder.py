@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros import configuration
 from don_kp_ros.calibration.board import Board
+from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
 Array = NDArray[np.float64]
@@ -78,7 +79,7 @@ class Recording:
     def T_a_b(self, view: View) -> Array:
         """Return the frame of the board's side in that of the camera's (4, 4); see `Views`."""
         T_base_hand = np.array(view.T_base_hand)
-        return np.linalg.inv(T_base_hand) if self.mount == 'hand' else T_base_hand
+        return rigid.inverse(T_base_hand) if self.mount == 'hand' else T_base_hand
 
 
 def read_index(folder: Path) -> Recording:
