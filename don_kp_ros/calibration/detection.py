@@ -45,9 +45,10 @@ def find_corners(picture: NDArray[np.uint8], board: Board) -> Corners:
 
 
 def pose_of_board(corners: Corners, board: Board, camera: Camera) -> Array:
-    """Return T_camera_board (4, 4) from the corners of one view: the better pose of IPPE.
+    """Return T_camera_board (4, 4) from the corners of one view.
 
-    Collins and Bartoli 2014, refined by Levenberg-Marquardt on the rays, so that any lens will do.
+    By SQPNP (Terzakis and Lourakis 2020), which also bears a board that is looked at straight (on
+    which IPPE fails), and finds the better of the two poses that flat things have; refined by Levenberg-Marquardt on the rays, so that any lens will do.
     Raises RefusedError where the lens sends no rays to the corners.
     """
     rays = camera.deproject(corners.uv, np.ones(len(corners.uv)))[:, :2].copy()
@@ -57,7 +58,7 @@ def pose_of_board(corners: Corners, board: Board, camera: Camera) -> Array:
             'corners lie where the lens sends no ray, by its coefficients; check distortion'
         )
     _, turns, shifts, errors = cv2.solvePnPGeneric(
-        points, rays, np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+        points, rays, np.eye(3), None, flags=cv2.SOLVEPNP_SQPNP
     )
     if not turns or not np.isfinite(errors).all():
         raise RefusedError('the corners have no pose; look at the board less aslant')

@@ -8,7 +8,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.calibration.refinement import Poses, covariance, refined, started
+from don_kp_ros.calibration.refinement import (
+    Poses,
+    covariance,
+    fitting_square,
+    refined,
+    started,
+)
 from don_kp_ros.calibration.views import Views, rotation_vectors
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
@@ -19,6 +25,7 @@ FEWEST_VIEWS = 5  # three would do, and could not be doubted
 LITTLE_TURN = float(np.deg2rad(15))  # about the second axis: below it, more is advised
 LEAST_TURN = float(np.deg2rad(2))  # below it, the camera's place is not told by the views
 
+_SURE, _SAME_SQUARE = 3.0, 0.002  # deviations, and a share, by which the square may be off
 _OUTLIER = 4.0  # times the median of the views' residuals
 _OUTLIER_PX = 1.0  # and at least so much
 _WORST_PX = 5.0  # of the median view: beyond it, the views tell of no one place
@@ -31,7 +38,8 @@ class Calibration:
     views: those that count; left_out: the others, with how far off they are, pixels. off_px,
     off_m and off_rad: root mean squares over corners and views. error_m and error_rad: one
     standard deviation of the camera's place. turns (3,): by how much the hand turned between two
-    views about its main axes, most first, root mean square, radians.
+    views about its main axes, most first, root mean square, radians. square: the side of the
+    squares by which the views fit best, and its standard deviation, metres.
     """
 
     poses: Poses
@@ -44,6 +52,7 @@ class Calibration:
     error_m: float
     error_rad: float
     turns: Array
+    square: tuple[float, float]
 
     def doubts(self) -> list[str]:
         """Say what should be done better."""
@@ -54,6 +63,13 @@ class Calibration:
                 f'between two views the hand turns by {first:.1f} degrees about one axis and '
                 f'{second:.1f} about the next (root mean square): tilt it more, by 20 to 30 '
                 f'degrees to all sides, until the second is {np.rad2deg(LITTLE_TURN):.0f}'
+            )
+        given, (best, deviation) = self.views.board.side(), self.square
+        if abs(best - given) > max(_SURE * deviation, _SAME_SQUARE * given):
+            said.append(
+                f'the views fit best with squares of {1e3 * best:.2f} +- {1e3 * deviation:.2f} '
+                f"mm, and {1e3 * given:.2f} mm is given: measure them (--square), or the camera's "
+                'focal length is wrong'
             )
         if len(self.left_out) > len(self.views.names) / 4:
             said.append(
@@ -99,6 +115,7 @@ def calibrate(views: Views) -> Calibration:
         error_m=float(np.linalg.norm(spread[:3])),
         error_rad=float(np.linalg.norm(spread[3:6])),
         turns=turns(believed.T_a_b),
+        square=fitting_square(believed, poses),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from rendered_board import BOARD, D435, rendered
 
 from benchmarks.hand_eye import T_TABLE_BOARD, camera_poses, drawn, seen
+from don_kp_ros.calibration.board import Board
 from don_kp_ros.calibration.closed_form import park_martin
 from don_kp_ros.calibration.detection import Corners, find_corners
 from don_kp_ros.calibration.solving import calibrate, turns
@@ -112,6 +113,16 @@ def test_little_turning_is_doubted_with_numbers():
     assert found.error_m > 2 * calibrate(on_the_hand(poses(tilt=35.0), 0.1)).error_m
 
 
+def test_squares_of_another_side_than_is_given_are_doubted_with_the_true_one():
+    views = on_the_hand(poses(15), 0.3)
+    assert not calibrate(views).doubts()
+    found = calibrate(replace(views, board=replace(BOARD, square=0.0325)))
+    (doubt,) = found.doubts()
+    best, deviation = found.square
+    assert abs(best - BOARD.side()) < 4 * deviation < 2e-4
+    assert f'fit best with squares of {1e3 * best:.2f}' in doubt and '32.50 mm is given' in doubt
+
+
 def test_turns_about_one_axis_alone_are_refused():
     T_board_camera = poses()
     middle = BOARD.corners().mean(axis=0)
@@ -158,12 +169,11 @@ def test_a_picture_without_the_board_says_what_is_seen():
 
 
 def test_corners_on_one_line_are_refused():
-    picture = rendered(poses(1)[0], D435)
-    whole = find_corners(picture, BOARD)
-    row = whole.uv[whole.number < BOARD.columns - 1]
-    picture[int(row[:, 1].max()) + 14 :] = 200  # all below the first row of corners
-    with pytest.raises(RefusedError, match='corners'):
-        find_corners(picture, BOARD)
+    board = Board(columns=14, rows=5, square=0.02)
+    flat = board.aruco().generateImage((14 * 48, 5 * 48))
+    flat[2 * 48 + 6 :] = 255  # of the markers below the first row of corners, one row is left
+    with pytest.raises(RefusedError, match='only one line of corners is seen'):
+        find_corners(np.repeat(flat[..., None], 3, axis=2), board)
 
 
 def test_corners_where_the_lens_sends_no_rays_are_refused():
