@@ -49,7 +49,8 @@ def pose_of_board(corners: Corners, board: Board, camera: Camera) -> Array:
 
     By SQPNP (Terzakis and Lourakis 2020), which also bears a board that is looked at straight (on
     which IPPE fails), and finds the better of the two poses that flat things have; refined by
-    Levenberg-Marquardt on the rays, so that any lens will do. Raises RefusedError where the lens sends no rays to the corners.
+    Levenberg-Marquardt on the rays, so that any lens will do. Raises RefusedError where the lens
+    sends no rays to the corners.
     """
     rays = camera.deproject(corners.uv, np.ones(len(corners.uv)))[:, :2].copy()
     points = board.corners()[corners.number]
