@@ -41,8 +41,7 @@ ALLOWED = {
     'studies': LEARNING | {'training'},
     'nodes': STACK | {'simulation'},
     'bringup': BASE | {'robots', 'nodes'},
-    'clients': BASE
-    | {'robots', 'data', 'database', 'meshes', 'calibration', 'nodes', 'bringup'},
+    'clients': BASE | {'robots', 'data', 'database', 'meshes', 'calibration', 'nodes', 'bringup'},
     'demo': STACK | {'bringup', 'nodes', 'simulation'},
 }
 ROS = {
