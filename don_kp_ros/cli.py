@@ -32,6 +32,9 @@ COMMANDS = {
     'where': Command(_CLIENTS, 'tell where the camera sees a stored point', 'ros', shared=True),
     'pick': Command(_CLIENTS, 'grasp at a stored point and lift it', 'ros', shared=True),
     'release': Command(_CLIENTS, 'open the hand', 'ros', shared=True),
+    'calibrate': Command(
+        'don_kp_ros.clients.calibrate_command', 'tell where the camera is on the hand, by a board'
+    ),
     'grasp': Command(
         'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
     ),

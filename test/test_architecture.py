@@ -32,6 +32,7 @@ ALLOWED = {
     'matching': BASE | {'networks', 'data'},
     'pose': BASE | {'data', 'matching', 'meshes', 'networks'},
     'annotation': BASE | {'data', 'meshes', 'pose'},
+    'calibration': BASE | {'data', 'robots'},
     'motion': BASE | {'robots'},
     'simulation': BASE | {'robots', 'data', 'meshes'},
     'grasping': BASE | {'robots', 'motion'},
@@ -40,7 +41,7 @@ ALLOWED = {
     'studies': LEARNING | {'training'},
     'nodes': STACK | {'simulation'},
     'bringup': BASE | {'robots', 'nodes'},
-    'clients': BASE | {'database', 'meshes', 'nodes', 'bringup'},
+    'clients': BASE | {'robots', 'data', 'database', 'meshes', 'calibration', 'nodes', 'bringup'},
     'demo': STACK | {'bringup', 'nodes', 'simulation'},
 }
 ROS = {

@@ -21,7 +21,8 @@ SOURCES = (
     'don_kp_ros', 'config', 'models', 'requirements', 'package.xml', 'pyproject.toml', 'setup.py',
 )  # fmt: skip
 ROOMS = (
-    'geometry', 'networks', 'data', 'annotation', 'matching', 'evaluation', 'training', 'studies',
+    'geometry', 'networks', 'data', 'annotation', 'calibration', 'matching', 'evaluation',
+    'training', 'studies',
 )  # fmt: skip
 FOREIGN = (
     'don_kp', 'tf2_msgs', 'rclpy', 'sensor_msgs', 'ament_package', 'rosidl_adapter', 'em',
@@ -179,3 +180,11 @@ def test_a_command_without_its_extra_names_it(
     assert message.startswith(f'don_kp {arguments[0]}')
     assert f"the extra '{extra}': pip install 'don_kp[{extra}]'" in message
     assert message.count('\n') == 1
+
+
+def test_a_board_is_printed_and_what_needs_ros_says_so(environment: Path, tmp_path: Path) -> None:
+    board = tmp_path / 'board.pdf'
+    run(environment, 'don_kp', 'calibrate', 'board', str(board))
+    assert board.read_bytes().startswith(b'%PDF')
+    said = run(environment, 'don_kp', 'calibrate', 'record', str(tmp_path / 'views'), status=1)
+    assert "needs the extra 'ros'" in said and 'rclpy is missing' in said

@@ -202,7 +202,7 @@ class TestCommandLine:
         assert all(name in text for name in cli.COMMANDS)
 
     @pytest.mark.parametrize(
-        'command', ['train', 'evaluate', 'study', 'match', 'db', 'data', 'mask', '']
+        'command', ['train', 'evaluate', 'study', 'match', 'db', 'data', 'mask', 'calibrate', '']
     )
     def test_help_imports_nothing_heavy(self, command: str) -> None:
         script = (

@@ -18,6 +18,7 @@ MAX_FINGER_FORCE = 70.0  # newtons
 # imager's place; the optical frame has z forward where the ROS one has x.
 T_LINK_COLOUR = rigid.transform(translation=[0.0, 0.015, 0.0])
 T_COLOUR_OPTICAL = rigid.from_quaternion([-0.5, 0.5, -0.5, 0.5])
+T_LINK_OPTICAL = T_LINK_COLOUR @ T_COLOUR_OPTICAL
 
 
 def lowest_of_fingers(T_base_tcp: NDArray[np.float64], width: float) -> float:

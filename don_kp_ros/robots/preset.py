@@ -12,7 +12,7 @@ from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.resources import config_path, user_path
-from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
+from don_kp_ros.robots.hand import T_LINK_OPTICAL
 
 Array = NDArray[np.float64]
 Vector = tuple[float, float, float]
@@ -62,7 +62,13 @@ class CameraMount:
         Of the optical frame's pose by a D435's nominal measures; the driver knows its own.
         """
         T = self.T_hand_frame
-        return T @ rigid.inverse(T_LINK_COLOUR @ T_COLOUR_OPTICAL) if self.is_optical else T
+        return T @ rigid.inverse(T_LINK_OPTICAL) if self.is_optical else T
+
+    @property
+    def T_hand_optical(self) -> Array:
+        """Return the colour's optical frame in the hand's frame (4, 4); see `T_hand_link`."""
+        T = self.T_hand_frame
+        return T if self.is_optical else T @ T_LINK_OPTICAL
 
     def frame_of(self, name: str) -> str:
         """Return the frame of a camera of another name, with which its frames then begin."""
@@ -264,9 +270,7 @@ def preset_files(robot: str) -> tuple[Path, ...]:
     overrides as `base`. Raises as `load_preset` does.
     """
     shipped = {path.stem: path for path in sorted(config_path('robots').glob('*.yaml'))}
-    path = Path(robot).expanduser()
-    is_name = path.name == robot and not path.suffix
-    own = user_path('config', f'robots/{robot}.yaml') if is_name else path
+    own = own_file(robot)
     if not own.is_file():
         if robot in shipped:
             return (shipped[robot],)
@@ -282,6 +286,13 @@ def preset_files(robot: str) -> tuple[Path, ...]:
             f'{own}: base is {base!r}; it must be a shipped preset: {", ".join(shipped)}'
         )
     return (shipped[base], own)
+
+
+def own_file(robot: str) -> Path:
+    """Return the user's own file of a robot, by its name or path; it may be missing."""
+    path = Path(robot).expanduser()
+    is_name = path.name == robot and not path.suffix
+    return user_path('config', f'robots/{robot}.yaml') if is_name else path
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.robots import hand
-from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 from don_kp_ros.robots.panda import (
     ARM_JOINTS,
     ARM_LAG,
@@ -65,7 +64,7 @@ class World:
         self.layout = layout
         self.model, self._taught = build(layout, panda_spec())
         self.data = mujoco.MjData(self.model)
-        self._hand_to_optical = preset.T_hand_camera_link @ T_LINK_COLOUR @ T_COLOUR_OPTICAL
+        self._hand_to_optical = preset.camera.T_hand_optical
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in JOINTS])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in JOINTS])
         self._arm_servos = np.array([self.model.actuator(name).id for name in ARM_JOINTS])

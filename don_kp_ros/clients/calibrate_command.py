@@ -1,0 +1,193 @@
+"""`don_kp calibrate`: where the camera is on the hand, or beside the robot."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from don_kp_ros.arguments import Parser
+from don_kp_ros.calibration.options import MOUNTS, PAPERS, SQUARE_MM, add_board, add_square
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.outputs import check_writable
+
+if TYPE_CHECKING:
+    from don_kp_ros.calibration.folder import Recording
+    from don_kp_ros.calibration.solving import Calibration
+
+
+def main(argv: list[str]) -> int:
+    """Run `don_kp calibrate`; the exit status is 1 where something is refused."""
+    options = _parser().parse_args(argv)
+    try:
+        return {'board': _board, 'record': _record, 'solve': _solve, 'check': _check}[
+            options.command
+        ](options)
+    except (ValueError, OSError) as error:  # RefusedError, ConfigurationError and DataError, too
+        print(f'don_kp calibrate {options.command}: {error}', file=sys.stderr)
+        return 1
+
+
+def _board(options: argparse.Namespace) -> int:
+    from don_kp_ros.calibration.board import Board
+    from don_kp_ros.calibration.printing import write_board
+
+    board = Board(options.columns, options.rows, None, options.marker, options.dictionary)
+    check_writable(options.file)
+    options.file.parent.mkdir(parents=True, exist_ok=True)
+    write_board(options.file, board, options.square, options.paper)
+    print(
+        f'{options.file}: print it at 100 %, glue it onto something flat, and measure ten '
+        'squares; a tenth of that is --square of `don_kp calibrate record` and `solve`'
+    )
+    return 0
+
+
+def _solve(options: argparse.Namespace) -> int:
+    from don_kp_ros.calibration import report
+    from don_kp_ros.robots.own_file import with_camera
+    from don_kp_ros.robots.preset import load_preset
+
+    preset = load_preset(options.robot)
+    recording, found = _solved(options)
+    if recording.mount == 'stand':
+        print(report.stand_told(found, recording, preset))
+        return 0
+    print(*report.corners_told(found, preset), sep='\n')
+    change = with_camera(options.robot, found.poses.T_a_camera)
+    print(*report.change_told(change, preset, found.poses.T_a_camera), sep='\n')
+    if not (options.yes or _agreed(f'write {change.path}? [y/N] ')):
+        print('nothing is written')
+        return 0
+    change.write()
+    print(f'{change.path} is written; start the nodes anew')
+    return 0
+
+
+def _solved(options: argparse.Namespace) -> tuple[Recording, Calibration]:
+    """Solve a folder and tell what came of it."""
+    from don_kp_ros.calibration import report
+    from don_kp_ros.calibration.folder import read_index
+    from don_kp_ros.calibration.reading import read_views
+    from don_kp_ros.calibration.solving import calibrate
+    from don_kp_ros.robots.preset import load_preset
+
+    recording = read_index(options.folder).with_square(_metres(options))
+    views, unread = read_views(options.folder, recording)
+    found = calibrate(views)
+    print(*report.told(found, recording, unread, load_preset(options.robot)), sep='\n')
+    return recording, found
+
+
+def _record(options: argparse.Namespace) -> int:
+    from don_kp_ros.calibration.board import Board
+    from don_kp_ros.calibration.folder import INDEX
+
+    board = Board(
+        options.columns, options.rows, _metres(options), options.marker, options.dictionary
+    )
+    if (options.folder / INDEX).exists():
+        raise RefusedError(f'{options.folder}: has views already; name another folder')
+    check_writable(options.folder / INDEX)
+    _enter(options)
+    from don_kp_ros.clients.calibration import record
+
+    return record(options, board)
+
+
+def _check(options: argparse.Namespace) -> int:
+    recording, found = _solved(options)
+    if recording.mount == 'stand':
+        raise RefusedError('the board was on the hand: there is no corner that the hand can touch')
+    _enter(options)
+    from don_kp_ros.clients.calibration import touch
+
+    return touch(options, found)
+
+
+def _metres(options: argparse.Namespace) -> float | None:
+    """Return the side of the squares, if it is given."""
+    return None if options.square is None else 1e-3 * float(options.square)
+
+
+def _enter(options: argparse.Namespace) -> None:
+    """Set the environment in which ROS meets the stack, before it is imported."""
+    from don_kp_ros.bringup import description
+
+    for module in ('rclpy', 'don_kp'):
+        if importlib.util.find_spec(module) is None:
+            raise RefusedError(
+                f"needs the extra 'ros': pip install 'don_kp[ros]', with DON_KP_WITHOUT_ROS unset "
+                f'({module} is missing)'
+            )
+    asked = description.checked(
+        {
+            'namespace': options.namespace,
+            'camera_namespace': options.camera_namespace,
+            'simulation': 'true' if options.simulation else 'false',
+        }
+    )
+    os.environ.update(description.environment(asked))
+    options.namespace = description.namespace(asked)
+    options.camera_namespace = asked['camera_namespace']
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ('y', 'yes')
+    except EOFError:
+        print()
+        return False
+
+
+def _parser() -> Parser:
+    parser = Parser('don_kp calibrate', description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+
+    told = 'write a board to be printed: a PDF of true size, or a PNG'
+    board = commands.add_parser('board', help=told, description=told)
+    board.add_argument('file', metavar='FILE', type=Path)
+    add_board(board)
+    board.add_argument('--square', type=float, default=SQUARE_MM, metavar='MM', help='%(default)g')
+    board.add_argument('--paper', choices=PAPERS, default='a4', help='%(default)s')
+
+    told = 'take pictures of the board and poses of the hand, on a running stack'
+    record = commands.add_parser(
+        'record',
+        help=told,
+        description=f'{told}. You guide the hand, and press Enter for each view; an empty input '
+        'ends it. Nothing is moved by this command.',
+    )
+    record.add_argument('folder', metavar='FOLDER', type=Path, help='that is made')
+    add_board(record)
+    add_square(record)
+    record.add_argument(
+        '--mount',
+        choices=MOUNTS,
+        default='hand',
+        help='where the camera is, %(default)s; on a stand, the board is on the hand',
+    )
+
+    told = "solve a folder of views, and put the camera's pose into the robot's own file"
+    solve = commands.add_parser('solve', help=told, description=told)
+    solve.add_argument('--yes', action='store_true', help='write without asking')
+
+    told = 'tell how far the tool tip is from the corner of the board that it touches'
+    check = commands.add_parser('check', help=told, description=told)
+    for command in (solve, check):
+        command.add_argument('folder', metavar='FOLDER', type=Path)
+        add_square(command)
+    for command in (record, solve, check):
+        command.add_argument('--robot', default='panda', help='preset or file, %(default)s')
+    for command in (record, check):
+        command.add_argument('--namespace', default='', help="the stack's, such as robot1")
+        command.add_argument(
+            '--camera-namespace', default='camera/camera', help="the camera's, %(default)s"
+        )
+        command.add_argument(
+            '--simulation', action='store_true', help='a simulation of this machine'
+        )
+    return parser

@@ -1,0 +1,215 @@
+"""Takes views for a hand-eye calibration on a running stack, and lets the hand check it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import select
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+
+from don_kp_ros.calibration.board import Board
+from don_kp_ros.calibration.detection import find_corners
+from don_kp_ros.calibration.folder import Matrix, Recording, View, matrix, write_index
+from don_kp_ros.calibration.report import corners_in_base, corners_told
+from don_kp_ros.calibration.solving import Calibration
+from don_kp_ros.calibration.views import angles
+from don_kp_ros.clients.stack import PATIENCE_S, Stack
+from don_kp_ros.data.picture_file import write_image
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.nodes.kit import camera_topics
+from don_kp_ros.nodes.kit.conversions import camera_from_info, rgb_image, seconds_from_stamp
+from don_kp_ros.nodes.kit.graph import two_publishers
+from don_kp_ros.nodes.kit.qos import SENSOR
+from don_kp_ros.nodes.kit.transforms import TransformListener
+from don_kp_ros.robots.preset import RobotPreset, load_preset
+
+Array = NDArray[np.float64]
+
+REST_S = 0.5  # the hand has rested for so long
+STILL_M, STILL_RAD = 3e-4, float(np.deg2rad(0.05))
+_OPTICAL = '_color_optical_frame'
+
+
+def record(options: argparse.Namespace, board: Board) -> int:
+    """Take views until the input ends, and write them as they come; return the exit status.
+
+    Raises RefusedError where the camera or the hand's frames are not told.
+    """
+    preset = load_preset(options.robot)
+    with Stack(options.namespace) as stack:
+        watch = Watch(stack, preset, options.camera_namespace)
+        watch.meet()
+        options.folder.mkdir(parents=True, exist_ok=True)
+        views: list[View] = []
+        print('Guide the hand so that the board is in view, let go, and press Enter: 15 views,')
+        print(
+            'tilted by 20 to 30 degrees to all sides. q and Enter, or the end of input, ends it.'
+        )
+        while (typed := _line(stack, f'view {len(views)} ')) and typed.strip().lower() != 'q':
+            try:
+                picture, stamp, frame = watch.picture()
+                T_base_hand = watch.hand(stamp)
+                corners = find_corners(picture, board)
+            except RefusedError as error:
+                print(f'not taken: {error}', flush=True)
+                continue
+            view = View(f'{len(views):02}.png', matrix(T_base_hand))
+            write_image(options.folder / view.picture, picture)
+            views.append(view)
+            taken = Recording(
+                watch.camera(), board, tuple(views), options.mount, watch.link(frame)
+            )
+            write_index(options.folder, taken)
+            print(f'{view.picture}: {len(corners.number)} corners', flush=True)
+    if not views:
+        raise RefusedError('no view was taken')
+    print(f'{len(views)} views; now: don_kp calibrate solve {options.folder}')
+    return 0
+
+
+def touch(options: argparse.Namespace, found: Calibration) -> int:
+    """Tell how far the tool tip is from the nearest corner, each time Enter is pressed."""
+    preset = load_preset(options.robot)
+    places = corners_in_base(found)
+    with Stack(options.namespace) as stack:
+        watch = Watch(stack, preset, options.camera_namespace)
+        print(*corners_told(found, preset), sep='\n')
+        print('Touch a corner with the tool tip, fingers closed, and press Enter; q ends it.')
+        while (typed := _line(stack, '')) and typed.strip().lower() != 'q':
+            tip = (watch.hand(None) @ preset.T_hand_tcp)[:3, 3]
+            number = min(places, key=lambda one: float(np.linalg.norm(places[one] - tip)))
+            x, y, z = 1e3 * (tip - places[number])
+            print(
+                f'corner {number}: the tip is {np.linalg.norm([x, y, z]):.1f} mm off: '
+                f'({x:.1f}, {y:.1f}, {z:.1f}) mm in {preset.base_frame}',
+                flush=True,
+            )
+    return 0
+
+
+class Watch:
+    """The camera and the hand, as the stack's topics tell of them."""
+
+    def __init__(self, stack: Stack, preset: RobotPreset, camera: str) -> None:
+        """Subscribe to the camera of a namespace, and to the frames."""
+        self._stack, self._preset = stack, preset
+        self._image: Image | None = None
+        self._info: CameraInfo | None = None
+        image, info = (
+            topic.replace(camera_topics.NAMESPACE, camera, 1)
+            for topic in (camera_topics.COLOUR, camera_topics.COLOUR_INFO)
+        )
+        self._topics = [
+            stack.node.create_subscription(kind, topic, heard, SENSOR).topic_name
+            for kind, topic, heard in (
+                (Image, image, self._on_image),
+                (CameraInfo, info, self._on_info),
+            )
+        ]
+        self._transforms = TransformListener(stack.node)
+
+    def meet(self) -> None:
+        """Wait for the camera and the hand; raises RefusedError that names what is missing."""
+        if not self._stack.wait(lambda: self._image and self._info):
+            silent = [
+                topic
+                for topic, heard in zip(self._topics, (self._image, self._info), strict=True)
+                if heard is None
+            ]
+            raise RefusedError(
+                f'nothing came on {" and ".join(silent)} for {PATIENCE_S:g} s: start the camera, '
+                'or give --camera-namespace, --namespace or --simulation'
+            )
+        if several := two_publishers(self._stack.node, *self._topics):
+            raise RefusedError(several)
+        self.camera()
+        self.hand(None)
+
+    def picture(self) -> tuple[NDArray[np.uint8], float, str]:
+        """Wait for the next picture (H, W, 3); return it with its stamp, seconds, and frame."""
+        self._image = None
+        if not self._stack.wait(lambda: self._image):
+            raise RefusedError(f'no image came on {self._topics[0]} for {PATIENCE_S:g} s')
+        assert self._image is not None
+        try:
+            picture = rgb_image(self._image)
+        except ValueError as error:
+            raise RefusedError(f'{self._topics[0]}: {error}') from error
+        header = self._image.header
+        return picture, seconds_from_stamp(header.stamp), header.frame_id
+
+    def camera(self) -> Camera:
+        """Return the camera, by its newest info."""
+        assert self._info is not None
+        rectified = 'rect' in self._topics[0].rpartition('/')[2]
+        try:
+            return camera_from_info(self._info, rectified)
+        except ValueError as error:
+            raise RefusedError(f'{self._topics[1]}: {error}') from error
+
+    def hand(self, stamp: float | None) -> Array:
+        """Return T_base_hand (4, 4) at a time, seconds, or now.
+
+        Raises RefusedError where it is not known, or, at a time, where the hand moved before.
+        """
+        base, hand = self._preset.base_frame, self._preset.hand_frame
+
+        def at(time: float | None) -> Callable[[], Array]:
+            return lambda: self._transforms.lookup(base, hand, time)
+
+        now = self._known(at(stamp))
+        if stamp is None:
+            return now
+        for before in (0.5 * REST_S, REST_S):
+            off = rigid.inverse(now) @ self._known(at(stamp - before))
+            metres, radians = float(np.linalg.norm(off[:3, 3])), float(angles(off))
+            if metres > STILL_M or radians > STILL_RAD:
+                raise RefusedError(
+                    f'the hand moved by {1e3 * metres:.2f} mm and {np.rad2deg(radians):.2f} '
+                    f'degrees in the last {before:g} s; let it rest, and press Enter again'
+                )
+        return now
+
+    def link(self, frame: str) -> Matrix | None:
+        """Return the driver's transform from the optical frame to the camera's root, if told."""
+        root = f'{frame.removesuffix(_OPTICAL)}_link'
+        try:
+            return matrix(self._transforms.lookup(root, frame))
+        except RefusedError:
+            return None
+
+    def _known(self, lookup: Callable[[], Array]) -> Array:
+        """Look up what may be told a bit later."""
+        found: list[Array] = []
+        why: list[RefusedError] = []
+
+        def told() -> bool:
+            try:
+                found.append(lookup())
+            except RefusedError as error:
+                why[:] = [error]
+            return bool(found)
+
+        if not self._stack.wait(told):
+            raise why[0]
+        return found[0]
+
+    def _on_image(self, message: Image) -> None:
+        self._image = message
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._info = message
+
+
+def _line(stack: Stack, prompt: str) -> str:
+    """Return the next line of input, empty at its end; what the stack tells is heard meanwhile."""
+    print(prompt, end='', flush=True)
+    stack.wait(lambda: select.select([sys.stdin], [], [], 0)[0], math.inf)
+    return sys.stdin.readline()
