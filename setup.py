@@ -121,7 +121,7 @@ else:
     parts = {
         'setup_requires': pins('build'),
         'install_requires': pins(
-            'base', 'train', 'server', 'meshes', 'simulation', 'ros', 'export'
+            'base', 'train', 'server', 'meshes', 'simulation', 'recordings', 'ros', 'export'
         ),
         'distclass': PlatformDistribution,
         'cmdclass': {'install_data': InstallPrefix},

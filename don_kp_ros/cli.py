@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 
 _CLIENTS = 'don_kp_ros.clients.command'
+_RECORDINGS = 'don_kp_ros.clients.recordings_command'
 
 
 COMMANDS = {
@@ -35,13 +36,17 @@ COMMANDS = {
     'calibrate': Command(
         'don_kp_ros.clients.calibrate_command', 'tell where the camera is on the hand, by a board'
     ),
+    'record': Command(_RECORDINGS, 'record what camera, robot and stack say', 'ros', shared=True),
+    'replay': Command(_RECORDINGS, 'publish what was recorded', 'ros', shared=True),
     'grasp': Command(
         'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
     ),
     'render': Command(
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
     ),
-    'data': Command('don_kp_ros.annotation.command', 'examine or import pictures with masks'),
+    'data': Command(
+        'don_kp_ros.annotation.command', 'examine, import or extract pictures to train on'
+    ),
     'mask': Command('don_kp_ros.annotation.mask_command', 'make masks for pictures'),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
@@ -98,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _missing(name: str, module: str) -> str:
     """Say what to install for a command that lacks a module."""
-    extra = COMMANDS[name].extra
+    extra = 'recordings' if module == 'rosbags' else COMMANDS[name].extra
     # Interfaces are built with the package, or not at all.
     remedy = ', with DON_KP_WITHOUT_ROS unset' if module.partition('.')[0] in _OF_ROS else ''
     return (

@@ -21,6 +21,19 @@ def shipped_model() -> Path:
     return models_path('.') / 'caps.safetensors'
 
 
+def interface_path(package: str, name: str) -> Path:
+    """Return the path of an interface's file, e.g. of std_msgs and 'msg/Header.msg'.
+
+    Raises FileNotFoundError.
+    """
+    candidates = [root / 'share' / package / name for root in _prefixes()]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    looked = ', '.join(str(candidate) for candidate in candidates)
+    raise FileNotFoundError(f'{name} of {package} not found; looked for {looked}')
+
+
 def user_path(kind: Literal['config', 'data'], name: str) -> Path:
     """Return the path of a file or folder of the user's own (XDG base directories)."""
     fallback = {'config': '.config', 'data': '.local/share'}[kind]
@@ -43,6 +56,11 @@ def _find(folder: str, name: str) -> Path:
 
 def _roots() -> list[Path]:
     """List the places that may hold config/ and models/, the checkout first."""
-    prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
     checkout = Path(__file__).resolve().parent.parent
-    return [checkout, *(Path(prefix) / 'share' / 'don_kp' for prefix in prefixes if prefix)]
+    return [checkout, *(prefix / 'share' / 'don_kp' for prefix in _prefixes())]
+
+
+def _prefixes() -> list[Path]:
+    """List where ROS packages are installed."""
+    prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
+    return [Path(prefix) for prefix in prefixes if prefix]

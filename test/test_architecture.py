@@ -31,8 +31,9 @@ ALLOWED = {
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
     'pose': BASE | {'data', 'matching', 'meshes', 'networks'},
-    'annotation': BASE | {'data', 'meshes', 'pose'},
     'calibration': BASE | {'data', 'robots'},
+    'recordings': BASE | {'data'},
+    'annotation': BASE | {'data', 'meshes', 'pose', 'recordings'},
     'motion': BASE | {'robots'},
     'simulation': BASE | {'robots', 'data', 'meshes'},
     'grasping': BASE | {'robots', 'motion'},
@@ -41,7 +42,8 @@ ALLOWED = {
     'studies': LEARNING | {'training'},
     'nodes': STACK | {'simulation'},
     'bringup': BASE | {'robots', 'nodes'},
-    'clients': BASE | {'robots', 'data', 'database', 'meshes', 'calibration', 'nodes', 'bringup'},
+    'clients': BASE
+    | {'robots', 'data', 'database', 'meshes', 'calibration', 'recordings', 'nodes', 'bringup'},
     'demo': STACK | {'bringup', 'nodes', 'simulation'},
 }
 ROS = {

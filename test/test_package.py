@@ -180,7 +180,7 @@ class TestDependencies:
 
     def test_requirements_name_every_library(self) -> None:
         files = ('base', 'train', 'meshes', 'export', 'server', 'simulation', 'ros', 'peers')
-        known = pinned(*files, 'without_dependencies')
+        known = pinned(*files, 'recordings', 'without_dependencies')
         for name in imported_libraries():
             # ros-common-interfaces brings the messages.
             if not name.endswith(('_msgs', '_srvs', '_interfaces')):

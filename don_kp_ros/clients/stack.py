@@ -11,6 +11,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from don_kp_ros.errors import RefusedError
@@ -30,9 +31,12 @@ class Stack:
     would lose what has just come.
     """
 
-    def __init__(self, namespace: str) -> None:
-        """Look for the stack of a namespace, from the root."""
-        self._namespace = namespace
+    def __init__(self, namespace: str, clock: str = '') -> None:
+        """Look for the stack of a namespace, from the root.
+
+        clock: the topic that tells the time; empty: this machine does.
+        """
+        self._namespace, self._clock = namespace, clock
         self._interrupted = False
         self._handlers: dict[int, Any] = {}
 
@@ -48,6 +52,8 @@ class Stack:
             namespace=self._namespace,
             enable_rosout=False,
             start_parameter_services=False,
+            cli_args=['--ros-args', '-r', f'/clock:={self._clock or "/clock"}'],
+            parameter_overrides=[Parameter('use_sim_time', value=bool(self._clock))],
         )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -97,9 +103,10 @@ class Stack:
             if self._interrupted:
                 self._interrupted = False
                 raise KeyboardInterrupt
-            if time.monotonic() > end:
+            left = end - time.monotonic()
+            if left < 0:
                 return False
-            self._executor.spin_once(timeout_sec=_WAIT_S)
+            self._executor.spin_once(timeout_sec=min(left, _WAIT_S))
         return True
 
     def missing(self, name: str) -> RefusedError:

@@ -1,0 +1,1 @@
+"""Recordings as rosbag2 keeps them, written and read without a ROS installation."""
