@@ -167,6 +167,7 @@ def test_the_shipped_model_is_found(environment: Path) -> None:
         (['refine', 'i', '--mesh=m', '--pose=p', '--intrinsics', *'1111'], 'meshes'),
         (['bringup'], 'ros'),
         (['list'], 'ros'),
+        (['data', 'from-bag', 'bag', 'folder'], 'recordings'),
         (['db', 'list'], 'server'),
         (['export', 'MODEL', '--onnx', 'm.onnx'], 'export'),
     ],

@@ -1,10 +1,11 @@
-"""`don_kp data`: examine a folder of pictures with masks, or make one of other tools' files."""
+"""`don_kp data`: examine pictures with masks; make folders of other tools' files or recordings."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.configuration import ConfigurationError
@@ -22,6 +23,8 @@ def main(argv: list[str]) -> int:
     from don_kp_ros.data.folder import DataError
 
     try:
+        if options.command == 'from-bag':
+            return _from_bag(options)
         check_writable(options.sheet)
         masks = MaskOptions()
         if options.command == 'import':
@@ -45,6 +48,16 @@ def _import(options: argparse.Namespace) -> None:
     left_out = [*choice.left_out, *write_folder(options.folder, choice)]
     print(f'{options.source}: {name}, {len(pictures)} pictures')
     print('\n'.join(left_out), end='\n' * bool(left_out))
+
+
+def _from_bag(options: argparse.Namespace) -> int:
+    from don_kp_ros.recordings.from_bag import Request, folder_from_bag
+
+    names = ('colour', 'depth', 'most', 'object', 'fixed', 'depth_unit')
+    request = Request(**{name: getattr(options, name) for name in names})
+    print('\n'.join(folder_from_bag(options.recording, options.folder, request)))
+    print(f'Now make the masks: don_kp mask {options.folder}')
+    return 0
 
 
 def _check(folder: Path, masks: MaskOptions, sheet: Path) -> int:
@@ -107,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         '--pictures', metavar='FOLDER', type=Path, help='where pictures lie, if not in SOURCE'
     )
     importing.add_argument('--format', choices=FORMATS, help='where several lie in SOURCE')
+    _add_from_bag(commands)
     for command in (check, importing):
         command.add_argument(
             '--sheet',
@@ -115,3 +129,38 @@ def _parser() -> argparse.ArgumentParser:
             help='masks drawn over pictures, %(default)s',
         )
     return parser
+
+
+def _add_from_bag(commands: Any) -> None:
+    told = (
+        'make a folder of sharp, different pictures of a recording; they are posed views where it '
+        'has depth and the transforms to a camera that moves'
+    )
+    from_bag = commands.add_parser('from-bag', help=told, description=told)
+    from_bag.add_argument(
+        'recording', metavar='FILE', type=Path, help='folder of rosbag2, or its .mcap or .db3 file'
+    )
+    from_bag.add_argument('folder', metavar='FOLDER', type=Path, help='that is made')
+    from_bag.add_argument('--colour', metavar='TOPIC', default='', help='where there are several')
+    from_bag.add_argument('--depth', metavar='TOPIC', default='', help='aligned to the pictures')
+    from_bag.add_argument(
+        '--most', type=_count, default=200, metavar='N', help='pictures, %(default)s'
+    )
+    from_bag.add_argument(
+        '--object', default='object', metavar='NAME', help='that all views show, %(default)s'
+    )
+    from_bag.add_argument(
+        '--fixed',
+        default='',
+        metavar='FRAME',
+        help='that stands still with the object, the topmost of the transforms',
+    )
+    from_bag.add_argument(
+        '--depth-unit', type=float, default=0.001, metavar='M', help='of a count, %(default)s'
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f'{text!r}; it must be a whole number above 0')
+    return int(text)

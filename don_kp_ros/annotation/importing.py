@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from don_kp_ros.data.folder import (
 )
 from don_kp_ros.data.picture_file import PictureFile, bits_used, check_fit, image_of, upright
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedView, write_depth, write_index
+from don_kp_ros.data.whole_folder import made_whole
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
@@ -35,21 +35,14 @@ def write_folder(folder: Path, choice: Choice) -> list[str]:
 
     Where poses and depth are known, they are posed views. Returns what was left out, in sentences.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f'{folder}: is there already; give a folder that is not, or that is empty')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}-', dir=folder.parent) as part:
-        whole = Path(part) / folder.name
-        hidden: list[str] = []
+    hidden: list[str] = []
+    with made_whole(folder) as whole:
         if choice.chosen[0][0].shot is not None:
             _write_posed(whole, choice, hidden)
         else:
             write_samples(whole, _samples(choice, hidden))
         if len(hidden) == len(choice.chosen):
             raise DataError(f'{folder}: of no picture enough is left: {"; ".join(hidden[:4])}')
-        if folder.exists():
-            folder.rmdir()
-        whole.rename(folder)
     return [f'left out {told}' for told in hidden]
 
 

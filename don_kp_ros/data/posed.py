@@ -250,9 +250,9 @@ def write_index(
     (root / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
 
 
-def write_depth(path: Path, depth: NDArray[np.float32]) -> None:
-    """Write depth (H, W), metres, NaN where there is none, in steps of DEPTH_UNIT."""
-    steps = np.nan_to_num(np.rint(depth / DEPTH_UNIT), nan=0, posinf=0, neginf=0)
+def write_depth(path: Path, depth: NDArray[np.float32], unit: float = DEPTH_UNIT) -> None:
+    """Write depth (H, W), metres, NaN where there is none, in steps of ``unit`` metres."""
+    steps = np.nan_to_num(np.rint(depth / unit), nan=0, posinf=0, neginf=0)
     steps[(steps < 0) | (steps > 0xFFFF)] = 0
     write_image(path, steps.astype(np.uint16))
 

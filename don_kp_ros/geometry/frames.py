@@ -107,6 +107,11 @@ class TransformTree:
             T_common_target = self._along(down, common, stamp)
             return rigid.inverse(T_common_target) @ self._along(up, common, stamp)
 
+    def root(self, frame: str) -> str:
+        """Return the topmost frame that a frame is connected to, itself where there is none."""
+        with self._lock:
+            return self._chain(frame)[-1]
+
     def _leave(self, child: str, kept: Callable[[_Link], bool]) -> None:
         links = {parent: link for parent, link in self._links[child].items() if kept(link)}
         if links:

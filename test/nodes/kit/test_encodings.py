@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from std_msgs.msg import Header
 
-from don_kp_ros.nodes.kit import conversions, encodings
+from don_kp_ros.data import encodings
+from don_kp_ros.nodes.kit import conversions
 
 # Smooth, for encodings that share colours between pixels; no colour is at an end of its range.
 V, U = np.indices((24, 32))
