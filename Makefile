@@ -7,11 +7,12 @@ SEED ?= 0
 CAP ?= present
 TEACH ?= each
 MODE ?= both
+OBJECT ?= cap
 JOBS ?= 2
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
-BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node hostile_requests oracle postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node grasping_page hostile_requests oracle postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,7 +40,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
-	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [MODEL=file]'
+	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [OBJECT=mug] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation;'
 	@echo '                              then hold the moved object by name as was taught by that'
 	@echo 'make train [SEED=n]           render objects and train a model of them, to $(TRAINED)'
@@ -54,7 +55,7 @@ help:
 install: $(PACKAGE)
 
 grasp: $(PACKAGE)
-	@$(BIN)/don_kp grasp --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+	@$(BIN)/don_kp grasp --object $(OBJECT) --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 # Both halves go on where an interrupted run stopped.
 train: $(PACKAGE) $(PICTURES)/.complete

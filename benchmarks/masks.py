@@ -26,7 +26,8 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.pose.segmentation import Mask
 from don_kp_ros.simulation.camera import D435, with_faults
 from don_kp_ros.simulation.instances import VALIDATION
-from don_kp_ros.simulation.posed import BUILT_IN, Subject, Viewpoints, draw_subjects, take
+from don_kp_ros.simulation.kinds import BUILT_IN
+from don_kp_ros.simulation.posed import Subject, Viewpoints, draw_subjects, take
 
 Row = dict[str, Any]
 

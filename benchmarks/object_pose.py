@@ -46,9 +46,10 @@ from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import objects
 from don_kp_ros.simulation.camera import D435, is_whole, with_faults
 from don_kp_ros.simulation.instances import UNSEEN
-from don_kp_ros.simulation.posed import BUILT_IN, SUBJECT, Subject, Viewpoints
+from don_kp_ros.simulation.kinds import BUILT_IN
+from don_kp_ros.simulation.posed import Subject, Viewpoints
 from don_kp_ros.simulation.renderer import StillScene
-from don_kp_ros.simulation.scene import Layout, Placement, add_body, build
+from don_kp_ros.simulation.scene import SUBJECT, Layout, Placement, add_body, build
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -66,8 +67,8 @@ class Table(StillScene):
 
     def __init__(self, subject: Subject, number: int, rng: np.random.Generator) -> None:
         layout = Layout.draw(int(rng.integers(2**62)), 0, distractors=int(rng.integers(0, 4)))
-        assert layout.cap is not None
-        place, away = layout.cap, rng.uniform(*_APART)
+        assert layout.subject is not None
+        place, away = layout.subject, rng.uniform(*_APART)
         angle = rng.uniform(-np.pi, np.pi)
         beside = Placement(
             place.x + away * np.cos(angle),
@@ -84,7 +85,7 @@ class Table(StillScene):
         for index, other in enumerate(clear):
             adder = adders[int(rng.integers(len(adders)))]
             adder(spec, add_body(spec, f'other_{index}', other.pose), rng)
-        model, _ = build(replace(layout, cap=None, distractors=()), spec)
+        model, _ = build(replace(layout, subject=None, distractors=()), spec)
         super().__init__(model, SUBJECT)
 
     def shot(self, rng: np.random.Generator, towards: Array | None = None) -> Shot | None:

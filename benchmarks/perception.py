@@ -51,11 +51,11 @@ class Step:
         torch.set_num_threads(1)
         self.model = DescriptorModel.load(shipped_model())
         layout = Layout.draw(_SEED, UNSEEN[_SEED])
-        assert layout.cap is not None
+        assert layout.subject is not None
         scene, _ = build(layout)
         data = mujoco.MjData(scene)
         mujoco.mj_forward(scene, data)
-        place = layout.cap.pose[:3, 3]
+        place = layout.subject.pose[:3, 3]
         renderer = Renderer(scene)
         T = look_at(place + [-0.25, 0.1, 0.5], place)
         frame = with_faults(renderer.render(data, T), np.random.default_rng(_SEED))

@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
-from rclpy.signals import SignalHandlerOptions
 
-from benchmarks.database_node import enter_a_domain
-from benchmarks.report import Target, given, report
+from benchmarks.report import OUTPUT, Target, given, report
 from don_kp.action import Grasp
-from don_kp_ros.bringup import description
-from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
+from don_kp_ros.demo.session import judged
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.instances import UNSEEN
 
 Array = NDArray[np.float64]
@@ -43,7 +38,7 @@ def _place(judge: Judge, seed: int) -> dict[str, Any]:
     looks, instance = int(rng.integers(2**62)), int(rng.choice(UNSEEN))
     judge.reset(looks, 0, instance)
     truth = judge.truth()
-    judge.store('cap/brim', round(truth.brim_u), round(truth.brim_v))
+    judge.store('cap/brim', round(truth.point_u), round(truth.point_v))
     judge.reset(looks, 1, instance)
     before = judge.truth()
     row: dict[str, Any] = {'seed': seed, 'refused': 0, 'placed': 0}
@@ -60,8 +55,8 @@ def _place(judge: Judge, seed: int) -> dict[str, Any]:
             break
     row['told'] = result.message
     after = judge.truth()
-    off = np.array([after.brim.x - x, after.brim.y - y])
-    T_was, T_is = matrix_from_pose(before.cap), matrix_from_pose(after.cap)
+    off = np.array([after.point.x - x, after.point.y - y])
+    T_was, T_is = matrix_from_pose(before.object), matrix_from_pose(after.object)
     turned = (rotation @ T_was[:3, :3]).T @ T_is[:3, :3]
     angle = float(np.arccos(np.clip((np.trace(turned) - 1) / 2, -1, 1)))
     row |= {
@@ -82,27 +77,10 @@ def main() -> int:
         int(os.environ.get(name) or usual) for name, usual in (('COUNT', 10), ('SEED', 0))
     )
     rows = []
-    with tempfile.TemporaryDirectory(prefix='don_kp-placing-') as name:
-        folder = Path(name)
-        domain = enter_a_domain(folder)
-        arguments = {
-            'simulation': 'true',
-            'simulation_domain': str(domain),
-            'real_time_factor': '0',
-            'database': str(folder / 'descriptors.sqlite'),
-        }
-        with Bringup(arguments, folder / 'logs') as nodes:
-            os.environ.update(description.environment(nodes.arguments))
-            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-            judge = Judge(lambda: None)
-            try:
-                judge.wait_until_ready(timeout=120.0)
-                for i in range(count):
-                    rows.append(_place(judge, 1000 * seed + i))
-                    print(rows[-1], flush=True)
-            finally:
-                judge.close()
-                rclpy.try_shutdown()
+    with judged(shipped_model(), OUTPUT / 'placing' / 'logs') as judge:
+        for i in range(count):
+            rows.append(_place(judge, 1000 * seed + i))
+            print(rows[-1], flush=True)
     placed = sum(row['placed'] for row in rows)
     ok = report(
         'placing',

@@ -62,7 +62,7 @@ def main() -> int:
             Layout.draw(table, int(instance), placement=1),
             Layout.draw(table_2, int(instance), placement=2),
             Layout.draw(table, int(other), placement=3),
-            Layout.draw(table, int(instance), placement=4, with_cap=False),
+            Layout.draw(table, int(instance), placement=4, with_subject=False),
         )
         shots = [_shoot(scene, T_world_optical, rng) for scene in scenes]
         for name, described in models.items():
@@ -129,9 +129,9 @@ def _shoot(
         frame = with_faults(renderer.render(data, T_world_optical), rng)
     finally:
         renderer.close()
-    if layout.cap is None:
+    if layout.subject is None:
         return frame, np.full(3, np.nan)
-    return frame, rigid.apply(rigid.inverse(T_world_optical) @ layout.cap.pose, taught)
+    return frame, rigid.apply(rigid.inverse(T_world_optical) @ layout.subject.pose, taught)
 
 
 def _distance(found: Transfer, frame: Frame, truth: Array) -> float:

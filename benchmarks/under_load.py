@@ -35,6 +35,8 @@ def main() -> int:
             process.kill()
             process.wait()
     rows = json.loads((output / 'grasp.json').read_text())
+    # A trial that did not end has no outcome.
+    outcomes = [row['pinch']['outcome'] if row['pinch'] else 'unanswered' for row in rows]
     seconds = float(np.median([row['seconds'] for row in rows]))
     targets = [
         Target(
@@ -45,7 +47,7 @@ def main() -> int:
         ),
         Target(
             'trials with stale data',
-            float(sum(row['outcome'] == 'stale data' for row in rows)),
+            float(outcomes.count('stale data')),
             0.0,
         ),
     ]
@@ -57,9 +59,9 @@ def main() -> int:
         [
             {
                 'outcome': outcome,
-                'trials': sum(row['outcome'] == outcome for row in rows),
+                'trials': outcomes.count(outcome),
             }
-            for outcome in sorted({row['outcome'] for row in rows})
+            for outcome in sorted(set(outcomes))
         ],
         targets,
         seed=seed,

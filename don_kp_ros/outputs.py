@@ -1,9 +1,11 @@
-"""Where commands write: looked at before the work, which may take hours."""
+"""What commands write, and where: looked at before the work, which may take hours."""
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from don_kp_ros.errors import RefusedError
 
@@ -26,3 +28,14 @@ def check_writable(path: Path) -> None:
         raise RefusedError(
             f'{path}: cannot be written into {folder} ({error.strerror}); choose another folder'
         ) from error
+
+
+def without_nan(value: Any) -> Any:
+    """Replace what JSON can't hold by null: NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

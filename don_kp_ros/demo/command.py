@@ -8,6 +8,9 @@ from don_kp_ros.arguments import Parser
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.outputs import check_writable
 
+KINDS = ('cap', 'mug', 'can', 'bottle', 'box')
+MOST_OTHERS = 8  # for more there is no room
+
 
 def main(argv: list[str]) -> int:
     """Run grasp trials in simulation."""
@@ -15,6 +18,10 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.trials < 1 or options.seed < 0:
         parser.error('--trials must be at least 1 and --seed at least 0')
+    if options.others > MOST_OTHERS:
+        parser.error(f'--others is {options.others}; it must be at most {MOST_OTHERS}')
+    if options.mode == 'aligned' and (options.teach == 'once' or options.cap == 'absent'):
+        parser.error('--mode aligned teaches each object; leave out --teach once and --cap absent')
     if options.model is not None and not options.model.is_file():
         parser.error(f'--model {options.model} is not a file')
     try:
@@ -31,20 +38,30 @@ def _parser() -> Parser:
     parser = Parser(prog='don_kp grasp', description=main.__doc__)
     parser.add_argument('--trials', type=int, default=1)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--cap', choices=('present', 'absent'), default='present')
+    parser.add_argument('--object', choices=KINDS, default='cap', help='its kind; default: cap')
+    parser.add_argument(
+        '--cap', choices=('present', 'absent'), default='present', help='whether it is there'
+    )
+    parser.add_argument(
+        '--others',
+        type=int,
+        default=-1,
+        help='other objects on the table, up to 8; default: one to three',
+    )
     parser.add_argument(
         '--teach',
         choices=('each', 'once'),
         default='each',
-        help='each: on the cap that is then moved; once: on the first, then grasp other caps',
+        help='each: on the object that is then moved; once: on the first, then pinch others',
     )
     parser.add_argument(
         '--mode',
-        choices=('both', 'pinch'),
+        choices=('both', 'pinch', 'aligned'),
         default='both',
-        help='both: pinch it at the point, then hold it by its name as was taught by that',
+        help='both: pinch it at the point, then hold it by its name as was taught by that; '
+        'aligned: hold it by its name as its kind is held',
     )
-    parser.add_argument('--model', type=Path, help='checkpoint; default: the shipped one')
+    parser.add_argument('--model', type=Path, help='checkpoint; default: one that is shipped')
     parser.add_argument('--domain', type=int, help='ROS domain; default: a free one')
     parser.add_argument(
         '--real-time-factor',

@@ -126,10 +126,23 @@ class Judge(Node):
             )
         return self.scenes
 
-    def reset(self, seed: int, placement: int, instance: int, without_cap: bool = False) -> None:
-        """Lay out the table, and wait until the stack has seen it."""
+    def reset(
+        self,
+        seed: int,
+        placement: int,
+        instance: int,
+        without_object: bool = False,
+        kind: str = 'cap',
+        others: int = -1,
+    ) -> None:
+        """Lay out the table as `ResetScene` says, and wait until the stack has seen it."""
         request = ResetScene.Request(
-            seed=seed, placement=placement, instance=instance, without_cap=without_cap
+            seed=seed,
+            placement=placement,
+            kind=kind,
+            instance=instance,
+            others=others,
+            without_object=without_object,
         )
         response = self._call(
             'simulation/reset', self._reset.call_async(request), PATIENCE_SECONDS
@@ -199,10 +212,10 @@ class Judge(Node):
         self._sent.add_done_callback(lambda sent: sent.result().cancel_goal_async())
 
     def watch_height(self, seconds: float) -> float:
-        """Return the least height of the cap's centre of mass over some simulated time, metres."""
+        """Return the least height of the object's centre over some simulated time, metres."""
         lowest, began = np.inf, self.truth().time
         while (truth := self.truth()).time < began + seconds:
-            lowest = min(lowest, truth.cap_height)
+            lowest = min(lowest, truth.centre.z)
             time.sleep(0.02)
         return float(lowest)
 

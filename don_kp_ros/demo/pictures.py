@@ -14,10 +14,10 @@ from don_kp_ros.demo.judge import Judge
 
 
 class Pictures:
-    """The camera's view before the grasp, and the arm's way as an animation."""
+    """The camera's view before the grasp, and unless it is not wanted an animation of the arm."""
 
-    def __init__(self, judge: Judge, path: Path) -> None:
-        self._judge = judge
+    def __init__(self, judge: Judge, path: Path, animated: bool = True) -> None:
+        self._judge, self._animated = judge, animated
         self._view, self._animation = path.with_suffix('.png'), path.with_suffix('.gif')
         for file in (self._view, self._animation):
             file.unlink(missing_ok=True)  # an earlier run's must not pass for this one's
@@ -26,7 +26,8 @@ class Pictures:
     def record(self) -> None:
         """Record the scene from now on."""
         self._judge.look()
-        self._scenes = self._judge.record()
+        if self._animated:
+            self._scenes = self._judge.record()
 
     def save_view(self) -> None:
         """Save the camera's view beside the heatmap with the chosen point."""

@@ -7,141 +7,148 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-TARGET, OBJECT = 'cap/brim', 'cap'
-LIFTED = 0.10  # metres that count as lifted
+from don_kp_ros.demo.attempt import LIFTED, Attempt
+from don_kp_ros.outputs import without_nan
+
 FOUND = 0.010  # metres that count as found
 TURNED = math.radians(8)  # of the finger axis from the taught one, at most
 STILL = 0.01  # radians by which no joint may move where there is nothing to grasp
 REQUIRED_SHARE = 0.9
 
 
-@dataclass(frozen=True)
-class Aligned:
-    """What came of holding the cap as was taught; metres, radians, NaN where nothing was held."""
+def is_pinched(told: Attempt) -> bool:
+    """Tell whether physics says that the object was lifted, at the point where it is."""
+    return told.verdict == 'lifted' and told.error <= FOUND
 
-    outcome: str
-    message: str
-    lift: float = math.nan
-    turn: float = math.nan  # of the finger axis in the cap's frame from the taught one
 
-    @property
-    def passed(self) -> bool:
-        """Whether physics says that it was lifted, and held as was taught."""
-        return self.lift >= LIFTED and self.turn <= TURNED
+def is_held(told: Attempt) -> bool:
+    """Tell whether physics says that the object was lifted, and held as was taught."""
+    return told.verdict == 'lifted' and told.turn <= TURNED
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one trial; metres, radians, seconds, NaN where there is nothing to measure."""
+    """What came of one trial; seconds are of this machine."""
 
     seed: int
+    kind: str
     instance: int
-    cap: bool
-    outcome: str  # the action's code in words
-    message: str
-    lift: float  # the least over the time of holding; 0 where nothing was held
-    error: float  # from the found point to the true one
-    motion: float  # the largest of any joint between the goal and its result
+    present: bool
     seconds: float
-    aligned: Aligned | None = None  # not tried where there was nothing to teach
-
-    @property
-    def lifted(self) -> bool:
-        """Whether physics says that the cap was lifted."""
-        return self.lift >= LIFTED
-
-    @property
-    def found(self) -> bool:
-        """Whether the point was found where it is."""
-        return self.error <= FOUND
+    pinch: Attempt | None  # not tried where only the other is, or where nothing answered
+    aligned: Attempt | None  # not tried where there was nothing to teach
+    failure: str = ''  # what did not answer, which ended the trial
 
     @property
     def passed(self) -> bool:
-        """Whether all went as it should: without a cap, nothing found and nothing moved."""
-        if self.cap:
-            return self.lifted and self.found and (self.aligned is None or self.aligned.passed)
-        return self.outcome == 'not found' and self.motion <= STILL
+        """Whether all went as it should: without an object, nothing found and nothing moved."""
+        told = [one for one in (self.pinch, self.aligned) if one is not None]
+        if self.failure or not told:
+            return False
+        if not self.present:
+            return all(one.outcome == 'not found' and one.motion <= STILL for one in told)
+        pinched = self.pinch is None or is_pinched(self.pinch)
+        return pinched and (self.aligned is None or is_held(self.aligned))
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can hold it: null for NaN."""
+        row = {**asdict(self), 'passed': self.passed}
+        for name, told in (('pinch', self.pinch), ('aligned', self.aligned)):
+            if told is not None:
+                row[name]['verdict'] = told.verdict
+        plain: dict[str, Any] = without_nan(row)
+        return plain
 
 
 def sentence(trial: Trial) -> str:
     """Say what came of a trial."""
-    if not trial.cap:
-        verdict = 'nothing to grasp, and the arm stayed' if trial.passed else 'WRONG'
-        return f'{verdict}: {trial.outcome}, the arm moved {trial.motion:.3f} rad'
-    where = f'found {1000 * trial.error:.1f} mm from the true point'
-    if not trial.lifted:
-        return f'{TARGET} NOT lifted ({trial.outcome}: {trial.message}), {where}'
-    told = f'{TARGET} pinched and lifted by {100 * trial.lift:.1f} cm, {where}'
-    if (again := trial.aligned) is None:
-        return told
-    how = f'fingers turned by {math.degrees(again.turn):.1f} degrees from what was taught'
-    if again.lift >= LIFTED:
-        return f'{told}\n{OBJECT} held as taught and lifted by {100 * again.lift:.1f} cm, {how}'
-    return f'{told}\n{OBJECT} NOT lifted as taught ({again.outcome}: {again.message})'
+    if trial.failure:
+        return f'NOT ended: {trial.failure}'
+    lines = []
+    for told, how in ((trial.pinch, 'pinched'), (trial.aligned, 'held as taught')):
+        if told is None:
+            continue
+        if not trial.present:
+            verdict = 'nothing to grasp, and the arm stayed' if trial.passed else 'WRONG'
+            lines.append(f'{verdict}: {told.outcome}, the arm moved {told.motion:.3f} rad')
+        elif told.verdict != 'lifted':
+            lines.append(f'{trial.kind} NOT {how} ({told.verdict}: {told.message})')
+        else:
+            line = f'{trial.kind} {how} and lifted by {100 * told.lift:.1f} cm, '
+            line += f'found {1000 * told.error:.1f} mm from the true place'
+            if math.isfinite(told.turn):
+                line += f', fingers turned by {math.degrees(told.turn):.1f} degrees'
+            lines.append(line)
+    return '\n'.join(lines)
 
 
 def report(trials: Sequence[Trial], options: argparse.Namespace, console: Console) -> bool:
     """Write the numbers, print the table, and tell whether enough trials passed."""
     with (options.output / 'grasp.json').open('w') as file:
-        json.dump([_plain(trial) for trial in trials], file, indent=1)
+        json.dump([trial.plain() for trial in trials], file, indent=1)
     if options.trials == 1:
         console.print(f'pictures: {options.output}/grasp.png, {options.output}/grasp.gif')
         console.print(sentence(trials[0]) if trials else 'the trial did not end')
         return bool(trials) and trials[0].passed
-    rows = Table(
-        'trial', 'cap', 'outcome', 'lift cm', 'error mm', 'moved rad', 'as taught', 'lift cm',
-        'turn deg', 's', 'passed',
-    )  # fmt: skip
-    for i, t in enumerate(trials):
-        rows.add_row(
-            str(i), str(t.instance) if t.cap else 'none', t.outcome, f'{100 * t.lift:.1f}',
-            f'{1000 * t.error:.1f}', f'{t.motion:.3f}', *_told(t.aligned), f'{t.seconds:.0f}',
-            'yes' if t.passed else 'NO',
-        )  # fmt: skip
-    console.print(rows)
+    console.print(_table(trials))
     n = options.trials
     if options.cap == 'absent':
-        passed = sum(t.passed for t in trials)
+        passed = sum(trial.passed for trial in trials)
         console.print(f'{passed} of {n} said "not found" and did not move')
         return passed == n
-    lifted, found = sum(t.lifted for t in trials), sum(t.found for t in trials)
-    errors = [1000 * t.error for t in trials if math.isfinite(t.error)]
-    console.print(
-        f'{lifted} of {n} lifted by {100 * LIFTED:.0f} cm or more; '
-        f'{found} of {n} found within {1000 * FOUND:.0f} mm'
-        + (f', median error {np.median(errors):.1f} mm' if errors else '')
-    )
-    tried = [t.aligned for t in trials if t.aligned is not None]
-    held = sum(one.passed for one in tried)
-    if tried:
-        turns = [math.degrees(one.turn) for one in tried if math.isfinite(one.turn)]
+    enough = bool(trials)
+    pinched = [trial.pinch for trial in trials if trial.pinch is not None]
+    if options.mode != 'aligned':
+        lifted = sum(one.verdict == 'lifted' for one in pinched)
+        found = sum(one.error <= FOUND for one in pinched)
         console.print(
-            f'{held} of {len(tried)} lifted as taught, the finger axis within '
-            f'{math.degrees(TURNED):.0f} degrees'
-            + (f', median {np.median(turns):.1f} degrees' if turns else '')
+            f'{lifted} of {n} lifted by {100 * LIFTED:.0f} cm or more; '
+            f'{found} of {n} found within {1000 * FOUND:.0f} mm'
+            + _median([1000 * one.error for one in pinched], 'error', 'mm')
         )
-    return min(lifted, found) >= REQUIRED_SHARE * n and held >= REQUIRED_SHARE * len(tried)
+        enough &= min(lifted, found) >= REQUIRED_SHARE * n
+    aligned = [trial.aligned for trial in trials if trial.aligned is not None]
+    if aligned:
+        held = sum(is_held(one) for one in aligned)
+        tried = n if options.mode == 'aligned' else len(aligned)
+        console.print(
+            f'{held} of {tried} lifted as taught, the finger axis within '
+            f'{math.degrees(TURNED):.0f} degrees'
+            + _median([math.degrees(one.turn) for one in aligned], '', 'degrees')
+        )
+        enough &= held >= REQUIRED_SHARE * tried
+    return enough
 
 
-def _told(aligned: Aligned | None) -> tuple[str, str, str]:
-    if aligned is None:
-        return '', '', ''
-    return aligned.outcome, f'{100 * aligned.lift:.1f}', f'{math.degrees(aligned.turn):.1f}'
+def _median(values: Sequence[float], name: str, unit: str) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    told = ' '.join(filter(None, ('median', name)))
+    return f', {told} {np.median(finite):.1f} {unit}' if finite else ''
 
 
-def _plain(trial: Trial) -> dict[str, object]:
-    """Return a trial as JSON can hold it: null for NaN."""
-    aligned = trial.aligned and {**_finite(asdict(trial.aligned)), 'passed': trial.aligned.passed}
-    return {**_finite(asdict(trial)), 'aligned': aligned, 'passed': trial.passed}
+def _table(trials: Sequence[Trial]) -> Table:
+    rows = Table(
+        'trial', 'object', 'pinched', 'lift cm', 'error mm', 'moved rad', 'as taught', 'lift cm',
+        'error mm', 'turn deg', 's', 'passed',
+    )  # fmt: skip
+    for i, trial in enumerate(trials):
+        name = f'{trial.kind} {trial.instance}' if trial.present else 'none'
+        cells = [
+            *_cells(trial.pinch, lambda one: f'{one.motion:.3f}'),
+            *_cells(trial.aligned, lambda one: f'{math.degrees(one.turn):.1f}'),
+        ]
+        passed = 'yes' if trial.passed else 'NO'
+        rows.add_row(str(i), name, *cells, f'{trial.seconds:.0f}', passed)
+    return rows
 
 
-def _finite(values: dict[str, object]) -> dict[str, object]:
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in values.items()
-    }
+def _cells(told: Attempt | None, last: Any) -> list[str]:
+    if told is None:
+        return ['', '', '', '']
+    return [told.verdict, f'{100 * told.lift:.1f}', f'{1000 * told.error:.1f}', last(told)]

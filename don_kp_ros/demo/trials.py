@@ -3,130 +3,118 @@
 How it was held is taught then: the object is moved and turned again, and held so by its name.
 
 The whole stack runs in processes of its own; this one is its user and its judge. Success is what
-physics says: the cap's height after the lift, held for two seconds.
+physics says: the object's height after the lift, held for two seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-import rclpy
-from rclpy.signals import SignalHandlerOptions
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
 from don_kp.action import Grasp
 from don_kp.srv import GetSceneTruth, TeachGrasp
-from don_kp_ros.bringup import description
-from don_kp_ros.bringup.domain import free_domain
-from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.demo.attempt import LIFTED, Attempt, attempt, turn_between
 from don_kp_ros.demo.judge import Judge, StackEndedError, UnansweredError
 from don_kp_ros.demo.pictures import Pictures
-from don_kp_ros.demo.results import LIFTED, OBJECT, TARGET, Aligned, Trial, report, sentence
-from don_kp_ros.nodes.kit.conversions import matrix_from_pose
+from don_kp_ros.demo.results import Trial, report, sentence
+from don_kp_ros.demo.session import judged, model_for
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
 from don_kp_ros.simulation.instances import UNSEEN
+from don_kp_ros.simulation.kinds import shape_of
 
-HOLD_SECONDS = 2.0
-CODE_NAMES = {
-    getattr(Grasp.Result, name): name.lower().replace('_', ' ')
-    for name in (
-        'SUCCEEDED', 'INVALID_GOAL', 'UNKNOWN_TARGET', 'NOT_FOUND', 'STALE_DATA', 'NO_GRASP',
-        'UNREACHABLE', 'MOTION_FAILED', 'EMPTY_GRIPPER', 'CANCELLED', 'FAULT',
-        'NOT_ENABLED', 'NOT_TAUGHT', 'UNCERTAIN', 'OUTSIDE', 'MOVED', 'NEEDS_RECOVERY',
-        'OCCUPIED', 'NOTHING_HELD',
-    )
-}  # fmt: skip
+Array = NDArray[np.float64]
+
+HOLDABLE = 0.066  # metres: what is wider is not tried, the hand opens 80 mm
+
+_GRASP = 'taught'  # its name
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a trial tries."""
+
+    kind: str = 'cap'
+    mode: str = 'both'  # pinch, aligned, or both: pinched, then held as that taught
+    others: int = -1  # other objects on the table; negative: one to three
+    present: bool = True
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """How an object is held, in its true frame, and where that has the frame that was taught."""
+
+    T_object_tcp: Array
+    T_object_frame: Array
 
 
 def run(options: argparse.Namespace) -> int:
     """Run trials, with the options that `don_kp grasp` takes; return the exit status."""
     options.output.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
-        domain = free_domain() if options.domain is None else options.domain
-        arguments = {
-            'simulation': 'true',
-            'simulation_domain': str(domain),
-            'real_time_factor': f'{options.real_time_factor:g}',
-            'database': f'{folder}/descriptors.sqlite',
-        }
-        if options.model is not None:
-            arguments['model'] = str(options.model)
-        stack = Bringup(arguments, options.output / 'logs')
-        # For this process too: no real robot must hear of these goals.
-        os.environ.update(description.environment(stack.arguments))
-        trials = _run(options, stack, console)
+    console.print('starting simulation, perception, descriptor database and grasp ...')
+    trials: list[Trial] = []
+    model, logs = options.model or model_for(options.object), options.output / 'logs'
+    try:
+        with judged(model, logs, options.real_time_factor, options.domain) as judge:
+            console.print(f'on ROS domain {os.environ["ROS_DOMAIN_ID"]} of this machine')
+            for i in range(options.trials):
+                trials.append(_told(judge, i, options, console))
+    except (StackEndedError, UnansweredError) as error:
+        console.print(f'[red]{escape(str(error))}[/red]\nlogs: {logs}')
     return 0 if report(trials, options, console) else 1
 
 
-def _run(options: argparse.Namespace, stack: Bringup, console: Console) -> list[Trial]:
-    """Run the trials; return those that came to an end, whatever it was."""
-
-    def check() -> None:
-        ended = stack.poll()
-        if ended is not None:
-            raise StackEndedError(
-                f'{ended.node} ended with exit code {ended.code}\n{stack.tail(ended.node)}'
-            )
-
-    console.print(
-        'starting simulation, perception, descriptor database and grasp '
-        f'on ROS domain {os.environ["ROS_DOMAIN_ID"]} of this machine ...'
-    )
-    trials: list[Trial] = []
-    with stack:
-        # The signals are this process's: rclpy's handlers would end it under its own feet.
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        judge = Judge(check)
-        try:
-            judge.wait_until_ready(timeout=120.0)
-            for i in range(options.trials):
-                path = options.output / 'grasp'
-                if options.trials > 1:
-                    console.rule(f'trial {i + 1} of {options.trials}')
-                    path = options.output / 'trials' / f'{i:02d}'
-                    path.parent.mkdir(exist_ok=True)
-                seed = 1000 * options.seed + i
-                teach = i == 0 or options.teach == 'each'
-                trial = _trial(judge, seed, teach, options, path, console)
-                trials.append(trial)
-                if options.trials > 1:
-                    console.print(sentence(trial))
-        except (StackEndedError, UnansweredError) as error:
-            console.print(f'[red]{escape(str(error))}[/red]\nlogs: {options.output}/logs')
-        finally:
-            judge.close()
-            rclpy.try_shutdown()
-    return trials
-
-
-def _trial(
-    judge: Judge,
-    seed: int,
-    teach: bool,
-    options: argparse.Namespace,
-    path: Path,
-    console: Console,
-) -> Trial:
-    """Run one trial; what does not answer makes it a failed one."""
-    rng = np.random.default_rng([seed, 0x72A1])
-    looks = int(rng.integers(2**62))
-    instance = int(rng.choice(UNSEEN))
+def _told(judge: Judge, i: int, options: argparse.Namespace, console: Console) -> Trial:
+    """Run one trial, and tell of it on the console."""
+    path = options.output / 'grasp'
+    if options.trials > 1:
+        console.rule(f'trial {i + 1} of {options.trials}')
+        path = options.output / 'trials' / f'{i:02d}'
+        path.parent.mkdir(exist_ok=True)
     started = time.monotonic()
-    outcome, message, lift, error, motion = 'unanswered', '', math.nan, math.nan, math.nan
-    with_cap, aligned = options.cap == 'present', None
-    both = options.mode == 'both' and with_cap and options.teach == 'each'
-    pictures = Pictures(judge, path)
 
     def say(phase: str, detail: str) -> None:
         console.print(f'  {time.monotonic() - started:5.1f} s  [bold]{phase:9}[/bold] {detail}')
+
+    once = options.teach == 'once'
+    mode = 'pinch' if once else options.mode
+    task = Task(options.object, mode, options.others, options.cap == 'present')
+    pictures = Pictures(judge, path)
+    trial = run_trial(judge, task, 1000 * options.seed + i, pictures, say, i == 0 or not once)
+    if options.trials > 1:
+        console.print(sentence(trial))
+    return trial
+
+
+def unseen(kind: str, rng: np.random.Generator) -> int:
+    """Draw an object that is in no training picture, and that the hand can hold."""
+    while True:
+        instance = int(rng.choice(UNSEEN))
+        if shape_of(kind, instance).grip_width <= HOLDABLE:
+            return instance
+
+
+def run_trial(
+    judge: Judge, task: Task, seed: int, pictures: Pictures, say: Say, teach: bool = True
+) -> Trial:
+    """Run one trial; what does not answer makes it a failed one."""
+    started = time.monotonic()
+    rng = np.random.default_rng([seed, 0x72A1])
+    looks = int(rng.integers(2**62))
+    one = _One(judge, task, looks, unseen(task.kind, rng), say)
+    pinched, aligned, failure = None, None, ''
 
     def on_phase(phase: str, detail: str) -> None:
         say(phase, detail)
@@ -134,105 +122,130 @@ def _trial(
             pictures.save_view()
 
     try:
-        if teach:
-            judge.reset(looks, 0, instance)
-            truth = judge.truth()
-            u, v = round(truth.brim_u), round(truth.brim_v)
-            judge.store(TARGET, u, v)
-            if both:
-                judge.teach_object(OBJECT, u, v)
-            say('store', f'{TARGET} at pixel ({u}, {v}) of cap {instance}')
-        judge.reset(looks, 1, instance, without_cap=not with_cap)
-        where = 'the cap lies elsewhere, turned' if teach else f'cap {instance}, another table'
-        say('move', where if with_cap else 'the cap is gone')
-        before = judge.truth()
+        taught = one.teach() if teach else None
+        before = one.lay_out(1)
+        gone = '' if task.present else 'the object is gone'
+        anew = f'{task.kind} {one.instance}, another table'
+        say('move', gone or (f'the {task.kind} lies elsewhere, turned' if teach else anew))
         pictures.record()
-        lies = _where(judge) if both else None
-        goal = Grasp.Goal(target=TARGET, mode=Grasp.Goal.PINCH)
-        result, lift = _judged(judge, goal, on_phase)
-        outcome, message = CODE_NAMES[result.code], result.message
-        if with_cap:
-            found, true = result.point.point, before.brim
-            error = math.dist((found.x, found.y, found.z), (true.x, true.y, true.z))
-        motion = judge.motion
-        if lies is not None and lift >= LIFTED:
-            aligned = _as_taught(judge, (looks, 2, instance), lies, before, result, say, on_phase)
-    except UnansweredError as failure:
-        message = str(failure)
+        if taught is not None:
+            aligned = one.hold(taught, before, on_phase)
+        else:
+            lies = one.look() if task.mode == 'both' and task.present else None
+            pinched, result = one.pinch(before, on_phase)
+            if lies is not None and pinched.lift >= LIFTED:
+                aligned = one.hold_as_pinched(lies, before, result)
+    except UnansweredError as error:
+        failure = str(error)
     pictures.save()
     return Trial(
         seed=seed,
-        instance=instance,
-        cap=with_cap,
-        outcome=outcome,
-        message=message,
-        lift=lift,
-        error=error,
-        motion=motion,
+        kind=task.kind,
+        instance=one.instance,
+        present=task.present,
         seconds=time.monotonic() - started,
+        pinch=pinched,
         aligned=aligned,
+        failure=failure,
     )
 
 
-def _judged(
-    judge: Judge, goal: Grasp.Goal, on_phase: Callable[[str, str], None]
-) -> tuple[Grasp.Result, float]:
-    """Send a goal; return its result, and the least height over what it was while it is held."""
-    before = judge.truth()
-    lowest = before.cap_height
+class _One:
+    """The steps of a trial with one object."""
 
-    def watch() -> None:
-        nonlocal lowest
-        lowest = judge.watch_height(HOLD_SECONDS)
+    def __init__(self, judge: Judge, task: Task, looks: int, instance: int, say: Say) -> None:
+        self._judge, self._task, self._looks, self._say = judge, task, looks, say
+        self.instance = instance
+        self._shape = shape_of(task.kind, instance)
+        self._target = f'{task.kind}/{next(iter(self._shape.points))}'
 
-    result = judge.grasp(goal, on_phase, while_held=watch)
-    return result, lowest - before.cap_height if before.has_cap else math.nan
+    def lay_out(self, placement: int) -> GetSceneTruth.Response:
+        """Lay out the table anew; at placement 0 the object is always there."""
+        task = self._task
+        absent = placement > 0 and not task.present
+        self._judge.reset(
+            self._looks, placement, self.instance, absent, kind=task.kind, others=task.others
+        )
+        return self._judge.truth()
 
+    def teach(self) -> _Taught | None:
+        """Teach the point, and the object; in mode `aligned`, also how its kind is held."""
+        judge, kind = self._judge, self._task.kind
+        truth = self.lay_out(0)
+        u, v = round(truth.point_u), round(truth.point_v)
+        judge.store(self._target, u, v)
+        self._say('store', f'{self._target} at pixel ({u}, {v}) of {kind} {self.instance}')
+        if self._task.mode == 'pinch' or not self._task.present:
+            return None
+        judge.teach_object(kind, u, v)
+        if self._task.mode == 'both':
+            return None
+        T_base_tcp = matrix_from_pose(truth.object) @ self._shape.grip
+        return self._teach_grasp(self.look(), truth, T_base_tcp, self._shape.grip_width)
 
-def _where(judge: Judge) -> TeachGrasp.Response:
-    """Look where the cap lies; the answer says why that is not known."""
-    try:
-        return judge.teach_grasp(TeachGrasp.Request(by=TeachGrasp.Request.LOOK, object=OBJECT))
-    except UnansweredError as failure:
-        return TeachGrasp.Response(message=str(failure))
+    def look(self) -> TeachGrasp.Response:
+        """Look where the object lies; the answer says why that is not known."""
+        request = TeachGrasp.Request(by=TeachGrasp.Request.LOOK, object=self._task.kind)
+        try:
+            return self._judge.teach_grasp(request)
+        except UnansweredError as failure:
+            return TeachGrasp.Response(message=str(failure))
 
+    def pinch(self, before: GetSceneTruth.Response, on_phase: Say) -> tuple[Attempt, Grasp.Result]:
+        """Pinch it at the point."""
+        goal = Grasp.Goal(target=self._target, mode=Grasp.Goal.PINCH)
+        true = before.point
+        return attempt(self._judge, goal, np.array([true.x, true.y, true.z]), on_phase)
 
-def _as_taught(
-    judge: Judge,
-    layout: tuple[int, int, int],
-    lies: TeachGrasp.Response,
-    truth: GetSceneTruth.Response,
-    pinched: Grasp.Result,
-    say: Callable[[str, str], None],
-    on_phase: Callable[[str, str], None],
-) -> Aligned:
-    """Teach how the cap was pinched where it lay, move it to a layout, and hold it so."""
-    if not lies.success:
-        return Aligned('unanswered', lies.message)
-    try:
-        judge.teach_grasp(
+    def hold_as_pinched(
+        self, lies: TeachGrasp.Response, truth: GetSceneTruth.Response, pinched: Grasp.Result
+    ) -> Attempt:
+        """Teach how it was pinched where it lay, put it elsewhere, and hold it so."""
+        T_base_tcp = matrix_from_pose(pinched.grasp_pose.pose)
+        try:
+            taught = self._teach_grasp(lies, truth, T_base_tcp, pinched.width)
+            self._judge.grasp(Grasp.Goal(mode=Grasp.Goal.RELEASE), self._say)
+            before = self.lay_out(2)
+            self._say('move', f'the {self._task.kind} lies elsewhere, turned again')
+            return self.hold(taught, before, self._say)
+        except UnansweredError as failure:
+            return Attempt('unanswered', str(failure))
+
+    def hold(self, taught: _Taught, before: GetSceneTruth.Response, on_phase: Say) -> Attempt:
+        """Hold it as was taught."""
+        T_world_object = matrix_from_pose(before.object)
+        goal = Grasp.Goal(target=self._task.kind, mode=Grasp.Goal.ALIGNED)
+        expected = (T_world_object @ taught.T_object_frame)[:3, 3]
+        told, _ = attempt(self._judge, goal, expected, on_phase)
+        if told.grasp is None:
+            return told
+        held = T_world_object[:3, :3].T @ np.array(told.grasp)[:3, 1]
+        axis = taught.T_object_tcp[:3, 1]
+        return replace(told, turn=turn_between(axis, held, self._shape.round))
+
+    def _teach_grasp(
+        self,
+        lies: TeachGrasp.Response,
+        truth: GetSceneTruth.Response,
+        T_base_tcp: Array,
+        width: float,
+    ) -> _Taught:
+        """Teach a grasp by numbers; raises UnansweredError, also where it is not known to lie."""
+        if not lies.success:
+            raise UnansweredError(lies.message)
+        where = lies.object_pose
+        self._judge.teach_grasp(
             TeachGrasp.Request(
                 by=TeachGrasp.Request.POSE,
-                object=OBJECT,
-                name='brim',
-                object_pose=lies.object_pose,
-                pose=pinched.grasp_pose,
-                width=pinched.width,
+                object=self._task.kind,
+                name=_GRASP,
+                replace=True,
+                object_pose=where,
+                pose=PoseStamped(header=where.header, pose=pose_from_matrix(T_base_tcp)),
+                width=width,
             )
         )
-        say('teach', f'how the {OBJECT} was held')
-        judge.grasp(Grasp.Goal(mode=Grasp.Goal.RELEASE), on_phase)
-        judge.reset(*layout)
-        say('move', 'the cap lies elsewhere, turned again')
-        before = judge.truth()
-        goal = Grasp.Goal(target=OBJECT, mode=Grasp.Goal.ALIGNED)
-        result, lift = _judged(judge, goal, on_phase)
-    except UnansweredError as failure:
-        return Aligned('unanswered', str(failure))
-    taught, held = (
-        matrix_from_pose(where.cap)[:3, :3].T @ matrix_from_pose(grasp.grasp_pose.pose)[:3, 1]
-        for where, grasp in ((truth, pinched), (before, result))
-    )
-    turn = math.acos(min(1.0, abs(float(taught @ held))))
-    planned = result.grasp_pose.header.frame_id
-    return Aligned(CODE_NAMES[result.code], result.message, lift, turn if planned else math.nan)
+        self._say('teach', f'how the {self._task.kind} is held')
+        T_object_world = rigid.inverse(matrix_from_pose(truth.object))
+        T_object_frame = T_object_world @ matrix_from_pose(where.pose)
+        return _Taught(T_object_world @ T_base_tcp, T_object_frame)

@@ -29,9 +29,10 @@ from don_kp_ros.evaluation.peers import PEERS, absent, peers
 from don_kp_ros.evaluation.protocols.protocol import Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.request import Request
-from don_kp_ros.evaluation.results import say, versions, without_nan
+from don_kp_ros.evaluation.results import say, versions
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.outputs import without_nan
 
 FORMAT, VERSION = 'don_kp evaluation', 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -66,17 +65,6 @@ def say_where(output: Path, console: Console) -> None:
 def say(console: Console, line: str) -> None:
     """Print a line as it is: paths are not cut, and brackets are no colours."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def without_nan(value: Any) -> Any:
-    """Replace what JSON can't hold by null: NaN and infinities."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,6 @@ its convex hull.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -16,101 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.simulation import textures
+from don_kp_ros.simulation.shapes import (
+    BUTTON,
+    HANDLE_RADIUS,
+    RECESS,
+    BottleShape,
+    BoxShape,
+    CanShape,
+    CapShape,
+    MugShape,
+    cap_rng,
+)
 
 Array = NDArray[np.float64]
 
-BUTTON = (0.006, 0.006, 0.003)  # metres, half axes; its middle lies on the crown
 DRAWN, COLLIDING = 2, 3  # geom groups: the renderer shows the first, contacts use the second
 _ONLY_DRAWN = {'contype': 0, 'conaffinity': 0, 'mass': 0, 'group': DRAWN}
-
-
-@dataclass(frozen=True)
-class CapShape:
-    """The measures of a cap, metres."""
-
-    length: float  # half of the crown's extent along x
-    width: float  # half of its extent along y
-    height: float  # of the crown
-    bluntness: float  # 2: an ellipsoid; more: a boxier crown
-    brim_length: float  # from the crown's front to the brim's
-    brim_width: float  # half of the brim's extent along y
-    arch_height: float  # of the brim's middle line over the table, at the crown
-    edge_height: float  # of the brim's side edges over the table, at the crown
-    droop: float  # drop of the brim towards its front
-    thickness: float  # of the brim
-
-    @classmethod
-    def of(cls, instance: int) -> CapShape:
-        """Return the measures of cap number ``instance``."""
-        return cls.draw(cap_rng(instance))
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> CapShape:
-        """Draw the measures of a toy cap that a hand opening 8 cm can hold by its brim."""
-        return cls(
-            length=rng.uniform(0.052, 0.066),
-            width=rng.uniform(0.048, 0.060),
-            height=rng.uniform(0.050, 0.068),
-            bluntness=rng.uniform(2.0, 2.6),
-            brim_length=rng.uniform(0.048, 0.062),
-            brim_width=rng.uniform(0.024, 0.032),
-            arch_height=rng.uniform(0.021, 0.026),
-            edge_height=rng.uniform(0.010, 0.013),
-            droop=rng.uniform(0.000, 0.005),
-            thickness=rng.uniform(0.003, 0.004),
-        )
-
-    def crown(self, azimuth: Array, elevation: Array) -> Array:
-        """Return points of the crown (..., 3): a superellipsoid; elevation 0 at the rim."""
-        e = 2.0 / self.bluntness
-        outward, up = np.cos(elevation) ** e, np.sin(elevation) ** e
-        return np.stack(
-            [
-                self.length * outward * np.cos(azimuth),
-                self.width * outward * np.sin(azimuth),
-                self.height * up,
-            ],
-            axis=-1,
-        )
-
-    def brim(self, along: Array, across: Array) -> Array:
-        """Return points of the brim's upper side (..., 3).
-
-        ``along`` goes from 0 at the crown's front to 1 at the brim's (below 0 it is hidden in the
-        crown), ``across`` from -1 to 1. The sides are parallel for two thirds of the length.
-        """
-        rounding = np.clip((along - 0.65) / 0.35, 0.0, 1.0)
-        half_width = self.brim_width * np.sqrt(1.0 - 0.999 * rounding**2)
-        y = across * half_width
-        arch = (self.arch_height - self.edge_height) * (y / self.brim_width) ** 2
-        z = self.arch_height - arch - self.droop * np.clip(along, 0, 1) ** 2
-        return np.stack([self.length + along * self.brim_length, y, z], axis=-1)
-
-    @property
-    def brim_point(self) -> Array:
-        """The point that the demo teaches, (3,): the middle of the brim's upper side."""
-        return self.brim(np.array(0.5), np.array(0.0))
-
-    @property
-    def points(self) -> dict[str, Array]:
-        """Points (3,) that every cap has, by name; those of the crown lie halfway up."""
-        halfway = np.array(np.pi / 4)
-        return {
-            'brim': self.brim_point,
-            'brim, front': self.brim(np.array(0.9), np.array(0.0)),
-            'brim, left': self.brim(np.array(0.5), np.array(0.75)),
-            'brim, right': self.brim(np.array(0.5), np.array(-0.75)),
-            'button': np.array([0.0, 0.0, self.height + BUTTON[2]]),
-            'crown, front': self.crown(np.array(0.0), halfway),
-            'crown, left': self.crown(np.array(np.pi / 2), halfway),
-            'crown, back': self.crown(np.array(np.pi), halfway),
-            'crown, right': self.crown(np.array(-np.pi / 2), halfway),
-        }
-
-
-def cap_rng(instance: int) -> np.random.Generator:
-    """Make a cap's random generator; its measures are drawn first."""
-    return np.random.default_rng([instance, 0xCA9])
 
 
 def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShape:
@@ -159,8 +79,8 @@ def add_cap(spec: mujoco.MjSpec, body: mujoco.MjsBody, instance: int) -> CapShap
 
 def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
     """Add a mug with a handle."""
-    radius, height = rng.uniform(0.032, 0.042), rng.uniform(0.07, 0.095)
-    wall = 0.004
+    shape = MugShape.draw(rng)
+    radius, height, wall = shape.radius, shape.height, 0.004
     profile = np.array(
         [
             [radius, 0],
@@ -172,16 +92,13 @@ def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
     )
     add_drawn(spec, body, 'mug', revolve(profile), textures.label(rng, (256, 512)))
     add_cylinder(body, radius, height)
-    loop = np.linspace(-np.pi / 2, np.pi / 2, 7)
-    knots = np.stack(
-        [radius + 0.022 * np.cos(loop), np.zeros(7), height / 2 + 0.024 * np.sin(loop)], axis=-1
-    )
+    knots = shape.handle
     rgba = [*(textures.colour(rng) / 255), 1]
     for a, b in zip(knots[:-1], knots[1:], strict=True):
         body.add_geom(
             type=mujoco.mjtGeom.mjGEOM_CAPSULE,
             fromto=[*a, *b],
-            size=[0.005, 0, 0],
+            size=[HANDLE_RADIUS, 0, 0],
             rgba=rgba,
             mass=0.002,
             group=DRAWN,
@@ -190,15 +107,16 @@ def add_mug(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
 
 def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
     """Add a can."""
-    radius, height = rng.uniform(0.028, 0.036), rng.uniform(0.08, 0.115)
+    shape = CanShape.draw(rng)
+    radius, height = shape.radius, shape.height
     profile = np.array(
         [
             [radius * 0.9, 0],
             [radius, 0.005],
             [radius, height - 0.006],
             [radius * 0.85, height],
-            [radius * 0.8, height - 0.004],
-            [0, height - 0.004],
+            [radius * 0.8, height - RECESS],
+            [0, height - RECESS],
         ]
     )
     add_drawn(spec, body, 'can', revolve(profile), textures.label(rng, (256, 512)))
@@ -207,8 +125,8 @@ def add_can(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator)
 
 def add_bottle(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
     """Add a bottle with a neck and a printed label."""
-    radius, height = rng.uniform(0.026, 0.036), rng.uniform(0.13, 0.18)
-    neck, shoulder = rng.uniform(0.010, 0.014), rng.uniform(0.55, 0.7) * height
+    shape = BottleShape.draw(rng)
+    radius, height, neck, shoulder = shape.radius, shape.height, shape.neck, shape.shoulder
     profile = np.array(
         [
             [0.85 * radius, 0],
@@ -221,17 +139,18 @@ def add_bottle(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generat
         ]
     )
     add_drawn(spec, body, 'bottle', revolve(profile), textures.label(rng, (384, 512)))
-    add_cylinder(body, radius, height)
+    for part, rings, mass in (('body', profile[:5], 0.19), ('neck', profile[4:6], 0.01)):
+        add_hull(spec, body, part, revolve(rings)[:, :-1].reshape(-1, 3), mass)
 
 
 def add_box(spec: mujoco.MjSpec, body: mujoco.MjsBody, rng: np.random.Generator) -> None:
     """Add a printed box."""
-    x, y, z = rng.uniform([0.03, 0.02, 0.015], [0.06, 0.045, 0.045])
+    shape = BoxShape.draw(rng)
     texture = add_texture(spec, f'{body.name}/box', textures.label(rng, (256, 256)))
     body.add_geom(
         type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[x, y, z],
-        pos=[0, 0, z],
+        size=[shape.x, shape.y, shape.z],
+        pos=[0, 0, shape.z],
         material=texture,
         mass=0.2,
         group=DRAWN,

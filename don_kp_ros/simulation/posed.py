@@ -23,20 +23,13 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
 from don_kp_ros.simulation.camera import D435, Frame, is_whole, look_at, with_faults
 from don_kp_ros.simulation.instances import TRAINING, VALIDATION
+from don_kp_ros.simulation.kinds import BUILT_IN, add_object, shape_of
 from don_kp_ros.simulation.renderer import StillScene
 from don_kp_ros.simulation.rendering import render_all
-from don_kp_ros.simulation.scene import Layout, add_body, build
+from don_kp_ros.simulation.scene import SUBJECT, Layout, add_body, build
 
 Array = NDArray[np.float64]
 
-SUBJECT = 'object'  # the body's name in the scene
-BUILT_IN: dict[str, Callable[..., object]] = {
-    'cap': objects.add_cap,
-    'mug': objects.add_mug,
-    'can': objects.add_can,
-    'bottle': objects.add_bottle,
-    'box': objects.add_box,
-}
 SMALLEST = 400  # pixels of the object in a view
 _SHOTS, _SCENES = 25, 4  # attempts
 _GAP = 0.001  # metres between table and mesh: a flat mesh would coincide with the table's top
@@ -73,19 +66,16 @@ class Subject:
 
     @property
     def points(self) -> dict[str, Array]:
-        """Its named points (3,) in its frame, metres; only caps have any."""
-        return objects.CapShape.of(self.instance).points if self.kind == 'cap' else {}
+        """Its named points (3,) in its frame, metres; those of a mesh have no names."""
+        return shape_of(self.kind, self.instance).points if self.kind in BUILT_IN else {}
 
     def add(self, spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
         """Add it to a body; its looks and measures depend only on the number."""
         mesh = self.mesh
         if mesh is not None:
             meshes.add(spec, body, mesh)
-        elif self.kind == 'cap':
-            objects.add_cap(spec, body, self.instance)
         else:
-            rng = np.random.default_rng([self.instance, 0x0B1])
-            BUILT_IN[self.kind](spec, body, rng)
+            add_object(spec, body, self.kind, self.instance)
 
 
 @functools.lru_cache(maxsize=1)
@@ -145,9 +135,9 @@ class Stage(StillScene):
             instances = VALIDATION if subject.instance in VALIDATION else TRAINING
         count = int(rng.integers(4)) if kinds else 0
         layout = Layout.draw(int(rng.integers(2**62)), 0, distractors=count)
-        assert layout.cap is not None
+        assert layout.subject is not None
         spec = mujoco.MjSpec()
-        place, distractors = layout.cap, layout.distractors
+        place, distractors = layout.subject, layout.distractors
         self.T_world_object = place.pose
         if subject is not None:
             if subject.mesh is not None:
@@ -162,7 +152,7 @@ class Stage(StillScene):
         for number, other in enumerate(distractors):
             thing = Subject(str(rng.choice(kinds)), int(rng.choice(instances)))
             thing.add(spec, add_body(spec, f'other_{number}', other.pose))
-        model, _ = build(replace(layout, cap=None, distractors=()), spec)
+        model, _ = build(replace(layout, subject=None, distractors=()), spec)
         super().__init__(model, None if subject is None else SUBJECT)
 
     @property

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import objects, textures
+from don_kp_ros.simulation.kinds import BUILT_IN, add_object, shape_of
 
 Array = NDArray[np.float64]
 
-CAP = 'cap'
-CLEARANCE = 0.13  # metres around a cap's crown without distractors: the fingers need room
-CAP_REGION = ((0.42, 0.54), (-0.12, 0.12))  # metres, x and y of a crown's middle
-OBJECT_REGION = ((0.30, 0.68), (-0.28, 0.28))
+SUBJECT = 'object'  # the body's name in the scene
+CLEARANCE = 0.13  # metres around its middle without distractors: the fingers need room
+SUBJECT_REGION = ((0.42, 0.54), (-0.12, 0.12))  # metres, x and y of its middle
+DISTRACTOR_REGION = ((0.30, 0.68), (-0.28, 0.28))
 TABLE_CENTRE, TABLE_HALF = (0.45, 0.0, -0.02), (0.75, 0.75, 0.02)
 
 
@@ -40,9 +41,10 @@ class Layout:
     """All that defines a scene; equal layouts make equal scenes."""
 
     seed: int  # of the table, the light and the distractors' looks
-    cap: Placement | None
-    instance: int = 0  # which cap
+    subject: Placement | None
+    instance: int = 0  # which object of its kind
     distractors: tuple[Placement, ...] = field(default_factory=tuple)
+    kind: str = 'cap'  # of the subject, as in kinds.BUILT_IN
 
     @classmethod
     def draw(
@@ -50,26 +52,30 @@ class Layout:
         seed: int,
         instance: int,
         placement: int = 0,
-        with_cap: bool = True,
+        with_subject: bool = True,
         distractors: int | None = None,
+        kind: str = 'cap',
     ) -> Layout:
         """Draw a layout: looks by ``seed``, places by ``placement`` as well.
 
-        There are one to three distractors unless their number is given.
+        There are one to three distractors unless their number is given, which is kept where the
+        table has room. Raises ValueError for a kind that is not built in.
         """
+        if kind not in BUILT_IN:
+            raise ValueError(f"kind is '{kind}'; it must be one of {', '.join(BUILT_IN)}")
         looks = np.random.default_rng([seed, 0xD15])
         count = int(looks.integers(1, 4)) if distractors is None else distractors
         rng = np.random.default_rng([seed, placement, 0x1A7])
-        cap = next(_places(rng, CAP_REGION))
-        taken = [(cap.x, cap.y, CLEARANCE)] if with_cap else []
+        subject = next(_places(rng, SUBJECT_REGION))
+        taken = [(subject.x, subject.y, CLEARANCE)] if with_subject else []
         placed: list[Placement] = []
-        for place in _places(rng, OBJECT_REGION):
+        for place in _places(rng, DISTRACTOR_REGION):
             if len(placed) == count:
                 break
             if all(np.hypot(place.x - x, place.y - y) > r + 0.06 for x, y, r in taken):
                 placed.append(place)
                 taken.append((place.x, place.y, 0.06))
-        return cls(seed, cap if with_cap else None, instance, tuple(placed))
+        return cls(seed, subject if with_subject else None, instance, tuple(placed), kind)
 
 
 def _places(
@@ -83,18 +89,21 @@ def _places(
 def build(layout: Layout, robot: mujoco.MjSpec | None = None) -> tuple[mujoco.MjModel, Array]:
     """Compile the model of a layout, with the robot if one is given.
 
-    Returns the model and the taught point in the cap's frame, (3,) metres: NaN without a cap. The
-    objects are free bodies named ``cap`` and ``distractor_<i>``, standing where they are placed.
+    Returns the model and the taught point in the subject's frame, (3,) metres: NaN without one.
+    The objects are free bodies named `SUBJECT` and ``distractor_<i>``, standing where they are
+    placed.
     """
     spec = mujoco.MjSpec() if robot is None else robot
     rng = np.random.default_rng([layout.seed, 0x11611])
     _add_surroundings(spec, rng)
     taught = np.full(3, np.nan)
-    if layout.cap is not None:
-        body = add_body(spec, CAP, layout.cap.pose, free=True)
-        taught = objects.add_cap(spec, body, layout.instance).brim_point
+    if layout.subject is not None:
+        body = add_body(spec, SUBJECT, layout.subject.pose, free=True)
+        add_object(spec, body, layout.kind, layout.instance)
+        taught = next(iter(shape_of(layout.kind, layout.instance).points.values()))
+    adders = [add for add in objects.DISTRACTORS if add is not BUILT_IN[layout.kind]]
     for i, place in enumerate(layout.distractors):
-        add = objects.DISTRACTORS[int(rng.integers(len(objects.DISTRACTORS)))]
+        add = adders[int(rng.integers(len(adders)))]
         add(spec, add_body(spec, f'distractor_{i}', place.pose, free=True), rng)
     return spec.compile(), taught
 

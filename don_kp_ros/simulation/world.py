@@ -1,4 +1,4 @@
-"""The robot, a table and a cap in physics."""
+"""The robot, a table and objects on it in physics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from don_kp_ros.robots.panda import (
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
-from don_kp_ros.simulation.scene import CAP, Layout, build
+from don_kp_ros.simulation.scene import SUBJECT, Layout, build
 
 Array = NDArray[np.float64]
 
@@ -47,12 +47,13 @@ class JointState:
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the cap really is. A judge may know this, the stack may not."""
+    """Where the objects really are. A judge may know this, the stack may not; world, metres."""
 
-    T_world_cap: Array  # (4, 4)
-    height: float  # metres, of the centre of mass over the table
-    taught: Array  # (3,) metres, in the world: the point that the demo teaches
-    taught_in_camera: Array  # (3,) metres, in the colour camera's optical frame
+    T_world_object: Array  # (4, 4)
+    centre: Array  # (3,) of mass
+    others: Array  # (n, 3), the other objects' centres of mass
+    taught: Array  # (3,), the point that the demo teaches
+    taught_in_camera: Array  # (3,), in the colour camera's optical frame
     taught_uv: Array  # (2,) pixels
 
 
@@ -123,14 +124,24 @@ class World:
         return self._pose('panda_hand') @ self._hand_to_optical
 
     def truth(self) -> Truth | None:
-        """Return where the cap is; None if there is no cap."""
-        if self.layout.cap is None:
+        """Return where the objects are; None if the one in question is not there."""
+        if self.layout.subject is None:
             return None
-        T_world_cap = self._pose(CAP)
-        taught = rigid.apply(T_world_cap, self._taught)
+        T_world_object = self._pose(SUBJECT)
+        taught = rigid.apply(T_world_object, self._taught)
         in_camera = rigid.apply(rigid.inverse(self.camera_pose()), taught)
-        height = float(self.data.xipos[self.model.body(CAP).id][2])
-        return Truth(T_world_cap, height, taught, in_camera, D435.project(in_camera))
+        others = [self._centre(f'distractor_{i}') for i in range(len(self.layout.distractors))]
+        return Truth(
+            T_world_object,
+            self._centre(SUBJECT),
+            np.array(others).reshape(-1, 3),
+            taught,
+            in_camera,
+            D435.project(in_camera),
+        )
+
+    def _centre(self, body: str) -> Array:
+        return np.array(self.data.xipos[self.model.body(body).id])
 
     def _pose(self, body: str) -> Array:
         i = self.model.body(body).id

@@ -14,7 +14,7 @@ from don_kp_ros.arguments import Parser
 from don_kp_ros.configuration import ConfigurationError, UnknownKeyError
 from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.evaluation.request import Request, add_arguments
-from don_kp_ros.outputs import check_writable
+from don_kp_ros.outputs import check_writable, without_nan
 from don_kp_ros.resources import config_path
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _reading(study: Study, masks: MaskOptions) -> Study:
 
 def _results(study: Study, job: Job, outcome: Outcome) -> dict[str, Any]:
     """Put together what results.json holds; all but `run` is the same for the same seeds."""
-    from don_kp_ros.evaluation.results import commit, versions, without_nan
+    from don_kp_ros.evaluation.results import commit, versions
 
     results = {
         'format': FORMAT,

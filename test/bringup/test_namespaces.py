@@ -178,9 +178,9 @@ def test_each_has_its_own_frames(graph: Graph) -> None:
 
 def test_one_s_service_is_not_the_other_s(graph: Graph) -> None:
     first, second = graph.users
-    assert graph.call(first, ResetScene, 'simulation/reset', without_cap=True).success
-    assert not graph.call(first, GetSceneTruth, 'simulation/truth').has_cap
-    assert graph.call(second, GetSceneTruth, 'simulation/truth').has_cap
+    assert graph.call(first, ResetScene, 'simulation/reset', without_object=True).success
+    assert not graph.call(first, GetSceneTruth, 'simulation/truth').has_object
+    assert graph.call(second, GetSceneTruth, 'simulation/truth').has_object
 
 
 def test_both_share_one_database(graph: Graph) -> None:

@@ -70,7 +70,7 @@ def judge(bringup: Bringup) -> Iterator[Judge]:
 @pytest.fixture
 def at_rest(judge: Judge) -> Iterator[None]:
     """Lay out the table without the cap; in the end the arm must not have moved."""
-    judge.reset(1, FREE, CAP, without_cap=True)
+    judge.reset(1, FREE, CAP, without_object=True)
     yield
     assert judge.motion < 0.005
 
@@ -78,7 +78,7 @@ def at_rest(judge: Judge) -> Iterator[None]:
 def teach(judge: Judge) -> None:
     judge.reset(1, 0, CAP)
     truth = judge.truth()
-    judge.store('cap/brim', round(truth.brim_u), round(truth.brim_v))
+    judge.store('cap/brim', round(truth.point_u), round(truth.point_v))
 
 
 def send(judge: Judge, goal: Grasp.Goal) -> Grasp.Result:
@@ -93,18 +93,18 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
     result = judge.grasp(BRIM, lambda phase, _: phases.append(phase))
     assert result.success, result.message
     assert phases == ['observe', 'plan', 'approach', 'close', 'lift', 'verify']
-    found, true = result.point.point, before.brim
+    found, true = result.point.point, before.point
     assert np.hypot(found.x - true.x, found.y - true.y) < 0.015
-    assert judge.watch_height(1.0) - before.cap_height > 0.10
+    assert judge.watch_height(1.0) - before.centre.z > 0.10
     assert 0.03 < result.width < 0.07
 
     again = send(judge, BRIM)
     assert again.code == Grasp.Result.INVALID_GOAL
     assert 'release' in again.message
-    assert judge.truth().cap_height - before.cap_height > 0.10
+    assert judge.truth().centre.z - before.centre.z > 0.10
 
     assert send(judge, Grasp.Goal(mode='release')).success
-    assert judge.truth().cap_height - before.cap_height < 0.05
+    assert judge.truth().centre.z - before.centre.z < 0.05
 
 
 def test_what_is_held_is_put_where_the_goal_says(judge: Judge) -> None:
@@ -125,8 +125,8 @@ def test_what_is_held_is_put_where_the_goal_says(judge: Judge) -> None:
     assert result.success, result.message
     assert phases[-2:] == ['place', 'retreat']
     after = judge.truth()
-    assert np.hypot(after.brim.x - x, after.brim.y - y) < 0.010
-    assert abs(after.cap_height - before.cap_height) < 0.003
+    assert np.hypot(after.point.x - x, after.point.y - y) < 0.010
+    assert abs(after.centre.z - before.centre.z) < 0.003
     turned = heading(after) - held
     assert np.arctan2(np.sin(turned - 0.5), np.cos(turned - 0.5)) == pytest.approx(0, abs=0.06)
     nothing = send(judge, goal)
@@ -135,7 +135,7 @@ def test_what_is_held_is_put_where_the_goal_says(judge: Judge) -> None:
 
 def heading(truth: GetSceneTruth.Response) -> float:
     """Return how far the cap is turned about the vertical, radians."""
-    R = matrix_from_pose(truth.cap)
+    R = matrix_from_pose(truth.object)
     return float(np.arctan2(R[1, 0], R[0, 0]))
 
 
@@ -152,17 +152,17 @@ def test_an_occupied_place_is_refused_and_the_arm_holds(judge: Judge) -> None:
     result = send(judge, occupied)
     assert result.code == Grasp.Result.OCCUPIED, result.message
     assert 'the arm holds' in result.message
-    assert judge.truth().cap_height - before.cap_height > 0.10
+    assert judge.truth().centre.z - before.centre.z > 0.10
     assert send(judge, Grasp.Goal(mode='release')).success
 
 
 def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: Judge) -> None:
     def pose_of_cap() -> np.ndarray:
-        return matrix_from_pose(judge.truth().cap)
+        return matrix_from_pose(judge.truth().object)
 
     judge.reset(1, 0, CAP)
     truth, T_world_cap = judge.truth(), pose_of_cap()
-    taught = judge.teach_object('cap', round(truth.brim_u), round(truth.brim_v))
+    taught = judge.teach_object('cap', round(truth.point_u), round(truth.point_v))
     assert len(taught.object.weights) > 20
     seen: list[ObjectPoses] = []
     heard = judge.create_subscription(ObjectPoses, 'don_kp/object_poses', seen.append, 10)
@@ -198,7 +198,7 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
     off = rigid.inverse(pose_of_cap() @ T_cap_object) @ found()
     assert np.linalg.norm(off[:3, 3]) < 0.01
     assert np.arccos(np.clip((np.trace(off[:3, :3]) - 1) / 2, -1, 1)) < np.deg2rad(10)
-    judge.reset(1, 1, CAP, without_cap=True)
+    judge.reset(1, 1, CAP, without_object=True)
     seen.clear()
     wait_for(lambda: len(seen) > 3)
     assert not any(message.objects for message in seen[1:])
@@ -208,8 +208,8 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
 
 def test_a_grasp_taught_by_hand_follows_the_turned_object(judge: Judge) -> None:
     teach(judge)
-    truth, T_world_cap = judge.truth(), matrix_from_pose(judge.truth().cap)
-    judge.teach_object('cap', round(truth.brim_u), round(truth.brim_v))
+    truth, T_world_cap = judge.truth(), matrix_from_pose(judge.truth().object)
+    judge.teach_object('cap', round(truth.point_u), round(truth.point_v))
     unheld = send(judge, Grasp.Goal(target='cap', mode='aligned'))
     assert unheld.code == Grasp.Result.NOT_TAUGHT
     assert '/teach_grasp' in unheld.message
@@ -227,13 +227,13 @@ def test_a_grasp_taught_by_hand_follows_the_turned_object(judge: Judge) -> None:
 
     judge.reset(1, 1, CAP)
     before = judge.truth()
-    T_world_cap = matrix_from_pose(before.cap)
+    T_world_cap = matrix_from_pose(before.object)
     phases: list[str] = []
     goal = Grasp.Goal(target='cap', mode='aligned')
     result = judge.grasp(goal, lambda phase, _: phases.append(phase))
     assert result.success, result.message
     assert phases == ['observe', 'plan', 'look again', 'approach', 'close', 'lift', 'verify']
-    assert judge.watch_height(1.0) - before.cap_height > 0.10
+    assert judge.watch_height(1.0) - before.centre.z > 0.10
     off = rigid.inverse(T_cap_tcp) @ rigid.inverse(T_world_cap)
     off = off @ matrix_from_pose(result.grasp_pose.pose)
     assert abs(off[1, 1]) > np.cos(np.deg2rad(8))  # of the finger axis, either way round
@@ -278,14 +278,14 @@ def pick(*arguments: str, domain: str = '') -> subprocess.Popen[str]:
 def test_the_example_lifts_the_cap_and_lets_go(judge: Judge) -> None:
     judge.reset(1, 0, CAP)
     before = judge.truth()
-    process = pick('cap/brim', str(round(before.brim_u)), str(round(before.brim_v)))
+    process = pick('cap/brim', str(round(before.point_u)), str(round(before.point_v)))
     heights = []
     while process.poll() is None:
         heights.append(judge.watch_height(0.2))
     output, errors = process.communicate()
     assert (process.returncode, errors) == (0, ''), output
-    assert max(heights) - before.cap_height > 0.10
-    assert judge.truth().cap_height - before.cap_height < 0.05
+    assert max(heights) - before.centre.z > 0.10
+    assert judge.truth().centre.z - before.centre.z < 0.05
 
 
 def command(*arguments: str) -> tuple[int, str]:
@@ -298,7 +298,7 @@ def command(*arguments: str) -> tuple[int, str]:
 def test_the_command_line_stores_lists_finds_and_stops_a_pick(judge: Judge) -> None:
     judge.reset(1, FREE, CAP)
     truth = judge.truth()
-    place = str(round(truth.brim_u)), str(round(truth.brim_v))
+    place = str(round(truth.point_u)), str(round(truth.point_v))
     status, said = command('store', 'cap/rim', *place)
     assert (status, 'cap/rim' in said) == (0, True), said
     status, said = command('store', 'cap/rim', *place)
@@ -314,7 +314,7 @@ def test_the_command_line_stores_lists_finds_and_stops_a_pick(judge: Judge) -> N
     numbers = [float(number) for number in re.findall(r'-?\d+(?:\.\d+)?', said)]
     u, v, score, *xyz = numbers
     true = truth.brim_in_camera
-    assert np.hypot(u - truth.brim_u, v - truth.brim_v) < 8 and 0.9 < score <= 1
+    assert np.hypot(u - truth.point_u, v - truth.point_v) < 8 and 0.9 < score <= 1
     assert np.allclose(xyz, (true.x, true.y, true.z), atol=0.015)
 
     line = [sys.executable, '-m', 'don_kp_ros.cli', 'pick', 'cap/rim']
@@ -402,7 +402,7 @@ def test_nothing_moves_on_what_has_gone_stale(
 
 
 def test_a_gripper_that_closes_on_nothing_fails_and_retreats(judge: Judge) -> None:
-    judge.reset(1, FREE, CAP, without_cap=True)
+    judge.reset(1, FREE, CAP, without_object=True)
     rest = judge.joints
     # Above a free place of the table: the hand comes down and finds nothing.
     result = send(judge, Grasp.Goal(mode='aligned', pose=pose(0.45, 0.0, 0.05)))
@@ -413,7 +413,7 @@ def test_a_gripper_that_closes_on_nothing_fails_and_retreats(judge: Judge) -> No
 
 
 def test_a_cancelled_grasp_stops_the_arm(judge: Judge) -> None:
-    judge.reset(1, FREE, CAP, without_cap=True)
+    judge.reset(1, FREE, CAP, without_object=True)
 
     def cancel(phase: str, _: str) -> None:
         if phase == 'approach':

@@ -16,8 +16,9 @@ from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import command, instances, meshes
 from don_kp_ros.simulation.camera import D435
-from don_kp_ros.simulation.objects import CapShape
-from don_kp_ros.simulation.posed import BUILT_IN, Shot, Subject, Viewpoints, take
+from don_kp_ros.simulation.kinds import BUILT_IN
+from don_kp_ros.simulation.posed import Shot, Subject, Viewpoints, take
+from don_kp_ros.simulation.shapes import CapShape
 
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 220, 220)
 

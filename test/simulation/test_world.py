@@ -8,8 +8,8 @@ from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import CommandedTrajectory
 from don_kp_ros.simulation.instances import TRAINING, UNSEEN, VALIDATION
-from don_kp_ros.simulation.objects import CapShape
 from don_kp_ros.simulation.scene import Layout, Placement
+from don_kp_ros.simulation.shapes import CapShape
 from don_kp_ros.simulation.world import World
 
 PRESET = load_preset('panda')
@@ -17,14 +17,14 @@ PRESET = load_preset('panda')
 
 def lift(friction: float | None = None, beside: float = 0.0) -> float:
     """Pinch a cap's brim by a script and lift it by 0.2 m; return the height gained."""
-    layout = Layout(seed=3, cap=Placement(0.45, -0.03, 0.6), instance=UNSEEN[7])
+    layout = Layout(seed=3, subject=Placement(0.45, -0.03, 0.6), instance=UNSEEN[7])
     world = World(layout, PRESET)
     if friction is not None:
         for side in ('left', 'right'):
             world.model.geom(f'panda_{side}finger').friction[0] = friction
     truth = world.truth()
     assert truth is not None
-    x = truth.T_world_cap[:3, 0]
+    x = truth.T_world_object[:3, 0]
     down = np.array([0.0, 0.0, -1.0])
     R = np.stack([x, np.cross(down, x), down], axis=1)
     kinematics = Kinematics(PRESET)
@@ -40,7 +40,7 @@ def lift(friction: float | None = None, beside: float = 0.0) -> float:
     world.step(2.0)
     after = world.truth()
     assert after is not None
-    return after.height - truth.height
+    return after.centre[2] - truth.centre[2]
 
 
 def test_a_pinched_brim_is_lifted() -> None:
@@ -62,8 +62,8 @@ def test_objects_rest_where_they_are_placed() -> None:
         world.step(1.0)
         truth = world.truth()
         assert truth is not None
-        assert layout.cap is not None
-        assert truth.T_world_cap == pytest.approx(layout.cap.pose, abs=3e-3)
+        assert layout.subject is not None
+        assert truth.T_world_object == pytest.approx(layout.subject.pose, abs=3e-3)
         seen = rigid.apply(rigid.inverse(world.camera_pose()), truth.taught)
         assert truth.taught_in_camera == pytest.approx(seen)
         assert (truth.taught_uv > 0).all()
@@ -84,9 +84,9 @@ def test_equal_layouts_make_equal_worlds_and_sets_of_caps_do_not_meet() -> None:
 def test_distractors_leave_the_fingers_room() -> None:
     for seed in range(50):
         layout = Layout.draw(seed, 0, distractors=3)
-        assert layout.cap is not None
+        assert layout.subject is not None
         for place in layout.distractors:
-            assert np.hypot(place.x - layout.cap.x, place.y - layout.cap.y) > 0.13
+            assert np.hypot(place.x - layout.subject.x, place.y - layout.subject.y) > 0.13
 
 
 def test_a_brim_is_an_arch_of_its_measures() -> None:

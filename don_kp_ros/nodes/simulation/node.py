@@ -56,6 +56,7 @@ HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
 SPECTATOR_SECONDS = 0.6  # between two of its pictures
 FAULTS = 8
+MOST_OTHERS = 8  # for more there is no room
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Simulation(Node):
     Publishes /clock and what realsense2_camera, joint_state_broadcaster and robot_state_publisher
     publish; serves what the trajectory controllers of arm and hand, a gripper controller and
     franka_gripper serve. ``~/reset`` lays out the table anew, ``~/truth`` tells a judge where the
-    cap is. One thread owns the world: a picture is taken between two steps and bears that moment.
+    objects are. One thread owns the world: a picture is taken between two steps and bears that
+    moment.
     """
 
     def __init__(self) -> None:
@@ -277,9 +279,7 @@ class Simulation(Node):
         self, request: ResetScene.Request, response: ResetScene.Response
     ) -> ResetScene.Response:
         try:
-            layout = Layout.draw(
-                request.seed, request.instance, request.placement, not request.without_cap
-            )
+            layout = _layout(request)
             world = World(layout, self._preset)
         except (ValueError, FloatingPointError) as error:
             response.message = f'the scene stays as it is: {error}'
@@ -289,7 +289,7 @@ class Simulation(Node):
         response.time = replaced.result()
         response.success = True
         response.message = f'seed {request.seed}, placement {request.placement}, ' + (
-            'no cap' if request.without_cap else f'cap {request.instance}'
+            'without the object' if request.without_object else f'{layout.kind} {request.instance}'
         )
         return response
 
@@ -299,14 +299,29 @@ class Simulation(Node):
     ) -> GetSceneTruth.Response:
         with self._looking:
             truth, response.time = self._world.truth(), self._now()
-        response.has_cap = truth is not None
+        response.has_object = truth is not None
         if truth is not None:
-            response.cap = pose_from_matrix(truth.T_world_cap)
-            response.cap_height = truth.height
-            response.brim = point_message(truth.taught)
-            response.brim_u, response.brim_v = (float(x) for x in truth.taught_uv)
-            response.brim_in_camera = point_message(truth.taught_in_camera)
+            response.object = pose_from_matrix(truth.T_world_object)
+            response.centre = point_message(truth.centre)
+            response.others = [point_message(other) for other in truth.others]
+            response.point = point_message(truth.taught)
+            response.point_u, response.point_v = (float(x) for x in truth.taught_uv)
+            response.point_in_camera = point_message(truth.taught_in_camera)
         return response
+
+
+def _layout(request: ResetScene.Request) -> Layout:
+    """Draw what a request asks for; raises ValueError."""
+    if request.others > MOST_OTHERS:
+        raise ValueError(f'others is {request.others}; it must be at most {MOST_OTHERS}')
+    return Layout.draw(
+        request.seed,
+        request.instance,
+        request.placement,
+        with_subject=not request.without_object,
+        distractors=None if request.others < 0 else request.others,
+        kind=request.kind or 'cap',
+    )
 
 
 def _check_is_panda(preset: RobotPreset) -> None:

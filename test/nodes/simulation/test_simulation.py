@@ -25,13 +25,14 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from don_kp.srv import ResetScene
+from don_kp.srv import GetSceneTruth, ResetScene
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.nodes.kit.conversions import image_array, seconds_from_stamp
 from don_kp_ros.nodes.kit.qos import TF
 from don_kp_ros.robots.preset import load_preset
+from don_kp_ros.simulation.kinds import shape_of
 
 PRESET = load_preset('panda')
 OBSERVE = PRESET.position('observe')
@@ -53,6 +54,7 @@ class Client(Node):
         self.create_subscription(Image, camera_topics.COLOUR, self.pictures.append, 100)
         self.create_subscription(TFMessage, 'tf', self._on_frames, TF)
         self.reset = self.create_client(ResetScene, 'simulation/reset')
+        self.truth = self.create_client(GetSceneTruth, 'simulation/truth')
         self.stop = self.create_client(Trigger, 'franka_gripper/stop')
         self.arm = PunctualActionClient(
             self, FollowJointTrajectory, 'panda_arm_controller/follow_joint_trajectory'
@@ -288,3 +290,27 @@ def test_a_second_robot_of_the_same_names_is_refused(client: Client, tmp_path: P
         assert '/simulation publishes /joint_states in this ROS domain' in second.tail(
             'simulation'
         )
+
+
+def test_the_table_has_the_object_and_the_number_of_others_that_are_asked_for(
+    client: Client,
+) -> None:
+    until(client.reset.service_is_ready)
+    heights = {}
+    for kind in ('bottle', 'box'):
+        request = ResetScene.Request(kind=kind, seed=3, instance=200_003, others=4)
+        assert answer(client.reset.call_async(request)).success
+        truth = answer(client.truth.call_async(GetSceneTruth.Request()))
+        assert truth.has_object and len(truth.others) == 4
+        heights[kind] = truth.point.z
+        assert heights[kind] == pytest.approx(
+            next(iter(shape_of(kind, 200_003).points.values()))[2], abs=2e-3
+        )
+    refused = answer(client.reset.call_async(ResetScene.Request(kind='cup')))
+    assert not refused.success and "kind is 'cup'" in refused.message
+    refused = answer(client.reset.call_async(ResetScene.Request(others=9)))
+    assert not refused.success and 'others is 9; it must be at most 8' in refused.message
+    assert answer(client.truth.call_async(GetSceneTruth.Request())).point.z == heights['box']
+    absent = ResetScene.Request(kind='box', without_object=True, others=1)
+    assert answer(client.reset.call_async(absent)).success
+    assert not answer(client.truth.call_async(GetSceneTruth.Request())).has_object
