@@ -12,16 +12,15 @@ from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 
-_FAMILIAR_QUANTILE = 0.1
 _PICTURES = 24
 
 
 def with_familiar_length(
-    checkpoint: Checkpoint, data: PairSet, device: str | torch.device
+    checkpoint: Checkpoint, data: PairSet, share: float, device: str | torch.device
 ) -> Checkpoint:
     """Let a network with `novelty` know how short descriptors on the object are at most.
 
-    It is the length that a tenth of them do not reach in the pictures B of some pairs. Other
+    It is the length that a share of them do not reach in the pictures B of some pairs. Other
     networks stay as they are.
     """
     if not checkpoint.network.novelty:
@@ -32,6 +31,6 @@ def with_familiar_length(
         mask = torch.from_numpy(data.mask_b(number)).to(found)
         shown = functional.interpolate(mask[None, None], size=found.shape, mode='area')[0, 0]
         lengths.append(found[shown > 127].cpu().numpy())
-    quantile = np.quantile(np.concatenate(lengths), _FAMILIAR_QUANTILE)
+    quantile = np.quantile(np.concatenate(lengths), share)
     length = torch.tensor(quantile, dtype=torch.float32)
     return replace(checkpoint, weights={**checkpoint.weights, 'familiar_length': length})

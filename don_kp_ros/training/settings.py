@@ -132,6 +132,8 @@ class TrainingConfiguration:
         'imagenet'  # to begin with: these, a file (.pth), or a model; none: random
     )
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
+    unfamiliar: float = 0.1  # share of the object's descriptors too short to count as familiar,
+    # with network.novelty; less of many objects, which differ more in length
     chosen_keypoints: int = 0  # of each kind of object, chosen among the trained descriptors where
     # the network learns none
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -147,6 +149,7 @@ class TrainingConfiguration:
         within('pairs', self.pairs, 1, 4096)
         within('workers', self.workers, 0, 256)
         within('threads', self.threads, 0, 1024)
+        within('unfamiliar', self.unfamiliar, 0, 0.9)
         within('chosen_keypoints', self.chosen_keypoints, 0, 512)
         keypoints = self.network.keypoints
         if keypoints is not None and self.chosen_keypoints:

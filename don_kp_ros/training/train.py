@@ -160,7 +160,7 @@ def _finish(
     settings = job.settings.validation
     data = dataset.validation.some(settings.final_pairs, settings.queries)
     draft = module.to_checkpoint(0.0, {}, progress.best)
-    draft = with_familiar_length(draft, data, module.device)
+    draft = with_familiar_length(draft, data, job.settings.unfamiliar, module.device)
     if number := job.settings.chosen_keypoints:
         console.print(f'Choosing {number} keypoints of each kind of object.', highlight=False)
         draft = with_chosen_keypoints(draft, dataset.sampler, number, job.seed, module.device)

@@ -76,7 +76,7 @@ def test_a_network_with_novelty_learns_how_long_the_objects_descriptors_are(
         'resnet18', channels=8, dimension=8, keypoints=None, novelty=True
     )
     first = Checkpoint(network, Preprocessing(128), {}, 0.5).untrained()
-    settled = with_familiar_length(first, data, 'cpu')
+    settled = with_familiar_length(first, data, 0.1, 'cpu')
     lengths = []
     for number, picture in enumerate(data.images):
         found = DescriptorModel(first).lengths(picture)
@@ -90,4 +90,4 @@ def test_a_network_with_novelty_learns_how_long_the_objects_descriptors_are(
     for own in maps:
         torch.testing.assert_close(own.norm(dim=0), torch.ones(24, 32))
     plain = replace(first, network=replace(network, novelty=False)).untrained()
-    assert with_familiar_length(plain, data, 'cpu') is plain
+    assert with_familiar_length(plain, data, 0.1, 'cpu') is plain
