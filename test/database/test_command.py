@@ -266,7 +266,8 @@ def test_loose_ends_and_damaged_observations_are_found(run, path: Path) -> None:
     change(path, 'UPDATE observations SET "values" = x\'0000\' WHERE id = 2')
     assert '1 observations are damaged' in run('doctor', status=1)
     change(path, 'DELETE FROM models WHERE fingerprint = ?', values=(OTHER,))
-    assert 'of descriptors without its models' in run('doctor', status=2)
+    told = run('doctor', status=2).replace('│', ' ')  # in lines as long as the path lets them be
+    assert 'of descriptors without its models' in ' '.join(told.split())
 
 
 def test_a_missing_file_is_not_made_by_looking(tmp_path: Path, run_on) -> None:
