@@ -307,7 +307,7 @@ def test_the_command_line_stores_lists_finds_and_stops_a_pick(judge: Judge) -> N
     assert status == 0 and 'm in camera_color_optical_frame' in said, said
     numbers = [float(number) for number in re.findall(r'-?\d+(?:\.\d+)?', said)]
     u, v, score, *xyz = numbers
-    true = truth.brim_in_camera
+    true = truth.point_in_camera
     assert np.hypot(u - truth.point_u, v - truth.point_v) < 8 and 0.9 < score <= 1
     assert np.allclose(xyz, (true.x, true.y, true.z), atol=0.015)
 
