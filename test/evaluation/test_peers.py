@@ -18,10 +18,6 @@ from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks.backbones.choice import BACKBONES
 from don_kp_ros.networks.backbones.interface import DEVIATION, MEAN
 
-installed = pytest.mark.skipif(
-    bool(absent()), reason=f'the maps of other networks are not tested: {absent()}'
-)
-
 
 def picture(height: int = 128, width: int = 160, seed: int = 0) -> Image:
     noise = np.random.default_rng(seed).normal(size=(height, width, 3))
@@ -117,7 +113,6 @@ def test_features_of_imagenet_are_those_of_the_backbone(stride: int) -> None:
     find_what_moved({f'stride {stride}': matcher})
 
 
-@installed
 class TestInstalled:
     def test_all_of_them_match_a_moved_picture(self) -> None:
         known = peers()
