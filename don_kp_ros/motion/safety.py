@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError, Range, within
-from don_kp_ros.motion.heightmap import Grid
+from don_kp_ros.motion.heightmap import Grid, HeightMap
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.resources import config_path
@@ -53,6 +53,10 @@ class Workspace:
     def grid(self) -> Grid:
         """Return the cells in which is mapped what stands there."""
         return Grid(*self.x, *self.y)
+
+    def mapped(self, points: ArrayLike) -> HeightMap:
+        """Return what stands there, of points (N, 3) in the base frame."""
+        return HeightMap.from_points(points, self.grid)
 
 
 @dataclass(frozen=True)

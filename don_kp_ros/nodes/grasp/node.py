@@ -25,7 +25,6 @@ from don_kp_ros.grasping.candidates import (
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
 from don_kp_ros.grasping.taught import taught_candidates
-from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -177,7 +176,7 @@ class GraspNode(Node):
             self._picker.release()
             self._placer.lifted(None)
             # Opening needs no sight, the way home does.
-            self._motion.set_obstacles(self._mapped(self._observer.newest_points()))
+            self._motion.set_obstacles(self._workspace.mapped(self._observer.newest_points()))
             self._picker.go_home()
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
@@ -265,7 +264,7 @@ class GraspNode(Node):
         except NoGraspError as error:
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         candidates = untried(candidates, tried) or candidates
-        plan = self._picker.plan(candidates, self._mapped(points))
+        plan = self._picker.plan(candidates, self._workspace.mapped(points))
         return plan, rigid.transform(T_base_pose[:3, :3], target), points
 
     def _plan_as_taught(
@@ -298,7 +297,7 @@ class GraspNode(Node):
                 raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
             free = untried(free, tried) or free
             try:
-                plan = self._picker.plan(free, self._mapped(seen.points))
+                plan = self._picker.plan(free, self._workspace.mapped(seen.points))
             except MotionError as error:
                 raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
             report(Phase.LOOK_AGAIN, name)
@@ -327,9 +326,6 @@ class GraspNode(Node):
         else:
             return
         raise GoalRefusedError(Grasp.Result.INVALID_GOAL, reason)
-
-    def _mapped(self, points: Array) -> HeightMap:
-        return HeightMap.from_points(points, self._workspace.grid)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
@@ -12,7 +14,6 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held, PlaceError
-from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import Motion
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -77,7 +78,7 @@ class Placer:
         self._held = held
         self._motion.hold(held.box if held else None)
         if held is not None:
-            self._motion.set_obstacles(self._mapped(held.others))
+            self._motion.set_obstacles(self._workspace.mapped(held.others))
 
     def look(self) -> None:
         """Look anew at what stands about, from where the arm looks from, with what is held."""
@@ -95,7 +96,7 @@ class Placer:
         deadline = 1e-9 * now.nanoseconds + 3.0
         T_base_hand = self._observer.pose_of(self._preset.hand_frame, now.to_msg(), deadline)
         own = held.box.contains(T_base_hand @ self._preset.T_hand_tcp, seen, _MARGIN)
-        self.lifted(Held(**{**vars(held), 'others': seen[~own]}))
+        self.lifted(replace(held, others=seen[~own]))
 
     def put(self, goal: Array | None, report: Report) -> None:
         """Put down what is held at a goal (4, 4), or where it stood; then look at it from home.
@@ -120,13 +121,10 @@ class Placer:
             raise
         self.lifted(None)
         report(Phase.RETREAT, 'to where it looks from')
-        self._motion.set_obstacles(self._mapped(self._observer.newest_points()))
+        self._motion.set_obstacles(self._workspace.mapped(self._observer.newest_points()))
         self._picker.go_home()
 
     def _check(self, held: Held, goal: Array, points: Array) -> Array:
         motion = held.motion_to(goal)
         held.check_free(motion, points, self._workspace.grid, self._fingers)
         return motion
-
-    def _mapped(self, points: Array) -> HeightMap:
-        return HeightMap.from_points(points, self._workspace.grid)
