@@ -1,4 +1,6 @@
 import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -27,5 +29,23 @@ def ros_environment(tmp_path_factory):
         patch.delenv('XDG_DATA_HOME', raising=False)
         patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        patch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(config_path('fastdds.xml')))
+        folder = tmp_path_factory.mktemp('fastdds')
+        patch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(fastdds_that_logs_into(folder)))
         yield
+
+
+def fastdds_that_logs_into(folder: Path) -> Path:
+    """Write config/fastdds.xml with its log in a file; return its path.
+
+    Fast DDS complains of shared memory that belongs to other processes of the machine, such as
+    one that another test has stopped on purpose. Here only our own words are judged.
+    """
+    profile = ElementTree.parse(config_path('fastdds.xml'))
+    space = '{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}'
+    consumer = profile.getroot().find(f'{space}log/{space}consumer')
+    consumer.find(f'{space}class').text = 'FileConsumer'
+    for tag, text in (('name', 'filename'), ('value', str(folder / 'fastdds.log'))):
+        consumer.find(f'{space}property/{space}{tag}').text = text
+    ElementTree.register_namespace('', space[1:-1])
+    profile.write(path := folder / 'fastdds.xml')
+    return path
