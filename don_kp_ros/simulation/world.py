@@ -64,6 +64,8 @@ class World:
         """Build the scene, arm in the observation position, and let the objects settle."""
         self.layout = layout
         self.model, self._taught = build(layout, panda_spec())
+        # Without graphics hardware, smooth edges cost more than all the rest of a picture.
+        self.model.vis.quality.offsamples = 0
         self.data = mujoco.MjData(self.model)
         self._hand_to_optical = preset.camera.T_hand_optical
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in JOINTS])
