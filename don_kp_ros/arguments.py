@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -43,3 +44,14 @@ class Parser(argparse.ArgumentParser):
 
     def _is_option(self, text: str) -> bool:
         return text.startswith('-') and not (self._overrides and '=' in text)
+
+
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f'{text!r}; it must be a number above 0')
+    return value

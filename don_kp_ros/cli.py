@@ -33,6 +33,9 @@ COMMANDS = {
     'where': Command(_CLIENTS, 'tell where the camera sees a stored point', 'ros', shared=True),
     'pick': Command(_CLIENTS, 'grasp at a stored point and lift it', 'ros', shared=True),
     'release': Command(_CLIENTS, 'open the hand', 'ros', shared=True),
+    'camera': Command(
+        'don_kp_ros.clients.camera_command', 'tell whether the camera is fit for grasping', 'ros'
+    ),
     'calibrate': Command(
         'don_kp_ros.clients.calibrate_command', 'tell where the camera is on the hand, by a board'
     ),

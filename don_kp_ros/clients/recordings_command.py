@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from don_kp_ros.arguments import Parser
+from don_kp_ros.arguments import Parser, positive
 from don_kp_ros.bringup import description
+from don_kp_ros.clients.graph_arguments import add_graph, enter_graph
 
 _NAMES = ('namespace', 'camera_namespace', 'camera_name', 'joint_states')  # launch arguments
 
@@ -26,16 +27,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in _NAMES if getattr(options, name)}
-    simulation = 'true' if options.simulation else 'false'
-    arguments = description.checked({**given, 'simulation': simulation})
-    os.environ.update(description.environment(arguments))
+    arguments, clock = enter_graph(options, *_NAMES)
     # Only now: rclpy and the messages are slow to import.
     from don_kp_ros.clients.record import record, topics
     from don_kp_ros.clients.stack import Stack
 
-    simulated = options.simulation or options.simulated_time
-    clock = dict(description.remappings(arguments)).get('/clock', '/clock') if simulated else ''
     wanted = topics(arguments, options.topic)
     with Stack(description.namespace(arguments), clock) as stack:
         return 0 if record(stack, options.folder, wanted, options.seconds) else 1
@@ -70,15 +66,7 @@ def _parser() -> Parser:
     record = commands.add_parser('record', description=told)
     record.add_argument('folder', metavar='FOLDER', type=Path, help='that is made')
     record.add_argument(
-        '--simulation',
-        action='store_true',
-        help='of this machine, in its ROS domain, not that of ROS_DOMAIN_ID',
-    )
-    record.add_argument(
-        '--simulated-time', action='store_true', help='of /clock, as of another simulation'
-    )
-    record.add_argument(
-        '--seconds', type=_positive, default=math.inf, help='of ROS time, after which it ends'
+        '--seconds', type=positive, default=math.inf, help='of ROS time, after which it ends'
     )
     record.add_argument(
         '--topic',
@@ -87,10 +75,7 @@ def _parser() -> Parser:
         metavar='TOPIC',
         help='another one, such as don_kp/heatmap; as often as needed',
     )
-    for name in _NAMES:
-        record.add_argument(
-            f'--{name.replace("_", "-")}', default='', help='as given to `don_kp bringup`'
-        )
+    add_graph(record, *_NAMES)
 
     told = (
         'Publish what was recorded, with its qualities of service, and its time on /clock, in a '
@@ -100,7 +85,7 @@ def _parser() -> Parser:
     replay.add_argument(
         'recording', metavar='FILE', type=Path, help='a folder of rosbag2, or a .mcap or .db3 file'
     )
-    replay.add_argument('--rate', type=_positive, default=1.0, help='times as fast, %(default)s')
+    replay.add_argument('--rate', type=positive, default=1.0, help='times as fast, %(default)s')
     replay.add_argument('--loop', action='store_true', help='again and again')
     chosen = replay.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -125,13 +110,3 @@ def _parser() -> Parser:
     replay.add_argument('--domain', help='another ROS domain of this machine')
     replay.add_argument('--clock', default='/clock', help='where to tell the time, %(default)s')
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f'{text!r}; it must be a number above 0')
-    return value

@@ -1,0 +1,113 @@
+"""`don_kp camera check` beside cameras that this test plays. How fast they are is not judged."""
+
+import contextlib
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CameraInfo, Image
+
+from don_kp_ros.clients import camera_command
+from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.nodes.kit import camera_topics, conversions
+
+SIZE = (240, 320)
+CAMERA = Camera(320, 240, 300.0, 300.0, 159.5, 119.5)
+
+
+def pictures(shift=0):
+    """Discs before a wall: colour (H, W, 3), and depth (H, W) mm that is so far to the right."""
+    rng = np.random.default_rng(3)
+    colour, depth = np.full((*SIZE, 3), 110, np.uint8), np.full(SIZE, 800, np.uint16)
+    for _ in range(7):
+        u, v, r = int(rng.integers(40, 280)), int(rng.integers(40, 200)), int(rng.integers(12, 30))
+        cv2.circle(colour, (u, v), r, tuple(int(x) for x in rng.integers(0, 255, 3)), -1)
+        cv2.circle(depth, (u + shift, v), r, int(rng.integers(500, 700)), -1)
+    return colour, depth
+
+
+@contextlib.contextmanager
+def played(peer, colour, depth, late=0.0, info=CAMERA):
+    """Publish them again and again, depth so many seconds after colour by its stamps."""
+    node = peer.node
+    infos = node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
+    colours = node.create_publisher(Image, camera_topics.COLOUR, 10)
+    depths = node.create_publisher(Image, camera_topics.DEPTH, 10)
+    ending = threading.Event()
+
+    def publish():
+        while not ending.wait(0.05):
+            now = 1e-9 * node.get_clock().now().nanoseconds
+            header, later = (
+                conversions.Header(stamp=conversions.stamp_from_seconds(stamp))
+                for stamp in (now, now + late)
+            )
+            infos.publish(conversions.info_from_camera(info, header))
+            colours.publish(conversions.image_message(colour, 'rgb8', header))
+            depths.publish(conversions.image_message(depth, '16UC1', later))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+        for publisher in (infos, colours, depths):
+            node.destroy_publisher(publisher)
+
+
+def told(capsys, *more):
+    status = camera_command.main(['check', '--seconds', '2', *more])
+    output, errors = capsys.readouterr()
+    assert not errors
+    return status, output
+
+
+def test_what_a_camera_says_is_described(peer, capsys):
+    with played(peer, *pictures()):
+        _, output = told(capsys)
+    for text in (
+        'colour: 320x240, rgb8\n',
+        'depth: 320x240, 16UC1\n',
+        'camera info: Camera(width=320, height=240, fx=300.0',
+        'stamps differ by 0.0 ms',
+        'holes: 0.0% of the depth\n',
+        'middle 0.800\n',
+        'depth on colour: off by (0, 0) pixels\n',
+    ):
+        assert text in output
+    wrong = [line for line in output.splitlines() if line.startswith('wrong: ')]
+    assert not [line for line in wrong if not line.startswith('wrong: /camera/')], output
+
+
+@pytest.mark.parametrize(
+    ('shift', 'late', 'more', 'words'),
+    [
+        (9, 0.0, (), ('off by (9, 0) pixels', 'align_depth.enable:=true')),
+        (0, 0.017, (), ('stamps differ by', 'enable_sync:=true')),
+        (0, 0.0, ('--depth-unit', '0.01'), ('middle 8.000', '--depth-unit')),
+    ],
+)
+def test_a_fault_is_named_with_what_helps(peer, capsys, shift, late, more, words):
+    with played(peer, *pictures(shift), late=late):
+        status, output = told(capsys, *more)
+    assert status == 1
+    assert all(word in output for word in words), output
+
+
+def test_what_cannot_be_used_is_told_as_perception_tells_it(peer, capsys):
+    colour, depth = pictures()
+    with played(peer, colour, depth[::2, ::2].copy(), info=CAMERA):
+        status, output = told(capsys)
+    assert status == 1
+    assert 'the sizes differ: give align_depth.enable:=true' in output
+
+
+def test_a_camera_that_is_not_there_is_told_with_the_topics_that_are(peer, capsys):
+    with played(peer, *pictures()):
+        status, output = told(capsys, '--camera-namespace', 'other')
+    assert status == 1
+    assert 'no image has come on /other/color/image_raw' in output
+    assert '/camera/camera/color/image_raw' in output
