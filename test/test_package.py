@@ -237,6 +237,7 @@ class TestCommandLine:
         script = (
             'import signal, sys; from don_kp_ros import cli;'
             'signal.signal(signal.SIGINT, signal.SIG_DFL);'  # as scripts/executable.in does
+            'signal.signal(signal.SIGHUP, signal.SIG_DFL);'  # tests may run under nohup
             'cli.COMMANDS["endless"] = cli.Command("endless", "");'
             'sys.exit(cli.main(["endless"]))'
         )

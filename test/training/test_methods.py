@@ -400,6 +400,7 @@ def test_a_signal_to_the_group_saves_a_whole_step(
     # The signal comes between the step of the weights and the count of it.
     script.write_text(
         'import os, signal, sys\n'
+        'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'  # tests may run under nohup
         'from don_kp_ros.training import command, module, progress\n'
         'step = module.DescriptorTraining.optimizer_step\n'
         'save = progress.TrainingProgress.save\n'
