@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
@@ -28,6 +27,7 @@ from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.meshes import Meshes
 from don_kp_ros.nodes.perception.objects import ObjectTopics, find_objects
+from don_kp_ros.nodes.perception.pace import Pace
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.pictures import Pictures, Result
 from don_kp_ros.nodes.perception.refining import Refining
@@ -83,15 +83,14 @@ class Search:
 
     def _work(self) -> None:
         last: Stamped[Image] | None = None
+        pace = Pace()
         while not self._ending.is_set():
             image = self.frames.wait_for_newer(last, patience=0.2)
             if image is None:
                 continue
-            last, began = image, time.monotonic()
-            self._look(image.value)
-            rate = self._settings().max_rate_hz
-            if rate > 0:
-                self._ending.wait(began + 1 / rate - time.monotonic())
+            last = image
+            if pace.takes(image.arrival, self._settings().max_rate_hz):
+                self._look(image.value)
 
     @guarded
     def _look(self, image: Image) -> None:
