@@ -45,7 +45,7 @@ class Pictures:
         threading.Thread(target=self._animate, args=(self._scenes,)).start()
 
     def _animate(self, scenes: Sequence[NDArray[np.uint8]]) -> None:
-        frames = [Pillow.fromarray(scene).resize((480, 360)) for scene in scenes]
+        frames = [Pillow.fromarray(scene) for scene in scenes]
         palette = frames[len(frames) // 2].quantize(255)  # one for all: colours must not flicker
         first, *rest = (frame.quantize(palette=palette) for frame in frames)
         # Milliseconds: twice as fast as the simulation's spectator looks.

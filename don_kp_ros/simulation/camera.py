@@ -42,7 +42,7 @@ class Faults:
     """
 
     grain: NDArray[np.int16]  # (H, W, 3), added to colour
-    relief: Array  # (H, W) 1/m, times the squared distance added to depth
+    relief: NDArray[np.float32]  # (H, W) 1/m, times the squared distance added to depth
     lost: NDArray[np.bool_]  # (H, W), where there is no depth
 
     @classmethod
@@ -56,8 +56,8 @@ class Faults:
         coarse = rng.uniform(0, 1, (shape[0] // 12, shape[1] // 12)).astype(np.float32)
         spots = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) > 0.985
         lost = spots | (rng.random(shape) < 0.002)
-        relief: Array = 0.0035 * smooth + 0.0015 * white
-        return cls(np.rint(grain).astype(np.int16), relief, lost)
+        relief = 0.0035 * smooth + 0.0015 * white
+        return cls(np.rint(grain).astype(np.int16), relief.astype(np.float32), lost)
 
     def applied(self, frame: Frame) -> Frame:
         """Return a true frame as the camera gives it."""
@@ -69,8 +69,7 @@ class Faults:
         nearer_right = np.full_like(filled, np.inf)
         nearer_right[:, :-shadow_width] = filled[:, shadow_width:]
         depth[self.lost | (filled - nearer_right > 0.03)] = np.nan
-        depth = np.round(depth * 1000) / np.float32(1000)
-        return Frame(colour, depth.astype(np.float32))
+        return Frame(colour, np.round(depth * 1000) / np.float32(1000))
 
 
 def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:

@@ -49,7 +49,6 @@ class Renderer:
             )
         self._camera = camera
         self._model = model
-        self._rectangle = mujoco.MjrRect(0, 0, camera.width, camera.height)
         self._scene = mujoco.MjvScene(model, _MOST_GEOMS)
         _context()
         self._resources = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
@@ -79,10 +78,15 @@ class Renderer:
         depth[(depth < MIN_DEPTH) | (depth > MAX_DEPTH)] = np.nan
         return Frame(colour, depth)
 
-    def render_colour(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.uint8]:
-        """Draw colour alone, (H, W, 3) RGB, from a camera pose (4, 4)."""
+    def render_colour(
+        self, data: mujoco.MjData, T_world_optical: Array, share: float = 1.0
+    ) -> NDArray[np.uint8]:
+        """Draw colour alone, (H, W, 3) RGB, from a camera pose (4, 4).
+
+        share: of the camera's width and height, that a smaller picture of the same view has.
+        """
         self._update(data, T_world_optical)
-        return self._draw()[0]
+        return self._draw(share=share)[0]
 
     def mask(self, data: mujoco.MjData, T_world_optical: Array, body: str) -> NDArray[np.bool_]:
         """Tell which pixels (H, W) show a body."""
@@ -102,16 +106,19 @@ class Renderer:
         """The near and the far clipping plane, in the model's extents."""
         return self._model.vis.map.znear, self._model.vis.map.zfar
 
-    def _draw(self, identities: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _draw(
+        self, identities: bool = False, share: float = 1.0
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Draw the scene: colours (H, W, 3), or the geoms' numbers in them, and inverse depth."""
-        size = self._camera.height, self._camera.width
+        size = round(self._camera.height * share), round(self._camera.width * share)
         colours, depth = np.empty((*size, 3), np.uint8), np.empty(size, np.float32)
         for flag in mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR:
             self._scene.flags[flag] = identities
         _context()
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._resources)
-        mujoco.mjr_render(self._rectangle, self._scene, self._resources)
-        mujoco.mjr_readPixels(colours, depth, self._rectangle, self._resources)
+        rectangle = mujoco.MjrRect(0, 0, size[1], size[0])
+        mujoco.mjr_render(rectangle, self._scene, self._resources)
+        mujoco.mjr_readPixels(colours, depth, rectangle, self._resources)
         return np.flipud(colours).copy(), np.flipud(depth)
 
     def _update(self, data: mujoco.MjData, T_world_optical: Array) -> None:

@@ -72,6 +72,7 @@ class World:
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in JOINTS])
         self._arm_servos = np.array([self.model.actuator(name).id for name in ARM_JOINTS])
         self._hand_servo = self.model.actuator(HAND_ACTUATOR).id
+        self._links = np.array([[self.model.body(name).id for name in pair] for pair in LINKS]).T
         home, opened = preset.position(OBSERVE), preset.open_width / 2
         self.data.qpos[self._qpos] = [*home, opened, opened]
         self.arm = TrajectoryController(home)
@@ -114,12 +115,16 @@ class World:
             data.qpos[self._qpos], data.qvel[self._dofs], data.qfrc_actuator[self._dofs]
         )
 
-    def links(self) -> list[tuple[str, str, Array]]:
-        """Return every link of the robot's parent, itself and ``T_parent_link`` (4, 4)."""
-        return [
-            (parent, link, rigid.inverse(self._pose(parent)) @ self._pose(link))
-            for parent, link in LINKS
-        ]
+    def links(self) -> tuple[Array, Array]:
+        """Return the LINKS in their parents: places (n, 3), metres, and quaternions xyzw (n, 4)."""
+        parents, links = self._links
+        data = self.data
+        R = data.xmat[parents].reshape(-1, 3, 3)
+        away = np.einsum('nji,nj->ni', R, data.xpos[links] - data.xpos[parents])
+        w, x, y, z = (data.xquat[parents] * [1, -1, -1, -1]).T
+        turn = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
+        wxyz = np.einsum('ijn,nj->ni', turn, data.xquat[links])
+        return away, wxyz[:, [1, 2, 3, 0]]
 
     def camera_pose(self) -> Array:
         """Return ``T_world_optical`` (4, 4) of the colour camera."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import TransformStamped
+from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -14,7 +14,7 @@ from tf2_msgs.msg import TFMessage
 from don_kp_ros.nodes.kit.conversions import transform_from_matrix
 from don_kp_ros.robots.hand import T_COLOUR_OPTICAL, T_LINK_COLOUR
 from don_kp_ros.robots.preset import RobotPreset
-from don_kp_ros.simulation.world import World
+from don_kp_ros.simulation.world import LINKS, World
 
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
@@ -37,7 +37,17 @@ def static_frames(preset: RobotPreset) -> TFMessage:
 
 def link_frames(world: World, stamp: Time) -> TFMessage:
     """Return the robot's links."""
-    return _message(stamp, world.links())
+    places, turns = world.links()
+    message = TFMessage()
+    for (parent, link), (x, y, z), (qx, qy, qz, qw) in zip(
+        LINKS, places.tolist(), turns.tolist(), strict=True
+    ):
+        moved = TransformStamped(child_frame_id=link)
+        moved.header.stamp, moved.header.frame_id = stamp, parent
+        moved.transform.translation = Vector3(x=x, y=y, z=z)
+        moved.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
+        message.transforms.append(moved)
+    return message
 
 
 def _message(stamp: Time, frames: Iterable[tuple[str, str, NDArray[np.float64]]]) -> TFMessage:

@@ -45,6 +45,7 @@ from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.renderer import Renderer
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, World
+from don_kp_ros.simulation.world import JointState as WorldState
 
 Array = NDArray[np.float64]
 
@@ -55,6 +56,7 @@ MAX_LAG_SECONDS = 0.1  # farther behind this machine's clock, simulated time slo
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
 SPECTATOR_SECONDS = 0.6  # between two of its pictures
+SPECTATOR_SHARE = 0.75  # of the camera's width and height, of its pictures
 FAULTS = 8
 MOST_OTHERS = 8  # for more there is no room
 
@@ -197,7 +199,7 @@ class Simulation(Node):
         now = self._now()
         state = world.joint_state()
         if self._is_due(settings.state_hz):
-            self._publish_state(world, now)
+            self._publish_state(world, state, now)
         if self._is_due(settings.camera_hz):
             self._shoot(world, now)
         arm, finger = slice(0, 7), slice(7, 8)
@@ -226,10 +228,9 @@ class Simulation(Node):
         self._begun = self._steps
         replaced.set_result(self._now())
 
-    def _publish_state(self, world: World, now: float) -> None:
+    def _publish_state(self, world: World, state: WorldState, now: float) -> None:
         stamp = stamp_from_seconds(now)
         self._time.publish(Clock(clock=stamp))
-        state = world.joint_state()
         message = JointState(header=Header(stamp=stamp), name=JOINTS)
         message.position = state.position.tolist()
         message.velocity = state.velocity.tolist()
@@ -270,7 +271,7 @@ class Simulation(Node):
         self._depth.publish(image_message(millimetres, '16UC1', header))
         every = max(1, round(SPECTATOR_SECONDS * self._settings.value.camera_hz))
         if self._spectator.get_subscription_count() and self._pictures % every == 0:
-            view = self._renderer.render_colour(world.data, SPECTATOR)
+            view = self._renderer.render_colour(world.data, SPECTATOR, SPECTATOR_SHARE)
             header = Header(stamp=header.stamp, frame_id='world')
             self._spectator.publish(image_message(view, 'rgb8', header))
 
