@@ -116,7 +116,7 @@ class World:
         )
 
     def links(self) -> tuple[Array, Array]:
-        """Return the LINKS in their parents: places (n, 3), metres, and quaternions xyzw (n, 4)."""
+        """Return the LINKS in their parents: places (n, 3), metres, quaternions xyzw (n, 4)."""
         parents, links = self._links
         data = self.data
         R = data.xmat[parents].reshape(-1, 3, 3)

@@ -10,7 +10,7 @@ from don_kp_ros.simulation.controllers import CommandedTrajectory
 from don_kp_ros.simulation.instances import TRAINING, UNSEEN, VALIDATION
 from don_kp_ros.simulation.scene import Layout, Placement
 from don_kp_ros.simulation.shapes import CapShape
-from don_kp_ros.simulation.world import World
+from don_kp_ros.simulation.world import LINKS, World
 
 PRESET = load_preset('panda')
 
@@ -98,3 +98,19 @@ def test_a_brim_is_an_arch_of_its_measures() -> None:
     assert front[0] == pytest.approx(shape.length + shape.brim_length)
     top = shape.crown(np.array(0.3), np.array(np.pi / 2))
     assert top == pytest.approx([0, 0, shape.height], abs=1e-6)
+
+
+def test_the_links_lead_to_where_kinematics_has_the_hand() -> None:
+    world = World(Layout(seed=3, subject=None), PRESET)
+    q = PRESET.position('observe') + np.linspace(-0.3, 0.3, 7)
+    there = CommandedTrajectory(np.array([0.5]), q[None], np.zeros((1, 7)))
+    world.arm.accept(there, world.time)
+    world.step(2.0)
+    places, turns = world.links()
+    T = {'panda_link0': np.eye(4)}
+    for (parent, link), place, turn in zip(LINKS, places, turns, strict=True):
+        T[link] = T[parent] @ rigid.from_quaternion(turn, place)
+    q = world.joint_state().position[:7]
+    np.testing.assert_allclose(
+        T['panda_hand'] @ PRESET.T_hand_tcp, Kinematics(PRESET).forward(q), atol=1e-9
+    )
