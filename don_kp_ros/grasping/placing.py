@@ -57,8 +57,7 @@ class Held:
         i, j = np.nonzero(part)
         columns = np.column_stack([xs[i], ys[j], heights[i, j]])
         near = binary_dilation(part, np.ones((3, 3)), iterations=2)
-        index = np.floor((points[:, :2] - [grid.x_min, grid.y_min]) / _CELL).astype(int)
-        inside = ((index >= 0) & (index < part.shape)).all(axis=1)
+        index, inside = grid.cells(points)
         index[~inside] = 0
         under = np.argwhere(near)
         table = np.column_stack([xs[under[:, 0]], ys[under[:, 1]], np.zeros(len(under))])
@@ -87,8 +86,8 @@ class Held:
         ground = float(motion[2, 3])
         heights = HeightMap.from_points(points, grid).heights
         at = rigid.apply(motion, self.columns)
-        index = np.floor((at[:, :2] - [grid.x_min, grid.y_min]) / grid.cell).astype(int)
-        if not ((index >= 0) & (index < grid.shape)).all():
+        index, inside = grid.cells(at)
+        if not inside.all():
             raise PlaceError('a part of the object would be outside of the workspace')
         below = np.zeros(grid.shape, dtype=bool)
         below[index[:, 0], index[:, 1]] = True
@@ -111,6 +110,14 @@ class Held:
             clearance(motion @ self.T_base_grasp, points, fingers)
         except NoGraspError as error:
             raise PlaceError(f'the hand cannot let go there: {error}') from None
+
+
+def unseen_since(before: Array, now: Array, grid: Grid) -> Array:
+    """Return the points (N, 3) seen before, of the cells of which nothing (M, 3) is seen now."""
+    hidden = np.isnan(HeightMap.from_points(now, grid).heights)
+    index, inside = grid.cells(before)
+    index[~inside] = 0
+    return before[inside & hidden[index[:, 0], index[:, 1]]]
 
 
 def _heading(T: Array) -> float:

@@ -47,6 +47,12 @@ class Grid:
         ys = self.y_min + (np.arange(ny, dtype=np.float64) + 0.5) * self.cell
         return xs, ys
 
+    def cells(self, points: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the cell (N, 2) of each point (N, 2 or 3), and which are in the grid (N,)."""
+        index = np.floor((points[:, :2] - [self.x_min, self.y_min]) / self.cell).astype(np.int64)
+        inside = np.all((index >= 0) & (index < self.shape), axis=1)
+        return index, np.asarray(inside, dtype=np.bool_)
+
 
 @dataclass(frozen=True)
 class HeightMap:
@@ -72,10 +78,8 @@ class HeightMap:
         nx, ny = grid.shape
         heights = np.full(nx * ny, np.nan)
         cloud = cloud[np.isfinite(cloud).all(axis=1)]
-        i = np.floor((cloud[:, 0] - grid.x_min) / grid.cell).astype(int)
-        j = np.floor((cloud[:, 1] - grid.y_min) / grid.cell).astype(int)
-        inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
-        cells, z = (i * ny + j)[inside], cloud[inside, 2]
+        index, inside = grid.cells(cloud)
+        cells, z = (index @ [ny, 1])[inside], cloud[inside, 2]
         order = np.lexsort((z, cells))
         cells, z = cells[order], z[order]
         occupied, first, count = np.unique(cells, return_index=True, return_counts=True)

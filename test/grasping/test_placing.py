@@ -5,8 +5,8 @@ import pytest
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import PinchParameters
-from don_kp_ros.grasping.placing import Held, PlaceError
-from don_kp_ros.motion.heightmap import Grid
+from don_kp_ros.grasping.placing import Held, PlaceError, unseen_since
+from don_kp_ros.motion.heightmap import Grid, HeightMap
 
 GRID = Grid(0.2, 0.85, -0.5, 0.5)
 FINGERS = PinchParameters()
@@ -104,3 +104,14 @@ def test_a_place_that_is_not_seen_is_refused():
 def test_what_was_not_seen_between_the_fingers_cannot_be_placed():
     with pytest.raises(PlaceError, match='not seen where it was grasped'):
         Held.grasped(rigid.transform(DOWN, [0.7, 0.3, 0.05]), POINT, scene(BLOCK))
+
+
+def test_what_is_hidden_now_is_as_it_was_and_what_is_seen_now_is_as_it_is():
+    before, now = scene((0.3, 0.0, 0.03, 0.03, 0.1), (0.7, 0.0, 0.03, 0.03, 0.1)), scene()
+    now = now[now[:, 0] < 0.5]
+    kept = unseen_since(before, now, GRID)
+    assert kept[:, 0].min() == pytest.approx(0.5, abs=0.003)
+    seen = HeightMap.from_points(np.concatenate([now, kept]), GRID)
+    assert np.isfinite(seen.heights).all()
+    high = GRID.centres()[0][(seen.heights > 0.05).any(axis=1)]
+    assert high.min() > 0.65 and high.max() < 0.75  # what stood at 0.3 has gone

@@ -13,7 +13,7 @@ from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
-from don_kp_ros.grasping.placing import Held, PlaceError
+from don_kp_ros.grasping.placing import Held, PlaceError, unseen_since
 from don_kp_ros.motion.port import Motion
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 _UPRIGHT = np.cos(np.deg2rad(2.0))
 # What the camera sees of a held object may be so far off its box, metres.
 _MARGIN = 0.03
+# For so long what it hides from the camera counts as it was seen before it was picked.
+_REMEMBERED_S = 120.0
 
 
 class Placer:
@@ -47,6 +49,7 @@ class Placer:
         self._motion, self._picker = motion, picker
         self._workspace, self._fingers = workspace, fingers
         self._held: Held | None = None
+        self._lifted_at = 0.0  # seconds of ROS time
 
     def goal(self, place: PoseStamped) -> Array:
         """Return a goal's place (4, 4) in the base frame, which is meant where none is named."""
@@ -75,6 +78,13 @@ class Placer:
 
     def lifted(self, held: Held | None) -> None:
         """Remember what is in the hand; None: nothing, or nobody knows what."""
+        self._lifted_at = self._now()
+        self._keep(held)
+
+    def _now(self) -> float:
+        return 1e-9 * float(self._node.get_clock().now().nanoseconds)
+
+    def _keep(self, held: Held | None) -> None:
         self._held = held
         self._motion.hold(held.box if held else None)
         if held is not None:
@@ -89,14 +99,18 @@ class Placer:
                 'nothing is held that could be placed: pick something first; what was put between '
                 'the fingers by hand can only be released',
             )
-        self.lifted(held)
+        self._keep(held)
         self._picker.go_home()
         now = self._node.get_clock().now()
         seen = self._observer.newest_points()
         deadline = 1e-9 * now.nanoseconds + 3.0
         T_base_hand = self._observer.pose_of(self._preset.hand_frame, now.to_msg(), deadline)
         own = held.box.contains(T_base_hand @ self._preset.T_hand_tcp, seen, _MARGIN)
-        self.lifted(replace(held, others=seen[~own]))
+        others = seen[~own]
+        if self._now() - self._lifted_at < _REMEMBERED_S:
+            hidden = unseen_since(held.others, others, self._workspace.grid)
+            others = np.concatenate([others, hidden])
+        self._keep(replace(held, others=others))
 
     def put(self, goal: Array | None, report: Report) -> None:
         """Put down what is held at a goal (4, 4), or where it stood; then look at it from home.
