@@ -37,6 +37,12 @@ _FEATURE = 0.9  # of a component of the difference of descriptors
 _USUAL = 0.5  # squared difference of descriptors, beyond which it counts less and less
 _USUAL_M = 0.004  # the same for the distance to the surface
 _DAMPING = 1e-6
+_EVEN = 0.6
+"""The similarity of a point that speaks neither for a pose nor against it.
+
+Of unseen objects, rendered, right poses have .06 of their points from .6 to .7 and .02 below;
+poses on other objects have .09 and .77, wrong ones on the object itself .18 and .28.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,9 @@ class Fit:
 
     seen (N,): points on the measured surface; similarity (N,): cosines of their descriptors with
     those in the picture, 0 where not seen; contradicted (N,): points in front of a surface that
-    the camera sees through them; quality: the mean over the points, by weight, of their
-    similarity, less 1 for what is contradicted; looked_through: the share of these.
+    the camera sees through them; quality: what they say of the pose, the mean over the points, by
+    weight, of -1 (contradicted, or unlike) to 1 (equal), 0 of those that are hidden or as similar
+    as chance has it; looked_through: the share of the contradicted ones.
     """
 
     T_camera_object: Array
@@ -74,7 +81,8 @@ def register(constellation: Constellation, T: Array, cells: Tensor, view: View) 
     )
     weight = constellation.weights / constellation.weights.sum()
     through = float(weight @ look.contradicted)
-    quality = float(weight @ similarity.clip(0)) - through
+    says = np.where(look.seen, (similarity - _EVEN) / (1 - _EVEN), 0.0)
+    quality = float(weight @ says.clip(-1, 1)) - through
     return Fit(T, look.seen, similarity, look.contradicted, quality, through)
 
 

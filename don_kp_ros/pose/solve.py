@@ -20,7 +20,7 @@ from don_kp_ros.pose.refinement import inliers, normal_equations, refined
 
 Array = NDArray[np.float64]
 
-_STARTS = 3  # different poses
+_STARTS = 5  # different poses
 _WORTH_A_LOOK = 0.5  # of the score of the best
 _LINE = 1e-3  # metres that points must extend to both sides of a line
 
