@@ -22,7 +22,7 @@ _PASSES = 5
 _PROFILE = 0.006  # metres of the profile, along which it is taken to be straight
 _ALONE = 1e-6  # of a near point's weight, of all far ones
 _USUAL = 0.002  # metres off the profile, beyond which a point counts less and less
-_STEPS = 20
+_BEGUN, _STEPS = 6, 20  # of the search, with each of three axes and with the best of them
 _STILL = 1e-4  # radians and metres of a step that ends the search
 _LONGEST = np.array([0.2, 0.2, 0.01, 0.01])  # radians and metres of a step
 _DAMPING = np.array([1e-4, 1e-4, 1e-2, 1e-2])  # of these, so that a ball's axis stays
@@ -50,8 +50,9 @@ def revolution_of(points: Array) -> Revolution | None:
         return None
     middle = points.mean(axis=0)
     points = points - middle
-    found = [_fitted(points, *start) for start in _starts(points)]
-    best = min(found, key=lambda one: float(_loss(one.off).sum()))
+    begun = [_fitted(points, *start, _BEGUN) for start in _starts(points)]
+    best = min(begun, key=lambda one: float(_loss(one.off).sum()))
+    best = _fitted(points, best.direction, best.point, _STEPS)
     along = best.direction @ middle
     point = best.point + middle - along * best.direction
     return replace(best, point=point, height=best.height + along)
@@ -82,10 +83,10 @@ def _starts(points: Array) -> list[tuple[Array, Array]]:
     return [(turn[:3], size * np.cross(turn[:3], turn[3:])) for turn in turns.T]
 
 
-def _fitted(points: Array, direction: Array, point: Array) -> Revolution:
+def _fitted(points: Array, direction: Array, point: Array, steps: int) -> Revolution:
     """Move an axis until the points' profile is thin (Gauss-Newton, Geman and McClure's loss)."""
     profile = _Profile.of(points, direction, point)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         slope = profile.slope()
         weighted = slope * (1 / (1 + (profile.off / _USUAL) ** 2) ** 2)[:, None]
         hessian = weighted.T @ slope + np.diag(_DAMPING)

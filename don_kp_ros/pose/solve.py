@@ -21,6 +21,7 @@ from don_kp_ros.pose.refinement import inliers, normal_equations, refined
 Array = NDArray[np.float64]
 
 _STARTS = 5  # different poses
+_ROUGHLY = 3  # iterations of those that are not the best
 _WORTH_A_LOOK = 0.5  # of the score of the best
 _LINE = 1e-3  # metres that points must extend to both sides of a line
 
@@ -85,7 +86,7 @@ def _different(matches: Matches, best: Array, T: Array) -> list[Array]:
             T = T[_displacements(matches.of_object, T, one) > near]
         if not len(T) or len(found) == _STARTS:
             return sorted(found, key=lambda T: -float(scores(matches, T)))
-        start, better = T[0], refined(matches, T[0])
+        start, better = T[0], refined(matches, T[0], _ROUGHLY)
         if all(_displacements(matches.of_object, better[None], one)[0] > near for one in found):
             found.append(better)
 

@@ -216,11 +216,12 @@ def _pose_in(
     u, v = np.rint(candidates.uv).astype(np.int64).T
     on = candidates.some(np.flatnonzero(mask[v, u]))
     symmetry = symmetry_of(known)
-    pose = find_instances(known, cells, on, view, noise, confidence, symmetry)[0]
-    if pose.refused or pose.ambiguous or pose.residual > _LARGEST_RESIDUAL:
+    pose, *others = find_instances(known, cells, on, view, noise, confidence, symmetry)
+    unsure = pose.ambiguous or bool(others)
+    if pose.refused or unsure or pose.residual > _LARGEST_RESIDUAL:
         off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms)'
-        turned = 'they fit another turn as well' if pose.ambiguous else ''
-        why = str(pose.refused or turned or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
+        other = 'they fit another turn or place as well' if unsure else ''
+        why = str(pose.refused or other or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
         raise RefusedError(
             f'this view does not go with the {known.views} before: {off}, {why}; show the same '
             'object, a side of which is known, and nothing else in the mask'

@@ -54,6 +54,22 @@ def test_a_can_without_a_print_is_symmetric_about_its_axis(seen: float) -> None:
     assert found.order == 0
 
 
+def test_a_print_that_hardly_shows_leaves_the_turn_unknown() -> None:
+    """Neighbours around the axis differ a little, as a network sees a bottle from one side."""
+    plain = can(0.5, printed=False)
+    along = plain.points - plain.points.mean(axis=0)
+    rng = np.random.default_rng(5)
+    faint = 8 * np.sin(along @ rng.normal(size=(3, 24)) / 0.1)
+    for share, symmetric in ((0.02, True), (0.3, False)):
+        mixed = plain.descriptors + share * faint
+        mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+        one = Constellation(plain.points, mixed, plain.weights, plain.fingerprint)
+        found = symmetry_of(one)
+        assert (found is not None) == symmetric
+        if found is not None:
+            assert angle_between(found.direction, AXIS) < np.deg2rad(3)
+
+
 def test_a_printed_can_and_an_object_without_symmetry_are_not() -> None:
     assert symmetry_of(can(1.0, printed=True)) is None
     assert symmetry_of(blob()) is None
