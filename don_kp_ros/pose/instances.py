@@ -30,8 +30,8 @@ _WORTH_A_LOOK = 0.5  # of the consensus of the best pose
 _DOUBT = 0.15  # less of fit than the best pose: either may be right
 _CONTRADICTED = 0.15  # of the points' weight, at most
 _EXPLAINED_M, _EXPLAINED_PX = 0.015, 20.0  # from a place to a point of an instance that was found
-_SAME = 0.5  # of the object's radius, between the centres of what is one instance
-_SHARED = 0.5  # of its points that lie on another, or it is another instance
+_SAME = 0.5  # of the object's radius, between the middles of what is one instance
+_BESIDE = 1.0  # the same, of what cannot be another one: points of one side move as it turns
 
 
 def find_instances(
@@ -64,7 +64,7 @@ def find_instances(
         if pose.refused:
             return sorted(found, key=lambda one: -_quality(one)) or [pose]
         T = pose.T_camera_object
-        if not any(_at_one_place(constellation, T, one.T_camera_object) for one in found):
+        if all(_apart(constellation, T, one.T_camera_object) > _SAME for one in found):
             found.append(pose)
         candidates = _unexplained(constellation, candidates, view, pose)
     return sorted(found, key=lambda one: -_quality(one))
@@ -135,9 +135,8 @@ def _against_rivals(
         if other.quality < pose.fit - _DOUBT:
             break
         motion = rigid.inverse(pose.T_camera_object) @ other.T_camera_object
-        if not _is_turn(motion, symmetry) or not _at_one_place(
-            constellation, pose.T_camera_object, other.T_camera_object
-        ):
+        apart = _apart(constellation, pose.T_camera_object, other.T_camera_object)
+        if apart > _BESIDE or not _is_turn(motion, symmetry):
             continue
         axis = Symmetry.of_turn(motion, constellation.radius)
         if axis is None or symmetry is not None:
@@ -155,14 +154,11 @@ def _is_turn(motion: Array, symmetry: Symmetry | None) -> bool:
     return bool(along < np.cos(SMALLEST_TURN))
 
 
-def _at_one_place(constellation: Constellation, T: Array, other: Array) -> bool:
-    """Tell whether two poses (4, 4) are of one instance: near, or on the same points."""
-    points, others = (rigid.apply(one, constellation.points) for one in (T, other))
-    away = np.linalg.norm(points.mean(axis=0) - others.mean(axis=0))
-    if away < _SAME * constellation.radius:
-        return True
-    apart = np.linalg.norm(points[:, None] - others, axis=2).min(axis=1)
-    return bool((apart < _EXPLAINED_M).mean() > _SHARED)
+def _apart(constellation: Constellation, T: Array, other: Array) -> float:
+    """Return how far the points' middles are apart under two poses, in radii of the object."""
+    centre = constellation.points.mean(axis=0)
+    away = np.linalg.norm(rigid.apply(T, centre) - rigid.apply(other, centre))
+    return float(away / constellation.radius)
 
 
 def _unexplained(
