@@ -34,6 +34,7 @@ _LIKE_A_NEIGHBOUR = 0.9  # of the similarity of neighbours, of points that a tur
 _ALIKE = 0.75  # their cosine similarity, at least
 _OVERLAP = 0.5  # share of the points that a turn brings among others
 _TOUCHING = 0.004  # metres from these, along their normal
+_REVERSED = -0.5  # mean cosine of normals: a flat side that is turned over is not seen
 _AS_MANY = 0.9  # of the share that the best turn brings there
 _TURNS = 40  # that are looked at
 _ROUND = 0.9  # share of the points that lie on a surface of revolution
@@ -129,6 +130,8 @@ def _after_some_turns(
     turns, _ = poses_by_consensus(matches, fewest, np.random.default_rng(seed))
 
     normals = normals_of(points)
+    facing = np.linalg.eigh(normals.T @ normals)[1][:, 2]  # most of what is seen, or away from it
+    normals *= np.where(normals @ facing < 0, -1.0, 1.0)[:, None]
 
     def overlap(T: Array, touching: float = _TOUCHING) -> float:
         """Return the share of the points that a turn brings among others like them, or 0."""
@@ -139,7 +142,10 @@ def _after_some_turns(
         among = (distances.min(axis=1) < near) & (np.abs(off) < touching)
         similar = np.where(distances < near, alike, 0.0).max(axis=1)
         share = float(among.mean())
-        return 0.0 if share < _OVERLAP or similar[among].mean() < least[among].mean() else share
+        same_way = ((normals @ T[:3, :3].T) * normals[next_to]).sum(axis=1)
+        if share < _OVERLAP or same_way[among].mean() < _REVERSED:
+            return 0.0
+        return 0.0 if similar[among].mean() < least[among].mean() else share
 
     away = rigid.transform(translation=_AWAY)
     turns = rigid.inverse(away) @ turns[:_TURNS]

@@ -89,6 +89,15 @@ def test_a_box_that_is_the_same_from_two_sides_has_an_axis_of_half_a_turn() -> N
     assert found.order == 2
 
 
+def test_a_flat_side_is_not_the_same_when_it_is_turned_over() -> None:
+    """Its print is the same in a mirror, but a mirror is no turn that leaves the side in view."""
+    rng = np.random.default_rng(4)
+    half = rng.uniform(-1, 1, (40, 3)) * [0.05, 0.04, 0.0]
+    half[:, 0] = np.abs(half[:, 0]) + 0.004
+    points = np.concatenate([half, half * [-1, 1, 1]])
+    assert symmetry_of(described(points, np.concatenate([half, half]) / 0.02)) is None
+
+
 def test_a_plate_that_is_the_same_from_four_sides_has_an_axis_of_a_quarter_turn() -> None:
     rng = np.random.default_rng(3)
     side = rng.uniform(-1, 1, (30, 3)) * [0.012, 0.03, 0.02] + [0.04, 0, 0]
