@@ -27,6 +27,7 @@ SIMILAR = 0.6
 
 _MOST = 8  # instances
 _WORTH_A_LOOK = 0.5  # of the consensus of the best pose
+_HOPELESS = 0.5  # less, before it is registered: it cannot be
 _DOUBT = 0.15  # less of fit than the best pose: either may be right
 _CONTRADICTED = 0.15  # of the points' weight, at most
 _EXPLAINED_M, _EXPLAINED_PX = 0.015, 20.0  # from a place to a point of an instance that was found
@@ -100,11 +101,14 @@ def _locate(
         return first
     least = _WORTH_A_LOOK * float(scores(matches, likely[0]))
     likely = [T for T in likely if float(scores(matches, T)) >= least]
-    fits = [register(constellation, T, cells, view) for T in likely]
+    fits: list[Fit] = []
+    for T in likely:
+        best = max((fit.quality for fit in fits), default=-np.inf)
+        fits.append(register(constellation, T, cells, view, best - _HOPELESS))
     fits.sort(key=lambda fit: -fit.quality)
-    best = fits[0]
-    pose = replace(pose_of(matches, best.T_camera_object, noise, confidence), fit=best.quality)
-    pose = replace(pose, refused=pose.refused or _refusal(best, confidence))
+    pose = pose_of(matches, fits[0].T_camera_object, noise, confidence)
+    refused = pose.refused or _refusal(fits[0], confidence)
+    pose = replace(pose, fit=fits[0].quality, refused=refused)
     if pose.refused:
         return pose
     pose = _against_rivals(constellation, pose, fits, symmetry)

@@ -64,10 +64,18 @@ class Fit:
     looked_through: float
 
 
-def register(constellation: Constellation, T: Array, cells: Tensor, view: View) -> Fit:
-    """Fit a constellation to a picture, beginning with a pose (4, 4); cells (D, h, w): its map."""
+def register(
+    constellation: Constellation, T: Array, cells: Tensor, view: View, least: float = -np.inf
+) -> Fit:
+    """Fit a constellation to a picture, beginning with a pose (4, 4); cells (D, h, w): its map.
+
+    Where the quality of the beginning is below the ``least``, the pose stays as it is.
+    """
     assert view.camera is not None
     look = _Look.at(constellation, T, cells, view)
+    begun = look.fit(constellation, T)
+    if begun.quality < least:
+        return begun
     for _ in range(_STEPS):
         hessian, gradient = look.normal_equations(constellation, T)
         damping = _DAMPING * np.trace(hessian) + np.finfo(np.float64).tiny
@@ -76,14 +84,7 @@ def register(constellation: Constellation, T: Array, cells: Tensor, view: View) 
             break
         T = stepped(T, step)
         look = _Look.at(constellation, T, cells, view)
-    similarity = np.where(
-        look.seen, (look.descriptors[:, 0] * constellation.descriptors).sum(axis=1), 0.0
-    )
-    weight = constellation.weights / constellation.weights.sum()
-    through = float(weight @ look.contradicted)
-    says = np.where(look.seen, (similarity - _EVEN) / (1 - _EVEN), 0.0)
-    quality = float(weight @ says.clip(-1, 1)) - through
-    return Fit(T, look.seen, similarity, look.contradicted, quality, through)
+    return look.fit(constellation, T)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,16 @@ class _Look:
     def contradicted(self) -> Mask:
         nearest = np.min(self.surface[:, :, 2], axis=1)  # NaN where some depth is missing
         return nearest > self.placed[:, 2] + _BEHIND
+
+    def fit(self, constellation: Constellation, T: Array) -> Fit:
+        """Judge the pose (4, 4) that this was seen under."""
+        seen, contradicted = self.seen, self.contradicted
+        cosines = (self.descriptors[:, 0] * constellation.descriptors).sum(axis=1)
+        weight = constellation.weights / constellation.weights.sum()
+        through = float(weight @ contradicted)
+        says = np.where(seen, (cosines - _EVEN) / (1 - _EVEN), 0.0)
+        quality = float(weight @ says.clip(-1, 1)) - through
+        return Fit(T, seen, np.where(seen, cosines, 0.0), contradicted, quality, through)
 
     def normal_equations(self, constellation: Constellation, T: Array) -> tuple[Array, Array]:
         """Return the Hessian (6, 6) and the gradient (6,) of surface and descriptors."""
