@@ -4,9 +4,10 @@
 of another instance, which is taught from one view by a click. The camera is 0.35 to 0.8 m away and
 up to 30 degrees off the vertical, the object is turned anyhow, and has up to three others beside
 it; colours and depth have a D435's faults. Then the same after a second taught view, from the
-other side, and PAIRS=60 views of two instances. Only what is published counts as found, and as
-wrong where it is more than 20 mm or 20 degrees off; turns about an axis that the pose calls
-unknown do not count. MODEL=FILE takes another checkpoint; SEED=1 draws other objects.
+other side, and PAIRS=60 views of two instances. What is published counts as found, and as wrong
+where it is more than 20 mm or 20 degrees off. Turns about an axis of symmetry do not count. A pose
+that is told to be ambiguous is not found; it is wrong if no turn about its axis makes it right.
+MODEL=FILE takes another checkpoint; SEED=1 draws other objects.
 
 Every view is kept in output/bench/object_pose/ as it is done, for this commit and model: a run
 that is interrupted goes on where it stopped.
@@ -59,6 +60,7 @@ SIZE = (D435.height, D435.width)
 WRONG_M, WRONG_DEG = 0.02, 20.0
 _VIEWPOINTS = Viewpoints(tilt=(0.0, 30.0), distance=(0.35, 0.8))
 _SHOTS, _SCENES, _SMALLEST = 30, 6, 400  # attempts; pixels of an object
+_TURNS = 72  # about an axis of symmetry
 _APART = (0.13, 0.2)  # metres between two instances
 
 
@@ -225,18 +227,18 @@ def _compared(pose: Pose, truths: list[Array]) -> Row:
         'degrees': degrees,
         'fit': pose.fit,
         'axis': pose.symmetry is not None,
+        'ambiguous': pose.ambiguous,
         'squared': _squared(pose, truths[nearest]),
     }
 
 
 def _error(pose: Pose, T: Array) -> tuple[float, float]:
-    """Metres and degrees off; a turn about an unknown axis is taken out of both."""
+    """Metres and degrees off; a turn about an axis of symmetry is taken out of both."""
     found = pose.T_camera_object
     if pose.symmetry is not None:
-        # Of all turns about the axis through the points' middle, the one that fits best.
+        angles = np.arange(pose.symmetry.order or _TURNS) * 2 * np.pi
         turns = [
-            found @ rigid.transform(rigid.rotation_about(pose.symmetry.direction, angle))
-            for angle in np.linspace(-np.pi, np.pi, 72, endpoint=False)
+            found @ pose.symmetry.turn(angle / (pose.symmetry.order or _TURNS)) for angle in angles
         ]
         found = min(turns, key=lambda one: _angle(one, T))
     return float(np.linalg.norm(found[:3, 3] - T[:3, 3])), float(np.rad2deg(_angle(found, T)))
@@ -261,7 +263,7 @@ def is_right(pose: Row) -> bool:
 def summary(kind: str, condition: str, rows: Sequence[Row]) -> Row:
     """Make the figures of some views."""
     told = [pose for row in rows for pose in row['poses']]
-    right = [pose for pose in told if is_right(pose)]
+    right = [pose for pose in told if is_right(pose) and not pose['ambiguous']]
     sure = [pose for pose in right if not pose['axis']]
     instances = 2 if condition == 'two in view' else 1
 
@@ -269,7 +271,8 @@ def summary(kind: str, condition: str, rows: Sequence[Row]) -> Row:
         return float(np.median([pose[name] for pose in poses])) if poses else float('nan')
 
     def whole(row: Row) -> bool:
-        found = sorted(pose['of'] for pose in row['poses'] if is_right(pose))
+        right = [pose for pose in row['poses'] if is_right(pose) and not pose['ambiguous']]
+        found = sorted(pose['of'] for pose in right)
         return found == list(range(instances)) and len(row['poses']) == instances
 
     return {
@@ -280,6 +283,7 @@ def summary(kind: str, condition: str, rows: Sequence[Row]) -> Row:
         'wrong': round(sum(not is_right(pose) for pose in told) / len(rows), 3),
         'median mm': round(median('mm', sure), 1),
         'median deg': round(median('degrees', sure), 1),
+        'ambiguous': sum(pose['ambiguous'] for pose in told),
         'axis': sum(pose['axis'] for pose in told),
         'squared': round(median('squared', sure), 1),
     }

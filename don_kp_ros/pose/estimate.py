@@ -54,10 +54,11 @@ class Pose:
     away, as in geometry_msgs/PoseWithCovariance, where the shift moves the object's origin and
     the rotation turns the object about it.
 
-    fit: how much the picture looks like the object under this pose, 0..1; NaN where only matches
-    were looked at. symmetry: the axis about which the rotation is undetermined, if there is one.
-    ambiguous: the axis is not the object's; this picture alone fits another turn about it, too.
-    refined: the transform and its covariance are of a refinement by a mesh, the rest is not.
+    fit: what the picture says of this pose, -1 (against it) to 1 (looks as was taught, all of it);
+    NaN where only matches were looked at. symmetry: the axis about which the rotation is
+    undetermined, if there is one. ambiguous: the axis is not the object's; this picture alone fits
+    another turn about it, too. refined: the transform and its covariance are of a refinement by a
+    mesh, the rest is not.
     refused: why the pose must not be used, or None.
     """
 
@@ -119,7 +120,7 @@ class Confidence:
 
     inliers: int = 8
     share: float = 0.2
-    fit: float = 0.6
+    fit: float = 0.25
     radians: float = float(np.deg2rad(20))
     metres: float = 0.01
 

@@ -18,7 +18,7 @@ from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.perspective import solve_pixels
 from don_kp_ros.pose.registration import Fit, register
 from don_kp_ros.pose.solve import likely_poses, pose_of
-from don_kp_ros.pose.symmetry import Symmetry
+from don_kp_ros.pose.symmetry import SMALLEST_TURN, Symmetry
 
 Array = NDArray[np.float64]
 
@@ -27,10 +27,12 @@ SIMILAR = 0.6
 
 _MOST = 8  # instances
 _WORTH_A_LOOK = 0.5  # of the consensus of the best pose
-_AS_GOOD = 0.9  # of the fit of the best pose: both may be right
+_HOPELESS = 0.5  # less, before it is registered: it cannot be
+_DOUBT = 0.15  # less of fit than the best pose: either may be right
 _CONTRADICTED = 0.15  # of the points' weight, at most
 _EXPLAINED_M, _EXPLAINED_PX = 0.015, 20.0  # from a place to a point of an instance that was found
-_SAME = 0.5  # of the object's radius, between the centres of what is one instance
+_SAME = 0.5  # of the object's radius, between the middles of what is one instance
+_BESIDE = 1.0  # the same, of what cannot be another one: points of one side move as it turns
 
 
 def find_instances(
@@ -63,7 +65,7 @@ def find_instances(
         if pose.refused:
             return sorted(found, key=lambda one: -_quality(one)) or [pose]
         T = pose.T_camera_object
-        if not any(_at_one_place(constellation, T, one.T_camera_object) for one in found):
+        if all(_apart(constellation, T, one.T_camera_object) > _SAME for one in found):
             found.append(pose)
         candidates = _unexplained(constellation, candidates, view, pose)
     return sorted(found, key=lambda one: -_quality(one))
@@ -99,16 +101,18 @@ def _locate(
         return first
     least = _WORTH_A_LOOK * float(scores(matches, likely[0]))
     likely = [T for T in likely if float(scores(matches, T)) >= least]
-    fits = [register(constellation, T, cells, view) for T in likely]
+    fits: list[Fit] = []
+    for T in likely:
+        best = max((fit.quality for fit in fits), default=-np.inf)
+        fits.append(register(constellation, T, cells, view, best - _HOPELESS))
     fits.sort(key=lambda fit: -fit.quality)
-    best = fits[0]
-    pose = replace(pose_of(matches, best.T_camera_object, noise, confidence), fit=best.quality)
-    pose = replace(pose, refused=pose.refused or _refusal(best, confidence))
+    pose = pose_of(matches, fits[0].T_camera_object, noise, confidence)
+    refused = pose.refused or _refusal(fits[0], confidence)
+    pose = replace(pose, fit=fits[0].quality, refused=refused)
     if pose.refused:
         return pose
-    if symmetry is None:
-        return _with_other_minima(constellation, pose, fits)
-    return symmetry.applied(pose)
+    pose = _against_rivals(constellation, pose, fits, symmetry)
+    return pose if symmetry is None or pose.refused else symmetry.applied(pose)
 
 
 def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
@@ -121,28 +125,44 @@ def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
     if fit.quality < confidence.fit:
         return Refusal(
             Why.UNLIKE,
-            f'the picture looks like the object to {fit.quality:.2f}; needed are '
-            f'{confidence.fit:.2f}',
+            f'the picture speaks for the object there by {fit.quality:.2f}, of 1 if it were as '
+            f'taught; needed are {confidence.fit:.2f}',
         )
     return None
 
 
-def _with_other_minima(constellation: Constellation, pose: Pose, fits: list[Fit]) -> Pose:
+def _against_rivals(
+    constellation: Constellation, pose: Pose, fits: list[Fit], symmetry: Symmetry | None
+) -> Pose:
     """Say that another turn of the object, at the same place, fits about as well."""
     for other in fits[1:]:
-        as_good = other.quality >= _AS_GOOD * pose.fit
-        if as_good and _at_one_place(constellation, pose.T_camera_object, other.T_camera_object):
-            motion = rigid.inverse(pose.T_camera_object) @ other.T_camera_object
-            axis = Symmetry.of_turn(motion, constellation.radius)
-            if axis is not None:
-                return replace(axis.applied(pose), ambiguous=True)
+        if other.quality < pose.fit - _DOUBT:
+            break
+        motion = rigid.inverse(pose.T_camera_object) @ other.T_camera_object
+        apart = _apart(constellation, pose.T_camera_object, other.T_camera_object)
+        if apart > _BESIDE or not _is_turn(motion, symmetry):
+            continue
+        axis = Symmetry.of_turn(motion, constellation.radius)
+        if axis is None or symmetry is not None:
+            text = 'another turn fits the picture as well; look from nearer, or from another side'
+            return replace(pose, refused=Refusal(Why.AMBIGUOUS, text))
+        return replace(axis.applied(pose), ambiguous=True)
     return pose
 
 
-def _at_one_place(constellation: Constellation, T: Array, other: Array) -> bool:
+def _is_turn(motion: Array, symmetry: Symmetry | None) -> bool:
+    """Tell whether a motion (4, 4) of the object turns it, otherwise than about its own axis."""
+    if symmetry is None:
+        return bool(np.trace(motion[:3, :3]) < 1 + 2 * np.cos(SMALLEST_TURN))
+    along = symmetry.direction @ motion[:3, :3] @ symmetry.direction
+    return bool(along < np.cos(SMALLEST_TURN))
+
+
+def _apart(constellation: Constellation, T: Array, other: Array) -> float:
+    """Return how far the points' middles are apart under two poses, in radii of the object."""
     centre = constellation.points.mean(axis=0)
     away = np.linalg.norm(rigid.apply(T, centre) - rigid.apply(other, centre))
-    return bool(away < _SAME * constellation.radius)
+    return float(away / constellation.radius)
 
 
 def _unexplained(

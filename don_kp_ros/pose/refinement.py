@@ -20,14 +20,14 @@ _E[0, 1, 2] = _E[1, 2, 0] = _E[2, 0, 1] = 1
 _E[0, 2, 1] = _E[1, 0, 2] = _E[2, 1, 0] = -1
 
 
-def refined(matches: Matches, T: Array) -> Array:
+def refined(matches: Matches, T: Array, iterations: int = _ITERATIONS) -> Array:
     """Refine a pose (4, 4) over the matches within the gate (Gauss-Newton on MSAC's cost).
 
     In every iteration each point is matched to its nearest candidate, and left out beyond the
     gate. Along directions that the points leave undetermined, the pose stays as it is.
     """
     whitening = matches.whitening()
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         chosen = inliers(matches, T)
         hessian, gradient, _ = normal_equations(matches.some(chosen), whitening[chosen], T)
         step = np.asarray(-np.linalg.lstsq(hessian, gradient, rcond=_DETERMINED)[0])

@@ -20,7 +20,8 @@ from don_kp_ros.pose.refinement import inliers, normal_equations, refined
 
 Array = NDArray[np.float64]
 
-_STARTS = 3  # different poses
+_STARTS = 5  # different poses
+_TRIES, _ROUGHLY = 6, 3  # at finding them, and iterations of each
 _WORTH_A_LOOK = 0.5  # of the score of the best
 _LINE = 1e-3  # metres that points must extend to both sides of a line
 
@@ -80,14 +81,15 @@ def _different(matches: Matches, best: Array, T: Array) -> list[Array]:
     """Refine a few of poses (B, 4, 4) that differ from the best; sort them by their consensus."""
     near = float(np.sqrt(GATE * np.median(matches.across + matches.along)))
     found, start = [best], T[0]
-    while True:
+    for _ in range(_TRIES):
         for one in (start, found[-1]):
             T = T[_displacements(matches.of_object, T, one) > near]
         if not len(T) or len(found) == _STARTS:
-            return sorted(found, key=lambda T: -float(scores(matches, T)))
-        start, better = T[0], refined(matches, T[0])
+            break
+        start, better = T[0], refined(matches, T[0], _ROUGHLY)
         if all(_displacements(matches.of_object, better[None], one)[0] > near for one in found):
             found.append(better)
+    return sorted(found, key=lambda T: -float(scores(matches, T)))
 
 
 def _displacements(points: Array, T: Array, other: Array) -> Array:

@@ -1,9 +1,13 @@
 """Whether an object looks the same when it is turned about an axis, so that its turn is unknown.
 
-A constellation is matched with itself, each point with others that look like it. A turn on which
-many of these matches agree, and which brings the points among others that look as much like them
-as neighbours do, is one after which the object cannot be told from before. A can without a print
-has many about one axis; a box with the same print on two sides has one of half a turn.
+A surface of revolution whose points look alike all around the axis cannot be told from a turned
+one: a can without a print. Its axis is found by the shape alone, as descriptors tell the turns of
+single points too badly for that.
+
+Of other objects, the constellation is matched with itself, each point with others that look like
+it. A turn on which many of these matches agree, and which brings the points onto the surface among
+others that look as much like them as neighbours do, is another one after which the object cannot
+be told from before: half a turn of a box with the same print on two sides.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from don_kp_ros.pose.consensus import poses_by_consensus
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Pose
 from don_kp_ros.pose.matches import Matches
+from don_kp_ros.pose.refinement import refined
+from don_kp_ros.pose.revolution import normals_of, revolution_of
 
 Array = NDArray[np.float64]
 
@@ -27,8 +33,15 @@ _NEIGHBOURS = 1.5  # spacings of the points, within which they are neighbours
 _LIKE_A_NEIGHBOUR = 0.9  # of the similarity of neighbours, of points that a turn brings together
 _ALIKE = 0.75  # their cosine similarity, at least
 _OVERLAP = 0.5  # share of the points that a turn brings among others
+_TOUCHING = 0.004  # metres from these, along their normal
+_REVERSED = -0.5  # mean cosine of normals: a flat side that is turned over is not seen
+_AS_MANY = 0.9  # of the share that the best turn brings there
 _TURNS = 40  # that are looked at
-_ANY = (0.4, 0.7, 1.0)  # radians: who looks the same after all of these does after any turn
+_ROUND = 0.9  # share of the points that lie on a surface of revolution
+_ON_SURFACE = 0.0025  # metres from it
+_FAR = 1.0  # radians between points that are compared, if the surface looks the same all around
+_LIKE_ANY_TURN = 0.72  # of the similarity of neighbours: bottles have .75 to .95, mugs up to .69
+_COMPARED = 0.25  # share of the points, at least, that are
 _MOST_PARTS = 8  # of a full turn
 _ALONG = 0.25  # shift along the axis over the radius of the object: more is no turn
 _VARIANCE = np.pi**2 / 3  # square radians, of an angle of which nothing is known
@@ -71,6 +84,35 @@ def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
     others = ~np.eye(len(points), dtype=np.bool_)
     near = _NEIGHBOURS * float(np.median(np.where(others, apart, np.inf).min(axis=1)))
     usual = np.where(others & (apart < near), alike, 0.0).max(axis=1)
+    found = _after_any_turn(points, alike, near, usual)
+    return found or _after_some_turns(constellation, apart, alike, near, usual, seed)
+
+
+def _after_any_turn(points: Array, alike: Array, near: float, usual: Array) -> Symmetry | None:
+    """Find the axis of a surface of revolution that looks the same all around it.
+
+    points (N, 3); alike (N, N): their similarities; near: metres, of neighbours; usual (N,): the
+    similarity of a point with its neighbours.
+    """
+    shape = revolution_of(points)
+    if shape is None or (np.abs(shape.off) < _ON_SURFACE).mean() < _ROUND:
+        return None
+    profile = np.stack([shape.height, shape.radius], axis=1)
+    turned = np.abs(np.angle(np.exp(1j * (shape.angle[:, None] - shape.angle)))) > _FAR
+    beside = shape.radius > near / 2  # others are on the axis, about which nothing moves them
+    compared = turned & (_distances(profile, profile) < near / 2) & beside[:, None] & beside
+    if compared.any(axis=1).mean() < _COMPARED:
+        return None
+    if alike[compared].mean() < _LIKE_ANY_TURN * usual[usual > 0].mean():
+        return None
+    return Symmetry(shape.direction, shape.point)
+
+
+def _after_some_turns(
+    constellation: Constellation, apart: Array, alike: Array, near: float, usual: Array, seed: int
+) -> Symmetry | None:
+    """Find the axis of the turn that best brings points among others like them."""
+    points = constellation.points
     least = np.maximum(_LIKE_A_NEIGHBOUR * usual, _ALIKE)
     first, second = np.nonzero((alike >= least[:, None]) & (apart > 2 * near))
     if len(np.unique(first)) < _OVERLAP * len(points):
@@ -87,24 +129,37 @@ def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
     fewest = int(_OVERLAP * len(points)) // 2
     turns, _ = poses_by_consensus(matches, fewest, np.random.default_rng(seed))
 
-    def overlap(T: Array) -> float:
+    normals = normals_of(points)
+    facing = np.linalg.eigh(normals.T @ normals)[1][:, 2]  # most of what is seen, or away from it
+    normals *= np.where(normals @ facing < 0, -1.0, 1.0)[:, None]
+
+    def overlap(T: Array, touching: float = _TOUCHING) -> float:
         """Return the share of the points that a turn brings among others like them, or 0."""
-        distances = _distances(rigid.apply(T, points), points)
-        among = distances.min(axis=1) < near
+        moved = rigid.apply(T, points)
+        distances = _distances(moved, points)
+        next_to = distances.argmin(axis=1)
+        off = ((moved - points[next_to]) * normals[next_to]).sum(axis=1)
+        among = (distances.min(axis=1) < near) & (np.abs(off) < touching)
         similar = np.where(distances < near, alike, 0.0).max(axis=1)
         share = float(among.mean())
-        return 0.0 if share < _OVERLAP or similar[among].mean() < least[among].mean() else share
+        same_way = ((normals @ T[:3, :3].T) * normals[next_to]).sum(axis=1)
+        if share < _OVERLAP or same_way[among].mean() < _REVERSED:
+            return 0.0
+        return 0.0 if similar[among].mean() < least[among].mean() else share
 
-    turns = turns[:_TURNS]
-    turns[:, :3, 3] -= _AWAY
-    best = max(turns, key=overlap, default=None)
-    if best is None or not overlap(best):
+    away = rigid.transform(translation=_AWAY)
+    turns = rigid.inverse(away) @ turns[:_TURNS]
+    rough = max(turns, key=lambda T: overlap(T, near), default=None)
+    if rough is None or not overlap(rough, near):
         return None
+    best = rigid.inverse(away) @ refined(matches, away @ rough)
     found = Symmetry.of_turn(best, constellation.radius)
-    if found is None or all(overlap(found.turn(angle)) for angle in _ANY):
-        return found
-    orders = [n for n in range(2, _MOST_PARTS + 1) if overlap(found.turn(2 * np.pi / n))]
-    return replace(found, order=max(orders, default=2))
+    if found is None:
+        return None
+    shares = {n: overlap(found.turn(2 * np.pi / n)) for n in range(2, _MOST_PARTS + 1)}
+    enough = max(_AS_MANY * overlap(best), _OVERLAP)
+    orders = [n for n, share in shares.items() if share >= enough]
+    return replace(found, order=max(orders)) if orders else None
 
 
 def _distances(points: Array, others: Array) -> Array:

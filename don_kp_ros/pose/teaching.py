@@ -19,6 +19,7 @@ from don_kp_ros.pose.constellation import MOST, Constellation
 from don_kp_ros.pose.estimate import Confidence, Noise, Pose
 from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.registration import register
+from don_kp_ros.pose.symmetry import symmetry_of
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -214,10 +215,13 @@ def _pose_in(
     candidates = find_candidates(cells, queries, view, SIMILAR)
     u, v = np.rint(candidates.uv).astype(np.int64).T
     on = candidates.some(np.flatnonzero(mask[v, u]))
-    pose = find_instances(known, cells, on, view, noise, confidence)[0]
-    if pose.refused or pose.residual > _LARGEST_RESIDUAL:
+    symmetry = symmetry_of(known)
+    pose, *others = find_instances(known, cells, on, view, noise, confidence, symmetry)
+    unsure = pose.ambiguous or bool(others)
+    if pose.refused or unsure or pose.residual > _LARGEST_RESIDUAL:
         off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms)'
-        why = str(pose.refused or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
+        other = 'they fit another turn or place as well' if unsure else ''
+        why = str(pose.refused or other or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
         raise RefusedError(
             f'this view does not go with the {known.views} before: {off}, {why}; show the same '
             'object, a side of which is known, and nothing else in the mask'

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from truth import CAMERA, Array, Scene
+from truth import CAMERA, Array, Scene, halves_that_look_alike
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.candidates import Candidates, find_candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
-from don_kp_ros.pose.estimate import Confidence, Pose
+from don_kp_ros.pose.estimate import Confidence, Pose, Why
 from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.refinement import stepped
 from don_kp_ros.pose.registration import register
@@ -156,18 +156,47 @@ def test_a_symmetric_object_says_which_turn_is_unknown(taught: Taught) -> None:
     np.testing.assert_allclose(added[3:, 3:], np.pi**2 / 3 * np.outer(turn, turn), atol=1e-9)
 
 
-def test_another_minimum_at_the_same_place_is_an_unknown_turn(taught: Taught) -> None:
-    """The far half of the object looks as the near half does, turned by half a turn."""
-    scene = Scene.of((0.0, 0.0, 0.0), tilt=0.0)
-    cells = scene.cells()
-    turned = cells.flip(1, 2)
-    both = torch.where(torch.arange(60)[:, None] < 30, cells, turned)
-    view, mask = scene.view(), scene.mask()
-    axes = scene.T_camera_base[:3, :3]
+def found_where_halves_look_alike(symmetry: Symmetry | None = None) -> list[Pose]:
+    both, view, mask = halves_that_look_alike()
+    axes = rigid.rotation_about([1, 0, 0], np.pi)
     own = teach(both, view, mask, 'a model', axes).constellation
     queries = torch.from_numpy(own.descriptors.copy())
     candidates = find_candidates(both, queries, view, SIMILAR)
-    poses = find_instances(own, both, candidates, view)
+    return find_instances(own, both, candidates, view, symmetry=symmetry)
+
+
+def test_a_minimum_that_is_no_turn_about_the_known_axis_is_refused() -> None:
+    upright = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+    (known,) = found_where_halves_look_alike(upright)
+    assert known.refused is None
+    assert known.symmetry == upright and not known.ambiguous
+    lying = Symmetry(np.array([1.0, 0.0, 0.0]), np.zeros(3))
+    (other,) = found_where_halves_look_alike(lying)
+    assert other.refused is not None
+    assert other.refused.why is Why.AMBIGUOUS
+
+
+def test_what_is_hidden_says_nothing_and_what_is_unlike_speaks_against_a_pose(
+    taught: Taught,
+) -> None:
+    scene = Scene.of((0.0, 0.0, 0.5))
+    (true,) = truths(scene, taught)
+    cells, view = scene.cells(), scene.view()
+    whole = register(taught.constellation, true, cells, view)
+    assert whole.quality > 0.6
+    assert view.depth is not None
+    metres = view.depth.metres().copy()
+    metres[:240] = 0.3  # something near hides the upper half of the picture
+    hiding = View(view.size, DepthImage(metres), CAMERA)
+    half = register(taught.constellation, true, cells, hiding)
+    assert 0.3 * whole.quality < half.quality < 0.8 * whole.quality
+    unlike = register(taught.constellation, true, -cells, view)
+    assert unlike.quality < -0.9
+
+
+def test_another_minimum_at_the_same_place_is_an_unknown_turn(taught: Taught) -> None:
+    """The far half of the object looks as the near half does, turned by half a turn."""
+    poses = found_where_halves_look_alike()
     assert len(poses) == 1
     assert poses[0].refused is None
     assert poses[0].symmetry is not None

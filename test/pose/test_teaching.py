@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from truth import CAMERA, Array, Egg, Scene
+from truth import CAMERA, Array, Egg, Scene, halves_that_look_alike
 
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
@@ -160,6 +160,14 @@ def test_a_view_of_something_else_is_refused_with_its_residual() -> None:
         extend(first, wrong.cells(), wrong.view(), wrong.mask(), MODEL)
     with pytest.raises(RefusedError, match='taught with the model a model, the view is described'):
         extend(first, SCENE.cells(), SCENE.view(), SCENE.mask(), 'another model')
+
+
+def test_a_view_that_fits_two_turns_is_refused() -> None:
+    cells, view, mask = halves_that_look_alike()
+    half = mask & (np.arange(480)[:, None] < 240)
+    own = teach(cells, view, half, MODEL, rigid.rotation_about([1, 0, 0], np.pi)).constellation
+    with pytest.raises(RefusedError, match='they fit another turn or place as well'):
+        extend(own, cells, view, mask, MODEL)
 
 
 def test_spreading_keeps_apart_and_begins_in_the_middle() -> None:

@@ -129,3 +129,14 @@ class Scene:
     def click(self, egg: int = 0) -> tuple[float, float]:
         u, v = CAMERA.project(self.eggs[egg].T_camera_object[:3, 3])
         return float(u), float(v)
+
+
+def halves_that_look_alike() -> tuple[torch.Tensor, View, NDArray[np.bool_]]:
+    """Make an egg seen from above whose far half looks as the near one does, half a turn on.
+
+    Returns its picture's map (16, 60, 80), the view, and the egg's mask.
+    """
+    scene = Scene.of((0.0, 0.0, 0.0), tilt=0.0)
+    cells = scene.cells()
+    near = torch.arange(60)[:, None] < 30
+    return torch.where(near, cells, cells.flip(1, 2)), scene.view(), scene.mask()
