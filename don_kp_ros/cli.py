@@ -36,6 +36,9 @@ COMMANDS = {
     'camera': Command(
         'don_kp_ros.clients.camera_command', 'tell whether the camera is fit for grasping', 'ros'
     ),
+    'view': Command(
+        'don_kp_ros.clients.view_command', 'show the stack in the browser, and ask it', 'ros'
+    ),
     'calibrate': Command(
         'don_kp_ros.clients.calibrate_command', 'tell where the camera is on the hand, by a board'
     ),
