@@ -221,19 +221,26 @@ class ViewedStack:
         bones = [
             (child, parent) for child, parent in parents.items() if {child, parent} <= {*frames}
         ]
-        answer = await self._services.ask(
-            SceneService,
-            'perception/scene',
-            frame=root,
-            voxel=_VOXEL_M,
-            lowest=Point(x=-_REACH_M, y=-_REACH_M, z=-_HIGHEST_M),
-            highest=Point(x=_REACH_M, y=_REACH_M, z=_HIGHEST_M),
-        )
         grasp = None
         if self.sight.grasp is not None and self.sight.grasp[0] in frames:
             frame, T_frame_tcp = self.sight.grasp
             grasp = frames[frame] @ T_frame_tcp
-        return Scene(frames, bones, points_from_cloud(answer.cloud), grasp)
+        try:
+            return Scene(frames, bones, await self._cloud(root), grasp)
+        except RefusedError as error:
+            return Scene(frames, bones, grasp=grasp, lacks=str(error))
+
+    async def _cloud(self, frame: str) -> Array:
+        """Return the points that the camera saw last, in a frame."""
+        answer = await self._services.ask(
+            SceneService,
+            'perception/scene',
+            frame=frame,
+            voxel=_VOXEL_M,
+            lowest=Point(x=-_REACH_M, y=-_REACH_M, z=-_HIGHEST_M),
+            highest=Point(x=_REACH_M, y=_REACH_M, z=_HIGHEST_M),
+        )
+        return points_from_cloud(answer.cloud)
 
     async def _said(self, kind: type, name: str, /, **fields: Any) -> str:
         return str((await self._services.ask(kind, name, **fields)).message)

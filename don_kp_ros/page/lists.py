@@ -42,7 +42,7 @@ class PointList:
 
     async def _draw(self) -> None:
         self._images = []
-        self._show.refresh()
+        await self._show.refresh()
         if not self._deleted.value:
             for image, point in self._images:
                 await self._fill(image, point)

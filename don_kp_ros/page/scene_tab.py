@@ -30,6 +30,7 @@ class SceneTab:
         camera.look_at_x, camera.look_at_z = 0.3, 0.2
         self._scene = ui.scene(600, 450, camera=camera, fps=10)
         self._drawn: list[Any] = []
+        self._cloud: Any = None
         ui.timer(_EVERY_S, self._update)
 
     async def _update(self) -> None:
@@ -40,7 +41,7 @@ class SceneTab:
         except RefusedError as error:
             self._told.set_text(str(error))
             return
-        self._told.set_text(f'{len(scene.cloud)} points of the cloud, each 1 cm')
+        self._told.set_text(scene.lacks)
         self._draw(scene)
 
     def _draw(self, scene: Scene) -> None:
@@ -57,11 +58,10 @@ class SceneTab:
             if scene.grasp is not None:
                 self._axes(scene.grasp, _GRASP)
             if len(scene.cloud):
-                self._drawn.append(
-                    self._scene.point_cloud(
-                        np.round(scene.cloud, 3).tolist(), _by_height(scene.cloud), point_size=0.01
-                    )
-                )
+                if self._cloud is not None:  # else the last one stays
+                    self._cloud.delete()
+                places, colours = np.round(scene.cloud, 3).tolist(), _by_height(scene.cloud)
+                self._cloud = self._scene.point_cloud(places, colours, point_size=0.01)
         for one in old:
             one.delete()
 
