@@ -47,6 +47,7 @@ COMMANDS = {
     'grasp': Command(
         'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
     ),
+    'demo': Command('don_kp_ros.demo.page', 'start the simulation and its page', 'ros'),
     'render': Command(
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
     ),
@@ -58,6 +59,9 @@ COMMANDS = {
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
     'study': Command('don_kp_ros.studies.command', 'train models to compare them'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
+    'inspect': Command(
+        'don_kp_ros.page.inspect_command', 'point at one picture, see it found in another', 'page'
+    ),
     'refine': Command(
         'don_kp_ros.pose.command', 'refine the pose of an object with a mesh', 'meshes'
     ),

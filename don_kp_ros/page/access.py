@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -22,6 +23,8 @@ Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOCAL_NAMES = ('localhost', '127.0.0.1', '::1')
+_HOST = re.compile(r'(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?', re.ASCII)
+LARGEST_HEADERS = 1 << 15  # bytes
 _LONGEST_PATH = 2048  # characters of path and query, as they are sent
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -92,6 +95,8 @@ class Access:
             return 405, 'Only GET and HEAD are served.'
         if headers.get('content-length', '0') != '0' or 'transfer-encoding' in headers:
             return 413, 'A request has no body here.'
+        if sum(len(key) + len(value) for key, value in scope['headers']) > LARGEST_HEADERS:
+            return 431, f'The headers of a request have at most {LARGEST_HEADERS} bytes.'
         if len(scope.get('raw_path') or b'') + len(scope['query_string']) > _LONGEST_PATH:
             return 414, f'An address has at most {_LONGEST_PATH} characters.'
         path = unquote(scope['path'])
@@ -116,10 +121,10 @@ class Access:
         return f'[{self._host}]' if ':' in self._host else self._host
 
     def _is_own(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f'//{host}').hostname or '').lower()
-        except ValueError:
+        matched = _HOST.fullmatch(host.lower())
+        if matched is None:
             return False
+        name = matched['name'].strip('[]')
         if name in LOCAL_NAMES:
             return True
         if self._local:

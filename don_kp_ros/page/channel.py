@@ -63,7 +63,7 @@ class Channel:
             finally:
                 waiting.cancel()
             if said.done():
-                kind = said.result()  # raises where the browser has gone
+                kind, sent = said.result(), None  # raises where the browser has gone
                 said = asyncio.create_task(websocket.receive_text())
             news.clear()
             picture = self._canvas.examined if kind == 'examined' else self._canvas.picture

@@ -16,7 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.page.access import Access
+from don_kp_ros.page.access import LARGEST_HEADERS, Access
 from don_kp_ros.page.channel import Channel
 
 _SCRIPTS = Path(__file__).parent / 'static'
@@ -49,6 +49,8 @@ def serve(
     config = uvicorn.Config(
         access,
         log_level='warning',
+        http='h11',  # which limits what it keeps of headers that never end
+        h11_max_incomplete_event_size=LARGEST_HEADERS,
         ws_max_size=_LONGEST_MESSAGE,
         timeout_graceful_shutdown=1,
         server_header=False,
