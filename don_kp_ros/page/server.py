@@ -21,7 +21,7 @@ from don_kp_ros.page.channel import Channel
 
 _SCRIPTS = Path(__file__).parent / 'static'
 _LONGEST_MESSAGE = 1 << 18  # bytes of a websocket's message: an outline drawn by hand takes 20 kB
-_POLL_S = 0.2
+_SOON_S, _POLL_S = 0.02, 0.2
 
 
 def serve(
@@ -60,6 +60,10 @@ def serve(
     inner = app.router.lifespan_context
 
     async def watch() -> None:
+        while not server.started:
+            await asyncio.sleep(_SOON_S)
+        token = f'?token={access.token}' if access.token else ''
+        print(f'The page is at http://{access.url_host}:{port}/{token}', flush=True)
         while not ended():
             await asyncio.sleep(_POLL_S)
         server.should_exit = True
@@ -67,8 +71,6 @@ def serve(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         watching = asyncio.create_task(watch())
-        token = f'?token={access.token}' if access.token else ''
-        print(f'The page is at http://{access.url_host}:{port}/{token}', flush=True)
         async with inner(app) as state:
             yield state
         watching.cancel()

@@ -1,0 +1,172 @@
+"""The page of the running stack: real nodes, real physics, and a browser that clicks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from playwright.sync_api import Locator, Page
+from rclpy.signals import SignalHandlerOptions
+
+from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.demo.judge import Judge
+from don_kp_ros.simulation.instances import UNSEEN
+
+CAP = UNSEEN[42]
+SIZE = (640, 480)  # of the simulated camera's picture
+
+
+@pytest.fixture(scope='module')
+def judge(ros_environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    """The stack with a judge of it."""
+    folder = tmp_path_factory.mktemp('stack')
+    arguments = {
+        'simulation': 'true',
+        'simulation_domain': os.environ['ROS_DOMAIN_ID'],
+        'real_time_factor': '0',
+        'database': str(folder / 'descriptors.sqlite'),
+    }
+    with Bringup(arguments, folder / 'logs') as bringup:
+
+        def check() -> None:
+            ended = bringup.poll()
+            assert ended is None, f'{ended}:\n{bringup.tail(ended.node) if ended else ""}'
+
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        made = Judge(check)
+        try:
+            made.wait_until_ready(timeout=120.0)
+            yield made
+        finally:
+            made.close()
+            rclpy.try_shutdown()
+
+
+@pytest.fixture(scope='module')
+def url(judge: Judge, served: Callable) -> Iterator[str]:
+    """The page's address."""
+    with served('-m', 'don_kp_ros.cli', 'view', '--port', '0') as one:
+        yield one.url
+    assert 'Traceback' not in ''.join(one.said)
+
+
+def name_it(page: Page, tool: str, name: str) -> Locator:
+    """Choose a tool and name what will be pointed at; return the picture to point at."""
+    page.get_by_role('button', name=tool).click()
+    page.locator('.q-dialog input').first.fill(name)
+    page.get_by_role('button', name='Go on').click()
+    page.locator('.hint', has_text=name).wait_for()
+    picture = page.locator('#picture[data-stamp]')
+    picture.wait_for()
+    return picture
+
+
+def at(picture: Locator, u: float, v: float) -> dict[str, float]:
+    """Return where in an element a pixel of its picture is."""
+    box = picture.bounding_box()
+    assert box is not None
+    return {'x': (u + 0.5) * box['width'] / SIZE[0], 'y': (v + 0.5) * box['height'] / SIZE[1]}
+
+
+def test_a_point_is_stored_an_object_taught_and_grasped_by_clicks_alone(
+    judge: Judge, url: str, page: Page, tmp_path: Path
+) -> None:
+    judge.reset(1, 0, CAP)
+    truth = judge.truth()
+    place = round(truth.point_u), round(truth.point_v)
+    page.goto(url)
+
+    picture = name_it(page, 'Store a point', 'cap/brim')
+    picture.click(position=at(picture, *place))
+    stored = page.locator('.q-notification', has_text='is stored for model')
+    stored.wait_for()
+    assert f'pixel ({place[0]}, {place[1]})' in stored.inner_text()  # that was clicked, to one
+    row = page.locator('.point', has_text='cap/brim')
+    row.locator('img[src^="data:image/png"]').wait_for(state='attached')
+
+    picture = name_it(page, 'Teach an object', 'cap')
+    picture.click(position=at(picture, *place))
+    page.locator('.q-notification', has_text="'cap' is taught").wait_for()
+    page.wait_for_function(
+        """() => {
+          const marks = JSON.parse(document.getElementById('picture').dataset.marks || '{}');
+          return marks.points?.some((m) => m[2].startsWith('cap/brim'))
+            && marks.lines?.some((m) => m[5].startsWith('cap '));
+        }"""
+    )
+    page.screenshot(path=tmp_path / 'taught.png')
+    page.locator('#picture').hover(position=at(picture, *place))
+    page.locator('.what', has_text='cap/brim').wait_for()
+    page.get_by_role('tab', name='Objects').click()
+    page.locator('.object', has_text='points of 1 view').wait_for()
+    page.get_by_role('tab', name='3D').click()
+    page.locator('.q-tab-panel canvas').wait_for()
+
+    before = judge.truth()
+    page.get_by_role('tab', name='Grasp').click()
+    page.get_by_label('name of a point or an object').fill('cap/brim')
+    page.get_by_role('button', name='Grasp', exact=True).click()
+    page.locator('.end', has_text='holding cap/brim').wait_for()
+    told = [text.partition(':')[0] for text in page.locator('.phase').all_inner_texts()]
+    assert told == ['observe', 'plan', 'approach', 'close', 'lift', 'verify']
+    assert judge.watch_height(0.5) - before.centre.z > 0.10
+    page.screenshot(path=tmp_path / 'grasped.png')
+    page.get_by_role('button', name='Release').click()
+    page.locator('.end', has_text='released').wait_for()
+    assert judge.truth().centre.z - before.centre.z < 0.05
+
+
+def test_what_is_deleted_is_listed_and_restored_and_refusals_are_told(
+    judge: Judge, url: str, page: Page
+) -> None:
+    judge.reset(1, 0, CAP)
+    truth = judge.truth()
+    judge.store('cap/rim', round(truth.point_u), round(truth.point_v))
+    page.goto(url)
+    row = page.locator('.point', has_text='cap/rim')
+    row.get_by_role('button', name='Delete').click()
+    row.wait_for(state='detached')
+    page.get_by_role('switch', name='deleted ones').click()
+    row.get_by_role('button', name='Restore').click()
+    row.wait_for(state='detached')
+    page.get_by_role('switch', name='deleted ones').click()
+    row.wait_for()
+
+    picture = name_it(page, 'Store a point', 'cap/rim')
+    picture.click(position=at(picture, 300, 200))
+    page.locator('.q-notification', has_text='already stored').wait_for()
+    page.get_by_role('tab', name='Grasp').click()
+    page.get_by_label('name of a point or an object').fill('cup/rim')
+    page.get_by_role('button', name='Grasp', exact=True).click()
+    page.locator('.end', has_text="'cup/rim'").wait_for()
+    page.get_by_role('button', name='Stop the arm').click()
+    page.locator('.q-notification', has_text='arm').first.wait_for()
+    page.get_by_role('button', name='Let the arm move').click()
+
+
+def test_a_goal_is_cancelled_and_the_arm_stops(judge: Judge, url: str, page: Page) -> None:
+    judge.reset(1, 0, CAP)
+    truth = judge.truth()
+    judge.store('cap/brim', round(truth.point_u), round(truth.point_v))
+    page.goto(url)
+    page.get_by_role('tab', name='Grasp').click()
+    page.get_by_label('name of a point or an object').fill('cap/brim')
+    page.get_by_role('button', name='Grasp', exact=True).click()
+    page.locator('.phase', has_text='plan').wait_for()
+    page.get_by_role('button', name='Cancel').click()
+    end = page.locator('.end')
+    end.wait_for()
+    assert end.inner_text().startswith('not done')
+    assert judge.truth().centre.z - truth.centre.z < 0.05
+    page.get_by_role('button', name='Release').click()
+    page.locator('.end', has_text='released').wait_for()
+
+
+def test_where_there_is_no_stack_the_page_says_so(served: Callable, page: Page) -> None:
+    with served('-m', 'don_kp_ros.cli', 'view', '--port', '0', '--namespace', 'nobody') as one:
+        page.goto(one.url)
+        page.locator('.q-notification', has_text='/nobody/list_descriptors').wait_for()
+        page.locator('.what', has_text='No picture').wait_for()
