@@ -26,14 +26,7 @@ class InspectPage:
         self._place: tuple[float, float] | None = None
         self._changed = self._looking = False
         self._count = 0
-        with ui.row().classes('w-full no-wrap items-start'):
-            with ui.column().classes('w-1/2'):
-                picture(pointer=self._on_pointer, channel=LEFT, name='a')
-                self._what = ui.label('Point at something in this picture.').classes('what')
-            with ui.column().classes('w-1/2'):
-                picture(channel=RIGHT, name='b')
-                self._modes = ui.column().classes('gap-0')
-        with ui.row().classes('w-full items-center'):
+        with ui.row().classes('w-full items-center pt-8'):
             ui.label('temperature t of eq. 8')
             self._temperature = ui.slider(
                 min=COLDEST, max=HOTTEST, step=0.1, value=TEMPERATURE, on_change=self._look
@@ -44,6 +37,13 @@ class InspectPage:
                 min=0.05, max=1.0, step=0.05, value=SHARE, on_change=self._look
             )
             self._share.props('label-always').classes('w-64 share')
+        with ui.row().classes('w-full no-wrap items-start'):
+            with ui.column().classes('w-1/2'):
+                picture(pointer=self._on_pointer, channel=LEFT, name='a')
+                self._what = ui.label('Point at something in this picture.').classes('what')
+            with ui.column().classes('w-1/2'):
+                picture(channel=RIGHT, name='b')
+                self._modes = ui.column().classes('gap-0')
 
     async def _on_pointer(self, said: dict[str, Any]) -> None:
         try:

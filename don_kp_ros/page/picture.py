@@ -28,7 +28,6 @@ def picture(
         if handler is not None:
             ui.on(events[kind], _heard(handler))
     begin = f'showPictures(document.getElementById("{name}"), "{channel}", {json.dumps(events)})'
-    ui.add_body_html('<script src="/page/picture.js"></script>')
     ui.run_javascript(begin)
     return canvas
 

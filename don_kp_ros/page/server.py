@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,12 @@ def serve(
     app.mount('/page', StaticFiles(directory=_SCRIPTS))
     app.router.routes += [WebSocketRoute(at, one.serve) for at, one in channels.items()]
     access = Access(app, host, port)
-    ui.run_with(app, root=root, title=title, show_welcome_message=False, reconnect_timeout=10.0)
+
+    def build() -> None:
+        ui.add_body_html('<script src="/page/picture.js"></script>')
+        root()
+
+    ui.run_with(app, root=build, title=title, show_welcome_message=False, reconnect_timeout=10.0)
     core.sio.eio.max_http_buffer_size = _LONGEST_MESSAGE
     config = uvicorn.Config(
         access,
@@ -57,6 +63,8 @@ def serve(
         proxy_headers=False,
     )
     server = uvicorn.Server(config)
+    # NiceGUI looks for the server among all objects there are, torch's deprecated ones as well.
+    warnings.filterwarnings('ignore', category=FutureWarning, module='nicegui')
     inner = app.router.lifespan_context
 
     async def watch() -> None:
