@@ -58,20 +58,17 @@ def main() -> int:
         with Bringup(arguments, folder / 'logs') as nodes, Stack('/') as stack:
             ticks: list[tuple[float, float]] = []  # this machine's time, the simulation's
             arrivals: dict[float, float] = {}  # of this machine's time, by stamp
-            stack.node.create_subscription(
-                Clock,
-                '/clock',
-                lambda m: ticks.append((time.time(), seconds_from_stamp(m.clock))),
-                SENSOR,
-            )
-            stack.node.create_subscription(
-                CameraInfo,
-                camera_topics.COLOUR_INFO,
-                lambda m: arrivals.setdefault(
-                    round(seconds_from_stamp(m.header.stamp), 6), time.time()
-                ),
-                SENSOR,
-            )
+
+            def on_tick(message: Clock) -> None:
+                ticks.append((time.time(), seconds_from_stamp(message.clock)))
+
+            def on_info(message: CameraInfo) -> None:
+                stamp = round(seconds_from_stamp(message.header.stamp), 6)
+                arrivals.setdefault(stamp, time.time())
+
+            stack.node.create_subscription(Clock, '/clock', on_tick, SENSOR)
+            info = camera_topics.COLOUR_INFO
+            stack.node.create_subscription(CameraInfo, info, on_info, SENSOR)
             with spun(stack):
                 drawn = _drawn(seconds)
             if ended := nodes.poll():

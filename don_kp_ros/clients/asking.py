@@ -28,8 +28,9 @@ def spun(stack: Stack) -> Iterator[None]:
     def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
             while not ending.is_set():
-                # What is looked at no longer may be about to be waited for.
-                with contextlib.suppress(InvalidHandle):
+                # What is looked at no longer may be about to be waited for; a signal ends the
+                # page, and what the page still has to say is sent afterwards.
+                with contextlib.suppress(InvalidHandle, KeyboardInterrupt):
                     stack.wait(ending.is_set, math.inf)
 
     thread = threading.Thread(target=spin, name='spin')

@@ -14,8 +14,6 @@ from don_kp_ros.page.picture import CHANNEL
 from don_kp_ros.page.server import serve
 from don_kp_ros.page.stack_page import root
 
-_LAST_WORDS_S = 1.0
-
 
 def view(
     namespace: str,
@@ -35,6 +33,4 @@ def view(
         with spun(stack):
             page = root(viewed, canvas, activity)
             serve(page, {CHANNEL: channel}, 'don_kp', host, port, ended)
-            stopping = viewed.goals.stop()
-        if stopping is not None:
-            stack.wait(stopping.done, _LAST_WORDS_S)
+            viewed.goals.stop()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
-
-from rclpy.task import Future
 
 from don_kp.action import Grasp
 from don_kp_ros.clients.asking import arrived
@@ -14,6 +13,7 @@ from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.page.activity import Activity
 
 _ACTION = 'grasp'
+_LAST_WORDS_S = 1.0
 
 
 class Goals:
@@ -40,9 +40,12 @@ class Goals:
             raise RefusedError('no goal of this page runs; "Stop the arm" stops any')
         self._handle.cancel_goal_async()
 
-    def stop(self) -> Future | None:
-        """Stop the goal that runs, if there is one; the future is done once that is known."""
-        return None if self._handle is None else self._handle.cancel_goal_async()
+    def stop(self) -> None:
+        """Stop the goal that runs, if there is one, and wait until that is known."""
+        if self._handle is not None:
+            known = threading.Event()
+            self._handle.cancel_goal_async().add_done_callback(lambda _: known.set())
+            known.wait(_LAST_WORDS_S)
 
     async def _run(self, goal: Grasp.Goal, words: str) -> str:
         if self._activity.told.runs:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import rclpy
 from playwright.sync_api import Locator, Page
 from rclpy.signals import SignalHandlerOptions
 
+from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.simulation.instances import UNSEEN
@@ -163,6 +167,33 @@ def test_a_goal_is_cancelled_and_the_arm_stops(judge: Judge, url: str, page: Pag
     assert judge.truth().centre.z - truth.centre.z < 0.05
     page.get_by_role('button', name='Release').click()
     page.locator('.end', has_text='released').wait_for()
+
+
+def demo(folder: Path, domain: object) -> list[str]:
+    """Return the command line of the simulation and its page."""
+    given = ['--port', '0', '--folder', str(folder), '--domain', str(domain)]
+    return ['-m', 'don_kp_ros.cli', 'demo', *given]
+
+
+def test_the_demo_says_why_it_does_not_start(judge: Judge, tmp_path: Path) -> None:
+    # Where a simulated robot is already.
+    command = [sys.executable, *demo(tmp_path, os.environ['ROS_DOMAIN_ID'])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert 'simulation ended' in done.stderr and 'in this ROS domain' in done.stderr
+
+
+def test_the_demo_shows_the_simulation_and_ends_with_it(
+    ros_environment: None, served: Callable, page: Page, tmp_path: Path
+) -> None:
+    with served(*demo(tmp_path, free_domain())) as one:
+        page.goto(one.url)
+        page.locator('#picture[data-stamp]').wait_for()
+        one.process.send_signal(signal.SIGINT)
+        assert one.process.wait(20) == 0
+    told = ''.join(one.said)
+    assert 'Traceback' not in told and 'killed' not in told
+    assert 'Traceback' not in ''.join(log.read_text() for log in (tmp_path / 'logs').iterdir())
 
 
 def test_where_there_is_no_stack_the_page_says_so(served: Callable, page: Page) -> None:
