@@ -37,6 +37,7 @@ _HEADERS = (
     (b'x-frame-options', b'DENY'),
     (b'x-content-type-options', b'nosniff'),
     (b'referrer-policy', b'no-referrer'),
+    (b'cross-origin-opener-policy', b'same-origin'),
     (b'cross-origin-resource-policy', b'same-origin'),
 )
 

@@ -75,7 +75,8 @@ def _served() -> Callable[..., contextlib.AbstractContextManager[Served]]:
 def chromium() -> Iterator[Browser]:
     """A browser without a window."""
     program = shutil.which('chromium') or shutil.which('chromium-browser')
-    assert program, 'CHROMIUM IS NOT INSTALLED: apt-get install chromium'
+    if program is None:  # .ci/run installs it
+        pytest.skip('CHROMIUM IS NOT INSTALLED: apt-get install chromium; not tested')
     arguments = ['--enable-unsafe-swiftshader', *(['--no-sandbox'] if os.getuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)

@@ -237,6 +237,18 @@ def test_names_and_sentences_never_become_part_of_the_document(
     page.screenshot(path=tmp_path / 'names.png')
 
 
+def test_the_token_in_the_address_becomes_a_cookie_that_no_script_reads(
+    shared, page: Page
+) -> None:
+    own = f'http://127.0.0.1:{port(shared)}/'
+    assert page.goto(own).status == 403
+    page.goto(f'{own}?token={token(shared)}')
+    page.locator('#picture[data-stamp]').wait_for()
+    assert page.url == own and page.evaluate('document.cookie') == ''
+    page.reload()
+    page.locator('#picture[data-stamp]').wait_for()
+
+
 @pytest.fixture
 def other_site(tmp_path: Path) -> Iterator[int]:
     """Another site, on this machine; its port."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
 from playwright.sync_api import Locator, Page
@@ -128,7 +129,8 @@ def test_what_is_deleted_is_listed_and_restored_and_refusals_are_told(
 ) -> None:
     judge.reset(1, 0, CAP)
     truth = judge.truth()
-    judge.store('cap/rim', round(truth.point_u), round(truth.point_v))
+    place = round(truth.point_u), round(truth.point_v)
+    judge.store('cap/rim', *place)
     page.goto(url)
     row = page.locator('.point', has_text='cap/rim')
     row.get_by_role('button', name='Delete').click()
@@ -140,8 +142,18 @@ def test_what_is_deleted_is_listed_and_restored_and_refusals_are_told(
     row.wait_for()
 
     picture = name_it(page, 'Store a point', 'cap/rim')
-    picture.click(position=at(picture, 300, 200))
+    picture.click(position=at(picture, *place))
     page.locator('.q-notification', has_text='already stored').wait_for()
+    picture = name_it(page, 'Teach an object', 'outlined')
+    corner, box = at(picture, *place), picture.bounding_box()
+    page.mouse.move(box['x'] + corner['x'] + 30, box['y'] + corner['y'])
+    page.mouse.down()
+    for angle in np.linspace(0, 2 * np.pi, 9)[1:]:
+        x, y = 30 * np.cos(angle), 30 * np.sin(angle)
+        page.mouse.move(box['x'] + corner['x'] + x, box['y'] + corner['y'] + y)
+    page.mouse.up()
+    page.locator('.q-notification', has_text="'outlined' is taught").wait_for()
+
     page.get_by_role('tab', name='Grasp').click()
     page.get_by_label('name of a point or an object').fill('cup/rim')
     page.get_by_role('button', name='Grasp', exact=True).click()
