@@ -22,6 +22,7 @@ from don_kp_ros.page.channel import Channel
 
 _SCRIPTS = Path(__file__).parent / 'static'
 _LONGEST_MESSAGE = 1 << 18  # bytes of a websocket's message: an outline drawn by hand takes 20 kB
+_AWAY_S = 60.0  # a browser that says nothing for so long, as on a busy machine, begins anew
 _SOON_S, _POLL_S = 0.02, 0.2
 
 
@@ -50,7 +51,9 @@ def serve(
         ui.add_body_html('<script src="/page/picture.js"></script>')
         root()
 
-    ui.run_with(app, root=build, title=title, show_welcome_message=False, reconnect_timeout=10.0)
+    ui.run_with(
+        app, root=build, title=title, show_welcome_message=False, reconnect_timeout=_AWAY_S
+    )
     core.sio.eio.max_http_buffer_size = _LONGEST_MESSAGE
     config = uvicorn.Config(
         access,

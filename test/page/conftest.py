@@ -85,8 +85,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    """A page of the browser, which must ask nobody but the machine itself, and must not fail."""
+def page(chromium: Browser, tmp_path: Path) -> Iterator[Page]:
+    """A page of the browser, which must ask nobody but the machine itself, and must not fail.
+
+    What it shows in the end is kept as last.png.
+    """
     with chromium.new_context(viewport={'width': 1300, 'height': 850}) as context:
         made = context.new_page()
         made.set_default_timeout(PATIENCE_MS)
@@ -95,6 +98,7 @@ def page(chromium: Browser) -> Iterator[Page]:
         made.on('request', lambda request: asked.append(request.url))
         made.on('pageerror', lambda error: failed.append(str(error)))
         yield made
+        made.screenshot(path=tmp_path / 'last.png')
         own = re.compile(r'(http://(127\.0\.0\.1|localhost):\d+/|data:|blob:|about:)')
         assert [url for url in asked if not own.match(url)] == []
         assert failed == []
