@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from don_kp_ros.demo.judge import Judge
 from don_kp_ros.simulation.instances import UNSEEN
 
 CAP = UNSEEN[42]
+GOAL_MS = 300_000  # for what takes twenty seconds on an idle machine
 SIZE = (640, 480)  # of the simulated camera's picture
 
 
@@ -31,6 +33,7 @@ def judge(ros_environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     arguments = {
         'simulation': 'true',
         'simulation_domain': os.environ['ROS_DOMAIN_ID'],
+        'real_time_factor': '0',
         'database': str(folder / 'descriptors.sqlite'),
     }
     with Bringup(arguments, folder / 'logs') as bringup:
@@ -63,6 +66,7 @@ def name_it(page: Page, tool: str, name: str) -> Locator:
     page.locator('.q-dialog input').first.fill(name)
     page.get_by_role('button', name='Go on').click()
     page.locator('.hint', has_text=name).wait_for()
+    page.locator('.q-dialog__backdrop').wait_for(state='detached')  # it would take the pointer
     picture = page.locator('#picture[data-stamp]')
     picture.wait_for()
     return picture
@@ -75,6 +79,22 @@ def at(picture: Locator, u: float, v: float) -> dict[str, float]:
     return {'x': (u + 0.5) * box['width'] / SIZE[0], 'y': (v + 0.5) * box['height'] / SIZE[1]}
 
 
+def pointed(page: Page, point: Callable[[], None], done: str) -> Locator:
+    """Point until a sentence is told; return it.
+
+    A machine may be so busy that perception has forgotten the picture meanwhile.
+    """
+    told = page.locator('.q-notification', has_text=done)
+    late = page.locator('.q-notification', has_text='no described image')
+    while True:
+        point()
+        told.or_(late).first.wait_for()
+        if told.count():
+            return told.first
+        late.first.get_by_text('OK').click()
+        late.first.wait_for(state='detached')
+
+
 def test_a_point_is_stored_an_object_taught_and_grasped_by_clicks_alone(
     judge: Judge, url: str, page: Page, tmp_path: Path
 ) -> None:
@@ -84,16 +104,14 @@ def test_a_point_is_stored_an_object_taught_and_grasped_by_clicks_alone(
     page.goto(url)
 
     picture = name_it(page, 'Store a point', 'cap/brim')
-    picture.click(position=at(picture, *place))
-    stored = page.locator('.q-notification', has_text='is stored for model')
-    stored.wait_for()
+    click = functools.partial(picture.click, position=at(picture, *place))
+    stored = pointed(page, click, 'is stored for model')
     assert f'pixel ({place[0]}, {place[1]})' in stored.inner_text()  # that was clicked, to one
     row = page.locator('.point', has_text='cap/brim')
     row.locator('img[src^="data:image/png"]').wait_for(state='attached')
 
-    picture = name_it(page, 'Teach an object', 'cap')
-    picture.click(position=at(picture, *place))
-    page.locator('.q-notification', has_text="'cap' is taught").wait_for()
+    name_it(page, 'Teach an object', 'cap')
+    pointed(page, click, "'cap' is taught")
     page.wait_for_function(
         """() => {
           const marks = JSON.parse(document.getElementById('picture').dataset.marks || '{}');
@@ -114,14 +132,14 @@ def test_a_point_is_stored_an_object_taught_and_grasped_by_clicks_alone(
     page.get_by_label('name of a point or an object').fill('cap/brim')
     page.get_by_role('button', name='Grasp', exact=True).click()
     end = page.locator('.end')
-    end.wait_for()
+    end.wait_for(timeout=GOAL_MS)
     assert end.inner_text().startswith('holding cap/brim')
     told = [text.partition(':')[0] for text in page.locator('.phase').all_inner_texts()]
     assert told == ['observe', 'plan', 'approach', 'close', 'lift', 'verify']
     assert judge.watch_height(0.5) - before.centre.z > 0.10
     page.screenshot(path=tmp_path / 'grasped.png')
     page.get_by_role('button', name='Release').click()
-    page.locator('.end', has_text='released').wait_for()
+    page.locator('.end', has_text='released').wait_for(timeout=GOAL_MS)
     assert judge.truth().centre.z - before.centre.z < 0.05
 
 
@@ -143,17 +161,20 @@ def test_what_is_deleted_is_listed_and_restored_and_refusals_are_told(
     row.wait_for()
 
     picture = name_it(page, 'Store a point', 'cap/rim')
-    picture.click(position=at(picture, *place))
-    page.locator('.q-notification', has_text='already stored').wait_for()
+    click = functools.partial(picture.click, position=at(picture, *place))
+    pointed(page, click, 'already stored')
     picture = name_it(page, 'Teach an object', 'outlined')
     corner, box = at(picture, *place), picture.bounding_box()
-    page.mouse.move(box['x'] + corner['x'] + 30, box['y'] + corner['y'])
-    page.mouse.down()
-    for angle in np.linspace(0, 2 * np.pi, 9)[1:]:
-        x, y = 30 * np.cos(angle), 30 * np.sin(angle)
-        page.mouse.move(box['x'] + corner['x'] + x, box['y'] + corner['y'] + y)
-    page.mouse.up()
-    page.locator('.q-notification', has_text="'outlined' is taught").wait_for()
+
+    def draw() -> None:
+        page.mouse.move(box['x'] + corner['x'] + 30, box['y'] + corner['y'])
+        page.mouse.down()
+        for angle in np.linspace(0, 2 * np.pi, 6)[1:]:
+            x, y = 30 * np.cos(angle), 30 * np.sin(angle)
+            page.mouse.move(box['x'] + corner['x'] + x, box['y'] + corner['y'] + y)
+        page.mouse.up()
+
+    pointed(page, draw, "'outlined' is taught")
 
     page.get_by_role('tab', name='Grasp').click()
     page.get_by_label('name of a point or an object').fill('cup/rim')
