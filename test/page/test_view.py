@@ -16,6 +16,7 @@ import rclpy
 from playwright.sync_api import Locator, Page
 from rclpy.signals import SignalHandlerOptions
 
+from don_kp.action import Grasp
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
@@ -201,6 +202,25 @@ def test_a_goal_is_cancelled_and_the_arm_stops(judge: Judge, url: str, page: Pag
     assert judge.truth().centre.z - truth.centre.z < 0.05
     page.get_by_role('button', name='Release').click()
     page.locator('.end', has_text='released').wait_for()
+
+
+def test_a_goal_ends_with_the_page_that_sent_it(
+    judge: Judge, served: Callable, page: Page
+) -> None:
+    judge.reset(1, 0, CAP)
+    truth = judge.truth()
+    judge.store('cap/brim', round(truth.point_u), round(truth.point_v))
+    with served('-m', 'don_kp_ros.cli', 'view', '--port', '0') as one:
+        page.goto(one.url)
+        page.get_by_role('tab', name='Grasp').click()
+        page.get_by_label('name of a point or an object').fill('cap/brim')
+        page.get_by_role('button', name='Grasp', exact=True).click()
+        page.locator('.phase', has_text='plan').wait_for()
+    assert 'Traceback' not in ''.join(one.said)
+    stopped = judge.joints
+    judge.watch_height(1.0)
+    assert np.abs(judge.joints - stopped).max() < 0.01
+    assert judge.grasp(Grasp.Goal(mode='release'), lambda *_: None).success
 
 
 def demo(folder: Path, domain: object) -> list[str]:
