@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from rclpy.task import Future
+
 from don_kp.action import Grasp
 from don_kp_ros.clients.asking import arrived
 from don_kp_ros.clients.stack import Stack
@@ -23,7 +25,7 @@ class Goals:
         """Send goals beside a stack whose node others spin."""
         self._stack, self._activity = stack, activity
         self._client = PunctualActionClient(stack.node, Grasp, _ACTION)
-        self._handle: Any = None
+        self._sent: Future | None = None  # the goal that runs, as far as this page knows
 
     async def grasp(self, target: str, aligned: bool) -> str:
         """Grasp at a stored point, or a taught object as was taught."""
@@ -36,15 +38,15 @@ class Goals:
 
     async def cancel(self) -> None:
         """Stop the goal that runs."""
-        if self._handle is None:
+        if self._sent is None:
             raise RefusedError('no goal of this page runs; "Stop the arm" stops any')
-        self._handle.cancel_goal_async()
+        self._sent.add_done_callback(_cancel)
 
     def stop(self) -> None:
         """Stop the goal that runs, if there is one, and wait until that is known."""
-        if self._handle is not None:
+        if self._sent is not None:
             known = threading.Event()
-            self._handle.cancel_goal_async().add_done_callback(lambda _: known.set())
+            self._sent.add_done_callback(lambda sent: _cancel(sent, known))
             known.wait(_LAST_WORDS_S)
 
     async def _run(self, goal: Grasp.Goal, words: str) -> str:
@@ -56,24 +58,21 @@ class Goals:
         try:
             message = await self._result(goal)
         except RefusedError as error:
+            self._sent = None
             self._activity.finish(str(error), ok=False)
             raise
-        except BaseException:
-            self._activity.finish('not known: the page failed; see its log', ok=False)
-            raise
-        finally:
-            self._handle = None
+        self._sent = None
         self._activity.finish(message, ok=True)
         return message
 
     async def _result(self, goal: Grasp.Goal) -> str:
-        sent = self._client.send_goal_async(goal, self._on_feedback)
+        self._sent = sent = self._client.send_goal_async(goal, self._on_feedback)
         if not await arrived(sent):
+            sent.add_done_callback(_cancel)  # nobody will look at it
             raise RefusedError('the grasp node did not answer in time; see its log')
         handle = sent.result()
         if not handle.accepted:
             raise RefusedError('another goal is running; wait for its end, or stop it')
-        self._handle = handle
         ended = handle.get_result_async()
         while not await arrived(ended):
             if not self._client.server_is_ready():
@@ -85,3 +84,14 @@ class Goals:
 
     def _on_feedback(self, message: Any) -> None:
         self._activity.phase(message.feedback.phase, message.feedback.detail)
+
+
+def _cancel(sent: Future, known: threading.Event | None = None) -> None:
+    """Cancel a goal that has been sent; set an event once that is known."""
+    handle = sent.result()
+    if handle is not None and handle.accepted:
+        asked = handle.cancel_goal_async()
+        if known is not None:
+            asked.add_done_callback(lambda _: known.set())
+    elif known is not None:
+        known.set()

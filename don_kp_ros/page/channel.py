@@ -56,26 +56,31 @@ class Channel:
     async def _send(self, websocket: WebSocket, news: asyncio.Event) -> None:
         sent, kind = None, 'live'
         said = asyncio.create_task(websocket.receive_text())
-        while True:
-            waiting = asyncio.create_task(news.wait())
-            try:
-                await asyncio.wait({waiting, said}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-            if said.done():
-                kind, sent = said.result(), None  # raises where the browser has gone
+        try:
+            while True:
+                waiting = asyncio.create_task(news.wait())
+                try:
+                    await asyncio.wait({waiting, said}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waiting.cancel()
+                if said.done():
+                    kind, sent = said.result(), None  # raises where the browser has gone
+                    said = asyncio.create_task(websocket.receive_text())
+                news.clear()
+                picture = self._canvas.examined if kind == 'examined' else self._canvas.picture
+                layers = {name: plain(marks) for name, marks in self._canvas.layers().items()}
+                new = picture is not None and picture is not sent
+                await websocket.send_text(json.dumps({'layers': layers, 'picture': new}))
+                if picture is not None and new:
+                    jpeg = await asyncio.to_thread(getattr, picture, 'jpeg')
+                    await websocket.send_bytes(struct.pack('<II', *picture.stamp) + jpeg)
+                    sent = picture
+                kind = await said  # it is drawn
                 said = asyncio.create_task(websocket.receive_text())
-            news.clear()
-            picture = self._canvas.examined if kind == 'examined' else self._canvas.picture
-            layers = {name: plain(marks) for name, marks in self._canvas.layers().items()}
-            new = picture is not None and picture is not sent
-            await websocket.send_text(json.dumps({'layers': layers, 'picture': new}))
-            if picture is not None and new:
-                jpeg = await asyncio.to_thread(getattr, picture, 'jpeg')
-                await websocket.send_bytes(struct.pack('<II', *picture.stamp) + jpeg)
-                sent = picture
-            kind = await said  # it is drawn
-            said = asyncio.create_task(websocket.receive_text())
+        finally:
+            said.cancel()
+            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect):
+                await said
 
     def _count(self, change: int) -> None:
         self._viewers += change

@@ -75,12 +75,9 @@ def test_the_pointer_on_a_point_marks_it_in_the_other_picture(
 
         wide = spread()
         page.locator('.temperature [tabindex="0"]').focus()
-        for _ in range(25):
+        while spread() >= wide / 2:
             page.keyboard.press('ArrowLeft')
-        page.wait_for_function(
-            f"""parseFloat(document.querySelector('.what').innerText.match(/over ([0-9.]+)/)[1])
-                < {wide} / 2"""
-        )
+            page.wait_for_timeout(20)
         assert 'Traceback' not in ''.join(one.said)
 
 
