@@ -9,6 +9,7 @@ TEACH ?= each
 MODE ?= both
 OBJECT ?= cap
 JOBS ?= 2
+PORT ?= 8080
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
@@ -36,10 +37,11 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install grasp train bench test lint clean
+.PHONY: help install demo grasp train bench test lint clean
 
 help:
 	@echo 'make install                  set up everything in $(VENV)'
+	@echo 'make demo [PORT=8080]         simulate the robot, and serve the page to teach it and to grasp'
 	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [OBJECT=mug] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation;'
 	@echo '                              then hold the moved object by name as was taught by that'
@@ -53,6 +55,9 @@ help:
 	@echo 'PYTHON=python3.12 chooses the Python (3.10 or newer) for $(VENV).'
 
 install: $(PACKAGE)
+
+demo: $(PACKAGE)
+	@$(BIN)/don_kp demo --port $(PORT) $(ARGS)
 
 grasp: $(PACKAGE)
 	@$(BIN)/don_kp grasp --object $(OBJECT) --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)

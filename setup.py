@@ -121,7 +121,15 @@ else:
     parts = {
         'setup_requires': pins('build'),
         'install_requires': pins(
-            'base', 'train', 'server', 'meshes', 'simulation', 'recordings', 'ros', 'export'
+            'base',
+            'train',
+            'server',
+            'meshes',
+            'simulation',
+            'recordings',
+            'page',
+            'ros',
+            'export',
         ),
         'distclass': PlatformDistribution,
         'cmdclass': {'install_data': InstallPrefix},

@@ -36,6 +36,9 @@ COMMANDS = {
     'camera': Command(
         'don_kp_ros.clients.camera_command', 'tell whether the camera is fit for grasping', 'ros'
     ),
+    'view': Command(
+        'don_kp_ros.clients.view_command', 'show the stack in the browser, and ask it', 'ros'
+    ),
     'calibrate': Command(
         'don_kp_ros.clients.calibrate_command', 'tell where the camera is on the hand, by a board'
     ),
@@ -44,6 +47,7 @@ COMMANDS = {
     'grasp': Command(
         'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
     ),
+    'demo': Command('don_kp_ros.demo.page', 'start the simulation and its page', 'ros'),
     'render': Command(
         'don_kp_ros.simulation.command', 'render pictures to train on', 'simulation'
     ),
@@ -55,6 +59,9 @@ COMMANDS = {
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
     'study': Command('don_kp_ros.studies.command', 'train models to compare them'),
     'match': Command('don_kp_ros.matching.command', 'find a point of one picture in another'),
+    'inspect': Command(
+        'don_kp_ros.page.inspect_command', 'point at one picture, see it found in another', 'page'
+    ),
     'refine': Command(
         'don_kp_ros.pose.command', 'refine the pose of an object with a mesh', 'meshes'
     ),

@@ -31,6 +31,7 @@ ALLOWED = {
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
     'pose': BASE | {'data', 'matching', 'meshes', 'networks'},
+    'page': BASE | {'data', 'matching', 'networks'},
     'calibration': BASE | {'data', 'robots'},
     'recordings': BASE | {'data'},
     'annotation': BASE | {'data', 'meshes', 'pose', 'recordings'},
@@ -43,8 +44,9 @@ ALLOWED = {
     'nodes': STACK | {'simulation'},
     'bringup': BASE | {'robots', 'nodes'},
     'clients': BASE
-    | {'robots', 'data', 'database', 'meshes', 'calibration', 'recordings', 'nodes', 'bringup'},
-    'demo': STACK | {'bringup', 'nodes', 'simulation'},
+    | {'robots', 'data', 'database', 'meshes', 'calibration', 'recordings', 'nodes', 'bringup'}
+    | {'page'},
+    'demo': STACK | {'bringup', 'nodes', 'simulation', 'clients', 'page'},
 }
 ROS = {
     'rclpy', 'don_kp', 'action_msgs', 'builtin_interfaces', 'control_msgs', 'diagnostic_msgs',

@@ -118,6 +118,11 @@ def test_nothing_was_compiled(environment: Path) -> None:
     assert 'Root-Is-Purelib: true' in wheel.read_text()
 
 
+def test_the_pages_script_is_installed(environment: Path) -> None:
+    (package,) = environment.glob('lib/python*/site-packages/don_kp_ros')
+    assert (package / 'page' / 'static' / 'picture.js').is_file()
+
+
 def test_what_learns_imports_no_ros_and_no_simulation(environment: Path) -> None:
     script = f"""
 import importlib, importlib.util, pkgutil, sys

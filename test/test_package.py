@@ -184,7 +184,7 @@ class TestDependencies:
 
     def test_requirements_name_every_library(self) -> None:
         files = ('base', 'train', 'meshes', 'export', 'server', 'simulation', 'ros', 'peers')
-        known = pinned(*files, 'recordings', 'without_dependencies')
+        known = pinned(*files, 'recordings', 'page', 'without_dependencies')
         for name in imported_libraries():
             # ros-common-interfaces brings the messages.
             if not name.endswith(('_msgs', '_srvs', '_interfaces')):
@@ -206,7 +206,8 @@ class TestCommandLine:
         assert all(name in text for name in cli.COMMANDS)
 
     @pytest.mark.parametrize(
-        'command', ['train', 'evaluate', 'study', 'match', 'db', 'data', 'mask', 'calibrate', '']
+        'command',
+        ['train', 'evaluate', 'study', 'match', 'db', 'data', 'mask', 'calibrate', 'inspect', ''],
     )
     def test_help_imports_nothing_heavy(self, command: str) -> None:
         script = (

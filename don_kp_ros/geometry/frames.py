@@ -112,6 +112,11 @@ class TransformTree:
         with self._lock:
             return self._chain(frame)[-1]
 
+    def parents(self) -> dict[str, str]:
+        """Return the parent of each frame that has one, and one alone."""
+        with self._lock:
+            return {child: next(iter(own)) for child, own in self._links.items() if len(own) == 1}
+
     def _leave(self, child: str, kept: Callable[[_Link], bool]) -> None:
         links = {parent: link for parent, link in self._links[child].items() if kept(link)}
         if links:

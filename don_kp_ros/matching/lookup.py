@@ -41,7 +41,7 @@ def look_up(
     is outside of image A.
     """
     model = DescriptorModel.load(model_path or shipped_model(), device)
-    map_a, size_a, left = _described(path_a, model)
+    map_a, size_a, left = described(path_a, model)
     height, width = size_a
     for u, v in places:
         if not (0 <= u <= width - 1 and 0 <= v <= height - 1):
@@ -49,7 +49,7 @@ def look_up(
                 f'pixel ({u:g}, {v:g}) is outside of {path_a}, which is {width}x{height}; '
                 f'u goes from 0 to {width - 1}, v from 0 to {height - 1}'
             )
-    map_b, size_b, right = _described(path_b, model)
+    map_b, size_b, right = described(path_b, model)
     queries = describe_at(map_a, torch.tensor(places), size_a)
     uv, scores = match(map_b, queries, size_b)
     found: list[bool] = (scores >= model.match_threshold).tolist()
@@ -67,8 +67,8 @@ def look_up(
         )
         legends[0].append(f'{label} ({place[0]:g}, {place[1]:g})')
         legends[1].append(f'{label} ({there[0]:.0f}, {there[1]:.0f})  similarity {score:.3f}')
-        draw_cross(left, _drawn_at(place, size_a, left), FOUND, label)
-        draw_cross(right, _drawn_at(there, size_b, right), FOUND if ok else NOT_FOUND, label)
+        draw_cross(left, drawn_at(place, size_a, left), FOUND, label)
+        draw_cross(right, drawn_at(there, size_b, right), FOUND if ok else NOT_FOUND, label)
     for picture, lines in zip((left, right), legends, strict=True):
         draw_legend(picture, lines)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def look_up(
     return all(found)
 
 
-def _described(path: Path, model: DescriptorModel) -> tuple[Tensor, tuple[int, int], Image]:
+def described(path: Path, model: DescriptorModel) -> tuple[Tensor, tuple[int, int], Image]:
     """Read a picture; return its map, its size (H, W), and a copy that is small enough to draw."""
     image = read_image(path)
     height, width = image.shape[:2]
@@ -87,7 +87,7 @@ def _described(path: Path, model: DescriptorModel) -> tuple[Tensor, tuple[int, i
     return model.describe(image), (height, width), drawn
 
 
-def _drawn_at(uv: tuple[float, float], size: tuple[int, int], drawn: Image) -> tuple[float, float]:
+def drawn_at(uv: tuple[float, float], size: tuple[int, int], drawn: Image) -> tuple[float, float]:
     """Return where the copy shows a pixel of a picture of a size (H, W)."""
     across, down = drawn.shape[1] / size[1], drawn.shape[0] / size[0]
     return (uv[0] + 0.5) * across - 0.5, (uv[1] + 0.5) * down - 0.5

@@ -96,6 +96,15 @@ def at(x: float) -> np.ndarray:
     return rigid.transform(translation=[x, 0, 0])
 
 
+def test_parents_are_told_of_frames_that_have_one() -> None:
+    tree = TransformTree()
+    tree.set('world', 'hand', 1.0, np.eye(4))
+    tree.set('hand', 'camera', 1.0, np.eye(4), static=True)
+    assert tree.parents() == {'hand': 'world', 'camera': 'hand'}
+    tree.set('base', 'camera', 1.0, np.eye(4), static=True)
+    assert tree.parents() == {'hand': 'world'}
+
+
 @pytest.mark.parametrize('order', [('hand', 'base'), ('base', 'hand')])
 @pytest.mark.parametrize('static', [True, False])
 def test_a_frame_with_two_parents_is_refused_by_name_in_either_order(

@@ -35,6 +35,11 @@ class ServiceClient:
         self._node, self._remedy, self._patience_s = node, remedy, patience_s
         self._client = node.create_client(kind, name, callback_group=ReentrantCallbackGroup())
 
+    @property
+    def ready(self) -> bool:
+        """Tell whether somebody serves."""
+        return bool(self._client.service_is_ready())
+
     async def ask(self, request: Any) -> Any:
         """Return the answer; waits for it without blocking the thread."""
         future = self.send(request)
@@ -44,7 +49,7 @@ class ServiceClient:
     def send(self, request: Any) -> Future:
         """Send a request; `answer` reads what the future brings."""
         name = self._client.service_name
-        if not self._client.service_is_ready():
+        if not self.ready:
             raise UnansweredError(f'no node serves {name}; {self._remedy}')
         if several := two_servers(self._node, name):  # the first to answer would be believed
             raise UnansweredError(several)

@@ -50,6 +50,10 @@ class TransformListener:
         except TransformError as error:
             raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
 
+    def parents(self) -> dict[str, str]:
+        """Return the parent of each frame that is known."""
+        return self._tree.parents()
+
     def _told(self) -> str:
         return ', and '.join(
             f'{topic} by {", ".join(publishers(self._node, topic)) or "nobody now"}'

@@ -1,0 +1,1 @@
+"""Pages in the browser: who may see them, how pictures get there, and what is on them."""
