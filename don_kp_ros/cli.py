@@ -55,6 +55,11 @@ COMMANDS = {
         'don_kp_ros.annotation.command', 'examine, import or extract pictures to train on'
     ),
     'mask': Command('don_kp_ros.annotation.mask_command', 'make masks for pictures'),
+    'outline': Command(
+        'don_kp_ros.page.outline_command',
+        'make masks for pictures by clicks, in a browser',
+        'page',
+    ),
     'train': Command('don_kp_ros.training.command', 'train a descriptor network'),
     'evaluate': Command('don_kp_ros.evaluation.command', 'measure a model and write a report'),
     'study': Command('don_kp_ros.studies.command', 'train models to compare them'),

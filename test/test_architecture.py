@@ -31,7 +31,7 @@ ALLOWED = {
     'database': BASE,
     'matching': BASE | {'networks', 'data'},
     'pose': BASE | {'data', 'matching', 'meshes', 'networks'},
-    'page': BASE | {'data', 'matching', 'networks'},
+    'page': BASE | {'annotation', 'data', 'matching', 'networks'},
     'calibration': BASE | {'data', 'robots'},
     'recordings': BASE | {'data'},
     'annotation': BASE | {'data', 'meshes', 'pose', 'recordings'},

@@ -114,6 +114,14 @@ class Task:
             yield Made(path, share, found.doubts)
         drawn.write()
 
+    def read(self, path: Path) -> Image:
+        """Read one of the pictures, (H, W, 3) upright; raises DataError."""
+        return image_of(PictureFile.open(path), self.bits)
+
+    def write(self, path: Path, mask: Image) -> None:
+        """Write the mask (H, W), 0 or 255, of one of the pictures."""
+        self._write(PictureFile.open(path), mask)
+
     def _proposal(self, picture: PictureFile, image: Image, how: How) -> Proposal:
         at, off, boxes = (own.of(picture.path) for own in (how.at, how.off, how.box))
         depth_path = self.depths.get(picture.path)

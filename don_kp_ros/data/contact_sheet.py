@@ -44,18 +44,27 @@ class ContactSheet:
         write_image(self.path, np.vstack(rows))
 
 
+def with_mask(image: Image, mask: Image) -> Image:
+    """Return a picture dark and grey where a mask has not the object, with the object's edge."""
+    shown = mask > 127
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 3
+    drawn = np.where(shown[..., None], image, grey).astype(np.uint8)
+    contours, _ = cv2.findContours(shown.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, contours, -1, _EDGE, 1)
+    return drawn
+
+
 def _cell(image: Image, mask: Image, caption: str, doubtful: bool) -> Image:
-    """Draw a picture dark and grey where it is not the object, with the object's edge."""
+    """Draw a small copy of a picture with its mask, and a caption."""
     every = max(1, max(mask.shape) // (4 * _SIDE))
     image, mask = image[::every, ::every], mask[::every, ::every]
     scale = _SIDE / max(mask.shape)
     size = [max(1, round(side * scale)) for side in mask.shape[::-1]]
-    small = cv2.resize(image, (size[0], size[1]), interpolation=cv2.INTER_AREA)
-    shown = cv2.resize(mask, (size[0], size[1]), interpolation=cv2.INTER_AREA) > 127
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)[..., None] // 3
-    drawn = np.where(shown[..., None], small, grey).astype(np.uint8)
-    contours, _ = cv2.findContours(shown.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(drawn, contours, -1, _EDGE, 1)
+    small, small_mask = (
+        np.asarray(cv2.resize(one, (size[0], size[1]), interpolation=cv2.INTER_AREA), np.uint8)
+        for one in (image, mask)
+    )
+    drawn = with_mask(small, small_mask)
     cell = np.zeros((_SIDE + _CAPTION, _SIDE + 2, 3), np.uint8)
     cell[: size[1], : size[0]] = drawn
     colour = _DOUBTFUL if doubtful else _PLAIN

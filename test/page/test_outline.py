@@ -1,0 +1,116 @@
+"""`don_kp outline`: what is clicked on in a browser becomes a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from don_kp_ros.annotation.making import Task
+from don_kp_ros.data.mask_file import read_mask
+from don_kp_ros.data.picture_file import write_image
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.page.outlining import Outlining
+
+SIZE = (1200, 1600)  # more than is shown
+DISCS = ((500, 700, 160), (1150, 400, 130))  # u, v, radius
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures: red discs on a speckled ground."""
+    (tmp_path / 'rgbs').mkdir()
+    rng = np.random.default_rng(0)
+    for name in ('a.png', 'b.png'):
+        image = np.full((*SIZE, 3), (70, 110, 80), np.uint8)
+        for u, v, radius in DISCS:
+            cv2.circle(image, (u, v), radius, (190, 40, 50), -1)
+        noise = cv2.resize(rng.normal(0, 12, (*[x // 4 for x in SIZE], 3)), SIZE[::-1])
+        write_image(tmp_path / 'rgbs' / name, np.clip(image + noise, 0, 255).astype(np.uint8))
+    return tmp_path
+
+
+def overlap(found: np.ndarray, *discs: tuple[int, int, int]) -> float:
+    v, u = np.indices(SIZE)
+    true = np.any([np.hypot(u - x, v - y) <= r for x, y, r in discs], axis=0)
+    shown = found > 0
+    return float((shown & true).sum() / (shown | true).sum())
+
+
+def drawn(u: float, v: float) -> tuple[float, float]:
+    """Return where the copy that is shown, 960 pixels wide, has a pixel."""
+    return (u + 0.5) * 0.6 - 0.5, (v + 0.5) * 0.6 - 0.5
+
+
+def around(u: float, v: float, r: float) -> list[tuple[float, float]]:
+    return [drawn(u - r, v - r), drawn(u + r, v - r), drawn(u + r, v + r), drawn(u - r, v + r)]
+
+
+def test_what_is_enclosed_and_clicked_on_is_cut_out(folder: Path) -> None:
+    outlining = Outlining(Task.open(folder, overwrite=False))
+    assert outlining.place == 'a.png, 1 of 2'
+    assert outlining.look().proposal is None
+    with pytest.raises(RefusedError, match='no mask to save'):
+        outlining.save()
+    first, second = DISCS
+    outlining.enclose(around(*first[:2], 1.3 * first[2]))
+    seen = outlining.look()
+    assert seen.pixels.shape == (720, 960, 3)
+    assert seen.proposal is not None
+    assert overlap(seen.proposal.mask, first) > 0.97
+    outlining.undo()
+    outlining.point(drawn(*second[:2]), inside=True)
+    outlining.point(drawn(*first[:2]), inside=False)
+    outlining.point(drawn(800, 100), inside=False)
+    seen = outlining.look()
+    assert seen.proposal is not None and overlap(seen.proposal.mask, second) > 0.97
+    (mark, other, _) = seen.marks
+    assert (mark.u, mark.v) == pytest.approx(drawn(*second[:2]))
+    assert mark.sure and not other.sure
+    outlining.save()
+    assert overlap(read_mask(folder / 'masks' / 'a.png'), second) > 0.97
+    assert outlining.place == 'b.png, 2 of 2'
+    assert outlining.look().proposal is None  # what was said of the picture before is forgotten
+    assert [path.name for path in Task.open(folder, overwrite=False).pictures] == ['b.png']
+
+
+def test_a_mask_is_made_by_clicks_in_the_browser(
+    folder: Path, served: Callable, page: Page
+) -> None:
+    first, second = DISCS
+    with served('-m', 'don_kp_ros.cli', 'outline', str(folder), '--port', '0') as one:
+        page.goto(one.url)
+        canvas = page.locator('#picture[data-stamp]')
+        canvas.wait_for()
+        page.get_by_text('a.png, 1 of 2').wait_for()
+        box = canvas.bounding_box()
+
+        def at(u: float, v: float) -> tuple[float, float]:
+            x, y = (u + 0.5) / SIZE[1] * box['width'], (v + 0.5) / SIZE[0] * box['height']
+            return box['x'] + x, box['y'] + y
+
+        u, v, r = first
+        page.mouse.move(*at(u - 1.3 * r, v - 1.3 * r))
+        page.mouse.down()
+        for corner in ((1.3, -1.3), (1.3, 1.3), (-1.3, 1.3)):
+            page.mouse.move(*at(u + corner[0] * r, v + corner[1] * r), steps=4)
+        page.mouse.up()
+        page.get_by_text('% of the picture').wait_for()
+        page.get_by_role('button', name='Save').click()
+        page.get_by_text('a.png has its mask').wait_for()
+        page.get_by_text('b.png, 2 of 2').wait_for()
+        page.get_by_role('button', name='Save').click()
+        page.get_by_text('there is no mask to save').wait_for()
+        page.mouse.click(*at(*second[:2]))
+        page.get_by_text('% of the picture').wait_for()
+        page.get_by_text('Not the object', exact=True).click()
+        page.mouse.click(*at(*first[:2]))
+        page.get_by_role('button', name='Save').click()
+        page.get_by_text('b.png has its mask').wait_for()
+        assert 'Traceback' not in ''.join(one.said)
+    assert overlap(read_mask(folder / 'masks' / 'a.png'), first) > 0.97
+    assert overlap(read_mask(folder / 'masks' / 'b.png'), second) > 0.97
