@@ -44,9 +44,8 @@ from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation import posed
 from don_kp_ros.simulation.instances import UNSEEN
-from don_kp_ros.simulation.renderer import Renderer
-from don_kp_ros.simulation.scene import SUBJECT, Layout
-from don_kp_ros.simulation.world import World
+from don_kp_ros.simulation.renderer import StillScene
+from don_kp_ros.simulation.scene import SUBJECT, Layout, build
 
 Array = NDArray[np.float64]
 
@@ -175,16 +174,14 @@ def _lead(arm: EmbeddedMotion, layout: Layout, rng: np.random.Generator, places:
 
 def _write_masks(folder: Path, layout: Layout) -> float:
     """Put true masks in the place of those that are there; return their mean overlap with them."""
-    world = World(layout, PANDA)
-    renderer = Renderer(world.model)
     overlaps = []
     data = PosedFolder.open(folder)
-    for view, path in zip(data.views, data.masks, strict=True):
-        # The frame that stands still is the robot's base.
-        true, found = renderer.mask(world.data, view.T_object_camera, SUBJECT), read_mask(path) > 0
-        overlaps.append(float((found & true).sum() / (found | true).sum()))
-        write_image(path, true.astype(np.uint8) * 255)
-    renderer.close()
+    with StillScene(build(layout)[0], SUBJECT) as scene:  # without the arm, which is not in view
+        for view, path in zip(data.views, data.masks, strict=True):
+            # The frame that stands still is the robot's base.
+            true, found = scene.mask(view.T_object_camera), read_mask(path) > 0
+            overlaps.append(float((found & true).sum() / (found | true).sum()))
+            write_image(path, true.astype(np.uint8) * 255)
     return float(np.mean(overlaps))
 
 
