@@ -144,18 +144,26 @@ def _against_rivals(
             continue
         axis = Symmetry.of_turn(motion, constellation.radius)
         if axis is None or symmetry is not None:
-            text = 'another turn fits the picture as well; look from nearer, or from another side'
+            text = (
+                f'another turn fits the picture by {other.quality:.2f}, this one by '
+                f'{pose.fit:.2f}, which must be {_DOUBT:g} more; look from nearer, or from '
+                'another side'
+            )
             return replace(pose, refused=Refusal(Why.AMBIGUOUS, text))
         return replace(axis.applied(pose), ambiguous=True)
     return pose
 
 
 def _is_turn(motion: Array, symmetry: Symmetry | None) -> bool:
-    """Tell whether a motion (4, 4) of the object turns it, otherwise than about its own axis."""
-    if symmetry is None:
-        return bool(np.trace(motion[:3, :3]) < 1 + 2 * np.cos(SMALLEST_TURN))
-    along = symmetry.direction @ motion[:3, :3] @ symmetry.direction
-    return bool(along < np.cos(SMALLEST_TURN))
+    """Tell whether a motion (4, 4) turns the object, otherwise than to where it looks the same."""
+    R = motion[:3, :3]
+    if symmetry is not None and not symmetry.order:
+        return bool(symmetry.direction @ R @ symmetry.direction < np.cos(SMALLEST_TURN))
+    order = 1 if symmetry is None else symmetry.order
+    alike = [np.eye(3)]
+    if symmetry is not None:
+        alike += [symmetry.turn(2 * np.pi * k / order)[:3, :3] for k in range(1, order)]
+    return all(np.trace(R @ T.T) < 1 + 2 * np.cos(SMALLEST_TURN) for T in alike)
 
 
 def _apart(constellation: Constellation, T: Array, other: Array) -> float:

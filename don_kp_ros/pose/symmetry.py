@@ -39,10 +39,13 @@ _AS_MANY = 0.9  # of the share that the best turn brings there
 _TURNS = 40  # that are looked at
 _ROUND = 0.9  # share of the points that lie on a surface of revolution
 _ON_SURFACE = 0.0025  # metres from it
+# Height over breadth: of what is flatter, all lies on a surface of revolution about its normal.
+_FLAT = 0.25
 _FAR = 1.0  # radians between points that are compared, if the surface looks the same all around
 _LIKE_ANY_TURN = 0.72  # of the similarity of neighbours: bottles have .75 to .95, mugs up to .69
 _COMPARED = 0.25  # share of the points, at least, that are
 _MOST_PARTS = 8  # of a full turn
+_SO_MANY = 5  # of 2 to 8 parts: a regular polygon of up to 12 sides allows 4
 _ALONG = 0.25  # shift along the axis over the radius of the object: more is no turn
 _VARIANCE = np.pi**2 / 3  # square radians, of an angle of which nothing is known
 _AWAY = np.array([0.0, 0.0, 1.0])  # metres: matches have rays
@@ -96,6 +99,8 @@ def _after_any_turn(points: Array, alike: Array, near: float, usual: Array) -> S
     """
     shape = revolution_of(points)
     if shape is None or (np.abs(shape.off) < _ON_SURFACE).mean() < _ROUND:
+        return None
+    if np.ptp(shape.height) < _FLAT * 2 * shape.radius.max():
         return None
     profile = np.stack([shape.height, shape.radius], axis=1)
     turned = np.abs(np.angle(np.exp(1j * (shape.angle[:, None] - shape.angle)))) > _FAR
@@ -159,6 +164,8 @@ def _after_some_turns(
     shares = {n: overlap(found.turn(2 * np.pi / n)) for n in range(2, _MOST_PARTS + 1)}
     enough = max(_AS_MANY * overlap(best), _OVERLAP)
     orders = [n for n, share in shares.items() if share >= enough]
+    if len(orders) >= _SO_MANY:
+        return found  # after any turn
     return replace(found, order=max(orders)) if orders else None
 
 

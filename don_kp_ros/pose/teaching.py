@@ -220,11 +220,13 @@ def _pose_in(
     unsure = pose.ambiguous or bool(others)
     if pose.refused or unsure or pose.residual > _LARGEST_RESIDUAL:
         off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms)'
-        other = 'they fit another turn or place as well' if unsure else ''
-        why = str(pose.refused or other or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
+        why = str(pose.refused or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
+        remedy = 'show the same object, a side of which is known, and nothing else in the mask'
+        if unsure and not pose.refused:
+            why = 'another turn or place fits as well'
+            remedy = 'show it from where more of what is known is seen'
         raise RefusedError(
-            f'this view does not go with the {known.views} before: {off}, {why}; show the same '
-            'object, a side of which is known, and nothing else in the mask'
+            f'this view does not go with the {known.views} before: {off}, {why}; {remedy}'
         )
     return pose
 

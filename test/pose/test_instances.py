@@ -12,7 +12,7 @@ from don_kp_ros.matching.candidates import Candidates, find_candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Confidence, Pose, Why
-from don_kp_ros.pose.instances import SIMILAR, find_instances
+from don_kp_ros.pose.instances import SIMILAR, _is_turn, find_instances
 from don_kp_ros.pose.refinement import stepped
 from don_kp_ros.pose.registration import register
 from don_kp_ros.pose.symmetry import Symmetry
@@ -202,3 +202,25 @@ def test_another_minimum_at_the_same_place_is_an_unknown_turn(taught: Taught) ->
     assert poses[0].symmetry is not None
     assert abs(poses[0].symmetry.direction[2]) > 0.98
     assert poses[0].ambiguous
+
+
+@pytest.mark.parametrize(
+    ('order', 'degrees', 'another'),
+    [
+        (0, 90, False),
+        (2, 180, False),
+        (2, 90, True),
+        (4, 90, False),
+        (4, 45, True),
+        (None, 90, True),
+    ],
+)
+def test_a_turn_to_where_an_object_looks_the_same_is_no_other_one(
+    order: int | None, degrees: float, another: bool
+) -> None:
+    axis = np.array([0.0, 0.0, 1.0])
+    symmetry = None if order is None else Symmetry(axis, np.zeros(3), order)
+    motion = rigid.transform(rigid.rotation_about(axis, np.deg2rad(degrees)))
+    assert _is_turn(motion, symmetry) is another
+    tipped = rigid.transform(rigid.rotation_about([1, 0, 0], np.deg2rad(60)))
+    assert _is_turn(tipped, symmetry)

@@ -54,6 +54,28 @@ def test_a_can_without_a_print_is_symmetric_about_its_axis(seen: float) -> None:
     assert found.order == 0
 
 
+@pytest.mark.parametrize('noise', [0.0015, 0.002, 0.003])
+def test_a_round_object_that_is_measured_badly_has_no_order(noise: float) -> None:
+    """What looks the same after every turn that is tried does so after any."""
+    plain = can(1.0, printed=False)
+    for seed in range(3):
+        off = np.random.default_rng(seed).normal(0, noise, plain.points.shape)
+        one = Constellation(
+            plain.points + off, plain.descriptors, plain.weights, plain.fingerprint
+        )
+        found = symmetry_of(one)
+        assert found is None or found.order == 0
+
+
+@pytest.mark.parametrize(('length', 'width'), [(0.2, 0.04), (0.2, 0.08), (0.1, 0.1)])
+def test_a_plain_plate_does_not_look_the_same_after_any_turn(length: float, width: float) -> None:
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-0.5, 0.5, (100, 3)) * [length, width, 0.0]
+    for looks in (points[:, 2:], np.abs(points[:, :2]) / 0.03):
+        found = symmetry_of(described(points, looks))
+        assert found is None or found.order in (2, 4)
+
+
 def test_a_print_that_hardly_shows_leaves_the_turn_unknown() -> None:
     """Neighbours around the axis differ a little, as a network sees a bottle from one side."""
     plain = can(0.5, printed=False)

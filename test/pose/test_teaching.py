@@ -166,7 +166,9 @@ def test_a_view_that_fits_two_turns_is_refused() -> None:
     cells, view, mask = halves_that_look_alike()
     half = mask & (np.arange(480)[:, None] < 240)
     own = teach(cells, view, half, MODEL, rigid.rotation_about([1, 0, 0], np.pi)).constellation
-    with pytest.raises(RefusedError, match='they fit another turn or place as well'):
+    with pytest.raises(
+        RefusedError, match='another turn or place fits as well; show it from where'
+    ):
         extend(own, cells, view, mask, MODEL)
 
 
