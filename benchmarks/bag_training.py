@@ -53,6 +53,7 @@ PANDA = load_preset('panda')
 VIEWPOINTS = posed.Viewpoints((0.0, 45.0), (0.4, 0.6), (-60.0, 60.0), 0.2)
 HELD_VIEWS = 60
 REST_S = 0.5  # at each place; pictures are taken five times a second
+_TRIES = 20  # of places for each that is wanted
 WORSE = 0.02  # that the area under the curve may be
 
 
@@ -129,7 +130,8 @@ def _record(
             _lead(arm, layout, rng, places)
         finally:
             recorder.send_signal(signal.SIGINT)
-            recorder.wait()
+            if status := recorder.wait():
+                raise RuntimeError(f'the recorder ended with exit status {status}')
 
 
 @contextmanager
@@ -157,7 +159,9 @@ def _lead(arm: EmbeddedMotion, layout: Layout, rng: np.random.Generator, places:
     T_optical_tcp = rigid.inverse(PANDA.camera.T_hand_optical) @ PANDA.T_hand_tcp
     arm.engage()
     reached = 0
-    while reached < places:
+    for _ in range(_TRIES * places):
+        if reached == places:
+            break
         T_base_tcp = VIEWPOINTS.draw(middle, rng) @ T_optical_tcp
         q = kinematics.inverse(T_base_tcp, PANDA.position('observe'))
         if q is None:
@@ -170,6 +174,8 @@ def _lead(arm: EmbeddedMotion, layout: Layout, rng: np.random.Generator, places:
         reached += 1
         print(f'\rview {reached} of {places}', end='', flush=True)
     print()
+    if reached < places:
+        raise RuntimeError(f'of {_TRIES * places} places the arm reached {reached}')
 
 
 def _write_masks(folder: Path, layout: Layout) -> float:
@@ -198,8 +204,8 @@ def _run(*arguments: object) -> str:
     """Run a command of don_kp; return what it tells."""
     command = [sys.executable, '-m', 'don_kp_ros.cli', *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    # A picture without a mask is told by the status, too.
-    if done.returncode and arguments[0] != 'mask':
+    # A picture without a mask is told by the status, too, and by the last lines.
+    if done.returncode and not (arguments[0] == 'mask' and 'pictures without one' in done.stdout):
         raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
     return done.stdout
 

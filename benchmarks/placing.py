@@ -45,7 +45,9 @@ def _place(judge: Judge, seed: int, later: bool) -> dict[str, Any]:
     row: dict[str, Any] = {'seed': seed, 'refused': 0, 'placed': 0}
     goal = Grasp.Goal(target='cap/brim', next=Grasp.Goal.PLACE)
     if later:
-        judge.grasp(Grasp.Goal(target='cap/brim'), lambda *_: None)
+        picked = judge.grasp(Grasp.Goal(target='cap/brim'), lambda *_: None)
+        if not picked.success:
+            return {**row, 'told': picked.message, 'code': picked.code}
         goal = Grasp.Goal(mode=Grasp.Goal.PLACE)
     for _ in range(_TRIES):
         (x, y), turn = rng.uniform(*np.transpose(_REGION)), rng.uniform(-_MOST_TURN, _MOST_TURN)

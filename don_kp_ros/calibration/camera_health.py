@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_SLOWEST_HZ = 5.0
+_SLOWEST_HZ = 4.0
+_FEWEST = 5  # messages
+_SILENT_S = 0.5  # at the end
 _GAP = 2.5  # periods without a message that are more than jitter
 _LATE_S = 0.3  # from the stamp to the arrival; an arm moves on meanwhile
 _SAME_MOMENT_S = 0.002  # by which stamps of colour and depth differ where the driver pairs them
@@ -20,6 +22,7 @@ _HOLES = 0.3  # share of a depth image
 _NEAREST_M, _FARTHEST_M = 0.17, 4.0
 _JUMP = 0.04  # of the depth, from pixel to pixel, that is an object's edge
 _EDGES = 400  # pixels; of fewer nothing is concluded
+_SMALLEST_PX = 96  # of a side of the images
 _FARTHEST_PX, _OFF_PX = 24, 2  # by which depth is looked for beside colour, and may be off
 # Standard deviations by which the best shift must stand out among all.
 _CLEAR = 4.0
@@ -27,11 +30,15 @@ _CLEAR = 4.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what was seen, and what is wrong with it and helps; empty: nothing."""
+    """What was looked at, what was seen, and what is wrong with it and helps; empty: nothing.
+
+    judged: whether enough was seen to say so.
+    """
 
     what: str
     seen: str
     fault: str = ''
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,15 +49,18 @@ class Shot:
     depth: NDArray[np.float32]  # (H, W) metres, NaN where there is none
 
 
-def timing(topic: str, stamps: Array, arrivals: Array, profile: str) -> Finding:
+def timing(topic: str, stamps: Array, arrivals: Array, end: float, profile: str) -> Finding:
     """Judge how regularly and how late messages come; stamps and arrivals (n,), seconds.
 
-    profile: the driver's parameter that sets the rate.
+    end: of the listening, in seconds of the arrivals' clock; profile: the driver's parameter that
+    sets the rate.
     """
-    if len(stamps) < 2:
+    if len(stamps) < _FEWEST:
         return Finding(topic, f'{len(stamps)} came', 'too few to judge; measure for longer')
     steps = np.diff(stamps)
-    period, longest, late = float(np.median(steps)), float(steps.max()), arrivals - stamps
+    period, late = float(np.median(steps)), arrivals - stamps
+    silent = end - float(arrivals[-1])
+    longest = max(float(steps.max()), silent)
     seen = (
         f'{1 / period if period > 0 else 0:.1f} Hz, longest gap {1e3 * longest:.0f} ms, '
         f'{1e3 * float(np.median(late)):.0f} ms old on arrival (at most {1e3 * late.max():.0f})'
@@ -58,15 +68,20 @@ def timing(topic: str, stamps: Array, arrivals: Array, profile: str) -> Finding:
     if steps.min() <= 0:
         fault = 'stamps do not increase: two drivers, or a recording that begins anew'
     elif 1 / period < _SLOWEST_HZ:
-        fault = f'too slow to follow an arm: give {profile}:=640x480x30'
-    elif longest > _GAP * period:
+        fault = f'slower than {_SLOWEST_HZ:g} Hz, for an arm: give {profile}:=640x480x30'
+    elif silent > _SILENT_S + _GAP * period:
+        fault = f'nothing has come for the last {silent:.1f} s: does the driver still run?'
+    elif float(steps.max()) > _GAP * period:
         lost = int(np.sum(np.maximum(np.rint(steps / period) - 1, 0)))
         fault = (
-            f'{lost} of {lost + len(stamps)} are lost on the way: use a USB 3 port and cable of '
-            f'its own, or a lower {profile}'
+            f'{lost} of {lost + len(stamps)} are lost: use a USB 3 port and cable of its own, or '
+            f"a lower {profile}; or the driver's machine, or this one, is too busy"
         )
     elif float(np.median(late)) > _LATE_S:
-        fault = 'too old: the machine or the network between is too busy'
+        fault = (
+            f'older than {1e3 * _LATE_S:g} ms on arrival: the machine or the network between is '
+            f'too busy; run the driver on this machine, or give a lower {profile}'
+        )
     else:
         fault = ''
     return Finding(topic, seen, fault)
@@ -74,10 +89,18 @@ def timing(topic: str, stamps: Array, arrivals: Array, profile: str) -> Finding:
 
 def pairing(colours: Array, depths: Array) -> Finding:
     """Judge by their stamps, (n,) and (m,) seconds, whether each colour image has its depth."""
-    off = np.abs(colours[:, None] - depths[None]).min(axis=1)
+    depths = np.sort(depths)
+    after = np.searchsorted(depths, colours).clip(1, max(len(depths) - 1, 1))
+    beside = [depths[np.clip(i, 0, len(depths) - 1)] for i in (after - 1, after)]
+    off = np.abs(np.array(beside) - colours).min(axis=0)
     seen = f'stamps differ by {1e3 * np.median(off):.1f} ms, at most {1e3 * off.max():.1f}'
     paired = float(np.quantile(off, 0.9)) <= _SAME_MOMENT_S
-    fault = '' if paired else 'what moves is measured elsewhere: give enable_sync:=true'
+    fault = (
+        ''
+        if paired
+        else f'more than {1e3 * _SAME_MOMENT_S:g} ms for more than a tenth, so that what moves is '
+        'measured elsewhere: give enable_sync:=true, and both profiles the same rate'
+    )
     return Finding('colour and depth at one moment', seen, fault)
 
 
@@ -112,6 +135,8 @@ def distances(depths: Sequence[NDArray[np.float32]]) -> Finding:
 def alignment(shots: Sequence[Shot]) -> Finding:
     """Judge whether depth lies on colour: objects' edges in depth are edges in colour, too."""
     what = 'depth on colour'
+    if min(shots[0].depth.shape) < _SMALLEST_PX:
+        return Finding(what, 'the images are too small for it', judged=False)
     size = 2 * _FARTHEST_PX + 1
     score, count = np.zeros((size, size)), 0
     for shot in shots:
@@ -119,14 +144,19 @@ def alignment(shots: Sequence[Shot]) -> Finding:
         count += int(edges.sum())
         score += _correlation(edges, _gradients(shot.colour))
     if count < _EDGES:
-        return Finding(what, f'{count} pixels of edges in depth: too few, show it some objects')
+        told = f'{count} pixels of edges in depth: too few, show it some objects'
+        return Finding(what, told, judged=False)
     # Edges are as wide.
     score = np.asarray(cv2.GaussianBlur(score, (0, 0), 1.0), dtype=np.float64)
     row, column = np.unravel_index(int(score.argmax()), score.shape)
     clear = float((score.max() - score.mean()) / max(float(score.std()), 1e-12))
     dx, dy = int(column) - _FARTHEST_PX, int(row) - _FARTHEST_PX
     if clear < _CLEAR:
-        return Finding(what, 'its edges fit nowhere clearly: show it objects on a plain ground')
+        told = (
+            'its edges fit nowhere clearly: show it objects on a plain ground; if that does not '
+            'help, depth is not aligned: give align_depth.enable:=true and its topics'
+        )
+        return Finding(what, told, judged=False)
     fault = (
         ''
         if max(abs(dx), abs(dy)) <= _OFF_PX

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from don_kp_ros.nodes.kit.conversions import (
 from don_kp_ros.nodes.perception.stream import WATCH_S, Stream
 
 _KEPT, _JUDGED = 60, 8  # messages, and pairs of them
+_LOOKS_EVERY_S = 0.1  # of this machine's time, at the clock
 
 
 class _Heard:
@@ -49,21 +50,27 @@ class _Heard:
         self.arrivals.append(self._time.now())
         self.messages.append(message)
 
-    def timing(self, profile: str) -> Finding:
+    def absence(self) -> Iterator[Finding]:
+        """Say why nothing comes, or with stamps that are of no use, where that is so."""
+        fault = self.stream.fault if self.stamps else self.stream.absence
+        if fault:
+            yield Finding(self.stream.topic, f'{len(self.stamps)} came', fault)
+
+    def timing(self, profile: str) -> Iterator[Finding]:
         """Judge its times, or say why there are none."""
-        topic, stream = self.stream.topic, self.stream
-        if not self.stamps or stream.stamp_fault:
-            seen = f'{len(self.stamps)} came'
-            return Finding(topic, seen, stream.stamp_fault or stream.absence)
-        return timing(topic, np.array(self.stamps), np.array(self.arrivals), profile)
+        told = list(self.absence())
+        stamps, arrivals = np.array(self.stamps), np.array(self.arrivals)
+        end = self._time.now()
+        yield from told or [timing(self.stream.topic, stamps, arrivals, end, profile)]
 
 
 def check(
     stack: Stack, arguments: Mapping[str, str], seconds: float, depth_unit: float
 ) -> Iterator[Finding]:
-    """Listen for some seconds of ROS time, and say what there is to say, the camera's worst first.
+    """Listen for some seconds of ROS time, and say what there is to say.
 
-    arguments: of the stack, checked; depth_unit: metres of a count of a 16-bit depth image.
+    arguments: of the stack, checked; depth_unit: metres of a count of a 16-bit depth image. Raises
+    StoppedClockError where the time stands still.
     """
     names = dict(description.remappings(arguments))
 
@@ -75,24 +82,52 @@ def check(
     aligned = f'{start} with align_depth.enable:=true'
     depth = heard(Image, camera_topics.DEPTH, 'depth image', aligned)
     infos = heard(CameraInfo, camera_topics.COLOUR_INFO, 'camera info', start)
+    every = (colour, depth, infos)
     try:
-        for _ in range(max(2, round(seconds / WATCH_S))):
-            stack.wait(lambda: False, WATCH_S)
-            for one in (colour, depth, infos):
-                one.stream.watch()
+        _listen(stack, seconds, every)
+        told = [
+            *colour.timing('rgb_camera.color_profile'),
+            *depth.timing('depth_module.depth_profile'),
+            *infos.absence(),
+        ]
     finally:
-        for one in (colour, depth, infos):
+        for one in every:
             one.stream.close()
-    yield colour.timing('rgb_camera.color_profile')
-    yield depth.timing('depth_module.depth_profile')
+    yield from told
     yield from _read(infos, 'camera info', lambda info: str(camera_from_info(info, False)))
     yield from _read(colour, 'colour', lambda image: _described(image, rgb_image(image)))
     yield from _read(
         depth, 'depth', lambda image: _described(image, depth_image(image, depth_unit).raw)
     )
+    yield from _sizes(colour, depth, infos)
     if colour.stamps and depth.stamps:
         yield pairing(np.array(colour.stamps), np.array(depth.stamps))
     yield from _seen(colour, depth, depth_unit)
+
+
+def _listen(stack: Stack, seconds: float, every: Sequence[_Heard]) -> None:
+    """Hear what comes in some seconds of ROS time."""
+    time = RosTime(stack.node)
+    watched = time.now()
+    for _ in time.rounds(seconds):
+        stack.wait(lambda: False, _LOOKS_EVERY_S)
+        if time.now() - watched >= WATCH_S:
+            watched = time.now()
+            for one in every:
+                one.stream.watch()
+
+
+def _sizes(*every: _Heard) -> Iterator[Finding]:
+    """Say so where colour, depth and camera info are not of one size."""
+    newest = [heard.messages[-1] for heard in every if heard.messages]
+    if len({(one.width, one.height) for one in newest}) > 1:
+        told = ', '.join(
+            f'{heard.stream.topic} {heard.messages[-1].width}x{heard.messages[-1].height}'
+            for heard in every
+            if heard.messages
+        )
+        fault = 'they differ: give align_depth.enable:=true, and its topics and camera info'
+        yield Finding('sizes', told, fault)
 
 
 def _read(heard: _Heard, what: str, read: Callable[[Any], str]) -> Iterator[Finding]:
@@ -120,11 +155,7 @@ def _seen(colour: _Heard, depth: _Heard, unit: float) -> Iterator[Finding]:
         return
     if not shots:
         return
-    sizes = {shot.colour.shape[:2] for shot in shots} | {shot.depth.shape for shot in shots}
-    if len(sizes) > 1:
-        told = ' and '.join(f'{width}x{height}' for height, width in sorted(sizes))
-        yield Finding('depth on colour', told, 'the sizes differ: give align_depth.enable:=true')
-    else:
+    if all(shot.colour.shape[:2] == shot.depth.shape for shot in shots):
         yield alignment(shots)
 
 

@@ -32,9 +32,10 @@ def main(argv: Sequence[str]) -> int:
     faults = [one for one in findings if one.fault]
     for one in faults:
         print(f'wrong: {one.what}: {one.fault}')
+    unjudged = [one.what for one in findings if not one.judged]
     if not faults:
-        print('nothing is wrong')
-    return 1 if faults else 0
+        print(f'not judged: {", ".join(unjudged)}' if unjudged else 'nothing is wrong')
+    return 1 if faults or unjudged else 0
 
 
 def _parser() -> Parser:
@@ -48,7 +49,7 @@ def _parser() -> Parser:
         'check',
         help=told,
         description=f'{told}. It sees best where objects stand apart from what is behind them.',
-        epilog='The exit status is 0 where nothing is wrong, else 1.',
+        epilog='The exit status is 0 where all was judged and nothing is wrong, else 1.',
     )
     check.add_argument('--seconds', type=positive, default=5.0, help='%(default)g')
     check.add_argument(

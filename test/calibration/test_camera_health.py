@@ -49,9 +49,31 @@ def test_the_shift_of_depth_against_colour_is_found(shift: tuple[int, int]) -> N
 
 def test_without_edges_nothing_is_concluded() -> None:
     flat = Shot(objects().colour, np.full((240, 320), 0.8, np.float32))
-    assert alignment([flat]) == Finding(
-        'depth on colour', '0 pixels of edges in depth: too few, show it some objects'
-    )
+    told = '0 pixels of edges in depth: too few, show it some objects'
+    assert alignment([flat]) == Finding('depth on colour', told, judged=False)
+    tiny = Shot(flat.colour[:60, :40], flat.depth[:60, :40])
+    assert not alignment([tiny]).judged
+
+
+def test_depth_of_another_field_of_view_is_not_judged_to_be_right() -> None:
+    """As a D435's depth is before it is aligned: smaller about the middle, or far aside."""
+    turned = np.array([[0.75, 0, 40], [0, 0.75, 30]])
+    aside = np.array([[1.0, 0, 40], [0, 1.0, 0]])
+    for warp in (turned, aside):
+        shots = []
+        for seed in range(3):
+            shot = objects(seed=seed)
+            depth = cv2.warpAffine(
+                np.nan_to_num(shot.depth, nan=0.8),
+                warp,
+                (320, 240),
+                flags=cv2.INTER_NEAREST,
+                borderValue=0.8,
+            )
+            shots.append(Shot(shot.colour, depth.astype(np.float32)))
+        found = alignment(shots)
+        assert found.fault or not found.judged
+        assert 'align_depth' in found.fault + found.seen
 
 
 def test_edges_of_other_things_are_not_taken_for_the_same() -> None:
@@ -61,18 +83,25 @@ def test_edges_of_other_things_are_not_taken_for_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ('stamps', 'late', 'told', 'fault'),
+    ('stamps', 'late', 'after', 'told', 'fault'),
     [
-        (EVEN, 0.04, '30.0 Hz, longest gap 33 ms, 40 ms old', ''),
-        (np.delete(EVEN, [20, 21, 50]), 0.04, '30.0 Hz', '3 of 90 are lost'),
-        (EVEN * 10, 0.04, '3.0 Hz', 'too slow to follow an arm: give rgb_camera.color_profile'),
-        (EVEN, 0.5, '500 ms old', 'too old'),
-        (np.concatenate([EVEN, EVEN]), 0.04, '', 'do not increase'),
-        (EVEN[:1], 0.04, '1 came', 'measure for longer'),
+        (EVEN, 0.04, 0.0, '30.0 Hz, longest gap 33 ms, 40 ms old', ''),
+        (np.delete(EVEN, [20, 21, 50]), 0.04, 0.0, '30.0 Hz', '3 of 90 are lost'),
+        (
+            EVEN * 10,
+            0.04,
+            0.0,
+            '3.0 Hz',
+            'slower than 4 Hz, for an arm: give rgb_camera.color_profile',
+        ),
+        (EVEN, 0.5, 0.0, '500 ms old', 'older than 300 ms'),
+        (np.concatenate([EVEN, EVEN]), 0.04, 0.0, '', 'do not increase'),
+        (EVEN[:2], 0.04, 0.0, '2 came', 'measure for longer'),
+        (EVEN, 0.04, 1.5, 'longest gap 1500 ms', 'nothing has come for the last 1.5 s'),
     ],
 )
-def test_times(stamps: np.ndarray, late: float, told: str, fault: str) -> None:
-    found = timing(TOPIC, stamps, stamps + late, PROFILE)
+def test_times(stamps: np.ndarray, late: float, after: float, told: str, fault: str) -> None:
+    found = timing(TOPIC, stamps, stamps + late, stamps[-1] + late + after, PROFILE)
     assert told in found.seen
     assert fault in found.fault and bool(fault) == bool(found.fault)
 

@@ -155,6 +155,7 @@ def test_an_occupied_place_is_refused_and_the_arm_holds(judge: Judge) -> None:
     # What is held hides a part of the table, which is free, as it was seen before.
     for x, y in PLACES:
         result = send(judge, Grasp.Goal(mode='place', place=pose(x, y, 0.0)))
+        assert 'not seen' not in result.message
         if result.code != Grasp.Result.OCCUPIED:
             break
     assert result.success, result.message

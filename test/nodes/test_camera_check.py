@@ -28,8 +28,11 @@ def pictures(shift=0):
 
 
 @contextlib.contextmanager
-def played(peer, colour, depth, late=0.0, info=CAMERA):
-    """Publish them again and again, depth so many seconds after colour by its stamps."""
+def played(peer, colour, depth, late=0.0, info=CAMERA, images=10**6):
+    """Publish them again and again, depth so many seconds after colour by its stamps.
+
+    info: None to publish none; images: after which it ends.
+    """
     node = peer.node
     infos = node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
     colours = node.create_publisher(Image, camera_topics.COLOUR, 10)
@@ -37,13 +40,16 @@ def played(peer, colour, depth, late=0.0, info=CAMERA):
     ending = threading.Event()
 
     def publish():
-        while not ending.wait(0.05):
+        for _ in range(images):
+            if ending.wait(0.05):
+                return
             now = 1e-9 * node.get_clock().now().nanoseconds
             header, later = (
                 conversions.Header(stamp=conversions.stamp_from_seconds(stamp))
                 for stamp in (now, now + late)
             )
-            infos.publish(conversions.info_from_camera(info, header))
+            if info is not None:
+                infos.publish(conversions.info_from_camera(info, header))
             colours.publish(conversions.image_message(colour, 'rgb8', header))
             depths.publish(conversions.image_message(depth, '16UC1', later))
 
@@ -59,7 +65,8 @@ def played(peer, colour, depth, late=0.0, info=CAMERA):
 
 
 def told(capsys, *more):
-    status = camera_command.main(['check', '--seconds', '2', *more])
+    given = more if '--seconds' in more else ('--seconds', '3', *more)
+    status = camera_command.main(['check', *given])
     output, errors = capsys.readouterr()
     assert not errors
     return status, output
@@ -102,7 +109,12 @@ def test_what_cannot_be_used_is_told_as_perception_tells_it(peer, capsys):
     with played(peer, colour, depth[::2, ::2].copy(), info=CAMERA):
         status, output = told(capsys)
     assert status == 1
-    assert 'the sizes differ: give align_depth.enable:=true' in output
+    assert 'aligned_depth_to_color/image_raw 160x120' in output
+    assert 'they differ: give align_depth.enable:=true' in output
+    smaller = Camera(160, 120, 150.0, 150.0, 79.5, 59.5)
+    with played(peer, colour, depth, info=smaller):
+        status, output = told(capsys)
+    assert status == 1 and 'camera_info 160x120' in output
 
 
 def test_a_camera_that_is_not_there_is_told_with_the_topics_that_are(peer, capsys):
@@ -111,3 +123,14 @@ def test_a_camera_that_is_not_there_is_told_with_the_topics_that_are(peer, capsy
     assert status == 1
     assert 'no image has come on /other/color/image_raw' in output
     assert '/camera/camera/color/image_raw' in output
+
+
+def test_a_camera_without_info_or_that_ends_is_not_called_well(peer, capsys):
+    colour, depth = pictures()
+    with played(peer, colour, depth, info=None):
+        status, output = told(capsys)
+    assert status == 1 and 'no camera info has come on' in output
+    with played(peer, colour, depth, images=20):
+        status, output = told(capsys, '--seconds', '6')
+    assert status == 1
+    assert 'for 2 s' in output or 'does the driver still run?' in output, output

@@ -107,7 +107,7 @@ class Placer:
         T_base_hand = self._observer.pose_of(self._preset.hand_frame, now.to_msg(), deadline)
         own = held.box.contains(T_base_hand @ self._preset.T_hand_tcp, seen, _MARGIN)
         others = seen[~own]
-        if self._now() - self._lifted_at < _REMEMBERED_S:
+        if 0 <= self._now() - self._lifted_at < _REMEMBERED_S:  # else time was set back
             hidden = unseen_since(held.others, others, self._workspace.grid)
             others = np.concatenate([others, hidden])
         self._keep(replace(held, others=others))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+_EARLY = 0.1  # of the time from one to the next: an image that comes so early is not too early
+
 
 class Pace:
     """Takes so many images a second of ROS time, evenly, and passes over the rest.
 
-    Neither of the camera's rate nor of jitter is anything lost: an image that comes a little late
-    does not make the next one late.
+    An image that comes a little late does not make the next one late: the rate is kept on average.
     """
 
     def __init__(self) -> None:
@@ -20,8 +21,8 @@ class Pace:
         if rate <= 0:
             return True
         step = 1 / rate
-        if 0 < self._due - arrival <= step:  # by more, time was set back
+        early = self._due - arrival
+        if _EARLY * step < early <= step:  # by more, time was set back
             return False
-        late = arrival - self._due
-        self._due = (self._due if 0 <= late < step else arrival) + step
+        self._due = (self._due if abs(early) <= step else arrival) + step
         return True

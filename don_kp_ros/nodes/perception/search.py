@@ -83,13 +83,17 @@ class Search:
 
     def _work(self) -> None:
         last: Stamped[Image] | None = None
+        passed: Stamped[Image] | None = None  # over, and nothing came since
         pace = Pace()
         while not self._ending.is_set():
             image = self.frames.wait_for_newer(last, patience=0.2)
             if image is None:
+                image, passed = passed, None
+            elif not pace.takes(image.arrival, self._settings().max_rate_hz):
+                last = passed = image
                 continue
-            last = image
-            if pace.takes(image.arrival, self._settings().max_rate_hz):
+            if image is not None:
+                last, passed = image, None
                 self._look(image.value)
 
     @guarded

@@ -1,10 +1,13 @@
 """A node's process ends when it is told to, at any moment."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from don_kp_ros.resources import config_path
 
 SCRIPT = """
 import os, signal, sys, threading, time
@@ -119,3 +122,19 @@ def test_arguments_that_ros_cannot_read_end_with_status_1():
     assert 'cannot start: ' in ended.stderr
     assert 'no value' in ended.stderr
     assert 'Traceback' not in ended.stderr
+
+
+def test_what_fast_dds_logs_is_no_output_of_a_program(tmp_path):
+    """Its log goes where config/fastdds.xml says: standard output may be read by programs."""
+    wrong = config_path('fastdds.xml').read_text().replace('</profiles>', '<nonsense/></profiles>')
+    (tmp_path / 'wrong.xml').write_text(wrong)
+    ended = subprocess.run(
+        [sys.executable, '-c', 'import rclpy; rclpy.init(); rclpy.create_node("quiet")'],
+        env={**os.environ, 'FASTRTPS_DEFAULT_PROFILES_FILE': str(tmp_path / 'wrong.xml')},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout == ''
+    assert 'nonsense' in ended.stderr
