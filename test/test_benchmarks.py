@@ -114,16 +114,20 @@ def test_what_a_viewer_adds_is_told_by_medians() -> None:
 
 
 def test_an_object_is_found_if_all_that_is_published_is_right() -> None:
-    def pose(of: int, mm: float, degrees: float, axis: bool = False) -> dict[str, object]:
-        return {'of': of, 'mm': mm, 'degrees': degrees, 'axis': axis, 'squared': 5.0}
+    def pose(
+        of: int, mm: float, degrees: float, axis: bool = False, ambiguous: bool = False
+    ) -> dict[str, object]:
+        known = {'of': of, 'mm': mm, 'degrees': degrees, 'squared': 5.0}
+        return {**known, 'axis': axis, 'ambiguous': ambiguous}
 
     right, turned, far = pose(0, 2, 3), pose(0, 2, 25), pose(0, 21, 3)
     views = [[right], [turned], [far], [right, far], [], [pose(0, 4, 1, axis=True)]]
+    views.append([pose(0, 2, 3, axis=True, ambiguous=True)])  # neither found nor wrong
     rows = [{'poses': poses} for poses in views]
     found = object_pose.summary('all', 'one view', rows)
-    assert (found['views'], found['found']) == (6, pytest.approx(2 / 6, abs=1e-3))
-    assert found['wrong'] == pytest.approx(3 / 6, abs=1e-3)
-    assert (found['median mm'], found['median deg'], found['axis']) == (2, 3, 1)
+    assert (found['views'], found['found']) == (7, pytest.approx(2 / 7, abs=1e-3))
+    assert found['wrong'] == pytest.approx(3 / 7, abs=1e-3)
+    assert (found['median mm'], found['median deg'], found['axis']) == (2, 3, 2)
     other = pose(1, 1, 1)
     pairs = [[right, other], [other, right], [right, right], [right], [right, other, far]]
     both = object_pose.summary('all', 'two in view', [{'poses': poses} for poses in pairs])
