@@ -22,7 +22,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from benchmarks.database_node import enter_a_domain
+from benchmarks.database_node import enter_a_domain, wait_until
 from benchmarks.report import Target, given, report
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.motion.safety import Safety, load_safety
@@ -89,6 +89,7 @@ def main() -> int:
             executor.add_node(node)
             threading.Thread(target=executor.spin, daemon=True).start()
         try:
+            wait_until(lambda: recorder.speeds)
             rows = [
                 _stop(motion, clock, recorder, np.random.default_rng([seed, i]))
                 for i in range(count)
