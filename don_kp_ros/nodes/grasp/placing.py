@@ -17,6 +17,7 @@ from don_kp_ros.grasping.placing import Held, PlaceError, unseen_since
 from don_kp_ros.motion.port import Motion
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
+from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -46,6 +47,7 @@ class Placer:
     ) -> None:
         """Move by a motion adapter; see by an observer."""
         self._node, self._preset, self._observer = node, preset, observer
+        self._time = RosTime(node)
         self._motion, self._picker = motion, picker
         self._workspace, self._fingers = workspace, fingers
         self._held: Held | None = None
@@ -78,11 +80,8 @@ class Placer:
 
     def lifted(self, held: Held | None) -> None:
         """Remember what is in the hand; None: nothing, or nobody knows what."""
-        self._lifted_at = self._now()
+        self._lifted_at = self._time.now()
         self._keep(held)
-
-    def _now(self) -> float:
-        return 1e-9 * float(self._node.get_clock().now().nanoseconds)
 
     def _keep(self, held: Held | None) -> None:
         self._held = held
@@ -107,7 +106,7 @@ class Placer:
         T_base_hand = self._observer.pose_of(self._preset.hand_frame, now.to_msg(), deadline)
         own = held.box.contains(T_base_hand @ self._preset.T_hand_tcp, seen, _MARGIN)
         others = seen[~own]
-        if 0 <= self._now() - self._lifted_at < _REMEMBERED_S:  # else time was set back
+        if 0 <= self._time.now() - self._lifted_at < _REMEMBERED_S:  # else time was set back
             hidden = unseen_since(held.others, others, self._workspace.grid)
             others = np.concatenate([others, hidden])
         self._keep(replace(held, others=others))
