@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from playwright.sync_api import Locator, Page
-from rclpy.signals import SignalHandlerOptions
 
 from don_kp.action import Grasp
 from don_kp_ros.bringup.domain import free_domain
-from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.demo.judge import Judge
+from don_kp_ros.demo.session import judged
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.instances import UNSEEN
 
 CAP = UNSEEN[42]
@@ -30,27 +29,9 @@ SIZE = (640, 480)  # of the simulated camera's picture
 @pytest.fixture(scope='module')
 def judge(ros_environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     """The stack with a judge of it."""
-    folder = tmp_path_factory.mktemp('stack')
-    arguments = {
-        'simulation': 'true',
-        'simulation_domain': os.environ['ROS_DOMAIN_ID'],
-        'real_time_factor': '0',
-        'database': str(folder / 'descriptors.sqlite'),
-    }
-    with Bringup(arguments, folder / 'logs') as bringup:
-
-        def check() -> None:
-            ended = bringup.poll()
-            assert ended is None, f'{ended}:\n{bringup.tail(ended.node) if ended else ""}'
-
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        made = Judge(check)
-        try:
-            made.wait_until_ready(timeout=120.0)
-            yield made
-        finally:
-            made.close()
-            rclpy.try_shutdown()
+    logs = tmp_path_factory.mktemp('logs')
+    with judged(shipped_model(), logs, domain=int(os.environ['ROS_DOMAIN_ID'])) as made:
+        yield made
 
 
 @pytest.fixture(scope='module')
