@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +115,7 @@ def _metres(options: argparse.Namespace) -> float | None:
 def _enter(options: argparse.Namespace) -> None:
     """Set the environment in which ROS meets the stack, before it is imported."""
     from don_kp_ros.bringup import description
+    from don_kp_ros.clients.graph_arguments import enter_graph
 
     for module in ('rclpy', 'don_kp'):
         if importlib.util.find_spec(module) is None:
@@ -123,14 +123,7 @@ def _enter(options: argparse.Namespace) -> None:
                 f"needs the extra 'ros': pip install 'don_kp[ros]', with DON_KP_WITHOUT_ROS unset "
                 f'({module} is missing)'
             )
-    asked = description.checked(
-        {
-            'namespace': options.namespace,
-            'camera_namespace': options.camera_namespace,
-            'simulation': 'true' if options.simulation else 'false',
-        }
-    )
-    os.environ.update(description.environment(asked))
+    asked, _ = enter_graph(options, 'namespace', 'camera_namespace')
     options.namespace = description.namespace(asked)
     options.camera_namespace = asked['camera_namespace']
 

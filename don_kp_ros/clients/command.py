@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.bringup import description
+from don_kp_ros.clients.graph_arguments import enter_graph
 from don_kp_ros.meshes.units import UNITS
 
 _LARGEST = 2**31 - 1  # of an int32
@@ -29,13 +29,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f'--place has {place}; it takes X Y Z in metres, and YAW in degrees or none')
     command = f'don_kp {arguments.command}'
     try:
-        stack = description.checked(
-            {
-                'namespace': arguments.namespace,
-                'simulation': 'true' if arguments.simulation else 'false',
-            }
-        )
-        os.environ.update(description.environment(stack))
+        stack, _ = enter_graph(arguments, 'namespace')
         # Only now: rclpy and the messages are slow to import.
         from don_kp_ros.clients import tasks
         from don_kp_ros.clients.stack import Stack

@@ -34,6 +34,6 @@ def enter_graph(options: argparse.Namespace, *names: str) -> tuple[Mapping[str, 
     simulation = 'true' if options.simulation else 'false'
     arguments = description.checked({**given, 'simulation': simulation})
     os.environ.update(description.environment(arguments))
-    simulated = options.simulation or options.simulated_time
+    simulated = options.simulation or getattr(options, 'simulated_time', False)
     clock = dict(description.remappings(arguments)).get('/clock', '/clock') if simulated else ''
     return arguments, clock

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.bringup import description
+from don_kp_ros.clients.graph_arguments import enter_graph
 from don_kp_ros.page.options import add_page_options
 
 
@@ -16,14 +16,7 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        stack = description.checked(
-            {
-                'namespace': options.namespace,
-                'camera_namespace': options.camera_namespace,
-                'simulation': 'true' if options.simulation else 'false',
-            }
-        )
-        os.environ.update(description.environment(stack))
+        stack, _ = enter_graph(options, 'namespace', 'camera_namespace')
         # Only now: rclpy, the messages and the page's libraries are slow to import.
         from don_kp_ros.clients.view import view
 
