@@ -213,7 +213,7 @@ def demo(folder: Path, domain: object) -> list[str]:
 def test_the_demo_says_why_it_does_not_start(judge: Judge, tmp_path: Path) -> None:
     # Where a simulated robot is already.
     command = [sys.executable, *demo(tmp_path, os.environ['ROS_DOMAIN_ID'])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert 'simulation ended' in done.stderr and 'in this ROS domain' in done.stderr
 

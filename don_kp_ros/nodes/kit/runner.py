@@ -32,7 +32,7 @@ _LAST_WORDS_S = 0.2
 
 
 class StartupError(Exception):
-    """A node cannot start; the message is all that its user needs."""
+    """A node cannot start, or go on; the message is all that its user needs."""
 
 
 def run_node(
@@ -43,8 +43,9 @@ def run_node(
     A node may have a method ``end()``: it is called once while messages still flow, before
     anything is torn down, and must return within 2 s. Threads of the node must end in its
     destroy_node(). To be called from the main thread, last of all: the signals stay caught.
-    ``args`` are the command line's, sys.argv where None. A StartupError, a wrong configuration or
-    parameter, or a missing file is one fatal line and status 1.
+    ``args`` are the command line's, sys.argv where None. A StartupError, also one of a callback,
+    is one fatal line and status 1; so is, at the start, a wrong configuration or parameter, or a
+    missing file.
     """
     _use_large_shared_memory()
     # A signal may come while this thread holds any lock; a SimpleQueue can be put to even then.
@@ -65,14 +66,16 @@ def run_node(
         print(f'cannot start: {_one_line(error)}', file=sys.stderr)
         return 1
     try:
-        node = factory()
-    except (StartupError, ConfigurationError, ParameterException, FileNotFoundError) as error:
-        get_logger('don_kp').fatal(_one_line(error))
-        return 1
-    else:
+        try:
+            node = factory()
+        except (ConfigurationError, ParameterException, FileNotFoundError) as error:
+            raise StartupError(str(error)) from error
         catch_signals()  # again: what the node has started may have taken them, as rclcpp does
         _spin(node, threads, endings)
         return 0
+    except StartupError as error:
+        get_logger('don_kp').fatal(_one_line(error))
+        return 1
     finally:
         rclpy.try_shutdown()
 

@@ -30,7 +30,6 @@ from don_kp_ros.nodes.kit.conversions import (
     seconds_from_stamp,
     stamp_from_seconds,
 )
-from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.nodes.kit.guard import guarded, guarded_service
 from don_kp_ros.nodes.kit.parameters import Parameters, parameter
 from don_kp_ros.nodes.kit.robot import robot_preset
@@ -38,6 +37,7 @@ from don_kp_ros.nodes.kit.runner import StartupError, run_node
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
 from don_kp_ros.nodes.simulation.frames import OPTICAL_FRAME, link_frames, static_frames
 from don_kp_ros.nodes.simulation.gripper import GripperServer
+from don_kp_ros.nodes.simulation.neighbours import Neighbours
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435, Faults, look_at
@@ -51,7 +51,6 @@ Array = NDArray[np.float64]
 
 STEP_SECONDS = 0.01
 PATIENCE_SECONDS = 1.0  # with perception, on this machine's clock
-MEETING_SECONDS = 1.5  # by then nodes have found each other, on this machine's clock
 MAX_LAG_SECONDS = 0.02  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
 SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
@@ -105,7 +104,7 @@ class Simulation(Node):
         settings = self._settings.value
         self._preset = robot_preset(self, settings.robot)
         _check_is_panda(self._preset)
-        self._check_is_alone()
+        self._neighbours = Neighbours(self)
         seed = settings.seed
         self._world = World(Layout.draw(seed, UNSEEN[seed % len(UNSEEN)]), self._preset)
         self._world.data.time = 0.0
@@ -143,6 +142,7 @@ class Simulation(Node):
         )
         self.create_service(ResetScene, '~/reset', self._on_reset, callback_group=group)
         self.create_service(GetSceneTruth, '~/truth', self._on_truth, callback_group=group)
+        self._neighbours.watch()
 
         self._stopping = threading.Event()
         self._looking = threading.Lock()
@@ -154,24 +154,8 @@ class Simulation(Node):
         """Stop the thread first: it publishes."""
         self._stopping.set()
         self._thread.join(timeout=2.0)
+        self._neighbours.close()
         super().destroy_node()
-
-    def _check_is_alone(self) -> None:
-        """Raise StartupError beside another robot: what is meant for one would move the other."""
-        topic = self.resolve_topic_name('joint_states')
-        deadline, names = time.monotonic() + MEETING_SECONDS, set[str]()
-        while time.monotonic() < deadline:
-            names = set(publishers(self, topic))
-            # The name of a node comes a moment after its publishers.
-            if names and not any('_NODE_NAME_UNKNOWN' in name for name in names):
-                break
-            time.sleep(0.05)
-        if names:
-            raise StartupError(
-                f'{" and ".join(sorted(names))} publishes {topic} in this ROS domain: a simulated '
-                "robot would take its commands, or it the simulated one's; end it, or give "
-                'another simulation_domain'
-            )
 
     def _now(self) -> float:
         return self._steps * STEP_SECONDS

@@ -43,12 +43,18 @@ class Working(Node):
         self.publisher = self.create_publisher(Empty, 'word', 10)
         if moment in ('spinning', 'signals taken'):
             self.create_timer(0.1, self.interrupt)  # again and again, to the last
+        elif moment == 'giving up':
+            self.heard.set()
+            self.create_timer(0.1, self.give_up)
         else:
             self.interrupt()
 
     def interrupt(self):
         os.kill(os.getpid(), signal.{number})
         time.sleep(0.05)
+
+    def give_up(self):
+        raise StartupError('another robot\\nhas come')
 
     def hear(self, _):
         self.heard.set()
@@ -106,6 +112,14 @@ def test_a_refused_start_is_one_line_and_status_1(moment, message):
     ended = run(moment)
     assert ended.returncode == 1
     assert ended.stderr.strip().endswith(message)
+    assert ended.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_a_callback_that_refuses_to_go_on_is_one_line_and_status_1(threads):
+    ended = run('giving up', threads=threads)
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith('another robot has come')
     assert ended.stderr.count('\n') == 1
 
 

@@ -287,9 +287,7 @@ def test_stop_holds_the_fingers(arm: Client) -> None:
 def test_a_second_robot_of_the_same_names_is_refused(client: Client, tmp_path: Path) -> None:
     with Bringup(arguments(), tmp_path) as second:
         until(second.poll)
-        assert '/simulation publishes /joint_states in this ROS domain' in second.tail(
-            'simulation'
-        )
+        assert 'simulation publishes /joint_states in this ROS domain' in second.tail('simulation')
 
 
 def test_the_table_has_the_object_and_the_number_of_others_that_are_asked_for(
