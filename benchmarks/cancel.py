@@ -2,7 +2,7 @@
 
 `python -m benchmarks.cancel`: the embedded adapter drives the simulated Panda from one random
 place to the next over COUNT=200 motions, and is stopped on the way. Every simulated millisecond
-tells the command and the joints' speed. SEED=0. Eight minutes.
+tells the command and the joints' speed. SEED=0. Ten minutes.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ Array = NDArray[np.float64]
 
 STEP = 0.001
 REST = 0.01  # rad/s
+LATEST = 1.2  # s after the motion's begin: by then most have ended
+WATCHED = 0.6  # s after a stop
+POLL = 0.002  # s of this machine; one program's threads share its time
 FARTHEST = 0.9  # rad, of each joint from the observation pose, within its limits
 PANDA = load_preset('panda')
 
@@ -148,10 +151,10 @@ def _stop(
     with ThreadPoolExecutor(1) as pool:
         moving = pool.submit(motion.move_to_joints, goal)
         while not moving.done() and np.abs(recorder.speeds[-1]).max() < 0.02:
-            time.sleep(0.0005)
-        wait = clock.now() + rng.uniform(0.0, 2.0)
+            time.sleep(POLL)
+        wait = clock.now() + rng.uniform(0.0, LATEST)
         while not moving.done() and clock.now() < wait:
-            time.sleep(0.0005)
+            time.sleep(POLL)
         asked = recorder.times[-1]
         motion.stop()
         error = moving.exception()
@@ -160,9 +163,9 @@ def _stop(
         planned = error.code in (MotionCode.COLLISION, MotionCode.UNREACHABLE, MotionCode.OUTSIDE)
         return {'stopped': 0.0, 'failed': float(not planned)}
     stopped = isinstance(error, MotionError)
-    until = clock.now() + 0.6
+    until = clock.now() + WATCHED
     while clock.now() < until:
-        time.sleep(0.001)
+        time.sleep(POLL)
     times, commands, speeds = recorder.since(asked)
     limits = np.array(PANDA.stopping_accelerations)
     fast = np.abs(speeds).max(axis=1) > REST

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.braking import stoppable
 from don_kp_ros.motion.collision import Scene
 from don_kp_ros.motion.heightmap import CLEAR_RADIUS, HeightMap
 from don_kp_ros.motion.kinematics import Kinematics
@@ -64,7 +65,10 @@ class Planner:
         in seconds of the processor: a busy machine takes longer and finds the same.
         """
         self._preset, self._safety = preset, safety
-        self._velocity = safety.scaling.velocity * np.array(preset.velocity_limits)
+        self._velocity = np.minimum(
+            safety.scaling.velocity * np.array(preset.velocity_limits),
+            stoppable(preset.stopping_accelerations),
+        )
         self._acceleration = safety.scaling.acceleration * np.array(preset.acceleration_limits)
         self._planning_time = planning_time
         self._generator = np.random.default_rng(seed)
