@@ -139,21 +139,18 @@ class Planner:
         On the straight lines the hand may touch what stands near a place (3,).
         """
         errors: list[MotionError] = []
-        picks: list[tuple[float, Array, Array, Array]] = []
-        self.scene.clear_near(near, CLEAR_RADIUS)
-        for T_pre, T_grasp, T_lift in poses:
-            errors.append(_unreachable(T_grasp))
-            for q in self.kinematics.solutions(T_grasp, self._seeds(q0)):
-                try:
-                    back, up = self._line(q, T_pre), self._line(q, T_lift)
-                except MotionError as error:
-                    if error.code is MotionCode.CANCELLED:
-                        raise
-                    errors.append(error)
-                    continue
-                picks.append((float(np.abs(back[-1] - q0).max()), T_grasp, back[::-1], up))
-        for _, T_grasp, down, up in sorted(picks, key=lambda pick: pick[0]):
+        furthest: MotionError | None = None
+        picks: list[tuple[float, Array, tuple[Array, Array, Array]]] = []
+        for place in poses:
+            errors.append(_unreachable(place[1]))
+            for q in self.kinematics.solutions(place[1], self._seeds(q0)):
+                picks.append((float(np.abs(q - q0).max()), q, place))
+        for _, q, (T_pre, T_grasp, T_lift) in sorted(picks, key=lambda pick: pick[0]):
+            on_lines = True
             try:
+                self.scene.clear_near(near, CLEAR_RADIUS)
+                down, up = self._line(q, T_pre)[::-1], self._line(q, T_lift)
+                on_lines = False
                 self.scene.clear_near(None, 0.0)
                 to_pregrasp = self._free(q0, down[0])
                 self.scene.clear_near(near, CLEAR_RADIUS)
@@ -167,12 +164,9 @@ class Planner:
                 if error.code is MotionCode.CANCELLED:
                     raise
                 errors.append(error)
+                furthest = furthest if on_lines else error
         # The try that came furthest gives the best reason.
-        raise (
-            errors[-1]
-            if picks
-            else max(errors, key=lambda error: error.code is MotionCode.COLLISION)
-        )
+        raise furthest or max(errors, key=lambda error: error.code is MotionCode.COLLISION)
 
     def _joints(self, q: ArrayLike) -> Array:
         values = np.asarray(q, dtype=np.float64)

@@ -67,7 +67,8 @@ class SimulationParameters:
     robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
     seed: int = parameter(0, "of the first scene and of the camera's noise")
     camera_hz: float = parameter(5.0, 'pictures a second')
-    state_hz: float = parameter(50.0, 'messages of clock, joint states and transforms a second')
+    state_hz: float = parameter(50.0, 'messages of clock and joint states a second')
+    frames_hz: float = parameter(25.0, 'messages of transforms a second')
     real_time_factor: float = parameter(
         1.0,
         'seconds simulated in a second, at most; 0: as many as perception can follow',
@@ -78,7 +79,7 @@ class SimulationParameters:
         """Check the values."""
         if self.seed < 0:
             raise ValueError(f'seed is {self.seed}; it must be at least 0')
-        for name in ('camera_hz', 'state_hz'):
+        for name in ('camera_hz', 'state_hz', 'frames_hz'):
             if not 0 < getattr(self, name) <= 1 / STEP_SECONDS:
                 raise ValueError(
                     f'{name} is {getattr(self, name)}; it must be in (0, {1 / STEP_SECONDS:g}]'
@@ -183,7 +184,9 @@ class Simulation(Node):
         now = self._now()
         state = world.joint_state()
         if self._is_due(settings.state_hz):
-            self._publish_state(world, state, now)
+            self._publish_state(state, now)
+        if self._is_due(settings.frames_hz):
+            self._tf.publish(link_frames(world, stamp_from_seconds(now)))
         if self._is_due(settings.camera_hz):
             self._shoot(world, now)
         arm, finger = slice(0, 7), slice(7, 8)
@@ -212,7 +215,7 @@ class Simulation(Node):
         self._begun = self._steps
         replaced.set_result(self._now())
 
-    def _publish_state(self, world: World, state: WorldState, now: float) -> None:
+    def _publish_state(self, state: WorldState, now: float) -> None:
         stamp = stamp_from_seconds(now)
         self._time.publish(Clock(clock=stamp))
         message = JointState(header=Header(stamp=stamp), name=JOINTS)
@@ -220,7 +223,6 @@ class Simulation(Node):
         message.velocity = state.velocity.tolist()
         message.effort = state.effort.tolist()
         self._joints.publish(message)
-        self._tf.publish(link_frames(world, stamp))
 
     def _wait_for_perception(self) -> None:
         """Let perception finish the last picture first: what it has no time for, it would miss.

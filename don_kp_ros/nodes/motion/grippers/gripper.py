@@ -13,11 +13,12 @@ from don_kp_ros.nodes.kit.clock import StoppedClockError
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.robots.preset import RobotPreset
 
-# The fingers rest once they have moved less than this for so long after their action has ended,
-# metres and seconds; they are given so long to do so.
+# The fingers rest once they have moved less than this for so long, metres and seconds; after their
+# action has ended they are given so long to do so.
 _REST, _REST_S, _PATIENCE_S = 0.0003, 0.3, 5.0
-# Where they are not within this of what was asked, metres, they may not have begun to move: an
-# action may end at once within its tolerance. They rest only after longer then, seconds.
+# An action may end at once within its tolerance. Until they are farther than this from where they
+# were, metres, they may not have begun to move: they rest only so long after its end, and longer
+# where they are not within this of what was asked, seconds.
 _THERE, _LATE_S = 0.002, 1.0
 _PAUSE_S = 0.02
 
@@ -52,17 +53,20 @@ class Hand:
                 f'width is {width} m; the gripper goes from 0 to {self._open_width} m'
             )
         self._check()
-        closing = width < self._monitor.gripper_width() - 0.001
+        before = self._monitor.gripper_width()
+        closing = width < before - 0.001
         self._fingers.move(min(width, self._open_width), force, closing, self._check)
         finger, changed = self._monitor.finger, self._monitor.changed
         try:
             with changed:
-                ended = finger.stamp  # within its tolerance, maybe before they have begun to move
+                ended = finger.stamp
                 for _ in self._monitor.time.rounds(_PATIENCE_S):
                     self._check()
-                    there = abs(2.0 * float(finger.latest[0]) - width) < _THERE
-                    rest = _REST_S if there else _LATE_S
-                    if finger.stamp - ended >= rest and finger.moved(rest) < _REST:
+                    now = 2.0 * float(finger.latest[0])
+                    begun, there = abs(now - before) > _THERE, abs(now - width) < _THERE
+                    rest = _REST_S if begun or there else _LATE_S
+                    due = begun or finger.stamp - ended >= rest
+                    if due and finger.moved(rest) < _REST:
                         break
                     changed.wait(_PAUSE_S)
         except StoppedClockError as error:
