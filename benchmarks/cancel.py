@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 
 from benchmarks.database_node import enter_a_domain, wait_until
 from benchmarks.report import Target, given, report
@@ -79,7 +80,11 @@ def main() -> int:
     seed = int(os.environ.get('SEED') or 0)
     with tempfile.TemporaryDirectory(prefix='don_kp-cancel-') as name:
         enter_a_domain(Path(name))
-        rclpy.init(args=['--ros-args', '-p', 'real_time_factor:=1.0', '-p', 'camera_hz:=0.01'])
+        rclpy.init(
+            args=['--ros-args', '-p', 'real_time_factor:=1.0', '-p', 'camera_hz:=0.01'],
+            # A signal ends the program, not its ROS time alone, which it would wait for.
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
         simulation = Simulation()
         user = Node('user', parameter_overrides=[Parameter('use_sim_time', value=True)])
         limits = load_safety()

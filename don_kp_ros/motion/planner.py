@@ -102,36 +102,29 @@ class Planner:
         approach_distance: float,
         lift_height: float,
         open_width: float,
-        speed: float = 0.1,
     ) -> PlannedGrasp:
         """Plan a whole pick: to above the grasp, straight to it, straight up.
 
-        The hand may arrive turned by half a turn. Straight lines have at most that speed in m/s.
-        On them the hand and the fingers may come near the things around the grasp.
+        The hand may arrive turned by half a turn. On the straight lines the hand and the fingers may come near the things around the grasp.
         """
-        if not speed > 0:
-            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
         q0, T = self._begin(start), _pose(T_base_grasp)
         self.scene.set_width(open_width)
         poses = pick_poses(T, approach_distance, lift_height)
-        return self._reach(q0, poses, speed, T[:3, 3])
+        return self._reach(q0, poses, T[:3, 3])
 
-    def place(
-        self, start: ArrayLike, T_base_place: ArrayLike, distance: float, speed: float = 0.1
-    ) -> PlannedGrasp:
+    def place(self, start: ArrayLike, T_base_place: ArrayLike, distance: float) -> PlannedGrasp:
         """Plan to put down what the scene holds: to above the place, straight to it, and back.
 
         The back has what is held, too: what is free with it is free without.
         """
         q0, T = self._begin(start), _pose(T_base_place)
         up = above(T, distance)
-        return self._reach(q0, [(up, T, up)], speed, None)
+        return self._reach(q0, [(up, T, up)], None)
 
     def _reach(
         self,
         q0: Array,
         poses: list[tuple[Array, Array, Array]],
-        speed: float,
         near: Array | None,
     ) -> PlannedGrasp:
         """Plan before one of some poses, straight to it, and straight on.
@@ -157,8 +150,8 @@ class Planner:
                 return PlannedGrasp(
                     T_grasp,
                     to_pregrasp,
-                    self._timed_line(down, speed),
-                    self._timed_line(up, speed),
+                    self._timed_line(down),
+                    self._timed_line(up),
                 )
             except MotionError as error:
                 if error.code is MotionCode.CANCELLED:
@@ -230,7 +223,7 @@ class Planner:
             path.append(q)
         return np.array(path[1:])
 
-    def _timed_line(self, path: Array, speed: float) -> Trajectory:
+    def _timed_line(self, path: Array) -> Trajectory:
         poses = [self.kinematics.forward(q) for q in path]
         # A turn counts as travel of the fingertips, about 0.1 m from the axis.
         steps = [
@@ -238,6 +231,7 @@ class Planner:
             for a, b in zip(poses, poses[1:], strict=False)
         ]
         lengths = np.concatenate(([0.0], np.cumsum(steps)))
+        speed = self._safety.scaling.line
         trajectory = time_path(path, self._velocity, self._acceleration, lengths, speed)
         if trajectory is None:
             raise MotionError(MotionCode.UNREACHABLE, 'the line cannot be timed')

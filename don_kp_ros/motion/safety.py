@@ -61,13 +61,14 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Shares of the arm's limits."""
+    """Shares of the arm's limits, and the speed in m/s of straight lines."""
 
     velocity: float
     acceleration: float
+    line: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the shares."""
+        """Check the numbers."""
         for name, value in vars(self).items():
             if not 0 < value <= 1:
                 raise ValueError(f'{name} is {value}; it must lie in (0, 1]')

@@ -149,7 +149,8 @@ class TestTable:
         file = yaml.safe_load(grasp.parameters_file.read_text())['/**']['ros__parameters']
         assert (file['enabled'], file['simulated'], file['safety']) == (False, False, '')
         limits = load_safety()
-        assert limits.hardware == Scaling(0.2, 0.2) and limits.simulation == Scaling(1.0, 1.0)
+        assert limits.hardware == Scaling(0.2, 0.2, line=0.1)
+        assert limits.simulation == Scaling(1.0, 1.0, line=0.25)
         real = grasp.overrides(description.checked({}))
         assert not {'enabled', 'simulated', 'use_sim_time'} & {*real}
         simulated = grasp.overrides(description.checked({'simulation': 'true'}))

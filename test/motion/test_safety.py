@@ -137,6 +137,7 @@ def test_a_file_of_the_users_own_overrides_single_keys(tmp_path):
         ('workspace: {x: [0.3, .nan]}', r'workspace\.x.* is nan'),
         ('hardware: {velocity: 1.5}', r'hardware\.velocity is 1\.5; it must lie in \(0, 1\]'),
         ('hardware: {velocity: 0}', 'hardware.velocity is 0'),
+        ('simulation: {line: 0}', 'simulation.line is 0'),
         ('force_limit: 90', 'force_limit is 90.0; allowed is 1 to 70'),
         ('force_limit: .nan', 'force_limit is nan'),
         ('table_margin: -0.01', 'table_margin is -0.01'),

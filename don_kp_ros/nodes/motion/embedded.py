@@ -41,15 +41,12 @@ class EmbeddedMotion:
     Reads joint_states; has the arm's joint_trajectory_controller follow what it plans.
     """
 
-    def __init__(
-        self, node: Node, preset: RobotPreset, safety: Safety, speed: float = 0.1
-    ) -> None:
-        """Connect to the robot; speed in m/s is that of a pick's straight lines."""
+    def __init__(self, node: Node, preset: RobotPreset, safety: Safety) -> None:
+        """Connect to the robot."""
         self._preset, self._safety = preset, safety
         self._logger = node.get_logger()
         self._planner = Planner(preset, safety)
         self._planner.cancelled = lambda: self._stopped
-        self._speed = speed
         self._stopped = True  # until engage()
         self._monitor = JointMonitor(node, preset)
         self._changed = self._monitor.changed
@@ -92,9 +89,7 @@ class EmbeddedMotion:
         start = self._prepare()
         for T in pick_poses(T_base_grasp, approach_distance, lift_height)[0]:
             self._safety.check_pose(T)
-        plan = self._planner.grasp(
-            start, T_base_grasp, approach_distance, lift_height, open_width, self._speed
-        )
+        plan = self._planner.grasp(start, T_base_grasp, approach_distance, lift_height, open_width)
 
         return GraspPlan(
             plan.T_base_grasp,
@@ -113,7 +108,7 @@ class EmbeddedMotion:
         start = self._prepare()
         for T in (T_base_place, above(T_base_place, distance)):
             self._safety.check_pose(T)
-        plan = self._planner.place(start, T_base_place, distance, self._speed)
+        plan = self._planner.place(start, T_base_place, distance)
         return PlacePlan(
             plan.T_base_grasp,
             _segment('to pre-place', plan.to_pregrasp),

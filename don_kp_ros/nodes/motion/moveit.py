@@ -61,15 +61,11 @@ class MoveItMotion:
     between two plans; an execution is stopped at once.
     """
 
-    def __init__(
-        self, node: Node, preset: RobotPreset, safety: Safety, speed: float = 0.1
-    ) -> None:
-        """Start MoveIt; speed in m/s is that of a pick's straight lines.
+    def __init__(self, node: Node, preset: RobotPreset, safety: Safety) -> None:
+        """Start MoveIt.
 
         Raises StartupError with the remedy where MoveIt, its files or the robot are missing.
         """
-        if not speed > 0:
-            raise ValueError(f'speed is {speed}; it must be > 0 m/s')
         self._preset, self._names, self._safety = preset, preset.moveit, safety
         self._moveit, moveit_parameters = start_moveit(node, preset)
         self._arm: Any = self._moveit.get_planning_component(self._names.arm_group)
@@ -83,7 +79,7 @@ class MoveItMotion:
         self._free, self._line = [free], []
         for slowdown in _SLOWDOWNS:
             line = request(self._moveit, 'line')
-            velocity = min(scaling.velocity, speed / limits['max_trans_vel'])
+            velocity = min(scaling.velocity, scaling.line / limits['max_trans_vel'])
             acceleration = min(scaling.acceleration, line.max_acceleration_scaling_factor)
             line.max_velocity_scaling_factor = velocity / slowdown
             line.max_acceleration_scaling_factor = acceleration / slowdown
