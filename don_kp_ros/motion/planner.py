@@ -105,7 +105,8 @@ class Planner:
     ) -> PlannedGrasp:
         """Plan a whole pick: to above the grasp, straight to it, straight up.
 
-        The hand may arrive turned by half a turn. On the straight lines the hand and the fingers may come near the things around the grasp.
+        The hand may arrive turned by half a turn. On the straight lines the hand and the fingers
+        may come near the things around the grasp.
         """
         q0, T = self._begin(start), _pose(T_base_grasp)
         self.scene.set_width(open_width)

@@ -11,18 +11,24 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import (
+    ConditionReachedException,
     Executor,
     ExternalShutdownException,
     MultiThreadedExecutor,
+    ShutdownException,
     SingleThreadedExecutor,
+    TimeoutException,
+    TimeoutObject,
 )
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Task
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.resources import config_path
@@ -80,7 +86,46 @@ def run_node(
         rclpy.try_shutdown()
 
 
-class _ThreadedExecutor(MultiThreadedExecutor):
+class ThreadedExecutor(MultiThreadedExecutor):
+    """Gives each callback to its threads once.
+
+    rclpy's own goes round and gives them the same one again, until one of them has begun with it:
+    on a busy machine that takes what time there is.
+    """
+
+    def _spin_once_impl(
+        self,
+        timeout_sec: float | TimeoutObject | None = None,
+        wait_condition: Callable[[], bool] = lambda: False,
+    ) -> None:
+        work: tuple[Task, Any, Node]
+        try:
+            work = self.wait_for_ready_callbacks(timeout_sec, None, wait_condition)
+        except (
+            ConditionReachedException,
+            ExternalShutdownException,
+            ShutdownException,
+            TimeoutException,
+        ):
+            return
+        task = work[0]
+        with self._tasks_lock:
+            self._tasks = [one for one in self._tasks if one[0] is not task]
+        self._executor.submit(self._work, work)
+        self._futures.append(task)
+        ended = [one for one in self._futures if one.done()]
+        self._futures = [one for one in self._futures if not one.done()]
+        for one in ended:
+            one.result()  # raises what the callback has raised
+
+    def _work(self, work: tuple[Task, Any, Node]) -> None:
+        task = work[0]
+        task()
+        if not task.done():  # it waits for something
+            with self._tasks_lock:
+                self._tasks.append(work)
+            self.wake()
+
     def shutdown(self, timeout_sec: float | None = None) -> bool:
         """End the threads first, which rclpy leaves at work with what it then destroys."""
         self._executor.shutdown()
@@ -88,7 +133,7 @@ class _ThreadedExecutor(MultiThreadedExecutor):
 
 
 def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
-    executor: Executor = SingleThreadedExecutor() if threads == 1 else _ThreadedExecutor(threads)
+    executor: Executor = SingleThreadedExecutor() if threads == 1 else ThreadedExecutor(threads)
     executor.add_node(node)
     ending = threading.Event()
 

@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+import rclpy
+from rclpy.task import Future
 
+from don_kp_ros.nodes.kit.runner import ThreadedExecutor
 from don_kp_ros.resources import config_path
 
 SCRIPT = """
@@ -136,6 +140,65 @@ def test_arguments_that_ros_cannot_read_end_with_status_1():
     assert 'cannot start: ' in ended.stderr
     assert 'no value' in ended.stderr
     assert 'Traceback' not in ended.stderr
+
+
+@pytest.fixture
+def executor(ros_environment):
+    """Two threads for callbacks, and what they were given."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    made = ThreadedExecutor(2, context=context)
+    yield made
+    made.shutdown()
+    context.shutdown()
+
+
+def test_a_callback_that_waits_for_a_thread_is_given_once(executor, monkeypatch):
+    given, submit = [], executor._executor.submit
+    monkeypatch.setattr(
+        executor._executor, 'submit', lambda *work: (given.append(work), submit(*work))
+    )
+    free, called = threading.Event(), []
+    executor.create_task(lambda: called.append('third'))  # what has come last is taken first
+    for _ in range(2):
+        executor.create_task(lambda: called.append(free.wait(60)))
+    for _ in range(20):
+        executor.spin_once(0.01)
+    assert (len(given), called) == (3, [])
+    free.set()
+    while len(called) < 3:
+        executor.spin_once(0.01)
+    assert sorted(map(str, called)) == ['True', 'True', 'third']
+    assert len(given) == 3
+
+
+def test_a_callback_goes_on_once_what_it_awaits_has_come(executor):
+    awaited, got = Future(executor=executor), []
+
+    async def wait():
+        got.append(await awaited)
+
+    executor.create_task(wait)
+    for _ in range(5):
+        executor.spin_once(0.01)
+    awaited.set_result('an answer')
+    while not got:
+        executor.spin_once(0.01)
+    assert got == ['an answer']
+
+
+def test_a_callback_that_fails_is_told(executor):
+    def fail():
+        raise ValueError('a bug')
+
+    def spin():
+        for _ in range(600):
+            executor.spin_once(0.1)
+            executor.create_task(lambda: None)
+
+    executor.create_task(fail)
+    with pytest.raises(ValueError, match='a bug'):
+        spin()
 
 
 def test_what_fast_dds_logs_is_no_output_of_a_program(tmp_path):
