@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 # the motion itself takes while it is stopped.
 _SHARE, _OWN = 0.9, 0.25
 # The way to rest begins to leave the motion after _LEAD_S; so long it takes then. Seconds.
-_LEAD_S, _LEAST_S, _LONGEST_S, _LONGER = 0.06, 0.2, 0.22, 1.02
+_LEAD_S, _LEAST_S, _LONGEST_S, _MOST_S, _LONGER = 0.06, 0.2, 0.22, 0.6, 1.02
 _HEARD_S = (0.0, 0.02, 0.04, 0.06)  # when the controller may have heard of it
 _PARTS = np.array([0.5, 1.0])  # of the braking, at the points
 
@@ -47,14 +47,19 @@ def braked(trajectory: Trajectory, at: float, limits: ArrayLike) -> Trajectory |
     The trajectory's own time is slowed down steadily, so that the arm stays on its way, and as
     fast as the controller, which leads a cubic from where it is when it hears of the stop to the
     first of the points, keeps within a share of the joints' accelerations (7,), rad/s^2. The
-    points are few: the nearer the first one is, the more acceleration it takes. None where the
-    trajectory itself is over as soon.
+    points are few: the nearer the first one is, the more acceleration it takes. A motion that
+    takes too much itself is stopped by what takes least. None where the trajectory itself is over
+    as soon.
     """
     allowed = _SHARE * np.asarray(limits, dtype=np.float64)
     curve = CubicHermiteSpline(trajectory.times, trajectory.positions, trajectory.velocities)
     heard = [_part(curve, at, seconds) for seconds in _HEARD_S]
-    seconds = _LEAST_S
-    while (end := at + _LEAD_S + seconds / 2.0) < trajectory.duration:
+    best: Trajectory | None = None
+    least, seconds = np.inf, _LEAST_S
+    while seconds <= _MOST_S:
+        end = at + _LEAD_S + seconds / 2.0
+        if end >= trajectory.duration:
+            return None
         passed = end - seconds * (1.0 - _PARTS) ** 2 / 2.0
         points = Trajectory(
             _LEAD_S + seconds * _PARTS,
@@ -62,10 +67,13 @@ def braked(trajectory: Trajectory, at: float, limits: ArrayLike) -> Trajectory |
             curve(passed, 1) * (1.0 - _PARTS)[:, None],
         )
         ways = [_joined(one, points) for one in heard]
-        if all((_accelerations(way) <= allowed).all() for way in ways):
-            return ways[0]
+        taken = max(float((_accelerations(way) / allowed).max()) for way in ways)
+        if taken < least:
+            best, least = ways[0], taken
+        if taken <= 1.0:
+            return best
         seconds *= _LONGER
-    return None
+    return best
 
 
 def _part(curve: CubicHermiteSpline, at: float, seconds: float) -> Trajectory:

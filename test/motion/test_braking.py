@@ -65,6 +65,17 @@ def test_a_stop_keeps_the_way_and_the_limits_and_is_soon_over(
         assert off.max() < 0.004
 
 
+def test_a_motion_that_takes_all_the_arm_can_is_stopped_all_the_same() -> None:
+    observe = PANDA.position('observe')
+    way = [observe, observe + [1.8, 0.9, -0.5, -0.2, 0.9, 0.3, 0.9]]
+    motion = time_path(way, 2 * np.array(PANDA.velocity_limits), LIMITS)
+    assert motion is not None
+    for at in np.linspace(0.0, motion.duration - 0.5, 20):
+        stop = braked(motion, at, LIMITS)
+        assert stop is not None and stop.times[-1] < 0.7
+        assert not stop.velocities[-1].any()
+
+
 def test_progress_is_where_the_arm_is(motion: Trajectory) -> None:
     for i in range(5, len(motion.times) - 5, 7):
         assert progress(motion, motion.positions[i], 0.0) == pytest.approx(

@@ -57,7 +57,8 @@ class Neighbours:
         while time.monotonic() < deadline:
             others = publishers(self._node, self._topic)
             for name in self._own:
-                others.remove(name)
+                if name in others:
+                    others.remove(name)  # once: another may have the same name
             if others and not any(_UNKNOWN in name for name in others):
                 break
             time.sleep(0.05)
