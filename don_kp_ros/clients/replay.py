@@ -22,7 +22,6 @@ from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.recordings.reading import Bag, offered
 
-_SETTLED_S = 2.0  # by then one knows who is on the graph
 _TICK_S = 0.01  # of this machine's time, between two messages of the clock
 _LOOKS_EVERY_S = 0.5  # at who else publishes
 _LAG_S = 0.1  # farther behind, the recorded time slows down
@@ -53,10 +52,8 @@ class Replay:
         offers: dict[str, list[Any]] = {}
         for one in self._connections:
             offers.setdefault(one.topic, []).extend(offered(one))
-        # A node that has just appeared counts for less: look for a while before anything is said.
-        stack.wait(lambda: False, _SETTLED_S)
-        if others := self._others([clock, *offers]):
-            raise RefusedError(others)
+        stack.settle()
+        self._refuse_others([clock, *offers])
         self._clock = stack.node.create_publisher(Clock, clock, 1)
         self._publishers: dict[str, Publisher] = {}
         for one in list(self._connections):
@@ -66,7 +63,10 @@ class Replay:
             raise RefusedError('nothing is left to be published')
 
     def meet(self, topics: Sequence[str]) -> None:
-        """Wait, for ever, until somebody listens to topics; raises KeyboardInterrupt."""
+        """Wait, for ever, until somebody listens to topics.
+
+        Raises RefusedError where others publish the same then, and KeyboardInterrupt.
+        """
         for topic in topics:
             if topic not in self._publishers:
                 raise RefusedError(
@@ -75,6 +75,9 @@ class Replay:
                 )
         met = [self._publishers[topic].get_subscription_count for topic in topics]
         self._stack.wait(lambda: all(count() for count in met), float('inf'))
+        if met:
+            self._stack.settle()
+            self._refuse_others([self._clock_topic, *self._publishers])
 
     def play(self, rate: float) -> None:
         """Publish everything, so many times as fast as it was recorded.
@@ -93,13 +96,13 @@ class Replay:
             self._wait_until(message.stamp, rate)
             if time.monotonic() > looked + _LOOKS_EVERY_S:
                 looked = time.monotonic()
-                if others := self._others([self._clock_topic, *self._publishers], named=True):
-                    raise RefusedError(others)
+                self._refuse_others([self._clock_topic, *self._publishers], named=True)
             self._publishers[topic].publish(message.data)
             last, count = message.stamp, count + 1
         passed = time.monotonic() - begun
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=_HANDED_OVER_S))
+        self._refuse_others([self._clock_topic, *self._publishers], named=True)
         print(f'{count} messages of {(last - first) * 1e-9:.1f} s in {passed:.1f} s', flush=True)
 
     def _wait_until(self, stamp: int, rate: float) -> None:
@@ -120,8 +123,8 @@ class Replay:
             seconds, nanoseconds = divmod(stamp, 10**9)
             self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
 
-    def _others(self, topics: Sequence[str], named: bool = False) -> str:
-        """Say who else publishes one of the topics, and what to do; or nothing.
+    def _refuse_others(self, topics: Sequence[str], named: bool = False) -> None:
+        """Raise RefusedError that says who else publishes one of the topics, and what to do.
 
         named: leave out who has no name yet.
         """
@@ -133,12 +136,11 @@ class Replay:
             if named:
                 found = {one for one in found if not one.endswith(_NAMELESS)}
             if found:
-                return (
+                raise RefusedError(
                     f'{" and ".join(sorted(found))} publishes {topic}, and what was recorded must '
                     'not be taken for it: end it, replay in another --domain, or choose by '
                     '--inputs or --topic'
                 )
-        return ''
 
     def _create(self, connection: Connection, qos: QoSProfile) -> None:
         """Make the publisher of a topic, if its messages are known here."""

@@ -109,6 +109,24 @@ class Stack:
             self._executor.spin_once(timeout_sec=min(left, _WAIT_S))
         return True
 
+    def settle(self) -> None:
+        """Wait until one knows who is on the graph: a node that has just appeared counts for less.
+
+        It has not changed for a while then. Raises KeyboardInterrupt.
+        """
+        node, since = self.node, time.monotonic()
+        known: list[tuple[str, int]] = []
+
+        def quiet() -> bool:
+            nonlocal known, since
+            topics = [name for name, _ in node.get_topic_names_and_types()]
+            graph = [(name, node.count_publishers(name)) for name in topics]
+            if graph != known:
+                known, since = graph, time.monotonic()
+            return time.monotonic() > since + _SETTLED_S
+
+        self.wait(quiet)
+
     def missing(self, name: str) -> RefusedError:
         """Return the error that nobody on the graph has a name, and who has it elsewhere."""
         domain = os.environ.get('ROS_DOMAIN_ID') or '0'

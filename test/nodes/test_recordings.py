@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,22 @@ class Listener:
 
 
 @pytest.fixture
+def other(peer):
+    """Make nodes that publish a topic; they end with the test, however it ends."""
+    nodes = []
+
+    def make(name, topic):
+        kind, qos = KINDS[topic]
+        nodes.append(rclpy.create_node(name, context=peer.node.context))
+        nodes[-1].create_publisher(kind, topic, qos)
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.fixture
 def graph(peer, wait_until):
     """Publish."""
     made = Graph(peer.node, wait_until)
@@ -256,10 +273,9 @@ def test_a_recording_of_another_tool_is_replayed(peer, start, tmp_path, wait_unt
         assert min(listener.times) >= 10**9 and listener.times[-1] == 10**9 + 11 * 10**7
 
 
-def test_nothing_is_replayed_over_what_is_live(recorded, peer, start, wait_until):
+def test_nothing_is_replayed_over_what_is_live(recorded, peer, other, start, wait_until):
     folder, said, *_ = recorded
-    robot = rclpy.create_node('robot', context=peer.node.context)
-    live = robot.create_publisher(JointState, '/joint_states', 1)
+    other('robot', '/joint_states')
     listener = Listener(peer.node)
     command = start(*replay_arguments(folder))
     assert command.end() == 1
@@ -270,31 +286,25 @@ def test_nothing_is_replayed_over_what_is_live(recorded, peer, start, wait_until
     command = start('replay', folder, *arguments, '--topic', COLOUR)
     assert command.end() == 0, command.output
     wait_until(lambda: listener.heard[COLOUR] == said[COLOUR])
-    robot.destroy_publisher(live)
-    robot.destroy_node()
     listener.close()
     assert [topic for topic, heard in listener.heard.items() if heard] == [COLOUR]
 
 
-def test_a_robot_that_starts_meanwhile_ends_the_replay(recorded, peer, start):
+def test_a_robot_that_starts_meanwhile_ends_the_replay(recorded, peer, other, start):
     folder, *_ = recorded
     command = start(*replay_arguments(folder, '--rate', 0.01))
     listener = Listener(peer.node)
     peer.wait_until(lambda: listener.heard['/joint_states'])
-    robot = rclpy.create_node('late_robot', context=peer.node.context)
-    live = robot.create_publisher(JointState, '/joint_states', 1)
+    other('late_robot', '/joint_states')
     assert command.end() == 1
     assert '/late_robot publishes /joint_states' in command.output
-    robot.destroy_publisher(live)
-    robot.destroy_node()
     listener.close()
 
 
-def test_inputs_alone_are_replayed_beside_a_stack(recorded, peer, start, wait_until):
+def test_inputs_alone_are_replayed_beside_a_stack(recorded, peer, other, start, wait_until):
     folder, said, *_ = recorded
-    perception = rclpy.create_node('perception', context=peer.node.context)
-    live = perception.create_publisher(Matches, '/don_kp/matches', 1)
-    frames = perception.create_publisher(TFMessage, '/tf', TF)
+    perception = other('perception', '/don_kp/matches')
+    perception.create_publisher(TFMessage, '/tf', TF)
     listener = Listener(peer.node)
     arguments = ('--domain', os.environ['ROS_DOMAIN_ID'], '--wait-for', COLOUR)
     command = start('replay', folder, *arguments)
@@ -303,9 +313,6 @@ def test_inputs_alone_are_replayed_beside_a_stack(recorded, peer, start, wait_un
     command = start('replay', folder, *arguments, '--wait-for', '/tf', '--inputs')
     assert command.end() == 0, command.output
     wait_until(lambda: listener.heard['/tf'] == said['/tf'])
-    for publisher in live, frames:
-        perception.destroy_publisher(publisher)
-    perception.destroy_node()
     listener.close()
     assert listener.heard['/don_kp/matches'] == listener.heard[FEEDBACK] == []
 
@@ -322,14 +329,22 @@ def test_time_is_that_of_the_clock_and_set_back_it_ends_the_recording(
         clock.publish(Clock(clock=Time(sec=seconds)))
 
     wait_until(lambda: tell(50) or joints.get_subscription_count())
-    while command.process.poll() is None:
+    file = folder / 'bag.mcap'
+    empty = file.stat().st_size
+    large = JointState(position=array('d', bytes(2**21)))  # more than is kept in memory
+
+    def is_written():
         tell(50)
-        joints.publish(sample('/joint_states', 1))
-        if peer.within(0.05, lambda: command.process.poll() is not None):
-            break
-        if len(command.output) and time.monotonic() % 1 > 0.5:
-            tell(3)
-            joints.publish(sample('/joint_states', 2))
+        joints.publish(large)
+        return peer.within(0.5, lambda: file.stat().st_size > empty)
+
+    def is_ended():
+        tell(3)
+        joints.publish(sample('/joint_states', 2))
+        return peer.within(0.05, lambda: command.process.poll() is not None)
+
+    wait_until(is_written)
+    wait_until(is_ended)
     assert command.end() == 1
     assert 'ROS time was set back by 47.000 s' in command.output
     with AnyReader([folder]) as reader:
