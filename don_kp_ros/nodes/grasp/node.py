@@ -14,22 +14,16 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
-from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.candidates import (
-    NoGraspError,
-    PinchParameters,
-    aligned_candidate,
-    pinch_candidates,
-    untried,
-)
-from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
+from don_kp_ros.grasping.candidates import PinchParameters
+from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker
 from don_kp_ros.grasping.placing import Held
-from don_kp_ros.grasping.taught import taught_candidates
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
 from don_kp_ros.nodes.grasp.placing import Placer
+from don_kp_ros.nodes.grasp.planning import GoalPlanning
+from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.server import GraspServer
 from don_kp_ros.nodes.grasp.teaching import TeachGraspService
@@ -40,8 +34,6 @@ from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import run_node
 
 Array = NDArray[np.float64]
-
-_LOOKS_AGAIN = 2  # for an object that moved meanwhile
 
 CODES = {
     MotionCode.UNREACHABLE: Grasp.Result.UNREACHABLE,
@@ -78,7 +70,15 @@ class GraspNode(Node):
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
-        self._objects = TaughtObjects(self, self._observer, self._settings.look)
+        self._planning = GoalPlanning(
+            self._observer,
+            StoredPoints(self, self._observer, self._settings.look),
+            TaughtObjects(self, self._observer, self._settings.look),
+            self._picker,
+            self._workspace,
+            self._fingers,
+            self._settings,
+        )
         RecoverService(self, self._preset, self._safety)
         TeachGraspService(self, self._preset, self._settings.look, self._fingers)
         self._placer = Placer(
@@ -157,6 +157,10 @@ class GraspNode(Node):
             handle.publish_feedback(Grasp.Feedback(phase=phase.value, detail=detail))
 
         mode = goal.mode or Grasp.Goal.PINCH
+
+        def located(point: Array) -> None:
+            result.point = self._point_stamped(point)
+
         self._check(goal, mode)
         if not self._enabled:
             raise GoalRefusedError(
@@ -191,10 +195,7 @@ class GraspNode(Node):
         self._placer.lifted(None)
         while picked is None:
             report(Phase.OBSERVE, goal.target)
-            if mode == Grasp.Goal.ALIGNED and goal.target:
-                plan, *seen = self._plan_as_taught(goal.target, tried, report, result)
-            else:
-                plan, *seen = self._plan_at(goal, mode, tried, report, result)
+            plan, *seen = self._planning.plan(goal, mode, tried, report, located)
             result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
             self._pose.publish(result.grasp_pose)
             tried.append(plan.T_base_grasp)
@@ -230,88 +231,6 @@ class GraspNode(Node):
                 raise
             return None
 
-    def _plan_at(
-        self,
-        goal: Grasp.Goal,
-        mode: str,
-        tried: list[Array],
-        report: Report,
-        result: Grasp.Result,
-    ) -> tuple[GraspPlan, Array, Array]:
-        """Plan a grasp at a stored point, or at the goal's pose.
-
-        With the plan come the reference of its object (4, 4), and the points (N, 3) seen.
-        """
-        T_base_pose = np.eye(4)
-        if goal.target:
-            target, points = self._observer.look_for(goal.target)
-            where = f'{goal.target} at {_millimetres(target)} mm'
-        else:
-            T_base_pose = self._observer.to_base(goal.pose)
-            points = self._observer.newest_points()
-            target = T_base_pose[:3, 3]
-            where = f'pose at {_millimetres(target)} mm'
-            if mode == Grasp.Goal.ALIGNED and target[2] < 0:
-                reason = f'{where}: lies under the table, which is z = 0'
-                raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
-        result.point = self._point_stamped(target)
-        report(Phase.PLAN, where)
-        try:
-            if mode == Grasp.Goal.ALIGNED:
-                candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
-            else:
-                candidates = pinch_candidates(points, target, self._fingers)
-        except NoGraspError as error:
-            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
-        candidates = untried(candidates, tried) or candidates
-        plan = self._picker.plan(candidates, self._workspace.mapped(points))
-        return plan, rigid.transform(T_base_pose[:3, :3], target), points
-
-    def _plan_as_taught(
-        self, name: str, tried: list[Array], report: Report, result: Grasp.Result
-    ) -> tuple[GraspPlan, Array, Array]:
-        """Plan a grasp of a taught object that is where it was seen, also after the planning.
-
-        With the plan come the object's pose (4, 4), and the points (N, 3) seen.
-        """
-        grasps = self._objects.grasps(name)
-        seen = self._objects.look_for(name)
-        for _ in range(1 + _LOOKS_AGAIN):
-            T_base_object = seen.located.T_base_object
-            position = T_base_object[:3, 3]
-            where = f'{name} at {_millimetres(position)} mm'
-            result.point = self._point_stamped(position)
-            if outside := self._workspace.outside(position[:2]):
-                reason = f'{where} is {outside}; bring it nearer'
-                raise GoalRefusedError(Grasp.Result.OUTSIDE, reason)
-            report(Phase.PLAN, where)
-            free, blocked = taught_candidates(
-                T_base_object,
-                grasps.get(seen.located.model, []),
-                seen.located.symmetry,
-                seen.points,
-                self._fingers,
-            )
-            if not free:
-                told = '; '.join(blocked) or 'none is taught for the model that runs'
-                raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
-            free = untried(free, tried) or free
-            try:
-                plan = self._picker.plan(free, self._workspace.mapped(seen.points))
-            except MotionError as error:
-                raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
-            report(Phase.LOOK_AGAIN, name)
-            before, seen = seen, self._objects.look_for(name)
-            metres, radians = before.located.apart(seen.located)
-            if metres <= self._settings.max_spread and radians <= self._settings.max_turn:
-                return plan, seen.located.T_base_object, seen.points
-            report(Phase.OBSERVE, f'{name} moved by {1000 * metres:.0f} mm')
-        raise GoalRefusedError(
-            Grasp.Result.MOVED,
-            f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
-            'send the goal again',
-        )
-
     def _check(self, goal: Grasp.Goal, mode: str) -> None:
         """Refuse what is no goal."""
         let_go = (Grasp.Goal.RELEASE, Grasp.Goal.PLACE)
@@ -335,10 +254,6 @@ class GraspNode(Node):
 
     def _pose_stamped(self, T: Array) -> PoseStamped:
         return PoseStamped(header=self._header(), pose=pose_from_matrix(T))
-
-
-def _millimetres(point: Array) -> str:
-    return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))
 
 
 def main(args: list[str] | None = None) -> int:

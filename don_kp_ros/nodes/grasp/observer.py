@@ -1,4 +1,4 @@
-"""What the grasp node sees: stored points and the scene about them, in the robot's base frame."""
+"""What the grasp node sees, in the robot's base frame: several images, and the scene in them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from don_kp.action import Grasp
-from don_kp.msg import Matches
 from don_kp.srv import Describe, Scene, Transform
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.kit.client import PATIENCE_S, ServiceClient, UnansweredError
 from don_kp_ros.nodes.kit.clock import RosTime, StoppedClockError
@@ -35,12 +33,9 @@ from don_kp_ros.nodes.kit.qos import RESULT
 
 Array = NDArray[np.float64]
 
-_MATCHES = 'don_kp/matches'
 _PAUSE_S = 0.02
 # What the arm can reach and the camera see of it, in the base frame, metres.
 _LOWEST, _HIGHEST = (-0.3, -1.0, -0.3), (1.3, 1.0, 1.3)
-# The table is z = 0; what is seen so far below it is not there, metres.
-_BELOW_TABLE = 0.05
 
 
 class GoalRefusedError(RefusedError):
@@ -84,49 +79,6 @@ class Observer:
         self._describe = ServiceClient(node, Describe, 'perception/describe', remedy)
         self._scene = ServiceClient(node, Scene, 'perception/scene', remedy)
         self._transform = ServiceClient(node, Transform, 'perception/transform', remedy)
-
-    def look_for(self, name: str) -> tuple[Array, Array]:
-        """Find a stored point in several images; return it and the last one's points."""
-        seen, deadline = self.hear(Matches, _MATCHES, name)
-        positions, reason = [], ''
-        for matches in seen:
-            if matches.reason:
-                reason = matches.reason
-                continue
-            found = [match for match in matches.matches if match.name == name]
-            if not found:
-                known = ', '.join(dict.fromkeys(match.name for match in matches.matches)) or 'none'
-                raise GoalRefusedError(
-                    Grasp.Result.UNKNOWN_TARGET,
-                    f"no descriptor '{name}' of the running model is stored; stored are: {known}",
-                )
-            if not found[0].found:
-                reason = found[0].reason
-                continue
-            p = found[0].position
-            T = self.pose_of(matches.header.frame_id, matches.header.stamp, deadline)
-            positions.append(rigid.apply(T, [p.x, p.y, p.z]))
-        if 2 * len(positions) <= len(seen):
-            missed = len(seen) - len(positions)
-            raise GoalRefusedError(
-                Grasp.Result.NOT_FOUND,
-                f'{name} not found in {missed} of {len(seen)} images: {reason}',
-            )
-        target = np.median(positions, axis=0)
-        spread = np.linalg.norm(positions - target, axis=1).max()
-        if spread > self._parameters.max_spread:
-            raise GoalRefusedError(
-                Grasp.Result.NOT_FOUND,
-                f'{name} is not seen at one place: it moves by {1000 * spread:.0f} mm from image '
-                f'to image; {1000 * self._parameters.max_spread:.0f} mm are allowed (max_spread)',
-            )
-        if target[2] < -_BELOW_TABLE:
-            raise GoalRefusedError(
-                Grasp.Result.UNREACHABLE,
-                f'{name} is seen {-target[2]:.1f} m below the table; is the depth in millimetres? '
-                "(perception's depth_unit_m)",
-            )
-        return target, self.points_of(seen, deadline)
 
     def hear(self, kind: Any, topic: str, name: str) -> tuple[list[Any], float]:
         """Return what perception says on a topic of several images, and until when to ask more.

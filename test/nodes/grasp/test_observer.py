@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,10 +12,11 @@ from rclpy.node import Node
 
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
-from don_kp.srv import Scene, Transform
+from don_kp.srv import Preference, Scene, Transform
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
+from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.kit.conversions import (
     cloud_message,
     point_message,
@@ -24,6 +26,7 @@ from don_kp_ros.nodes.kit.conversions import (
 
 T_BASE_CAMERA = rigid.transform(np.diag([1.0, -1.0, -1.0]), [0.5, 0.0, 0.6])
 SEEN = np.array([0.1, 0.05, 0.5])  # in the camera's frame
+LOOK = LookParameters(1.0, 5.0, 3, 0.015)
 CLOUD = np.array([[0.5, 0.0, 0.1], [0.6, 0.1, 0.0]])
 
 
@@ -39,6 +42,8 @@ class Perception(Node):
         self.number = 0
         self.scenes: list[float] = []
         self._matches = self.create_publisher(Matches, 'don_kp/matches', 10)
+        self.preferred: list[tuple[np.ndarray, float]] = []
+        self.create_service(Preference, 'perception/preference', self._on_preference)
         self.create_service(Scene, 'perception/scene', self._on_scene)
         self.create_service(Transform, 'perception/transform', self._on_transform)
         self.create_timer(0.05, self._look)
@@ -60,6 +65,16 @@ class Perception(Node):
         response.success = not self.lost(stamp)
         response.message = '' if response.success else 'no depth image of that moment has come'
         response.cloud = cloud_message(CLOUD, request.stamp, request.frame)
+        return response
+
+    def _on_preference(
+        self, request: Preference.Request, response: Preference.Response
+    ) -> Preference.Response:
+        assert request.object == 'cap'
+        response.header.stamp, response.header.frame_id = request.stamp, 'camera'
+        response.positions = [point_message(place) for place, _ in self.preferred]
+        response.values = array('f', [value for _, value in self.preferred])
+        response.success, response.message = bool(self.preferred), 'fingers fit nowhere'
         return response
 
     def _on_transform(
@@ -90,11 +105,19 @@ def observer(
 ) -> Iterator[Observer]:
     """Give an observer that has met perception."""
     node = Node('grasp', context=context)
-    made = Observer(node, 'base', LookParameters(1.0, 5.0, 3, 0.015), cancelled)
+    made = Observer(node, 'base', LOOK, cancelled)
     with spun(node):
         for client in (made._scene, made._transform):
             assert client._client.wait_for_service(60.0)
         yield made
+
+
+@pytest.fixture
+def points(observer: Observer) -> StoredPoints:
+    """Give what looks for stored points by an observer that has met perception."""
+    made = StoredPoints(observer._node, observer, LOOK)
+    assert made._preference._client.wait_for_service(60.0)
+    return made
 
 
 def refusal(call: Callable[[], object]) -> GoalRefusedError:
@@ -104,77 +127,103 @@ def refusal(call: Callable[[], object]) -> GoalRefusedError:
 
 
 def test_a_point_is_the_median_of_several_looks_in_the_base_frame(
-    observer: Observer, perception: Perception
+    points: StoredPoints, perception: Perception
 ) -> None:
     perception.position = lambda k: SEEN + [0.003 * (k % 3), 0.0, 0.0]
-    target, points = observer.look_for('cap/brim')
+    target, about = points.look_for('cap/brim')
     assert target == pytest.approx(rigid.apply(T_BASE_CAMERA, SEEN + [0.003, 0.0, 0.0]))
-    assert points == pytest.approx(CLOUD)
+    assert about == pytest.approx(CLOUD)
 
 
 def test_of_a_lost_depth_image_the_one_before_serves(
-    observer: Observer, perception: Perception
+    points: StoredPoints, perception: Perception
 ) -> None:
     perception.lost = lambda stamp: stamp == max(perception.scenes)
-    target, points = observer.look_for('cap/brim')
+    target, about = points.look_for('cap/brim')
     assert target == pytest.approx(rigid.apply(T_BASE_CAMERA, SEEN))
-    assert points == pytest.approx(CLOUD)
+    assert about == pytest.approx(CLOUD)
     assert perception.scenes == sorted(perception.scenes, reverse=True)
     assert len(set(perception.scenes)) == 2
 
 
 def test_what_is_not_there_is_refused_with_its_reason(
-    observer: Observer, perception: Perception, cancelled: threading.Event
+    points: StoredPoints, perception: Perception, cancelled: threading.Event
 ) -> None:
-    unknown = refusal(lambda: observer.look_for('cup/rim'))
+    unknown = refusal(lambda: points.look_for('cup/rim'))
     assert unknown.code == Grasp.Result.UNKNOWN_TARGET
     assert "'cup/rim'" in str(unknown) and 'stored are: cap/brim' in str(unknown)
 
     perception.found = lambda k: k % 3 == 0
-    missed = refusal(lambda: observer.look_for('cap/brim'))
+    missed = refusal(lambda: points.look_for('cap/brim'))
     assert missed.code == Grasp.Result.NOT_FOUND
     assert 'not found in 2 of 3 images: best score 0.4' in str(missed)
 
     perception.found = lambda _: True
     perception.position = lambda k: SEEN + [0.03 * (k % 3), 0.0, 0.0]
-    moving = refusal(lambda: observer.look_for('cap/brim'))
+    moving = refusal(lambda: points.look_for('cap/brim'))
     assert moving.code == Grasp.Result.NOT_FOUND
     assert 'moves by 30 mm' in str(moving)
 
     perception.position, perception.lost = (lambda _: SEEN), (lambda _: True)
-    blind = refusal(lambda: observer.look_for('cap/brim'))
+    blind = refusal(lambda: points.look_for('cap/brim'))
     assert blind.code == Grasp.Result.STALE_DATA
     assert 'no depth image of that moment' in str(blind)
 
     perception.silent = True
-    silent = refusal(lambda: observer.look_for('cap/brim'))
+    silent = refusal(lambda: points.look_for('cap/brim'))
     assert silent.code == Grasp.Result.STALE_DATA
     assert '0 of 3 images' in str(silent) and 'is the camera running' in str(silent)
 
     cancelled.set()
     with pytest.raises(MotionError) as caught:
-        observer.look_for('cap/brim')
+        points.look_for('cap/brim')
     assert caught.value.code is MotionCode.CANCELLED
 
 
 def test_a_look_during_which_time_is_set_back_is_refused_as_such(
-    observer: Observer, monkeypatch: pytest.MonkeyPatch
+    observer: Observer, points: StoredPoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, calls = observer._time.now, iter([0.0])
     monkeypatch.setattr(observer._time, 'now', lambda: now() - next(calls, 100.0))
-    refused = refusal(lambda: observer.look_for('cap/brim'))
+    refused = refusal(lambda: points.look_for('cap/brim'))
     assert refused.code == Grasp.Result.STALE_DATA
     assert 'time was set back by' in str(refused) and 'send the goal again' in str(refused)
 
 
 def test_matches_of_two_perceptions_are_refused_by_their_names(
-    observer: Observer, perception: Perception
+    points: StoredPoints, perception: Perception
 ) -> None:
     other = Node('perception', context=perception.context, namespace='robot2')
     other.create_publisher(Matches, '/don_kp/matches', 10)
-    refused = refusal(lambda: observer.look_for('cap/brim'))
+    refused = refusal(lambda: points.look_for('cap/brim'))
     assert refused.code == Grasp.Result.STALE_DATA
     assert 'publish /don_kp/matches: /perception and /robot2/perception;' in str(refused)
     assert '(namespace:=robot1)' in str(refused)
     other.destroy_node()
-    assert len(observer.look_for('cap/brim')) == 2
+    assert len(points.look_for('cap/brim')) == 2
+
+
+def test_an_object_is_best_grasped_at_places_apart_that_are_nearly_as_good_as_the_best(
+    points: StoredPoints, perception: Perception
+) -> None:
+    best, near, other, bad = SEEN + [[0, 0, 0], [0.01, 0, 0], [0.03, 0, 0], [0.06, 0, 0]]
+    perception.preferred = [(best, 0.6), (near, 0.55), (other, 0.4), (bad, 0.2)]
+    places, about = points.preferred('cap')
+    assert places == pytest.approx(rigid.apply(T_BASE_CAMERA, np.stack([best, other])))
+    assert about == pytest.approx(CLOUD)
+
+
+def test_where_nothing_is_to_be_preferred_is_refused_with_its_reason(
+    points: StoredPoints, perception: Perception
+) -> None:
+    unknown = refusal(lambda: points.preferred('cup'))
+    assert unknown.code == Grasp.Result.UNKNOWN_TARGET
+    assert "'cup/*'" in str(unknown) and 'stored are: cap/brim' in str(unknown)
+
+    nowhere = refusal(lambda: points.preferred('cap'))
+    assert nowhere.code == Grasp.Result.NO_GRASP and str(nowhere) == 'fingers fit nowhere'
+
+    perception.found = lambda _: False
+    missed = refusal(lambda: points.preferred('cap'))
+    assert missed.code == Grasp.Result.NOT_FOUND
+    assert 'not found in 3 of 3 images: best score 0.4' in str(missed)

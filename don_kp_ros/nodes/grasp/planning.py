@@ -1,0 +1,191 @@
+"""From a goal to a planned grasp of what is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from don_kp.action import Grasp
+from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping.candidates import (
+    GraspCandidate,
+    NoGraspError,
+    PinchParameters,
+    aligned_candidate,
+    pinch_candidates,
+    untried,
+)
+from don_kp_ros.grasping.pick import Phase, Picker, Report
+from don_kp_ros.grasping.taught import taught_candidates
+from don_kp_ros.motion.port import GraspPlan, MotionError
+from don_kp_ros.motion.safety import Workspace
+from don_kp_ros.nodes.grasp.objects import TaughtObjects
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
+from don_kp_ros.nodes.grasp.parameters import GraspParameters
+from don_kp_ros.nodes.grasp.points import StoredPoints
+
+Array = NDArray[np.float64]
+Planned = tuple[GraspPlan, Array, Array]
+"""A plan, the reference of its object (4, 4), and the points (N, 3) seen, in the base frame."""
+Located = Callable[[Array], None]
+"""Hears where (3,) the target was found."""
+
+ANY = '/*'
+"""Of a target: at any preferred place of an object, such as cap/*."""
+_LOOKS_AGAIN = 2  # for an object that moved meanwhile
+_AT_EACH = 4  # pinches, of a preferred place
+
+
+class GoalPlanning:
+    """Plans the grasps that goals ask for; nothing moves.
+
+    Raises GoalRefusedError and MotionError.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        points: StoredPoints,
+        objects: TaughtObjects,
+        picker: Picker,
+        workspace: Workspace,
+        fingers: PinchParameters,
+        settings: GraspParameters,
+    ) -> None:
+        """Plan for a picker what an observer sees."""
+        self._observer, self._points, self._objects = observer, points, objects
+        self._picker, self._workspace = picker, workspace
+        self._fingers, self._look = fingers, settings.look
+
+    def plan(
+        self, goal: Grasp.Goal, mode: str, tried: list[Array], report: Report, located: Located
+    ) -> Planned:
+        """Plan a grasp other than those that were tried, if there is one."""
+        if mode == Grasp.Goal.ALIGNED:
+            if goal.target:
+                return self._as_taught(goal.target, tried, report, located)
+            return self._at_pose(goal, mode, tried, report, located)
+        if goal.target.endswith(ANY):
+            return self._where_preferred(goal.target, tried, report, located)
+        if goal.target:
+            return self._at_point(goal.target, tried, report, located)
+        return self._at_pose(goal, mode, tried, report, located)
+
+    def _at_point(
+        self, name: str, tried: list[Array], report: Report, located: Located
+    ) -> Planned:
+        """Plan a pinch at a stored point."""
+        target, points = self._points.look_for(name)
+        where = f'{name} at {_millimetres(target)} mm'
+        located(target)
+        report(Phase.PLAN, where)
+        candidates = self._pinches(target, points, where)
+        return (
+            self._planned(candidates, tried, points),
+            rigid.transform(translation=target),
+            points,
+        )
+
+    def _where_preferred(
+        self, name: str, tried: list[Array], report: Report, located: Located
+    ) -> Planned:
+        """Plan a pinch where an object is best grasped (paper 2, section 5)."""
+        places, points = self._points.preferred(name.removesuffix(ANY))
+        located(places[0])
+        report(Phase.PLAN, f'{name} at {len(places)} places, {_millimetres(places[0])} mm first')
+        candidates, refused = list[GraspCandidate](), list[GoalRefusedError]()
+        for place in places:
+            try:
+                at = self._pinches(place, points, f'{name} at {_millimetres(place)} mm')
+            except GoalRefusedError as error:
+                refused.append(error)
+            else:
+                candidates += at[:_AT_EACH]
+        if not candidates:
+            raise refused[0]
+        plan = self._planned(candidates, tried, points)
+        away = np.linalg.norm(places - plan.T_base_grasp[:3, 3], axis=1)
+        target = places[int(np.argmin(away))]
+        located(target)
+        return plan, rigid.transform(translation=target), points
+
+    def _at_pose(
+        self, goal: Grasp.Goal, mode: str, tried: list[Array], report: Report, located: Located
+    ) -> Planned:
+        """Plan a grasp at the goal's pose, or a pinch at its origin."""
+        T_base_pose = self._observer.to_base(goal.pose)
+        points = self._observer.newest_points()
+        target = T_base_pose[:3, 3]
+        where = f'pose at {_millimetres(target)} mm'
+        if mode == Grasp.Goal.ALIGNED and target[2] < 0:
+            reason = f'{where}: lies under the table, which is z = 0'
+            raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
+        located(target)
+        report(Phase.PLAN, where)
+        if mode == Grasp.Goal.ALIGNED:
+            try:
+                candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
+            except NoGraspError as error:
+                raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+        else:
+            candidates = self._pinches(target, points, where)
+        return self._planned(candidates, tried, points), T_base_pose, points
+
+    def _as_taught(
+        self, name: str, tried: list[Array], report: Report, located: Located
+    ) -> Planned:
+        """Plan a grasp of a taught object that is where it was seen, also after the planning."""
+        grasps = self._objects.grasps(name)
+        seen = self._objects.look_for(name)
+        for _ in range(1 + _LOOKS_AGAIN):
+            T_base_object = seen.located.T_base_object
+            position = T_base_object[:3, 3]
+            where = f'{name} at {_millimetres(position)} mm'
+            located(position)
+            if outside := self._workspace.outside(position[:2]):
+                reason = f'{where} is {outside}; bring it nearer'
+                raise GoalRefusedError(Grasp.Result.OUTSIDE, reason)
+            report(Phase.PLAN, where)
+            free, blocked = taught_candidates(
+                T_base_object,
+                grasps.get(seen.located.model, []),
+                seen.located.symmetry,
+                seen.points,
+                self._fingers,
+            )
+            if not free:
+                told = '; '.join(blocked) or 'none is taught for the model that runs'
+                raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
+            try:
+                plan = self._planned(free, tried, seen.points)
+            except MotionError as error:
+                raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
+            report(Phase.LOOK_AGAIN, name)
+            before, seen = seen, self._objects.look_for(name)
+            metres, radians = before.located.apart(seen.located)
+            if metres <= self._look.max_spread and radians <= self._look.max_turn:
+                return plan, seen.located.T_base_object, seen.points
+            report(Phase.OBSERVE, f'{name} moved by {1000 * metres:.0f} mm')
+        raise GoalRefusedError(
+            Grasp.Result.MOVED,
+            f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
+            'send the goal again',
+        )
+
+    def _pinches(self, target: Array, points: Array, where: str) -> list[GraspCandidate]:
+        try:
+            return pinch_candidates(points, target, self._fingers)
+        except NoGraspError as error:
+            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+
+    def _planned(
+        self, candidates: list[GraspCandidate], tried: Sequence[Array], points: Array
+    ) -> GraspPlan:
+        candidates = untried(candidates, list(tried)) or candidates
+        return self._picker.plan(candidates, self._workspace.mapped(points))
+
+
+def _millimetres(point: Array) -> str:
+    return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))
