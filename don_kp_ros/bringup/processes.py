@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 from don_kp_ros.bringup import description
 from don_kp_ros.resources import config_path
 
-GRACE_S = 5.0  # a busy machine needs some seconds to end a node
+GRACE_S = 10.0  # as `launch` gives; a busy machine needs some seconds to end a node
 # Of util-linux, on every Debian: Linux itself ends the nodes when this process is killed.
 _END_WITH_PARENT = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []
 

@@ -17,7 +17,7 @@ from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.nodes.kit.client import ServiceClient
 
 REMEDY = 'does the stack run? `don_kp bringup` starts it'
-_ROUNDS, _ROUND_S = 20, 0.05  # that a new client has to find its server
+_ROUNDS, _ROUND_S = 100, 0.05  # that a new client has to find its server
 
 
 @contextlib.contextmanager

@@ -213,10 +213,12 @@ class Judge(Node):
 
     def watch_height(self, seconds: float) -> float:
         """Return the least height of the object's centre over some simulated time, metres."""
-        lowest, began = np.inf, self.truth().time
-        while (truth := self.truth()).time < began + seconds:
-            lowest = min(lowest, truth.centre.z)
+        truth = self.truth()
+        lowest, until = truth.centre.z, truth.time + seconds
+        while truth.time < until:
             time.sleep(0.02)
+            truth = self.truth()
+            lowest = min(lowest, truth.centre.z)
         return float(lowest)
 
     def _ask(self, client: Client, request: Any) -> Any:

@@ -26,7 +26,6 @@ from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.graph import two_publishers
 
 _PATCH_SIDE = 64  # pixels
-_TEACHING_S = 8.0  # of which a view takes a part, on a busy machine
 _PLACING_S = 60.0  # of which a mesh takes some seconds
 _REMEDY = 'start perception and the camera, then try again'
 
@@ -40,7 +39,7 @@ class PerceptionClient:
         self._describe = ServiceClient(node, Describe, 'perception/describe', _REMEDY)
         self._rank = ServiceClient(node, Rank, 'perception/rank', _REMEDY)
         self._place = ServiceClient(node, PlaceMesh, 'perception/place_mesh', _REMEDY, _PLACING_S)
-        self._teach = ServiceClient(node, Teach, 'perception/teach', _REMEDY, _TEACHING_S)
+        self._teach = ServiceClient(node, Teach, 'perception/teach', _REMEDY)
 
     async def look(
         self, uv: tuple[int, int], stamp: Time, author: str

@@ -172,7 +172,7 @@ class Observer:
         """Return a service's answer; raises RefusedError where there is none."""
         future = client.send(request)
         try:
-            self._wait(future.done, PATIENCE_S)
+            self._wait(lambda: bool(future.done()) or not client.ready, PATIENCE_S)
         except (GoalRefusedError, MotionError):
             client.forget(future)
             raise

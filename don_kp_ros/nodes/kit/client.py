@@ -12,7 +12,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.graph import two_servers
 from don_kp_ros.nodes.kit.waiting import at_most
 
-PATIENCE_S = 2.0
+PATIENCE_S = 8.0  # less than that of who asks the asker
 
 
 class UnansweredError(RefusedError):
@@ -30,7 +30,8 @@ class ServiceClient:
     ) -> None:
         """Look for a service on a node that others spin; ``remedy`` is what its user can do.
 
-        ``ask`` waits for an answer for so many seconds, 2 if none are given.
+        ``ask`` waits for an answer for so many seconds, `PATIENCE_S` if none are given, and no
+        longer than somebody serves.
         """
         self._node, self._remedy, self._patience_s = node, remedy, patience_s
         self._client = node.create_client(kind, name, callback_group=ReentrantCallbackGroup())
@@ -43,7 +44,8 @@ class ServiceClient:
     async def ask(self, request: Any) -> Any:
         """Return the answer; waits for it without blocking the thread."""
         future = self.send(request)
-        await at_most(self._node, self._patience_s or PATIENCE_S, future)
+        patience_s = self._patience_s or PATIENCE_S
+        await at_most(self._node, patience_s, future, lambda: self.ready)
         return self.answer(future)
 
     def send(self, request: Any) -> Future:
@@ -59,8 +61,11 @@ class ServiceClient:
         """Return the answer that has come; one that has not come by now is no longer awaited."""
         if not future.done():
             self.forget(future)
+            name = self._client.service_name
+            if not self.ready:
+                raise UnansweredError(f'who served {name} has gone; {self._remedy}')
             raise UnansweredError(
-                f'{self._client.service_name} did not answer in time; {self._remedy}'
+                f'{name} did not answer in time: who serves it is busy, or hangs; see its log'
             )
         response = future.result()
         if not response.success:

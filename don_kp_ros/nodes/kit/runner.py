@@ -47,7 +47,7 @@ def run_node(
     """Make a node, spin it until SIGINT, SIGTERM or shutdown, destroy it; return the exit status.
 
     A node may have a method ``end()``: it is called once while messages still flow, before
-    anything is torn down, and must return within 2 s. Threads of the node must end in its
+    anything is torn down, and must return within 5 s. Threads of the node must end in its
     destroy_node(). To be called from the main thread, last of all: the signals stay caught.
     ``args`` are the command line's, sys.argv where None. A StartupError, also one of a callback,
     is one fatal line and status 1; so is, at the start, a wrong configuration or parameter, or a

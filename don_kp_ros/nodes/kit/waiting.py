@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 
+_LOOKS_EVERY_S = 0.2
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # also where simulated time stands still
 
 
-async def at_most(node: Node, seconds: float, future: Future) -> None:
-    """Await a future of a node that others spin; cancel it after some seconds."""
+async def at_most(
+    node: Node, seconds: float, future: Future, worthwhile: Callable[[], bool] = lambda: True
+) -> None:
+    """Await a future of a node that others spin.
+
+    It is cancelled after some seconds, or as soon as to wait is not ``worthwhile``.
+    """
+    end = time.monotonic() + seconds
+
+    def look() -> None:
+        if time.monotonic() >= end or not worthwhile():
+            future.cancel()
+
     # A group of its own: a group never lets go of what was in it.
     timer = node.create_timer(
-        seconds, future.cancel, callback_group=ReentrantCallbackGroup(), clock=_STEADY
+        min(seconds, _LOOKS_EVERY_S), look, callback_group=ReentrantCallbackGroup(), clock=_STEADY
     )
     try:
         await future

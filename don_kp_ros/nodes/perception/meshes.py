@@ -71,7 +71,7 @@ class Meshes:
         from don_kp_ros.pose.mesh_descriptors import Subject
 
         future = self._client.send(GetMesh.Request(fingerprint=taught.mesh.fingerprint))
-        end = time.monotonic() + 5 * PATIENCE_S
+        end = time.monotonic() + PATIENCE_S
         while not (future.done() or ending.is_set() or time.monotonic() > end):
             ending.wait(0.01)
         data = bytes(self._client.answer(future).data)

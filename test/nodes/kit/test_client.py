@@ -26,6 +26,7 @@ def asker(context, spun):
     def ask(name):
         return ask.executor.create_task(asked, name)
 
+    ask.ready = lambda: client.ready
     with spun(node) as ask.executor:
         yield ask
 
@@ -93,7 +94,22 @@ def test_an_answer_that_does_not_come_is_awaited_no_longer(
     monkeypatch.setattr(client_module, 'PATIENCE_S', 0.1)
     error = ended(asker('late'))
     assert isinstance(error, UnansweredError)
-    assert str(error) == '/served did not answer in time; start it'
+    assert str(error) == (
+        '/served did not answer in time: who serves it is busy, or hangs; see its log'
+    )
+
+
+def test_of_who_has_gone_no_answer_is_awaited(peer, asker, ended, context, monkeypatch):
+    monkeypatch.setattr(client_module, 'PATIENCE_S', 3600.0)
+    silent = rclpy.create_node('silent', context=context)  # that nobody spins
+    silent.create_service(DeleteDescriptor, '/served', lambda _, response: response)
+    peer.wait_until(asker.ready)
+    unanswered = asker('good')
+    assert ended(asker.executor.create_task(lambda: 'asked')) == 'asked'
+    silent.destroy_node()
+    error = ended(unanswered)
+    assert isinstance(error, UnansweredError)
+    assert str(error) == 'who served /served has gone; start it'
 
 
 def test_of_two_servers_none_is_asked(peer, asker, ended, served, context):
