@@ -6,9 +6,11 @@ import math
 import posixpath
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Connection
 
@@ -56,7 +58,7 @@ def record(stack: Stack, folder: Path, wanted: Sequence[str], seconds: float = m
         recorder.run()
     except KeyboardInterrupt:
         print()
-        stack.wait(lambda: False, _LAST_S)  # for what has come already
+        recorder.take_what_has_come()
     except RefusedError as error:
         refused = error
     finally:
@@ -89,12 +91,13 @@ class _Recorder:
     ) -> None:
         self.lost: dict[str, int] = {}
         self._stack, self._recording = stack, recording
-        self._waiting = list(wanted)
+        self._wanted, self._known = list(wanted), dict[str, list[QoSProfile]]()
+        self._connections: dict[str, Connection] = {}
         self._last = self._begun = _now(stack)
         self._end = self._begun + seconds * 1e9
         self._refused: RefusedError | None = None
         self._looked = -math.inf
-        self._heard: list[Subscription] = []
+        self._heard: dict[str, Subscription] = {}
 
     def run(self) -> None:
         """Record until the time is over, or something is refused; raises KeyboardInterrupt."""
@@ -102,9 +105,15 @@ class _Recorder:
         if self._refused:
             raise self._refused
 
+    def take_what_has_come(self) -> None:
+        """Go on until nothing has come for a moment."""
+        before = -1
+        while before != (before := sum(self._recording.counts.values())) and not self._refused:
+            self._stack.wait(lambda: False, _LAST_S)
+
     def end(self) -> None:
         """Listen no more."""
-        for subscription in self._heard:
+        for subscription in self._heard.values():
             self._stack.node.destroy_subscription(subscription)
 
     def _done(self) -> bool:
@@ -115,32 +124,41 @@ class _Recorder:
         return self._refused is not None or _now(self._stack) >= self._end
 
     def _listen(self) -> None:
+        """Hear every topic from all who publish it by now."""
         node = self._stack.node
-        for topic in list(self._waiting):
+        for topic in self._wanted:
             found = node.get_publishers_info_by_topic(topic)
-            if not found:
-                continue
-            self._waiting.remove(topic)
+            known = self._known.setdefault(topic, [])
+            profiles = [one.qos_profile for one in found if one.qos_profile not in known]
             kinds = sorted({one.topic_type for one in found})
             if len(kinds) > 1:
                 self._refused = RefusedError(
                     f'{topic} is published as {" and as ".join(kinds)}; end one of them'
                 )
                 return
-            profiles = [one.qos_profile for one in found]
-            message, digest = message_class(kinds[0]), str(found[0].topic_type_hash)
-            connection = self._recording.add(
-                topic, kinds[0], digest, [offered_qos(one) for one in profiles]
-            )
-
-            def take(data: bytes, connection: Connection = connection) -> None:
-                self._take(connection, data)
-
-            lost = SubscriptionEventCallbacks(message_lost=self._counts(topic))
-            self._heard.append(
-                node.create_subscription(
-                    message, topic, take, to_hear_all(profiles), event_callbacks=lost, raw=True
+            if not profiles:
+                continue
+            known += profiles
+            message = message_class(kinds[0])
+            if topic not in self._connections:
+                self._connections[topic] = self._recording.add(
+                    topic,
+                    kinds[0],
+                    str(found[0].topic_type_hash),
+                    [offered_qos(one) for one in profiles],
                 )
+            wanted, heard = to_hear_all(known), self._heard.get(topic)
+            if heard is not None:
+                if heard.qos_profile == wanted:
+                    continue
+                node.destroy_subscription(heard)
+            self._heard[topic] = node.create_subscription(
+                message,
+                topic,
+                partial(self._take, self._connections[topic]),
+                wanted,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._counts(topic)),
+                raw=True,
             )
 
     def _take(self, connection: Connection, data: bytes) -> None:

@@ -100,8 +100,16 @@ class Replay:
             self._publishers[topic].publish(message.data)
             last, count = message.stamp, count + 1
         passed = time.monotonic() - begun
-        for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=_HANDED_OVER_S))
+        late = [
+            topic
+            for topic, publisher in self._publishers.items()
+            if not publisher.wait_for_all_acked(Duration(seconds=_HANDED_OVER_S))
+        ]
+        if late:
+            raise RefusedError(
+                f'{", ".join(late)}: who listens did not take the last messages within '
+                f'{_HANDED_OVER_S:g} s: it is too busy, or hangs; a lower --rate may help'
+            )
         self._refuse_others([self._clock_topic, *self._publishers], named=True)
         print(f'{count} messages of {(last - first) * 1e-9:.1f} s in {passed:.1f} s', flush=True)
 

@@ -16,6 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.graph import two_servers
+from don_kp_ros.nodes.kit.meeting import Meeting
 
 PATIENCE_S = 10.0  # by then the parts of a stack that runs have answered
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -95,6 +96,12 @@ class Stack:
         self.wait(lambda: not two_servers(self.node, name), _SETTLED_S)
         if several := two_servers(self.node, name):
             raise RefusedError(several)
+        meeting = Meeting(self.node, name)
+        try:
+            if not self.wait(meeting.over):
+                raise RefusedError(f'who serves {name} is busy, or hangs; see its log')
+        finally:
+            meeting.close()
 
     def wait(self, done: Callable[[], object], seconds: float | None = None) -> bool:
         """Wait until something is done; tell whether it is. Raises KeyboardInterrupt."""

@@ -14,6 +14,7 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from don_kp.action import Grasp
 from don_kp.srv import Describe, Scene, Transform
@@ -217,7 +218,7 @@ class Observer:
             kind,
             topic,
             heard.append,
-            RESULT,
+            QoSProfile(depth=max(RESULT.depth, self._parameters.looks)),  # a reliable one
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         try:

@@ -63,7 +63,10 @@ class GraspServer:
         with self._turn:
             self._ending = True
             self._stop()
-            self._turn.wait_for(lambda: self._running is None, _END_S)
+            self._turn.wait_for(self._idle, _END_S)
+
+    def _idle(self) -> bool:
+        return self._running is None and self._reserved is None
 
     def destroy(self) -> None:
         """Leave."""
@@ -91,9 +94,8 @@ class GraspServer:
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         with self._turn:
-            # It may be that of the goal that has been accepted and is about to begin.
-            self._turn.wait_for(lambda: self._reserved is None, 1.0)
-            if handle is not self._running:
+            # One that has been accepted may yet have to begin: it then does so stopped.
+            if handle is not self._running and handle.request is not self._reserved:
                 return CancelResponse.REJECT  # it has ended; another may be running
             self._cancelling = True
             self._stop()

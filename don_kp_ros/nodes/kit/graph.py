@@ -35,13 +35,18 @@ def two_servers(node: Node, service: str) -> str:
     """Say that a service, by its full name, has more than one server; or nothing."""
     if node.count_services(service) < 2:
         return ''
+    return _said(servers(node, service), f'serve {service}')
+
+
+def servers(node: Node, service: str) -> list[str]:
+    """Name the nodes that serve a service, by its full name."""
     found = []
     for name, namespace in node.get_node_names_and_namespaces():
         with contextlib.suppress(NodeNameNonExistentError):  # it has just ended
             served = node.get_service_names_and_types_by_node(name, namespace)
             if service in (one for one, _ in served):
                 found.append(posixpath.join(namespace, name))
-    return _said(sorted(found), f'serve {service}')
+    return sorted(found)
 
 
 def _said(nodes: list[str], do: str) -> str:

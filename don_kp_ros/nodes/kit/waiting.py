@@ -21,11 +21,14 @@ async def at_most(
 
     It is cancelled after some seconds, or as soon as to wait is not ``worthwhile``.
     """
-    end = time.monotonic() + seconds
+    end, over = time.monotonic() + seconds, False
 
     def look() -> None:
-        if time.monotonic() >= end or not worthwhile():
+        nonlocal over
+        # Where all stood still, a timer comes before the answer: that has one more round.
+        if over or not worthwhile():
             future.cancel()
+        over = time.monotonic() >= end
 
     # A group of its own: a group never lets go of what was in it.
     timer = node.create_timer(

@@ -201,5 +201,7 @@ class History:
         since = self.stamp - seconds
         if not self._samples or self._samples[0][0] > since:
             return float('inf')
-        recent = np.array([position for stamp, position in self._samples if stamp >= since])
-        return float(np.ptp(recent, axis=0).max())
+        recent = [position for stamp, position in self._samples if stamp > since]
+        # What was before a gap says how far they moved in it.
+        before = next(position for stamp, position in reversed(self._samples) if stamp <= since)
+        return float(np.ptp([before, *recent], axis=0).max())
