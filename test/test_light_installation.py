@@ -69,8 +69,12 @@ def environment(libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     sources, environment = root / 'sources', root / 'environment'
     sources.mkdir()
     for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, sources / name)
+        if (ROOT / name).is_dir():
+            # What is compiled comes and goes while other tests run.
+            compiled = shutil.ignore_patterns('__pycache__')
+            shutil.copytree(ROOT / name, sources / name, ignore=compiled)
+        else:
+            shutil.copy(ROOT / name, sources / name)
     venv.create(environment)
     (site_packages,) = environment.glob('lib/python*/site-packages')
     (site_packages / 'libraries.pth').write_text(f'{libraries}\n')

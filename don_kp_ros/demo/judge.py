@@ -32,9 +32,9 @@ from don_kp_ros.nodes.kit.guard import guarded
 
 Picture = NDArray[np.uint8]
 
-MEETING_SECONDS = 5.0  # by then the parts of a new stack have found each other
 # Of this machine's time, also when it is busy: longer, and something is dead.
 PATIENCE_SECONDS, GOAL_SECONDS = 60.0, 600.0
+_MOMENT, _RESTS = 0.1, 0.001  # simulated seconds; radians by which a joint at rest may move in it
 
 
 class UnansweredError(RuntimeError):
@@ -64,6 +64,7 @@ class Judge(Node):
         self._matches_stamp = 0.0
         self._sought: set[str] = set()
         self.joints = np.full(7, np.nan)  # rad, the newest
+        self._joints_stamp = 0.0
         self.motion = 0.0  # rad, the largest of any joint since the last goal was sent
         self._rest = self.joints
         self._views: dict[str, Image] = {}
@@ -211,6 +212,14 @@ class Judge(Node):
         # The feedback may be here before the answer that the goal is accepted.
         self._sent.add_done_callback(lambda sent: sent.result().cancel_goal_async())
 
+    def at_rest(self) -> bool:
+        """Tell whether the arm stands still from now on, for a moment."""
+        now = self.truth().time  # what is older may be on its way
+        self._wait('joint_states', lambda: self._joints_stamp > now, PATIENCE_SECONDS)
+        before, end = self.joints, self._joints_stamp + _MOMENT
+        self._wait('joint_states', lambda: self._joints_stamp > end, PATIENCE_SECONDS)
+        return bool(np.abs(self.joints - before).max() < _RESTS)
+
     def watch_height(self, seconds: float) -> float:
         """Return the least height of the object's centre over some simulated time, metres."""
         truth = self.truth()
@@ -227,7 +236,7 @@ class Judge(Node):
         A stack that has just started may not have met all its parts, nor looked for what has just
         been taught.
         """
-        deadline = time.monotonic() + MEETING_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             name = client.srv_name
             response = self._call(name, client.call_async(request), PATIENCE_SECONDS)
@@ -268,6 +277,7 @@ class Judge(Node):
     @guarded
     def _on_joints(self, message: JointState) -> None:
         self.joints = np.array(message.position[:7])
+        self._joints_stamp = seconds_from_stamp(message.header.stamp)
         self.motion = max(self.motion, float(np.abs(self.joints - self._rest).max()))
 
     @guarded

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from don_kp.srv import (
     ResetScene,
     StoreDescriptor,
 )
-from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.qos import TF_STATIC
@@ -33,6 +32,7 @@ from don_kp_ros.robots.preset import load_preset
 
 PANDA = load_preset('panda')
 CALIBRATED = [0.0712, -0.0013, 0.0204]  # the camera's place on the second robot's hand
+PATIENCE_S = 180.0  # for what takes ten seconds on an idle machine
 ROBOTS = ('robot1', 'fleet/robot2')
 pytestmark = pytest.mark.usefixtures('ros_environment')
 
@@ -106,7 +106,8 @@ class User:
 class Graph:
     """Both robots' users on one graph, spun by the test while it waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, running: Sequence[Bringup] = ()) -> None:
+        self.running = running
         self.context = Context()
         rclpy.init(context=self.context)
         self.users = [User(self.context, namespace) for namespace in ROBOTS]
@@ -121,8 +122,11 @@ class Graph:
         self.context.shutdown()
 
     def until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
+            for one in self.running:
+                ended = one.poll()
+                assert ended is None, f'{ended}:\n{one.tail(ended.node) if ended else ""}'
             assert time.monotonic() < deadline
             self._executor.spin_once(timeout_sec=0.1)
 
@@ -135,15 +139,13 @@ class Graph:
 
 
 @pytest.fixture(scope='module')
-def graph(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+def graph(own_domain: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     """Two simulated robots; the second has a camera that was calibrated."""
     folder = tmp_path_factory.mktemp('robots')
     calibrated = folder / 'second.yaml'
     calibrated.write_text(yaml.safe_dump({'base': 'panda', 'camera': {'translation': CALIBRATED}}))
     with contextlib.ExitStack() as running:
-        # What earlier tests leave in a graph for a moment is not in this one.
-        patch = running.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
+        started = []
         for namespace, robot in zip(ROBOTS, ('panda', str(calibrated)), strict=True):
             arguments = {
                 'namespace': namespace,
@@ -153,8 +155,8 @@ def graph(ros_environment: None, tmp_path_factory: pytest.TempPathFactory) -> It
                 'nodes': 'simulation,descriptor_database',
                 'database': str(folder / 'descriptors.sqlite'),
             }
-            running.enter_context(Bringup(arguments, folder / namespace))
-        made = Graph()
+            started.append(running.enter_context(Bringup(arguments, folder / namespace)))
+        made = Graph(started)
         running.callback(made.close)
         made.until(lambda: all(u.joints and u.pictures and u.mount for u in made.users))
         yield made

@@ -7,7 +7,17 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.postgresql_server import PostgresqlServer
+from don_kp_ros.database import postgresql as postgresql_engine
+from don_kp_ros.database import sqlite
 from don_kp_ros.database.store import DescriptorStore
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for other writers, and for the server, as long as a busy machine needs."""
+    monkeypatch.setattr(sqlite, 'BUSY_TIMEOUT_S', 60.0)
+    monkeypatch.setattr(postgresql_engine, '_ANSWER_S', 60.0)
+    monkeypatch.setitem(postgresql_engine._NETWORK, 'connect_timeout', 60)
 
 
 @pytest.fixture(scope='session')

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from don_kp_ros.database import sqlite
 from don_kp_ros.database.object_records import (
     StoredGrasp,
     StoredMesh,
@@ -125,8 +126,9 @@ def first_schema(path: Path, models: list[tuple], descriptors: list[tuple]) -> N
 
 def add(database: str, first: int, ready: Barrier) -> None:
     """Add forty of eighty directions to one name, from when all are ready."""
+    sqlite.BUSY_TIMEOUT_S = 60.0  # this is a process of its own
     with DescriptorStore(database) as store:
-        ready.wait()
+        ready.wait(60)
         for vector in np.eye(80)[first : first + 40]:
             store.put('cap/brim', 'm', vector, add=True)
 

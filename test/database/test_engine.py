@@ -42,7 +42,8 @@ def as_nobody() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_the_file_is_set_up_to_lose_nothing(path):
+def test_the_file_is_set_up_to_lose_nothing(path, monkeypatch):
+    monkeypatch.undo()  # as it is for users
     with DescriptorStore(path) as store, store._database.transaction() as connection:
         wanted = {'journal_mode': 'wal', 'foreign_keys': 1, 'synchronous': 2, 'busy_timeout': 5000}
         for name, value in wanted.items():
@@ -79,7 +80,8 @@ def test_two_processes_that_add_to_one_name_lose_nothing(database):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
+        process.kill()
     assert [process.exitcode for process in processes] == [0, 0]
     with DescriptorStore(database) as store:
         stored = store.get('cap/brim', 'm')

@@ -18,7 +18,6 @@ from samples import MODEL, at_once, names, taught
 from benchmarks.postgresql_server import PostgresqlServer
 from don_kp_ros.database.changes import Watcher
 from don_kp_ros.database.errors import SchemaError, StoreError, UnavailableError
-from don_kp_ros.database.postgresql import _Connection
 from don_kp_ros.database.records import now
 from don_kp_ros.database.store import DescriptorStore
 
@@ -46,6 +45,11 @@ def execute(url: str, *statements: str) -> None:
         for statement in statements:
             connection.exec_driver_sql(statement)
     engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _patient():
+    """Be no more patient than for users: here servers are stopped."""
 
 
 @pytest.fixture
@@ -103,15 +107,14 @@ def test_a_server_that_hangs_is_told_and_used_again_when_it_goes_on(server):
         assert store.count() == 3
 
 
-def test_a_server_that_hangs_within_a_transaction_is_told_and_nothing_is_stored(
-    server, monkeypatch
-):
-    monkeypatch.setattr(_Connection, 'patience_s', 1.0)
+def test_a_server_that_hangs_within_a_transaction_is_told_and_nothing_is_stored(server):
     with DescriptorStore(server.database()) as store:
 
         def put_two():
             with store.transaction():
                 store.put('first', 'm', [1.0])
+                with store._database.transaction() as connection:  # the same one
+                    connection.connection.driver_connection.patience_s = 1.0
                 with server.frozen():
                     store.put('second', 'm', [1.0])
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_MS = 60_000  # for what takes a second on an idle machine
+PATIENCE_MS = 120_000  # for what takes a second on an idle machine
 
 
 class Served:
@@ -24,7 +25,7 @@ class Served:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process, self.said = process, list[str]()
-        self._listened = threading.Thread(target=self._listen)
+        self._listened = threading.Thread(target=self._listen, daemon=True)
         self._found = threading.Event()
         self.url = ''
         self._listened.start()
@@ -43,11 +44,20 @@ class Served:
         assert self.url, ''.join(self.said)
         return self.url
 
+    def wait_for(self, text: str) -> None:
+        """Wait until a line has a text."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not any(text in line for line in self.said):
+            assert time.monotonic() < deadline, ''.join(self.said)
+            time.sleep(0.01)
+
     def close(self) -> int:
         self.process.terminate()
-        status = self.process.wait(30)
-        self._listened.join()
-        return status
+        try:
+            return self.process.wait(PATIENCE_MS / 1000)
+        finally:
+            self.process.kill()
+            self._listened.join()
 
 
 @contextlib.contextmanager
