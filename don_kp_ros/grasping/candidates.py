@@ -1,4 +1,4 @@
-"""Where to put the fingers: pinches found in a point cloud, and the pose of an aligned grasp."""
+"""Ways to hold what is seen, and how far the hand stays from the rest."""
 
 from dataclasses import dataclass
 
@@ -90,7 +90,9 @@ def clearance(
     tool at a pose (4, 4) would touch it.
     """
     p = parameters or PinchParameters()
-    cells = _cells(np.asarray(points_base, dtype=np.float64).reshape(-1, 3), T_base_tcp[:3, 3], p)
+    cells = column_tops(
+        np.asarray(points_base, dtype=np.float64).reshape(-1, 3), T_base_tcp[:3, 3], p
+    )
     columns = np.repeat(cells[:, None], _COLUMN_POINTS, axis=1)
     columns[..., 2] *= np.linspace(0.0, 1.0, _COLUMN_POINTS)
     at = rigid.apply(rigid.inverse(T_base_tcp), columns)
@@ -122,90 +124,23 @@ def clearance(
     return min(fingers, palm)
 
 
-def pinch_candidates(
-    points_base: ArrayLike,
-    target: ArrayLike,
-    parameters: PinchParameters | None = None,
-    count: int = 8,
-) -> list[GraspCandidate]:
-    """Find pinches from above at a target (3,) on an object, the best first.
-
-    `points_base` (N, 3) is what a camera sees of the scene, in the base frame, metres. The table
-    is z = 0, and unseen space counts as free. For closing directions all around, the points within
-    the fingers' breadth are followed from the target along the closing axis as far as they are
-    connected. That extent must fit between the open fingers, the places of the fingers beside it
-    must be free, and the palm must stay above everything it covers. The tool centre point goes to
-    the middle of the extent. The fingers' ends go below the edges of the extent, but not onto the
-    table. Narrow extents that are centred on the target and have both edges square to the closing
-    axis are preferred (antipodal contacts; Nguyen 1988, Constructing force-closure grasps). The
-    hand may also be turned by 180 degrees about its axis. Raises NoGraspError with the most
-    frequent reason.
-    """
-    p = parameters or PinchParameters()
-    centre = np.asarray(target, dtype=np.float64)
-    if centre.shape != (3,) or not np.isfinite(centre).all():
-        raise ValueError(f'the target is {centre.tolist()}; it needs three finite coordinates')
-    cells = _cells(np.asarray(points_base, dtype=np.float64).reshape(-1, 3), centre, p)
-    if not len(cells):
-        raise NoGraspError('nothing was seen above the table around the point')
-    found: list[GraspCandidate] = []
-    reasons: list[NoGraspError] = []
-    for yaw in np.arange(0.0, np.pi, p.yaw_step):
-        for offset in p.offsets:
-            try:
-                found.append(_pinch(cells, centre, float(yaw), offset, p))
-            except NoGraspError as reason:
-                reasons.append(reason)
-    if not found:
-        raise _summary(reasons)
-    best = _distinct(sorted(found, key=lambda candidate: candidate.score), count)
-    squared = [_square(candidate, cells, centre, p) for candidate in best]
-    return sorted(squared, key=lambda candidate: candidate.score)
-
-
-def _square(
-    candidate: GraspCandidate, cells: Array, target: Array, p: PinchParameters
-) -> GraspCandidate:
-    """Turn a pinch so that closing it turns the object less, if it then still is one."""
-    T = candidate.T_base_tcp
-    yaw = float(np.arctan2(T[1, 1], T[0, 1])) + candidate.turn
-    offset = float((T[:2, 3] - target[:2]) @ T[:2, 0])
-    try:
-        turned = _pinch(cells, target, yaw, offset, p)
-    except NoGraspError:
-        return candidate
-    return turned if abs(turned.turn) < abs(candidate.turn) else candidate
-
-
 def untried(candidates: list[GraspCandidate], tried: list[Array]) -> list[GraspCandidate]:
     """Return the candidates that differ by 15 degrees or a centimetre from all tried poses."""
+    turned = np.cos(np.deg2rad(14.9))
 
     def same(T: Array, other: Array) -> bool:
-        aligned = abs(float(T[:3, 1] @ other[:3, 1])) > np.cos(np.deg2rad(14.9))
-        return aligned and bool(np.linalg.norm(T[:3, 3] - other[:3, 3]) < 0.0099)
+        closing, along = (float(T[:3, axis] @ other[:3, axis]) for axis in (1, 2))
+        return (
+            abs(closing) > turned
+            and along > turned
+            and bool(np.linalg.norm(T[:3, 3] - other[:3, 3]) < 0.0099)
+        )
 
     return [one for one in candidates if not any(same(one.T_base_tcp, T) for T in tried)]
 
 
-class _TooWideError(NoGraspError):
-    def __init__(self, width: float, opening: float) -> None:
-        super().__init__(
-            f'the object is {100 * width:.1f} cm wide here; '
-            f'the gripper opens {100 * opening:.1f} cm'
-        )
-        self.width = width
-
-
-def _summary(reasons: list[NoGraspError]) -> NoGraspError:
-    too_wide = [reason for reason in reasons if isinstance(reason, _TooWideError)]
-    others = [str(reason) for reason in reasons if not isinstance(reason, _TooWideError)]
-    if others:
-        return NoGraspError(max(sorted(set(others)), key=others.count))
-    return min(too_wide, key=lambda reason: reason.width)
-
-
-def _cells(points: Array, centre: Array, p: PinchParameters) -> Array:
-    """Return points (n, 3), one for each cell with something above the table.
+def column_tops(points: Array, centre: Array, p: PinchParameters) -> Array:
+    """Return points (n, 3) about a centre, one for each cell with something above the table.
 
     A cell's height is the upper quartile of its points: noise averages out, and walls keep their
     top.
@@ -222,100 +157,3 @@ def _cells(points: Array, centre: Array, p: PinchParameters) -> Array:
     heights = z[start + (0.75 * (size - 1)).astype(int)]
     cells = np.column_stack(((index[start] + 0.5) * p.cell, heights))
     return cells[heights > p.lowest]
-
-
-def _pinch(
-    cells: Array, target: Array, yaw: float, offset: float, p: PinchParameters
-) -> GraspCandidate:
-    closing = np.array([np.cos(yaw), np.sin(yaw)])
-    across = np.array([-np.sin(yaw), np.cos(yaw)])
-    relative = cells[:, :2] - target[:2]
-    u, v, z = relative @ closing, relative @ across - offset, cells[:, 2]
-
-    slab = np.abs(v) <= p.finger_breadth / 2
-    low, high = _extent(u[slab], p)
-    width = high - low
-    if width > p.opening - 2 * p.clearance:
-        raise _TooWideError(width, p.opening)
-    middle = (low + high) / 2
-    held = slab & (u >= low) & (u <= high)
-    slants = _slants(u[held], v[held], p)
-    steepness = np.abs(slants)
-    if max(steepness) > p.steepest:
-        raise NoGraspError("the object's sides are too slanted for the fingers here")
-
-    # The fingers' ends: below the lower of the two edges, above the table.
-    strip = max(0.006, 2 * p.cell)
-    edges = [z[held & (u <= low + strip)], z[held & (u >= high - strip)]]
-    edge = min(float(np.median(side)) for side in edges)
-    # The palm stays above everything it covers.
-    sideways, along = np.abs(v), np.abs(u - middle)
-    lowest_tcp = max(
-        (
-            float(z[(sideways <= half_breadth) & (along <= half_length)].max(initial=-np.inf))
-            + p.clearance
-            - underside
-            for half_breadth, half_length, underside in hand.BODY
-        ),
-    )
-    tip = max(edge - p.depth, p.table_clearance, lowest_tcp - p.tip_length)
-    if tip > edge - p.overlap:
-        if tip == p.table_clearance:
-            raise NoGraspError(
-                f'the object is too low here: its edges are {1000 * edge:.0f} mm above the table'
-            )
-        raise NoGraspError('the hand would touch what stands next to the point')
-
-    inner, outer = p.opening / 2, p.opening / 2 + p.finger_thickness
-    in_slots = slab & (along >= inner) & (along <= outer + p.clearance) & (z > tip - 0.002)
-    if np.count_nonzero(in_slots) > 1:
-        raise NoGraspError('there is no room for the fingers beside the object')
-
-    xy = target[:2] + middle * closing + offset * across
-    T = np.eye(4)
-    T[:2, 0], T[:2, 1], T[2, 2] = across, closing, -1.0
-    T[:3, 3] = *xy, tip + p.tip_length
-    score = (
-        width / p.opening
-        + float(steepness.sum()) / p.steepest
-        + float(np.hypot(middle, offset)) / 0.02
-    )
-    return GraspCandidate(T, width, score, turn=float(np.mean(slants)))
-
-
-def _extent(u: Array, p: PinchParameters) -> tuple[float, float]:
-    """Return the ends along the closing axis of the connected points around the target."""
-    filled = np.sort(u)
-    # Single cells are noise: an end needs neighbours.
-    filled = filled[1:-1]
-    if not len(filled) or np.abs(filled).min() > 0.01:
-        raise NoGraspError('nothing was seen above the table at the point')
-    parts = np.split(filled, np.flatnonzero(np.diff(filled) > p.gap) + 1)
-    part = min(parts, key=lambda part: float(np.abs(part).min()))
-    half = p.cell / 2
-    return float(part[0] - half), float(part[-1] + half)
-
-
-def _slants(u: Array, v: Array, p: PinchParameters) -> Array:
-    """Return the angles from the closing axis to the two edges' normals, (2,) radians."""
-    lane = np.floor(v / (2 * p.cell)).astype(int)
-    lanes = np.unique(lane)
-    if len(lanes) < 3:
-        return np.zeros(2)
-    middle = (lanes + 0.5) * 2 * p.cell
-    angles = []
-    for end in (np.min, np.max):
-        slope = np.polyfit(middle, [end(u[lane == k]) for k in lanes], 1)[0]
-        angles.append(-np.arctan(slope))
-    return np.array(angles)
-
-
-def _distinct(candidates: list[GraspCandidate], count: int) -> list[GraspCandidate]:
-    """Keep candidates that differ by 15 degrees or a centimetre from all better ones."""
-    kept: list[GraspCandidate] = []
-    for candidate in candidates:
-        if untried([candidate], [other.T_base_tcp for other in kept]):
-            kept.append(candidate)
-        if len(kept) == count:
-            break
-    return kept

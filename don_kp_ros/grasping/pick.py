@@ -20,7 +20,7 @@ _OPEN_WITHIN, _CLOSED_BEYOND = 0.005, 0.004
 # So far above where it stood, it is let go rather than pressed on the table; metres.
 _SETTLE = 0.001
 _LET_GO = 0.004  # metres, that the fingers open at least before they leave an object
-_NEXT_MAY_DO = (
+NEXT_MAY_DO = (
     MotionCode.UNREACHABLE,
     MotionCode.COLLISION,
     MotionCode.TIMEOUT,
@@ -106,7 +106,7 @@ class Picker:
                     candidate.T_base_tcp, p.approach_distance, p.lift_height, self._open_width
                 )
             except MotionError as error:
-                if error.code not in _NEXT_MAY_DO:
+                if error.code not in NEXT_MAY_DO:
                     raise
                 code = error.code
                 reasons.append(f'{candidate.name}: {error}' if candidate.name else str(error))

@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.candidates import (
-    NoGraspError,
-    PinchParameters,
-    aligned_candidate,
-    pinch_candidates,
-)
+from don_kp_ros.grasping.candidates import NoGraspError, PinchParameters, aligned_candidate
+from don_kp_ros.grasping.pinching import inclined_candidates, pinch_candidates
+from don_kp_ros.robots import hand
 
 
 def seen(height, generator, centre=(0.5, 0.0), half=0.16, step=0.001, noise=0.0015, holes=0.05):
@@ -213,3 +210,71 @@ def test_an_aligned_grasp_agrees_with_the_pinches_found(generator):
         for candidate in pinch_candidates(points, brim((0.5, 0.0), yaw)):
             pose = candidate.T_base_tcp @ np.diag([-1.0, 1.0, -1.0, 1.0])
             assert np.allclose(aligned_candidate(pose, points).T_base_tcp, candidate.T_base_tcp)
+
+
+def touched(candidate, height, centre=(0.5, 0.0), half=0.3, step=0.002):
+    """Count a scene's points in the way of the open hand, and between its fingers.
+
+    The scene is the true one, solid down to the table; the hand is its boxes, drawn out along z.
+    """
+    axis = np.arange(-half, half, step)
+    x, y, share = np.meshgrid(
+        centre[0] + axis, centre[1] + axis, np.linspace(0.02, 1, 50), indexing='ij'
+    )
+    points = np.stack([x, y, share * height(x, y)], axis=-1).reshape(-1, 3)
+    points = points[points[:, 2] > 0]
+    x, y, z = rigid.apply(rigid.inverse(candidate.T_base_tcp), points).T
+    x, y = np.abs(x), np.abs(y)
+    inner, opening = hand.FINGER_BREADTH / 2, 0.04
+    fingers = (x < inner) & (y > opening) & (y < opening + hand.FINGER_THICKNESS)
+    inside = fingers & (z < hand.TIP_LENGTH)
+    for breadth, length, underside in hand.BODY:
+        inside |= (x < breadth) & (y < length) & (z < -underside)
+    between = (x < inner) & (y < opening) & (z < hand.TIP_LENGTH)
+    return int(inside.sum()), int(between.sum())
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_beside_a_tower_an_inclined_hand_holds_what_one_from_above_cannot(seed):
+    generator = np.random.default_rng(seed)
+    low = box((0.5, 0.0), 0.0, (0.03, 0.03, 0.03))
+    tower = box((0.5, 0.035), 0.0, (0.3, 0.03, 0.2))
+
+    def height(x, y):
+        return np.maximum(low(x, y), tower(x, y))
+
+    points = seen(height, generator)
+    with pytest.raises(NoGraspError):
+        pinch_candidates(points, [0.5, 0.0, 0.03])
+    found = inclined_candidates(points, [0.5, 0.0, 0.03])
+    for candidate in found:
+        T = candidate.T_base_tcp
+        assert np.allclose(T[:3, :3].T @ T[:3, :3], np.eye(3)) and np.linalg.det(T[:3, :3]) > 0
+        assert np.deg2rad(24) < np.arccos(-T[2, 2]) < np.deg2rad(46)
+        assert T[1, 2] > 0.1  # it comes from the side that is free
+        inside, between = touched(candidate, height)
+        assert inside == 0 and between > 20
+        assert hand.lowest_of_fingers(T, 0.08) > 0.004
+
+
+def test_an_inclined_hand_comes_along_the_normal_of_what_it_holds(generator):
+    """A wedge whose top slopes by 30 degrees towards +x."""
+
+    def wedge(x, y):
+        on = (np.abs(x - 0.5) <= 0.05) & (np.abs(y) <= 0.015)
+        return np.where(on, 0.05 - (x - 0.5) * np.tan(np.deg2rad(30)), 0.0)
+
+    best = inclined_candidates(seen(wedge, generator), [0.5, 0.0, 0.05])[0]
+    normal = np.array([np.sin(np.deg2rad(30)), 0.0, np.cos(np.deg2rad(30))])
+    assert -best.T_base_tcp[:3, 2] @ normal > np.cos(np.deg2rad(8))
+    assert closing_angle(best, np.pi / 2) < 10
+    assert best.width == pytest.approx(0.03, abs=0.006)
+    assert touched(best, wedge)[0] == 0
+
+
+def test_where_an_inclined_hand_finds_nothing_is_told(generator):
+    wide = box((0.5, 0.0), 0.3, (0.12, 0.12, 0.05))
+    with pytest.raises(NoGraspError):
+        inclined_candidates(seen(wide, generator), [0.5, 0.0, 0.05])
+    with pytest.raises(NoGraspError, match='nothing was seen above the table'):
+        inclined_candidates(np.zeros((0, 3)), [0.5, 0.0, 0.05])

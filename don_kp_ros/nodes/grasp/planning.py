@@ -14,10 +14,10 @@ from don_kp_ros.grasping.candidates import (
     NoGraspError,
     PinchParameters,
     aligned_candidate,
-    pinch_candidates,
     untried,
 )
-from don_kp_ros.grasping.pick import Phase, Picker, Report
+from don_kp_ros.grasping.pick import NEXT_MAY_DO, Phase, Picker, Report
+from don_kp_ros.grasping.pinching import inclined_candidates, pinch_candidates
 from don_kp_ros.grasping.taught import taught_candidates
 from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.motion.safety import Workspace
@@ -35,7 +35,6 @@ Located = Callable[[Array], None]
 ANY = '/*'
 """Of a target: at any preferred place of an object, such as cap/*."""
 _LOOKS_AGAIN = 2  # for an object that moved meanwhile
-_AT_EACH = 4  # pinches, of a preferred place
 
 
 class GoalPlanning:
@@ -78,38 +77,52 @@ class GoalPlanning:
     ) -> Planned:
         """Plan a pinch at a stored point."""
         target, points = self._points.look_for(name)
-        where = f'{name} at {_millimetres(target)} mm'
-        located(target)
-        report(Phase.PLAN, where)
-        candidates = self._pinches(target, points, where)
-        return (
-            self._planned(candidates, tried, points),
-            rigid.transform(translation=target),
-            points,
-        )
+        return self._pinch(target[None], points, name, tried, report, located)
 
     def _where_preferred(
         self, name: str, tried: list[Array], report: Report, located: Located
     ) -> Planned:
         """Plan a pinch where an object is best grasped (paper 2, section 5)."""
         places, points = self._points.preferred(name.removesuffix(ANY))
+        return self._pinch(places, points, name, tried, report, located)
+
+    def _pinch(
+        self,
+        places: Array,
+        points: Array,
+        name: str,
+        tried: list[Array],
+        report: Report,
+        located: Located,
+    ) -> Planned:
+        """Plan a pinch at one of places (K, 3): from above or, where none can be, inclined."""
         located(places[0])
-        report(Phase.PLAN, f'{name} at {len(places)} places, {_millimetres(places[0])} mm first')
-        candidates, refused = list[GraspCandidate](), list[GoalRefusedError]()
-        for place in places:
+        report(Phase.PLAN, f'{name} at {_millimetres(places[0])} mm')
+        first: GoalRefusedError | MotionError | None = None
+        for find in (pinch_candidates, inclined_candidates):
+            candidates, refused = list[GraspCandidate](), list[str]()
+            for place in places:
+                try:
+                    candidates += find(points, place, self._fingers)
+                except NoGraspError as error:
+                    refused.append(f'{name} at {_millimetres(place)} mm: {error}')
             try:
-                at = self._pinches(place, points, f'{name} at {_millimetres(place)} mm')
+                if not candidates:
+                    raise GoalRefusedError(Grasp.Result.NO_GRASP, refused[0])
+                plan = self._planned(candidates, tried, points)
             except GoalRefusedError as error:
-                refused.append(error)
+                first = first or error
+            except MotionError as error:
+                if error.code not in NEXT_MAY_DO:
+                    raise
+                first = first or error
             else:
-                candidates += at[:_AT_EACH]
-        if not candidates:
-            raise refused[0]
-        plan = self._planned(candidates, tried, points)
-        away = np.linalg.norm(places - plan.T_base_grasp[:3, 3], axis=1)
-        target = places[int(np.argmin(away))]
-        located(target)
-        return plan, rigid.transform(translation=target), points
+                away = np.linalg.norm(places - plan.T_base_grasp[:3, 3], axis=1)
+                target = places[int(np.argmin(away))]
+                located(target)
+                return plan, rigid.transform(translation=target), points
+        assert first is not None
+        raise first
 
     def _at_pose(
         self, goal: Grasp.Goal, mode: str, tried: list[Array], report: Report, located: Located
@@ -118,19 +131,19 @@ class GoalPlanning:
         T_base_pose = self._observer.to_base(goal.pose)
         points = self._observer.newest_points()
         target = T_base_pose[:3, 3]
+        if mode != Grasp.Goal.ALIGNED:
+            plan, *_ = self._pinch(target[None], points, 'pose', tried, report, located)
+            return plan, T_base_pose, points
         where = f'pose at {_millimetres(target)} mm'
-        if mode == Grasp.Goal.ALIGNED and target[2] < 0:
+        if target[2] < 0:
             reason = f'{where}: lies under the table, which is z = 0'
             raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
         located(target)
         report(Phase.PLAN, where)
-        if mode == Grasp.Goal.ALIGNED:
-            try:
-                candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
-            except NoGraspError as error:
-                raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
-        else:
-            candidates = self._pinches(target, points, where)
+        try:
+            candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
+        except NoGraspError as error:
+            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
         return self._planned(candidates, tried, points), T_base_pose, points
 
     def _as_taught(
@@ -173,12 +186,6 @@ class GoalPlanning:
             f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
             'send the goal again',
         )
-
-    def _pinches(self, target: Array, points: Array, where: str) -> list[GraspCandidate]:
-        try:
-            return pinch_candidates(points, target, self._fingers)
-        except NoGraspError as error:
-            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
 
     def _planned(
         self, candidates: list[GraspCandidate], tried: Sequence[Array], points: Array
