@@ -27,6 +27,7 @@ from don_kp_ros.calibration.closed_form import solvers
 from don_kp_ros.calibration.detection import Corners
 from don_kp_ros.calibration.refinement import completed
 from don_kp_ros.calibration.solving import calibrate
+from don_kp_ros.calibration.viewpoints import looking
 from don_kp_ros.calibration.views import Views, angles
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
@@ -50,10 +51,9 @@ def camera_poses(rng: np.random.Generator, views: int, tilt: float) -> Array:
     poses = []
     for _ in range(views):
         middle = BOARD.corners().mean(axis=0) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
-        azimuth, angle = rng.uniform(0, 2 * np.pi), tilt * np.sqrt(rng.uniform())
-        lean = rigid.rotation_about([np.cos(azimuth), np.sin(azimuth), 0.0], angle)
-        R = lean @ rigid.rotation_about([0.0, 0.0, 1.0], rng.uniform(-tilt, tilt))
-        poses.append(rigid.transform(R, middle - rng.uniform(*DISTANCE_M) * R[:, 2]))
+        azimuth, lean = rng.uniform(0, 2 * np.pi), tilt * np.sqrt(rng.uniform())
+        roll, distance = rng.uniform(-tilt, tilt), rng.uniform(*DISTANCE_M)
+        poses.append(looking(middle, azimuth, lean, roll, distance))
     return np.array(poses)
 
 
