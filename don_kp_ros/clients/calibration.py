@@ -99,7 +99,7 @@ class Taking:
     def seen(self) -> tuple[NDArray[np.uint8], Array, Corners, str]:
         """Return the next picture (H, W, 3), T_base_hand (4, 4), the corners and the frame.
 
-        Raises RefusedError where the board is not seen, and RestlessError.
+        Raises UnseenError, RestlessError, and RefusedError where the stack is silent.
         """
         picture, stamp, frame = self.watch.picture()
         T_base_hand = self.watch.hand(stamp)
@@ -108,14 +108,13 @@ class Taking:
     def take(self) -> str:
         """Write the next picture as a view, and say so; raises as `seen`."""
         picture, T_base_hand, corners, frame = self.seen()
-        self._folder.mkdir(parents=True, exist_ok=True)
         view = View(f'{len(self.views):02}.png', matrix(T_base_hand))
+        views = *self.views, view
+        camera, link = self.watch.camera(), self.watch.link(frame)
+        self._folder.mkdir(parents=True, exist_ok=True)
         write_image(self._folder / view.picture, picture)
+        write_index(self._folder, Recording(camera, self._board, views, self._mount, link))
         self.views.append(view)
-        link = self.watch.link(frame)
-        camera = self.watch.camera()
-        taken = Recording(camera, self._board, tuple(self.views), self._mount, link)
-        write_index(self._folder, taken)
         return f'{view.picture}: {len(corners.number)} corners'
 
     def end(self) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from don_kp.action import Grasp
 from don_kp_ros.calibration.board import Board
-from don_kp_ros.calibration.detection import pose_of_board
+from don_kp_ros.calibration.detection import UnseenError, pose_of_board
 from don_kp_ros.calibration.viewpoints import around_board, around_tool
 from don_kp_ros.clients.calibration import RestlessError, Taking, line
 from don_kp_ros.clients.goals import Goals
@@ -34,8 +34,8 @@ _ELSEWHERE_MAY_DO = (Grasp.Result.UNREACHABLE, Grasp.Result.OUTSIDE)
 def drive(options: argparse.Namespace, board: Board) -> int:
     """Drive the hand from pose to pose, once the user agrees; return the exit status.
 
-    A view is written as it is taken. Raises RefusedError where the board is not in view, no view
-    could be taken, or the arm may not move.
+    A view is written as it is taken, and stays where the arm may not go on. Raises RefusedError
+    where the board is not in view at first, or no view could be taken.
     """
     with Stack(options.namespace) as stack:
         taking, goals = Taking(stack, options, board), Goals(stack)
@@ -56,6 +56,9 @@ def drive(options: argparse.Namespace, board: Board) -> int:
             status = _drive(options, taking, goals, poses)
         except KeyboardInterrupt:  # while the arm rests
             status = 130
+        except RefusedError as error:
+            print(f'it ends here: {error}', file=sys.stderr)
+            status = 1
     print(taking.end())
     return status
 
@@ -77,11 +80,10 @@ def _drive(
             print(f'pose {number}: skipped: {result.message}', flush=True)
             continue
         if not result.success:
-            print(f'pose {number}: {result.message}', file=sys.stderr)
-            return 1
+            raise RefusedError(result.message)
         try:
             print(_at_rest(taking.take), flush=True)
-        except RefusedError as error:
+        except (UnseenError, RestlessError) as error:
             print(f'pose {number}: skipped: {error}', flush=True)
         if len(taking.views) == options.views:
             break
@@ -105,7 +107,7 @@ def _foretold(options: argparse.Namespace) -> str:
     else:
         way = (
             f'The arm turns the hand to {options.views} poses about where it is, one after the '
-            'other, and avoids the table alone, neither with the board nor anything else: clear '
-            'half a metre about the hand.'
+            'other. It knows the table alone, and nothing of the board on the hand or of what '
+            'stands about: clear half a metre about the hand.'
         )
     return f'{way} The safety limits hold. Ctrl-C stops it at once; keep the stop button at hand.'

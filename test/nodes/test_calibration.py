@@ -252,8 +252,22 @@ def test_an_arm_that_may_not_move_ends_it_and_what_was_taken_is_kept(arm, tmp_pa
     arm.refusals[1] = Grasp.Result.NOT_ENABLED, 'the arm is not enabled; call /enable'
     assert driven(tmp_path / 'views', '--yes') == 1
     said = capsys.readouterr()
-    assert 'pose 1: the arm is not enabled; call /enable' in said.err
+    assert 'it ends here: the arm is not enabled; call /enable' in said.err
     assert '1 views; now: ' in said.out and len(read_index(tmp_path / 'views').views) == 1
+
+
+def test_a_pose_without_the_board_is_skipped(arm, robot, monkeypatch, tmp_path, capsys):
+    look = robot.look
+
+    def blind_at_first(T_board_camera) -> None:
+        look(T_board_camera)
+        if len(arm.goals) == 1:
+            robot.picture = BLANK
+
+    monkeypatch.setattr(robot, 'look', blind_at_first)
+    assert driven(tmp_path / 'views', '--yes', '--views', '1') == 0
+    assert 'pose 0: skipped: 0 corners and 0 markers' in capsys.readouterr().out
+    assert len(arm.goals) == 2
 
 
 def test_an_interruption_stops_the_arm_and_what_was_taken_is_kept(arm, tmp_path, capsys):
@@ -267,7 +281,7 @@ def test_a_board_on_the_hand_is_turned_where_it_is_before_a_camera_on_a_stand(
     arm, robot, tmp_path, capsys
 ):
     assert driven(tmp_path / 'views', '--yes', '--views', '2', '--mount', 'stand') == 0
-    assert 'avoids the table alone' in capsys.readouterr().out
+    assert 'knows the table alone' in capsys.readouterr().out
     assert read_index(tmp_path / 'views').mount == 'stand'
     tool = robot.T_base_hand @ PANDA.T_hand_tcp
     for number, goal in enumerate(arm.goals):
