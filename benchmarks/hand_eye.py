@@ -5,8 +5,10 @@ is off by up to 20 mm and 5 degrees, of VIEWS=15 views of a board on the table, 
 seen with NOISE=.3 pixels in each direction. How far the hand is tilted at most differs between the
 runs, from 4 to 40 degrees, as between people who do it. The robot is exact, or tells the hand's
 pose with errors of up to so much that differs between the runs, too: from .01 mm and .001 degrees
-to .5 mm and .05 degrees. Beside it: OpenCV's solvers, of which that is taken by which the corners
-are seen best, where the installed OpenCV has them in Python (4, not 5.0.0). SEED=1 draws others.
+to .5 mm and .05 degrees. How far that can be foreseen at all, an ideal prediction tells: the
+standard deviation by the true scatters of corners and robot. Beside it: OpenCV's solvers, of which
+that is taken by which the corners are seen best, where the installed OpenCV has them in Python (4,
+not 5.0.0). SEED=1 draws others.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ from benchmarks.report import Target, given, report
 from don_kp_ros.calibration.board import Board
 from don_kp_ros.calibration.closed_form import solvers
 from don_kp_ros.calibration.detection import Corners
-from don_kp_ros.calibration.refinement import completed
+from don_kp_ros.calibration.refinement import completed, jacobian
 from don_kp_ros.calibration.solving import calibrate
+from don_kp_ros.calibration.uncertainty import covariance_by
+from don_kp_ros.calibration.viewpoints import looking
 from don_kp_ros.calibration.views import Views, angles
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
@@ -50,10 +54,9 @@ def camera_poses(rng: np.random.Generator, views: int, tilt: float) -> Array:
     poses = []
     for _ in range(views):
         middle = BOARD.corners().mean(axis=0) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
-        azimuth, angle = rng.uniform(0, 2 * np.pi), tilt * np.sqrt(rng.uniform())
-        lean = rigid.rotation_about([np.cos(azimuth), np.sin(azimuth), 0.0], angle)
-        R = lean @ rigid.rotation_about([0.0, 0.0, 1.0], rng.uniform(-tilt, tilt))
-        poses.append(rigid.transform(R, middle - rng.uniform(*DISTANCE_M) * R[:, 2]))
+        azimuth, lean = rng.uniform(0, 2 * np.pi), tilt * np.sqrt(rng.uniform())
+        roll, distance = rng.uniform(-tilt, tilt), rng.uniform(*DISTANCE_M)
+        poses.append(looking(middle, azimuth, lean, roll, distance))
     return np.array(poses)
 
 
@@ -103,6 +106,10 @@ def run(seed: list[int], views: int, noise_px: float, exact: bool) -> dict[str, 
     given_views = Views.of(names, D435, BOARD, T_hand_base, corners)
     found = calibrate(given_views)
     mm, degrees = error(found.poses.T_a_camera, T_hand_camera)
+    # Each direction of what is drawn has a ninth of the largest square.
+    robot = np.repeat([off**2, (RAD_PER_M * off) ** 2], 3) * (0.0 if exact else 1 / 9)
+    J = jacobian(found.views, found.poses)
+    ideal = np.sqrt(np.diag(covariance_by(found.views, J, noise_px, robot)))
     row = {
         'tilt': tilt,
         'robot_mm': 0.0 if exact else 1e3 * off,
@@ -110,6 +117,8 @@ def run(seed: list[int], views: int, noise_px: float, exact: bool) -> dict[str, 
         'degrees': degrees,
         'predicted_mm': 1e3 * found.error_m,
         'predicted_degrees': float(np.rad2deg(found.error_rad)),
+        'ideal_mm': 1e3 * float(np.linalg.norm(ideal[:3])),
+        'ideal_degrees': float(np.rad2deg(np.linalg.norm(ideal[3:6]))),
         'px': found.off_px,
         'left_out': len(found.left_out),
     }
@@ -138,11 +147,16 @@ def summary(way: str, robot: str, rows: list[dict[str, Any]], prefix: str) -> di
     }
     for unit in ('mm', 'degrees'):
         of_rank, over = f'rank correlation, {unit}', f'true over predicted, {unit}'
+        of_ideal = f'of an ideal prediction, {unit}'
         if prefix:
-            made |= {of_rank: '–', over: '–'}
+            made |= {of_rank: '–', of_ideal: '–', over: '–'}
             continue
-        true, told = (np.array([row[key] for row in rows]) for key in (unit, f'predicted_{unit}'))
+        true, told, ideal = (
+            np.array([row[key] for row in rows])
+            for key in (unit, f'predicted_{unit}', f'ideal_{unit}')
+        )
         made[of_rank] = round(float(spearmanr(told, true).statistic), 3)
+        made[of_ideal] = round(float(spearmanr(ideal, true).statistic), 3)
         made[over] = round(float(np.median(true / told)), 2)
     return made
 

@@ -36,7 +36,7 @@ ALLOWED = {
     'recordings': BASE | {'data'},
     'annotation': BASE | {'data', 'meshes', 'pose', 'recordings'},
     'motion': BASE | {'robots'},
-    'simulation': BASE | {'robots', 'data', 'meshes'},
+    'simulation': BASE | {'robots', 'data', 'meshes', 'calibration'},
     'grasping': BASE | {'robots', 'motion'},
     'evaluation': BASE | {'networks', 'data', 'matching'},
     'training': LEARNING,

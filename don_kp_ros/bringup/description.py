@@ -77,7 +77,7 @@ NODES = (
     NodeSpec(
         'simulation',
         'The robot, its camera and the objects, in MuJoCo',
-        {'robot': 'robot', 'real_time_factor': 'real_time_factor'},
+        {'robot': 'robot', 'real_time_factor': 'real_time_factor', 'board': 'board'},
         only_if='simulation',
         simulated={},
     ),
@@ -119,6 +119,13 @@ ARGUMENTS = (
         '1.0',
         'Simulated seconds in a second, at most; 0: as many as perception can follow',
         kind=float,
+    ),
+    Argument(
+        'board',
+        'false',
+        'true: simulate a board on the table, and a camera mounted a bit off: to calibrate it',
+        ('true', 'false'),
+        kind=bool,
     ),
     Argument(
         'enable',

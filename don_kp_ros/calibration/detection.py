@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 FEWEST_CORNERS = 8  # as many numbers as a pose has, and as many again
 
 
+class UnseenError(RefusedError):
+    """The board is not in a picture, or not enough of it."""
+
+
 @dataclass(frozen=True)
 class Corners:
     """The numbers (N,) of the board's corners that are seen, and their pixels uv (N, 2)."""
@@ -27,20 +31,20 @@ class Corners:
 
 
 def find_corners(picture: NDArray[np.uint8], board: Board) -> Corners:
-    """Find the corners in a picture (H, W, 3) RGB; raises RefusedError where there are too few."""
+    """Find the corners in a picture (H, W, 3) RGB; raises UnseenError where there are too few."""
     detector = cv2.aruco.CharucoDetector(board.aruco())
     places, numbers, _, markers = detector.detectBoard(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
     seen = 0 if numbers is None else len(numbers)
     if seen < FEWEST_CORNERS:
         found = 0 if markers is None else len(markers)
-        raise RefusedError(
+        raise UnseenError(
             f'{seen} corners and {found} markers of the board are seen; {FEWEST_CORNERS} corners '
             'are needed: nearer, sharper, less aslant, or another board (--columns, --rows, '
             '--dictionary)'
         )
     number = np.asarray(numbers, dtype=np.int64).ravel()
     if board.aruco().checkCharucoCornersCollinear(number.astype(np.int32)):
-        raise RefusedError('only one line of corners is seen: it has no pose; show more of them')
+        raise UnseenError('only one line of corners is seen: it has no pose; show more of them')
     return Corners(number, np.asarray(places, dtype=np.float64).reshape(-1, 2))
 
 

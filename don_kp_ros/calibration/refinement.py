@@ -1,8 +1,8 @@
-"""Both poses refined over all views together, by what is seen, and how certain they are."""
+"""Both poses refined over all views together, by what is seen."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -60,47 +60,7 @@ def refined(views: Views, poses: Poses, loss: Loss = 'linear') -> Poses:
     return poses.moved(found.x)
 
 
-def covariance(views: Views, poses: Poses) -> Array:
-    """Estimate the covariance (12, 12) of the twist by which refined poses are off."""
-    return _jackknife(views, _jacobian(views, poses), poses.residuals(views).ravel())
-
-
-def fitting_square(views: Views, poses: Poses) -> tuple[float, float]:
-    """Return the side of the squares by which the views fit best, and its deviation, metres.
-
-    A robot's poses are metric, so that the views tell it: one step of Gauss and Newton from poses
-    refined with the side that was given.
-    """
-    side, step = views.board.side(), 1e-4
-
-    def residuals(scale: float) -> Array:
-        scaled = replace(views, board=replace(views.board, square=scale * side))
-        return poses.residuals(scaled).ravel()
-
-    column = (residuals(1 + step) - residuals(1 - step)) / (2 * step)
-    J, r = np.column_stack([_jacobian(views, poses), column]), residuals(1.0)
-    found = np.linalg.lstsq(J, -r, rcond=None)[0]
-    spread = _jackknife(views, J, r + J @ found)
-    return side * (1 + float(found[-1])), side * float(np.sqrt(spread[-1, -1]))
-
-
-def _jackknife(views: Views, J: Array, r: Array) -> Array:
-    """Estimate the covariance (K, K) of a least squares solution, by leaving each view in turn.
-
-    J (2 M, K) and the residuals r (2 M,) are those at the solution, which moves by one step of
-    Gauss and Newton. So it counts that of a view whose pose the robot tells a bit wrong, all
-    corners are off together. Efron and Stein 1981.
-    """
-    view, whole, count = np.repeat(views.view(), 2), J.T @ J, len(views.names)
-    steps = np.empty((count, J.shape[1]))
-    for one in range(count):
-        own = J[view == one]
-        steps[one] = np.linalg.lstsq(whole - own.T @ own, own.T @ r[view == one], rcond=None)[0]
-    off = steps - steps.mean(axis=0)
-    return np.asarray((count - 1) / count * off.T @ off)
-
-
-def _jacobian(views: Views, poses: Poses) -> Array:
+def jacobian(views: Views, poses: Poses) -> Array:
     """Differentiate the residuals (2 M,) by the twist (12,), by central differences."""
     step = 1e-6  # metres and radians
     columns = [

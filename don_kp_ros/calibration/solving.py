@@ -8,13 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.calibration.refinement import (
-    Poses,
-    covariance,
-    fitting_square,
-    refined,
-    started,
-)
+from don_kp_ros.calibration.refinement import Poses, refined, started
+from don_kp_ros.calibration.uncertainty import covariance, fitting_square
 from don_kp_ros.calibration.views import Views, rotation_vectors
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid

@@ -84,17 +84,25 @@ def _solved(options: argparse.Namespace) -> tuple[Recording, Calibration]:
 def _record(options: argparse.Namespace) -> int:
     from don_kp_ros.calibration.board import Board
     from don_kp_ros.calibration.folder import INDEX
+    from don_kp_ros.configuration import within
 
     board = Board(
         options.columns, options.rows, _metres(options), options.marker, options.dictionary
     )
+    within('views', options.views, 1, 100)
     if (options.folder / INDEX).exists():
         raise RefusedError(f'{options.folder}: has views already; name another folder')
     check_writable(options.folder / INDEX)
-    _enter(options)
-    from don_kp_ros.clients.calibration import record
+    if not options.drive:
+        _enter(options)
+        from don_kp_ros.clients.calibration import record
 
-    return record(options, board)
+        return record(options, board)
+    board.side()  # else the poses are not known
+    _enter(options)
+    from don_kp_ros.clients.calibration_drive import drive
+
+    return drive(options, board)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -151,8 +159,9 @@ def _parser() -> Parser:
     record = commands.add_parser(
         'record',
         help=told,
-        description=f'{told}. You guide the hand, and press Enter for each view; an empty input '
-        'ends it. Nothing is moved by this command.',
+        description=f'{told}. You guide the hand, and press Enter for each view; the end of input '
+        'ends it, and nothing is moved by this command. Or, with --drive, the arm goes from pose '
+        'to pose, once you agree.',
     )
     record.add_argument('folder', metavar='FOLDER', type=Path, help='that is made')
     add_board(record)
@@ -163,6 +172,13 @@ def _parser() -> Parser:
         default='hand',
         help='where the camera is, %(default)s; on a stand, the board is on the hand',
     )
+    record.add_argument(
+        '--drive', action='store_true', help='move the arm to poses from which it takes the views'
+    )
+    record.add_argument(
+        '--views', type=int, default=15, metavar='N', help='that --drive takes, %(default)s'
+    )
+    record.add_argument('--yes', action='store_true', help='--drive moves the arm without asking')
 
     told = "solve a folder of views, and put the camera's pose into the robot's own file"
     solve = commands.add_parser('solve', help=told, description=told)

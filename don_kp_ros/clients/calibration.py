@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from don_kp_ros.calibration.board import Board
-from don_kp_ros.calibration.detection import find_corners
+from don_kp_ros.calibration.detection import Corners, find_corners
 from don_kp_ros.calibration.folder import Matrix, Recording, View, matrix, write_index
 from don_kp_ros.calibration.report import corners_in_base, corners_told
 from don_kp_ros.calibration.solving import Calibration
@@ -37,40 +37,31 @@ STILL_M, STILL_RAD = 3e-4, float(np.deg2rad(0.05))
 _OPTICAL = '_color_optical_frame'
 
 
+class RestlessError(RefusedError):
+    """The hand moved a moment ago, or may have."""
+
+
 def record(options: argparse.Namespace, board: Board) -> int:
     """Take views until the input ends, and write them as they come; return the exit status.
 
     Raises RefusedError where the camera or the hand's frames are not told.
     """
-    preset = load_preset(options.robot)
     with Stack(options.namespace) as stack:
-        watch = Watch(stack, preset, options.camera_namespace)
-        watch.meet()
-        options.folder.mkdir(parents=True, exist_ok=True)
-        views: list[View] = []
+        taking = Taking(stack, options, board)
         print('Guide the hand so that the board is in view, let go, and press Enter: 15 views,')
         print(
             'tilted by 20 to 30 degrees to all sides. q and Enter, or the end of input, ends it.'
         )
-        while (typed := _line(stack, f'view {len(views)} ')) and typed.strip().lower() != 'q':
+        while typed := line(stack, f'view {len(taking.views)} '):
+            if typed.strip().lower() == 'q':
+                break
             try:
-                picture, stamp, frame = watch.picture()
-                T_base_hand = watch.hand(stamp)
-                corners = find_corners(picture, board)
+                print(taking.take(), flush=True)
+            except RestlessError as error:
+                print(f'not taken: {error}, and press Enter again', flush=True)
             except RefusedError as error:
                 print(f'not taken: {error}', flush=True)
-                continue
-            view = View(f'{len(views):02}.png', matrix(T_base_hand))
-            write_image(options.folder / view.picture, picture)
-            views.append(view)
-            taken = Recording(
-                watch.camera(), board, tuple(views), options.mount, watch.link(frame)
-            )
-            write_index(options.folder, taken)
-            print(f'{view.picture}: {len(corners.number)} corners', flush=True)
-    if not views:
-        raise RefusedError('no view was taken')
-    print(f'{len(views)} views; now: don_kp calibrate solve {options.folder}')
+    print(taking.end())
     return 0
 
 
@@ -82,7 +73,7 @@ def touch(options: argparse.Namespace, found: Calibration) -> int:
         watch = Watch(stack, preset, options.camera_namespace)
         print(*corners_told(found, preset), sep='\n')
         print('Touch a corner with the tool tip, fingers closed, and press Enter; q ends it.')
-        while (typed := _line(stack, '')) and typed.strip().lower() != 'q':
+        while (typed := line(stack, '')) and typed.strip().lower() != 'q':
             tip = (watch.hand(None) @ preset.T_hand_tcp)[:3, 3]
             number = min(places, key=lambda one: float(np.linalg.norm(places[one] - tip)))
             x, y, z = 1e3 * (tip - places[number])
@@ -92,6 +83,45 @@ def touch(options: argparse.Namespace, found: Calibration) -> int:
                 flush=True,
             )
     return 0
+
+
+class Taking:
+    """Takes views of the board, one after the other, into a new folder."""
+
+    def __init__(self, stack: Stack, options: argparse.Namespace, board: Board) -> None:
+        """Meet camera and hand; raises RefusedError that names what is missing."""
+        self.preset = load_preset(options.robot)
+        self.watch = Watch(stack, self.preset, options.camera_namespace)
+        self.watch.meet()
+        self.views: list[View] = []
+        self._folder, self._mount, self._board = options.folder, options.mount, board
+
+    def seen(self) -> tuple[NDArray[np.uint8], Array, Corners, str]:
+        """Return the next picture (H, W, 3), T_base_hand (4, 4), the corners and the frame.
+
+        Raises UnseenError, RestlessError, and RefusedError where the stack is silent.
+        """
+        picture, stamp, frame = self.watch.picture()
+        T_base_hand = self.watch.hand(stamp)
+        return picture, T_base_hand, find_corners(picture, self._board), frame
+
+    def take(self) -> str:
+        """Write the next picture as a view, and say so; raises as `seen`."""
+        picture, T_base_hand, corners, frame = self.seen()
+        view = View(f'{len(self.views):02}.png', matrix(T_base_hand))
+        views = *self.views, view
+        camera, link = self.watch.camera(), self.watch.link(frame)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_image(self._folder / view.picture, picture)
+        write_index(self._folder, Recording(camera, self._board, views, self._mount, link))
+        self.views.append(view)
+        return f'{view.picture}: {len(corners.number)} corners'
+
+    def end(self) -> str:
+        """Say how many views there are; raises RefusedError where there is none."""
+        if not self.views:
+            raise RefusedError('no view was taken')
+        return f'{len(self.views)} views; now: don_kp calibrate solve {self._folder}'
 
 
 class Watch:
@@ -157,7 +187,7 @@ class Watch:
     def hand(self, stamp: float | None) -> Array:
         """Return T_base_hand (4, 4) at a time, seconds, or now.
 
-        Raises RefusedError where it is not known, or, at a time, where the hand moved before.
+        Raises RefusedError where it is not known, and RestlessError where the hand moved before.
         """
         base, hand = self._preset.base_frame, self._preset.hand_frame
 
@@ -168,12 +198,17 @@ class Watch:
         if stamp is None:
             return now
         for before in (0.5 * REST_S, REST_S):
-            off = rigid.inverse(now) @ self._known(at(stamp - before))
+            try:
+                off = rigid.inverse(now) @ at(stamp - before)()
+            except RefusedError as error:  # what is not known of then never will be
+                raise RestlessError(
+                    f'whether the hand rests is not known yet: {error}; wait'
+                ) from error
             metres, radians = float(np.linalg.norm(off[:3, 3])), float(angles(off))
             if metres > STILL_M or radians > STILL_RAD:
-                raise RefusedError(
+                raise RestlessError(
                     f'the hand moved by {1e3 * metres:.2f} mm and {np.rad2deg(radians):.2f} '
-                    f'degrees in the last {before:g} s; let it rest, and press Enter again'
+                    f'degrees in the last {before:g} s; let it rest'
                 )
         return now
 
@@ -208,7 +243,7 @@ class Watch:
         self._info = message
 
 
-def _line(stack: Stack, prompt: str) -> str:
+def line(stack: Stack, prompt: str) -> str:
     """Return the next line of input, empty at its end; what the stack tells is heard meanwhile."""
     print(prompt, end='', flush=True)
     stack.wait(lambda: select.select([sys.stdin], [], [], 0)[0], math.inf)

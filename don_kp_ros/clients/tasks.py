@@ -10,15 +10,13 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
-from rclpy.task import Future
 from rich.console import Console
 from rich.text import Text
 
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
 from don_kp.srv import ListDescriptors, StoreDescriptor, StoreMesh, TeachGrasp, TeachObject
+from don_kp_ros.clients.goals import Goals
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.database.display import grid
 from don_kp_ros.database.text import shortened
@@ -27,10 +25,7 @@ from don_kp_ros.meshes.units import UNITS
 from don_kp_ros.nodes.kit.graph import two_publishers
 
 _MATCHES = 'don_kp/matches'
-_SENDS_GOALS = 'grasp/_action/send_goal'
 _PLACING_S = 90.0  # a mesh is placed within seconds, on a machine that is not busy
-_CANCELS = 5
-_RUNS = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING)
 _LOOKS_S = 2.0  # one image may lack depth, or be older than what was stored just now
 
 
@@ -181,54 +176,13 @@ def _release(arguments: argparse.Namespace, stack: Stack) -> int:
 
 
 def _grasp(goal: Grasp.Goal, stack: Stack) -> int:
-    """Send a goal and wait until it has ended, also where it is cancelled by a signal."""
-    client = ActionClient(stack.node, Grasp, 'grasp')
-    stack.settle()  # an arm that was found a moment earlier than another is not to be the one
-    stack.meet(_SENDS_GOALS, client.server_is_ready)
-    sent = client.send_goal_async(goal, _tell)
-    status = 1
-    try:
-        result = _result(sent, client, stack)
-    except KeyboardInterrupt:
-        print('stopping the arm ...', file=sys.stderr)
-        status = 130
-        _cancel(_accepted(sent, stack), stack)
-        result = _result(sent, client, stack)
+    """Send a goal; return the exit status once it has ended."""
+    result, interrupted = Goals(stack).run(goal, _tell)
     if not result.success:
         print(f'not done: {result.message}', file=sys.stderr)
-        return status
+        return 130 if interrupted else 1
     print(result.message)
     return 0
-
-
-def _cancel(handle: Any, stack: Stack) -> None:
-    """Cancel a goal, again where that was refused although it runs."""
-    for _ in range(_CANCELS):
-        asked = handle.cancel_goal_async()
-        if not stack.wait(asked.done):
-            raise RefusedError(
-                f'the grasp node did not answer within {PATIENCE_S:g} s, and the arm may move: '
-                'press the emergency stop; see its log'
-            )
-        if asked.result().goals_canceling or handle.status not in _RUNS:
-            return
-
-
-def _accepted(sent: Future, stack: Stack) -> Any:
-    if not stack.wait(sent.done):
-        raise RefusedError(f'the grasp node did not answer within {PATIENCE_S:g} s; see its log')
-    handle = sent.result()
-    if not handle.accepted:
-        raise RefusedError('another goal is running; wait for its end, or stop it')
-    return handle
-
-
-def _result(sent: Future, client: ActionClient, stack: Stack) -> Grasp.Result:
-    ended = _accepted(sent, stack).get_result_async()
-    while not stack.wait(ended.done):
-        if not client.server_is_ready():
-            raise RefusedError('the grasp node has ended before the goal; see its log')
-    return ended.result().result
 
 
 def _tell(message: Any) -> None:

@@ -135,6 +135,7 @@ class Judge(Node):
         without_object: bool = False,
         kind: str = 'cap',
         others: int = -1,
+        board: bool = False,
     ) -> None:
         """Lay out the table as `ResetScene` says, and wait until the stack has seen it."""
         request = ResetScene.Request(
@@ -144,6 +145,7 @@ class Judge(Node):
             instance=instance,
             others=others,
             without_object=without_object,
+            board=board,
         )
         response = self._call(
             'simulation/reset', self._reset.call_async(request), PATIENCE_SECONDS

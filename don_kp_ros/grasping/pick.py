@@ -41,6 +41,7 @@ class Phase(str, Enum):
     PLACE = 'place'
     RETREAT = 'retreat'
     RELEASE = 'release'
+    MOVE = 'move'
 
 
 class EmptyGripperError(Exception):

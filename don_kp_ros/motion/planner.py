@@ -95,6 +95,21 @@ class Planner:
         self.scene.clear_near(self.kinematics.forward(q0)[:3, 3], CLEAR_RADIUS)
         return self._free(q0, q1)
 
+    def to_pose(self, start: ArrayLike, T_base_tcp: ArrayLike) -> Trajectory:
+        """Plan a free motion to a pose of the tool centre point (4, 4), with the least turns."""
+        q0, T = self._begin(start), _pose(T_base_tcp)
+        self.scene.clear_near(None, 0.0)
+        failure = _unreachable(T)
+        solutions = self.kinematics.solutions(T, self._seeds(q0))
+        for q in sorted(solutions, key=lambda q: float(np.abs(q - q0).max())):
+            try:
+                return self._free(q0, q)
+            except MotionError as error:
+                if error.code is MotionCode.CANCELLED:
+                    raise
+                failure = error
+        raise failure
+
     def grasp(
         self,
         start: ArrayLike,
@@ -218,8 +233,7 @@ class Planner:
                     MotionCode.UNREACHABLE,
                     f'the arm would have to jump on the line at {_at(T)}',
                 )
-            contact = self._contact(q)
-            if contact:
+            if contact := self._contact(q):
                 raise MotionError(MotionCode.COLLISION, f'at {_at(T)}: {contact}')
             path.append(q)
         return np.array(path[1:])
@@ -237,8 +251,7 @@ class Planner:
         if trajectory is None:
             raise MotionError(MotionCode.UNREACHABLE, 'the line cannot be timed')
         self.scene.set_padding(0.0)
-        contact = self._first_contact(trajectory)
-        if contact:
+        if contact := self._first_contact(trajectory):
             raise MotionError(MotionCode.COLLISION, f'on the line: {contact}')
         return trajectory
 
@@ -271,8 +284,7 @@ class Planner:
             self.scene.set_padding(padding)
             contact = None
             for name, q in (('start', start), ('goal', goal)):
-                touch = self._contact(q)
-                if touch:
+                if touch := self._contact(q):
                     contact = f'at the {name}, {_at(self.kinematics.forward(q))}: {touch}'
                     break
             if contact is None:

@@ -104,6 +104,9 @@ class Motion(Protocol):
     def move_to_joints(self, q: Array) -> None:
         """Move to joint positions (7,), around obstacles."""
 
+    def move_to_pose(self, T_base_tcp: Array) -> None:
+        """Move to a pose of the tool centre point (4, 4), around obstacles."""
+
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:

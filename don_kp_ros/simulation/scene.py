@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.simulation import objects, textures
+from don_kp_ros.simulation import boards, objects, textures
 from don_kp_ros.simulation.kinds import BUILT_IN, add_object, shape_of
 
 Array = NDArray[np.float64]
@@ -45,6 +45,14 @@ class Layout:
     instance: int = 0  # which object of its kind
     distractors: tuple[Placement, ...] = field(default_factory=tuple)
     kind: str = 'cap'  # of the subject, as in kinds.BUILT_IN
+    board: bool = False  # to calibrate a camera by, which is then mounted a bit off
+
+    @property
+    def T_nominal_camera(self) -> Array:
+        """Where the camera is mounted, in the frame where it is meant to be (4, 4)."""
+        if not self.board:
+            return np.eye(4)
+        return boards.mount_off(np.random.default_rng([self.seed, 0xCA1]))
 
     @classmethod
     def draw(
@@ -101,6 +109,8 @@ def build(layout: Layout, robot: mujoco.MjSpec | None = None) -> tuple[mujoco.Mj
         body = add_body(spec, SUBJECT, layout.subject.pose, free=True)
         add_object(spec, body, layout.kind, layout.instance)
         taught = next(iter(shape_of(layout.kind, layout.instance).points.values()))
+    if layout.board:
+        boards.add_board(spec, add_body(spec, boards.BOARD, boards.T_WORLD_BOARD))
     adders = [add for add in objects.DISTRACTORS if add is not BUILT_IN[layout.kind]]
     for i, place in enumerate(layout.distractors):
         add = adders[int(rng.integers(len(adders)))]

@@ -67,7 +67,7 @@ class World:
         # Without graphics hardware, smooth edges cost more than all the rest of a picture.
         self.model.vis.quality.offsamples = 0
         self.data = mujoco.MjData(self.model)
-        self._hand_to_optical = preset.camera.T_hand_optical
+        self.T_hand_optical = preset.camera.T_hand_optical @ layout.T_nominal_camera
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in JOINTS])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in JOINTS])
         self._arm_servos = np.array([self.model.actuator(name).id for name in ARM_JOINTS])
@@ -128,7 +128,7 @@ class World:
 
     def camera_pose(self) -> Array:
         """Return ``T_world_optical`` (4, 4) of the colour camera."""
-        return self._pose('panda_hand') @ self._hand_to_optical
+        return self._pose('panda_hand') @ self.T_hand_optical
 
     def truth(self) -> Truth | None:
         """Return where the objects are; None if the one in question is not there."""

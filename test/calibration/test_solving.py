@@ -13,7 +13,7 @@ from don_kp_ros.calibration.board import Board
 from don_kp_ros.calibration.closed_form import park_martin
 from don_kp_ros.calibration.detection import Corners, find_corners
 from don_kp_ros.calibration.solving import calibrate, turns
-from don_kp_ros.calibration.views import Views
+from don_kp_ros.calibration.views import Views, angles
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 
@@ -80,7 +80,28 @@ def test_the_mean_of_many_calibrations_is_true_and_they_scatter_as_they_say():
         assert np.linalg.norm(off[:3, 3]) < 1.5e-3
         assert 0.35 < found.off_px < 0.5  # .3 in each direction
         squares.append(3 * (np.linalg.norm(off[:3, 3]) / found.error_m) ** 2)
-    assert 1.5 < np.mean(squares) < 4.3  # the jackknife is a bit careful
+    assert 1.5 < np.mean(squares) < 4.3  # it is a bit careful
+
+
+def test_they_scatter_as_they_say_also_where_the_robot_is_not_exact():
+    """Chi-squares of 3 degrees, as above; of the place and of the turn."""
+    squares = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        T_board_camera = poses(15, seed=seed)
+        views = on_the_hand(T_board_camera, 0.2)
+        off = 10 ** rng.uniform(-4, -3)  # metres, and a radian for each
+        shaken = np.array([drawn(rng, off, off) @ T for T in views.T_a_b])
+        found = calibrate(replace(views, T_a_b=shaken))
+        error = np.linalg.inv(T_HAND_CAMERA) @ found.poses.T_a_camera
+        squares.append(
+            [
+                3 * (np.linalg.norm(error[:3, 3]) / found.error_m) ** 2,
+                3 * (angles(error) / found.error_rad) ** 2,
+            ]
+        )
+    # By chance alone beyond these but for 1 in 1000, of 60 degrees together.
+    assert (np.mean(squares, axis=0) > 1.6).all() and (np.mean(squares, axis=0) < 5.0).all()
 
 
 def test_a_robot_that_is_not_exact_makes_the_predicted_error_larger():

@@ -23,10 +23,13 @@ from don_kp.msg import ObjectPoses
 from don_kp.srv import GetSceneTruth, TeachGrasp, Transform
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.calibration.views import angles
+from don_kp_ros.clients import calibrate_command
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_transform
 from don_kp_ros.resources import config_path
+from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.instances import UNSEEN
 
 CAP = UNSEEN[42]
@@ -351,6 +354,29 @@ def test_the_command_line_stores_lists_finds_and_stops_a_pick(judge: Judge) -> N
     time.sleep(1.0)
     assert np.abs(judge.joints - stopped).max() < 0.01
     assert command('release')[0] == 0
+
+
+def test_the_arm_calibrates_its_camera_whose_mount_is_off(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'config'))
+    judge.reset(1, 0, CAP, board=True)
+    true = matrix_from_pose(judge.truth().camera)
+    views = str(tmp_path / 'views')
+
+    def off() -> tuple[float, float]:
+        """How far the camera is from where the preset has it, metres and radians."""
+        T = rigid.inverse(true) @ load_preset('panda').camera.T_hand_optical
+        return float(np.linalg.norm(T[:3, 3])), float(angles(T))
+
+    metres, radians = off()
+    assert metres > 0.009 and radians > np.deg2rad(2)
+    record = ['calibrate', 'record', views, '--square', '32', '--drive', '--yes', '--views', '6']
+    status, said = command(*record)
+    assert status == 0 and '6 views; now: ' in said, said
+    assert calibrate_command.main(['solve', views, '--yes']) == 0
+    metres, radians = off()
+    assert metres < 1e-3 and radians < np.deg2rad(0.1)
 
 
 def refusal(process: subprocess.Popen[str]) -> str:

@@ -217,6 +217,29 @@ def test_refusals_say_why(planner, kinematics):
         planner.grasp(OBSERVE, np.full((4, 4), np.nan), 0.1, 0.1, 0.08)
 
 
+def test_a_pose_is_reached_free_of_collisions_and_refused_where_it_is_not(planner, kinematics):
+    posts = [(0.55, 0.0, 0.04, 0.4)]
+    planner.set_obstacles(height_map(posts))
+    try:
+        start = kinematics.inverse(down(0.5, -0.25, 0.2), OBSERVE)
+        tilted = down(0.5, 0.25, 0.2, yaw=0.6)
+        tilted[:3, :3] = rigid.rotation_about([1, 1, 0], 0.5) @ tilted[:3, :3]
+        way = planner.to_pose(start, tilted)
+        within = refusal(lambda: planner.to_pose(start, down(0.55, 0.0, 0.3)))
+        far = refusal(lambda: planner.to_pose(start, down(0.9, 0.5, 0.2)))
+    finally:
+        planner.set_obstacles(None)
+    assert np.allclose(kinematics.forward(way.positions[-1]), tilted, atol=1e-3)
+    oracle = Oracle(posts)
+    assert not any(oracle.collides(q) for q in every_10_ms(way))
+    # Or the problem was too easy.
+    assert any(oracle.collides(q) for q in np.linspace(start, way.positions[-1], 100))
+    assert within.code is MotionCode.COLLISION and 'touches an obstacle' in str(within)
+    assert far.code is MotionCode.UNREACHABLE and '(0.900, 0.500, 0.200)' in str(far)
+    with pytest.raises(ValueError, match='finite'):
+        planner.to_pose(start, np.full((4, 4), np.nan))
+
+
 def test_planning_can_be_cancelled(planner):
     planner.cancelled = lambda: True
     try:

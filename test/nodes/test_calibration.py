@@ -1,19 +1,23 @@
 """`don_kp calibrate record` and `check` beside a camera and a hand that the test plays."""
 
 import os
+import signal
 import threading
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
+from rclpy.action import ActionServer, CancelResponse
 from rendered_board import BOARD, D435, rendered
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from benchmarks.hand_eye import T_TABLE_BOARD, camera_poses
+from don_kp.action import Grasp
 from don_kp_ros.calibration.folder import read_index
-from don_kp_ros.clients import calibration, stack
+from don_kp_ros.calibration.views import angles
+from don_kp_ros.clients import calibration, calibration_drive, stack
 from don_kp_ros.clients.calibrate_command import main
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit import camera_topics, conversions
@@ -44,6 +48,10 @@ class PlayedRobot:
         """Show the board as seen from there, with the hand where it then is."""
         self.T_base_hand = T_TABLE_BOARD @ T_board_camera @ rigid.inverse(T_HAND_CAMERA)
         self.picture = rendered(T_board_camera, D435)
+
+    def go(self, T_base_hand) -> None:
+        """Bring the hand there at once; the camera on it then sees the board from there."""
+        self.look(rigid.inverse(T_TABLE_BOARD) @ T_base_hand @ T_HAND_CAMERA)
 
     def close(self) -> None:
         self._ending.set()
@@ -99,7 +107,7 @@ def typing(robot, monkeypatch):
         assert running.wait(lambda: robot.told_s > rested, PATIENCE_S)
         return typed
 
-    monkeypatch.setattr(calibration, '_line', line)
+    monkeypatch.setattr(calibration, 'line', line)
     return steps
 
 
@@ -156,6 +164,131 @@ def test_the_tool_tip_s_distance_from_a_corner_is_told(robot, typing, tmp_path, 
     told = capsys.readouterr().out.splitlines()[-1]
     assert told.startswith('corner 27: the tip is ')
     assert abs(float(told.split(' mm off')[0].rpartition(' ')[2]) - 3.0) < 1.0
+
+
+class Pause:
+    """Lets others run, in a coroutine of rclpy's."""
+
+    def __await__(self):
+        yield
+
+
+class PlayedArm:
+    """Serves the goals of a hand that is at once where it is told to go."""
+
+    def __init__(self, peer, robot) -> None:
+        self._robot = robot
+        self.goals: list[Grasp.Goal] = []
+        self.refusals: dict[int, tuple[int, str]] = {}  # by the number of the goal
+        self.interrupted: int | None = None  # the goal during which the user presses Ctrl-C
+        self._server = ActionServer(
+            peer.node, Grasp, 'grasp', self._serve, cancel_callback=lambda _: CancelResponse.ACCEPT
+        )
+        robot.look(camera_poses(np.random.default_rng(1), 1, 0.2)[0])
+
+    def close(self) -> None:
+        self._server.destroy()
+
+    async def _serve(self, handle) -> Grasp.Result:
+        number, goal = len(self.goals), handle.request
+        self.goals.append(goal)
+        if number == self.interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            while not handle.is_cancel_requested:
+                await Pause()
+            handle.canceled()
+            return Grasp.Result(code=Grasp.Result.CANCELLED, message='cancelled')
+        if number in self.refusals:
+            handle.abort()
+            code, message = self.refusals[number]
+            return Grasp.Result(code=code, message=message)
+        if not goal.blind:  # else the board is on the hand, and the camera beside
+            self._robot.go(self.hand(number))
+        handle.succeed()
+        return Grasp.Result(success=True, code=Grasp.Result.SUCCEEDED)
+
+    def hand(self, number) -> np.ndarray:
+        """Return T_base_hand of a goal."""
+        return conversions.matrix_from_pose(self.goals[number].pose.pose) @ rigid.inverse(
+            PANDA.T_hand_tcp
+        )
+
+
+@pytest.fixture
+def arm(peer, robot):
+    played = PlayedArm(peer, robot)
+    yield played
+    played.close()
+
+
+def driven(folder, *options) -> int:
+    return main(['record', str(folder), '--square', '32', '--drive', *options])
+
+
+def test_the_arm_goes_from_view_to_view_and_what_it_cannot_reach_is_skipped(arm, tmp_path, capsys):
+    arm.refusals[1] = Grasp.Result.UNREACHABLE, 'no joint positions reach it'
+    assert driven(tmp_path / 'views', '--yes', '--views', '3') == 0
+    told = capsys.readouterr().out
+    assert 'The arm goes to 3 poses around the board' in told
+    assert 'pose 1: skipped: no joint positions reach it' in told
+    assert '02.png: 28 corners' in told and '3 views; now: ' in told
+    assert len(arm.goals) == 4
+    for goal in arm.goals:
+        assert (goal.mode, goal.blind) == ('move', False)
+        assert goal.pose.header.frame_id == PANDA.base_frame
+    taken = read_index(tmp_path / 'views').views
+    for view, number in zip(taken, (0, 2, 3), strict=True):
+        assert np.allclose(view.T_base_hand, arm.hand(number), atol=1e-6)
+
+
+def test_nothing_moves_without_consent(arm, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(calibration_drive, 'line', lambda *_: '\n')
+    assert driven(tmp_path / 'views') == 0
+    assert 'nothing is moved' in capsys.readouterr().out
+    assert not arm.goals and not os.path.exists(tmp_path / 'views')
+
+
+def test_an_arm_that_may_not_move_ends_it_and_what_was_taken_is_kept(arm, tmp_path, capsys):
+    arm.refusals[1] = Grasp.Result.NOT_ENABLED, 'the arm is not enabled; call /enable'
+    assert driven(tmp_path / 'views', '--yes') == 1
+    said = capsys.readouterr()
+    assert 'it ends here: the arm is not enabled; call /enable' in said.err
+    assert '1 views; now: ' in said.out and len(read_index(tmp_path / 'views').views) == 1
+
+
+def test_a_pose_without_the_board_is_skipped(arm, robot, monkeypatch, tmp_path, capsys):
+    look = robot.look
+
+    def blind_at_first(T_board_camera) -> None:
+        look(T_board_camera)
+        if len(arm.goals) == 1:
+            robot.picture = BLANK
+
+    monkeypatch.setattr(robot, 'look', blind_at_first)
+    assert driven(tmp_path / 'views', '--yes', '--views', '1') == 0
+    assert 'pose 0: skipped: 0 corners and 0 markers' in capsys.readouterr().out
+    assert len(arm.goals) == 2
+
+
+def test_an_interruption_stops_the_arm_and_what_was_taken_is_kept(arm, tmp_path, capsys):
+    arm.interrupted = 1
+    assert driven(tmp_path / 'views', '--yes') == 130
+    assert 'stopping the arm' in capsys.readouterr().err
+    assert len(arm.goals) == 2 and len(read_index(tmp_path / 'views').views) == 1
+
+
+def test_a_board_on_the_hand_is_turned_where_it_is_before_a_camera_on_a_stand(
+    arm, robot, tmp_path, capsys
+):
+    assert driven(tmp_path / 'views', '--yes', '--views', '2', '--mount', 'stand') == 0
+    assert 'knows the table alone' in capsys.readouterr().out
+    assert read_index(tmp_path / 'views').mount == 'stand'
+    tool = robot.T_base_hand @ PANDA.T_hand_tcp
+    for number, goal in enumerate(arm.goals):
+        assert goal.blind
+        off = rigid.inverse(tool) @ arm.hand(number) @ PANDA.T_hand_tcp
+        assert np.abs(off[:3, 3]).max() <= 0.05
+        assert np.deg2rad(19) < angles(off) < np.deg2rad(31)
 
 
 def test_where_nothing_runs_it_says_which_topics_are_silent(monkeypatch, tmp_path, capsys):

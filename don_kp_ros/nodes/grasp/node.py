@@ -15,14 +15,15 @@ from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import PinchParameters
-from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker
+from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
-from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError
+from don_kp_ros.motion.port import GraspPlan, MotionError
+from don_kp_ros.nodes.grasp.goals import CODES, mode_of
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
 from don_kp_ros.nodes.grasp.placing import Placer
-from don_kp_ros.nodes.grasp.planning import GoalPlanning
+from don_kp_ros.nodes.grasp.planning import GoalPlanning, millimetres
 from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.server import GraspServer
@@ -34,16 +35,6 @@ from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import run_node
 
 Array = NDArray[np.float64]
-
-CODES = {
-    MotionCode.UNREACHABLE: Grasp.Result.UNREACHABLE,
-    MotionCode.COLLISION: Grasp.Result.UNREACHABLE,
-    MotionCode.STALE_STATE: Grasp.Result.STALE_DATA,
-    MotionCode.CANCELLED: Grasp.Result.CANCELLED,
-    MotionCode.OUTSIDE: Grasp.Result.OUTSIDE,
-    MotionCode.NEEDS_RECOVERY: Grasp.Result.NEEDS_RECOVERY,
-}
-"""The action's code for each reason of a failed motion; any other is MOTION_FAILED."""
 
 
 class GraspNode(Node):
@@ -156,12 +147,11 @@ class GraspNode(Node):
             self.get_logger().info(f'{phase.value} {detail}'.rstrip())
             handle.publish_feedback(Grasp.Feedback(phase=phase.value, detail=detail))
 
-        mode = goal.mode or Grasp.Goal.PINCH
+        mode = mode_of(goal)
 
         def located(point: Array) -> None:
             result.point = self._point_stamped(point)
 
-        self._check(goal, mode)
         if not self._enabled:
             raise GoalRefusedError(
                 Grasp.Result.NOT_ENABLED, f'the arm is not enabled; {self._remedy}'
@@ -184,12 +174,10 @@ class GraspNode(Node):
             self._picker.go_home()
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
-        if self._picker.holds_something():
-            raise GoalRefusedError(
-                Grasp.Result.INVALID_GOAL,
-                f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
-                'send a goal of mode release, or place, first',
-            )
+        if mode == Grasp.Goal.MOVE:
+            self._move(goal, report, result)
+            return
+        self._check_nothing_is_held()
         tried: list[Array] = []
         picked = None
         self._placer.lifted(None)
@@ -215,6 +203,29 @@ class GraspNode(Node):
             result.message = f'{what} is {"placed" if place is not None else "back"}'
         result.code = Grasp.Result.SUCCEEDED
 
+    def _check_nothing_is_held(self) -> None:
+        if self._picker.holds_something():
+            raise GoalRefusedError(
+                Grasp.Result.INVALID_GOAL,
+                f'the fingers hold something {1000 * self._motion.gripper_width():.0f} mm wide; '
+                'send a goal of mode release, or place, first',
+            )
+
+    def _move(self, goal: Grasp.Goal, report: Report, result: Grasp.Result) -> None:
+        """Bring the tool centre point to a goal's pose; the fingers stay as they are."""
+        T = self._observer.to_base(goal.pose)
+        where = f'{millimetres(T[:3, 3])} mm'
+        if not goal.blind:
+            self._check_nothing_is_held()
+            self._placer.lifted(None)
+            report(Phase.OBSERVE, 'the way')
+        seen = None if goal.blind else self._workspace.mapped(self._observer.newest_points())
+        self._motion.set_obstacles(seen)
+        report(Phase.MOVE, f'to {where}')
+        self._motion.move_to_pose(T)
+        result.grasp_pose = self._pose_stamped(T)
+        result.code, result.message = Grasp.Result.SUCCEEDED, f'the tool is at {where}'
+
     def _foreseen(
         self,
         goal: Grasp.Goal,
@@ -230,21 +241,6 @@ class GraspNode(Node):
             if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
                 raise
             return None
-
-    def _check(self, goal: Grasp.Goal, mode: str) -> None:
-        """Refuse what is no goal."""
-        let_go = (Grasp.Goal.RELEASE, Grasp.Goal.PLACE)
-        modes = (Grasp.Goal.PINCH, Grasp.Goal.ALIGNED, *let_go)
-        nexts = ('', Grasp.Goal.HOLD, *let_go)
-        if mode not in modes:
-            reason = f"mode is '{mode}'; it must be one of {', '.join(modes)}"
-        elif goal.next not in nexts:
-            reason = f"next is '{goal.next}'; it must be one of {', '.join(nexts[1:])}"
-        elif mode not in let_go and not goal.target and not goal.pose.header.frame_id:
-            reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
-        else:
-            return
-        raise GoalRefusedError(Grasp.Result.INVALID_GOAL, reason)
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._preset.base_frame)

@@ -97,7 +97,7 @@ class GoalPlanning:
     ) -> Planned:
         """Plan a pinch at one of places (K, 3): from above or, where none can be, inclined."""
         located(places[0])
-        report(Phase.PLAN, f'{name} at {_millimetres(places[0])} mm')
+        report(Phase.PLAN, f'{name} at {millimetres(places[0])} mm')
         first: GoalRefusedError | MotionError | None = None
         for find in (pinch_candidates, inclined_candidates):
             candidates, refused = list[GraspCandidate](), list[str]()
@@ -105,7 +105,7 @@ class GoalPlanning:
                 try:
                     candidates += find(points, place, self._fingers)
                 except NoGraspError as error:
-                    refused.append(f'{name} at {_millimetres(place)} mm: {error}')
+                    refused.append(f'{name} at {millimetres(place)} mm: {error}')
             try:
                 if not candidates:
                     raise GoalRefusedError(Grasp.Result.NO_GRASP, refused[0])
@@ -134,7 +134,7 @@ class GoalPlanning:
         if mode != Grasp.Goal.ALIGNED:
             plan, *_ = self._pinch(target[None], points, 'pose', tried, report, located)
             return plan, T_base_pose, points
-        where = f'pose at {_millimetres(target)} mm'
+        where = f'pose at {millimetres(target)} mm'
         if target[2] < 0:
             reason = f'{where}: lies under the table, which is z = 0'
             raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
@@ -155,7 +155,7 @@ class GoalPlanning:
         for _ in range(1 + _LOOKS_AGAIN):
             T_base_object = seen.located.T_base_object
             position = T_base_object[:3, 3]
-            where = f'{name} at {_millimetres(position)} mm'
+            where = f'{name} at {millimetres(position)} mm'
             located(position)
             if outside := self._workspace.outside(position[:2]):
                 reason = f'{where} is {outside}; bring it nearer'
@@ -194,5 +194,6 @@ class GoalPlanning:
         return self._picker.plan(candidates, self._workspace.mapped(points))
 
 
-def _millimetres(point: Array) -> str:
+def millimetres(point: Array) -> str:
+    """Tell a point (3,), given in metres, in millimetres."""
     return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))

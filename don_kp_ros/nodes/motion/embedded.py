@@ -82,6 +82,12 @@ class EmbeddedMotion:
         self._safety.check_joints(q)
         self._follow(self._planner.to_joints(start, q))
 
+    def move_to_pose(self, T_base_tcp: Array) -> None:
+        """Move to a pose of the tool centre point (4, 4), around obstacles."""
+        start = self._prepare()
+        self._safety.check_pose(T_base_tcp)
+        self._follow(self._planner.to_pose(start, T_base_tcp))
+
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:

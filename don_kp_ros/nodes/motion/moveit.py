@@ -120,6 +120,12 @@ class MoveItMotion:
             trajectory = self._plan(start, self._free, robot_state=goal)
         self._run(trajectory, 'to joints')
 
+    def move_to_pose(self, T_base_tcp: Array) -> None:
+        """Move to a pose of the tool centre point (4, 4), around obstacles."""
+        start = self._start()
+        self._safety.check_pose(T_base_tcp)
+        self._run(self._plan_pose(start, T_base_tcp, self._free), 'to a pose')
+
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:

@@ -66,6 +66,9 @@ class SimulationParameters:
 
     robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
     seed: int = parameter(0, "of the first scene and of the camera's noise")
+    board: bool = parameter(
+        False, 'a board to calibrate the camera by, which is mounted a bit off, and no objects'
+    )
     camera_hz: float = parameter(5.0, 'pictures a second')
     state_hz: float = parameter(50.0, 'messages of clock and joint states a second')
     frames_hz: float = parameter(25.0, 'messages of transforms a second')
@@ -107,7 +110,12 @@ class Simulation(Node):
         _check_is_panda(self._preset)
         self._neighbours = Neighbours(self)
         seed = settings.seed
-        self._world = World(Layout.draw(seed, UNSEEN[seed % len(UNSEEN)]), self._preset)
+        first = _layout(
+            ResetScene.Request(
+                seed=seed, instance=UNSEEN[seed % len(UNSEEN)], others=-1, board=settings.board
+            )
+        )
+        self._world = World(first, self._preset)
         self._world.data.time = 0.0
         self._renderer: Renderer | None = None
         # To draw them costs as much as to draw a picture: a few serve in turn.
@@ -276,7 +284,11 @@ class Simulation(Node):
         response.time = replaced.result()
         response.success = True
         response.message = f'seed {request.seed}, placement {request.placement}, ' + (
-            'without the object' if request.without_object else f'{layout.kind} {request.instance}'
+            'a board'
+            if request.board
+            else 'without the object'
+            if request.without_object
+            else f'{layout.kind} {request.instance}'
         )
         return response
 
@@ -286,6 +298,7 @@ class Simulation(Node):
     ) -> GetSceneTruth.Response:
         with self._looking:
             truth, response.time = self._world.truth(), self._now()
+            response.camera = pose_from_matrix(self._world.T_hand_optical)
         response.has_object = truth is not None
         if truth is not None:
             response.object = pose_from_matrix(truth.T_world_object)
@@ -301,6 +314,8 @@ def _layout(request: ResetScene.Request) -> Layout:
     """Draw what a request asks for; raises ValueError."""
     if request.others > MOST_OTHERS:
         raise ValueError(f'others is {request.others}; it must be at most {MOST_OTHERS}')
+    if request.board:
+        return Layout(request.seed, None, board=True)
     return Layout.draw(
         request.seed,
         request.instance,

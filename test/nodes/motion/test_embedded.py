@@ -50,6 +50,9 @@ def test_moves_to_joints(arm):
     controllers, motion = arm
     motion.move_to_joints(PRESET.position('ready'))
     assert np.allclose(controllers.arm, PRESET.position('ready'), atol=0.01)
+    goal = down(0.5, -0.1, 0.4)
+    motion.move_to_pose(goal)
+    assert np.allclose(Kinematics(PRESET).forward(controllers.arm), goal, atol=0.01)
 
 
 def test_joint_states_are_heard_only_while_it_is_engaged(arm):
@@ -266,6 +269,8 @@ def test_what_is_not_safe_is_neither_planned_nor_run(arm):
     try:
         for call in (
             lambda: motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
+            lambda: motion.move_to_pose(down(0.5, 0.1, 0.3)),
+            lambda: motion.move_to_pose(down(0.4, 0.1, float('nan'))),
             lambda: motion.execute(reach.to_pregrasp),  # planned before the limits were so narrow
             lambda: motion.set_gripper(0.0, 6.0),
             lambda: motion.set_gripper(0.0, float('nan')),

@@ -68,6 +68,9 @@ def test_the_arm_moves_to_joint_positions(adapter):
     robot, motion, _ = adapter
     motion.move_to_joints(READY)
     assert np.allclose(robot.arm, READY)
+    goal = down(0.5, -0.1, 0.4)
+    motion.move_to_pose(goal)
+    assert np.allclose(KINEMATICS.forward(robot.arm), goal, atol=0.01)
 
 
 @pytest.mark.parametrize('finger', [0.0400008, -0.0000008])
@@ -223,6 +226,8 @@ def test_what_is_not_safe_is_neither_planned_nor_run(adapter):
     error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, -0.02), 0.1, 0.1, 0.08))
     assert error.code is MotionCode.OUTSIDE and 'over the table' in str(error)
     assert failure(lambda: motion.set_gripper(0.0, 41.0)).code is MotionCode.OUTSIDE
+    error = failure(lambda: motion.move_to_pose(down(0.5, 0.1, -0.02)))
+    assert error.code is MotionCode.OUTSIDE
     assert moveit.plans == []
     # MoveIt's way is as fast as this arm may be, but not as that one.
     motion._safety.scaling = Scaling(0.05, 0.05)

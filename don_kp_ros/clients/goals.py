@@ -1,0 +1,74 @@
+"""Sends a goal to the grasp node, and stops the arm where the user says so."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.task import Future
+
+from don_kp.action import Grasp
+from don_kp_ros.clients.stack import PATIENCE_S, Stack
+from don_kp_ros.errors import RefusedError
+
+_SENDS_GOALS = 'grasp/_action/send_goal'
+_CANCELS = 5
+_RUNS = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING)
+
+
+class Goals:
+    """Goals of a command, one after the other."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Meet the grasp node; raises RefusedError where there is none."""
+        self._stack = stack
+        self._client = ActionClient(stack.node, Grasp, 'grasp')
+        stack.settle()  # an arm that was found a moment before another is not to be the one
+        stack.meet(_SENDS_GOALS, self._client.server_is_ready)
+
+    def run(
+        self, goal: Grasp.Goal, tell: Callable[[Any], None] | None = None
+    ) -> tuple[Grasp.Result, bool]:
+        """Send a goal and wait until it has ended; tell whether a signal has cancelled it.
+
+        `tell` hears the feedback. Raises RefusedError where the node does not serve it.
+        """
+        sent = self._client.send_goal_async(goal, tell)
+        try:
+            return self._result(sent), False
+        except KeyboardInterrupt:
+            print('stopping the arm ...', file=sys.stderr)
+            self._cancel(self._accepted(sent))
+            return self._result(sent), True
+
+    def _cancel(self, handle: Any) -> None:
+        """Cancel a goal, again where that was refused although it runs."""
+        for _ in range(_CANCELS):
+            asked = handle.cancel_goal_async()
+            if not self._stack.wait(asked.done):
+                raise RefusedError(
+                    f'the grasp node did not answer within {PATIENCE_S:g} s, and the arm may '
+                    'move: press the emergency stop; see its log'
+                )
+            if asked.result().goals_canceling or handle.status not in _RUNS:
+                return
+
+    def _accepted(self, sent: Future) -> Any:
+        if not self._stack.wait(sent.done):
+            raise RefusedError(
+                f'the grasp node did not answer within {PATIENCE_S:g} s; see its log'
+            )
+        handle = sent.result()
+        if not handle.accepted:
+            raise RefusedError('another goal is running; wait for its end, or stop it')
+        return handle
+
+    def _result(self, sent: Future) -> Grasp.Result:
+        ended = self._accepted(sent).get_result_async()
+        while not self._stack.wait(ended.done):
+            if not self._client.server_is_ready():
+                raise RefusedError('the grasp node has ended before the goal; see its log')
+        return ended.result().result
