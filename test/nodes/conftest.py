@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -55,7 +56,9 @@ def _alone(ros_environment):
 class NodeProcess:
     """A node as a user starts it."""
 
-    def __init__(self, module: str, log: Path, parameters: dict[str, object]) -> None:
+    def __init__(
+        self, module: str, log: Path, renamed: Sequence[str], parameters: dict[str, object]
+    ) -> None:
         command = [
             sys.executable,
             '-X',
@@ -64,6 +67,8 @@ class NodeProcess:
             f'don_kp_ros.nodes.{module}',
             '--ros-args',
         ]
+        for rule in renamed:
+            command += ['-r', rule]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         self._log = log
@@ -124,9 +129,9 @@ def start_node(tmp_path_factory):
     """Start nodes; they end with the module's tests."""
     started = []
 
-    def start(module: str, **parameters: object) -> NodeProcess:
+    def start(module: str, *renamed: str, **parameters: object) -> NodeProcess:
         log = tmp_path_factory.mktemp('log') / f'{module}.log'
-        node = NodeProcess(module, log, parameters)
+        node = NodeProcess(module, log, renamed, parameters)
         started.append(node)
         return node
 
@@ -136,6 +141,23 @@ def start_node(tmp_path_factory):
             node.process.terminate()
     for node in started:
         node.await_end()
+
+
+@pytest.fixture(scope='module')
+def start_grasps(start_node):
+    """Start two grasp nodes on the same stack: one waits long for images, /hasty/grasp does not.
+
+    A busy machine keeps the first from nothing; the second is for what is never to come.
+    """
+    asked = [f'perception/{name}' for name in ('describe', 'preference', 'scene', 'transform')]
+    heard = ['don_kp/matches', 'don_kp/object_poses', 'joint_states', 'list_objects', *asked]
+
+    def start() -> tuple[NodeProcess, NodeProcess]:
+        patient = start_node('grasp', enabled=True, look_timeout=30.0, max_age=30.0)
+        renamed = ['__ns:=/hasty', *(f'{name}:=/{name}' for name in heard)]
+        return patient, start_node('grasp', *renamed, enabled=True, look_timeout=1.0)
+
+    return start
 
 
 @pytest.fixture(scope='module')

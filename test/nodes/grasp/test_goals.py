@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import time
@@ -21,16 +23,17 @@ from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.nodes.grasp import node as grasp
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 
-MOVING_S = 0.02
+STEPS = 20  # of a motion, each a millisecond, or more where the machine is busy
 
 
 class Arm:
-    """Stands for a motion adapter: every motion takes a moment and can be stopped."""
+    """Stands for a motion adapter: every motion takes some steps and can be stopped."""
 
     def __init__(self, *_: Any) -> None:
         self.stopped = True
         self.moving, self.most_moving, self.motions = 0, 0, 0
         self.looked = -1
+        self.endless, self.steps = False, 0
 
     def engage(self) -> None:
         self.stopped = False
@@ -52,11 +55,11 @@ class Arm:
         self.moving += 1
         self.most_moving = max(self.most_moving, self.moving)
         try:
-            until = time.monotonic() + MOVING_S
-            while time.monotonic() < until:
+            for _ in itertools.count() if self.endless else range(STEPS):
                 if self.stopped:
                     raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
                 time.sleep(0.001)
+                self.steps += 1
         finally:
             self.moving -= 1
         return width
@@ -112,11 +115,10 @@ def stage(
     """Give a grasp node whose arm only waits."""
     monkeypatch.setitem(grasp.MOTIONS, 'embedded', Arm)
     rclpy.init(domain_id=int(os.environ['ROS_DOMAIN_ID']))
-    made = Stage(getattr(request, 'param', True))
     try:
-        yield made
+        with contextlib.closing(Stage(getattr(request, 'param', True))) as made:
+            yield made
     finally:
-        made.close()
         rclpy.try_shutdown()
 
 
@@ -181,6 +183,7 @@ def test_an_internal_error_ends_the_goal_as_a_fault_and_not_the_node(stage: Stag
 
 
 def test_a_goal_is_cancelled_also_in_its_first_moment(stage: Stage) -> None:
+    stage.arm.endless = True  # nothing but the cancellation ends a motion
     for _ in range(50):
         sent = stage.client.send_goal_async(Grasp.Goal(mode='release'))
         # In the thread that hears of the acceptance, before the node has begun.
@@ -192,6 +195,26 @@ def test_a_goal_is_cancelled_also_in_its_first_moment(stage: Stage) -> None:
         if answer(asked[0]).goals_canceling:
             assert ended.result.code in (Grasp.Result.CANCELLED, Grasp.Result.SUCCEEDED)
         assert ended.status == GoalStatus.STATUS_CANCELED, ended.result.message
+
+
+def test_a_goal_that_is_cancelled_before_it_begins_moves_nothing(stage: Stage) -> None:
+    server, may_begin = stage.node._server, threading.Event()
+
+    def begin_late(handle: Any) -> None:
+        may_begin.wait(60.0)
+        server._on_accepted(handle)
+
+    server._server.register_handle_accepted_callback(begin_late)
+    try:
+        handle = stage.send()
+        cancelled = answer(handle.cancel_goal_async()).goals_canceling
+    finally:
+        may_begin.set()
+    ended = answer(handle.get_result_async())
+    assert [one.goal_id for one in cancelled] == [handle.goal_id]
+    assert ended.status == GoalStatus.STATUS_CANCELED
+    assert ended.result.code == Grasp.Result.CANCELLED
+    assert stage.arm.steps == 0
 
 
 @pytest.mark.parametrize('stage', [False], indirect=True)
