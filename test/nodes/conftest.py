@@ -42,6 +42,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkCon
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import camera_topics, conversions
+from don_kp_ros.nodes.kit.meeting import Meeting
 from don_kp_ros.nodes.kit.qos import LATCHED
 
 ROOT = Path(__file__).parents[2]
@@ -207,6 +208,7 @@ class Peer:
         self.node = node
         self._clients: dict = {}
 
+    PATIENCE_S = PATIENCE_S
     within = staticmethod(within)
     wait_until = staticmethod(wait_until)
 
@@ -216,10 +218,10 @@ class Peer:
         self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
 
-    def meet(self, kind, service) -> None:
-        """Ask until a new node answers: an answer before it has met this process is lost."""
-        client = self._client(kind, service)
-        wait_until(lambda: within(1.0, client.call_async(kind.Request()).done))
+    def meet(self, service) -> None:
+        """Wait until the node that serves it knows this process: an answer before is lost."""
+        with contextlib.closing(Meeting(self.node, service)) as meeting:
+            wait_until(meeting.over)
 
     def call(self, kind, service, /, **fields):
         """Call a service and return its response."""
@@ -228,10 +230,12 @@ class Peer:
         return future.result()
 
     def _client(self, kind, service):
-        if service not in self._clients:
-            self._clients[service] = self.node.create_client(kind, service)
-        client = self._clients[service]
+        if client := self._clients.get(service):
+            wait_until(client.service_is_ready)
+            return client
+        client = self._clients[service] = self.node.create_client(kind, service)
         wait_until(client.service_is_ready)
+        self.meet(client.service_name)
         return client
 
 
@@ -337,7 +341,7 @@ class Desk:
     def start(self) -> None:
         self.node = self._start_node('descriptor_database', **self._parameters)
         self.node.wait_for(' descriptors in ')
-        # It has met this process: an answer before would get lost.
+        self.peer.meet('/list_descriptors')
         self.peer.wait_until(lambda: self.latched)
         if self.perception is not None:
             self._meet()
