@@ -17,6 +17,7 @@ _SILENT_S = 0.5  # at the end
 _GAP = 2.5  # periods without a message that are more than jitter
 _LATE_S = 0.3  # from the stamp to the arrival; an arm moves on meanwhile
 _SAME_MOMENT_S = 0.002  # by which stamps of colour and depth differ where the driver pairs them
+_LOST = 1.5  # periods from one depth image to the next; by more, there was one between
 _HOLES = 0.3  # share of a depth image
 # Half of the depths are between these; metres. A D435 sees nothing nearer, and little farther.
 _NEAREST_M, _FARTHEST_M = 0.17, 4.0
@@ -88,11 +89,20 @@ def timing(topic: str, stamps: Array, arrivals: Array, end: float, profile: str)
 
 
 def pairing(colours: Array, depths: Array) -> Finding:
-    """Judge by their stamps, (n,) and (m,) seconds, whether each colour image has its depth."""
+    """Judge by their stamps, (n,) and (m,) seconds, whether each colour image has its depth.
+
+    Of colour beside a depth image that was lost nothing is concluded.
+    """
+    what = 'colour and depth at one moment'
     depths = np.sort(depths)
-    after = np.searchsorted(depths, colours).clip(1, max(len(depths) - 1, 1))
-    beside = [depths[np.clip(i, 0, len(depths) - 1)] for i in (after - 1, after)]
-    off = np.abs(np.array(beside) - colours).min(axis=0)
+    after = np.searchsorted(depths, colours)
+    between = (after > 0) & (after < len(depths))
+    colours, earlier, later = colours[between], depths[after[between] - 1], depths[after[between]]
+    period = np.median(np.diff(depths)) if len(depths) > 1 else 0.0
+    whole = later - earlier <= _LOST * period
+    off = np.minimum(colours - earlier, later - colours)[whole]
+    if not len(off):
+        return Finding(what, 'no image with a depth image before and after', judged=False)
     seen = f'stamps differ by {1e3 * np.median(off):.1f} ms, at most {1e3 * off.max():.1f}'
     paired = float(np.quantile(off, 0.9)) <= _SAME_MOMENT_S
     fault = (
@@ -101,7 +111,7 @@ def pairing(colours: Array, depths: Array) -> Finding:
         else f'more than {1e3 * _SAME_MOMENT_S:g} ms for more than a tenth, so that what moves is '
         'measured elsewhere: give enable_sync:=true, and both profiles the same rate'
     )
-    return Finding('colour and depth at one moment', seen, fault)
+    return Finding(what, seen, fault)
 
 
 def holes(depths: Sequence[NDArray[np.float32]]) -> Finding:

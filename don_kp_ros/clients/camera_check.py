@@ -33,6 +33,8 @@ from don_kp_ros.nodes.perception.stream import WATCH_S, Stream
 
 _KEPT, _JUDGED = 60, 8  # messages, and pairs of them
 _LOOKS_EVERY_S = 0.1  # of this machine's time, at the clock
+_MEETING_S = 1.0  # of this machine's time; by then a camera that runs is mostly heard
+_WATCHES = 2  # at least, to say why a stream is silent
 
 
 class _Heard:
@@ -49,6 +51,11 @@ class _Heard:
         self.stamps.append(stamp)
         self.arrivals.append(self._time.now())
         self.messages.append(message)
+
+    def begin(self) -> None:
+        """Leave out what came before."""
+        for kept in (self.stamps, self.arrivals, self.messages):
+            kept.clear()
 
     def absence(self) -> Iterator[Finding]:
         """Say why nothing comes, or with stamps that are of no use, where that is so."""
@@ -106,15 +113,28 @@ def check(
 
 
 def _listen(stack: Stack, seconds: float, every: Sequence[_Heard]) -> None:
-    """Hear what comes in some seconds of ROS time."""
-    time = RosTime(stack.node)
+    """Hear what comes in some seconds of ROS time.
+
+    They begin once every stream is heard, or one knows who is on the graph.
+    """
+    if not stack.wait(lambda: all(one.stamps for one in every), _MEETING_S):
+        stack.settle()
+    for one in every:
+        one.begin()
+    time, watches = RosTime(stack.node), 0
     watched = time.now()
     for _ in time.rounds(seconds):
         stack.wait(lambda: False, _LOOKS_EVERY_S)
         if time.now() - watched >= WATCH_S:
-            watched = time.now()
-            for one in every:
-                one.stream.watch()
+            watched, watches = time.now(), watches + 1
+            _watch(every)
+    for _ in range(watches, _WATCHES):
+        _watch(every)
+
+
+def _watch(every: Sequence[_Heard]) -> None:
+    for one in every:
+        one.stream.watch()
 
 
 def _sizes(*every: _Heard) -> Iterator[Finding]:

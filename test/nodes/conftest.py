@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkCon
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import camera_topics, conversions
+from don_kp_ros.nodes.kit.meeting import Meeting
 from don_kp_ros.nodes.kit.qos import LATCHED
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +57,9 @@ def _alone(ros_environment):
 class NodeProcess:
     """A node as a user starts it."""
 
-    def __init__(self, module: str, log: Path, parameters: dict[str, object]) -> None:
+    def __init__(
+        self, module: str, log: Path, renamed: Sequence[str], parameters: dict[str, object]
+    ) -> None:
         command = [
             sys.executable,
             '-X',
@@ -64,6 +68,8 @@ class NodeProcess:
             f'don_kp_ros.nodes.{module}',
             '--ros-args',
         ]
+        for rule in renamed:
+            command += ['-r', rule]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         self._log = log
@@ -124,9 +130,9 @@ def start_node(tmp_path_factory):
     """Start nodes; they end with the module's tests."""
     started = []
 
-    def start(module: str, **parameters: object) -> NodeProcess:
+    def start(module: str, *renamed: str, **parameters: object) -> NodeProcess:
         log = tmp_path_factory.mktemp('log') / f'{module}.log'
-        node = NodeProcess(module, log, parameters)
+        node = NodeProcess(module, log, renamed, parameters)
         started.append(node)
         return node
 
@@ -136,6 +142,23 @@ def start_node(tmp_path_factory):
             node.process.terminate()
     for node in started:
         node.await_end()
+
+
+@pytest.fixture(scope='module')
+def start_grasps(start_node):
+    """Start two grasp nodes on the same stack: one waits long for images, /hasty/grasp does not.
+
+    A busy machine keeps the first from nothing; the second is for what is never to come.
+    """
+    asked = [f'perception/{name}' for name in ('describe', 'preference', 'scene', 'transform')]
+    heard = ['don_kp/matches', 'don_kp/object_poses', 'joint_states', 'list_objects', *asked]
+
+    def start() -> tuple[NodeProcess, NodeProcess]:
+        patient = start_node('grasp', enabled=True, look_timeout=30.0, max_age=30.0)
+        renamed = ['__ns:=/hasty', *(f'{name}:=/{name}' for name in heard)]
+        return patient, start_node('grasp', *renamed, enabled=True, look_timeout=1.0)
+
+    return start
 
 
 @pytest.fixture(scope='module')
@@ -185,6 +208,7 @@ class Peer:
         self.node = node
         self._clients: dict = {}
 
+    PATIENCE_S = PATIENCE_S
     within = staticmethod(within)
     wait_until = staticmethod(wait_until)
 
@@ -194,10 +218,10 @@ class Peer:
         self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
 
-    def meet(self, kind, service) -> None:
-        """Ask until a new node answers: an answer before it has met this process is lost."""
-        client = self._client(kind, service)
-        wait_until(lambda: within(1.0, client.call_async(kind.Request()).done))
+    def meet(self, service) -> None:
+        """Wait until the node that serves it knows this process: an answer before is lost."""
+        with contextlib.closing(Meeting(self.node, service)) as meeting:
+            wait_until(meeting.over)
 
     def call(self, kind, service, /, **fields):
         """Call a service and return its response."""
@@ -206,10 +230,12 @@ class Peer:
         return future.result()
 
     def _client(self, kind, service):
-        if service not in self._clients:
-            self._clients[service] = self.node.create_client(kind, service)
-        client = self._clients[service]
+        if client := self._clients.get(service):
+            wait_until(client.service_is_ready)
+            return client
+        client = self._clients[service] = self.node.create_client(kind, service)
         wait_until(client.service_is_ready)
+        self.meet(client.service_name)
         return client
 
 
@@ -315,7 +341,7 @@ class Desk:
     def start(self) -> None:
         self.node = self._start_node('descriptor_database', **self._parameters)
         self.node.wait_for(' descriptors in ')
-        # It has met this process: an answer before would get lost.
+        self.peer.meet('/list_descriptors')
         self.peer.wait_until(lambda: self.latched)
         if self.perception is not None:
             self._meet()

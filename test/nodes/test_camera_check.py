@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, Image
 
+from don_kp_ros.calibration.camera_health import pairing
 from don_kp_ros.clients import camera_command
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.nodes.kit import camera_topics, conversions
@@ -31,7 +32,7 @@ def pictures(shift=0):
 def played(peer, colour, depth, late=0.0, info=CAMERA, images=10**6):
     """Publish them again and again, depth so many seconds after colour by its stamps.
 
-    info: None to publish none; images: after which it ends.
+    info: None to publish none; images: after which it ends, counted once all are subscribed.
     """
     node = peer.node
     infos = node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
@@ -40,9 +41,9 @@ def played(peer, colour, depth, late=0.0, info=CAMERA, images=10**6):
     ending = threading.Event()
 
     def publish():
-        for _ in range(images):
-            if ending.wait(0.05):
-                return
+        sent = 0
+        while sent < images and not ending.wait(0.05):
+            sent += all(one.get_subscription_count() for one in (infos, colours, depths))
             now = 1e-9 * node.get_clock().now().nanoseconds
             header, later = (
                 conversions.Header(stamp=conversions.stamp_from_seconds(stamp))
@@ -104,6 +105,15 @@ def test_a_fault_is_named_with_what_helps(peer, capsys, shift, late, more, words
     assert all(word in output for word in words), output
 
 
+def test_depth_that_is_lost_here_is_not_the_drivers_fault():
+    stamps = np.arange(90) / 30.0
+    lossy = stamps[np.random.default_rng(0).random(90) > 0.3]
+    assert not pairing(stamps, lossy + 1e-4).fault
+    assert 'enable_sync:=true' in pairing(stamps, lossy + 0.014).fault
+    assert 'the same rate' in pairing(stamps, stamps[::2]).fault
+    assert not pairing(stamps, stamps[:1]).judged
+
+
 def test_what_cannot_be_used_is_told_as_perception_tells_it(peer, capsys):
     colour, depth = pictures()
     with played(peer, colour, depth[::2, ::2].copy(), info=CAMERA):
@@ -119,7 +129,7 @@ def test_what_cannot_be_used_is_told_as_perception_tells_it(peer, capsys):
 
 def test_a_camera_that_is_not_there_is_told_with_the_topics_that_are(peer, capsys):
     with played(peer, *pictures()):
-        status, output = told(capsys, '--camera-namespace', 'other')
+        status, output = told(capsys, '--camera-namespace', 'other', '--seconds', '0.5')
     assert status == 1
     assert 'no image has come on /other/color/image_raw' in output
     assert '/camera/camera/color/image_raw' in output
@@ -128,9 +138,9 @@ def test_a_camera_that_is_not_there_is_told_with_the_topics_that_are(peer, capsy
 def test_a_camera_without_info_or_that_ends_is_not_called_well(peer, capsys):
     colour, depth = pictures()
     with played(peer, colour, depth, info=None):
-        status, output = told(capsys)
+        status, output = told(capsys, '--seconds', '0.5')
     assert status == 1 and 'no camera info has come on' in output
-    with played(peer, colour, depth, images=20):
+    with played(peer, colour, depth, images=40):
         status, output = told(capsys, '--seconds', '6')
     assert status == 1
     assert 'for 2 s' in output or 'does the driver still run?' in output, output

@@ -36,10 +36,22 @@ def published(peer, message):
 
     thread = threading.Thread(target=publish)
     thread.start()
-    yield
-    ending.set()
-    thread.join()
-    peer.node.destroy_publisher(publisher)
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+        peer.node.destroy_publisher(publisher)
+
+
+@contextlib.contextmanager
+def served(peer, kind, name, answer):
+    """Serve meanwhile."""
+    service = peer.node.create_service(kind, name, answer)
+    try:
+        yield
+    finally:
+        peer.node.destroy_service(service)
 
 
 def where(peer, capsys, **fields):
@@ -92,9 +104,8 @@ def test_all_pages_are_listed(peer, capsys):
         response.success, response.total = True, 4
         return response
 
-    service = peer.node.create_service(ListDescriptors, 'list_descriptors', answer)
-    assert command.main(['list', 'cap/']) == 0
-    peer.node.destroy_service(service)
+    with served(peer, ListDescriptors, 'list_descriptors', answer):
+        assert command.main(['list', 'cap/']) == 0
     told = capsys.readouterr().out
     assert [name in told for name in ('cap/a', 'cap/b', 'cap/c')] == [True] * 3
     assert told.count(' 7 ') == 3 and '1 are damaged' in told
@@ -104,8 +115,10 @@ def test_a_goal_that_is_rejected_is_a_failure(peer, capsys):
     server = ActionServer(
         peer.node, Grasp, 'grasp', print, goal_callback=lambda _: GoalResponse.REJECT
     )
-    assert command.main(['pick', 'cap/brim']) == 1
-    server.destroy()
+    try:
+        assert command.main(['pick', 'cap/brim']) == 1
+    finally:
+        server.destroy()
     assert 'another goal is running' in capsys.readouterr().err
 
 
@@ -121,9 +134,8 @@ def teaching(peer):
         response.object_pose.pose.position.x = 0.5
         return response
 
-    service = peer.node.create_service(TeachGrasp, 'teach_grasp', answer)
-    yield asked
-    peer.node.destroy_service(service)
+    with served(peer, TeachGrasp, 'teach_grasp', answer):
+        yield asked
 
 
 def test_a_grasp_is_taught_by_pixels_or_by_numbers(peer, capsys):
@@ -168,20 +180,19 @@ def test_a_mesh_is_read_packed_and_sent(peer, capsys, tmp_path):
         response.success, response.message = True, 'it fits'
         return response
 
-    service = peer.node.create_service(StoreMesh, 'store_mesh', answer)
     path = tmp_path / 'ball.ply'
     ball = trimesh.creation.icosphere(7, 60.0)  # 327 680 faces, in millimetres
     ball.invert()
     ball.export(path)
     arguments = ['teach', 'mesh', 'cap', str(path)]
-    assert command.main(arguments) == 1
-    assert 'ball.ply: is 120 m large' in (told := capsys.readouterr().err)
-    assert 'it seems to be in millimetres: give the unit of its numbers (mm, cm or m)' in told
-    assert asked == []
-    pose = ['--pose', '0.1', '0.2', '0.3', '0', '0', '1', '0']
-    assert command.main([*arguments, '--unit', 'mm', '--replace', *pose]) == 0
-    assert capsys.readouterr().out == 'it fits\n'
-    peer.node.destroy_service(service)
+    with served(peer, StoreMesh, 'store_mesh', answer):
+        assert command.main(arguments) == 1
+        assert 'ball.ply: is 120 m large' in (told := capsys.readouterr().err)
+        assert 'it seems to be in millimetres: give the unit of its numbers (mm, cm or m)' in told
+        assert asked == []
+        pose = ['--pose', '0.1', '0.2', '0.3', '0', '0', '1', '0']
+        assert command.main([*arguments, '--unit', 'mm', '--replace', *pose]) == 0
+        assert capsys.readouterr().out == 'it fits\n'
     (sent,) = asked
     assert (sent.object, sent.format, sent.placed, sent.replace) == ('cap', 'glb', True, True)
     assert (sent.pose.position.z, sent.pose.orientation.z) == (0.3, 1.0)
@@ -198,9 +209,8 @@ def test_an_object_is_taught_by_a_pixel(peer, capsys):
         response.success, response.message = True, 'taught'
         return response
 
-    service = peer.node.create_service(TeachObject, 'teach_object', answer)
-    assert command.main(['teach', 'object', 'cap', '5', '6', '--add']) == 0
-    peer.node.destroy_service(service)
+    with served(peer, TeachObject, 'teach_object', answer):
+        assert command.main(['teach', 'object', 'cap', '5', '6', '--add']) == 0
     (one,) = asked
     assert (one.name, one.u, one.v, one.add, one.replace) == ('cap', 5, 6, True, False)
     assert capsys.readouterr().out == 'taught\n'
@@ -229,13 +239,10 @@ def test_where_no_stack_runs_it_says_how_to_start_or_reach_one(capsys, arguments
 
 
 def test_a_stack_in_another_namespace_is_named(peer):
-    service = peer.node.create_service(
-        StoreDescriptor, '/robot1/store_descriptor', lambda _, response: response
-    )
-    with stack.Stack('/') as client:
+    there = StoreDescriptor, '/robot1/store_descriptor', lambda _, response: response
+    with served(peer, *there), stack.Stack('/') as client:
         named = 'a stack runs in namespace /robot1: --namespace /robot1'
         peer.wait_until(lambda: client.wait(lambda: named in str(client.missing('/grasp')), 1.0))
-    peer.node.destroy_service(service)
 
 
 def test_a_wrong_namespace_is_refused(capsys):

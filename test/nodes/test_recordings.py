@@ -1,5 +1,6 @@
 """`don_kp record` and `don_kp replay` in processes of their own, on a graph of real nodes."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -181,6 +182,20 @@ def other(peer):
 
 
 @pytest.fixture
+def publisher(peer):
+    """Make publishers of the test's own; they end with it, however it ends."""
+    made = []
+
+    def make(*what):
+        made.append(peer.node.create_publisher(*what))
+        return made[-1]
+
+    yield make
+    for one in made:
+        peer.node.destroy_publisher(one)
+
+
+@pytest.fixture
 def graph(peer, wait_until):
     """Publish."""
     made = Graph(peer.node, wait_until)
@@ -242,11 +257,10 @@ def test_what_was_recorded_is_replayed_byte_for_byte(recorded, peer, start, wait
         assert 'MSG: don_kp/Match\n' in schemas['don_kp/msg/Matches'].data.decode()
         assert reader.get_summary().statistics.message_count == count
 
-    listener = Listener(peer.node)
-    command = start(*replay_arguments(folder, '--rate', 2))
-    assert command.end() == 0, command.output
-    wait_until(lambda: listener.heard == said)
-    listener.close()
+    with contextlib.closing(Listener(peer.node)) as listener:
+        command = start(*replay_arguments(folder, '--rate', 2))
+        assert command.end() == 0, command.output
+        wait_until(lambda: listener.heard == said)
     assert f'{count} messages of ' in command.output
     assert begun <= listener.times[0] and listener.times[-1] <= ended
     assert listener.times == sorted(listener.times)
@@ -263,12 +277,12 @@ def test_a_recording_of_another_tool_is_replayed(peer, start, tmp_path, wait_unt
             writer.write(joints, 10**9 + number * 10**7, data)
             writer.write(clock, 10**9 + number * 10**7, serialize_message(Clock()))
     for path in (folder, folder / 'theirs.db3'):
-        listener = Listener(peer.node)
-        domain = os.environ['ROS_DOMAIN_ID']
-        command = start('replay', path, '--domain', domain, '--wait-for', '/joint_states')
-        assert command.end() == 0, command.output
-        wait_until(lambda listener=listener: listener.heard['/joint_states'] == said)
-        listener.close()
+        with contextlib.closing(Listener(peer.node)) as listener:
+            domain = os.environ['ROS_DOMAIN_ID']
+            command = start('replay', path, '--domain', domain, '--wait-for', '/joint_states')
+            assert command.end() == 0, command.output
+            wait_until(lambda heard=listener.heard: heard['/joint_states'] == said)
+            wait_until(lambda times=listener.times: times and times[-1] == 10**9 + 11 * 10**7)
         # The recorded clock is not published beside that of the replay.
         assert min(listener.times) >= 10**9 and listener.times[-1] == 10**9 + 11 * 10**7
 
@@ -276,53 +290,50 @@ def test_a_recording_of_another_tool_is_replayed(peer, start, tmp_path, wait_unt
 def test_nothing_is_replayed_over_what_is_live(recorded, peer, other, start, wait_until):
     folder, said, *_ = recorded
     other('robot', '/joint_states')
-    listener = Listener(peer.node)
-    command = start(*replay_arguments(folder))
-    assert command.end() == 1
-    assert '/robot publishes /joint_states' in command.output
-    assert not any(listener.heard.values())
-    # Without that topic there is nothing against it.
-    arguments = ('--domain', os.environ['ROS_DOMAIN_ID'], '--wait-for', COLOUR)
-    command = start('replay', folder, *arguments, '--topic', COLOUR)
-    assert command.end() == 0, command.output
-    wait_until(lambda: listener.heard[COLOUR] == said[COLOUR])
-    listener.close()
+    with contextlib.closing(Listener(peer.node)) as listener:
+        command = start(*replay_arguments(folder))
+        assert command.end() == 1
+        assert '/robot publishes /joint_states' in command.output
+        assert not any(listener.heard.values())
+        # Without that topic there is nothing against it.
+        arguments = ('--domain', os.environ['ROS_DOMAIN_ID'], '--wait-for', COLOUR)
+        command = start('replay', folder, *arguments, '--topic', COLOUR)
+        assert command.end() == 0, command.output
+        wait_until(lambda: listener.heard[COLOUR] == said[COLOUR])
     assert [topic for topic, heard in listener.heard.items() if heard] == [COLOUR]
 
 
 def test_a_robot_that_starts_meanwhile_ends_the_replay(recorded, peer, other, start):
     folder, *_ = recorded
     command = start(*replay_arguments(folder, '--rate', 0.01))
-    listener = Listener(peer.node)
-    peer.wait_until(lambda: listener.heard['/joint_states'])
-    other('late_robot', '/joint_states')
-    assert command.end() == 1
+    with contextlib.closing(Listener(peer.node)) as listener:
+        peer.wait_until(lambda: listener.heard['/joint_states'])
+        other('late_robot', '/joint_states')
+        assert command.end() == 1
     assert '/late_robot publishes /joint_states' in command.output
-    listener.close()
 
 
 def test_inputs_alone_are_replayed_beside_a_stack(recorded, peer, other, start, wait_until):
     folder, said, *_ = recorded
     perception = other('perception', '/don_kp/matches')
     perception.create_publisher(TFMessage, '/tf', TF)
-    listener = Listener(peer.node)
     arguments = ('--domain', os.environ['ROS_DOMAIN_ID'], '--wait-for', COLOUR)
-    command = start('replay', folder, *arguments)
-    assert command.end() == 1
-    assert '/perception publishes /don_kp/matches' in command.output
-    command = start('replay', folder, *arguments, '--wait-for', '/tf', '--inputs')
-    assert command.end() == 0, command.output
-    wait_until(lambda: listener.heard['/tf'] == said['/tf'])
-    listener.close()
+    with contextlib.closing(Listener(peer.node)) as listener:
+        command = start('replay', folder, *arguments)
+        assert command.end() == 1
+        assert '/perception publishes /don_kp/matches' in command.output
+        command = start('replay', folder, *arguments, '--wait-for', '/tf', '--inputs')
+        assert command.end() == 0, command.output
+        wait_until(lambda: listener.heard['/tf'] == said['/tf'])
     assert listener.heard['/don_kp/matches'] == listener.heard[FEEDBACK] == []
 
 
 def test_time_is_that_of_the_clock_and_set_back_it_ends_the_recording(
-    peer, start, tmp_path, wait_until
+    peer, publisher, start, tmp_path, wait_until
 ):
     folder = tmp_path / 'bag'
-    clock = peer.node.create_publisher(Clock, '/clock', 1)
-    joints = peer.node.create_publisher(JointState, '/joint_states', 10)
+    clock = publisher(Clock, '/clock', 1)
+    joints = publisher(JointState, '/joint_states', 10)
     command = start('record', folder, '--simulated-time')
 
     def tell(seconds):
@@ -349,8 +360,31 @@ def test_time_is_that_of_the_clock_and_set_back_it_ends_the_recording(
     assert 'ROS time was set back by 47.000 s' in command.output
     with AnyReader([folder]) as reader:
         assert {stamp for _, stamp, _ in reader.messages()} == {50 * 10**9}
-    peer.node.destroy_publisher(clock)
-    peer.node.destroy_publisher(joints)
+
+
+def test_a_second_publisher_of_another_quality_is_recorded_too(
+    peer, publisher, start, tmp_path, wait_until
+):
+    folder, names = tmp_path / 'bag', ('first', 'second')
+    publishers = [publisher(JointState, '/joint_states', ALL)]
+    command = start('record', folder)
+    wait_until(publishers[0].get_subscription_count)
+    publishers.append(publisher(JointState, '/joint_states', BEST_EFFORT))
+    wait_until(publishers[1].get_subscription_count)
+    file = folder / 'bag.mcap'
+    empty = file.stat().st_size
+
+    def is_written():
+        for name, one in zip(names, publishers, strict=True):
+            one.publish(JointState(name=[name], position=array('d', bytes(2**16))))
+        return peer.within(0.02, lambda: file.stat().st_size > empty)
+
+    wait_until(is_written)
+    assert command.end(signal.SIGINT) == 0, command.output
+    with AnyReader([folder]) as reader:
+        kind = 'sensor_msgs/msg/JointState'
+        kept = {reader.deserialize(data, kind).name[0] for _, _, data in reader.messages()}
+    assert kept == set(names)
 
 
 def test_what_exists_or_cannot_hold_a_recording_is_named(start, tmp_path):

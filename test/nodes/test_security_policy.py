@@ -42,5 +42,5 @@ def test_the_policy_allows_what_a_node_uses(peer, start_node, checkpoint, tmp_pa
         return {verb: {topic for topic, _ in read(name, '/')} for verb, read in reading.items()}
 
     expected = allowed(name)
-    peer.within(20.0, lambda: used() == expected)
+    peer.within(peer.PATIENCE_S, lambda: used() == expected)
     assert used() == expected

@@ -110,20 +110,35 @@ def test_a_pixel_is_stored_read_listed_and_deleted(desk):
     assert desk.names() == []
 
 
-def test_a_click_that_two_perceptions_would_answer_is_refused(desk):
-    other = rclpy.create_node('perception', namespace='robot2', context=desk.peer.node.context)
+@pytest.fixture
+def other(desk):
+    """Give a node of another robot's perception, which says nothing."""
+    node = rclpy.create_node('perception', namespace='robot2', context=desk.peer.node.context)
+    yield node
+    node.destroy_node()
+
+
+def test_a_click_that_two_perceptions_would_answer_is_refused(desk, other):
+    def refused(several):
+        """Store until the answer names those, for the database learns of them by and by."""
+
+        def told():
+            desk.show()
+            message = desk.store('cap/brim', u=20, v=30, replace=True).message
+            return f'several nodes {several}: /perception and /robot2/perception;' in message and (
+                message
+            )
+
+        return desk.peer.wait_until(told)
+
     for kind, topic in (DescriptorMap, '/don_kp/descriptor_map'), (Matches, '/don_kp/matches'):
         publisher = other.create_publisher(kind, topic, 10)
-        refused = desk.store_pixel('cap/brim', 20, 30, refused_with='several nodes')
-        assert f'publish {topic}: /perception and /robot2/perception;' in refused.message
-        assert '(namespace:=robot1)' in refused.message
+        assert '(namespace:=robot1)' in refused(f'publish {topic}')
         other.destroy_publisher(publisher)
     server = other.create_service(Describe, '/perception/describe', lambda _, response: response)
-    refused = desk.store_pixel('cap/brim', 20, 30, refused_with='several nodes')
-    assert 'serve /perception/describe: /perception and /robot2/perception;' in refused.message
+    assert refused('serve /perception/describe')
     other.destroy_service(server)
-    other.destroy_node()
-    assert desk.store_pixel('cap/brim', 20, 30).success
+    assert desk.store_pixel('cap/brim', 20, 30, replace=True).success
     assert desk.delete('cap/brim').success
 
 

@@ -112,7 +112,7 @@ def seen(desk, context, spun):
     stand_in = StandIn(node)
     with spun(node):
         desk.peer.wait_until(lambda: 'is not taught' in delete(desk, 'unheard of').message)
-        desk.peer.wait_until(lambda: 'no node serves' not in teach(desk, 'first').message)
+        desk.peer.wait_until(lambda: teach(desk, 'first').success)
         assert delete(desk, 'first').success
         yield stand_in
 

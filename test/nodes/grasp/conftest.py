@@ -1,5 +1,6 @@
 """The grasp node on an arm that only waits."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -17,9 +18,8 @@ def stage(
     """Give a grasp node whose arm only waits."""
     monkeypatch.setitem(grasp.MOTIONS, 'embedded', Arm)
     rclpy.init(domain_id=int(os.environ['ROS_DOMAIN_ID']))
-    made = Stage(getattr(request, 'param', True))
     try:
-        yield made
+        with contextlib.closing(Stage(getattr(request, 'param', True))) as made:
+            yield made
     finally:
-        made.close()
         rclpy.try_shutdown()

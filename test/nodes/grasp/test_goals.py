@@ -77,6 +77,7 @@ def test_an_internal_error_ends_the_goal_as_a_fault_and_not_the_node(stage: Stag
 
 
 def test_a_goal_is_cancelled_also_in_its_first_moment(stage: Stage) -> None:
+    stage.arm.arrives = False  # nothing but the cancellation ends a motion
     for _ in range(50):
         sent = stage.client.send_goal_async(Grasp.Goal(mode='release'))
         # In the thread that hears of the acceptance, before the node has begun.
@@ -88,6 +89,26 @@ def test_a_goal_is_cancelled_also_in_its_first_moment(stage: Stage) -> None:
         if answer(asked[0]).goals_canceling:
             assert ended.result.code in (Grasp.Result.CANCELLED, Grasp.Result.SUCCEEDED)
         assert ended.status == GoalStatus.STATUS_CANCELED, ended.result.message
+
+
+def test_a_goal_that_is_cancelled_before_it_begins_moves_nothing(stage: Stage) -> None:
+    server, may_begin = stage.node._server, threading.Event()
+
+    def begin_late(handle: Any) -> None:
+        may_begin.wait(60.0)
+        server._on_accepted(handle)
+
+    server._server.register_handle_accepted_callback(begin_late)
+    try:
+        handle = stage.send()
+        cancelled = answer(handle.cancel_goal_async()).goals_canceling
+    finally:
+        may_begin.set()
+    ended = answer(handle.get_result_async())
+    assert [one.goal_id for one in cancelled] == [handle.goal_id]
+    assert ended.status == GoalStatus.STATUS_CANCELED
+    assert ended.result.code == Grasp.Result.CANCELLED
+    assert stage.arm.steps == 0
 
 
 @pytest.mark.parametrize('stage', [False], indirect=True)

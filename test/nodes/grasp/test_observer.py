@@ -52,11 +52,13 @@ class Perception(Node):
         if self.silent:
             return
         self.number += 1
+        # Who changes what is seen meanwhile gets it with a stamp before the change.
+        stamp = self.get_clock().now().to_msg()
         match = Match(name=self.name, found=self.found(self.number), reason='best score 0.4')
         match.position = point_message(self.position(self.number))
         message = Matches(matches=[match])
         message.header.frame_id = 'camera'
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = stamp
         self._matches.publish(message)
 
     def _on_scene(self, request: Scene.Request, response: Scene.Response) -> Scene.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -16,17 +17,17 @@ from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.grasp import node as grasp
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 
-MOVING_S = 0.02
+STEPS = 20  # of a motion, each a millisecond, or more where the machine is busy
 
 
 class Arm:
-    """Stands for a motion adapter: every motion takes a moment and can be stopped."""
+    """Stands for a motion adapter: every motion takes some steps and can be stopped."""
 
     def __init__(self, *_: Any) -> None:
         self.stopped = True
         self.moving, self.most_moving, self.motions = 0, 0, 0
         self.looked = -1
-        self.arrives = True
+        self.arrives, self.steps = True, 0
 
     def engage(self) -> None:
         self.stopped = False
@@ -48,11 +49,11 @@ class Arm:
         self.moving += 1
         self.most_moving = max(self.most_moving, self.moving)
         try:
-            until = time.monotonic() + MOVING_S
-            while time.monotonic() < until or not self.arrives:
+            for _ in range(STEPS) if self.arrives else itertools.count():
                 if self.stopped:
                     raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
                 time.sleep(0.001)
+                self.steps += 1
         finally:
             self.moving -= 1
         return width

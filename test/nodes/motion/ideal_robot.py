@@ -1,6 +1,7 @@
 """Stands for a robot: the simulation's controllers on joints that follow exactly, in real time."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -83,8 +84,22 @@ class Controllers(Node):
             self.commands, self.steps = [], 0  # the arm's positions (7,), one a step
             self.object_width, self.stuck, self.silent = 0.0, False, False
             self.velocity = np.zeros(9)
+            self._awaited = None
+
+    def when(self, come: Callable[[], bool], act: Callable[[], None]):
+        """Do something once, in the first step after which a condition holds.
+
+        A test that looked for itself would come late on a busy machine.
+        """
+        self._awaited = come, act
 
     def step(self):
+        self._step()
+        if self._awaited and self._awaited[0]():
+            (_, act), self._awaited = self._awaited, None
+            act()
+
+    def _step(self):
         with self.lock:
             now = self.time.now()
             self.arm_controller.update(now)

@@ -71,8 +71,8 @@ class RobotState:
 
 
 class RobotTrajectory:
-    def __init__(self, start, end):
-        self.start, self.end, self.duration = start, end, 1.5
+    def __init__(self, start, end, duration):
+        self.start, self.end, self.duration = start, end, duration
 
     def smooth(self):
         """Return times (n,), positions and velocities (n, 7) of a cubic from rest to rest."""
@@ -159,14 +159,14 @@ class PlanningComponent:
         if end is None:
             return Result(-31)
         if asked.planning_pipeline == 'ompl':
-            return Result(-12) if touches(end) else Result(1, RobotTrajectory(start, end))
+            return Result(-12) if touches(end) else Result(1, moveit.way(start, end))
         assert asked.planner_id == 'LIN'
         if asked.max_acceleration_scaling_factor > moveit.most:
             return Result(-1)
         between = [start + s * (np.array(end) - start) for s in np.linspace(0.0, 1.0, 11)]
         if 'ValidateSolution' in response and any(map(touches, between)):
             return Result(-2)
-        return Result(1, RobotTrajectory(start, end))
+        return Result(1, moveit.way(start, end))
 
     def _end(self, start):
         if isinstance(self.goal, RobotState):
@@ -270,9 +270,12 @@ class MoveItPy:
         self.scene = Scene(self)
         self.most = 1.0  # the acceleration scaling that no line may exceed
         self.status, self.running, self.halt = 'SUCCEEDED', threading.Event(), threading.Event()
-        self.slow = False
+        self.slow, self.duration = False, 1.5  # seconds of a way
         self.at_first = None  # called when an execution begins, before it can be stopped
         MoveItPy.made = self
+
+    def way(self, start, end):
+        return RobotTrajectory(start, end, self.duration)
 
     def touches(self, q, attached=()):
         T_base_tcp = KINEMATICS.forward(q)

@@ -1,6 +1,5 @@
 """What the tests of motions wait for, ask for and look at."""
 
-import threading
 import time
 
 import numpy as np
@@ -12,8 +11,8 @@ from don_kp_ros.motion.port import MotionError
 PATIENCE_S = 60.0  # for what takes a moment on an idle machine
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
+def until(condition, seconds=PATIENCE_S):
+    deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -30,17 +29,10 @@ def failure(call):
     return caught.value
 
 
-def stopped_on_the_way(motion, goal, has_come):
+def stopped_on_the_way(robot, motion, goal, has_come):
     """Move to joint positions, stop when a condition holds; return the failure of the motion."""
-    failures = []
-    mover = threading.Thread(
-        target=lambda: failures.append(failure(lambda: motion.move_to_joints(goal)))
-    )
-    mover.start()
-    until(has_come)
-    motion.stop()
-    mover.join(timeout=PATIENCE_S)
-    return failures[0]
+    robot.when(has_come, motion.stop)
+    return failure(lambda: motion.move_to_joints(goal))
 
 
 def speeds_and_accelerations(times, positions):

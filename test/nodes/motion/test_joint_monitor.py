@@ -54,6 +54,15 @@ def test_stamps_that_are_set_back_begin_anew_and_late_ones_do_not_count(monitor)
     assert not monitor.arm.moved(0.5) < 1.0
 
 
+def test_what_moved_in_a_gap_of_the_joint_states_counts(monitor):
+    set_time(monitor, 500.0)
+    for stamp, position in ((100.0, 0.0), (100.6, 1.0), (100.7, 1.0)):
+        tell(monitor, stamp, position)
+    assert monitor.arm.moved(0.5) == 1.0
+    tell(monitor, 101.2, 1.0)
+    assert monitor.arm.moved(0.5) == 0.0
+
+
 def test_joint_states_on_another_topic_are_named(monitor, peer):
     assert '/franka/joint_states' not in str(monitor.arm.stale())
     elsewhere = peer.node.create_publisher(JointState, '/franka/joint_states', 10)

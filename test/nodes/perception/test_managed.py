@@ -16,7 +16,7 @@ from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 def node(start_node, checkpoint, peer):
     node = start_node('perception', model=checkpoint, threads=1, max_rate_hz=0, autostart=False)
     try:
-        peer.meet(GetState, '/perception/get_state')
+        peer.meet('/perception/get_state')
         assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
         yield node
     finally:
@@ -75,12 +75,15 @@ def test_a_transition_that_fails_says_why_and_leaves_the_node_as_it_was(
     start_node, peer, tmp_path
 ):
     node = start_node('perception', model=tmp_path / 'none.safetensors', autostart=False)
-    peer.meet(GetState, '/perception/get_state')
-    assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
-    assert not change(peer, Transition.TRANSITION_CONFIGURE)
-    node.wait_for(f'cannot configure: {tmp_path}/none.safetensors')
-    assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
-    assert node.end() == 0
+    try:
+        peer.meet('/perception/get_state')
+        assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
+        assert not change(peer, Transition.TRANSITION_CONFIGURE)
+        node.wait_for(f'cannot configure: {tmp_path}/none.safetensors')
+        assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
+    finally:
+        status = node.end()
+    assert status == 0
     assert 'Traceback' not in node.output
 
 

@@ -125,6 +125,15 @@ class Bench:
 
         return self.peer.wait_until(answered)
 
+    def drawn(self, message: ObjectPoses) -> list[Marker]:
+        """Wait for the markers of the image that a message is of."""
+
+        def told():
+            drawn = (one.markers for one in list(self.markers))
+            return next((m for m in drawn if m[0].header.stamp == message.header.stamp), None)
+
+        return self.peer.wait_until(told)
+
     def off(self, pose: ObjectPose, shot: Shot) -> float:
         """Return the mean distance of the mesh's vertices from where they are, metres."""
         vertices = decoded(self.scene.mesh, FORMAT, '').vertices
@@ -224,14 +233,15 @@ def test_a_pose_that_is_off_is_refined_held_and_drawn(bench):
     bench.tell(OFF)
     first, second = bench.scene.shots
     before = bench.seen(first, lambda m: sources(m) == ['constellation']).objects[0]
-    after = bench.seen(first, lambda m: sources(m) == ['refined']).objects[0]
+    refined = bench.seen(first, lambda m: sources(m) == ['refined'])
+    after = refined.objects[0]
     assert bench.off(before, first) > 0.006
     assert bench.off(after, first) < 0.5 * bench.off(before, first)
     assert bench.off(after, first) < 0.004
     assert np.isfinite(after.pose.covariance).all()
     assert (after.inliers, after.depth) != (0, False)
     assert bench.asked == [fingerprint_of(bench.scene.mesh)]  # once
-    meshes = [one for one in bench.markers[-1].markers if one.ns == 'meshes']
+    meshes = [one for one in bench.drawn(refined) if one.ns == 'meshes']
     assert [one.type for one in meshes] == [Marker.TRIANGLE_LIST]
     assert meshes[0].pose == after.pose.pose
 

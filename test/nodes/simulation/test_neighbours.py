@@ -18,14 +18,14 @@ from don_kp_ros.nodes.simulation.neighbours import Neighbours
 
 
 @pytest.fixture
-def node(ros_environment: None) -> Iterator[Callable[[str], Node]]:
+def node(ros_environment: None) -> Iterator[Callable[..., Node]]:
     """Give what makes a node that publishes joint states, as a robot's driver does."""
     context = rclpy.Context()
     rclpy.init(context=context)
     made = []
 
-    def make(name: str) -> Node:
-        made.append(rclpy.create_node(name, context=context))
+    def make(name: str, namespace: str = '') -> Node:
+        made.append(rclpy.create_node(name, context=context, namespace=namespace))
         return made[-1]
 
     yield make
@@ -79,15 +79,12 @@ def test_a_robot_that_was_not_found_in_time_ends_it(node: Callable[[str], Node])
 
 
 def test_of_two_simulations_the_first_stays(
-    node: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+    node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Before ROS has told either of the other.
     monkeypatch.setattr(neighbours, 'publishers', lambda *_: [])
-    first = Neighbours(node('simulation'))  # its name is free again once it is closed
-    with pytest.raises(StartupError, match=r'^another simulation publishes /joint_states'):
-        Neighbours(node('simulation'))
-    other = rclpy.create_node('simulation', context=node('helper').context, namespace='two')
-    Neighbours(other).close()
-    other.destroy_node()
-    first.close()
-    Neighbours(node('simulation')).close()
+    with contextlib.closing(Neighbours(node('simulation'))):
+        with pytest.raises(StartupError, match=r'^another simulation publishes /joint_states'):
+            Neighbours(node('simulation'))
+        Neighbours(node('simulation', namespace='two')).close()
+    Neighbours(node('simulation')).close()  # its name is free again

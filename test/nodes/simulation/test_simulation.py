@@ -152,8 +152,12 @@ def laid_out(client: Client, seed: int) -> Image:
     until(client.reset.service_is_ready)
     made = answer(client.reset.call_async(ResetScene.Request(seed=seed, placement=seed)))
     assert made.success, made.message
-    until(lambda: seconds_from_stamp(client.pictures[-1].header.stamp) > made.time)
-    return next(p for p in client.pictures if seconds_from_stamp(p.header.stamp) > made.time)
+    until(lambda: stamp_of(client.pictures[-1]) > made.time)
+    return next(picture for picture in client.pictures if stamp_of(picture) > made.time)
+
+
+def stamp_of(message: Any) -> float:
+    return seconds_from_stamp(message.header.stamp)
 
 
 @pytest.fixture
@@ -182,13 +186,15 @@ def test_pictures_bear_the_moment_of_the_clock_the_joints_and_the_frames(arm: Cl
     until(lambda: len(arm.clock) > begun + 100)
     assert (np.diff(arm.clock) > 0).all()
     clock = arm.clock[begun:]
+    # What came with the pictures may be handed over later than the clock.
+    until(lambda: stamp_of(arm.states[-1]) > clock[-5] and max(arm.frames) > clock[-5])
     assert np.allclose(np.diff(clock)[np.diff(clock) < 0.03], 0.02)  # best effort: some are lost
-    stamps = {seconds_from_stamp(p.header.stamp) for p in arm.pictures}
+    stamps = {stamp_of(picture) for picture in arm.pictures}
     stamps = {stamp for stamp in stamps if clock[0] < stamp < clock[-5]}
     assert len(stamps) > 3
     apart = np.diff(sorted(stamps)) * 5.0
     assert np.allclose(apart, np.round(apart))
-    joints = {seconds_from_stamp(s.header.stamp) for s in arm.states}
+    joints = {stamp_of(state) for state in arm.states}
     assert len(stamps - joints) <= 1 and len(stamps - arm.frames) <= 1  # best effort
 
 
@@ -263,7 +269,7 @@ def test_a_gripper_controller_ends_where_it_may(arm: Client) -> None:
 def test_franka_s_gripper_says_what_it_holds(arm: Client) -> None:
     narrow = arm.run(arm.move, Move.Goal(width=0.03, speed=0.1))
     assert (narrow.status, narrow.result.success) == (Status.STATUS_SUCCEEDED, True)
-    assert arm.width == pytest.approx(0.03, abs=0.003)
+    until(lambda: abs(arm.width - 0.03) < 0.003)
     # Nothing is between the fingers, which close as far as they are told: that is what they hold.
     assert arm.run(arm.grasp, Grasp.Goal(width=0.02, speed=0.1, force=20.0)).result.success
     assert arm.run(arm.homing, Homing.Goal()).result.success
@@ -275,7 +281,7 @@ def test_franka_s_gripper_says_what_it_holds(arm: Client) -> None:
 
 
 def test_stop_holds_the_fingers(arm: Client) -> None:
-    goal = arm.send(arm.move, Move.Goal(width=0.0, speed=0.01))
+    goal = arm.send(arm.move, Move.Goal(width=0.0, speed=0.002))
     until(lambda: arm.width < 0.075)
     assert answer(arm.stop.call_async(Trigger.Request())).success
     ended = answer(goal.get_result_async())
