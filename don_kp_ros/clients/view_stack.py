@@ -19,12 +19,14 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from don_kp.srv import (
+    ChangeDescriptor,
     DeleteDescriptor,
     DeleteObject,
     GetDescriptor,
     ListDescriptors,
     ListObjects,
     RankDescriptors,
+    RenameObject,
     RestoreDescriptor,
     StoreDescriptor,
     TeachObject,
@@ -167,6 +169,18 @@ class ViewedStack:
             RestoreDescriptor, 'restore_descriptor', name=point.name, model=point.model
         )
 
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+        """Give a stored point a name and tags."""
+        return await self._said(
+            ChangeDescriptor,
+            'change_descriptor',
+            name=point.name,
+            model=point.model,
+            new_name=name,
+            replace_tags=True,
+            tags=list(tags),
+        )
+
     async def objects(self) -> list[StoredObject]:
         """List the taught objects."""
         answer = await self._services.ask(ListObjects, 'list_objects')
@@ -185,6 +199,12 @@ class ViewedStack:
         """Delete a taught object."""
         return await self._said(
             DeleteObject, 'delete_object', name=taught.name, model=taught.model
+        )
+
+    async def rename_object(self, taught: StoredObject, name: str) -> str:
+        """Give a taught object another name."""
+        return await self._said(
+            RenameObject, 'rename_object', name=taught.name, model=taught.model, new_name=name
         )
 
     async def show_heatmap(self, name: str) -> None:

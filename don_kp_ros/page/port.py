@@ -86,11 +86,17 @@ class Stack(Protocol):
     async def restore_point(self, point: StoredPoint) -> str:
         """Restore a deleted point."""
 
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+        """Give a stored point a name and tags; return what is said of it."""
+
     async def objects(self) -> list[StoredObject]:
         """List the taught objects."""
 
     async def delete_object(self, taught: StoredObject) -> str:
         """Delete a taught object."""
+
+    async def rename_object(self, taught: StoredObject, name: str) -> str:
+        """Give a taught object another name; return what is said of it."""
 
     async def show_heatmap(self, name: str) -> None:
         """Show the heatmap of a stored point in place of the camera's picture; '': no longer."""

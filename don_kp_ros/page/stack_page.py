@@ -11,6 +11,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.page import pointing
 from don_kp_ros.page.activity import Activity
 from don_kp_ros.page.canvas import Canvas
+from don_kp_ros.page.editing import name_input, tags_input
 from don_kp_ros.page.grasp_tab import GraspTab
 from don_kp_ros.page.lists import ObjectList, PointList
 from don_kp_ros.page.picture import picture, want_examined
@@ -68,10 +69,8 @@ class StackPage:
     def _build_question(self) -> None:
         with ui.dialog() as self._question, ui.card():
             self._asked = ui.label()
-            limit = f'maxlength={pointing.LONGEST_NAME} autofocus'
-            self._name = ui.input('name, such as cap/brim').props(limit).classes('w-64')
+            self._name, self._tags = name_input('name, such as cap/brim'), tags_input()
             self._name.on('keydown.enter', self._on_named)
-            self._tags = ui.input('tags, by commas').props('maxlength=512').classes('w-64')
             self._existing = ui.select(_EXISTING, value='refuse', label='what has it already')
             with ui.row():
                 ui.button('Go on', on_click=self._on_named)

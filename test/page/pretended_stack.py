@@ -52,6 +52,14 @@ class PretendedStack:
     async def delete_point(self, point: StoredPoint) -> str:
         raise RefusedError(EVIL)
 
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+        print('asked: change', len(point.name), repr(name), tags, flush=True)
+        return f'{point.name} is now {name}'
+
+    async def rename_object(self, taught: StoredObject, name: str) -> str:
+        print('asked: rename', repr(taught.name), repr(name), flush=True)
+        raise RefusedError(EVIL)
+
     restore_point = delete_object = delete_point
 
     async def objects(self) -> list[StoredObject]:

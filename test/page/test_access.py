@@ -197,6 +197,16 @@ def test_names_and_sentences_never_become_part_of_the_document(
     page.locator('.point').first.get_by_text(evil).first.wait_for()
     canvas.hover()
     page.locator('.what', has_text=evil).wait_for()
+    page.get_by_role('button', name='Edit').first.click()
+    fields = page.locator('.editing input')
+    fields.nth(1).fill(f'{evil}, b')
+    assert fields.first.input_value().startswith(evil)
+    fields.first.fill(evil)
+    page.get_by_role('button', name='Change it').click()
+    page.locator('.q-notification', has_text=f'is now {evil}').wait_for()
+    page.locator('.q-dialog__backdrop').wait_for(state='detached')
+    (changed,) = [line for line in local.said if 'asked: change' in line]
+    assert changed.rstrip().endswith(f"{evil!r} ({evil!r}, 'b')")
     page.get_by_role('button', name='Delete').first.click()  # is refused
     page.locator('.q-notification', has_text=evil).first.wait_for()
     page.locator('.q-select').first.click()
@@ -204,6 +214,12 @@ def test_names_and_sentences_never_become_part_of_the_document(
     for tab, shown in ('Objects', '.object'), ('Grasp', 'button'), ('3D', 'canvas'):
         page.get_by_role('tab', name=tab).click()
         page.locator(f'.q-tab-panel {shown}').first.wait_for()
+        if tab == 'Objects':
+            page.get_by_role('button', name='Rename').click()
+            fields.first.fill('b')
+            page.get_by_role('button', name='Change it').click()  # is refused
+            page.get_by_role('button', name='Never mind').click()
+            page.locator('.q-dialog__backdrop').wait_for(state='detached')
     page.get_by_text('object/', exact=False).or_(page.locator('.q-tab-panel')).first.wait_for()
     page.get_by_role('tab', name='Grasp').click()
     page.get_by_label('name of a point or an object').fill(evil)
