@@ -37,6 +37,7 @@ from don_kp_ros.clients.stack import Stack
 from don_kp_ros.clients.view_goals import Goals
 from don_kp_ros.clients.view_sight import Sight
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import image_message, points_from_cloud
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.page.activity import Activity
@@ -245,10 +246,12 @@ class ViewedStack:
         if self.sight.grasp is not None and self.sight.grasp[0] in frames:
             frame, T_frame_tcp = self.sight.grasp
             grasp = frames[frame] @ T_frame_tcp
+        frame, points = self.sight.path
+        path = rigid.apply(frames[frame], points) if frame in frames else points[:0]
         try:
-            return Scene(frames, bones, await self._cloud(root), grasp)
+            return Scene(frames, bones, await self._cloud(root), grasp, path)
         except RefusedError as error:
-            return Scene(frames, bones, grasp=grasp, lacks=str(error))
+            return Scene(frames, bones, grasp=grasp, path=path, lacks=str(error))
 
     async def _cloud(self, frame: str) -> Array:
         """Return the points that the camera saw last, in a frame."""

@@ -45,6 +45,7 @@ class Scene:
     bones: Sequence[tuple[str, str]] = ()  # frames and their parents
     cloud: Array = field(default_factory=lambda: np.zeros((0, 3)))
     grasp: Array | None = None  # (4, 4), of the tool centre point, where one is planned
+    path: Array = field(default_factory=lambda: np.zeros((0, 3)))  # that it is about to go
     lacks: str = ''  # why there is no cloud; empty where there is one
 
 

@@ -87,7 +87,7 @@ class PretendedStack:
 
     async def scene(self) -> Scene:
         frames = {'base': np.eye(4), f'object/{EVIL}': np.eye(4)}
-        return Scene(frames, [(f'object/{EVIL}', 'base')], np.zeros((2, 3)), None, EVIL)
+        return Scene(frames, [(f'object/{EVIL}', 'base')], np.zeros((2, 3)), None, np.eye(3), EVIL)
 
 
 def main(host: str) -> None:
