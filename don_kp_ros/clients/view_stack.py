@@ -7,14 +7,12 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
@@ -25,6 +23,7 @@ from don_kp.srv import (
     GetDescriptor,
     ListDescriptors,
     ListObjects,
+    ProposeMask,
     RankDescriptors,
     RenameObject,
     RestoreDescriptor,
@@ -38,11 +37,16 @@ from don_kp_ros.clients.view_goals import Goals
 from don_kp_ros.clients.view_sight import Sight
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
-from don_kp_ros.nodes.kit.conversions import image_message, points_from_cloud
+from don_kp_ros.nodes.kit.conversions import (
+    image_array,
+    image_message,
+    points_from_cloud,
+    rgb_image,
+)
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.page.activity import Activity
 from don_kp_ros.page.canvas import Canvas, Stamp
-from don_kp_ros.page.port import Array, Existing, Scene, StoredObject, StoredPoint
+from don_kp_ros.page.port import Array, Existing, Proposed, Scene, StoredObject, StoredPoint
 
 _RADIUS = 10.0  # pixels about the pointer in which a stored point may be
 _RANKED = 3
@@ -92,27 +96,44 @@ class ViewedStack:
         )
         return str(answer.message)
 
+    async def propose(
+        self, stamp: Stamp, uv: tuple[int, int], outline: Sequence[tuple[float, float]]
+    ) -> Proposed:
+        """Return what perception takes for the object, in the picture of a stamp."""
+        answer = await self._services.ask(
+            ProposeMask,
+            'perception/propose_mask',
+            _TEACHING_S,
+            stamp=_time(stamp),
+            u=uv[0],
+            v=uv[1],
+            outline=[x for corner in outline for x in corner],
+        )
+        try:
+            pixels, mask = rgb_image(answer.image), image_array(answer.mask)
+        except ValueError as error:
+            raise RefusedError(f'perception proposes no mask: {error}') from error
+        if mask.shape != pixels.shape[:2]:
+            raise RefusedError(
+                f'perception proposes a mask of shape {mask.shape} for a picture of shape '
+                f'{pixels.shape}; see its log'
+            )
+        of = answer.image.header.stamp
+        return Proposed(Stamp(of.sec, of.nanosec), pixels, np.asarray(mask, np.uint8))
+
     async def teach(
-        self,
-        name: str,
-        stamp: Stamp,
-        uv: tuple[int, int],
-        outline: Sequence[tuple[float, float]],
-        existing: Existing,
+        self, name: str, stamp: Stamp, mask: NDArray[np.uint8], existing: Existing
     ) -> str:
-        """Teach the object at a pixel, or within an outline, and mark the points taught."""
-        mask = {'mask': self._mask(outline)} if outline else {}
+        """Teach what a mask shows, and mark the points taught."""
         answer = await self._services.ask(
             TeachObject,
             'teach_object',
             _TEACHING_S,
             name=name,
             stamp=_time(stamp),
-            u=uv[0],
-            v=uv[1],
+            mask=image_message(mask, 'mono8', Header()),
             replace=existing == 'replace',
             add=existing == 'add',
-            **mask,
         )
         self.sight.show_taught(answer.object, answer.pose)
         asyncio.get_running_loop().call_later(_TAUGHT_S, self._canvas.mark, 'taught', [])
@@ -267,15 +288,6 @@ class ViewedStack:
 
     async def _said(self, kind: type, name: str, /, **fields: Any) -> str:
         return str((await self._services.ask(kind, name, **fields)).message)
-
-    def _mask(self, outline: Sequence[tuple[float, float]]) -> Image:
-        """Fill an outline: mono8, as large as the picture."""
-        picture = self._canvas.picture
-        if picture is None:
-            raise RefusedError('no picture has come; does the camera run?')
-        mask: NDArray[np.uint8] = np.zeros(picture.pixels.shape[:2], dtype=np.uint8)
-        cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], (255,))
-        return image_message(mask, 'mono8', Header())
 
 
 def _time(stamp: Stamp) -> Time:

@@ -38,6 +38,15 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
+class Proposed:
+    """A picture (H, W, 3) RGB, its stamp, and the mask (H, W) of what was pointed at: 0 or 255."""
+
+    stamp: Stamp
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Scene:
     """Where everything is, metres in the frame that all others hang on."""
 
@@ -62,15 +71,18 @@ class Stack(Protocol):
     ) -> str:
         """Store the point at a pixel of the picture of a stamp; return what is said of it."""
 
+    async def propose(
+        self, stamp: Stamp, uv: tuple[int, int], outline: Sequence[tuple[float, float]]
+    ) -> Proposed:
+        """Return the mask of the object at a pixel of the picture of a stamp, or of an outline.
+
+        The picture may be taught from for two minutes.
+        """
+
     async def teach(
-        self,
-        name: str,
-        stamp: Stamp,
-        uv: tuple[int, int],
-        outline: Sequence[tuple[float, float]],
-        existing: Existing,
+        self, name: str, stamp: Stamp, mask: NDArray[np.uint8], existing: Existing
     ) -> str:
-        """Teach the object at a pixel, or within an outline; return what is said of it."""
+        """Teach what a mask (H, W) shows of the picture of a stamp; return what is said of it."""
 
     async def rank(self, uv: tuple[float, float]) -> str:
         """Return which stored points are like a place in the newest picture examined."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import http.server
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nicegui
+import numpy as np
 import pytest
 from playwright.sync_api import Page
 
@@ -240,11 +242,28 @@ def test_names_and_sentences_never_become_part_of_the_document(
         page.evaluate(f'emitEvent("picture_click", {said})')
         page.evaluate(f'emitEvent("picture_outline", {said})')
     before = list(local.said)
-    assert not [line for line in before if 'asked: store' in line or 'asked: teach' in line]
+    assert not [line for line in before if 'asked: store' in line or 'asked: propose' in line]
     canvas.click(position={'x': 5, 'y': 5})
     page.locator('.q-notification', has_text='is stored').first.wait_for()
     (stored,) = [line for line in local.said if 'asked: store' in line]
     assert 100 < len(stored) < 250 and '(12, 345000000) (0, 0)' in stored
+
+    page.get_by_role('button', name='Teach an object').click()
+    page.get_by_text('Go on').click()
+    page.locator('.hint', has_text=evil).wait_for()
+    canvas.click(position={'x': 5, 'y': 5})
+    mask = page.locator('.mask', has_text=f'Is this {evil}')
+    image = mask.locator('img')
+    image.hover()  # waits until the dialog has opened wholly
+    box = image.bounding_box()
+    image.click(position={'x': 100 / 160 * box['width'], 'y': 60 / 120 * box['height']})
+    mask.locator('path[stroke="#40ff60"]').wait_for(state='attached')
+    mask.get_by_role('button', name='Teach').click()
+    page.locator('.q-notification', has_text='is taught').first.wait_for()
+    (taught,) = [line for line in local.said if 'asked: teach' in line]
+    disc = np.pi * 20**2
+    shares = ast.literal_eval(taught.partition('(12, 345000000) ')[2])
+    assert shares == pytest.approx([disc / (65 * 120), disc / (95 * 120)], rel=0.05)
 
     assert page.evaluate('window.injected') is None
     assert page.locator('img[src="x"]').count() == 0
