@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from don_kp.srv import (
+    ChangeDescriptor,
     DeleteDescriptor,
     DeleteObject,
     ExportDescriptors,
@@ -24,6 +25,7 @@ from don_kp.srv import (
     ListDescriptors,
     ListObjects,
     RankDescriptors,
+    RenameObject,
     RestoreDescriptor,
     StoreDescriptor,
     TeachObject,
@@ -148,11 +150,13 @@ class _Maker:
             (4, StoreDescriptor, '/store_descriptor', self._pixel_to_store),
             (3, GetDescriptor, '/get_descriptor', self._named),
             (3, ListDescriptors, '/list_descriptors', self._listed),
+            (2, ChangeDescriptor, '/change_descriptor', self._changed),
             (2, DeleteDescriptor, '/delete_descriptor', self._named),
             (2, RestoreDescriptor, '/restore_descriptor', self._named),
             (2, RankDescriptors, '/rank_descriptors', self._ranked),
             (1, TeachObject, '/teach_object', lambda: {'name': self._name('name')}),
             (1, ListObjects, '/list_objects', lambda: {'model': self._anything()}),
+            (1, RenameObject, '/rename_object', self._renamed),
             (1, DeleteObject, '/delete_object', self._named),
             (1, ExportDescriptors, '/export_descriptors', self._exported),
             (1, ImportDescriptors, '/import_descriptors', self._imported),
@@ -198,6 +202,19 @@ class _Maker:
     def _named(self) -> _Fields:
         model = self._other_model() if self._goes_wrong() else self._model
         return {'name': self._name('name'), 'model': model}
+
+    def _changed(self) -> _Fields:
+        fields = {**self._named(), 'replace_tags': True, 'tags': [self._name('tag')]}
+        for key in ('new_name', 'object'):
+            if self._random.random() < 0.5:
+                fields[key] = self._name(key, optional=True)
+        if self._goes_wrong(0.1):
+            fields['replace_tags'] = False
+            self._faults.append('tags that nothing is done with')
+        return fields
+
+    def _renamed(self) -> _Fields:
+        return {**self._named(), 'new_name': self._name('new_name')}
 
     def _listed(self) -> _Fields:
         fields: _Fields = {'limit': self._random.choice([0, 1, 7, 1000])}

@@ -25,12 +25,17 @@ _FULL, _EMPTY = 0.95, 0.02  # shares of the box
 
 
 def mask_by_colour(
-    image: Image, box: Numbers | None, inside: Sequence[Numbers], outside: Sequence[Numbers]
+    image: Image,
+    box: Numbers | None,
+    inside: Sequence[Numbers],
+    outside: Sequence[Numbers],
+    begun: Mask | None = None,
 ) -> Proposal:
     """Cut out what differs from the picture outside of a box (u, v, width, height).
 
     image (H, W, 3); without a box, one a tenth off the border. inside, outside: pixels (u, v) that
-    are the object, and that are not. Raises RefusedError where nothing is cut out.
+    are the object, and that are not. begun (H, W): about what the object is, where that is known.
+    Raises RefusedError where nothing is cut out.
     """
     height, width = image.shape[:2]
     guessed = box is None
@@ -44,9 +49,10 @@ def mask_by_colour(
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     clicks = [[tuple(scale * x for x in click) for click in own] for own in (inside, outside)]
     u, v, w, h = (scale * number for number in box)
-    every = _cut(small, (u, v, w, h), *clicks)
-    shown = _meant(every, clicks[0])
-    again = _meant(_cut(small, _inset((u, v, w, h), _SMALLER), *clicks), clicks[0])
+    known = None if begun is None else _shrunk(begun, size)
+    every = _cut(small, (u, v, w, h), clicks, known)
+    shown = _meant(every, clicks[0], known)
+    again = _meant(_cut(small, _inset((u, v, w, h), _SMALLER), clicks, known), clicks[0], known)
     either = np.count_nonzero(shown | again)
     share = np.count_nonzero(shown) / (w * h)
     doubts = []
@@ -86,17 +92,22 @@ def _check_box(image: Image, box: Numbers) -> None:
 
 
 def _cut(
-    image: Image, box: Numbers, inside: Sequence[Numbers], outside: Sequence[Numbers]
+    image: Image,
+    box: Numbers,
+    clicks: Sequence[Sequence[Numbers]],
+    known: Mask | None,
 ) -> Mask:
-    u, v, w, h = (round(number) for number in box)
+    (u, v, w, h), (inside, outside) = (round(number) for number in box), clicks
     labels = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     labels[v : v + h, u : u + w] = cv2.GC_PR_FGD
-    if inside and outside:  # what is in the box begins as the nearest click says
+    if known is not None:
+        labels[(labels == cv2.GC_PR_FGD) & ~known] = cv2.GC_PR_BGD
+    elif inside and outside:  # what is in the box begins as the nearest click says
         nearer = _away(labels, outside) < _away(labels, inside)
         labels[(labels == cv2.GC_PR_FGD) & nearer] = cv2.GC_PR_BGD
     radius = max(1, round(_CLICK * max(image.shape)))
-    for clicks, label in ((inside, cv2.GC_FGD), (outside, cv2.GC_BGD)):
-        for click in clicks:
+    for own, label in ((inside, cv2.GC_FGD), (outside, cv2.GC_BGD)):
+        for click in own:
             cv2.circle(labels, (round(click[0]), round(click[1])), radius, label, -1)
     cv2.setRNGSeed(0)  # equal pictures get equal masks
     bgr = np.ascontiguousarray(image[..., ::-1])
@@ -112,12 +123,20 @@ def _away(labels: Image, clicks: Sequence[Numbers]) -> NDArray[np.float64]:
     return np.min([np.hypot(u - click[0], v - click[1]) for click in clicks], axis=0)
 
 
-def _meant(shown: NDArray[np.bool_], inside: Sequence[Numbers]) -> Mask:
-    """Keep the parts (H, W) that are clicked on; without clicks the largest."""
+def _shrunk(mask: Mask, size: tuple[int, int]) -> Mask:
+    shrunk = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(shrunk > 0.5)
+
+
+def _meant(shown: Mask, inside: Sequence[Numbers], known: Mask | None) -> Mask:
+    """Keep the parts (H, W) that are clicked on, or known; without any the largest."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(shown.astype(np.uint8))
     if len(stats) < 2:
         return np.zeros_like(shown)
     kept = {int(labels[round(v), round(u)]) for u, v in inside} - {0}
+    if known is not None:
+        sizes = np.bincount(labels[known], minlength=len(stats))
+        kept |= set(np.flatnonzero(2 * sizes > stats[:, cv2.CC_STAT_AREA]).tolist()) - {0}
     kept = kept or {1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())}
     return np.isin(labels, list(kept))
 

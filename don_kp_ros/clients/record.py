@@ -28,8 +28,8 @@ _LOOKS_EVERY_S = 0.2  # at who is on the graph
 # What perception makes for viewers, pictures and maps, costs it time: it is recorded where named.
 _RESULTS = (
     'don_kp/matches', 'don_kp/object_poses', 'don_kp/object_pose', 'don_kp/keypoints',
-    'don_kp/grasp_pose', 'don_kp/model', 'don_kp/descriptors', '/diagnostics',
-    'grasp/_action/feedback', 'grasp/_action/status',
+    'don_kp/grasp_pose', 'don_kp/planned_path', 'don_kp/model', 'don_kp/descriptors',
+    '/diagnostics', 'grasp/_action/feedback', 'grasp/_action/status',
 )  # fmt: skip
 _INPUTS = (*camera_topics.ALL, 'joint_states', 'tf', 'tf_static')
 

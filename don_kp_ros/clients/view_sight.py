@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path
 from numpy.typing import NDArray
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
@@ -19,7 +20,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.nodes.kit.conversions import camera_from_info, matrix_from_pose, rgb_image
 from don_kp_ros.nodes.kit.guard import guarded
-from don_kp_ros.nodes.kit.qos import RESULT, SENSOR
+from don_kp_ros.nodes.kit.qos import LATCHED, RESULT, SENSOR
 from don_kp_ros.page.canvas import Canvas, Line, Marker, Picture, Stamp
 
 Array = NDArray[np.float64]
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 _AXIS_M = 0.05
 _COLOURS = ('#ff4040', '#40e040', '#5080ff')  # of x, y and z
 _MOST = 60  # places that are drawn
+_MOST_PLACES = 1000  # of a planned path
 _CERTAIN = 0.5  # probability about a keypoint's peak below which it is not drawn
 _HEATMAP = 'don_kp/heatmap'
 
@@ -47,6 +49,7 @@ class Sight:
         self.camera: Camera | None = None
         self.frame = ''  # the camera's optical frame, once a picture has come
         self.grasp: tuple[str, Array] | None = None  # a frame, and T_frame_tcp
+        self.path: tuple[str, Array] = '', np.zeros((0, 3))  # a frame, and points in it
 
     def look(self, viewers: int) -> None:
         """Look while there are viewers."""
@@ -75,6 +78,7 @@ class Sight:
                 'don_kp/keypoints': (Keypoints, self._on_keypoints, RESULT),
                 'don_kp/object_poses': (ObjectPoses, self._on_poses, RESULT),
                 'don_kp/grasp_pose': (PoseStamped, self._on_grasp, RESULT),
+                'don_kp/planned_path': (Path, self._on_path, LATCHED),
             }
         for topic in self._subscriptions.keys() - wanted.keys():
             self._node.destroy_subscription(self._subscriptions.pop(topic))
@@ -128,3 +132,9 @@ class Sight:
     @guarded
     def _on_grasp(self, message: PoseStamped) -> None:
         self.grasp = message.header.frame_id, matrix_from_pose(message.pose)
+
+    @guarded
+    def _on_path(self, message: Path) -> None:
+        places = [one.pose.position for one in message.poses[:_MOST_PLACES]]
+        points = np.array([(p.x, p.y, p.z) for p in places]).reshape(-1, 3)
+        self.path = message.header.frame_id, points[np.isfinite(points).all(axis=1)]

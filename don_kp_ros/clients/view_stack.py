@@ -7,24 +7,25 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from don_kp.srv import (
+    ChangeDescriptor,
     DeleteDescriptor,
     DeleteObject,
     GetDescriptor,
     ListDescriptors,
     ListObjects,
+    ProposeMask,
     RankDescriptors,
+    RenameObject,
     RestoreDescriptor,
     StoreDescriptor,
     TeachObject,
@@ -35,11 +36,17 @@ from don_kp_ros.clients.stack import Stack
 from don_kp_ros.clients.view_goals import Goals
 from don_kp_ros.clients.view_sight import Sight
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.nodes.kit.conversions import image_message, points_from_cloud
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.kit.conversions import (
+    image_array,
+    image_message,
+    points_from_cloud,
+    rgb_image,
+)
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.page.activity import Activity
 from don_kp_ros.page.canvas import Canvas, Stamp
-from don_kp_ros.page.port import Array, Existing, Scene, StoredObject, StoredPoint
+from don_kp_ros.page.port import Array, Existing, Proposed, Scene, StoredObject, StoredPoint
 
 _RADIUS = 10.0  # pixels about the pointer in which a stored point may be
 _RANKED = 3
@@ -89,27 +96,44 @@ class ViewedStack:
         )
         return str(answer.message)
 
+    async def propose(
+        self, stamp: Stamp, uv: tuple[int, int], outline: Sequence[tuple[float, float]]
+    ) -> Proposed:
+        """Return what perception takes for the object, in the picture of a stamp."""
+        answer = await self._services.ask(
+            ProposeMask,
+            'perception/propose_mask',
+            _TEACHING_S,
+            stamp=_time(stamp),
+            u=uv[0],
+            v=uv[1],
+            outline=[x for corner in outline for x in corner],
+        )
+        try:
+            pixels, mask = rgb_image(answer.image), image_array(answer.mask)
+        except ValueError as error:
+            raise RefusedError(f'perception proposes no mask: {error}') from error
+        if mask.shape != pixels.shape[:2]:
+            raise RefusedError(
+                f'perception proposes a mask of shape {mask.shape} for a picture of shape '
+                f'{pixels.shape}; see its log'
+            )
+        of = answer.image.header.stamp
+        return Proposed(Stamp(of.sec, of.nanosec), pixels, np.asarray(mask, np.uint8))
+
     async def teach(
-        self,
-        name: str,
-        stamp: Stamp,
-        uv: tuple[int, int],
-        outline: Sequence[tuple[float, float]],
-        existing: Existing,
+        self, name: str, stamp: Stamp, mask: NDArray[np.uint8], existing: Existing
     ) -> str:
-        """Teach the object at a pixel, or within an outline, and mark the points taught."""
-        mask = {'mask': self._mask(outline)} if outline else {}
+        """Teach what a mask shows, and mark the points taught."""
         answer = await self._services.ask(
             TeachObject,
             'teach_object',
             _TEACHING_S,
             name=name,
             stamp=_time(stamp),
-            u=uv[0],
-            v=uv[1],
+            mask=image_message(mask, 'mono8', Header()),
             replace=existing == 'replace',
             add=existing == 'add',
-            **mask,
         )
         self.sight.show_taught(answer.object, answer.pose)
         asyncio.get_running_loop().call_later(_TAUGHT_S, self._canvas.mark, 'taught', [])
@@ -167,6 +191,18 @@ class ViewedStack:
             RestoreDescriptor, 'restore_descriptor', name=point.name, model=point.model
         )
 
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+        """Give a stored point a name and tags."""
+        return await self._said(
+            ChangeDescriptor,
+            'change_descriptor',
+            name=point.name,
+            model=point.model,
+            new_name=name,
+            replace_tags=True,
+            tags=list(tags),
+        )
+
     async def objects(self) -> list[StoredObject]:
         """List the taught objects."""
         answer = await self._services.ask(ListObjects, 'list_objects')
@@ -185,6 +221,12 @@ class ViewedStack:
         """Delete a taught object."""
         return await self._said(
             DeleteObject, 'delete_object', name=taught.name, model=taught.model
+        )
+
+    async def rename_object(self, taught: StoredObject, name: str) -> str:
+        """Give a taught object another name."""
+        return await self._said(
+            RenameObject, 'rename_object', name=taught.name, model=taught.model, new_name=name
         )
 
     async def show_heatmap(self, name: str) -> None:
@@ -225,10 +267,12 @@ class ViewedStack:
         if self.sight.grasp is not None and self.sight.grasp[0] in frames:
             frame, T_frame_tcp = self.sight.grasp
             grasp = frames[frame] @ T_frame_tcp
+        frame, points = self.sight.path
+        path = rigid.apply(frames[frame], points) if frame in frames else points[:0]
         try:
-            return Scene(frames, bones, await self._cloud(root), grasp)
+            return Scene(frames, bones, await self._cloud(root), grasp, path)
         except RefusedError as error:
-            return Scene(frames, bones, grasp=grasp, lacks=str(error))
+            return Scene(frames, bones, grasp=grasp, path=path, lacks=str(error))
 
     async def _cloud(self, frame: str) -> Array:
         """Return the points that the camera saw last, in a frame."""
@@ -244,15 +288,6 @@ class ViewedStack:
 
     async def _said(self, kind: type, name: str, /, **fields: Any) -> str:
         return str((await self._services.ask(kind, name, **fields)).message)
-
-    def _mask(self, outline: Sequence[tuple[float, float]]) -> Image:
-        """Fill an outline: mono8, as large as the picture."""
-        picture = self._canvas.picture
-        if picture is None:
-            raise RefusedError('no picture has come; does the camera run?')
-        mask: NDArray[np.uint8] = np.zeros(picture.pixels.shape[:2], dtype=np.uint8)
-        cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], (255,))
-        return image_message(mask, 'mono8', Header())
 
 
 def _time(stamp: Stamp) -> Time:

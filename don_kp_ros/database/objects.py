@@ -28,7 +28,7 @@ from don_kp_ros.database.object_records import (
     read_grasps,
     read_mesh,
 )
-from don_kp_ros.database.records import ALL, Filter, now
+from don_kp_ros.database.records import ALL, Filter, check_name, now
 from don_kp_ros.database.rows import Row, is_text
 from don_kp_ros.database.schema import meshes, models, taught_objects
 from don_kp_ros.database.text import shortened, shown
@@ -123,6 +123,24 @@ class ObjectStore:
                 except DamagedError as error:
                     damaged.append(error)
         return found, damaged
+
+    def rename(self, name: str, model: str, new_name: str) -> StoredObject:
+        """Give an object another name; all else stays.
+
+        Raises UnknownNameError, NameTakenError, InvalidNameError, DamagedError.
+        """
+        check_name(new_name, 'new name')
+        with self._database.transaction(write=True) as connection:
+            same = taught_objects.c.id == self._identified(connection, name, model).id
+            if self._find(connection, new_name, model) is not None:
+                raise NameTakenError(
+                    f'{shown(new_name)} is already taught for model {shortened(model)}; choose '
+                    'another name, or delete that one first'
+                )
+            changes = {'name': new_name, 'updated': now()}
+            connection.execute(taught_objects.update().where(same).values(changes))
+            self._database.changed(connection)
+            return self.get(new_name, model)
 
     def delete(self, name: str, model: str) -> None:
         """Delete an object for good, damaged or not.

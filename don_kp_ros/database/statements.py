@@ -12,7 +12,7 @@ from don_kp_ros.database import records
 from don_kp_ros.database.errors import InvalidDescriptorError, UnknownNameError
 from don_kp_ros.database.records import Filter
 from don_kp_ros.database.rows import is_text
-from don_kp_ros.database.schema import descriptors, models, objects, tags
+from don_kp_ros.database.schema import descriptors, models, objects, observations, tags
 from don_kp_ros.database.text import shortened, shown
 
 LIVE = descriptors.c.deleted.is_(None)
@@ -114,6 +114,38 @@ def update(connection: sa.Connection, number: int, **changes: object) -> None:
     """Change columns of a descriptor."""
     same = descriptors.c.id == number
     connection.execute(descriptors.update().where(same).values(changes))
+
+
+def rename(connection: sa.Connection, number: int, name: str) -> int:
+    """Give a descriptor a name that none has; return its new id.
+
+    It is new because ids tell which of a name's descriptors was deleted last (`last_deleted`):
+    one that gets the name comes after those that had it.
+    """
+    kept = [column.name for column in descriptors.c if column.name not in ('id', 'name')]
+    same = sa.select(sa.literal(name), *(descriptors.c[column] for column in kept))
+    copy = descriptors.insert().from_select(
+        ['name', *kept], same.where(descriptors.c.id == number)
+    )
+    renamed = int(connection.execute(copy.returning(descriptors.c.id)).scalar_one())
+    for table in observations, tags:
+        moved = table.update().where(table.c.descriptor_id == number)
+        connection.execute(moved.values(descriptor_id=renamed))
+    connection.execute(descriptors.delete().where(descriptors.c.id == number))
+    return renamed
+
+
+def forget(connection: sa.Connection, table: sa.Table, number: int) -> None:
+    """Delete the rows that a table has of a descriptor."""
+    connection.execute(table.delete().where(table.c.descriptor_id == number))
+
+
+def add_tags(connection: sa.Connection, number: int, labels: Sequence[str]) -> None:
+    """Write tags that a descriptor does not have yet."""
+    if labels:
+        connection.execute(
+            tags.insert(), [{'descriptor_id': number, 'tag': label} for label in labels]
+        )
 
 
 def object_id(connection: sa.Connection, name: str) -> int:

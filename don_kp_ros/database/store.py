@@ -19,18 +19,19 @@ from don_kp_ros.database.errors import (
     NameTakenError,
     UnknownNameError,
 )
+from don_kp_ros.database.known_models import KnownModels
 from don_kp_ros.database.objects import ObjectStore
-from don_kp_ros.database.opened import OpenDatabase
-from don_kp_ros.database.records import Filter, Observation, StoredDescriptor, StoredModel
+from don_kp_ros.database.records import Filter, Observation, StoredDescriptor
 from don_kp_ros.database.rows import is_text
-from don_kp_ros.database.schema import descriptors, models, objects, observations, tags
+from don_kp_ros.database.schema import descriptors, models, objects, observations
+from don_kp_ros.database.schema import tags as tags_table
 from don_kp_ros.database.text import shortened, shown
 from don_kp_ros.errors import RefusedError
 
 _ANEW = 'store it anew with replace: true'
 
 
-class DescriptorStore(OpenDatabase):
+class DescriptorStore(KnownModels):
     """Descriptors by name and model. Thread-safe; many processes and robots may share it.
 
     A write is durable when the call returns. Every method raises StoreError if the database fails,
@@ -179,6 +180,46 @@ class DescriptorStore(OpenDatabase):
         finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))
         return [sound[i][0] for i in finite], matrix[finite]
 
+    def change(
+        self,
+        name: str,
+        model: str,
+        new_name: str | None = None,
+        object: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> StoredDescriptor:
+        """Give a descriptor another name, object or tags; None: as it is.
+
+        Its observations stay. Without `object`, one that was in the name is taken from the new
+        name. Raises UnknownNameError, NameTakenError, InvalidNameError, DamagedError.
+        """
+        new_name = name if new_name is None else new_name
+        records.check_name(new_name, 'new name')
+        if object is not None:
+            records.check_name(object, 'object')
+        labels = None if tags is None else records.checked_tags(tags)
+        with self._database.transaction(write=True) as connection:
+            row = self._identified(connection, name, model)
+            number = row.id
+            if new_name != name:
+                if statements.find(connection, new_name, model) is not None:
+                    raise NameTakenError(
+                        f'{shown(new_name)} is already stored for model {shortened(model)}; '
+                        'choose another name, or delete that one first'
+                    )
+                number = statements.rename(connection, number, new_name)
+            if object is None and row.object == records.object_of(name):
+                object = records.object_of(new_name)
+            if object is not None:
+                thing = statements.object_id(connection, object)
+                statements.update(connection, number, object_id=thing)
+            if labels is not None:
+                statements.forget(connection, tags_table, number)
+                statements.add_tags(connection, number, labels)
+            statements.update(connection, number, updated=records.now())
+            self._database.changed(connection)
+            return self.get(new_name, model)
+
     def delete(self, name: str, model: str) -> None:
         """Delete a descriptor, damaged or not; `restore` can bring it back.
 
@@ -228,39 +269,6 @@ class DescriptorStore(OpenDatabase):
                 self._database.changed(connection)
             return int(number)
 
-    def models(self) -> Sequence[StoredModel]:
-        """List the models that descriptors were stored for, in order of fingerprint."""
-        number = (
-            sa.select(sa.func.count())
-            .where(descriptors.c.model_id == models.c.id, statements.LIVE)
-            .scalar_subquery()
-        )
-        query = sa.select(models, number.label('number')).order_by(models.c.fingerprint)
-        with self._database.transaction() as connection:
-            found = connection.execute(query).all()
-        known = []
-        for row in found:
-            told = f'the card of model {shown(row.fingerprint)}'
-            remedy = 'start perception with that model to store it again'
-            with self._database.damage_named(told, remedy):
-                card = records.loaded(row.card)
-            known.append(StoredModel(row.fingerprint, row.dimension, card, row.number))
-        return known
-
-    def keep_model(self, fingerprint: str, dimension: int, card: Mapping[str, Any]) -> None:
-        """Store what is known about a model, in place of earlier knowledge.
-
-        Raises InvalidNameError, InvalidDescriptorError if its descriptors have another dimension,
-        and InvalidObservationError for a card that cannot be kept.
-        """
-        records.check_model(fingerprint, dimension)
-        text = records.json_text(card, records.CARD)
-        with self._database.transaction(write=True) as connection:
-            model_id = statements.model_id(connection, fingerprint, dimension)
-            changed = models.update().where(models.c.id == model_id, models.c.card != text)
-            if connection.execute(changed.values(card=text)).rowcount:
-                self._database.changed(connection)
-
     def _write(
         self,
         name: str,
@@ -300,15 +308,12 @@ class DescriptorStore(OpenDatabase):
                 number = former.id
                 statements.update(connection, number, **content)
                 if added_to is None:
-                    for table in observations, tags:
-                        connection.execute(table.delete().where(table.c.descriptor_id == number))
+                    for table in observations, tags_table:
+                        statements.forget(connection, table, number)
             for each in seen:
                 row = rows.from_observation(each)
                 connection.execute(observations.insert().values(**row, descriptor_id=number))
-            if new := [
-                {'descriptor_id': number, 'tag': tag} for tag in labels if tag not in known
-            ]:
-                connection.execute(tags.insert(), new)
+            statements.add_tags(connection, number, [tag for tag in labels if tag not in known])
             self._database.changed(connection)
 
     def _observed(self, connection: sa.Connection, stored: sa.Row) -> Sequence[Any]:

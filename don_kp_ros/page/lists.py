@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Callable
 
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
+from don_kp_ros.page.editing import Editing
 from don_kp_ros.page.port import Stack, StoredObject, StoredPoint
 from don_kp_ros.page.telling import refusals_told, tell
 
@@ -29,6 +31,7 @@ class PointList:
             self._deleted = ui.switch('deleted ones', on_change=self.refresh)
             ui.button(icon='refresh', on_click=self.refresh).props('flat round')
         self._page = 1
+        self._editing = Editing(self.refresh)
         self._show()
         ui.timer(0.1, self.refresh, once=True)
 
@@ -73,7 +76,12 @@ class PointList:
             if self._deleted.value:
                 ui.button('Restore', on_click=lambda: self._restore(point)).props('flat')
             else:
+                ui.button('Edit', on_click=lambda: self._edit(point)).props('flat')
                 ui.button('Delete', on_click=lambda: self._delete(point)).props('flat')
+
+    def _edit(self, point: StoredPoint) -> None:
+        change = functools.partial(self._stack.change_point, point)
+        self._editing.open(point.name, point.tags, change)
 
     @refusals_told
     async def _fill(self, image: ui.image, point: StoredPoint) -> None:
@@ -104,6 +112,7 @@ class ObjectList:
         self._stack = stack
         self._found: list[StoredObject] = []
         ui.button(icon='refresh', on_click=self.refresh).props('flat round')
+        self._editing = Editing(self.refresh, tagged=False)
         self._show()
         ui.timer(0.1, self.refresh, once=True)
 
@@ -127,9 +136,14 @@ class ObjectList:
                         f'{taught.points} points of {views}; grasps: {grasps}; '
                         f'model {taught.model[:12]}'
                     ).classes('text-xs')
-                self._button(taught)
+                self._buttons(taught)
 
-    def _button(self, taught: StoredObject) -> None:
+    def _buttons(self, taught: StoredObject) -> None:
+        async def rename(name: str, _: tuple[str, ...]) -> str:
+            return await self._stack.rename_object(taught, name)
+
+        rename_it = functools.partial(self._editing.open, taught.name, (), rename)
+        ui.button('Rename', on_click=rename_it).props('flat')
         # There is no service that brings an object back: deleting is asked about.
         with ui.dialog() as sure, ui.card():
             ui.label(f'Delete {taught.name}? It cannot be restored.')

@@ -10,11 +10,10 @@ from nicegui import ui
 
 from don_kp_ros.page import pointing
 from don_kp_ros.page.canvas import Canvas, Picture, Stamp
+from don_kp_ros.page.cutting import TOOLS
 from don_kp_ros.page.outlining import Outlining
 from don_kp_ros.page.picture import picture
 from don_kp_ros.page.telling import refusals_told, tell
-
-_TOOLS = {'inside': 'The object', 'outside': 'Not the object'}
 
 
 class OutlinePage:
@@ -26,7 +25,7 @@ class OutlinePage:
         self._busy = asyncio.Lock()
         with ui.row().classes('w-full items-center'):
             self._place = ui.label().classes('place')
-            self._tool = ui.toggle(_TOOLS, value='inside')
+            self._tool = ui.toggle(TOOLS, value='inside')
             ui.button('Undo', on_click=self._on_undo).props('flat')
             ui.button('Save', on_click=self._on_save)
             ui.button('Back', on_click=lambda: self._on_move(-1)).props('flat')
@@ -38,16 +37,16 @@ class OutlinePage:
 
     @refusals_told
     async def _on_click(self, said: dict[str, Any]) -> None:
-        self._outlining.point(pointing.place(said), self._tool.value == 'inside')
+        self._outlining.cutting.point(pointing.place(said), self._tool.value == 'inside')
         await self._look()
 
     @refusals_told
     async def _on_outline(self, said: dict[str, Any]) -> None:
-        self._outlining.enclose(pointing.outline(said))
+        self._outlining.cutting.enclose(pointing.outline(said))
         await self._look()
 
     async def _on_undo(self) -> None:
-        self._outlining.undo()
+        self._outlining.cutting.undo()
         await self._look()
 
     @refusals_told
@@ -65,7 +64,7 @@ class OutlinePage:
 
     async def _look(self) -> None:
         async with self._busy:
-            shown = await asyncio.to_thread(self._outlining.look)
+            shown = await asyncio.to_thread(self._outlining.cutting.look)
         before = self._canvas.picture
         number = 0 if before is None else before.stamp.sec + 1
         self._canvas.mark('points', shown.marks)

@@ -38,6 +38,15 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
+class Proposed:
+    """A picture (H, W, 3) RGB, its stamp, and the mask (H, W) of what was pointed at: 0 or 255."""
+
+    stamp: Stamp
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Scene:
     """Where everything is, metres in the frame that all others hang on."""
 
@@ -45,6 +54,7 @@ class Scene:
     bones: Sequence[tuple[str, str]] = ()  # frames and their parents
     cloud: Array = field(default_factory=lambda: np.zeros((0, 3)))
     grasp: Array | None = None  # (4, 4), of the tool centre point, where one is planned
+    path: Array = field(default_factory=lambda: np.zeros((0, 3)))  # that it is about to go
     lacks: str = ''  # why there is no cloud; empty where there is one
 
 
@@ -61,15 +71,18 @@ class Stack(Protocol):
     ) -> str:
         """Store the point at a pixel of the picture of a stamp; return what is said of it."""
 
+    async def propose(
+        self, stamp: Stamp, uv: tuple[int, int], outline: Sequence[tuple[float, float]]
+    ) -> Proposed:
+        """Return the mask of the object at a pixel of the picture of a stamp, or of an outline.
+
+        The picture may be taught from for two minutes.
+        """
+
     async def teach(
-        self,
-        name: str,
-        stamp: Stamp,
-        uv: tuple[int, int],
-        outline: Sequence[tuple[float, float]],
-        existing: Existing,
+        self, name: str, stamp: Stamp, mask: NDArray[np.uint8], existing: Existing
     ) -> str:
-        """Teach the object at a pixel, or within an outline; return what is said of it."""
+        """Teach what a mask (H, W) shows of the picture of a stamp; return what is said of it."""
 
     async def rank(self, uv: tuple[float, float]) -> str:
         """Return which stored points are like a place in the newest picture examined."""
@@ -86,11 +99,17 @@ class Stack(Protocol):
     async def restore_point(self, point: StoredPoint) -> str:
         """Restore a deleted point."""
 
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+        """Give a stored point a name and tags; return what is said of it."""
+
     async def objects(self) -> list[StoredObject]:
         """List the taught objects."""
 
     async def delete_object(self, taught: StoredObject) -> str:
         """Delete a taught object."""
+
+    async def rename_object(self, taught: StoredObject, name: str) -> str:
+        """Give a taught object another name; return what is said of it."""
 
     async def show_heatmap(self, name: str) -> None:
         """Show the heatmap of a stored point in place of the camera's picture; '': no longer."""

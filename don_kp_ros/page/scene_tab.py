@@ -1,4 +1,4 @@
-"""The 3D scene: the robot's links, the cloud that the camera saw, objects, the planned grasp."""
+"""The 3D scene: the robot's links, what the camera saw, objects, the planned grasp and path."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _EVERY_S = 0.5
 _LINK, _OBJECT, _GRASP = '#606060', 0.08, 0.06  # colour; lengths of axes, metres
 _OBJECTS = 'object/'  # how the frames of taught objects begin
 _CAMERA = 'color_optical_frame'
+_PATH = '#ffaa00'
 _COLOURS = ('#e02020', '#20a020', '#2040e0')  # of x, y and z
 
 
@@ -31,6 +32,7 @@ class SceneTab:
         self._scene = ui.scene(600, 450, camera=camera, fps=10)
         self._drawn: list[Any] = []
         self._cloud: Any = None
+        self._path, self._path_lines = np.zeros((0, 3)), list[Any]()
         ui.timer(_EVERY_S, self._update)
 
     async def _update(self) -> None:
@@ -48,7 +50,8 @@ class SceneTab:
         old, self._drawn = self._drawn, []
         with self._scene:
             for child, parent in scene.bones:
-                self._line(scene.frames[parent][:3, 3], scene.frames[child][:3, 3], _LINK)
+                start, end = scene.frames[parent][:3, 3], scene.frames[child][:3, 3]
+                self._drawn.append(self._line(start, end, _LINK))
             for name, T in scene.frames.items():
                 if name.startswith(_OBJECTS) or name.endswith(_CAMERA):
                     self._axes(T, _OBJECT)
@@ -64,14 +67,24 @@ class SceneTab:
                 self._cloud = self._scene.point_cloud(places, colours, point_size=0.01)
         for one in old:
             one.delete()
+        if not np.array_equal(scene.path, self._path):
+            self._draw_path(scene.path)
+
+    def _draw_path(self, path: Array) -> None:
+        for one in self._path_lines:
+            one.delete()
+        with self._scene:
+            ends = zip(path, path[1:], strict=False)
+            self._path_lines = [self._line(start, end, _PATH) for start, end in ends]
+        self._path = path
 
     def _axes(self, T: Array, length: float) -> None:
         for axis, colour in enumerate(_COLOURS):
-            self._line(T[:3, 3], T[:3, 3] + length * T[:3, axis], colour)
+            line = self._line(T[:3, 3], T[:3, 3] + length * T[:3, axis], colour)
+            self._drawn.append(line)
 
-    def _line(self, start: Array, end: Array, colour: str) -> None:
-        line = self._scene.line(start.tolist(), end.tolist()).material(colour)
-        self._drawn.append(line)
+    def _line(self, start: Array, end: Array, colour: str) -> Any:
+        return self._scene.line(start.tolist(), end.tolist()).material(colour)
 
 
 def _by_height(cloud: Array) -> list[list[float]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from nicegui import ui
+from numpy.typing import NDArray
 
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.page import pointing
 from don_kp_ros.page.activity import Activity
-from don_kp_ros.page.canvas import Canvas
+from don_kp_ros.page.canvas import Canvas, Stamp
+from don_kp_ros.page.editing import name_input, tags_input
 from don_kp_ros.page.grasp_tab import GraspTab
 from don_kp_ros.page.lists import ObjectList, PointList
+from don_kp_ros.page.mask_dialog import MaskDialog
 from don_kp_ros.page.picture import picture, want_examined
 from don_kp_ros.page.port import Existing, Stack
 from don_kp_ros.page.scene_tab import SceneTab
@@ -41,6 +45,7 @@ class StackPage:
             with ui.column().classes('w-1/2'):
                 self._build_tabs(activity)
         self._build_question()
+        self._masks = MaskDialog(self._stop_pointing)
         ui.timer(0.5, self._watch)
 
     def _build_tools(self) -> None:
@@ -68,10 +73,8 @@ class StackPage:
     def _build_question(self) -> None:
         with ui.dialog() as self._question, ui.card():
             self._asked = ui.label()
-            limit = f'maxlength={pointing.LONGEST_NAME} autofocus'
-            self._name = ui.input('name, such as cap/brim').props(limit).classes('w-64')
+            self._name, self._tags = name_input('name, such as cap/brim'), tags_input()
             self._name.on('keydown.enter', self._on_named)
-            self._tags = ui.input('tags, by commas').props('maxlength=512').classes('w-64')
             self._existing = ui.select(_EXISTING, value='refuse', label='what has it already')
             with ui.row():
                 ui.button('Go on', on_click=self._on_named)
@@ -99,6 +102,9 @@ class StackPage:
 
     def _on_nothing(self) -> None:
         self._question.close()
+        self._stop_pointing()
+
+    def _stop_pointing(self) -> None:
         self._tool.set_value('look')
 
     @refusals_told
@@ -110,13 +116,12 @@ class StackPage:
         u, v = pointing.place(said)
         stamp, name, existing = pointing.stamp(said), self._given(), self._given_existing()
         pixel = (round(u), round(v))
-        if self._tool.value == 'store':
-            tags = pointing.tags(self._tags.value)
-            done = await self._stack.store(name, stamp, pixel, tags, existing)
-            await self._points.refresh()
-        else:
-            done = await self._stack.teach(name, stamp, pixel, (), existing)
-            await self._objects.refresh()
+        if self._tool.value == 'teach':
+            await self._propose(stamp, pixel, [])
+            return
+        tags = pointing.tags(self._tags.value)
+        done = await self._stack.store(name, stamp, pixel, tags, existing)
+        await self._points.refresh()
         self._done(done)
 
     @refusals_told
@@ -124,12 +129,21 @@ class StackPage:
         if not (self._hint.text and self._tool.value == 'teach'):
             raise RefusedError('an outline teaches an object: choose that first')
         corners = pointing.outline(said)
-        pixel = (round(corners[0][0]), round(corners[0][1]))
-        done = await self._stack.teach(
-            self._given(), pointing.stamp(said), pixel, corners, self._given_existing()
-        )
-        await self._objects.refresh()
-        self._done(done)
+        await self._propose(pointing.stamp(said), (0, 0), corners)
+
+    async def _propose(
+        self, stamp: Stamp, pixel: tuple[int, int], outline: Sequence[tuple[float, float]]
+    ) -> None:
+        """Show the mask of what was pointed at, to be corrected and then taught."""
+        name, existing = self._given(), self._given_existing()
+        proposed = await self._stack.propose(stamp, pixel, outline)
+
+        async def teach(mask: NDArray[np.uint8]) -> None:
+            done = await self._stack.teach(name, proposed.stamp, mask, existing)
+            await self._objects.refresh()
+            self._done(done)
+
+        await self._masks.open(name, proposed, teach)
 
     def _given(self) -> str:
         return pointing.name(self._name.value)

@@ -11,6 +11,7 @@ from samples import MODEL, OTHER, at_once, grasp, mesh, taught, unit
 from don_kp_ros.database.errors import (
     DamagedError,
     InvalidDescriptorError,
+    InvalidNameError,
     InvalidObjectError,
     NameTakenError,
     UnknownNameError,
@@ -72,6 +73,32 @@ def test_of_two_teachers_one_is_told_that_the_other_was_faster(database):
     assert len(refused) == 10
     with DescriptorStore(database) as store:
         assert store.objects.get('cap', MODEL).views == 11
+
+
+def test_a_renamed_object_keeps_all_that_it_has(store, other):
+    store.objects.put(taught(0))
+    store.objects.put_grasp('cap', MODEL, grasp(0))
+    before = store.objects.get('cap', MODEL)
+    store.objects.put_mesh(before, mesh(0))
+    before = store.objects.get('cap', MODEL)
+    store.objects.put(taught(1, name='mug'))
+    renamed = store.objects.rename('cap', MODEL, 'hat')
+    assert renamed.content() == dataclasses.replace(before, name='hat').content()
+    assert before.created == renamed.created < renamed.updated
+    read = other.objects.get('hat', MODEL)
+    assert (read.grasps, read.mesh) == (before.grasps, before.mesh)
+    assert other.objects.mesh_data(read.mesh.fingerprint) == mesh(0).data
+    revision = store.revision()
+    for name, new, error, message in (
+        ('cap', 'hood', UnknownNameError, "'cap' is not taught.*'hat'"),
+        ('hat', 'mug', NameTakenError, "'mug' is already taught.*another name"),
+        ('hat', 'a\n', InvalidNameError, 'the new name'),
+    ):
+        with pytest.raises(error, match=message):
+            store.objects.rename(name, MODEL, new)
+    assert store.revision() == revision
+    with pytest.raises(InvalidObjectError, match='changed by somebody else'):
+        store.objects.put(taught(2, views=2), former=before)
 
 
 def test_objects_are_listed_in_order_and_deleted_for_good(store):

@@ -80,6 +80,19 @@ class Operations(RuleBasedStateMachine):
         if error is None:
             self.live[key] = self.gone[key].pop()
 
+    @rule(key=key, name=st.sampled_from(['a', 'a/b', 'a/c', 'ä']), tags=st.none() | tag_sets)
+    def change(self, key, name, tags):
+        error = None
+        if key not in self.live:
+            error = UnknownNameError
+        elif name != key[0] and (name, key[1]) in self.live:
+            error = NameTakenError
+        labels = None if tags is None else sorted(tags)
+        self.expect(error, self.store.change, *key, new_name=name, tags=labels)
+        if error is None:
+            former = self.live.pop(key)
+            self.live[name, key[1]] = former[0], former[1] if tags is None else tags
+
     @rule(old=st.booleans())
     def prune(self, old):
         number = sum(map(len, self.gone.values()))
@@ -133,6 +146,17 @@ class Operations(RuleBasedStateMachine):
         self.expect(error, self.store.objects.put, given, replace=replace)
         if error is None:
             self.taught[key] = given
+
+    @rule(key=key, name=st.sampled_from(['a', 'a/b', 'ä']))
+    def rename_object(self, key, name):
+        error = None
+        if key not in self.taught:
+            error = UnknownNameError
+        elif (name, key[1]) in self.taught:
+            error = NameTakenError
+        self.expect(error, self.store.objects.rename, *key, name)
+        if error is None:
+            self.taught[name, key[1]] = dataclasses.replace(self.taught.pop(key), name=name)
 
     @rule(key=key, seed=seeds, meanwhile=st.booleans())
     def add_a_view(self, key, seed, meanwhile):

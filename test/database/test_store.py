@@ -1,6 +1,7 @@
 """On both engines: what is acknowledged is there, what is wrong is refused with a reason."""
 
 import dataclasses
+import functools
 from datetime import datetime, timedelta, timezone
 from threading import Barrier
 
@@ -229,7 +230,8 @@ class TestRead:
     @pytest.mark.parametrize('name', ['', 'a\0', 'a\ud800', 'x' * 1_000_000, "';--", '%', '_'])
     def test_what_nothing_can_be_called_is_unknown(self, store, name):
         store.put('a?', MODEL, unit(0))
-        for call in store.get, store.delete, store.observations, store.restore:
+        renamed = functools.partial(store.change, new_name='b')
+        for call in store.get, store.delete, store.observations, store.restore, renamed:
             for wanted in (name, MODEL), ('a?', name):
                 with pytest.raises(UnknownNameError) as raised:
                     call(*wanted)
@@ -284,6 +286,78 @@ class TestRead:
         for bad in {'x': float('nan')}, {'x': object()}, {'x': 'y' * 300_000}, ['x'], {1: 2}:
             with pytest.raises(InvalidObservationError, match="model's card"):
                 store.keep_model(MODEL, 8, bad)
+
+
+class TestChange:
+    def test_gives_another_name_and_keeps_all_else(self, store, other):
+        before = store.put('cap/brim', MODEL, SEEN, tags=['a', 'b'])
+        changed = store.change('cap/brim', MODEL, 'hat/rim')
+        assert changed == dataclasses.replace(
+            before, name='hat/rim', object='hat', updated=changed.updated, values=changed.values
+        )
+        assert changed.updated > before.updated
+        assert changed.values.tobytes() == before.values.tobytes()
+        (seen,) = other.observations('hat/rim', MODEL)
+        np.testing.assert_equal(dataclasses.astuple(seen), dataclasses.astuple(SEEN))
+        assert names(other) == list(other.matrix(MODEL)[0]) == ['hat/rim']
+        with pytest.raises(UnknownNameError, match=r"'cap/brim' is not stored.*'hat/rim'"):
+            store.change('cap/brim', MODEL, 'cap/brim')
+        assert store.put('hat/rim', MODEL, unit(1), add=True).observations == 2
+
+    def test_changes_tags_and_object_alone(self, store):
+        store.put('cap/brim', MODEL, unit(0), tags=['a', 'b'])
+        assert store.change('cap/brim', MODEL, tags=['c', 'b']).tags == ('b', 'c')
+        assert names(store, tag='a') == []
+        changed = store.change('cap/brim', MODEL, object='helmet')
+        assert (changed.object, changed.tags) == ('helmet', ('b', 'c'))
+        # An object that was not the name's is not the new name's.
+        assert store.change('cap/brim', MODEL, 'hat/rim', tags=[]).object == 'helmet'
+        assert store.get('hat/rim', MODEL).tags == ()
+
+    def test_what_had_the_names_stays_restorable(self, store):
+        first = store.put('a', MODEL, unit(0))
+        store.put('b', MODEL, unit(1))
+        store.delete('b', MODEL)
+        store.change('a', MODEL, 'b')
+        store.delete('b', MODEL)
+        (gone,) = store.list(Filter(deleted=True))
+        assert gone.values.tobytes() == first.values.tobytes()
+        assert store.restore('b', MODEL).values.tobytes() == first.values.tobytes()
+        store.change('b', MODEL, 'c')
+        assert store.restore('b', MODEL).values.tobytes() == unit(1).tobytes()
+        assert names(store) == ['b', 'c']
+
+    @pytest.mark.parametrize(
+        ('changes', 'error', 'message'),
+        [
+            ({'new_name': 'taken'}, NameTakenError, "'taken' is already stored.*another name"),
+            ({'new_name': ''}, InvalidNameError, 'the new name is empty'),
+            ({'new_name': 'a\nb'}, InvalidNameError, 'the new name'),
+            ({'new_name': 'x' * 129}, InvalidNameError, 'has 129 characters'),
+            ({'object': ' '}, InvalidNameError, 'the object'),
+            ({'tags': ['a', 'b\0']}, InvalidNameError, 'the tag'),
+            ({'tags': [str(i) for i in range(33)]}, InvalidNameError, '33 tags'),
+        ],
+    )
+    def test_what_is_refused_changes_nothing(self, store, changes, error, message):
+        before = store.put('cap/brim', MODEL, SEEN, tags=['a'])
+        store.put('taken', MODEL, unit(1))
+        store.put('cap/brim', 'other', unit(2))  # of another model: it is not in the way
+        revision = store.revision()
+        with pytest.raises(error, match=message):
+            store.change('cap/brim', MODEL, **{'tags': ['new'], 'new_name': 'new', **changes})
+        assert store.revision() == revision
+        np.testing.assert_equal(
+            dataclasses.astuple(store.get('cap/brim', MODEL)), dataclasses.astuple(before)
+        )
+        assert store.change('cap/brim', MODEL, 'hat').name == 'hat'
+
+    def test_what_is_damaged_keeps_its_name(self, store):
+        store.put('cap/brim', MODEL, unit(0))
+        change(store, 'UPDATE descriptors SET "values" = :blob', blob=b'\0')
+        with pytest.raises(DamagedError, match="'hat' of model"):
+            store.change('cap/brim', MODEL, 'hat')
+        assert store.has('cap/brim', MODEL) and not store.has('hat', MODEL)
 
 
 class TestDelete:

@@ -16,6 +16,7 @@ import pytest
 import rclpy
 import yaml
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PlannedPath
 from rclpy.signals import SignalHandlerOptions
 
 from don_kp.action import Grasp
@@ -28,6 +29,7 @@ from don_kp_ros.clients import calibrate_command
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_transform
+from don_kp_ros.nodes.kit.qos import LATCHED
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.instances import UNSEEN
@@ -94,9 +96,16 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
     judge.reset(1, 1, CAP)
     before = judge.truth()
     phases: list[str] = []
+    told: list[PlannedPath] = []
+    listening = judge.create_subscription(PlannedPath, 'don_kp/planned_path', told.append, LATCHED)
     result = judge.grasp(BRIM, lambda phase, _: phases.append(phase))
     assert result.success, result.message
     assert phases == ['observe', 'plan', 'approach', 'close', 'lift', 'verify']
+    wait_for(lambda: len(told) > 1 and not told[-1].poses)
+    judge.destroy_subscription(listening)
+    (way,) = [path.poses for path in told if path.poses]
+    grasp = matrix_from_pose(result.grasp_pose.pose)
+    assert min(np.abs(matrix_from_pose(one.pose) - grasp).max() for one in way) < 1e-3
     found, true = result.point.point, before.point
     assert np.hypot(found.x - true.x, found.y - true.y) < 0.015
     assert judge.watch_height(1.0) - before.centre.z > 0.10
@@ -270,6 +279,7 @@ def test_rviz_shows_what_the_stack_publishes(judge: Judge) -> None:
     kinds = {
         'MarkerArray': 'visualization_msgs/msg/MarkerArray',
         'Pose': 'geometry_msgs/msg/PoseStamped',
+        'Path': 'nav_msgs/msg/Path',
         'Image': 'sensor_msgs/msg/Image',
     }
     displays = layout['Visualization Manager']['Displays']

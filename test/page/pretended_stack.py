@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from don_kp_ros.errors import RefusedError
@@ -16,7 +17,7 @@ from don_kp_ros.page.activity import Activity
 from don_kp_ros.page.canvas import Canvas, Line, Marker, Picture, Stamp
 from don_kp_ros.page.channel import Channel
 from don_kp_ros.page.picture import CHANNEL
-from don_kp_ros.page.port import Scene, StoredObject, StoredPoint
+from don_kp_ros.page.port import Proposed, Scene, StoredObject, StoredPoint
 from don_kp_ros.page.server import serve
 from don_kp_ros.page.stack_page import root
 
@@ -34,10 +35,18 @@ class PretendedStack:
         print('asked: store', repr(name), tuple(stamp), uv, *rest, flush=True)
         return f'{name} is stored'
 
-    async def teach(
-        self, name: str, stamp: Stamp, uv: object, outline: Sequence, *_: object
-    ) -> str:
-        print('asked: teach', repr(name), tuple(stamp), uv, len(outline), flush=True)
+    async def propose(self, stamp: Stamp, uv: object, outline: Sequence) -> Proposed:
+        print('asked: propose', tuple(stamp), uv, len(outline), flush=True)
+        pixels = np.full((120, 160, 3), (70, 110, 80), np.uint8)
+        for left in 30, 100:
+            cv2.circle(pixels, (left, 60), 20, (190, 40, 50), -1)
+        mask = np.zeros((120, 160), np.uint8)
+        mask[45:76, 15:46] = 255
+        return Proposed(stamp, pixels, mask)
+
+    async def teach(self, name: str, stamp: Stamp, mask: np.ndarray, *_: object) -> str:
+        shares = [float((mask[:, half] > 0).mean()) for half in (slice(65), slice(65, None))]
+        print('asked: teach', repr(name), tuple(stamp), shares, flush=True)
         return f'{name} is taught'
 
     async def rank(self, uv: object) -> str:
@@ -50,6 +59,14 @@ class PretendedStack:
         return b'<svg xmlns="http://www.w3.org/2000/svg" onload="window.injected = 1"/>'
 
     async def delete_point(self, point: StoredPoint) -> str:
+        raise RefusedError(EVIL)
+
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+        print('asked: change', len(point.name), repr(name), tags, flush=True)
+        return f'{point.name} is now {name}'
+
+    async def rename_object(self, taught: StoredObject, name: str) -> str:
+        print('asked: rename', repr(taught.name), repr(name), flush=True)
         raise RefusedError(EVIL)
 
     restore_point = delete_object = delete_point
@@ -79,7 +96,7 @@ class PretendedStack:
 
     async def scene(self) -> Scene:
         frames = {'base': np.eye(4), f'object/{EVIL}': np.eye(4)}
-        return Scene(frames, [(f'object/{EVIL}', 'base')], np.zeros((2, 3)), None, EVIL)
+        return Scene(frames, [(f'object/{EVIL}', 'base')], np.zeros((2, 3)), None, np.eye(3), EVIL)
 
 
 def main(host: str) -> None:

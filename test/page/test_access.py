@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import http.server
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nicegui
+import numpy as np
 import pytest
 from playwright.sync_api import Page
 
@@ -197,6 +199,16 @@ def test_names_and_sentences_never_become_part_of_the_document(
     page.locator('.point').first.get_by_text(evil).first.wait_for()
     canvas.hover()
     page.locator('.what', has_text=evil).wait_for()
+    page.get_by_role('button', name='Edit').first.click()
+    fields = page.locator('.editing input')
+    fields.nth(1).fill(f'{evil}, b')
+    assert fields.first.input_value().startswith(evil)
+    fields.first.fill(evil)
+    page.get_by_role('button', name='Change it').click()
+    page.locator('.q-notification', has_text=f'is now {evil}').wait_for()
+    page.locator('.q-dialog__backdrop').wait_for(state='detached')
+    (changed,) = [line for line in local.said if 'asked: change' in line]
+    assert changed.rstrip().endswith(f"{evil!r} ({evil!r}, 'b')")
     page.get_by_role('button', name='Delete').first.click()  # is refused
     page.locator('.q-notification', has_text=evil).first.wait_for()
     page.locator('.q-select').first.click()
@@ -204,6 +216,12 @@ def test_names_and_sentences_never_become_part_of_the_document(
     for tab, shown in ('Objects', '.object'), ('Grasp', 'button'), ('3D', 'canvas'):
         page.get_by_role('tab', name=tab).click()
         page.locator(f'.q-tab-panel {shown}').first.wait_for()
+        if tab == 'Objects':
+            page.get_by_role('button', name='Rename').click()
+            fields.first.fill('b')
+            page.get_by_role('button', name='Change it').click()  # is refused
+            page.get_by_role('button', name='Never mind').click()
+            page.locator('.q-dialog__backdrop').wait_for(state='detached')
     page.get_by_text('object/', exact=False).or_(page.locator('.q-tab-panel')).first.wait_for()
     page.get_by_role('tab', name='Grasp').click()
     page.get_by_label('name of a point or an object').fill(evil)
@@ -226,8 +244,27 @@ def test_names_and_sentences_never_become_part_of_the_document(
     canvas.click(position={'x': 5, 'y': 5})
     page.locator('.q-notification', has_text='is stored').first.wait_for()
     local.wait_for('asked: store')
-    (stored,) = [line for line in local.said if 'asked: store' in line or 'asked: teach' in line]
+    heard = ('asked: store', 'asked: propose', 'asked: teach')
+    (stored,) = [line for line in local.said if any(one in line for one in heard)]
     assert 100 < len(stored) < 250 and '(12, 345000000) (0, 0)' in stored
+
+    page.get_by_role('button', name='Teach an object').click()
+    page.get_by_text('Go on').click()
+    page.locator('.hint', has_text=evil).wait_for()
+    canvas.click(position={'x': 5, 'y': 5})
+    mask = page.locator('.mask', has_text=f'Is this {evil}')
+    image = mask.locator('img')
+    image.hover()  # waits until the dialog has opened wholly
+    box = image.bounding_box()
+    image.click(position={'x': 100 / 160 * box['width'], 'y': 60 / 120 * box['height']})
+    mask.locator('path[stroke="#40ff60"]').wait_for(state='attached')
+    mask.get_by_role('button', name='Teach').click()
+    page.locator('.q-notification', has_text='is taught').first.wait_for()
+    local.wait_for('asked: teach')
+    (taught,) = [line for line in local.said if 'asked: teach' in line]
+    disc = np.pi * 20**2
+    shares = ast.literal_eval(taught.partition('(12, 345000000) ')[2])
+    assert shares == pytest.approx([disc / (65 * 120), disc / (95 * 120)], rel=0.05)
 
     assert page.evaluate('window.injected') is None
     assert page.locator('img[src="x"]').count() == 0

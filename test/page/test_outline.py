@@ -14,6 +14,7 @@ from don_kp_ros.annotation.making import Task
 from don_kp_ros.data.mask_file import read_mask
 from don_kp_ros.data.picture_file import write_image
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.page.cutting import Cutting
 from don_kp_ros.page.outlining import Outlining
 
 SIZE = (1200, 1600)  # more than is shown
@@ -53,20 +54,20 @@ def around(u: float, v: float, r: float) -> list[tuple[float, float]]:
 def test_what_is_enclosed_and_clicked_on_is_cut_out(folder: Path) -> None:
     outlining = Outlining(Task.open(folder, overwrite=False))
     assert outlining.place == 'a.png, 1 of 2'
-    assert outlining.look().proposal is None
+    assert outlining.cutting.look().proposal is None
     with pytest.raises(RefusedError, match='no mask to save'):
         outlining.save()
     first, second = DISCS
-    outlining.enclose(around(*first[:2], 1.3 * first[2]))
-    seen = outlining.look()
+    outlining.cutting.enclose(around(*first[:2], 1.3 * first[2]))
+    seen = outlining.cutting.look()
     assert seen.pixels.shape == (720, 960, 3)
     assert seen.proposal is not None
     assert overlap(seen.proposal.mask, first) > 0.97
-    outlining.undo()
-    outlining.point(drawn(*second[:2]), inside=True)
-    outlining.point(drawn(*first[:2]), inside=False)
-    outlining.point(drawn(800, 100), inside=False)
-    seen = outlining.look()
+    outlining.cutting.undo()
+    outlining.cutting.point(drawn(*second[:2]), inside=True)
+    outlining.cutting.point(drawn(*first[:2]), inside=False)
+    outlining.cutting.point(drawn(800, 100), inside=False)
+    seen = outlining.cutting.look()
     assert seen.proposal is not None and overlap(seen.proposal.mask, second) > 0.97
     (mark, other, _) = seen.marks
     assert (mark.u, mark.v) == pytest.approx(drawn(*second[:2]))
@@ -74,8 +75,36 @@ def test_what_is_enclosed_and_clicked_on_is_cut_out(folder: Path) -> None:
     outlining.save()
     assert overlap(read_mask(folder / 'masks' / 'a.png'), second) > 0.97
     assert outlining.place == 'b.png, 2 of 2'
-    assert outlining.look().proposal is None  # what was said of the picture before is forgotten
+    assert (
+        outlining.cutting.look().proposal is None
+    )  # what was said of the picture before is forgotten
     assert [path.name for path in Task.open(folder, overwrite=False).pictures] == ['b.png']
+
+
+def test_a_mask_that_was_begun_is_corrected_by_clicks(folder: Path) -> None:
+    image = Task.open(folder, overwrite=False).read(folder / 'rgbs' / 'a.png')
+    first, second = DISCS
+    v, u = np.indices(SIZE)
+    # Half of one disc, with the ground beside it; nothing of the other.
+    begun = (np.abs(u - first[0] + 100) < 120) & (np.abs(v - first[1]) < 100)
+    cutting = Cutting(image, begun)
+    seen = cutting.look()
+    assert seen.proposal is not None
+    np.testing.assert_array_equal(seen.proposal.mask > 0, begun)
+    cutting.point(drawn(first[0] + 140, first[1]), inside=True)
+    seen = cutting.look()
+    assert seen.proposal is not None and overlap(seen.proposal.mask, first) > 0.97
+    cutting.point(drawn(*second[:2]), inside=True)
+    seen = cutting.look()
+    assert seen.proposal is not None and overlap(seen.proposal.mask, first, second) > 0.97
+    cutting.undo()
+    cutting.undo()
+    np.testing.assert_array_equal(cutting.look().proposal.mask > 0, begun)
+    # One disc, and half as much ground on one side of it.
+    wide = Cutting(image, (np.abs(u - first[0] - 60) < 220) & (np.abs(v - first[1]) < 150))
+    wide.point(drawn(first[0] + 240, first[1]), inside=False)
+    seen = wide.look()
+    assert seen.proposal is not None and overlap(seen.proposal.mask, first) > 0.97
 
 
 def test_a_mask_is_made_by_clicks_in_the_browser(

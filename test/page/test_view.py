@@ -12,12 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PlannedPath
 from playwright.sync_api import Locator, Page
+from std_msgs.msg import Header
 
 from don_kp.action import Grasp
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.demo.session import judged
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.kit.conversions import pose_from_matrix
+from don_kp_ros.nodes.kit.qos import LATCHED
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.instances import UNSEEN
 
@@ -52,6 +58,52 @@ def name_it(page: Page, tool: str, name: str) -> Locator:
     picture = page.locator('#picture[data-stamp]')
     picture.wait_for()
     return picture
+
+
+def edit(page: Page, row: Locator, name: str, tags: str | None = None) -> None:
+    """Give what a row lists another name, and tags where it has some."""
+    row.get_by_role('button', name='Edit').or_(row.get_by_role('button', name='Rename')).click()
+    fields = page.locator('.editing input:visible')
+    fields.first.fill(name)
+    if tags is not None:
+        fields.nth(1).fill(tags)
+    page.get_by_role('button', name='Change it').click()
+    page.locator('.q-dialog__backdrop').wait_for(state='detached')
+
+
+def teach_it(
+    page: Page,
+    point: Callable[[], None],
+    done: str,
+    correct: Callable[[Locator], None] = lambda _: None,
+) -> None:
+    """Point until a mask is proposed, correct it, and agree."""
+    late = page.locator('.q-notification', has_text='no described image')
+    mask = page.locator('.mask')
+
+    def propose() -> None:
+        point()
+        mask.or_(late).first.wait_for()
+        if mask.count():
+            mask.get_by_text('% of the picture').wait_for()
+            correct(mask)
+            mask.get_by_role('button', name='Teach').click()
+
+    pointed(page, propose, done)
+    mask.wait_for(state='detached')
+
+
+def wait_for_lines(page: Page, number: int) -> None:
+    """Wait until the 3D scene has so many lines of a planned path."""
+    page.wait_for_function(
+        """(number) => {
+          const scene = Object.entries(window).find(([name]) => name.startsWith('scene_'))?.[1];
+          let found = 0;
+          scene?.traverse((one) => { found += one.material?.color?.getHexString() === 'ffaa00'; });
+          return scene && found === number;
+        }""",
+        arg=number,
+    )
 
 
 def at(picture: Locator, u: float, v: float) -> dict[str, float]:
@@ -93,7 +145,7 @@ def test_a_point_is_stored_an_object_taught_and_grasped_by_clicks_alone(
     row.locator('img[src^="data:image/png"]').wait_for(state='attached')
 
     name_it(page, 'Teach an object', 'cap')
-    pointed(page, click, "'cap' is taught")
+    teach_it(page, click, "'cap' is taught")
     page.wait_for_function(
         """() => {
           const marks = JSON.parse(document.getElementById('picture').dataset.marks || '{}');
@@ -108,6 +160,13 @@ def test_a_point_is_stored_an_object_taught_and_grasped_by_clicks_alone(
     page.locator('.object', has_text='points of 1 view').wait_for()
     page.get_by_role('tab', name='3D').click()
     page.locator('.q-tab-panel canvas').wait_for()
+    planned = judge.create_publisher(PlannedPath, 'don_kp/planned_path', LATCHED)
+    places = [rigid.transform(translation=[0.1 * x, 0.0, 0.5]) for x in range(3)]
+    corners = [PoseStamped(pose=pose_from_matrix(T)) for T in places]
+    for poses, lines in (corners, 2), ([], 0):
+        planned.publish(PlannedPath(header=Header(frame_id='panda_link0'), poses=poses))
+        wait_for_lines(page, lines)
+    judge.destroy_publisher(planned)
 
     before = judge.truth()
     page.get_by_role('tab', name='Grasp').click()
@@ -141,6 +200,13 @@ def test_what_is_deleted_is_listed_and_restored_and_refusals_are_told(
     row.wait_for(state='detached')
     page.get_by_role('switch', name='deleted ones').click()
     row.wait_for()
+    edit(page, row, 'cap/edge', 'worn, blue')
+    row.wait_for(state='detached')
+    edge = page.locator('.point', has_text='cap/edge')
+    assert edge.locator('.q-badge').all_inner_texts() == ['blue', 'worn']
+    edge.locator('img[src^="data:image/png"]').wait_for(state='attached')
+    edit(page, edge, 'cap/rim', 'blue')
+    row.wait_for()
 
     picture = name_it(page, 'Store a point', 'cap/rim')
     click = functools.partial(picture.click, position=at(picture, *place))
@@ -156,7 +222,23 @@ def test_what_is_deleted_is_listed_and_restored_and_refusals_are_told(
             page.mouse.move(box['x'] + corner['x'] + x, box['y'] + corner['y'] + y)
         page.mouse.up()
 
-    pointed(page, draw, "'outlined' is taught")
+    def correct(mask: Locator) -> None:
+        """Say that a corner is no part of it, by the right button, and that it is; undo both."""
+        image, told = mask.locator('img'), mask.locator('.told')
+        drawn = told.inner_text()
+        image.click(position={'x': 3, 'y': 3}, button='right')
+        mask.locator('path[stroke="#ff6040"]').wait_for(state='attached')
+        image.click(position=at(image, *place))
+        mask.locator('path[stroke="#40ff60"]').wait_for(state='attached')
+        for _ in range(2):
+            mask.get_by_role('button', name='Undo').click()
+        mask.locator('path').first.wait_for(state='detached')
+        assert told.inner_text() == drawn
+
+    teach_it(page, draw, "'outlined' is taught", correct)
+    page.get_by_role('tab', name='Objects').click()
+    edit(page, page.locator('.object', has_text='outlined'), 'redrawn')
+    page.locator('.object', has_text='redrawn').wait_for()
 
     page.get_by_role('tab', name='Grasp').click()
     page.get_by_label('name of a point or an object').fill('cup/rim')

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from don_kp.msg import TaughtObject
-from don_kp.srv import DeleteGrasp, DeleteObject, ListObjects, StoreGrasp, TeachObject
+from don_kp.srv import (
+    DeleteGrasp,
+    DeleteObject,
+    ListObjects,
+    RenameObject,
+    StoreGrasp,
+    TeachObject,
+)
 from don_kp_ros.database.objects import taken
 from don_kp_ros.database.records import Filter, check_name
 from don_kp_ros.database.text import printable, shortened, shown
@@ -29,6 +36,7 @@ class ObjectServices(StoreServices):
         return (
             (TeachObject, 'teach_object', self._teach),
             (ListObjects, 'list_objects', self._list),
+            (RenameObject, 'rename_object', self._rename),
             (DeleteObject, 'delete_object', self._delete),
             (StoreGrasp, 'store_grasp', self._store_grasp),
             (DeleteGrasp, 'delete_grasp', self._delete_grasp),
@@ -69,6 +77,15 @@ class ObjectServices(StoreServices):
         found, damaged = self._link.store.objects.list(wanted)
         response.objects = [object_message(one) for one in found]
         return '. '.join([f'{len(found)} objects', *(f'left out: {error}' for error in damaged)])
+
+    @answering
+    def _rename(self, request: RenameObject.Request, response: RenameObject.Response) -> str:
+        model = self._models.fingerprint(request.model)
+        self._link.store.objects.rename(request.name, model, request.new_name)
+        return self._changed(
+            f'{shown(request.name)} is now called {shown(request.new_name)}, for model '
+            f'{shortened(model)}'
+        )
 
     @answering
     def _delete(self, request: DeleteObject.Request, response: DeleteObject.Response) -> str:

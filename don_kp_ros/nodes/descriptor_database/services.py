@@ -1,4 +1,4 @@
-"""The services that store descriptors, and that read, list, delete, restore and rank them."""
+"""The services that store descriptors, read, list, change, delete, restore and rank them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from don_kp.srv import (
+    ChangeDescriptor,
     DeleteDescriptor,
     GetDescriptor,
     ListDescriptors,
@@ -41,6 +42,7 @@ class DescriptorServices(StoreServices):
             (StoreDescriptor, 'store_descriptor', self._store),
             (GetDescriptor, 'get_descriptor', self._get),
             (ListDescriptors, 'list_descriptors', self._list),
+            (ChangeDescriptor, 'change_descriptor', self._change),
             (DeleteDescriptor, 'delete_descriptor', self._delete),
             (RestoreDescriptor, 'restore_descriptor', self._restore),
             (RankDescriptors, 'rank_descriptors', self._rank),
@@ -100,6 +102,31 @@ class DescriptorServices(StoreServices):
         response.next = '' if whole else page_token(page[-1])
         return '. '.join(
             [f'{len(page)} descriptors', *(f'left out: {error}' for error in damaged)]
+        )
+
+    @answering
+    def _change(
+        self, request: ChangeDescriptor.Request, response: ChangeDescriptor.Response
+    ) -> str:
+        if request.tags and not request.replace_tags:
+            raise RefusedError('tags were given without replace_tags: true, which replaces them')
+        if not (request.new_name or request.object or request.replace_tags):
+            raise RefusedError(
+                'nothing is to be changed; give a new_name, an object, or replace_tags: true'
+            )
+        stored = self._link.store.change(
+            request.name,
+            self._models.fingerprint(request.model),
+            request.new_name or None,
+            request.object or None,
+            request.tags if request.replace_tags else None,
+        )
+        response.descriptor = descriptor_message(stored)
+        called = f', now called {shown(stored.name)},' if stored.name != request.name else ''
+        tags = f'tags {", ".join(map(shown, stored.tags))}' if stored.tags else 'no tags'
+        return self._changed(
+            f'{shown(request.name)}{called} is on {shown(stored.object)} and has {tags}, for '
+            f'model {shortened(stored.model)}'
         )
 
     @answering

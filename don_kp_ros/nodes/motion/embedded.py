@@ -28,6 +28,7 @@ from don_kp_ros.nodes.motion.action import how
 from don_kp_ros.nodes.motion.arm_controller import GOAL_TIME, GOAL_TOLERANCE, ArmController
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.joint_monitor import STALE_MOVING, JointMonitor
+from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -50,6 +51,7 @@ class EmbeddedMotion:
         self._stopped = True  # until engage()
         self._monitor = JointMonitor(node, preset)
         self._changed = self._monitor.changed
+        self._path = PlannedPath(node, preset)
         self._arm = ArmController(node, preset, self._monitor)
         self._hand = Hand(node, preset, self._monitor, self._raise_if_stopped)
 
@@ -63,6 +65,7 @@ class EmbeddedMotion:
         """Listen no more; all later motions raise CANCELLED until engage()."""
         self.stop()
         self._monitor.stop()
+        self._path.clear()
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,); STALE_STATE if they are old."""
@@ -80,7 +83,9 @@ class EmbeddedMotion:
         """Move to joint positions (7,), around obstacles."""
         start = self._prepare()
         self._safety.check_joints(q)
-        self._follow(self._planner.to_joints(start, q))
+        trajectory = self._planner.to_joints(start, q)
+        self._path.show(trajectory)
+        self._follow(trajectory)
 
     def move_to_pose(self, T_base_tcp: Array) -> None:
         """Move to a pose of the tool centre point (4, 4), around obstacles."""
@@ -96,7 +101,7 @@ class EmbeddedMotion:
         for T in pick_poses(T_base_grasp, approach_distance, lift_height)[0]:
             self._safety.check_pose(T)
         plan = self._planner.grasp(start, T_base_grasp, approach_distance, lift_height, open_width)
-
+        self._path.show(plan.to_pregrasp, plan.approach, plan.lift)
         return GraspPlan(
             plan.T_base_grasp,
             open_width,
@@ -115,6 +120,7 @@ class EmbeddedMotion:
         for T in (T_base_place, above(T_base_place, distance)):
             self._safety.check_pose(T)
         plan = self._planner.place(start, T_base_place, distance)
+        self._path.show(plan.to_pregrasp, plan.approach, plan.lift)
         return PlacePlan(
             plan.T_base_grasp,
             _segment('to pre-place', plan.to_pregrasp),

@@ -34,6 +34,7 @@ from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.nodes.motion.moveit_startup import start_moveit
+from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.nodes.motion.planning_scene import HandLinks, PlanningScene
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -86,6 +87,7 @@ class MoveItMotion:
             self._line.append(line)
         self._joints = JointMonitor(node, preset)
         self._controller = ArmController(node, preset, self._joints)
+        self._path = PlannedPath(node, preset)
         self._logger = node.get_logger()
         self._stopped = threading.Event()
         self._stopped.set()  # until engage()
@@ -101,6 +103,7 @@ class MoveItMotion:
         """Listen no more; all later motions raise CANCELLED until engage()."""
         self._stopped.set()
         self._joints.stop()
+        self._path.clear()
 
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,); STALE_STATE if they are old."""
@@ -118,6 +121,7 @@ class MoveItMotion:
         # What the fingers have let go lies between them.
         with self._scene.cleared(self._tcp(start), CLEAR_RADIUS):
             trajectory = self._plan(start, self._free, robot_state=goal)
+        self._show(trajectory)
         self._run(trajectory, 'to joints')
 
     def move_to_pose(self, T_base_tcp: Array) -> None:
@@ -147,6 +151,7 @@ class MoveItMotion:
                     raise
                 failure = failure or error
                 continue
+            self._show(to_pregrasp, approach, lift)
             return GraspPlan(
                 T_grasp,
                 open_width,
@@ -172,6 +177,7 @@ class MoveItMotion:
         lower = self._plan_pose(over, T_base_place, self._line)
         at = self._state(start, _end(lower, self._preset))
         retreat = self._plan_pose(at, T_above, self._line)
+        self._show(to_preplace, lower, retreat)
         return PlacePlan(
             T_base_place,
             _segment('to pre-place', to_preplace),
@@ -256,6 +262,9 @@ class MoveItMotion:
     def _plan_line(self, start: Any, T_base_tcp: Array, near: Array) -> Any:
         with self._scene.cleared(near, CLEAR_RADIUS):
             return self._plan_pose(start, T_base_tcp, self._line)
+
+    def _show(self, *trajectories: Any) -> None:
+        self._path.show(*(_timed(trajectory, self._preset) for trajectory in trajectories))
 
     def _run(self, trajectory: Any, name: str) -> None:
         """Have a trajectory executed; MotionError CANCELLED where it was stopped."""

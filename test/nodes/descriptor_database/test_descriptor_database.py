@@ -11,7 +11,7 @@ import pytest
 import rclpy
 
 from don_kp.msg import DescriptorMap, Matches, Model
-from don_kp.srv import Describe
+from don_kp.srv import ChangeDescriptor, Describe
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.nodes.kit.qos import LATCHED
 
@@ -28,6 +28,9 @@ def desk(open_desk, tmp_path_factory):
 
 
 def test_without_perception_pixels_and_the_running_model_are_unknown(desk):
+    def changed_tags(name):
+        return desk.peer.call(ChangeDescriptor, '/change_descriptor', name=name, replace_tags=True)
+
     assert [len(message.descriptors) for message in desk.latched] in ([], [0])
     for response, service in (
         (desk.store('cap/brim', u=3, v=4), 'describe'),
@@ -35,7 +38,7 @@ def test_without_perception_pixels_and_the_running_model_are_unknown(desk):
     ):
         assert not response.success
         assert f'no node serves /perception/{service}; start perception' in response.message
-    for ask in desk.get, desk.delete, desk.restore:
+    for ask in desk.get, desk.delete, desk.restore, changed_tags:
         response = ask('cap/brim')
         assert not response.success
         assert 'no model is known to run yet' in response.message
@@ -162,6 +165,44 @@ def test_what_was_deleted_is_restored_as_it_was(desk):
     assert not refused.success
     assert 'is in use again' in refused.message
     assert desk.delete('cap/peak').success
+
+
+def test_a_stored_point_gets_another_name_and_other_tags(desk):
+    def change(name, **fields):
+        return desk.peer.call(ChangeDescriptor, '/change_descriptor', name=name, **fields)
+
+    stored = desk.store_pixel('cap/visor', 50, 60, tags=['worn', 'blue'])
+    before = desk.get('cap/visor')
+    answer = change('cap/visor', new_name='hat/<b>peak', replace_tags=True, tags=['new'])
+    assert answer.success, answer.message
+    assert "'cap/visor', now called 'hat/<b>peak', is on 'hat' and has tags 'new'" in (
+        answer.message
+    )
+    assert answer.descriptor.name == 'hat/<b>peak'
+    assert answer.descriptor.values == stored.descriptor.values
+    desk.told(lambda names: names == ['hat/<b>peak'])
+    after = desk.get('hat/<b>peak')
+    assert (after.details.object, list(after.details.tags)) == ('hat', ['new'])
+    assert after.patch == before.patch
+    (seen,), (was,) = after.observations, before.observations
+    assert (seen.stamp, seen.u, seen.v, seen.patch) == (was.stamp, was.u, was.v, was.patch)
+    assert change('hat/<b>peak', object='helmet').message.count('helmet') == 1
+    assert list(desk.get('hat/<b>peak').details.tags) == ['new']
+    desk.store_pixel('taken', 50, 60)
+    for fields, told in (
+        ({'new_name': 'taken'}, 'already stored'),
+        ({'new_name': ' '}, 'the new name is empty'),
+        ({'tags': ['a']}, 'replace_tags: true'),
+        ({}, 'nothing is to be changed'),
+    ):
+        refused = change('hat/<b>peak', **fields)
+        assert not refused.success
+        assert told in refused.message
+    assert "'cap/visor' is not stored" in change('cap/visor', new_name='x').message
+    assert change('hat/<b>peak', replace_tags=True).success
+    assert list(desk.get('hat/<b>peak').details.tags) == []
+    for name in 'hat/<b>peak', 'taken':
+        assert desk.delete(name).success
 
 
 def test_several_clicks_are_stored_as_their_mean(desk):

@@ -17,6 +17,7 @@ from don_kp.srv import (
     GetMesh,
     ListObjects,
     PlaceMesh,
+    RenameObject,
     StoreGrasp,
     StoreMesh,
     Teach,
@@ -88,6 +89,12 @@ def delete(desk, name='cap', **fields):
     return desk.peer.call(DeleteObject, '/delete_object', name=name, **fields)
 
 
+def rename(desk, name, new_name, success=True):
+    answer = desk.peer.call(RenameObject, '/rename_object', name=name, new_name=new_name)
+    assert answer.success == success, answer.message
+    return answer
+
+
 def told(desk, *objects) -> None:
     """Wait until the newest message on the latched topic has these objects."""
     wanted = [object_message(one) for one in objects]
@@ -141,6 +148,10 @@ def test_an_object_is_taught_told_listed_and_deleted(desk, perception):
     told(desk, perception.sees)
     assert list(listed(desk, model=RUNNING).objects) == [answer.object]
     assert list(listed(desk, model='another').objects) == []
+    rename(desk, 'cap', 'a <b>hat</b>')
+    told(desk, dataclasses.replace(perception.sees, name='a <b>hat</b>'))
+    assert 'already taught' in rename(desk, 'a <b>hat</b>', 'a <b>hat</b>', False).message
+    rename(desk, 'a <b>hat</b>', 'cap')
     deleted = delete(desk)
     assert deleted.success
     assert 'for good' in deleted.message

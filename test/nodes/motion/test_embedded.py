@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET, anywhere
 from rclpy.node import Node
-from stage import PATIENCE_S, down, failure, speeds_and_accelerations, stopped_on_the_way, until
+from stage import (
+    PATIENCE_S,
+    check_that_ways_are_told,
+    down,
+    failure,
+    speeds_and_accelerations,
+    stopped_on_the_way,
+    until,
+)
 
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -103,6 +111,11 @@ def test_a_planned_pick_runs_segment_by_segment(arm):
     assert kinematics.forward(controllers.arm)[2, 3] == pytest.approx(0.17, abs=0.002)
     # The arm no longer stands where this begins.
     assert failure(lambda: motion.execute(plan.approach)).code is MotionCode.NOT_FOLLOWED
+
+
+def test_ways_are_told_before_they_are_gone(arm):
+    controllers, motion = arm
+    check_that_ways_are_told(motion, controllers)
 
 
 def test_what_is_commanded_is_within_the_limits(arm):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET, anywhere
 from moveit_stand_in import KINEMATICS, MoveItPy
-from stage import down, failure, speeds_and_accelerations, stopped_on_the_way, until
+from stage import (
+    check_that_ways_are_told,
+    down,
+    failure,
+    speeds_and_accelerations,
+    stopped_on_the_way,
+    until,
+)
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import HeightMap
@@ -121,6 +128,11 @@ def test_a_pick_is_planned_whole_before_anything_moves(adapter):
         assert np.allclose(reached[:3, :3], plan.T_base_grasp[:3, :3], atol=1e-3)
     motion.set_obstacles(None)
     assert 'obstacles' not in moveit.objects
+
+
+def test_ways_are_told_before_they_are_gone(adapter):
+    robot, motion, _ = adapter
+    check_that_ways_are_told(motion, robot)
 
 
 def test_the_arm_leaves_what_it_has_let_go(adapter):

@@ -10,7 +10,7 @@ from PIL import Image
 from sensor_msgs.msg import RegionOfInterest
 
 from don_kp.msg import TaughtObject
-from don_kp.srv import Describe, Preference, Rank, Scene, Teach, Transform
+from don_kp.srv import Describe, Preference, ProposeMask, Rank, Scene, Teach, Transform
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit import conversions
 
@@ -219,7 +219,69 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(stage):
     empty = conversions.image_message(np.zeros(stage.camera.SIZE, np.uint8), 'mono8', header)
     assert '0 of 0 places' in stage.refusal(Teach, stamp=stamp, mask=empty)
     known = TaughtObject(name='cap', model='another', weights=[1.0])
+    image = stage.ask(Teach, stamp=stamp, mask=empty, known=TaughtObject(model='another'))
+    assert 'and another runs; point at the object again' in image.message
     full = conversions.image_message(np.ones(stage.camera.SIZE, np.uint8), 'mono8', header)
     assert 'taught with model another' in stage.refusal(Teach, stamp=stamp, mask=full, known=known)
     blind = stage.camera.show_until_seen()
     assert 'an object is taught with depth' in stage.refusal(Teach, stamp=blind, u=64, v=48)
+
+
+def propose(stage, **fields):
+    return stage.peer.call(ProposeMask, '/perception/propose_mask', **fields)
+
+
+def test_a_mask_is_proposed_and_its_image_taught_from_once_others_are_forgotten(stage):
+    depth = np.full(stage.camera.SIZE, 220, np.uint16)
+    depth[20:70, 30:90] = 170
+    stamp = stage.camera.show_until_seen(depth_mm=depth)
+    stage.place(T_BASE_CAMERA, BASE, stamp)
+    answer = propose(stage, stamp=stamp, u=60, v=40)
+    assert answer.success, answer.message
+    assert answer.image.header == answer.mask.header
+    assert answer.image.header.stamp == stamp
+    np.testing.assert_array_equal(conversions.rgb_image(answer.image), stage.camera.picture)
+    mask = conversions.image_array(answer.mask)
+    assert set(np.unique(mask)) == {0, 255}
+    true = depth == 170
+    assert (true & (mask > 0)).sum() > 0.95 * (true | (mask > 0)).sum()
+
+    drawn = [31.0, 21.0, 80.0, 21.0, 80.0, 60.0, 31.0, 60.0]
+    other = propose(stage, stamp=stamp, outline=drawn)
+    filled = np.zeros(stage.camera.SIZE, bool)
+    filled[21:61, 31:81] = True
+    np.testing.assert_array_equal(conversions.image_array(other.mask) > 0, filled)
+
+    def forgotten():
+        stage.see()
+        return 'no described image' in stage.ask(Describe, stamp=stamp, u=[1.0], v=[1.0]).message
+
+    stage.peer.wait_until(forgotten)
+    taught = stage.ask(Teach, stamp=stamp, mask=other.mask)
+    assert taught.success, taught.message
+    assert taught.message == f'its frame has the axes of {BASE}'  # that it had when it was seen
+    points = np.reshape(taught.object.points, (-1, 3))
+    T_camera_object = conversions.matrix_from_pose(taught.pose.pose)
+    np.testing.assert_allclose(T_camera_object[:3, :3], T_BASE_CAMERA[:3, :3].T, atol=1e-6)
+    seen = rigid.apply(T_camera_object, points)
+    np.testing.assert_allclose(seen[:, 2], 0.17, atol=1e-3)
+    uv = stage.camera.CAMERA.project(seen)
+    assert (uv > [31, 21]).all() and (uv < [80, 60]).all()
+
+
+@pytest.mark.parametrize(
+    ('fields', 'reason'),
+    [
+        ({'u': 64, 'v': 48}, 'nothing stands above the table'),
+        ({'u': -1, 'v': 48}, 'is outside of the picture'),
+        ({'outline': [1.0, 2.0, 3.0, 4.0]}, 'has 4 numbers; it takes u and v of 3 to 1024'),
+        ({'outline': [1.0] * 7}, 'has 7 numbers'),
+        ({'outline': [1.0] * 2050}, 'has 2050 numbers'),
+        ({'outline': [1.0, 1.0, 500.0, 1.0, 1.0, 9.0]}, 'corner (500, 1) outside of the picture'),
+        ({'outline': [1.0, 1.0, float('nan'), 1.0, 1.0, 9.0]}, 'corner (nan, 1) outside'),
+    ],
+)
+def test_what_no_mask_can_be_proposed_for_is_refused_with_the_reason(stage, fields, reason):
+    refused = propose(stage, stamp=stage.see(), **fields)
+    assert not refused.success
+    assert reason in refused.message
