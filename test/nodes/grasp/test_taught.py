@@ -154,6 +154,8 @@ class Stage:
         self._hasty = PunctualActionClient(peer.node, Grasp, 'hasty/grasp')
         for client in self._grasps, self._hasty:
             peer.wait_until(client.server_is_ready)
+        for action in '/grasp', '/hasty/grasp':
+            peer.meet(f'{action}/_action/send_goal')
         database_node.wait_for(' descriptors in ')
         # All have met once this is answered as it is meant.
         for hasty in False, True:

@@ -114,6 +114,8 @@ class Stack:
         self._hasty = PunctualActionClient(node, Grasp, 'hasty/grasp')
         for client in self._grasps, self._hasty:
             peer.wait_until(client.server_is_ready)
+        for action in '/grasp', '/hasty/grasp':
+            peer.meet(f'{action}/_action/send_goal')
         peer.wait_until(lambda: 'no node serves' not in self.store().message)
         unmet = 'is the camera running, and the perception node?'
         peer.wait_until(lambda: unmet not in self.grasp(hasty=True).message)
