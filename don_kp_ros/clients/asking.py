@@ -15,6 +15,7 @@ from rclpy.task import Future
 
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.meeting import Meeting
 
 REMEDY = 'does the stack run? `don_kp bringup` starts it'
 _ROUNDS, _ROUND_S = 100, 0.05  # that a new client has to find its server
@@ -86,8 +87,9 @@ class Services:
         return client, client.send(kind.Request(**fields))
 
     async def _meet(self, client: ServiceClient) -> None:
-        """Give a new client time to find its server."""
-        for _ in range(_ROUNDS):
-            if client.ready:
-                return
-            await asyncio.sleep(_ROUND_S)
+        """Give a new client time to find its server, and to be found by it."""
+        with contextlib.closing(Meeting(self._stack.node, client.name)) as meeting:
+            for _ in range(_ROUNDS):
+                if client.ready and meeting.over():
+                    return
+                await asyncio.sleep(_ROUND_S)

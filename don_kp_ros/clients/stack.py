@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -96,12 +97,9 @@ class Stack:
         self.wait(lambda: not two_servers(self.node, name), _SETTLED_S)
         if several := two_servers(self.node, name):
             raise RefusedError(several)
-        meeting = Meeting(self.node, name)
-        try:
+        with contextlib.closing(Meeting(self.node, name)) as meeting:
             if not self.wait(meeting.over):
                 raise RefusedError(f'who serves {name} is busy, or hangs; see its log')
-        finally:
-            meeting.close()
 
     def wait(self, done: Callable[[], object], seconds: float | None = None) -> bool:
         """Wait until something is done; tell whether it is. Raises KeyboardInterrupt."""

@@ -37,6 +37,11 @@ class ServiceClient:
         self._client = node.create_client(kind, name, callback_group=ReentrantCallbackGroup())
 
     @property
+    def name(self) -> str:
+        """The service's full name."""
+        return str(self._client.service_name)
+
+    @property
     def ready(self) -> bool:
         """Tell whether somebody serves."""
         return bool(self._client.service_is_ready())
@@ -50,7 +55,7 @@ class ServiceClient:
 
     def send(self, request: Any) -> Future:
         """Send a request; `answer` reads what the future brings."""
-        name = self._client.service_name
+        name = self.name
         if not self.ready:
             raise UnansweredError(f'no node serves {name}; {self._remedy}')
         if several := two_servers(self._node, name):  # the first to answer would be believed
@@ -61,7 +66,7 @@ class ServiceClient:
         """Return the answer that has come; one that has not come by now is no longer awaited."""
         if not future.done():
             self.forget(future)
-            name = self._client.service_name
+            name = self.name
             if not self.ready:
                 raise UnansweredError(f'who served {name} has gone; {self._remedy}')
             raise UnansweredError(
