@@ -19,6 +19,7 @@ _INSET = 0.1  # of the picture's sides, where no box is given
 _CLICK = 0.01  # of the longer side: radius of the disc that a click says is the object
 _ROUNDS = 5
 _SMALLER = 0.03  # of a box's sides, each way, for a second opinion
+_WHOLE = 0.98  # of the picture, from which a box leaves no background
 _AGREE = 0.85  # intersection over union of both
 _MOST = 0.8  # share of all that is cut out, of the largest part
 _FULL, _EMPTY = 0.95, 0.02  # shares of the box
@@ -41,7 +42,7 @@ def mask_by_colour(
     guessed = box is None
     if box is None:
         box = _inset((0, 0, width, height), _INSET)
-    _check_box(image, box)
+    _check_box(image, box, 1.0 if begun is not None else _WHOLE)  # it tells background itself
     for u, v in (*inside, *outside):
         check_inside(image, u, v)
     scale = min(1.0, _SIDE / max(height, width))
@@ -76,7 +77,7 @@ def _inset(box: Numbers, share: float) -> Numbers:
     return u + share * width, v + share * height, left * width, left * height
 
 
-def _check_box(image: Image, box: Numbers) -> None:
+def _check_box(image: Image, box: Numbers, most: float) -> None:
     height, width = image.shape[:2]
     u, v, w, h = box
     if w < 8 or h < 8 or u + w > width or v + h > height:
@@ -84,7 +85,7 @@ def _check_box(image: Image, box: Numbers) -> None:
             f'the box {u:g} {v:g} {w:g} {h:g} is not in the picture, which is {width}x{height}; '
             'U V is its upper left corner, W H its size, at least 8 pixels each'
         )
-    if w * h > 0.98 * width * height:
+    if w * h > most * width * height:
         raise RefusedError(
             f'the box {u:g} {v:g} {w:g} {h:g} is the whole picture of {width}x{height}; leave '
             'background around it'

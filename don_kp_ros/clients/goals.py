@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from action_msgs.msg import GoalStatus
+from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 from rclpy.task import Future
 
@@ -16,7 +16,8 @@ from don_kp_ros.errors import RefusedError
 
 _SENDS_GOALS = 'grasp/_action/send_goal'
 _CANCELS = 5
-_RUNS = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING)
+_OVER = (CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID, CancelGoal.Response.ERROR_GOAL_TERMINATED)
+_MAY_MOVE = 'the arm may move: press the emergency stop; see the log of the grasp node'
 
 
 class Goals:
@@ -41,8 +42,11 @@ class Goals:
             return self._result(sent), False
         except KeyboardInterrupt:
             print('stopping the arm ...', file=sys.stderr)
+        try:
             self._cancel(self._accepted(sent))
             return self._result(sent), True
+        except KeyboardInterrupt:
+            raise RefusedError(f'left before the arm was stopped; {_MAY_MOVE}') from None
 
     def _cancel(self, handle: Any) -> None:
         """Cancel a goal, again where that was refused although it runs."""
@@ -50,17 +54,27 @@ class Goals:
             asked = handle.cancel_goal_async()
             if not self._stack.wait(asked.done):
                 raise RefusedError(
-                    f'the grasp node did not answer within {PATIENCE_S:g} s, and the arm may '
-                    'move: press the emergency stop; see its log'
+                    f'the grasp node did not answer within {PATIENCE_S:g} s; {_MAY_MOVE}'
                 )
-            if asked.result().goals_canceling or handle.status not in _RUNS:
+            answer = asked.result()
+            if answer.goals_canceling or answer.return_code in _OVER:
                 return
+        raise RefusedError(f'the grasp node does not stop the goal; {_MAY_MOVE}')
 
     def _accepted(self, sent: Future) -> Any:
+        """Wait for the goal to be accepted; one that is not answered in time is withdrawn."""
         if not self._stack.wait(sent.done):
-            raise RefusedError(
-                f'the grasp node did not answer within {PATIENCE_S:g} s; see its log'
+            print(
+                f'the grasp node has not answered within {PATIENCE_S:g} s; the goal is withdrawn '
+                'once it does',
+                file=sys.stderr,
             )
+            while not self._stack.wait(sent.done):
+                if not self._client.server_is_ready():
+                    raise RefusedError('the grasp node has ended; see its log')
+            if sent.result().accepted:
+                self._cancel(sent.result())
+            raise RefusedError('the grasp node was too busy, and the goal is withdrawn')
         handle = sent.result()
         if not handle.accepted:
             raise RefusedError('another goal is running; wait for its end, or stop it')

@@ -151,6 +151,11 @@ class _Recorder:
             if heard is not None:
                 if heard.qos_profile == wanted:
                     continue
+                print(
+                    f'{topic}: another publisher of other qualities of service; what comes in '
+                    'this moment may be lost',
+                    flush=True,
+                )
                 node.destroy_subscription(heard)
             self._heard[topic] = node.create_subscription(
                 message,
@@ -178,7 +183,7 @@ class _Recorder:
 
     def _counts(self, topic: str) -> Callable[[QoSMessageLostInfo], None]:
         def count(info: QoSMessageLostInfo) -> None:
-            self.lost[topic] = info.total_count
+            self.lost[topic] = self.lost.get(topic, 0) + info.total_count_change
 
         return count
 

@@ -191,7 +191,7 @@ class ViewedStack:
             RestoreDescriptor, 'restore_descriptor', name=point.name, model=point.model
         )
 
-    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str] | None) -> str:
         """Give a stored point a name and tags."""
         return await self._said(
             ChangeDescriptor,
@@ -199,8 +199,8 @@ class ViewedStack:
             name=point.name,
             model=point.model,
             new_name=name,
-            replace_tags=True,
-            tags=list(tags),
+            replace_tags=tags is not None,
+            tags=list(tags or ()),
         )
 
     async def objects(self) -> list[StoredObject]:

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 _INCLINED = (np.deg2rad(25.0), np.deg2rad(45.0))
 _SIDES, _YAW_STEP, _FINE = 8, np.deg2rad(9.0), 0.004
 _BEYOND = 0.01  # metres by which an edge may be lower than the target
+_BEFORE = 0.02  # metres above the target, along the approach: another thing, which hides it
 _PATCH = 0.012  # metres about the target, where its surface's normal is measured
 _SCORES_OF_NORMAL = 2.0  # what an approach across the surface costs over one along its normal
 
@@ -73,8 +74,12 @@ def inclined_candidates(
     reasons: list[NoGraspError] = []
     for R in _approaches():
         cells = _highest(solid, R)
+        u, v, height = (cells - centre @ R).T
+        if np.any((np.hypot(u, v) <= _PATCH) & (height > _BEFORE)):
+            reasons.append(NoGraspError('something stands before the point'))
+            continue
         # What stands beyond the fingers' ends does not belong to what they hold.
-        cells = cells[cells[:, 2] > centre @ R[:, 2] - p.depth - _BEYOND]
+        cells = cells[height > -p.depth - _BEYOND]
         side = _Side(R, centre, cells, p)
         off = float(np.arccos(np.clip(R[:, 2] @ normal, -1, 1)))
         try:
@@ -84,6 +89,9 @@ def inclined_candidates(
             continue
         for one in pinches:
             T, turn = one.T_base_tcp, one.turn
+            if abs((T[:3, 3] - centre) @ R[:, 2]) > p.depth + _BEYOND:
+                reasons.append(NoGraspError('something stands before the point'))
+                continue
             score = one.score + _SCORES_OF_NORMAL * off / (np.pi / 2)
             found.append(GraspCandidate(T, one.width, score, 'inclined', turn))
     free: list[GraspCandidate] = []

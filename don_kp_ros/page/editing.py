@@ -9,7 +9,7 @@ from nicegui import ui
 from don_kp_ros.page import pointing
 from don_kp_ros.page.telling import refusals_told, tell
 
-Change = Callable[[str, tuple[str, ...]], Awaitable[str]]
+Change = Callable[[str, tuple[str, ...] | None], Awaitable[str]]
 
 
 class Editing:
@@ -41,7 +41,7 @@ class Editing:
             return
         # One tag may have commas in it: what nobody has changed is not taken apart.
         same = self._typed.value == _joined(self._tags)
-        tags = self._tags if same else pointing.tags(self._typed.value)
+        tags = None if same else pointing.tags(self._typed.value)
         tell(await self._change(pointing.name(self._name.value), tags))
         self._dialog.close()
         await self._changed()

@@ -139,7 +139,7 @@ class ObjectList:
                 self._buttons(taught)
 
     def _buttons(self, taught: StoredObject) -> None:
-        async def rename(name: str, _: tuple[str, ...]) -> str:
+        async def rename(name: str, _: tuple[str, ...] | None) -> str:
             return await self._stack.rename_object(taught, name)
 
         rename_it = functools.partial(self._editing.open, taught.name, (), rename)

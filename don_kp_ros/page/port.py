@@ -99,7 +99,7 @@ class Stack(Protocol):
     async def restore_point(self, point: StoredPoint) -> str:
         """Restore a deleted point."""
 
-    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str] | None) -> str:
         """Give a stored point a name and tags; return what is said of it."""
 
     async def objects(self) -> list[StoredObject]:

@@ -278,3 +278,29 @@ def test_where_an_inclined_hand_finds_nothing_is_told(generator):
         inclined_candidates(seen(wide, generator), [0.5, 0.0, 0.05])
     with pytest.raises(NoGraspError, match='nothing was seen above the table'):
         inclined_candidates(np.zeros((0, 3)), [0.5, 0.0, 0.05])
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_an_inclined_hand_takes_nothing_that_stands_before_the_point(seed):
+    """A low thing among towers: what is told is held at the point, or nothing is."""
+    generator = np.random.default_rng(seed)
+    low = box((0.5, 0.0), generator.uniform(0, 3), (0.035, 0.03, generator.uniform(0.015, 0.05)))
+    towers = [
+        box((0.5 + away * np.cos(angle), away * np.sin(angle)), 0.0, (0.04, 0.04, 0.2))
+        for angle, away in zip(
+            np.arange(4) * np.pi / 2 + generator.uniform(0, 1),
+            generator.uniform(0.05, 0.07, 4),
+            strict=True,
+        )
+    ]
+
+    def height(x, y):
+        return np.maximum.reduce([part(x, y) for part in (low, *towers)])
+
+    target = np.array([0.5, 0.0, float(low(0.5, 0.0))])
+    try:
+        found = inclined_candidates(seen(height, generator), target)
+    except NoGraspError:
+        return
+    for candidate in found:
+        assert np.linalg.norm(candidate.T_base_tcp[:3, 3] - target) < 0.04

@@ -61,7 +61,7 @@ class PretendedStack:
     async def delete_point(self, point: StoredPoint) -> str:
         raise RefusedError(EVIL)
 
-    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str]) -> str:
+    async def change_point(self, point: StoredPoint, name: str, tags: Sequence[str] | None) -> str:
         print('asked: change', len(point.name), repr(name), tags, flush=True)
         return f'{point.name} is now {name}'
 

@@ -123,6 +123,10 @@ class Observer:
             return str(error)
         return 'is the camera running, and the perception node?'
 
+    def now(self) -> float:
+        """Return the time, seconds of ROS time."""
+        return self._time.now()
+
     def newest_points(self) -> Array:
         """Return the points (N, 3) of the newest depth image, metres."""
         return self._points([Time()], self._time.now() + self._parameters.timeout)

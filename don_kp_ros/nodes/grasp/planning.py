@@ -35,6 +35,8 @@ Located = Callable[[Array], None]
 ANY = '/*'
 """Of a target: at any preferred place of an object, such as cap/*."""
 _LOOKS_AGAIN = 2  # for an object that moved meanwhile
+_LONG_S = 2.0  # that planning a pinch may take, before it is looked at again
+_MOST = 8  # places, and pinches from one side of all of them, that are planned
 
 
 class GoalPlanning:
@@ -76,51 +78,81 @@ class GoalPlanning:
         self, name: str, tried: list[Array], report: Report, located: Located
     ) -> Planned:
         """Plan a pinch at a stored point."""
-        target, points = self._points.look_for(name)
-        return self._pinch(target[None], points, name, tried, report, located)
+
+        def see() -> tuple[Array, Array]:
+            target, points = self._points.look_for(name)
+            return target[None], points
+
+        return self._pinch(see, name, tried, report, located)
 
     def _where_preferred(
         self, name: str, tried: list[Array], report: Report, located: Located
     ) -> Planned:
         """Plan a pinch where an object is best grasped (paper 2, section 5)."""
-        places, points = self._points.preferred(name.removesuffix(ANY))
-        return self._pinch(places, points, name, tried, report, located)
+
+        def see() -> tuple[Array, Array]:
+            return self._points.preferred(name.removesuffix(ANY))
+
+        return self._pinch(see, name, tried, report, located)
 
     def _pinch(
         self,
-        places: Array,
-        points: Array,
+        see: Callable[[], tuple[Array, Array]],
         name: str,
         tried: list[Array],
         report: Report,
         located: Located,
     ) -> Planned:
-        """Plan a pinch at one of places (K, 3): from above or, where none can be, inclined."""
-        located(places[0])
-        report(Phase.PLAN, f'{name} at {millimetres(places[0])} mm')
+        """Plan a pinch at one of the places (K, 3) that are seen, with points (N, 3).
+
+        Where the planning took long, the place must be where it was.
+        """
+        places, points = see()
+        for _ in range(1 + _LOOKS_AGAIN):
+            located(places[0])
+            report(Phase.PLAN, f'{name} at {millimetres(places[0])} mm')
+            begun = self._observer.now()
+            plan = self._pinched(places[:_MOST], points, name, tried)
+            away = np.linalg.norm(places - plan.T_base_grasp[:3, 3], axis=1)
+            target = places[int(np.argmin(away))]
+            located(target)
+            if self._observer.now() <= begun + _LONG_S:
+                return plan, rigid.transform(translation=target), points
+            report(Phase.LOOK_AGAIN, name)
+            places, points = see()
+            moved = float(np.linalg.norm(places - target, axis=1).min())
+            if moved <= self._look.max_spread:
+                return plan, rigid.transform(translation=target), points
+            report(Phase.OBSERVE, f'{name} moved by {1000 * moved:.0f} mm')
+        raise _moved(name)
+
+    def _pinched(self, places: Array, points: Array, name: str, tried: list[Array]) -> GraspPlan:
+        """Plan a pinch from above or, where none can be or all were tried, an inclined one."""
+        each = max(1, _MOST // len(places))
         first: GoalRefusedError | MotionError | None = None
+        again: list[GraspCandidate] = []
         for find in (pinch_candidates, inclined_candidates):
             candidates, refused = list[GraspCandidate](), list[str]()
             for place in places:
                 try:
-                    candidates += find(points, place, self._fingers)
+                    candidates += find(points, place, self._fingers)[:each]
                 except NoGraspError as error:
                     refused.append(f'{name} at {millimetres(place)} mm: {error}')
+            fresh = untried(candidates, tried)
             try:
+                if fresh:
+                    return self._picker.plan(fresh, self._workspace.mapped(points))
                 if not candidates:
                     raise GoalRefusedError(Grasp.Result.NO_GRASP, refused[0])
-                plan = self._planned(candidates, tried, points)
+                again += candidates
             except GoalRefusedError as error:
                 first = first or error
             except MotionError as error:
                 if error.code not in NEXT_MAY_DO:
                     raise
                 first = first or error
-            else:
-                away = np.linalg.norm(places - plan.T_base_grasp[:3, 3], axis=1)
-                target = places[int(np.argmin(away))]
-                located(target)
-                return plan, rigid.transform(translation=target), points
+        if again:
+            return self._picker.plan(again, self._workspace.mapped(points))
         assert first is not None
         raise first
 
@@ -129,11 +161,15 @@ class GoalPlanning:
     ) -> Planned:
         """Plan a grasp at the goal's pose, or a pinch at its origin."""
         T_base_pose = self._observer.to_base(goal.pose)
-        points = self._observer.newest_points()
         target = T_base_pose[:3, 3]
         if mode != Grasp.Goal.ALIGNED:
-            plan, *_ = self._pinch(target[None], points, 'pose', tried, report, located)
+
+            def see() -> tuple[Array, Array]:
+                return target[None], self._observer.newest_points()
+
+            plan, _, points = self._pinch(see, 'pose', tried, report, located)
             return plan, T_base_pose, points
+        points = self._observer.newest_points()
         where = f'pose at {millimetres(target)} mm'
         if target[2] < 0:
             reason = f'{where}: lies under the table, which is z = 0'
@@ -181,11 +217,7 @@ class GoalPlanning:
             if metres <= self._look.max_spread and radians <= self._look.max_turn:
                 return plan, seen.located.T_base_object, seen.points
             report(Phase.OBSERVE, f'{name} moved by {1000 * metres:.0f} mm')
-        raise GoalRefusedError(
-            Grasp.Result.MOVED,
-            f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then '
-            'send the goal again',
-        )
+        raise _moved(name)
 
     def _planned(
         self, candidates: list[GraspCandidate], tried: Sequence[Array], points: Array
@@ -197,3 +229,11 @@ class GoalPlanning:
 def millimetres(point: Array) -> str:
     """Tell a point (3,), given in metres, in millimetres."""
     return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))
+
+
+def _moved(name: str) -> GoalRefusedError:
+    return GoalRefusedError(
+        Grasp.Result.MOVED,
+        f'{name} was somewhere else at each of {2 + _LOOKS_AGAIN} looks; let it rest, then send '
+        'the goal again',
+    )

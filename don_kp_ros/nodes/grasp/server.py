@@ -66,7 +66,8 @@ class GraspServer:
             self._turn.wait_for(self._idle, _END_S)
 
     def _idle(self) -> bool:
-        return self._running is None and self._reserved is None
+        begins = self._reserved is not None and (time.monotonic() - self._reserved_at < _BEGIN_S)
+        return self._running is None and not begins
 
     def destroy(self) -> None:
         """Leave."""
@@ -75,7 +76,7 @@ class GraspServer:
     def _on_goal(self, goal: Grasp.Goal) -> GoalResponse:
         with self._turn:
             now = time.monotonic()
-            # rclpy never begins a goal whose client has gone before it was answered.
+            # Where an acceptance could not be sent, rclpy does not begin the goal.
             reserved = self._reserved is not None and now - self._reserved_at < _BEGIN_S
             if self._ending or self._running is not None or reserved:
                 why = 'the node ends' if self._ending else 'another grasp is running; cancel it'

@@ -91,7 +91,9 @@ class EmbeddedMotion:
         """Move to a pose of the tool centre point (4, 4), around obstacles."""
         start = self._prepare()
         self._safety.check_pose(T_base_tcp)
-        self._follow(self._planner.to_pose(start, T_base_tcp))
+        trajectory = self._planner.to_pose(start, T_base_tcp)
+        self._path.show(trajectory)
+        self._follow(trajectory)
 
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float

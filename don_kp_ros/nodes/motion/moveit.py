@@ -128,7 +128,9 @@ class MoveItMotion:
         """Move to a pose of the tool centre point (4, 4), around obstacles."""
         start = self._start()
         self._safety.check_pose(T_base_tcp)
-        self._run(self._plan_pose(start, T_base_tcp, self._free), 'to a pose')
+        trajectory = self._plan_pose(start, T_base_tcp, self._free)
+        self._show(trajectory)
+        self._run(trajectory, 'to a pose')
 
     def plan_grasp(
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float

@@ -46,8 +46,9 @@ class HeldLooks:
         self._jumps = when_set_back(node, self._kept.clear, 'images held for teaching')
 
     def hold(self, look: Look) -> None:
-        """Hold a look from now on."""
-        self._kept.put(look, seconds_from_stamp(look.frame.header.stamp))
+        """Hold a look from now on, for as many as point at its image."""
+        if self.of(look.frame.header.stamp) is None:
+            self._kept.put(look, seconds_from_stamp(look.frame.header.stamp))
 
     def of(self, stamp: Time) -> Look | None:
         """Return the look at the image of a stamp, if it is held."""

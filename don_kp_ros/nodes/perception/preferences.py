@@ -86,6 +86,13 @@ class PreferenceService:
         rows, columns = np.unravel_index(best, values.shape)
         uv = np.stack([us[columns], vs[rows]], axis=1)
         positions, _ = lift(view, uv, settings.depth_window)
+        known = np.isfinite(positions).all(axis=1)
+        if not known.any():
+            raise RefusedError(
+                f'no depth is known where fingers fit near the points of {request.object}, in '
+                f'windows of {settings.depth_window} pixels (depth_window)'
+            )
+        best, uv, positions = best[known], uv[known], positions[known]
         response.header = frame.header
         response.u, response.v = array('f', uv[:, 0]), array('f', uv[:, 1])
         response.values = array('f', values.ravel()[best])
