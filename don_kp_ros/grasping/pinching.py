@@ -26,7 +26,7 @@ _INCLINED = (np.deg2rad(25.0), np.deg2rad(45.0))
 _SIDES, _YAW_STEP, _FINE = 8, np.deg2rad(9.0), 0.004
 _BEYOND = 0.01  # metres by which an edge may be lower than the target
 _BEFORE = 0.02  # metres above the target, along the approach: another thing, which hides it
-_PATCH = 0.012  # metres about the target, where its surface's normal is measured
+_PATCH = 0.012  # metres about the target, where its surface is measured
 _SCORES_OF_NORMAL = 2.0  # what an approach across the surface costs over one along its normal
 
 
@@ -70,6 +70,8 @@ def inclined_candidates(
     """
     p, centre, tops = _read(points_base, target, parameters)
     solid, normal = _solid(tops), _normal(tops, centre)
+    if np.linalg.norm(solid - centre, axis=1).min(initial=np.inf) > _PATCH:
+        raise NoGraspError('nothing was seen above the table at the point')
     found: list[GraspCandidate] = []
     reasons: list[NoGraspError] = []
     for R in _approaches():

@@ -278,6 +278,10 @@ def test_where_an_inclined_hand_finds_nothing_is_told(generator):
         inclined_candidates(seen(wide, generator), [0.5, 0.0, 0.05])
     with pytest.raises(NoGraspError, match='nothing was seen above the table'):
         inclined_candidates(np.zeros((0, 3)), [0.5, 0.0, 0.05])
+    # A free place of the table, beside what could be held.
+    beside = box((0.5, 0.04), 0.0, (0.05, 0.03, 0.04))
+    with pytest.raises(NoGraspError, match='nothing was seen above the table at the point'):
+        inclined_candidates(seen(beside, generator), [0.5, 0.0, 0.0])
 
 
 @pytest.mark.parametrize('seed', range(8))
