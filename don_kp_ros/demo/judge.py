@@ -32,6 +32,7 @@ from don_kp_ros.nodes.kit.guard import guarded
 
 Picture = NDArray[np.uint8]
 
+MEETING_SECONDS = 20.0  # by then the parts of a new stack have found each other, and answered
 # Of this machine's time, also when it is busy: longer, and something is dead.
 PATIENCE_SECONDS, GOAL_SECONDS = 60.0, 600.0
 _MOMENT, _RESTS = 0.1, 0.001  # simulated seconds; radians by which a joint at rest may move in it
@@ -238,7 +239,7 @@ class Judge(Node):
         A stack that has just started may not have met all its parts, nor looked for what has just
         been taught.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + MEETING_SECONDS
         while True:
             name = client.srv_name
             response = self._call(name, client.call_async(request), PATIENCE_SECONDS)

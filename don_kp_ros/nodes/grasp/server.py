@@ -66,8 +66,9 @@ class GraspServer:
             self._turn.wait_for(self._idle, _END_S)
 
     def _idle(self) -> bool:
-        begins = self._reserved is not None and (time.monotonic() - self._reserved_at < _BEGIN_S)
-        return self._running is None and not begins
+        # Where an acceptance could not be sent, rclpy does not begin the goal.
+        over = self._reserved is None or time.monotonic() - self._reserved_at >= _BEGIN_S
+        return self._running is None and over
 
     def destroy(self) -> None:
         """Leave."""
@@ -75,14 +76,12 @@ class GraspServer:
 
     def _on_goal(self, goal: Grasp.Goal) -> GoalResponse:
         with self._turn:
-            now = time.monotonic()
-            # Where an acceptance could not be sent, rclpy does not begin the goal.
-            reserved = self._reserved is not None and now - self._reserved_at < _BEGIN_S
-            if self._ending or self._running is not None or reserved:
+            if self._ending or not self._idle():
                 why = 'the node ends' if self._ending else 'another grasp is running; cancel it'
                 self._node.get_logger().warning(f'goal rejected: {why}')
                 return GoalResponse.REJECT
-            self._reserved, self._reserved_at, self._cancelling = goal, now, False
+            self._reserved, self._cancelling = goal, False
+            self._reserved_at = time.monotonic()
             self._prepare()
             return GoalResponse.ACCEPT
 

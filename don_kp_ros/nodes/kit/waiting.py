@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -30,16 +31,25 @@ async def at_most(
             future.cancel()
         over = time.monotonic() >= end
 
-    # A group of its own: a group never lets go of what was in it.
-    timer = node.create_timer(
-        min(seconds, _LOOKS_EVERY_S), look, callback_group=ReentrantCallbackGroup(), clock=_STEADY
-    )
-    try:
+    with _every(node, min(seconds, _LOOKS_EVERY_S), look):
         await future
-    finally:
-        node.destroy_timer(timer)
 
 
 async def pause(node: Node, seconds: float) -> None:
     """Wait some seconds in a callback of a node that others spin."""
-    await at_most(node, seconds, Future())
+    over = Future()
+    with _every(node, seconds, over.cancel):
+        await over
+
+
+@contextmanager
+def _every(node: Node, seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Call something again and again meanwhile."""
+    # A group of its own: a group never lets go of what was in it.
+    timer = node.create_timer(
+        seconds, call, callback_group=ReentrantCallbackGroup(), clock=_STEADY
+    )
+    try:
+        yield
+    finally:
+        node.destroy_timer(timer)

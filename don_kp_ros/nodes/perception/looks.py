@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +12,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from don_kp_ros.matching.view import View
-from don_kp_ros.nodes.kit.buffers import Latest
 from don_kp_ros.nodes.kit.clock import RosTime, when_set_back
-from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
 from don_kp_ros.nodes.perception.frames import Frame
 from don_kp_ros.pose.segmentation import Mask, object_mask, table_plane
 
@@ -42,18 +42,29 @@ class HeldLooks:
     def __init__(self, node: Node) -> None:
         """Hold them in the time of a node."""
         self._time = RosTime(node)
-        self._kept = Latest[Look](self._time, _MOST_HELD)
-        self._jumps = when_set_back(node, self._kept.clear, 'images held for teaching')
+        self._kept: dict[tuple[int, int], tuple[float, Look]] = {}  # the newest last
+        self._lock = threading.Lock()
+        self._jumps = when_set_back(node, self._forget, 'images held for teaching')
 
     def hold(self, look: Look) -> None:
-        """Hold a look from now on, for as many as point at its image."""
-        if self.of(look.frame.header.stamp) is None:
-            self._kept.put(look, seconds_from_stamp(look.frame.header.stamp))
+        """Hold a look from now on, instead of an earlier one at the same image."""
+        key = _key(look.frame.header.stamp)
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = self._time.now(), look
+            while len(self._kept) > _MOST_HELD:
+                del self._kept[next(iter(self._kept))]
 
     def of(self, stamp: Time) -> Look | None:
         """Return the look at the image of a stamp, if it is held."""
-        oldest = self._time.now() - HELD_S
-        for kept in self._kept.all():
-            if kept.value.frame.header.stamp == stamp and kept.arrival >= oldest:
-                return kept.value
-        return None
+        with self._lock:
+            since, look = self._kept.get(_key(stamp), (-math.inf, None))
+        return look if since >= self._time.now() - HELD_S else None
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+def _key(stamp: Time) -> tuple[int, int]:
+    return stamp.sec, stamp.nanosec
