@@ -159,6 +159,7 @@ def main() -> int:
                 {
                     'start': start,
                     'method': method,
+                    'number': len(own),
                     'found': share(own, 'found'),
                     'median mm': 1e3 * float(np.median([row['add'] for row in own])),
                     'worse by 2 mm': float(
@@ -177,6 +178,8 @@ def main() -> int:
                         'method': f'five objects, {low:.0%} to {min(high, 1):.0%} seen, {name}',
                         'number': len(own),
                         'found': share(own, name),
+                        'median mm': '',
+                        'worse by 2 mm': '',
                         'CPU ms': 1e3 * float(np.median([row['seconds'] for row in own or many])),
                     }
                 )
