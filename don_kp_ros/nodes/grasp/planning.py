@@ -160,7 +160,13 @@ class GoalPlanning:
 
     def _from_elsewhere(self, target: Target, first: Sight, course: Course) -> Planned:
         """Return a plan for what two views agree on, and the newest image after the planning."""
+        failure: GoalRefusedError | None = None
         for _ in range(1 + _LOOKS_AGAIN):
+            if failure is not None:
+                try:
+                    self._go(target, self._second_view.here(), first, course)
+                except NoSecondViewError:
+                    raise failure from None
             seen = first
             try:
                 seen = self._seen(target, (self._look.looks + 1) // 2)
@@ -176,12 +182,9 @@ class GoalPlanning:
                 if error.code not in _NOT_SEEN:
                     raise
                 failure, moved = error, str(error)
-            first = seen
             course.report(Phase.OBSERVE, moved)
-            try:
-                self._go(target, self._second_view.here(), first, course)
-            except NoSecondViewError:
-                break
+            first = seen
+        assert failure is not None
         raise failure
 
     def _go(self, target: Target, view: View | None, sight: Sight, course: Course) -> None:

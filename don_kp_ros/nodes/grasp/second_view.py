@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 # Of the camera from where the preset has it on the hand: what is farther is on a stand.
 _OFF_M, _OFF_COSINE = 0.05, np.cos(np.deg2rad(15.0))
+_ANEW_M = 0.05  # from where the camera was before
 _MOST = 4  # views that are tried: a hopeless one may be planned for seconds
 _PATIENCE_S = 1.0  # for a transform
 _HOLDS = (Grasp.Result.STALE_DATA, Grasp.Result.FAULT)  # nothing moves on bad data
@@ -50,11 +51,12 @@ class SecondView:
         self._preset, self._observer = preset, observer
         self._motion, self._workspace = motion, workspace
         self._first: Array | None = None  # joint positions (7,)
+        self._been: list[Array] = []  # where (3,) the camera was
         self.doubt = ''
 
     def begin(self) -> None:
         """Remember nothing: the arm has not moved."""
-        self._first = None
+        self._first, self._been = None, []
 
     def here(self) -> View | None:
         """Return from where the newest image that was heard was taken, or tell in `doubt`.
@@ -90,10 +92,12 @@ class SecondView:
             raise NoSecondViewError(self.doubt)
         T_camera_tcp = rigid.inverse(view.T_base_camera) @ view.T_base_hand
         T_camera_tcp = T_camera_tcp @ self._preset.T_hand_tcp
+        self._been.append(view.T_base_camera[:3, 3])
         start = self._motion.joint_positions()
         self._motion.set_obstacles(self._workspace.mapped(points))
         reason = 'the target is seen too slantingly'
-        for T_base_camera in second_views(view.T_base_camera, target)[:_MOST]:
+        views = [T for T in second_views(view.T_base_camera, target) if self._is_new(T[:3, 3])]
+        for T_base_camera in views[:_MOST]:
             try:
                 self._motion.move_to_pose(T_base_camera @ T_camera_tcp)
             except MotionError as error:
@@ -104,6 +108,9 @@ class SecondView:
             self._first = start if self._first is None else self._first
             return
         raise NoSecondViewError(reason)
+
+    def _is_new(self, eye: Array) -> bool:
+        return all(np.linalg.norm(eye - other) > _ANEW_M for other in self._been)
 
     def back(self, error: GoalRefusedError | MotionError) -> GoalRefusedError | MotionError:
         """Bring the arm back to where it first looked from; return an error that says so.

@@ -142,14 +142,8 @@ class PlacesTarget:
 
     def combined(self, first: Sight, second: Sight) -> Sight:
         """Return the places that both views show."""
-        assert first.view is not None and second.view is not None
-        at = first.found[0]
-        near, far = (
-            float(np.linalg.norm(view.T_base_camera[:3, 3] - at))
-            for view in (first.view, second.view)
-        )
-        p = self._look
-        places, metres = confirmed(first.found, second.found, (near, far), p.max_spread)
+        p, at = self._look, first.found[0]
+        places, metres = confirmed(first.found, second.found, p.max_spread)
         if not len(places):
             raise DisagreementError(
                 Grasp.Result.NOT_FOUND,
