@@ -63,7 +63,7 @@ class GraspNode(Node):
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
-        self._second_view = SecondView(self._preset, self._observer, self._motion, self._workspace)
+        self._second_view = SecondView(self._preset, self._observer, self._motion)
         self._planning = GoalPlanning(
             self._observer,
             StoredPoints(self, self._observer, self._settings.look),
@@ -187,7 +187,8 @@ class GraspNode(Node):
             report(Phase.OBSERVE, goal.target)
             course = Course(tried, report, located)
             planned = self._planning.plan(goal, mode, course)
-            self._foreseen(goal, planned, place)  # what cannot be placed moves nothing
+            if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+                self._foreseen(goal, planned, place)  # what cannot be placed moves nothing
             try:
                 planned = self._planning.confirmed(planned, course)
                 held = self._foreseen(goal, planned, place)

@@ -100,19 +100,19 @@ class GoalPlanning:
         The arm moves to the second view. Where it reaches none, or none is wanted, the target is
         looked at from where the arm is.
         """
-        target, again = planned.target, True
+        target = planned.target
         if target is None:
             return planned
+        told = target.name
         if self._views > 1:
             try:
                 self._go(target, planned.sight.view, planned.sight, course)
-            except NoSecondViewError as error:
-                course.report(Phase.LOOK_AGAIN, f'{target.name}, from here: {error}')
-            else:
                 return self._from_elsewhere(target, planned.sight, course)
-        elif again := target.always_again or planned.seconds > _LONG_S:
-            course.report(Phase.LOOK_AGAIN, target.name)
-        return self._from_here(target, planned, course) if again else planned
+            except NoSecondViewError as error:
+                told = f'{target.name}, from here: {error}'
+        elif not target.always_again and planned.seconds <= _LONG_S:
+            return planned
+        return self._from_here(target, planned, told, course)
 
     def _target(self, name: str, mode: str) -> Target:
         if mode == Grasp.Goal.ALIGNED:
@@ -144,18 +144,19 @@ class GoalPlanning:
         course.located(T_base_reference[:3, 3])
         return Planned(plan, T_base_reference, sight, target, self._observer.now() - begun)
 
-    def _from_here(self, target: Target, planned: Planned, course: Course) -> Planned:
+    def _from_here(self, target: Target, planned: Planned, told: str, course: Course) -> Planned:
         """Return a plan for a target that is where it was seen, also after the planning."""
-        for _ in range(1 + _LOOKS_AGAIN):
-            course.report(Phase.LOOK_AGAIN, target.name)
+        seen: Sight = planned.sight
+        for looks in range(1 + _LOOKS_AGAIN):
+            if looks:
+                planned = self._planned(target, seen, course)
+            course.report(Phase.LOOK_AGAIN, told)
             seen = self._seen(target)
             moved = target.moved(planned.sight, planned.T_base_reference, seen)
             if not moved:
-                return replace(
-                    planned, T_base_reference=target.place(seen, planned.plan), sight=seen
-                )
+                T_base_reference = target.place(seen, planned.plan)
+                return replace(planned, T_base_reference=T_base_reference, sight=seen)
             course.report(Phase.OBSERVE, moved)
-            planned = self._planned(target, seen, course)
         raise _moved(target.name)
 
     def _from_elsewhere(self, target: Target, first: Sight, course: Course) -> Planned:
@@ -169,7 +170,7 @@ class GoalPlanning:
                     raise failure from None
             seen = first
             try:
-                seen = self._seen(target, (self._look.looks + 1) // 2)
+                seen = self._seen(target, max(1, self._look.looks // 2))
                 if seen.view is None:
                     raise GoalRefusedError(Grasp.Result.STALE_DATA, self._second_view.doubt)
                 planned = self._planned(target, target.combined(first, seen), course)
@@ -189,7 +190,8 @@ class GoalPlanning:
 
     def _go(self, target: Target, view: View | None, sight: Sight, course: Course) -> None:
         course.report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
-        self._second_view.go(view, target.place(sight)[:3, 3], sight.points)
+        obstacles = self._planner.obstacles(sight.points)
+        self._second_view.go(view, target.place(sight)[:3, 3], obstacles)
 
     def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned:
         """Plan a grasp at the goal's pose, or a pinch at its origin."""

@@ -11,8 +11,8 @@ from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.pick import NEXT_MAY_DO
 from don_kp_ros.grasping.viewing import second_views
+from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import Motion, MotionError
-from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.robots.preset import RobotPreset
 
@@ -44,12 +44,9 @@ class SecondView:
     Its calls block, and raise what those of the observer and of a motion adapter do.
     """
 
-    def __init__(
-        self, preset: RobotPreset, observer: Observer, motion: Motion, workspace: Workspace
-    ) -> None:
+    def __init__(self, preset: RobotPreset, observer: Observer, motion: Motion) -> None:
         """Move by a motion adapter."""
-        self._preset, self._observer = preset, observer
-        self._motion, self._workspace = motion, workspace
+        self._preset, self._observer, self._motion = preset, observer, motion
         self._first: Array | None = None  # joint positions (7,)
         self._been: list[Array] = []  # where (3,) the camera was
         self.doubt = ''
@@ -83,8 +80,8 @@ class SecondView:
             return None
         return View(T_base_camera, T_base_hand)
 
-    def go(self, view: View | None, target: Array, points: Array) -> None:
-        """Go from a view to another one of a target (3,), among points (N, 3) that were seen.
+    def go(self, view: View | None, target: Array, obstacles: HeightMap) -> None:
+        """Go from a view to another one of a target (3,), around what was seen.
 
         Raises NoSecondViewError where the arm reaches none; other failures as a motion's.
         """
@@ -94,7 +91,7 @@ class SecondView:
         T_camera_tcp = T_camera_tcp @ self._preset.T_hand_tcp
         self._been.append(view.T_base_camera[:3, 3])
         start = self._motion.joint_positions()
-        self._motion.set_obstacles(self._workspace.mapped(points))
+        self._motion.set_obstacles(obstacles)
         reason = 'the target is seen too slantingly'
         views = [T for T in second_views(view.T_base_camera, target) if self._is_new(T[:3, 3])]
         for T_base_camera in views[:_MOST]:

@@ -22,6 +22,7 @@ from don_kp_ros.grasping.pick import NEXT_MAY_DO, Picker
 from don_kp_ros.grasping.pinching import inclined_candidates, pinch_candidates
 from don_kp_ros.grasping.taught import TaughtGrasp, taught_candidates
 from don_kp_ros.grasping.viewing import confirmed, merged
+from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
@@ -54,10 +55,17 @@ class Planner:
     def __init__(self, picker: Picker, workspace: Workspace, fingers: PinchParameters) -> None:
         """Plan for a picker."""
         self._picker, self.workspace, self.fingers = picker, workspace, fingers
+        self._mapped: tuple[Array, HeightMap] | None = None
 
     def plan(self, candidates: Sequence[GraspCandidate], points: Array) -> GraspPlan:
         """Plan one; raises MotionError with each one's reason."""
-        return self._picker.plan(candidates, self.workspace.mapped(points))
+        return self._picker.plan(candidates, self.obstacles(points))
+
+    def obstacles(self, points: Array) -> HeightMap:
+        """Return what stands where points are; those of a look are mapped once."""
+        if self._mapped is None or self._mapped[0] is not points:
+            self._mapped = points, self.workspace.mapped(points)
+        return self._mapped[1]
 
 
 class Target(Protocol):

@@ -72,7 +72,7 @@ class Seen:
 
 
 def second_view(observer: Any, motion: Any = STRAY) -> SecondView:
-    return SecondView(PANDA, observer, motion, STRAY)
+    return SecondView(PANDA, observer, motion)
 
 
 def test_a_camera_on_the_hand_has_a_second_view_and_one_on_a_stand_has_none() -> None:
