@@ -23,6 +23,7 @@ _OFF_M, _OFF_COSINE = 0.05, np.cos(np.deg2rad(15.0))
 _ANEW_M = 0.05  # from where the camera was before
 _MOST = 4  # views that are tried: a hopeless one may be planned for seconds
 _PATIENCE_S = 1.0  # for a transform
+_AT_REST = 0.01  # radians by which a joint is off that has not moved
 _HOLDS = (Grasp.Result.STALE_DATA, Grasp.Result.FAULT)  # nothing moves on bad data
 
 
@@ -98,7 +99,8 @@ class SecondView:
             try:
                 self._motion.move_to_pose(T_base_camera @ T_camera_tcp)
             except MotionError as error:
-                if error.code not in NEXT_MAY_DO:
+                strayed = np.abs(self._motion.joint_positions() - start).max() > _AT_REST
+                if error.code not in NEXT_MAY_DO or strayed:
                     raise
                 reason = str(error)
                 continue
@@ -120,7 +122,7 @@ class SecondView:
             may = error.code in NEXT_MAY_DO
         else:
             may = error.code not in _HOLDS
-        told = 'the arm holds at the second view'
+        told = 'the arm holds where it is'
         if may:
             try:
                 self._motion.move_to_joints(self._first)

@@ -39,7 +39,7 @@ class Looking(Arm):
         self.hidden: Callable[[int], int] = lambda _: 0  # why it is not seen from a view
         self.planned: Callable[[int], None] = lambda _: None
         self.views: list[np.ndarray] = []
-        self.reachable = True
+        self.reachable, self.strays, self.q = True, False, Q_FIRST
         self.back: list[np.ndarray] = []
         self.grasps: list[np.ndarray] = []
         self.told: list[tuple[str, str]] = []
@@ -59,7 +59,7 @@ class Looking(Arm):
         return View(self.T @ T_TCP_CAMERA, self.T @ rigid.inverse(PANDA.T_hand_tcp))
 
     def joint_positions(self) -> np.ndarray:
-        return Q_FIRST
+        return self.q
 
     def gripper_width(self) -> float:
         return self.width
@@ -74,6 +74,9 @@ class Looking(Arm):
     def move_to_pose(self, T: np.ndarray) -> None:
         if not self.reachable:
             raise MotionError(MotionCode.UNREACHABLE, 'the arm is too short')
+        if self.strays:
+            self.q = Q_FIRST + 0.2
+            raise MotionError(MotionCode.TIMEOUT, 'the controller does not answer')
         super().set_gripper(0.0, 0.0)  # a motion, which may be stopped
         self.T = T
         self.views.append(T @ T_TCP_CAMERA)
@@ -219,8 +222,17 @@ def test_an_arm_whose_camera_stops_between_the_looks_holds(stage: Stage, arm: Lo
     arm.hidden = lambda view: Grasp.Result.STALE_DATA if view else 0
     result = pinch(stage, arm)
     assert result.code == Grasp.Result.STALE_DATA
-    assert 'the arm holds at the second view' in result.message
+    assert 'the arm holds where it is' in result.message
     assert len(arm.views) == 1 and not arm.back and arm.executed == 0
+
+
+def test_an_arm_that_stops_on_the_way_to_the_second_view_is_not_sent_on(
+    stage: Stage, arm: Looking
+) -> None:
+    arm.strays = True
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.MOTION_FAILED and 'does not answer' in result.message
+    assert not arm.views and not arm.back and arm.executed == 0
 
 
 def test_a_goal_that_cannot_be_planned_moves_nothing(stage: Stage, arm: Looking) -> None:
