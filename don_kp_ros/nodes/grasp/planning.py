@@ -107,7 +107,7 @@ class GoalPlanning:
         if self._views > 1:
             try:
                 self._go(target, planned.sight.view, planned.sight, course)
-                return self._from_elsewhere(target, planned.sight, course)
+                return self._from_elsewhere(target, planned, course)
             except NoSecondViewError as error:
                 told = f'{target.name}, from here: {error}'
         elif not target.always_again and planned.seconds <= _LONG_S:
@@ -134,12 +134,14 @@ class GoalPlanning:
         sight = target.look(images)
         return replace(sight, view=self._second_view.here()) if self._views > 1 else sight
 
-    def _planned(self, target: Target, sight: Sight, course: Course) -> Planned:
+    def _planned(
+        self, target: Target, sight: Sight, course: Course, likely: Array | None = None
+    ) -> Planned:
         place = target.place(sight)[:3, 3]
         course.located(place)
         course.report(Phase.PLAN, f'{target.name} at {millimetres(place)} mm')
         begun = self._observer.now()
-        plan = target.plan(sight, course.tried)
+        plan = target.plan(sight, course.tried, likely)
         T_base_reference = target.place(sight, plan)
         course.located(T_base_reference[:3, 3])
         return Planned(plan, T_base_reference, sight, target, self._observer.now() - begun)
@@ -159,8 +161,9 @@ class GoalPlanning:
             course.report(Phase.OBSERVE, moved)
         raise _moved(target.name)
 
-    def _from_elsewhere(self, target: Target, first: Sight, course: Course) -> Planned:
+    def _from_elsewhere(self, target: Target, planned: Planned, course: Course) -> Planned:
         """Return a plan for what two views agree on, and the newest image after the planning."""
+        first, likely = planned.sight, planned.plan.T_base_grasp
         failure: GoalRefusedError | None = None
         for _ in range(1 + _LOOKS_AGAIN):
             if failure is not None:
@@ -173,9 +176,10 @@ class GoalPlanning:
                 seen = self._seen(target, max(1, self._look.looks // 2))
                 if seen.view is None:
                     raise GoalRefusedError(Grasp.Result.STALE_DATA, self._second_view.doubt)
-                planned = self._planned(target, target.combined(first, seen), course)
+                both = target.combined(first, seen)
+                planned = self._planned(target, both, course, likely)
                 seen = self._seen(target, 1)
-                moved = target.moved(planned.sight, planned.T_base_reference, seen)
+                moved = target.moved(both, planned.T_base_reference, seen)
                 if not moved:
                     return planned
                 failure = _moved(target.name)

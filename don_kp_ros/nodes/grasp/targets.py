@@ -34,6 +34,7 @@ Places = Callable[..., tuple[Array, Array]]
 """Finds places (K, 3), the best first, in a number of images, with points (N, 3) about them."""
 
 _MOST = 8  # places, and pinches from one side of all of them, that are planned
+_FROM_ABOVE = -np.cos(np.deg2rad(10.0))  # at most, z of the way that a hand from above points
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,11 @@ class Target(Protocol):
     def place(self, sight: Sight, plan: GraspPlan | None = None) -> Array:
         """Return where it is (4, 4): of several places the best one, or that of a plan."""
 
-    def plan(self, sight: Sight, tried: list[Array]) -> GraspPlan:
-        """Plan a grasp of it, other than those that were tried if there is one."""
+    def plan(self, sight: Sight, tried: list[Array], likely: Array | None = None) -> GraspPlan:
+        """Plan a grasp of it, other than those that were tried if there is one.
+
+        likely: the pose (4, 4) of one that the arm reached a moment ago; those like it are first.
+        """
 
     def moved(self, before: Sight, place: Array, after: Sight) -> str:
         """Say by how much it has left the place (4, 4) where it was; or nothing."""
@@ -112,20 +116,26 @@ class PlacesTarget:
             best = int(np.argmin(away))
         return rigid.transform(translation=sight.found[best])
 
-    def plan(self, sight: Sight, tried: list[Array]) -> GraspPlan:
-        """Plan a pinch from above or, where none can be or all were tried, an inclined one."""
+    def plan(self, sight: Sight, tried: list[Array], likely: Array | None = None) -> GraspPlan:
+        """Plan a pinch from above or, where none can be or all were tried, an inclined one.
+
+        Where an inclined one is likely, in the other order.
+        """
         places, points = sight.found[:_MOST], sight.points
         each = max(1, _MOST // len(places))
         first: GoalRefusedError | MotionError | None = None
         again: list[GraspCandidate] = []
-        for find in (pinch_candidates, inclined_candidates):
+        finds = [pinch_candidates, inclined_candidates]
+        if likely is not None and likely[2, 2] > _FROM_ABOVE:
+            finds.reverse()
+        for find in finds:
             candidates, refused = list[GraspCandidate](), list[str]()
             for place in places:
                 try:
                     candidates += find(points, place, self._planner.fingers)[:each]
                 except NoGraspError as error:
                     refused.append(f'{self.name} at {millimetres(place)} mm: {error}')
-            fresh = untried(candidates, tried)
+            fresh = _likely_first(untried(candidates, tried), likely)
             try:
                 if fresh:
                     return self._planner.plan(fresh, points)
@@ -189,7 +199,7 @@ class ObjectTarget:
         located: Located = sight.found
         return located.T_base_object
 
-    def plan(self, sight: Sight, tried: list[Array]) -> GraspPlan:
+    def plan(self, sight: Sight, tried: list[Array], likely: Array | None = None) -> GraspPlan:
         """Plan a taught grasp."""
         located: Located = sight.found
         where = f'{self.name} at {millimetres(located.T_base_object[:3, 3])} mm'
@@ -206,7 +216,8 @@ class ObjectTarget:
             told = '; '.join(blocked) or 'none is taught for the model that runs'
             raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
         try:
-            return self._planner.plan(untried(free, tried) or free, sight.points)
+            fresh = untried(free, tried) or free
+            return self._planner.plan(_likely_first(fresh, likely), sight.points)
         except MotionError as error:
             raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
 
@@ -237,6 +248,14 @@ class ObjectTarget:
 def millimetres(point: Array) -> str:
     """Tell a point (3,), given in metres, in millimetres."""
     return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))
+
+
+def _likely_first(candidates: list[GraspCandidate], likely: Array | None) -> list[GraspCandidate]:
+    """Return candidates with those like a pose (4, 4) first."""
+    if likely is None:
+        return candidates
+    unlike = {id(one) for one in untried(candidates, [likely])}
+    return sorted(candidates, key=lambda one: id(one) in unlike)
 
 
 def _moved(name: str, metres: float) -> str:

@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
+from don_kp_ros.grasping.candidates import GraspCandidate, PinchParameters
 from don_kp_ros.grasping.located import Located
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
@@ -53,6 +54,35 @@ def test_of_preferred_places_those_remain_that_both_views_show() -> None:
     np.testing.assert_allclose(any_place.combined(first, second).found, [[0.5, 0.105, 0.1]])
     with pytest.raises(DisagreementError, match='40 mm apart, 15 mm are allowed'):
         any_place.combined(first, Sight(np.array([[0.5, 0.06, 0.1]]), none))
+
+
+class Reaches:
+    """Stands for a planner whose arm reaches all; keeps what it was asked to plan."""
+
+    fingers = PinchParameters()
+
+    def __init__(self) -> None:
+        self.first: list[np.ndarray] = []
+
+    def plan(self, candidates: list[GraspCandidate], _: np.ndarray) -> Any:
+        self.first.append(candidates[0].T_base_tcp)
+
+
+def test_what_was_reached_before_is_planned_first() -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(*[np.arange(-0.1, 0.1, 0.002)] * 2))
+    on = (np.abs(x) <= 0.02) & (np.abs(y) <= 0.02)
+    points = np.column_stack([x + 0.5, y, np.where(on, 0.1, 0.0)])
+    sight, planner = Sight(np.array([[0.5, 0.0, 0.1]]), points), Reaches()
+    post: Any = PlacesTarget('post', STRAY, planner, LOOK)  # type: ignore[arg-type]
+    post.plan(sight, [])
+    across = planner.first[-1] @ rigid.transform(rigid.rotation_about([0, 0, 1], np.pi / 2))
+    post.plan(sight, [], across)
+    assert abs(across[:3, 1] @ planner.first[-1][:3, 1]) > np.cos(np.deg2rad(15))
+    leaning = rigid.transform(rigid.rotation_about([0, 1, 0], np.deg2rad(25))) @ across
+    post.plan(sight, [], leaning)
+    assert planner.first[-1][2, 2] > -np.cos(np.deg2rad(20))
+    post.plan(sight, [])
+    np.testing.assert_allclose(planner.first[-1], planner.first[0])
 
 
 class Seen:
