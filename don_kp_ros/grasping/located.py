@@ -81,11 +81,39 @@ class Located:
         if tilt @ np.linalg.solve(measured, tilt) > _CHI_SQUARED:
             return self
         gain = of_tilt @ np.linalg.inv(measured)
-        step = gain @ tilt
-        angle = float(np.linalg.norm(step[3:]))
+        return self._stepped(gain @ tilt, sigma - gain @ of_tilt.T)
+
+    def combined(self, other: Located) -> Located:
+        """Return what this sight and another of the object tell together.
+
+        Each counts by the inverse of its covariance, and their errors are taken to be independent:
+        a step of a Kalman filter. What looks the same turned about its axis is not turned.
+        """
+        T, T_other = self.T_base_object, other.T_base_object
+        if self.symmetry is not None:
+            T_other = T_other @ self.symmetry.turn(self._turn_from(other, self.symmetry))
+        turn = _rotation_vector(T_other[:3, :3] @ T[:3, :3].T)
+        gain = self.covariance @ np.linalg.pinv(self.covariance + other.covariance, hermitian=True)
+        step = gain @ np.concatenate([T_other[:3, 3] - T[:3, 3], turn])
+        return self._stepped(step, self.covariance - gain @ self.covariance)
+
+    def _turn_from(self, other: Located, symmetry: SymmetryAxis) -> float:
+        """Return by what allowed angle about its axis another sight comes nearest to this one."""
+        x, y, z, w = rigid.to_quaternion(
+            other.T_base_object[:3, :3].T @ self.T_base_object[:3, :3]
+        )
+        angle = 2 * float(np.arctan2(symmetry.direction @ [x, y, z], w))  # the twist about it
+        if not symmetry.order:
+            return angle
+        least = 2 * np.pi / symmetry.order
+        return float(least * np.round(angle / least))
+
+    def _stepped(self, step: Array, covariance: Array) -> Located:
+        """Return the sight moved by a step (6,), metres and then a rotation vector."""
+        T, angle = self.T_base_object, float(np.linalg.norm(step[3:]))
         R = rigid.rotation_about(step[3:], angle) if angle > 0 else np.eye(3)
         moved = rigid.transform(R @ T[:3, :3], T[:3, 3] + step[:3])
-        return replace(self, T_base_object=moved, covariance=sigma - gain @ of_tilt.T)
+        return replace(self, T_base_object=moved, covariance=covariance)
 
     def apart(self, other: Located) -> tuple[float, float]:
         """Return how far, metres, and by how much, radians, another sight of it is off.
@@ -119,3 +147,10 @@ def agreed(sights: Sequence[Located], metres: float, radians: float) -> list[Loc
 
     middle = min(sights, key=lambda one: sum(off(one, other) for other in sights))
     return [middle, *(one for one in sights if one is not middle and agrees(one))]
+
+
+def _rotation_vector(R: Array) -> Array:
+    """Return the axis of a rotation (3, 3) times its angle in radians, at most pi."""
+    *axis, w = rigid.to_quaternion(R)
+    sine = float(np.linalg.norm(axis))
+    return np.asarray(axis) * (2 * np.arctan2(sine, w) / sine if sine > 0 else 2.0)

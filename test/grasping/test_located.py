@@ -83,3 +83,27 @@ def test_an_object_that_may_stand_stands():
         assert seen.upright() is seen
     unsure = Located(T, np.full((6, 6), np.inf), 'a model')
     assert unsure.upright() is unsure
+
+
+def test_two_sights_count_by_their_covariances():
+    """One is sure of x and of its yaw, the other of the rest: together they are sure of all."""
+    sure, unsure = 1e-6, 1e-2
+    one = sight(0.001, 0.1, covariance=np.diag([sure, unsure, unsure, unsure, unsure, sure]))
+    two = sight(0.3, 0.4, covariance=np.diag([unsure, sure, sure, sure, sure, unsure]))
+    both = one.combined(two)
+    np.testing.assert_allclose(both.T_base_object, one.T_base_object, atol=1e-4)
+    np.testing.assert_allclose(np.diag(both.covariance), [sure] * 6, rtol=1e-3)
+    alike = one.combined(sight(0.003, 0.3, covariance=one.covariance))
+    assert alike.apart(sight(0.002, 0.2)) == pytest.approx((0.0, 0.0), abs=1e-6)
+    np.testing.assert_allclose(alike.covariance, one.covariance / 2)
+
+
+def test_sights_of_a_symmetrical_object_are_combined_turned_alike():
+    box = SymmetryAxis(np.array([0.0, 0.0, 1.0]), np.array([0.1, 0.0, 0.0]), order=2)
+    sigma = 1e-4 * np.eye(6)
+    for symmetry, turn in ((UP, 1.3), (UP, -3.0), (box, np.pi)):
+        one = sight(0.5, 0.2, symmetry=symmetry, covariance=sigma)
+        T = rigid.transform(translation=[0.0, 0.004, 0.0]) @ one.T_base_object
+        other = Located(T @ symmetry.turn(turn), sigma, 'a model', symmetry)
+        between = rigid.transform(translation=[0.0, 0.002, 0.0]) @ one.T_base_object
+        np.testing.assert_allclose(one.combined(other).T_base_object, between, atol=1e-9)

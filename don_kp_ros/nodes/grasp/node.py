@@ -17,16 +17,18 @@ from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
-from don_kp_ros.motion.port import GraspPlan, MotionError
+from don_kp_ros.motion.port import MotionError
 from don_kp_ros.nodes.grasp.goals import CODES, mode_of
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
 from don_kp_ros.nodes.grasp.placing import Placer
-from don_kp_ros.nodes.grasp.planning import GoalPlanning, millimetres
+from don_kp_ros.nodes.grasp.planning import Course, GoalPlanning, Planned
 from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
+from don_kp_ros.nodes.grasp.second_view import SecondView
 from don_kp_ros.nodes.grasp.server import GraspServer
+from don_kp_ros.nodes.grasp.targets import Planner, millimetres
 from don_kp_ros.nodes.grasp.teaching import TeachGraspService
 from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded_service
@@ -61,13 +63,13 @@ class GraspNode(Node):
         self._observer = Observer(
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
+        self._second_view = SecondView(self._preset, self._observer, self._motion)
         self._planning = GoalPlanning(
             self._observer,
             StoredPoints(self, self._observer, self._settings.look),
             TaughtObjects(self, self._observer, self._settings.look),
-            self._picker,
-            self._workspace,
-            self._fingers,
+            Planner(self._picker, self._workspace, self._fingers),
+            self._second_view,
             self._settings,
         )
         RecoverService(self, self._preset, self._safety)
@@ -183,13 +185,20 @@ class GraspNode(Node):
         self._placer.lifted(None)
         while picked is None:
             report(Phase.OBSERVE, goal.target)
-            plan, *seen = self._planning.plan(goal, mode, tried, report, located)
-            result.grasp_pose = self._pose_stamped(plan.T_base_grasp)
-            self._pose.publish(result.grasp_pose)
-            tried.append(plan.T_base_grasp)
-            held = self._foreseen(goal, plan, place, *seen)
+            course = Course(tried, report, located)
+            planned = self._planning.plan(goal, mode, course)
+            if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+                self._foreseen(goal, planned, place)  # what cannot be placed moves nothing
             try:
-                picked = self._picker.execute(plan, report)
+                planned = self._planning.confirmed(planned, course)
+                held = self._foreseen(goal, planned, place)
+            except (GoalRefusedError, MotionError) as error:
+                raise self._second_view.back(error) from None
+            result.grasp_pose = self._pose_stamped(planned.plan.T_base_grasp)
+            self._pose.publish(result.grasp_pose)
+            tried.append(planned.plan.T_base_grasp)
+            try:
+                picked = self._picker.execute(planned.plan, report)
             except EmptyGripperError as error:
                 over = len(tried) >= self._settings.max_attempts
                 if over or not (goal.target and error.retreated):
@@ -226,17 +235,11 @@ class GraspNode(Node):
         result.grasp_pose = self._pose_stamped(T)
         result.code, result.message = Grasp.Result.SUCCEEDED, f'the tool is at {where}'
 
-    def _foreseen(
-        self,
-        goal: Grasp.Goal,
-        plan: GraspPlan,
-        place: Array | None,
-        T_base_reference: Array,
-        points: Array,
-    ) -> Held | None:
+    def _foreseen(self, goal: Grasp.Goal, planned: Planned, place: Array | None) -> Held | None:
         """Tell what a plan will hold; it need not be known where it is only to be held."""
+        grasp, reference = planned.plan.T_base_grasp, planned.T_base_reference
         try:
-            return self._placer.foresee(plan.T_base_grasp, T_base_reference, points, place)
+            return self._placer.foresee(grasp, reference, planned.points, place)
         except GoalRefusedError:
             if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
                 raise

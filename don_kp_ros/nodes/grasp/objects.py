@@ -81,10 +81,10 @@ class TaughtObjects:
             )
         return taught
 
-    def look_for(self, name: str) -> Seen:
+    def look_for(self, name: str, images: int = 0) -> Seen:
         """Find an object in several images, sure enough to grasp it."""
         p = self._parameters
-        messages, deadline = self._observer.hear(ObjectPoses, _POSES, name)
+        messages, deadline = self._observer.hear(ObjectPoses, _POSES, name, images)
         sights: list[Located] = []
         reason = 'perception has not been told of it yet'
         for message in messages:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
 
 from don_kp.action import Grasp
 from don_kp.srv import Describe, Scene, Transform
@@ -76,27 +77,29 @@ class Observer:
         self._base_frame = base_frame
         self._parameters = parameters
         self._cancelled = cancelled
+        self.newest: Header | None = None  # of the images that were heard last
         remedy = 'is the perception node running?'
         self._describe = ServiceClient(node, Describe, 'perception/describe', remedy)
         self._scene = ServiceClient(node, Scene, 'perception/scene', remedy)
         self._transform = ServiceClient(node, Transform, 'perception/transform', remedy)
 
-    def hear(self, kind: Any, topic: str, name: str) -> tuple[list[Any], float]:
+    def hear(self, kind: Any, topic: str, name: str, images: int = 0) -> tuple[list[Any], float]:
         """Return what perception says on a topic of several images, and until when to ask more.
 
-        The images are taken from now on, with the arm at rest: what was seen before may be gone.
+        Of so many images, or as many as the parameter `looks` says. They are taken from now on,
+        with the arm at rest: what was seen before may be gone.
         """
         p, since = self._parameters, self._time.now()
-        deadline = since + p.timeout
+        deadline, number = since + p.timeout, images or p.looks
 
         def seen() -> list[Any]:
             return [message for message in list(heard) if _stamp(message) >= since]
 
         with self._hearing(kind, topic) as heard:
-            self._wait(lambda: len(seen()) >= p.looks, p.timeout)
+            self._wait(lambda: len(seen()) >= number, p.timeout)
         if several := two_publishers(self._node, topic):
             raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
-        found, now = seen()[-p.looks :], self._time.now()
+        found, now = seen()[-number:], self._time.now()
         if now < since:
             raise GoalRefusedError(
                 Grasp.Result.STALE_DATA,
@@ -104,12 +107,13 @@ class Observer:
                 'send the goal again',
             )
         age = now - (_stamp(found[-1]) if found else since)
-        if len(found) < p.looks or age > p.max_age:
+        if len(found) < number or age > p.max_age:
             raise GoalRefusedError(
                 Grasp.Result.STALE_DATA,
-                f'{len(found)} of {p.looks} images were searched within {p.timeout:g} s, the '
+                f'{len(found)} of {number} images were searched within {p.timeout:g} s, the '
                 f'newest {age:.1f} s ago ({p.max_age:g} s are allowed); {self._why_blind()}',
             )
+        self.newest = found[-1].header
         return found, deadline
 
     def _why_blind(self) -> str:

@@ -48,6 +48,7 @@ class GraspParameters:
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
     looks: int = parameter(3, 'images in which the point is looked for')
+    views: int = parameter(2, 'from which it is looked for; 1: from where the arm is, alone')
     max_spread: float = parameter(
         0.015, 'metres; a point or object that moves more, or is less certain, is not grasped'
     )
@@ -70,6 +71,8 @@ class GraspParameters:
         for name, value in vars(self).items():
             if not isinstance(value, (str, bool)) and not value > 0:
                 raise ValueError(f'{name} is {value}; it must be positive')
+        if self.views > 2:
+            raise ValueError(f'views is {self.views}; it must be 1 or 2')
 
     @property
     def look(self) -> LookParameters:

@@ -1,34 +1,32 @@
-"""From a goal to a planned grasp of what is seen."""
+"""From a goal to a planned grasp of what is seen, from one view or two."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from don_kp.action import Grasp
-from don_kp_ros.geometry import rigid
-from don_kp_ros.grasping.candidates import (
-    GraspCandidate,
-    NoGraspError,
-    PinchParameters,
-    aligned_candidate,
-    untried,
-)
-from don_kp_ros.grasping.pick import NEXT_MAY_DO, Phase, Picker, Report
-from don_kp_ros.grasping.pinching import inclined_candidates, pinch_candidates
-from don_kp_ros.grasping.taught import taught_candidates
-from don_kp_ros.motion.port import GraspPlan, MotionError
-from don_kp_ros.motion.safety import Workspace
+from don_kp_ros.grasping.candidates import NoGraspError, aligned_candidate, untried
+from don_kp_ros.grasping.pick import Phase, Report
+from don_kp_ros.motion.port import GraspPlan
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import GraspParameters
 from don_kp_ros.nodes.grasp.points import StoredPoints
+from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView, View
+from don_kp_ros.nodes.grasp.targets import (
+    ObjectTarget,
+    PlacesTarget,
+    Planner,
+    Sight,
+    Target,
+    millimetres,
+)
 
 Array = NDArray[np.float64]
-Planned = tuple[GraspPlan, Array, Array]
-"""A plan, the reference of its object (4, 4), and the points (N, 3) seen, in the base frame."""
 Located = Callable[[Array], None]
 """Hears where (3,) the target was found."""
 
@@ -36,11 +34,40 @@ ANY = '/*'
 """Of a target: at any preferred place of an object, such as cap/*."""
 _LOOKS_AGAIN = 2  # for an object that moved meanwhile
 _LONG_S = 2.0  # that planning a pinch may take, before it is looked at again
-_MOST = 8  # places, and pinches from one side of all of them, that are planned
+# From another view may be seen what from this one is not, or badly.
+_NOT_SEEN = (Grasp.Result.NOT_FOUND, Grasp.Result.UNCERTAIN)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the reference of its object (4, 4), and the points (N, 3) seen, in the base frame.
+
+    target: what was looked for, and seconds: how long it was planned; None for a pose.
+    """
+
+    plan: GraspPlan
+    T_base_reference: Array
+    sight: Sight
+    target: Target | None = None
+    seconds: float = 0.0
+
+    @property
+    def points(self) -> Array:
+        """Return the points (N, 3) that were seen, in the base frame."""
+        return self.sight.points
+
+
+@dataclass(frozen=True)
+class Course:
+    """What planning is told, and tells: poses (4, 4) that were tried, and who hears of it."""
+
+    tried: list[Array]
+    report: Report
+    located: Located
 
 
 class GoalPlanning:
-    """Plans the grasps that goals ask for; nothing moves.
+    """Plans the grasps that goals ask for.
 
     Raises GoalRefusedError and MotionError.
     """
@@ -50,185 +77,149 @@ class GoalPlanning:
         observer: Observer,
         points: StoredPoints,
         objects: TaughtObjects,
-        picker: Picker,
-        workspace: Workspace,
-        fingers: PinchParameters,
+        planner: Planner,
+        second_view: SecondView,
         settings: GraspParameters,
     ) -> None:
-        """Plan for a picker what an observer sees."""
+        """Plan what an observer sees."""
         self._observer, self._points, self._objects = observer, points, objects
-        self._picker, self._workspace = picker, workspace
-        self._fingers, self._look = fingers, settings.look
+        self._planner, self._second_view = planner, second_view
+        self._look, self._views = settings.look, settings.views
 
-    def plan(
-        self, goal: Grasp.Goal, mode: str, tried: list[Array], report: Report, located: Located
-    ) -> Planned:
-        """Plan a grasp other than those that were tried, if there is one."""
-        if mode == Grasp.Goal.ALIGNED:
-            if goal.target:
-                return self._as_taught(goal.target, tried, report, located)
-            return self._at_pose(goal, mode, tried, report, located)
-        if goal.target.endswith(ANY):
-            return self._where_preferred(goal.target, tried, report, located)
-        if goal.target:
-            return self._at_point(goal.target, tried, report, located)
-        return self._at_pose(goal, mode, tried, report, located)
+    def plan(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned:
+        """Plan a grasp, other than those tried if there is one; nothing moves."""
+        self._second_view.begin()
+        if not goal.target:
+            return self._at_pose(goal, mode, course)
+        target = self._target(goal.target, mode)
+        return self._planned(target, self._seen(target), course)
 
-    def _at_point(
-        self, name: str, tried: list[Array], report: Report, located: Located
-    ) -> Planned:
-        """Plan a pinch at a stored point."""
+    def confirmed(self, planned: Planned, course: Course) -> Planned:
+        """Look again at what a grasp was planned for, from a second view; plan it with both.
 
-        def see() -> tuple[Array, Array]:
-            target, points = self._points.look_for(name)
-            return target[None], points
-
-        return self._pinch(see, name, tried, report, located)
-
-    def _where_preferred(
-        self, name: str, tried: list[Array], report: Report, located: Located
-    ) -> Planned:
-        """Plan a pinch where an object is best grasped (paper 2, section 5)."""
-
-        def see() -> tuple[Array, Array]:
-            return self._points.preferred(name.removesuffix(ANY))
-
-        return self._pinch(see, name, tried, report, located)
-
-    def _pinch(
-        self,
-        see: Callable[[], tuple[Array, Array]],
-        name: str,
-        tried: list[Array],
-        report: Report,
-        located: Located,
-    ) -> Planned:
-        """Plan a pinch at one of the places (K, 3) that are seen, with points (N, 3).
-
-        Where the planning took long, the place must be where it was.
+        The arm moves to the second view. Where it reaches none, or none is wanted, the target is
+        looked at from where the arm is.
         """
-        places, points = see()
-        for _ in range(1 + _LOOKS_AGAIN):
-            located(places[0])
-            report(Phase.PLAN, f'{name} at {millimetres(places[0])} mm')
-            begun = self._observer.now()
-            plan = self._pinched(places[:_MOST], points, name, tried)
-            away = np.linalg.norm(places - plan.T_base_grasp[:3, 3], axis=1)
-            target = places[int(np.argmin(away))]
-            located(target)
-            if self._observer.now() <= begun + _LONG_S:
-                return plan, rigid.transform(translation=target), points
-            report(Phase.LOOK_AGAIN, name)
-            places, points = see()
-            moved = float(np.linalg.norm(places - target, axis=1).min())
-            if moved <= self._look.max_spread:
-                return plan, rigid.transform(translation=target), points
-            report(Phase.OBSERVE, f'{name} moved by {1000 * moved:.0f} mm')
-        raise _moved(name)
-
-    def _pinched(self, places: Array, points: Array, name: str, tried: list[Array]) -> GraspPlan:
-        """Plan a pinch from above or, where none can be or all were tried, an inclined one."""
-        each = max(1, _MOST // len(places))
-        first: GoalRefusedError | MotionError | None = None
-        again: list[GraspCandidate] = []
-        for find in (pinch_candidates, inclined_candidates):
-            candidates, refused = list[GraspCandidate](), list[str]()
-            for place in places:
-                try:
-                    candidates += find(points, place, self._fingers)[:each]
-                except NoGraspError as error:
-                    refused.append(f'{name} at {millimetres(place)} mm: {error}')
-            fresh = untried(candidates, tried)
+        target = planned.target
+        if target is None:
+            return planned
+        told = target.name
+        if self._views > 1:
             try:
-                if fresh:
-                    return self._picker.plan(fresh, self._workspace.mapped(points))
-                if not candidates:
-                    raise GoalRefusedError(Grasp.Result.NO_GRASP, refused[0])
-                again += candidates
-            except GoalRefusedError as error:
-                first = first or error
-            except MotionError as error:
-                if error.code not in NEXT_MAY_DO:
-                    raise
-                first = first or error
-        if again:
-            return self._picker.plan(again, self._workspace.mapped(points))
-        assert first is not None
-        raise first
+                self._go(target, planned.sight.view, planned.sight, course)
+                return self._from_elsewhere(target, planned, course)
+            except NoSecondViewError as error:
+                told = f'{target.name}, from here: {error}'
+        elif not target.always_again and planned.seconds <= _LONG_S:
+            return planned
+        return self._from_here(target, planned, told, course)
 
-    def _at_pose(
-        self, goal: Grasp.Goal, mode: str, tried: list[Array], report: Report, located: Located
-    ) -> Planned:
-        """Plan a grasp at the goal's pose, or a pinch at its origin."""
-        T_base_pose = self._observer.to_base(goal.pose)
-        target = T_base_pose[:3, 3]
-        if mode != Grasp.Goal.ALIGNED:
+    def _target(self, name: str, mode: str) -> Target:
+        if mode == Grasp.Goal.ALIGNED:
+            grasps = self._objects.grasps(name)
+            return ObjectTarget(name, self._objects, grasps, self._planner, self._look)
 
-            def see() -> tuple[Array, Array]:
-                return target[None], self._observer.newest_points()
+        def preferred(*images: int) -> tuple[Array, Array]:
+            return self._points.preferred(name.removesuffix(ANY), *images)
 
-            plan, _, points = self._pinch(see, 'pose', tried, report, located)
-            return plan, T_base_pose, points
-        points = self._observer.newest_points()
-        where = f'pose at {millimetres(target)} mm'
-        if target[2] < 0:
-            reason = f'{where}: lies under the table, which is z = 0'
-            raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
-        located(target)
-        report(Phase.PLAN, where)
-        try:
-            candidates = [aligned_candidate(T_base_pose, points, self._fingers)]
-        except NoGraspError as error:
-            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
-        return self._planned(candidates, tried, points), T_base_pose, points
+        def stored(*images: int) -> tuple[Array, Array]:
+            place, points = self._points.look_for(name, *images)
+            return place[None], points
 
-    def _as_taught(
-        self, name: str, tried: list[Array], report: Report, located: Located
-    ) -> Planned:
-        """Plan a grasp of a taught object that is where it was seen, also after the planning."""
-        grasps = self._objects.grasps(name)
-        seen = self._objects.look_for(name)
-        for _ in range(1 + _LOOKS_AGAIN):
-            T_base_object = seen.located.T_base_object
-            position = T_base_object[:3, 3]
-            where = f'{name} at {millimetres(position)} mm'
-            located(position)
-            if outside := self._workspace.outside(position[:2]):
-                reason = f'{where} is {outside}; bring it nearer'
-                raise GoalRefusedError(Grasp.Result.OUTSIDE, reason)
-            report(Phase.PLAN, where)
-            free, blocked = taught_candidates(
-                T_base_object,
-                grasps.get(seen.located.model, []),
-                seen.located.symmetry,
-                seen.points,
-                self._fingers,
-            )
-            if not free:
-                told = '; '.join(blocked) or 'none is taught for the model that runs'
-                raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {told}')
-            try:
-                plan = self._planned(free, tried, seen.points)
-            except MotionError as error:
-                raise MotionError(error.code, '; '.join([str(error), *blocked])) from None
-            report(Phase.LOOK_AGAIN, name)
-            before, seen = seen, self._objects.look_for(name)
-            metres, radians = before.located.apart(seen.located)
-            if metres <= self._look.max_spread and radians <= self._look.max_turn:
-                return plan, seen.located.T_base_object, seen.points
-            report(Phase.OBSERVE, f'{name} moved by {1000 * metres:.0f} mm')
-        raise _moved(name)
+        see = preferred if name.endswith(ANY) else stored
+        return PlacesTarget(name, see, self._planner, self._look)
+
+    def _seen(self, target: Target, images: int = 0) -> Sight:
+        """Look for a target, and remember from where."""
+        sight = target.look(images)
+        return replace(sight, view=self._second_view.here()) if self._views > 1 else sight
 
     def _planned(
-        self, candidates: list[GraspCandidate], tried: Sequence[Array], points: Array
-    ) -> GraspPlan:
-        candidates = untried(candidates, list(tried)) or candidates
-        return self._picker.plan(candidates, self._workspace.mapped(points))
+        self, target: Target, sight: Sight, course: Course, likely: Array | None = None
+    ) -> Planned:
+        place = target.place(sight)[:3, 3]
+        course.located(place)
+        course.report(Phase.PLAN, f'{target.name} at {millimetres(place)} mm')
+        begun = self._observer.now()
+        plan = target.plan(sight, course.tried, likely)
+        T_base_reference = target.place(sight, plan)
+        course.located(T_base_reference[:3, 3])
+        return Planned(plan, T_base_reference, sight, target, self._observer.now() - begun)
 
+    def _from_here(self, target: Target, planned: Planned, told: str, course: Course) -> Planned:
+        """Return a plan for a target that is where it was seen, also after the planning."""
+        seen: Sight = planned.sight
+        for looks in range(1 + _LOOKS_AGAIN):
+            if looks:
+                planned = self._planned(target, seen, course)
+            course.report(Phase.LOOK_AGAIN, told)
+            seen = self._seen(target)
+            moved = target.moved(planned.sight, planned.T_base_reference, seen)
+            if not moved:
+                T_base_reference = target.place(seen, planned.plan)
+                return replace(planned, T_base_reference=T_base_reference, sight=seen)
+            course.report(Phase.OBSERVE, moved)
+        raise _moved(target.name)
 
-def millimetres(point: Array) -> str:
-    """Tell a point (3,), given in metres, in millimetres."""
-    return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))
+    def _from_elsewhere(self, target: Target, planned: Planned, course: Course) -> Planned:
+        """Return a plan for what two views agree on, and the newest image after the planning."""
+        first, likely = planned.sight, planned.plan.T_base_grasp
+        failure: GoalRefusedError | None = None
+        for _ in range(1 + _LOOKS_AGAIN):
+            if failure is not None:
+                try:
+                    self._go(target, self._second_view.here(), first, course)
+                except NoSecondViewError:
+                    raise failure from None
+            seen = first
+            try:
+                seen = self._seen(target, max(1, self._look.looks // 2))
+                if seen.view is None:
+                    raise GoalRefusedError(Grasp.Result.STALE_DATA, self._second_view.doubt)
+                both = target.combined(first, seen)
+                planned = self._planned(target, both, course, likely)
+                seen = self._seen(target, 1)
+                moved = target.moved(both, planned.T_base_reference, seen)
+                if not moved:
+                    return planned
+                failure = _moved(target.name)
+            except GoalRefusedError as error:
+                if error.code not in _NOT_SEEN:
+                    raise
+                failure, moved = error, str(error)
+            course.report(Phase.OBSERVE, moved)
+            first = seen
+        assert failure is not None
+        raise failure
+
+    def _go(self, target: Target, view: View | None, sight: Sight, course: Course) -> None:
+        course.report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
+        obstacles = self._planner.obstacles(sight.points)
+        self._second_view.go(view, target.place(sight)[:3, 3], obstacles)
+
+    def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned:
+        """Plan a grasp at the goal's pose, or a pinch at its origin."""
+        T_base_pose = self._observer.to_base(goal.pose)
+        place = T_base_pose[:3, 3]
+        points = self._observer.newest_points()
+        if mode != Grasp.Goal.ALIGNED:
+            sight = Sight(place[None], points)
+            target = PlacesTarget('pose', lambda: (place[None], points), self._planner, self._look)
+            return replace(
+                self._planned(target, sight, course), T_base_reference=T_base_pose, target=None
+            )
+        where = f'pose at {millimetres(place)} mm'
+        if place[2] < 0:
+            reason = f'{where}: lies under the table, which is z = 0'
+            raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
+        course.located(place)
+        course.report(Phase.PLAN, where)
+        try:
+            candidates = [aligned_candidate(T_base_pose, points, self._planner.fingers)]
+        except NoGraspError as error:
+            raise GoalRefusedError(Grasp.Result.NO_GRASP, f'{where}: {error}') from None
+        fresh = untried(candidates, course.tried) or candidates
+        return Planned(self._planner.plan(fresh, points), T_base_pose, Sight(place[None], points))
 
 
 def _moved(name: str) -> GoalRefusedError:

@@ -41,9 +41,9 @@ class StoredPoints:
             node, Preference, 'perception/preference', 'is the perception node running?'
         )
 
-    def look_for(self, name: str) -> tuple[Array, Array]:
+    def look_for(self, name: str, images: int = 0) -> tuple[Array, Array]:
         """Find a stored point (3,) in several images, as often as not at one place."""
-        seen, deadline = self._seen(name, lambda match: match.name == name)
+        seen, deadline = self._seen(name, lambda match: match.name == name, images)
         positions = []
         for matches, found in seen:
             p = found.position
@@ -65,16 +65,18 @@ class StoredPoints:
             )
         return target, self._observer.points_of([matches for matches, _ in seen], deadline)
 
-    def preferred(self, name: str) -> tuple[Array, Array]:
+    def preferred(self, name: str, images: int = 0) -> tuple[Array, Array]:
         """Find where an object is best grasped: places (K, 3) near its stored points, best first.
 
         One of its points at least must be found; of several such objects, any is meant.
         """
-        seen, deadline = self._seen(f'{name}/*', lambda match: object_of(match.name) == name)
-        images = [matches for matches, _ in seen]
-        points = self._observer.points_of(images, deadline)  # where fingers fit is seen by depth
+        seen, deadline = self._seen(
+            f'{name}/*', lambda match: object_of(match.name) == name, images
+        )
+        shown = [matches for matches, _ in seen]
+        points = self._observer.points_of(shown, deadline)  # where fingers fit is seen by depth
         refused = ''
-        for matches in reversed(images):
+        for matches in reversed(shown):
             request = Preference.Request(object=name, stamp=matches.header.stamp, limit=_CELLS)
             try:
                 best = self._observer.answer(self._preference, request)
@@ -89,13 +91,13 @@ class StoredPoints:
         raise GoalRefusedError(Grasp.Result.NO_GRASP, refused)
 
     def _seen(
-        self, name: str, meant: Callable[[Match], bool]
+        self, name: str, meant: Callable[[Match], bool], images: int
     ) -> tuple[list[tuple[Matches, Match]], float]:
         """Hear several images; return those that show one of the meant points, with the point.
 
         They must be more than half; with them comes until when to ask more.
         """
-        heard, deadline = self._observer.hear(Matches, _MATCHES, name)
+        heard, deadline = self._observer.hear(Matches, _MATCHES, name, images)
         seen, reason = [], ''
         for matches in heard:
             if matches.reason:

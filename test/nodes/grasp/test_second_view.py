@@ -1,0 +1,259 @@
+"""A target is looked at from a second view before the arm goes on; the arm only waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from waiting_arm import Arm, Stage, answer
+
+from don_kp.action import Grasp
+from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError
+from don_kp_ros.nodes.grasp.second_view import View
+from don_kp_ros.robots.preset import load_preset
+
+PANDA = load_preset('panda')
+T_TCP_CAMERA = rigid.inverse(PANDA.T_hand_tcp) @ PANDA.camera.T_hand_optical
+# The camera looks straight down on (0.5, 0).
+T_FIRST = rigid.transform(np.diag([1.0, -1.0, -1.0]), [0.5, 0.0, 0.6])
+T_FIRST[:2, 3] -= (T_FIRST @ T_TCP_CAMERA)[:2, 3] - [0.5, 0.0]
+Q_FIRST = np.full(7, 0.1)
+Bias = Callable[[int], float]
+
+
+class Looking(Arm):
+    """An arm with a camera on its hand; the camera sees a square post, which may be pushed."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.T, self.width = T_FIRST, 0.08
+        self.post = np.array([0.5, 0.0, 0.05])
+        self.looks: list[int] = []  # the view, 0 for the first, of each
+        self.bias: Bias = lambda _: 0.0  # metres along y, of what is seen from a view
+        self.hidden: Callable[[int], int] = lambda _: 0  # why it is not seen from a view
+        self.planned: Callable[[int], None] = lambda _: None
+        self.views: list[np.ndarray] = []
+        self.reachable, self.strays, self.q = True, False, Q_FIRST
+        self.back: list[np.ndarray] = []
+        self.grasps: list[np.ndarray] = []
+        self.told: list[tuple[str, str]] = []
+        self.executed = 0
+
+    def look_for(self, _: str, images: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        view = len(self.views) - len(self.back)
+        self.looks.append(view)
+        if code := self.hidden(view):
+            raise GoalRefusedError(code, f'a hand is before view {view}')
+        x, y = (axis.ravel() for axis in np.meshgrid(*[np.arange(-0.1, 0.1, 0.002)] * 2))
+        on = (np.abs(x) <= 0.02) & (np.abs(y) <= 0.02)
+        points = np.column_stack([x, y, np.where(on, 0.05, 0.0)]) + [*self.post[:2], 0.0]
+        return self.post + [0.0, self.bias(view), 0.0], points
+
+    def here(self) -> View:
+        return View(self.T @ T_TCP_CAMERA, self.T @ rigid.inverse(PANDA.T_hand_tcp))
+
+    def joint_positions(self) -> np.ndarray:
+        return self.q
+
+    def gripper_width(self) -> float:
+        return self.width
+
+    def set_obstacles(self, _: Any) -> None:
+        pass
+
+    def set_gripper(self, width: float, force: float) -> float:
+        self.width = width or 0.04
+        return self.width
+
+    def move_to_pose(self, T: np.ndarray) -> None:
+        if not self.reachable:
+            raise MotionError(MotionCode.UNREACHABLE, 'the arm is too short')
+        if self.strays:
+            self.q = Q_FIRST + 0.2
+            raise MotionError(MotionCode.TIMEOUT, 'the controller does not answer')
+        super().set_gripper(0.0, 0.0)  # a motion, which may be stopped
+        self.T = T
+        self.views.append(T @ T_TCP_CAMERA)
+
+    def move_to_joints(self, q: np.ndarray) -> None:
+        self.back.append(q)
+
+    def plan_grasp(self, T: np.ndarray, *_: float) -> GraspPlan:
+        self.grasps.append(T)
+        self.planned(len(self.grasps))
+        way = Segment('a way', 0.0, None)
+        return GraspPlan(T, 0.08, way, way, way)
+
+    def execute(self, _: Segment) -> None:
+        self.executed += 1
+
+    def wait(self, _: float) -> None:
+        pass
+
+
+@pytest.fixture
+def arm(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Looking:
+    made = Looking()
+    for part in (stage.node, stage.node._picker, stage.node._placer, stage.node._second_view):
+        monkeypatch.setattr(part, '_motion', made)
+    monkeypatch.setattr(stage.node._planning._points, 'look_for', made.look_for)
+    monkeypatch.setattr(stage.node._second_view, 'here', made.here)
+    # However busy the machine is, planning takes no time.
+    monkeypatch.setattr(stage.node._observer, 'now', lambda: 0.0)
+    return made
+
+
+def sent(stage: Stage, arm: Looking) -> Any:
+    def heard(message: Any) -> None:
+        arm.told.append((message.feedback.phase, message.feedback.detail))
+
+    goal = Grasp.Goal(target='post/top')
+    return answer(stage.client.send_goal_async(goal, feedback_callback=heard))
+
+
+def pinch(stage: Stage, arm: Looking) -> Grasp.Result:
+    return answer(sent(stage, arm).get_result_async()).result
+
+
+def found(result: Grasp.Result) -> np.ndarray:
+    p = result.point.point
+    return np.array([p.x, p.y, p.z])
+
+
+def test_what_two_views_agree_on_is_grasped_between_them(stage: Stage, arm: Looking) -> None:
+    arm.bias = lambda view: [0.006, -0.004][view]
+    result = pinch(stage, arm)
+    assert result.success, result.message
+    (view,) = arm.views
+    # The post seen at first is in the middle of the second picture, nearer and from aside.
+    x, y, z = rigid.apply(rigid.inverse(view), [0.5, 0.006, 0.05])
+    assert (x, y) == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert 0.25 < z < np.linalg.norm((T_FIRST @ T_TCP_CAMERA)[:3, 3] - [0.5, 0.006, 0.05])
+    np.testing.assert_allclose(found(result), [0.5, 0.001, 0.05])
+    assert arm.looks == [0, 1, 1]  # the last one is newer than the plan
+    assert len(arm.grasps) == 2 and arm.executed == 3 and not arm.back
+    phases = [phase for phase, _ in arm.told]
+    assert phases[:5] == ['observe', 'plan', 'look again', 'plan', 'approach']
+
+
+def test_what_is_seen_elsewhere_from_every_view_is_not_found(stage: Stage, arm: Looking) -> None:
+    arm.bias = lambda view: 0.02 * (-1) ** view
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.NOT_FOUND
+    for said in ('(500, 20, 50)', '(500, -20, 50)', '40 mm apart', '15 mm are allowed',
+                 'the arm is back where it first looked from'):  # fmt: skip
+        assert said in result.message
+    assert len(arm.views) == 3 and arm.executed == 0
+    np.testing.assert_array_equal(arm.back, [Q_FIRST])
+
+
+def test_of_a_false_first_view_two_others_that_agree_take_the_place(
+    stage: Stage, arm: Looking
+) -> None:
+    arm.bias = lambda view: 0.04 if view == 0 else 0.0
+    result = pinch(stage, arm)
+    assert result.success, result.message
+    np.testing.assert_allclose(found(result), arm.post)
+    assert len(arm.views) == 2
+    assert any('40 mm apart' in detail for phase, detail in arm.told if phase == 'observe')
+
+
+def test_what_moves_while_it_is_planned_for_is_looked_for_again(
+    stage: Stage, arm: Looking
+) -> None:
+    def pushed(plans: int) -> None:
+        arm.post[1] += 0.03 if plans == 2 else 0.0
+
+    arm.planned = pushed
+    result = pinch(stage, arm)
+    assert result.success, result.message
+    np.testing.assert_allclose(found(result), [0.5, 0.03, 0.05])
+    assert ('observe', 'post/top moved by 30 mm') in arm.told
+    assert len(arm.views) == 2
+
+
+def test_what_moves_at_every_look_is_left_alone(stage: Stage, arm: Looking) -> None:
+    def pushed(plans: int) -> None:
+        arm.post[1] += 0.03 if plans > 1 else 0.0
+
+    arm.planned = pushed
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.MOVED and 'at each of 4 looks' in result.message
+    assert arm.executed == 0 and len(arm.back) == 1
+
+
+def test_where_no_second_view_is_reached_it_is_looked_at_from_here_and_the_goal_goes_on(
+    stage: Stage, arm: Looking
+) -> None:
+    arm.reachable = False
+    result = pinch(stage, arm)
+    assert result.success, result.message
+    assert not arm.views and arm.looks == [0, 0]
+    (said,) = [detail for _, detail in arm.told if 'from here' in detail]
+    assert 'the arm is too short' in said
+
+
+def test_a_single_view_is_all_where_no_other_is_wanted(
+    stage: Stage, arm: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.node._planning, '_views', 1)
+    result = pinch(stage, arm)
+    assert result.success, result.message
+    assert not arm.views and arm.looks == [0] and len(arm.grasps) == 1
+    phases = [phase for phase, _ in arm.told]
+    assert phases == ['observe', 'plan', 'approach', 'close', 'lift', 'verify']
+
+
+def test_what_the_second_view_does_not_show_is_not_found(stage: Stage, arm: Looking) -> None:
+    arm.hidden = lambda view: Grasp.Result.NOT_FOUND if view else 0
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.NOT_FOUND
+    assert 'a hand is before view 3; the arm is back' in result.message
+    assert len(arm.views) == 3 and len(arm.back) == 1 and arm.executed == 0
+    one, two, three = (view[:3, 3] for view in arm.views)  # each from another place
+    assert min(map(np.linalg.norm, (one - two, two - three, three - one))) > 0.05
+
+
+def test_an_arm_whose_camera_stops_between_the_looks_holds(stage: Stage, arm: Looking) -> None:
+    arm.hidden = lambda view: Grasp.Result.STALE_DATA if view else 0
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.STALE_DATA
+    assert 'the arm holds where it is' in result.message
+    assert len(arm.views) == 1 and not arm.back and arm.executed == 0
+
+
+def test_an_arm_that_stops_on_the_way_to_the_second_view_is_not_sent_on(
+    stage: Stage, arm: Looking
+) -> None:
+    arm.strays = True
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.MOTION_FAILED and 'does not answer' in result.message
+    assert not arm.views and not arm.back and arm.executed == 0
+
+
+def test_a_goal_that_cannot_be_planned_moves_nothing(stage: Stage, arm: Looking) -> None:
+    def beyond(_: int) -> None:
+        raise MotionError(MotionCode.UNREACHABLE, 'the arm is too short')
+
+    arm.planned = beyond
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.UNREACHABLE
+    assert not arm.views and not arm.back and arm.looks == [0]
+
+
+def test_a_goal_is_cancelled_on_the_way_to_the_second_view(stage: Stage, arm: Looking) -> None:
+    arm.arrives = False
+    handle = sent(stage, arm)
+    while not arm.moving:
+        time.sleep(0.0005)
+    assert answer(handle.cancel_goal_async()).goals_canceling
+    ended = answer(handle.get_result_async())
+    assert ended.status == GoalStatus.STATUS_CANCELED
+    assert ended.result.code == Grasp.Result.CANCELLED
+    assert not arm.views and not arm.back and arm.executed == 0
