@@ -75,18 +75,29 @@ class Attempt:
 
 
 def attempt(
-    judge: Judge, goal: Grasp.Goal, expected: Array, on_phase: Callable[[str, str], None]
+    judge: Judge,
+    goal: Grasp.Goal,
+    expected: Array,
+    on_phase: Callable[[str, str], None],
+    push: Array | None = None,
 ) -> tuple[Attempt, Grasp.Result]:
-    """Send a goal and judge it; ``expected`` (3,) is where its target truly is, base frame."""
+    """Send a goal and judge it; ``expected`` (3,) is where its target truly is, base frame.
+
+    push: by how much (3,) the object is pushed as soon as it was found.
+    """
     before = after = judge.truth()
     lowest = before.centre.z
+    shift = np.zeros(3) if push is None else push
     marks: list[tuple[str, float, float]] = []
 
     def mark(phase: str) -> None:
         marks.append((phase, judge.get_clock().now().nanoseconds * 1e-9, time.monotonic()))
 
     def heard(phase: str, detail: str) -> None:
+        planned_before = Phase.PLAN.value in [name for name, *_ in marks]
         mark(phase)
+        if push is not None and phase == Phase.PLAN.value and not planned_before:
+            judge.push(push.tolist())
         on_phase(phase, detail)
 
     def watch() -> None:
@@ -108,9 +119,9 @@ def attempt(
         outcome=_NAMES[result.code],
         message=result.message,
         lift=lowest - before.centre.z if before.has_object else math.nan,
-        error=float(np.linalg.norm(found - expected)) if before.has_object else math.nan,
+        error=float(np.linalg.norm(found - expected - shift)) if before.has_object else math.nan,
         motion=judge.motion,
-        wrong=_is_wrong(before, after, found),
+        wrong=_is_wrong(before, after, found, shift),
         grasp=matrix_from_pose(result.grasp_pose.pose).tolist() if planned else None,
         steps=steps,
     )
@@ -134,7 +145,13 @@ def _last_try(phases: list[str]) -> list[str]:
     return phases[begun[-1] :] if begun else phases
 
 
-def _is_wrong(before: GetSceneTruth.Response, after: GetSceneTruth.Response, found: Array) -> bool:
+def _is_wrong(
+    before: GetSceneTruth.Response,
+    after: GetSceneTruth.Response,
+    found: Array,
+    shift: Array | float = 0.0,
+) -> bool:
+    """Tell whether another object rose, or is nearer to what was found; shift: of the object."""
     was, now = (np.array([_array(one) for one in truth.others]) for truth in (before, after))
     if not len(was):
         return False
@@ -142,7 +159,7 @@ def _is_wrong(before: GetSceneTruth.Response, after: GetSceneTruth.Response, fou
         return True
     if not (np.isfinite(found).all() and before.has_object):
         return False
-    own = np.hypot(*(found - _array(before.centre))[:2])
+    own = np.hypot(*(found - _array(before.centre) - shift)[:2])
     return bool(np.hypot(*(was - found)[:, :2].T).min() < own)
 
 
