@@ -122,7 +122,7 @@ def test_what_is_pushed_is_elsewhere_at_once_and_stays_there() -> None:
         np.testing.assert_allclose(after.centre - before.centre, [0.03, -0.04, 0.0], atol=1e-3)
         np.testing.assert_allclose(after.others, before.others, atol=1e-3)
     for wrong in ([np.nan, 0, 0], [MOST_PUSH + 0.1, 0, 0]):
-        with pytest.raises(ValueError, match='must be finite and at most 0.5 m'):
+        with pytest.raises(ValueError, match=r'must be finite and at most 0\.5 m'):
             world.push(np.array(wrong))
     with pytest.raises(ValueError, match='no object to push'):
         World(Layout(seed=1, subject=None), PRESET).push(np.zeros(3))
