@@ -194,6 +194,10 @@ class Judge(Node):
             'simulation/truth', self._truth.call_async(GetSceneTruth.Request()), PATIENCE_SECONDS
         )
 
+    def glance(self) -> Future:
+        """Ask physics without waiting for the answer. For use in ``on_phase``."""
+        return self._truth.call_async(GetSceneTruth.Request())
+
     def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel in place of the name's; wait until it is sought."""
         self._ask(self._store, StoreDescriptor.Request(name=name, u=u, v=v, replace=True))

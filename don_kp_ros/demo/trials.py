@@ -204,9 +204,13 @@ class _One:
 
     def pinch(self, before: GetSceneTruth.Response, on_phase: Say) -> tuple[Attempt, Grasp.Result]:
         """Pinch it at the point."""
-        goal, true = self._pinch_goal(), before.point
-        expected = np.array([true.x, true.y, true.z])
-        return attempt(self._judge, goal, expected, on_phase, self._push(before))
+        goal = self._pinch_goal()
+
+        def point(truth: GetSceneTruth.Response) -> Array:
+            return np.array([truth.point.x, truth.point.y, truth.point.z])
+
+        told, result, _ = attempt(self._judge, goal, point, on_phase, self._push(before))
+        return told, result
 
     def _pinch_goal(self) -> Grasp.Goal:
         task, goal = self._task, Grasp.Goal(mode=Grasp.Goal.PINCH)
@@ -246,13 +250,15 @@ class _One:
 
     def hold(self, taught: _Taught, before: GetSceneTruth.Response, on_phase: Say) -> Attempt:
         """Hold it as was taught."""
-        T_world_object = matrix_from_pose(before.object)
         goal = Grasp.Goal(target=self._task.kind, mode=Grasp.Goal.ALIGNED)
-        expected = (T_world_object @ taught.T_object_frame)[:3, 3]
-        told, _ = attempt(self._judge, goal, expected, on_phase, self._push(before))
+
+        def origin(truth: GetSceneTruth.Response) -> Array:
+            return np.asarray((matrix_from_pose(truth.object) @ taught.T_object_frame)[:3, 3])
+
+        told, _, truth = attempt(self._judge, goal, origin, on_phase, self._push(before))
         if told.grasp is None:
             return told
-        held = T_world_object[:3, :3].T @ np.array(told.grasp)[:3, 1]
+        held = matrix_from_pose(truth.object)[:3, :3].T @ np.array(told.grasp)[:3, 1]
         axis = taught.T_object_tcp[:3, 1]
         return replace(told, turn=turn_between(axis, held, self._shape.round))
 
