@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from don_kp_ros.demo.pictures import end_of
 from don_kp_ros.evaluation.drawings import jpeg
 from don_kp_ros.evaluation.report import page, section, table
 from don_kp_ros.evaluation.results import text
@@ -36,14 +37,19 @@ def page_of(
     summary: Sequence[Row],
     phases: Sequence[Row],
     trials: Sequence[tuple[Row, Row, Path]],
+    curves: str = '',
 ) -> str:
-    """Write the page; trials: the row of each, what came of its goal, and its picture's path."""
+    """Write the page; trials: the row of each, what came of its goal, and its picture's path.
+
+    curves: an SVG element, where there is one.
+    """
     failed = [trial for trial in trials if not trial[0]['passed']]
     figures = ''.join(_figure(*trial) for trial in failed)
     return page(
         title,
         [
             f'<h1>{escape(title)}</h1>',
+            *([section('Success', curves)] if curves else []),
             section('Results', _table(summary)),
             section('Seconds of each phase, medians', _table(phases)),
             section(f'Failures: {len(failed)} of {len(trials)}', figures),
@@ -79,15 +85,22 @@ def _observing() -> Array:
 def _figure(row: Row, told: Row, path: Path) -> str:
     name = f'{row["kind"]} {row["instance"]}, seed {row["seed"]}: {told["verdict"]}'
     caption = f'<b>{escape(name)}</b><br>{escape(told["message"])}'
+    if told['steps']:
+        seconds = sum(step['simulated'] for step in told['steps'])
+        caption += f'<br>it ended in {escape(told["steps"][-1]["phase"])}, after {seconds:.1f} s'
     if told['error'] is not None:
         caption += f'<br>found {1000 * told["error"]:.0f} mm from the true place'
-    picture = ''
+    pictures = ''
     if path.is_file():
         view = np.asarray(Pillow.open(path).convert('RGB'))
         if told['grasp'] is not None:
             view = marked(view, np.array(told['grasp']), _observing())
-        picture = f'<img src="{jpeg(view)}" alt="{escape(name)}">'
-    return f'<figure>{picture}<figcaption>{caption}</figcaption></figure>'
+        pictures += f'<img src="{jpeg(view)}" alt="{escape(name)}: seen, and the heatmap">'
+    if (end := end_of(path)).is_file():
+        view = np.asarray(Pillow.open(end).convert('RGB'))
+        style = 'width: 50%; padding-top: 4px'  # as wide as one of the two above
+        pictures += f'<img src="{jpeg(view)}" alt="{escape(name)}: the end" style="{style}">'
+    return f'<figure>{pictures}<figcaption>{caption}</figcaption></figure>'
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -1,17 +1,24 @@
 """What the grasping benchmark keeps, counts and shows."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import grasping
+from benchmarks import grasp_trials, grasping, perturbations
 from benchmarks.grasping_page import marked, page_of
+from don_kp_ros.demo.pictures import end_of
+from don_kp_ros.evaluation.drawings import plot_shares
 from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.simulation.parameters import SimulationParameters
 from don_kp_ros.simulation.camera import D435
+from don_kp_ros.simulation.disturbances import Disturbances
 
 
 def row(verdict: str, error: float | None, seconds: float, **more: object) -> dict[str, Any]:
@@ -21,24 +28,24 @@ def row(verdict: str, error: float | None, seconds: float, **more: object) -> di
     ]
     told = {'verdict': verdict, 'message': 'a <sentence>', 'error': error, 'turn': None}
     pinch = {**told, 'steps': steps, 'grasp': None}
-    name = grasping.key(grasping.Settings('mug', 'pinch', 2, 'feed', 'abc'), 7)
+    name = grasp_trials.key(grasp_trials.Settings('mug', 'pinch', 2, 'feed', 'abc'), 7)
     plain = {'key': name, 'kind': 'mug', 'instance': 5, 'seed': 7, 'failure': ''}
     return {**plain, 'passed': verdict == 'lifted', 'pinch': pinch, 'aligned': None, **more}
 
 
 def test_a_trial_that_a_kill_cut_off_is_done_again_and_the_others_are_not(tmp_path: Path) -> None:
     path = tmp_path / 'bench' / 'trials.jsonl'
-    assert grasping.kept(path) == {}
-    grasping.keep(path, {'key': 'a', 'n': 1})
+    assert grasp_trials.kept(path) == {}
+    grasp_trials.keep(path, {'key': 'a', 'n': 1})
     with path.open('a') as file:
         file.write('{"key": "b", "n":')
-    grasping.keep(path, {'key': 'c', 'n': 3})
-    assert {name: own['n'] for name, own in grasping.kept(path).items()} == {'a': 1, 'c': 3}
+    grasp_trials.keep(path, {'key': 'c', 'n': 3})
+    assert {name: own['n'] for name, own in grasp_trials.kept(path).items()} == {'a': 1, 'c': 3}
 
 
 def test_a_trial_of_other_settings_is_another_trial() -> None:
     settings = [
-        grasping.Settings(*one)
+        grasp_trials.Settings(*one)
         for one in (
             ('cap', 'pinch', 2, 'm', 'c'),
             ('mug', 'pinch', 2, 'm', 'c'),
@@ -48,9 +55,58 @@ def test_a_trial_of_other_settings_is_another_trial() -> None:
             ('cap', 'pinch', 2, 'm', 'd'),
         )
     ]
-    keys = {grasping.key(one, seed) for one in settings for seed in (0, 1)}
+    keys = {grasp_trials.key(one, seed) for one in settings for seed in (0, 1)}
     assert len(keys) == 12
-    assert len({grasping.picture_of(one) for one in keys}) == 12
+    assert len({grasp_trials.picture_of(one) for one in keys}) == 12
+
+
+def test_a_trial_of_other_disturbances_aims_or_parameters_is_another_trial() -> None:
+    plain = grasp_trials.Settings('cap', 'pinch', 2, 'm', 'c')
+    others = [
+        replace(plain, aim='random'),
+        replace(plain, push=0.01),
+        replace(plain, push=0.02),
+        replace(plain, parameters={'grasp': {'views': 1}}),
+        replace(plain, disturbances={'light': 2.0}),
+        replace(plain, disturbances={'light': 4.0}),
+    ]
+    keys = {grasp_trials.key(one, 3) for one in (plain, *others)}
+    assert len(keys) == 7
+    assert len({grasp_trials.picture_of(one) for one in keys}) == 7
+    task = replace(others[1], disturbances={'light': 2.0}).task
+    assert (task.kind, task.mode, task.others, task.aim) == ('cap', 'pinch', 2, 'point')
+    assert (task.push, task.disturbances) == (0.01, {'light': 2.0})
+
+
+def test_what_was_measured_is_not_measured_again_nor_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, list[int]]] = []
+
+    class Pool:
+        def __enter__(self) -> 'Pool':
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def imap_unordered(self, _: object, work: list[Any]) -> Iterator[str]:
+            for settings, _, seeds in work:
+                begun.append((settings.kind, list(seeds)))
+                for seed in seeds:
+                    name = grasp_trials.key(settings, seed)
+                    grasp_trials.keep(grasp_trials.TRIALS, {'key': name, 'seed': seed})
+            yield from [''] * len(work)
+
+    monkeypatch.setattr(grasp_trials, 'TRIALS', tmp_path / 'trials.jsonl')
+    pools = SimpleNamespace(Pool=lambda *_, **__: Pool())
+    monkeypatch.setattr(grasp_trials.multiprocessing, 'get_context', lambda _: pools)
+    cap, mug = (grasp_trials.Settings(kind, 'pinch', 2, 'm', 'c') for kind in ('cap', 'mug'))
+    grasp_trials.keep(grasp_trials.TRIALS, {'key': grasp_trials.key(cap, 8), 'seed': 8})
+    wanted = [(cap, tmp_path), (mug, tmp_path), (cap, tmp_path)]
+    rows = grasp_trials.measured(wanted, [7, 8, 9], 2, 2)
+    assert begun == [('cap', [7]), ('cap', [9]), ('mug', [7, 9]), ('mug', [8])]
+    assert [[row['seed'] for row in own] for own in rows] == [[7, 8, 9]] * 3
 
 
 def test_figures_are_of_every_trial_also_of_what_could_not_be_taught() -> None:
@@ -63,6 +119,7 @@ def test_figures_are_of_every_trial_also_of_what_could_not_be_taught() -> None:
     found = grasping.summary('mug', 'pinch', rows)
     assert (found['trials'], found['lifted'], found['not found']) == (4, 2, 1)
     assert (found['not taught'], found['within 10 mm']) == (1, 1)
+    assert (found['within 8 mm'], found['way']) == (1, 'point')
     assert found['median mm'] == pytest.approx(7.0)
     assert sum(found[verdict] for verdict in grasping.VERDICTS) == 4
     by_phase = {one['phase']: one for one in grasping.phases(rows)}
@@ -70,7 +127,12 @@ def test_figures_are_of_every_trial_also_of_what_could_not_be_taught() -> None:
     goals = grasping.targets('pinch', 4, [found, {**found, 'lifted': 4}])
     assert [(goal.measured, goal.limit) for goal in goals] == [(0.75, 0.9), (0.0, 0.02)]
     assert grasping.targets('pinch', 2, [found])[0].limit == 0.97
-    assert grasping.targets('aligned', 4, [found])[0].limit == 0.93
+    near = grasping.targets('pinch', 0, [found])[2]
+    assert (near.name, near.measured, near.limit) == ('share within 8 mm', 0.25, 0.97)
+    aligned = grasping.targets('aligned', 4, [{**found, 'within 8 deg': 3}])
+    assert aligned[0].limit == 0.93
+    turned = aligned[2]
+    assert (turned.name, turned.measured, turned.limit) == ('share within 8 deg', 0.75, 0.93)
 
 
 def test_a_wrong_argument_is_named_before_anything_starts(
@@ -79,6 +141,14 @@ def test_a_wrong_argument_is_named_before_anything_starts(
     monkeypatch.setenv('OBJECTS', 'cap,cup')
     assert grasping.main() == 2
     assert 'OBJECTS has cup; it must be of cap, mug' in capsys.readouterr().err
+    monkeypatch.setenv('OBJECTS', 'cap')
+    monkeypatch.setenv('MODE', 'aligned')
+    monkeypatch.setenv('WAYS', 'point,centroid')
+    assert grasping.main() == 2
+    assert 'WAYS has centroid; it must be of point, single_look' in capsys.readouterr().err
+    monkeypatch.setenv('ONLY', 'push,rain')
+    assert perturbations.main() == 2
+    assert 'ONLY has rain; it must be of depth_noise, ' in capsys.readouterr().err
 
 
 def test_every_failure_is_on_the_page_with_its_picture_and_successes_are_not(
@@ -86,11 +156,13 @@ def test_every_failure_is_on_the_page_with_its_picture_and_successes_are_not(
 ) -> None:
     picture = tmp_path / 'one.png'
     Image.fromarray(np.zeros((480, 1280, 3), np.uint8)).save(picture)
+    Image.fromarray(np.zeros((360, 480, 3), np.uint8)).save(end_of(picture))
     rows = [row('lifted', 0.002, 3.0), row('dropped', 0.003, 2.0), row('missed', 0.004, 2.0)]
     shown = [(one, grasping.told(one), picture) for one in rows]
     shown[2] = (*shown[2][:2], tmp_path / 'none.png')
     text = page_of('title', [grasping.summary('mug', 'pinch', rows)], grasping.phases(rows), shown)
-    assert text.count('<figure>') == 2 and text.count('<img') == 1
+    assert text.count('<figure>') == 2 and text.count('<img') == 2
+    assert 'it ended in lift, after 2.1 s' in text
     assert 'mug 5, seed 7: dropped' in text and 'a &lt;sentence&gt;' in text
     assert 'Failures: 2 of 3' in text
     assert json.loads(rows[0]['key'])[-1] == 7
@@ -106,3 +178,40 @@ def test_a_grasp_is_drawn_where_the_camera_would_see_the_hand() -> None:
     for y in (-0.04, 0.04):  # both fingers' ends, 0.5 m before the camera
         end = D435.project(np.array([0.0, -y, 0.5]))
         assert np.hypot(u - end[0], v - end[1]).min() < 2
+
+
+def test_every_disturbance_has_levels_that_the_simulation_takes_and_one_that_is_usual() -> None:
+    usual = SimulationParameters()
+    assert {one.name for one in fields(Disturbances)} < set(perturbations.DISTURBANCES)
+    for name, one in perturbations.DISTURBANCES.items():
+        assert one.usual in one.levels and one.settings(name, one.usual) == {}
+        for level in set(one.levels) - {one.usual}:
+            made = one.settings(name, level)
+            if name == 'push':
+                assert made == {'push': level / 1000}
+            else:
+                assert made['disturbances'][name] != getattr(usual, name)
+                SimulationParameters(**made['disturbances'])
+    strongest = perturbations.cases(['light', 'push'], strongest=True)
+    assert strongest == [('light', 1.0), ('light', 4), ('push', 0.0), ('push', 60)]
+    assert len(perturbations.cases(['light'], strongest=False)) == 5
+    angle = perturbations.DISTURBANCES['hand_eye_turn'].settings('hand_eye_turn', 3)
+    assert angle['disturbances']['hand_eye_turn'] == pytest.approx(np.deg2rad(3), abs=1e-8)
+
+
+def test_curves_are_shares_of_all_kinds_at_each_level() -> None:
+    good, far, bad = row('lifted', 0.002, 3.0), row('lifted', 0.012, 5.0), row('missed', 0.1, 1.0)
+    table = [
+        perturbations.line('push', 30, 'cap', 'pinch', [good, bad]),
+        perturbations.line('push', 0, 'cap', 'pinch', [good, far]),
+        perturbations.line('push', 0, 'mug', 'pinch', [good, good]),
+        perturbations.line('light', 1, 'cap', 'pinch', [bad]),
+    ]
+    push, light = perturbations.panels(table, 'pinch')
+    assert (push.label, push.levels) == ('pushed once found, mm', [0, 30])
+    assert push.shares == {'lifted': [1.0, 0.5], 'within 8 mm': [0.75, 0.5]}
+    assert light.shares == {'lifted': [0.0], 'within 8 mm': [0.0]}
+    drawn = plot_shares([push, light])
+    assert (
+        drawn.startswith('<svg') and 'pushed once found, mm' in drawn and 'light, times' in drawn
+    )

@@ -21,6 +21,10 @@ GRACE_S = 10.0  # as `launch` gives; a busy machine needs some seconds to end a 
 _END_WITH_PARENT = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []
 
 
+NodeParameters = Mapping[str, Mapping[str, str | float | bool]]
+"""Parameters by the name of the node, then by theirs."""
+
+
 class Exit(NamedTuple):
     """A node that ended by itself."""
 
@@ -37,14 +41,27 @@ class Bringup:
         arguments: launch arguments by name; what is left out has its default.
         log_directory: where each node's output goes, as <node>.log; None: to the terminal,
             each line headed by the node's name.
+        parameters: parameters of nodes by the node's name, which go before all others.
 
     Raises:
-        ValueError: an unknown argument or value, or rviz:=true without RViz.
+        ValueError: an unknown argument or value, parameters of a node that is not started, or
+            rviz:=true without RViz.
     """
 
-    def __init__(self, arguments: Mapping[str, str], log_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Mapping[str, str],
+        log_directory: Path | None = None,
+        parameters: NodeParameters | None = None,
+    ) -> None:
         self.arguments = description.checked(arguments)
         self.nodes = description.selected(self.arguments)
+        self._parameters = parameters or {}
+        names = [node.name for node in self.nodes]
+        if strange := [name for name in self._parameters if name not in names]:
+            raise ValueError(
+                f'parameters are given for {strange[0]!r}; the nodes are {", ".join(names)}.'
+            )
         self._viewer = _rviz(self.arguments)
         self._log_directory = log_directory
         self._processes: dict[str, subprocess.Popen[str]] = {}
@@ -99,7 +116,8 @@ class Bringup:
         command = [sys.executable, '-m', node.module, '--ros-args']
         command += ['--params-file', str(node.parameters_file)]
         command += ['-r', f'__ns:={description.namespace(self.arguments)}']
-        for name, value in node.overrides(self.arguments).items():
+        own = self._parameters.get(node.name, {})
+        for name, value in {**node.overrides(self.arguments), **own}.items():
             command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
         for old, new in description.remappings(self.arguments):
             command += ['-r', f'{old}:={new}']

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import Point
 from numpy.typing import NDArray
+from rclpy.task import Future
 
 from don_kp.action import Grasp
 from don_kp.srv import GetSceneTruth
@@ -75,18 +76,34 @@ class Attempt:
 
 
 def attempt(
-    judge: Judge, goal: Grasp.Goal, expected: Array, on_phase: Callable[[str, str], None]
-) -> tuple[Attempt, Grasp.Result]:
-    """Send a goal and judge it; ``expected`` (3,) is where its target truly is, base frame."""
+    judge: Judge,
+    goal: Grasp.Goal,
+    where: Callable[[GetSceneTruth.Response], Array],
+    on_phase: Callable[[str, str], None],
+    push: Array | None = None,
+) -> tuple[Attempt, Grasp.Result, GetSceneTruth.Response]:
+    """Send a goal and judge it; with what came of it comes the truth that it is judged by.
+
+    That is of when the hand last approached, where it did: one that missed may have moved the
+    object. ``where`` tells by it where the target is, (3,) in the base frame. push: by how much
+    (3,) the object is pushed as soon as it was found.
+    """
     before = after = judge.truth()
     lowest = before.centre.z
+    shift = np.zeros(3) if push is None else push
     marks: list[tuple[str, float, float]] = []
+    approached: list[Future] = []
 
     def mark(phase: str) -> None:
         marks.append((phase, judge.get_clock().now().nanoseconds * 1e-9, time.monotonic()))
 
     def heard(phase: str, detail: str) -> None:
+        planned_before = Phase.PLAN.value in [name for name, *_ in marks]
         mark(phase)
+        if push is not None and phase == Phase.PLAN.value and not planned_before:
+            judge.push(push.tolist())
+        if phase == Phase.APPROACH.value:
+            approached.append(judge.glance())
         on_phase(phase, detail)
 
     def watch() -> None:
@@ -103,6 +120,9 @@ def attempt(
         )
     )
     found = _array(result.point.point)
+    done = [glance.result() for glance in approached if glance.done()]
+    truth = done[-1] if done else before
+    expected = where(truth) if done else where(truth) + shift
     planned = result.grasp_pose.header.frame_id
     told = Attempt(
         outcome=_NAMES[result.code],
@@ -110,11 +130,11 @@ def attempt(
         lift=lowest - before.centre.z if before.has_object else math.nan,
         error=float(np.linalg.norm(found - expected)) if before.has_object else math.nan,
         motion=judge.motion,
-        wrong=_is_wrong(before, after, found),
+        wrong=_is_wrong(before, after, found, shift),
         grasp=matrix_from_pose(result.grasp_pose.pose).tolist() if planned else None,
         steps=steps,
     )
-    return told, result
+    return told, result, truth
 
 
 def turn_between(taught: Array, held: Array, round_object: bool) -> float:
@@ -134,7 +154,13 @@ def _last_try(phases: list[str]) -> list[str]:
     return phases[begun[-1] :] if begun else phases
 
 
-def _is_wrong(before: GetSceneTruth.Response, after: GetSceneTruth.Response, found: Array) -> bool:
+def _is_wrong(
+    before: GetSceneTruth.Response,
+    after: GetSceneTruth.Response,
+    found: Array,
+    shift: Array | float = 0.0,
+) -> bool:
+    """Tell whether another object rose, or is nearer to what was found; shift: of the object."""
     was, now = (np.array([_array(one) for one in truth.others]) for truth in (before, after))
     if not len(was):
         return False
@@ -142,7 +168,7 @@ def _is_wrong(before: GetSceneTruth.Response, after: GetSceneTruth.Response, fou
         return True
     if not (np.isfinite(found).all() and before.has_object):
         return False
-    own = np.hypot(*(found - _array(before.centre))[:2])
+    own = np.hypot(*(found - _array(before.centre) - shift)[:2])
     return bool(np.hypot(*(was - found)[:, :2].T).min() < own)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import Vector3
 from numpy.typing import NDArray
+from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -56,6 +59,8 @@ class Judge(Node):
         self._alive = alive
         self._reset = self.create_client(ResetScene, 'simulation/reset')
         self._truth = self.create_client(GetSceneTruth, 'simulation/truth')
+        self._set_parameters = self.create_client(SetParameters, 'simulation/set_parameters')
+        self._push = self.create_publisher(Vector3, 'simulation/push', 10)
         self._store = self.create_client(StoreDescriptor, 'store_descriptor')
         self._teach = self.create_client(TeachObject, 'teach_object')
         self._teach_grasp = self.create_client(TeachGrasp, 'teach_grasp')
@@ -70,7 +75,7 @@ class Judge(Node):
         self._rest = self.joints
         self._views: dict[str, Image] = {}
         self._viewing: list[Subscription] = []
-        self.scenes: list[Picture] | None = None  # set to a list to record the spectator's view
+        self.scenes: deque[Picture] | None = None  # where the spectator's view is recorded
         self._spectator: Any = None
         self._sent = Future()
         self._on_phase: Callable[[str, str], None] = lambda *_: None
@@ -92,6 +97,8 @@ class Judge(Node):
         deadline = time.monotonic() + timeout
         for name, ready in (
             ('service simulation/reset', self._reset.service_is_ready),
+            ('service simulation/set_parameters', self._set_parameters.service_is_ready),
+            ('topic simulation/push', lambda: self._push.get_subscription_count() > 0),
             ('service store_descriptor', self._store.service_is_ready),
             ('service teach_object', self._teach.service_is_ready),
             ('service teach_grasp', self._teach_grasp.service_is_ready),
@@ -119,9 +126,9 @@ class Judge(Node):
             self.destroy_subscription(self._viewing.pop())
         return [image_array(self._views.pop(topic)).copy() for topic in sorted(self._views)]
 
-    def record(self) -> list[Picture]:
-        """Record the spectator's view from now on into the list that is returned."""
-        self.scenes = []
+    def record(self, most: int | None = None) -> deque[Picture]:
+        """Record the spectator's view from now on, the newest ones at most, as is returned."""
+        self.scenes = deque(maxlen=most)
         if self._spectator is None:
             self._spectator = self.create_subscription(
                 Image, 'simulation/spectator', self._on_scene, qos_profile_sensor_data
@@ -159,11 +166,37 @@ class Judge(Node):
 
         self._wait('an image of the new scene', seen, PATIENCE_SECONDS)
 
+    def disturb(self, parameters: Mapping[str, float]) -> None:
+        """Change parameters of the simulation; raises UnansweredError where it refuses one."""
+        if not parameters:
+            return
+        messages = [
+            Parameter(name, value=float(value)).to_parameter_msg()
+            for name, value in parameters.items()
+        ]
+        response = self._call(
+            'simulation/set_parameters',
+            self._set_parameters.call_async(SetParameters.Request(parameters=messages)),
+            PATIENCE_SECONDS,
+        )
+        for result in response.results:
+            if not result.successful:
+                raise UnansweredError(f'simulation/set_parameters: {result.reason}')
+
+    def push(self, shift: Sequence[float]) -> None:
+        """Shift the object by metres (3,), without waiting. For use in ``on_phase``."""
+        x, y, z = (float(value) for value in shift)
+        self._push.publish(Vector3(x=x, y=y, z=z))
+
     def truth(self) -> GetSceneTruth.Response:
         """Ask physics."""
         return self._call(
             'simulation/truth', self._truth.call_async(GetSceneTruth.Request()), PATIENCE_SECONDS
         )
+
+    def glance(self) -> Future:
+        """Ask physics without waiting for the answer. For use in ``on_phase``."""
+        return self._truth.call_async(GetSceneTruth.Request())
 
     def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel in place of the name's; wait until it is sought."""

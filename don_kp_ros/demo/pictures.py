@@ -13,21 +13,26 @@ from PIL import Image as Pillow
 from don_kp_ros.demo.judge import Judge
 
 
+def end_of(path: Path) -> Path:
+    """Return where the last picture of a trial lies, whose view has a path."""
+    return path.with_suffix('.end.jpg')
+
+
 class Pictures:
-    """The camera's view before the grasp, and unless it is not wanted an animation of the arm."""
+    """The camera's view before the grasp, and an animation of the arm or how it all ended."""
 
     def __init__(self, judge: Judge, path: Path, animated: bool = True) -> None:
         self._judge, self._animated = judge, animated
         self._view, self._animation = path.with_suffix('.png'), path.with_suffix('.gif')
-        for file in (self._view, self._animation):
+        self._end = end_of(path)
+        for file in (self._view, self._animation, self._end):
             file.unlink(missing_ok=True)  # an earlier run's must not pass for this one's
         self._scenes: Sequence[NDArray[np.uint8]] = ()
 
     def record(self) -> None:
         """Record the scene from now on."""
         self._judge.look()
-        if self._animated:
-            self._scenes = self._judge.record()
+        self._scenes = self._judge.record(None if self._animated else 1)
 
     def save_view(self) -> None:
         """Save the camera's view beside the heatmap with the chosen point."""
@@ -40,6 +45,9 @@ class Pictures:
         if not self._view.exists():
             self.save_view()
         if not self._scenes:
+            return
+        if not self._animated:
+            Pillow.fromarray(self._scenes[-1]).save(self._end)
             return
         # It takes a second, in which the next trial can begin.
         threading.Thread(target=self._animate, args=(self._scenes,)).start()

@@ -13,7 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from don_kp_ros.bringup import description
 from don_kp_ros.bringup.domain import free_domain
-from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.bringup.processes import Bringup, NodeParameters
 from don_kp_ros.demo.judge import Judge, StackEndedError
 from don_kp_ros.resources import models_path
 
@@ -27,12 +27,16 @@ def model_for(kind: str) -> Path:
 
 @contextlib.contextmanager
 def judged(
-    model: Path, logs: Path, real_time_factor: float = 0.0, domain: int | None = None
+    model: Path,
+    logs: Path,
+    real_time_factor: float = 0.0,
+    domain: int | None = None,
+    parameters: NodeParameters | None = None,
 ) -> Iterator[Judge]:
     """Run the stack with an empty database, and judge it.
 
     The judge raises StackEndedError once a node has ended, with the end of its log. domain: of
-    ROS; None: a free one.
+    ROS; None: a free one. parameters: of nodes by their names, e.g. ``{'grasp': {'looks': 1}}``.
     """
     with tempfile.TemporaryDirectory(prefix='don_kp-') as folder:
         arguments = {
@@ -42,7 +46,7 @@ def judged(
             'database': f'{folder}/descriptors.sqlite',
             'model': str(model),
         }
-        stack = Bringup(arguments, logs)
+        stack = Bringup(arguments, logs, parameters)
         # For this process too: no real robot must hear of these goals.
         os.environ.update(description.environment(stack.arguments))
 

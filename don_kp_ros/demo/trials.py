@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -22,6 +22,7 @@ from rich.markup import escape
 
 from don_kp.action import Grasp
 from don_kp.srv import GetSceneTruth, TeachGrasp
+from don_kp_ros.demo.aims import aimed_at, push_to_free_table, surface_in_view
 from don_kp_ros.demo.attempt import LIFTED, Attempt, attempt, turn_between
 from don_kp_ros.demo.judge import Judge, StackEndedError, UnansweredError
 from don_kp_ros.demo.pictures import Pictures
@@ -29,14 +30,18 @@ from don_kp_ros.demo.results import Trial, report, sentence
 from don_kp_ros.demo.session import judged, model_for
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
+from don_kp_ros.nodes.simulation.parameters import SimulationParameters
 from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.kinds import shape_of
+from don_kp_ros.simulation.scene import Layout
 
 Array = NDArray[np.float64]
 
 HOLDABLE = 0.066  # metres: what is wider is not tried, the hand opens 80 mm
 
 _GRASP = 'taught'  # its name
+_BASE = 'panda_link0'  # as the simulated robot's frames are named
+_USUAL = SimulationParameters()
 
 Say = Callable[[str, str], None]
 
@@ -49,6 +54,10 @@ class Task:
     mode: str = 'both'  # pinch, aligned, or both: pinched, then held as that taught
     others: int = -1  # other objects on the table; negative: one to three
     present: bool = True
+    aim: str = 'point'  # of a pinch; one of AIMS
+    push: float = 0.0  # metres by which the object is shifted as soon as it was found
+    disturbances: Mapping[str, float] = field(default_factory=dict)
+    """Parameters of the simulation that come into effect once all is taught."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,9 @@ def run_trial(
             pictures.save_view()
 
     try:
+        judge.disturb({name: getattr(_USUAL, name) for name in task.disturbances})
         taught = one.teach() if teach else None
+        judge.disturb(task.disturbances)
         before = one.lay_out(1)
         gone = '' if task.present else 'the object is gone'
         anew = f'{task.kind} {one.instance}, another table'
@@ -193,9 +204,35 @@ class _One:
 
     def pinch(self, before: GetSceneTruth.Response, on_phase: Say) -> tuple[Attempt, Grasp.Result]:
         """Pinch it at the point."""
-        goal = Grasp.Goal(target=self._target, mode=Grasp.Goal.PINCH)
-        true = before.point
-        return attempt(self._judge, goal, np.array([true.x, true.y, true.z]), on_phase)
+        goal = self._pinch_goal()
+
+        def point(truth: GetSceneTruth.Response) -> Array:
+            return np.array([truth.point.x, truth.point.y, truth.point.z])
+
+        told, result, _ = attempt(self._judge, goal, point, on_phase, self._push(before))
+        return told, result
+
+    def _pinch_goal(self) -> Grasp.Goal:
+        task, goal = self._task, Grasp.Goal(mode=Grasp.Goal.PINCH)
+        if task.aim == 'point':
+            goal.target = self._target
+        elif task.aim == 'preferred':
+            goal.target = f'{task.kind}/*'
+        else:
+            others = None if task.others < 0 else task.others
+            layout = Layout.draw(self._looks, self.instance, 1, True, others, task.kind)
+            rng = np.random.default_rng([self._looks, 0xA13])
+            place = aimed_at(task.aim, surface_in_view(layout), rng)
+            goal.pose.header.frame_id = _BASE
+            goal.pose.pose = pose_from_matrix(rigid.transform(translation=place))
+        return goal
+
+    def _push(self, before: GetSceneTruth.Response) -> Array | None:
+        if not self._task.push:
+            return None
+        centre, *others = ([one.x, one.y, one.z] for one in (before.centre, *before.others))
+        rng = np.random.default_rng([self._looks, 0xB05])
+        return push_to_free_table(centre, np.array(others), self._task.push, rng)
 
     def hold_as_pinched(
         self, lies: TeachGrasp.Response, truth: GetSceneTruth.Response, pinched: Grasp.Result
@@ -213,13 +250,15 @@ class _One:
 
     def hold(self, taught: _Taught, before: GetSceneTruth.Response, on_phase: Say) -> Attempt:
         """Hold it as was taught."""
-        T_world_object = matrix_from_pose(before.object)
         goal = Grasp.Goal(target=self._task.kind, mode=Grasp.Goal.ALIGNED)
-        expected = (T_world_object @ taught.T_object_frame)[:3, 3]
-        told, _ = attempt(self._judge, goal, expected, on_phase)
+
+        def origin(truth: GetSceneTruth.Response) -> Array:
+            return np.asarray((matrix_from_pose(truth.object) @ taught.T_object_frame)[:3, 3])
+
+        told, _, truth = attempt(self._judge, goal, origin, on_phase, self._push(before))
         if told.grasp is None:
             return told
-        held = T_world_object[:3, :3].T @ np.array(told.grasp)[:3, 1]
+        held = matrix_from_pose(truth.object)[:3, :3].T @ np.array(told.grasp)[:3, 1]
         axis = taught.T_object_tcp[:3, 1]
         return replace(told, turn=turn_between(axis, held, self._shape.round))
 

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -125,6 +126,33 @@ def plot_curve(
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc='outside upper center', ncols=6, frameon=False)
         return _svg(figure, identity)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Shares of several names against the levels of something."""
+
+    label: str
+    levels: Sequence[float]
+    shares: Mapping[str, Sequence[float]]
+
+
+def plot_shares(panels: Sequence[Panel]) -> str:
+    """Plot shares, 0 to 1, of the same names in each panel as an SVG element."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(3.4 * columns, 0.4 + 2.5 * rows), layout='constrained')
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=False):
+            for place, (name, shares) in enumerate(panel.shares.items()):
+                axes.plot(panel.levels, shares, marker='o', ms=3, label=name, **_line(place))
+            axes.set(xlabel=panel.label, ylim=(0, 1.05))
+        for axes in grid[len(panels) :]:
+            axes.remove()
+        handles, names = grid[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc='outside upper center', ncols=6, frameon=False)
+        return _svg(figure, 'shares')
 
 
 def _line(place: int) -> dict[str, Any]:

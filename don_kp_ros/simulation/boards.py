@@ -10,6 +10,7 @@ from don_kp_ros.calibration.board import Board
 from don_kp_ros.calibration.options import SQUARE_MM
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import objects
+from don_kp_ros.simulation.disturbances import mounted_off
 
 Array = NDArray[np.float64]
 
@@ -40,7 +41,6 @@ def add_board(spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
 
 def mount_off(rng: np.random.Generator) -> Array:
     """Draw by how much a camera is mounted off (4, 4)."""
-    axis, shift = rng.normal(size=(2, 3))
-    shift *= _OFF_M * rng.uniform(0.5, 1.0) / np.linalg.norm(shift)
-    angle = _OFF_RAD * rng.uniform(0.5, 1.0)
-    return rigid.transform(rigid.rotation_about(axis / np.linalg.norm(axis), angle), shift)
+    axis, direction = rng.normal(size=(2, 3))
+    metres, radians = _OFF_M * rng.uniform(0.5, 1.0), _OFF_RAD * rng.uniform(0.5, 1.0)
+    return mounted_off(axis, radians, direction, metres)

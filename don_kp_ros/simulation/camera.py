@@ -46,17 +46,28 @@ class Faults:
     lost: NDArray[np.bool_]  # (H, W), where there is no depth
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, shape: tuple[int, int]) -> Faults:
-        """Draw those of one picture of shape (H, W)."""
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        shape: tuple[int, int],
+        noise: float = 1.0,
+        holes: float = 0.0,
+    ) -> Faults:
+        """Draw those of one picture of shape (H, W).
+
+        noise: times a D435's, of depth; holes: the share of the picture that has no depth, in
+        patches of about twelve pixels, beside a D435's own holes.
+        """
         grain = rng.normal(0, 2.5, (*shape, 1)) + rng.normal(0, 1.2, (*shape, 3))
         white = rng.normal(0, 1, shape)
         blurred = np.asarray(cv2.GaussianBlur(white, (0, 0), 2.0), dtype=np.float64)
         smooth = blurred / max(float(blurred.std()), 1e-6)
         white = rng.normal(0, 1, shape).astype(np.float32)
-        coarse = rng.uniform(0, 1, (shape[0] // 12, shape[1] // 12)).astype(np.float32)
-        spots = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) > 0.985
-        lost = spots | (rng.random(shape) < 0.002)
-        relief = 0.0035 * smooth + 0.0015 * white
+        lost = (_patchy(rng, shape) > 0.985) | (rng.random(shape) < 0.002)
+        relief = noise * (0.0035 * smooth + 0.0015 * white)
+        if holes > 0:
+            patchy = _patchy(rng, shape)
+            lost |= patchy > np.quantile(patchy, 1 - holes)
         return cls(np.rint(grain).astype(np.int16), relief.astype(np.float32), lost)
 
     def applied(self, frame: Frame) -> Frame:
@@ -70,6 +81,12 @@ class Faults:
         nearer_right[:, :-shadow_width] = filled[:, shadow_width:]
         depth[self.lost | (filled - nearer_right > 0.03)] = np.nan
         return Frame(colour, np.round(depth * 1000) / np.float32(1000))
+
+
+def _patchy(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Draw a picture (H, W) of about 0 to 1 that changes within twelve pixels."""
+    coarse = rng.uniform(0, 1, (shape[0] // 12, shape[1] // 12)).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def with_faults(frame: Frame, rng: np.random.Generator) -> Frame:

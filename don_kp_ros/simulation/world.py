@@ -20,6 +20,7 @@ from don_kp_ros.robots.panda import (
 from don_kp_ros.robots.preset import RobotPreset
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
+from don_kp_ros.simulation.disturbances import Disturbances
 from don_kp_ros.simulation.scene import SUBJECT, Layout, build
 
 Array = NDArray[np.float64]
@@ -34,6 +35,7 @@ LINKS = (  # each with its parent
 
 OBSERVE = 'observe'
 SETTLE_SECONDS = 0.5
+MOST_PUSH = 0.5  # metres
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,21 @@ class Truth:
 class World:
     """Physics of one scene. Not thread-safe: its owner locks."""
 
-    def __init__(self, layout: Layout, preset: RobotPreset) -> None:
-        """Build the scene, arm in the observation position, and let the objects settle."""
+    def __init__(
+        self, layout: Layout, preset: RobotPreset, disturbances: Disturbances | None = None
+    ) -> None:
+        """Build the scene, arm in the observation position, and let the objects settle.
+
+        Of the disturbances, the camera's mount is that of the world.
+        """
         self.layout = layout
         self.model, self._taught = build(layout, panda_spec())
         # Without graphics hardware, smooth edges cost more than all the rest of a picture.
         self.model.vis.quality.offsamples = 0
-        self.data = mujoco.MjData(self.model)
+        self.data, self._measured = mujoco.MjData(self.model), mujoco.MjData(self.model)
         self.T_hand_optical = preset.camera.T_hand_optical @ layout.T_nominal_camera
+        if disturbances is not None:
+            self.T_hand_optical = self.T_hand_optical @ disturbances.mount(layout.seed)
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in JOINTS])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in JOINTS])
         self._arm_servos = np.array([self.model.actuator(name).id for name in ARM_JOINTS])
@@ -115,16 +124,33 @@ class World:
             data.qpos[self._qpos], data.qvel[self._dofs], data.qfrc_actuator[self._dofs]
         )
 
-    def links(self) -> tuple[Array, Array]:
-        """Return the LINKS in their parents: places (n, 3), metres, quaternions xyzw (n, 4)."""
+    def links(self, position: Array | None = None) -> tuple[Array, Array]:
+        """Return the LINKS in their parents: places (n, 3), metres, quaternions xyzw (n, 4).
+
+        position: other positions of JOINTS than they have, as they were measured.
+        """
         parents, links = self._links
         data = self.data
+        if position is not None:
+            data = self._measured
+            data.qpos[self._qpos] = position
+            mujoco.mj_kinematics(self.model, data)
         R = data.xmat[parents].reshape(-1, 3, 3)
         away = np.einsum('nji,nj->ni', R, data.xpos[links] - data.xpos[parents])
         w, x, y, z = (data.xquat[parents] * [1, -1, -1, -1]).T
         turn = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
         wxyz = np.einsum('ijn,nj->ni', turn, data.xquat[links])
         return away, wxyz[:, [1, 2, 3, 0]]
+
+    def push(self, shift: Array) -> None:
+        """Shift the object by metres (3,), at once; raises ValueError where that cannot be."""
+        if self.layout.subject is None:
+            raise ValueError('there is no object to push')
+        if not np.isfinite(shift).all() or np.linalg.norm(shift) > MOST_PUSH:
+            raise ValueError(f'the push is {shift} m; it must be finite and at most {MOST_PUSH} m')
+        joint = self.model.joint(SUBJECT)
+        self.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 3] += shift
+        self.data.qvel[joint.dofadr[0] : joint.dofadr[0] + 6] = 0.0
 
     def camera_pose(self) -> Array:
         """Return ``T_world_optical`` (4, 4) of the colour camera."""

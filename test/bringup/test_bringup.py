@@ -164,6 +164,19 @@ class TestTable:
 
 
 class TestBringup:
+    def test_parameters_of_nodes_go_before_all_others(self) -> None:
+        given = {'grasp': {'looks': 1, 'enabled': False}, 'simulation': {'depth_holes': 0.1}}
+        stack = Bringup({'simulation': 'true'}, parameters=given)
+        commands = {node.name: stack.command(node) for node in stack.nodes}
+        assert [text for text in commands['grasp'] if text.startswith(('looks', 'enabled'))] == [
+            'enabled:=false',
+            'looks:=1',
+        ]
+        assert 'depth_holes:=0.1' in commands['simulation']
+        assert not any('looks' in text for text in commands['perception'])
+        with pytest.raises(ValueError, match=r"parameters are given for 'grasper'; the nodes are"):
+            Bringup({'simulation': 'true'}, parameters={'grasper': {'looks': 1}})
+
     def test_starts_and_ends_a_node(self, tmp_path: Path) -> None:
         database = tmp_path / 'a folder: with "signs"' / 'descriptors.sqlite'
         database.parent.mkdir()

@@ -1,13 +1,17 @@
 """What a judge says of an attempt."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point
+from rclpy.clock import Clock
+from rclpy.task import Future
 
+from don_kp.action import Grasp
 from don_kp.srv import GetSceneTruth
-from don_kp_ros.demo.attempt import Attempt, Step, _is_wrong, turn_between
+from don_kp_ros.demo.attempt import Attempt, Step, _is_wrong, attempt, turn_between
 from don_kp_ros.demo.results import Trial, is_held, is_pinched, sentence
 
 
@@ -65,6 +69,69 @@ def test_another_object_that_was_meant_or_lifted_is_the_wrong_one() -> None:
     assert _is_wrong(before, truth(own, raised), near)
     assert not _is_wrong(before, before, np.full(3, np.nan))
     assert not _is_wrong(truth(own), truth(own), nearer_to_other)
+
+
+class Stage:
+    """A judge of a grasp that finds the object, misses it, shifts it, finds it again and lifts."""
+
+    motion = 1.0
+
+    def __init__(self) -> None:
+        self.place = np.array([0.5, 0.0, 0.03])
+        self.pushes: list[list[float]] = []
+
+    def truth(self) -> GetSceneTruth.Response:
+        return truth(self.place.tolist(), [0.5, 0.2, 0.04])
+
+    def glance(self) -> Future:
+        told = Future()
+        told.set_result(self.truth())
+        return told
+
+    def push(self, shift: list[float]) -> None:
+        self.pushes.append(shift)
+        self.place = self.place + shift
+
+    def get_clock(self) -> Clock:
+        return Clock()
+
+    def watch_height(self, _: float) -> float:
+        return float(self.place[2])
+
+    def grasp(self, _: Grasp.Goal, heard: Any, while_held: Any) -> Grasp.Result:
+        for phase in ('observe', 'plan', 'approach', 'close', 'retreat', 'observe', 'plan'):
+            heard(phase, '')
+            if phase == 'close':
+                self.place = self.place + [0.0, 0.02, 0.0]
+        found = self.place + [0.003, 0.0, 0.004]
+        for phase in ('approach', 'close', 'lift', 'verify'):
+            heard(phase, '')
+        self.place = self.place + [0.0, 0.0, 0.2]
+        while_held()
+        result = Grasp.Result()
+        result.point.point = Point(x=found[0], y=found[1], z=found[2])
+        return result
+
+
+def test_an_object_is_pushed_once_and_its_place_is_that_before_the_last_approach() -> None:
+    stage = Stage()
+    shift = np.array([0.06, 0.0, 0.0])
+
+    def where(told: GetSceneTruth.Response) -> np.ndarray:
+        return np.array([told.centre.x, told.centre.y, told.centre.z])
+
+    told, _, before = attempt(stage, Grasp.Goal(), where, lambda *_: None, shift)  # type: ignore[arg-type]
+    assert stage.pushes == [[0.06, 0.0, 0.0]]
+    assert told.error == pytest.approx(0.005)
+    assert where(before) == pytest.approx([0.56, 0.02, 0.03])
+    assert told.verdict == 'lifted' and told.lift == pytest.approx(0.2)
+    assert [step.phase for step in told.steps].count('plan') == 2
+
+
+def test_where_it_was_pushed_is_not_taken_for_another_object() -> None:
+    before, found = truth([0.5, 0.0, 0.03], [0.5, 0.16, 0.04]), np.array([0.5, 0.1, 0.05])
+    assert _is_wrong(before, before, found)
+    assert not _is_wrong(before, before, found, np.array([0.0, 0.1, 0.0]))
 
 
 def test_a_trial_passes_where_all_that_was_tried_did() -> None:

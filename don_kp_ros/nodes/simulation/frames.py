@@ -35,9 +35,11 @@ def static_frames(preset: RobotPreset) -> TFMessage:
     )
 
 
-def link_frames(world: World, stamp: Time) -> TFMessage:
-    """Return the robot's links."""
-    places, turns = world.links()
+def link_frames(
+    world: World, stamp: Time, position: NDArray[np.float64] | None = None
+) -> TFMessage:
+    """Return the robot's links; position: of its joints, where they are measured otherwise."""
+    places, turns = world.links(position)
     message = TFMessage()
     for (parent, link), (x, y, z), (qx, qy, qz, qw) in zip(
         LINKS, places.tolist(), turns.tolist(), strict=True

@@ -5,90 +5,53 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 import numpy as np
 from control_msgs.action import FollowJointTrajectory
+from geometry_msgs.msg import Vector3
 from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from don_kp.msg import Matches
 from don_kp.srv import GetSceneTruth, ResetScene
-from don_kp_ros.nodes.kit import camera_topics, qos
+from don_kp_ros.nodes.kit import qos
 from don_kp_ros.nodes.kit.conversions import (
-    image_message,
-    info_from_camera,
     point_message,
     pose_from_matrix,
     seconds_from_stamp,
     stamp_from_seconds,
 )
 from don_kp_ros.nodes.kit.guard import guarded, guarded_service
-from don_kp_ros.nodes.kit.parameters import Parameters, parameter
+from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.robot import robot_preset
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
+from don_kp_ros.nodes.simulation.camera import SimulatedCamera
 from don_kp_ros.nodes.simulation.controllers import TrajectoryServer
-from don_kp_ros.nodes.simulation.frames import OPTICAL_FRAME, link_frames, static_frames
+from don_kp_ros.nodes.simulation.frames import link_frames, static_frames
 from don_kp_ros.nodes.simulation.gripper import GripperServer
 from don_kp_ros.nodes.simulation.neighbours import Neighbours
+from don_kp_ros.nodes.simulation.parameters import STEP_SECONDS, SimulationParameters
 from don_kp_ros.robots.panda import ARM_JOINTS, FINGER_JOINTS
 from don_kp_ros.robots.preset import RobotPreset
-from don_kp_ros.simulation.camera import D435, Faults, look_at
 from don_kp_ros.simulation.instances import UNSEEN
-from don_kp_ros.simulation.renderer import Renderer
 from don_kp_ros.simulation.scene import Layout
 from don_kp_ros.simulation.world import JOINTS, World
 from don_kp_ros.simulation.world import JointState as WorldState
 
 Array = NDArray[np.float64]
 
-STEP_SECONDS = 0.01
 PATIENCE_SECONDS = 1.0  # with perception, on this machine's clock
 MAX_LAG_SECONDS = 0.02  # farther behind this machine's clock, simulated time slows down
 HAND_CONTROLLER, FRANKA_GRIPPER = 'panda_hand_controller', 'franka_gripper'
-SPECTATOR = look_at(np.array([1.15, -0.80, 0.60]), np.array([0.30, 0.03, 0.27]))
-SPECTATOR_SECONDS = 0.6  # between two of its pictures
-SPECTATOR_SHARE = 0.75  # of the camera's width and height, of its pictures
-FAULTS = 8
 MOST_OTHERS = 8  # for more there is no room
-
-
-@dataclass(frozen=True)
-class SimulationParameters:
-    """The node's parameters; times and rates are of simulated time."""
-
-    robot: str = parameter('panda', 'name of a preset in config/robots, or file; a Panda')
-    seed: int = parameter(0, "of the first scene and of the camera's noise")
-    board: bool = parameter(
-        False, 'a board to calibrate the camera by, which is mounted a bit off, and no objects'
-    )
-    camera_hz: float = parameter(5.0, 'pictures a second')
-    state_hz: float = parameter(50.0, 'messages of clock and joint states a second')
-    frames_hz: float = parameter(25.0, 'messages of transforms a second')
-    real_time_factor: float = parameter(
-        1.0,
-        'seconds simulated in a second, at most; 0: as many as perception can follow',
-        changeable=True,
-    )
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.seed < 0:
-            raise ValueError(f'seed is {self.seed}; it must be at least 0')
-        for name in ('camera_hz', 'state_hz', 'frames_hz'):
-            if not 0 < getattr(self, name) <= 1 / STEP_SECONDS:
-                raise ValueError(
-                    f'{name} is {getattr(self, name)}; it must be in (0, {1 / STEP_SECONDS:g}]'
-                )
-        if not 0 <= self.real_time_factor < np.inf:
-            raise ValueError(f'real_time_factor is {self.real_time_factor}; it must be at least 0')
 
 
 class Simulation(Node):
@@ -97,8 +60,8 @@ class Simulation(Node):
     Publishes /clock and what realsense2_camera, joint_state_broadcaster and robot_state_publisher
     publish; serves what the trajectory controllers of arm and hand, a gripper controller and
     franka_gripper serve. ``~/reset`` lays out the table anew, ``~/truth`` tells a judge where the
-    objects are. One thread owns the world: a picture is taken between two steps and bears that
-    moment.
+    objects are, ``~/push`` shifts the object. One thread owns the world: a picture is taken
+    between two steps and bears that moment.
     """
 
     def __init__(self) -> None:
@@ -115,30 +78,21 @@ class Simulation(Node):
                 seed=seed, instance=UNSEEN[seed % len(UNSEEN)], others=-1, board=settings.board
             )
         )
-        self._world = World(first, self._preset)
+        self._world = World(first, self._preset, settings.disturbances)
         self._world.data.time = 0.0
-        self._renderer: Renderer | None = None
-        # To draw them costs as much as to draw a picture: a few serve in turn.
-        self._faults = [
-            Faults.draw(np.random.default_rng([seed, i]), (D435.height, D435.width))
-            for i in range(FAULTS)
-        ]
-        self._pictures = 0  # taken of this world
+        self._noise = np.random.default_rng([seed, 0x301])
         self._shown = self._searched = 0.0  # stamps of the last picture and of the last matches
         self._looked = threading.Condition()
         self._steps = self._begun = 0  # of all; at which this world began
         self._newcomers: SimpleQueue[tuple[World, Future[float]]] = SimpleQueue()
+        self._pushes: SimpleQueue[Array] = SimpleQueue()
 
         default = QoSProfile(depth=10)
         self._time = self.create_publisher(Clock, '/clock', 1)
         self._joints = self.create_publisher(JointState, 'joint_states', default)
         self._tf = self.create_publisher(TFMessage, 'tf', qos.TF)
         self._tf_static = self.create_publisher(TFMessage, 'tf_static', qos.TF_STATIC)
-        self._colour = self.create_publisher(Image, camera_topics.COLOUR, default)
-        self._colour_info = self.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, default)
-        self._depth = self.create_publisher(Image, camera_topics.DEPTH, default)
-        self._depth_info = self.create_publisher(CameraInfo, camera_topics.DEPTH_INFO, default)
-        self._spectator = self.create_publisher(Image, '~/spectator', qos.RESULT)
+        self._camera = SimulatedCamera(self, seed)
         self._tf_static.publish(static_frames(self._preset))
 
         preset = self._preset
@@ -151,6 +105,7 @@ class Simulation(Node):
         )
         self.create_service(ResetScene, '~/reset', self._on_reset, callback_group=group)
         self.create_service(GetSceneTruth, '~/truth', self._on_truth, callback_group=group)
+        self.create_subscription(Vector3, '~/push', self._on_push, default, callback_group=group)
         self._neighbours.watch()
 
         self._stopping = threading.Event()
@@ -177,8 +132,7 @@ class Simulation(Node):
                 now = time.monotonic()
                 due = max(due + STEP_SECONDS / factor, now - MAX_LAG_SECONDS)
                 self._stopping.wait(max(0.0, due - now))
-        if self._renderer is not None:
-            self._renderer.close()
+        self._camera.close()
 
     @guarded
     def _advance(self) -> None:
@@ -187,14 +141,20 @@ class Simulation(Node):
         self._replace_world()
         world = self._world
         with self._looking:
+            for _ in range(self._pushes.qsize()):
+                self._push(self._pushes.get())
             world.step(STEP_SECONDS)
         self._steps += 1
         now = self._now()
-        state = world.joint_state()
+        state, measured = world.joint_state(), None
+        if settings.joint_noise:
+            angles = settings.disturbances.measured(state.position[:7], self._noise)
+            measured = np.array([*angles, *state.position[7:]])
+            state = replace(state, position=measured)
         if self._is_due(settings.state_hz):
             self._publish_state(state, now)
         if self._is_due(settings.frames_hz):
-            self._tf.publish(link_frames(world, stamp_from_seconds(now)))
+            self._tf.publish(link_frames(world, stamp_from_seconds(now), measured))
         if self._is_due(settings.camera_hz):
             self._shoot(world, now)
         arm, finger = slice(0, 7), slice(7, 8)
@@ -216,10 +176,9 @@ class Simulation(Node):
         for server in (self._arm, self._hand):
             server.abort('the scene was laid out anew', FollowJointTrajectory.Result.INVALID_GOAL)
         self._gripper.abort('the scene was laid out anew')
-        if self._renderer is not None:
-            self._renderer.close()
+        self._camera.forget()
         world.data.time = self._now()
-        self._world, self._renderer, self._pictures = world, None, 0
+        self._world = world
         self._begun = self._steps
         replaced.set_result(self._now())
 
@@ -248,26 +207,21 @@ class Simulation(Node):
             self._looked.notify_all()
 
     def _shoot(self, world: World, now: float) -> None:
-        if self._renderer is None:
-            self._renderer = Renderer(world.model)
-        # By the picture's number in this world: a scene looks the same each time.
-        faults = self._faults[self._pictures % len(self._faults)]
-        self._pictures += 1
-        frame = faults.applied(self._renderer.render(world.data, world.camera_pose()))
+        settings = self._settings.value
+        frame = self._camera.take(world, settings.disturbances)
         self._wait_for_perception()
         self._shown = now - STEP_SECONDS / 2  # a stamp is whole nanoseconds
-        header = Header(stamp=stamp_from_seconds(now), frame_id=OPTICAL_FRAME)
-        millimetres = np.round(np.nan_to_num(frame.depth) * 1000).astype(np.uint16)
-        info = info_from_camera(D435, header)
-        self._colour_info.publish(info)
-        self._depth_info.publish(info)
-        self._colour.publish(image_message(frame.colour, 'rgb8', header))
-        self._depth.publish(image_message(millimetres, '16UC1', header))
-        every = max(1, round(SPECTATOR_SECONDS * self._settings.value.camera_hz))
-        if self._spectator.get_subscription_count() and self._pictures % every == 0:
-            view = self._renderer.render_colour(world.data, SPECTATOR, SPECTATOR_SHARE)
-            header = Header(stamp=header.stamp, frame_id='world')
-            self._spectator.publish(image_message(view, 'rgb8', header))
+        self._camera.publish(frame, world, now, settings.camera_hz)
+
+    @guarded
+    def _on_push(self, shift: Vector3) -> None:
+        self._pushes.put(np.array([shift.x, shift.y, shift.z]))
+
+    def _push(self, shift: Array) -> None:
+        try:
+            self._world.push(shift)
+        except ValueError as error:
+            self.get_logger().error(f'nothing is pushed: {error}')
 
     @guarded_service
     def _on_reset(
@@ -275,7 +229,7 @@ class Simulation(Node):
     ) -> ResetScene.Response:
         try:
             layout = _layout(request)
-            world = World(layout, self._preset)
+            world = World(layout, self._preset, self._settings.value.disturbances)
         except (ValueError, FloatingPointError) as error:
             response.message = f'the scene stays as it is: {error}'
             return response

@@ -15,8 +15,11 @@ from action_msgs.msg import GoalStatus
 from control_msgs.action import FollowJointTrajectory, GripperCommand
 from control_msgs.msg import JointTolerance
 from franka_msgs.action import Grasp, Homing, Move
+from geometry_msgs.msg import Vector3
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -55,6 +58,8 @@ class Client(Node):
         self.create_subscription(TFMessage, 'tf', self._on_frames, TF)
         self.reset = self.create_client(ResetScene, 'simulation/reset')
         self.truth = self.create_client(GetSceneTruth, 'simulation/truth')
+        self.set = self.create_client(SetParameters, 'simulation/set_parameters')
+        self.push = self.create_publisher(Vector3, 'simulation/push', 10)
         self.stop = self.create_client(Trigger, 'franka_gripper/stop')
         self.arm = PunctualActionClient(
             self, FollowJointTrajectory, 'panda_arm_controller/follow_joint_trajectory'
@@ -167,6 +172,21 @@ def arm(client: Client) -> Client:
     client.run(client.homing, Homing.Goal())
     client.rest()
     return client
+
+
+def disturbed(client: Client, **values: float) -> list[str]:
+    """Set parameters; return why those that are refused are."""
+    until(client.set.service_is_ready)
+    messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+    response = answer(client.set.call_async(SetParameters.Request(parameters=messages)))
+    return [result.reason for result in response.results if not result.successful]
+
+
+def newest(client: Client) -> np.ndarray:
+    """Return a picture that is taken from now on."""
+    now = client.clock[-1]
+    until(lambda: stamp_of(client.pictures[-1]) > now + 0.05)
+    return image_array(client.pictures[-1]).astype(float)
 
 
 def way(*offsets: float, seconds: float = 1.0) -> FollowJointTrajectory.Goal:
@@ -319,3 +339,57 @@ def test_the_table_has_the_object_and_the_number_of_others_that_are_asked_for(
     absent = ResetScene.Request(kind='box', without_object=True, others=1)
     assert answer(client.reset.call_async(absent)).success
     assert not answer(client.truth.call_async(GetSceneTruth.Request())).has_object
+
+
+def test_senses_are_disturbed_while_it_runs(arm: Client) -> None:
+    laid_out(arm, 3)
+    arm.rest()
+    before, q = newest(arm), arm.q
+    bright = before < 240
+    try:
+        assert not disturbed(arm, light=0.5, colour_cast=0.4, joint_noise=0.01)
+        after = newest(arm)
+        for channel, gain in enumerate((0.7, 0.5, 0.3)):
+            own = bright[..., channel]
+            assert after[..., channel][own].sum() / before[..., channel][own].sum() == (
+                pytest.approx(gain, abs=0.02)
+            )
+        begun = len(arm.states)
+        until(lambda: len(arm.states) > begun + 200)
+        told = np.array([state.position for state in arm.states[begun:]])
+        assert told[:, :7].std(axis=0) == pytest.approx(np.full(7, 0.01), rel=0.3)
+        assert np.abs(told[:, :7].mean(axis=0) - q).max() < 0.004
+        assert told[:, 7:].std() < 1e-3
+        assert not disturbed(arm, hand_eye_shift=0.01)
+        mounted = [camera_of(arm) for seed in (3, 4) if laid_out(arm, seed)]
+        off = [np.linalg.norm(one - PRESET.camera.T_hand_optical[:3, 3]) for one in mounted]
+        assert off == pytest.approx([0.01, 0.01])
+        assert np.linalg.norm(mounted[0] - mounted[1]) > 1e-3
+    finally:
+        usual = {'light': 1.0, 'colour_cast': 0.0, 'joint_noise': 0.0, 'hand_eye_shift': 0.0}
+        assert not disturbed(arm, **usual)
+    laid_out(arm, 3)
+    assert camera_of(arm) == pytest.approx(PRESET.camera.T_hand_optical[:3, 3])
+    (refused,) = disturbed(arm, depth_holes=1.5)
+    assert 'depth_holes is 1.5; allowed is 0 to 0.9' in refused
+
+
+def camera_of(client: Client) -> np.ndarray:
+    place = answer(client.truth.call_async(GetSceneTruth.Request())).camera.position
+    return np.array([place.x, place.y, place.z])
+
+
+def test_the_object_is_pushed(client: Client, simulation: Path) -> None:
+    laid_out(client, 5)
+
+    def centre() -> np.ndarray:
+        place = answer(client.truth.call_async(GetSceneTruth.Request())).centre
+        return np.array([place.x, place.y, place.z])
+
+    before = centre()
+    until(client.push.get_subscription_count)
+    client.push.publish(Vector3(x=float('nan')))
+    client.push.publish(Vector3(x=0.02, y=-0.03))
+    until(lambda: np.linalg.norm(centre() - before) > 0.01)
+    assert centre() - before == pytest.approx([0.02, -0.03, 0.0], abs=2e-3)
+    assert 'nothing is pushed: the push is [nan' in simulation.read_text()
