@@ -199,7 +199,7 @@ def test_an_unforeseen_error_on_the_way_stops_the_arm(slow, monkeypatch):
 
 
 MOVING = """
-import sys, threading
+import sys, threading, time
 from dataclasses import replace
 from rclpy.node import Node
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -218,11 +218,14 @@ class Moving(Node):
         wide = Workspace((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.5))
         limits = replace(limits, workspace=wide, simulation=Scaling(0.2, 0.5))
         self.motion = EmbeddedMotion(self, preset, Safety(limits, preset, limits.simulation))
+        self.motion.watchdog.start()
         self.motion.engage()
         self.mover = threading.Thread(target=self.move)
         self.mover.start()
 
     def move(self):
+        while 'moving_watchdog' not in self.get_node_names():
+            time.sleep(0.01)
         while True:
             try:
                 q = self.motion.joint_positions()
@@ -240,8 +243,15 @@ sys.exit(run_node(Moving))
 """
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_process_stops_the_arm(arm, number):
+@pytest.mark.parametrize(
+    ('number', 'status', 'said'),
+    [
+        (signal.SIGINT, 0, 'the motion was stopped\n'),
+        (signal.SIGTERM, 0, 'the motion was stopped\n'),
+        (signal.SIGKILL, -signal.SIGKILL, 'who moved the arm has died: the arm is stopped'),
+    ],
+)
+def test_a_signal_to_the_process_stops_the_arm(arm, number, status, said):
     controllers, _ = arm
     with subprocess.Popen(
         [sys.executable, '-c', MOVING],
@@ -262,7 +272,8 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number):
             output, _ = process.communicate(timeout=120.0)
         finally:
             process.kill()
-    assert (process.returncode, output) == (0, 'the motion was stopped\n')
+    assert process.returncode == status
+    assert output == said if status == 0 else said in output
     motion, stop = (goal.trajectory for goal in controllers.received)
     rest = stop.points[-1].positions[0]
     assert OBSERVE[0] < rest < motion.points[-1].positions[0]
