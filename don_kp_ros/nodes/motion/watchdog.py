@@ -2,7 +2,8 @@
 
 A joint_trajectory_controller follows what it has accepted to the end, whether or not the one who
 sent it lives: its `cmd_timeout` only counts from there. So a process of its own knows what is
-being followed. Linux closes the socket between the two in the moment in which one of them dies.
+being followed. While something is, it looks whether the other one is about to die: to free its
+memory takes Linux 0.1 s, and only then it closes the socket between the two.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import rclpy
 from action_msgs.srv import CancelGoal
@@ -29,6 +31,9 @@ from don_kp_ros.robots.preset import RobotPreset
 
 # Seconds: a watchdog that takes nothing for so long hangs; a controller answers by then.
 _SEND_S, _CANCEL_S = 1, 3.0
+# So often it looks, seconds; and what it looks for, Linux's PF_EXITING in proc(5)'s flags.
+_LOOKS_S, _EXITING = 0.005, 0x4
+_PRIORITY = -10
 
 
 class Watchdog:
@@ -63,7 +68,7 @@ class Watchdog:
             )
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('ll', _SEND_S, 0))
             self._connection = Connection(ours.detach(), readable=False)
-        self._send(self._preset)
+        self._send((os.getpid(), self._preset))
 
     def engage(self) -> None:
         """Motions may come; where the process has ended, another is started."""
@@ -106,10 +111,11 @@ class WatchdogNode(Node):
     """Hears what the arm does, and stops it where the connection ends meanwhile."""
 
     def __init__(self, connection: Connection) -> None:
-        """Read the robot's preset, then listen in a thread of its own."""
+        """Read whom it watches and what robot it is, then listen in a thread of its own."""
         super().__init__('watchdog')
-        self._connection = connection
-        preset: RobotPreset = connection.recv()
+        preset: RobotPreset
+        process, preset = connection.recv()
+        self._connection, self._state = connection, Path(f'/proc/{process}/stat')
         self._monitor = JointMonitor(self, preset)
         self._arm = ArmController(self, preset, self._monitor)
         self._cancel = self.create_client(CancelGoal, f'{self._arm.name}/_action/cancel_goal')
@@ -120,12 +126,23 @@ class WatchdogNode(Node):
         try:
             with contextlib.suppress(EOFError, ConnectionError):
                 while True:
-                    what, values = self._connection.recv()
-                    getattr(self, what)(*values)
+                    if self._connection.poll(None if self._followed is None else _LOOKS_S):
+                        what, values = self._connection.recv()
+                        getattr(self, what)(*values)
+                    elif self._orphaned():
+                        break
             if self._followed is not None:
                 self._stop(*self._followed)
         finally:
             rclpy.try_shutdown()
+
+    def _orphaned(self) -> bool:
+        """Tell whether the process that moves the arm is ending, or has ended."""
+        try:
+            fields = self._state.read_text().rpartition(')')[2].split()
+        except OSError:
+            return True
+        return bool(int(fields[6]) & _EXITING)
 
     def engage(self) -> None:
         """Listen to the joint states from now on."""
@@ -146,17 +163,22 @@ class WatchdogNode(Node):
 
     def _stop(self, trajectory: Trajectory, begun: float) -> None:
         log = self.get_logger()
-        log.error('who moved the arm has died: the arm is stopped')
         try:
             self._arm.brake(trajectory, begun)
+            log.error('who moved the arm has died: the arm is stopped')
         except Exception as error:
-            log.error(f'the arm is not slowed down but held at once: {error!r}')
+            log.error(
+                'who moved the arm has died: the arm is not slowed down but held at once: '
+                f'{error!r}'
+            )
             self._cancel.call(CancelGoal.Request(), timeout_sec=_CANCEL_S)  # of all goals
 
 
 def main() -> int:
     """Watch over the process at the other end of a socket, whose number is the first argument."""
     connection = Connection(int(sys.argv[1]), writable=False)
+    with contextlib.suppress(PermissionError):  # for root alone
+        os.nice(_PRIORITY)
     return run_node(lambda: WatchdogNode(connection))
 
 
