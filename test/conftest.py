@@ -1,11 +1,12 @@
 import contextlib
+import functools
 import os
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import hypothesis
 import pytest
+import waiting
 
 from benchmarks import postgresql_server
 from don_kp_ros.bringup.domain import free_domain
@@ -80,15 +81,7 @@ READY = {
 @pytest.fixture(scope='session')
 def wait_until():
     """Wait for a true value; return it, or fail."""
-
-    def wait(condition):
-        end = time.monotonic() + PATIENCE_S
-        while not (value := condition()):
-            assert time.monotonic() < end, 'waited in vain'
-            time.sleep(0.01)
-        return value
-
-    return wait
+    return functools.partial(waiting.wait_until, seconds=PATIENCE_S)
 
 
 @pytest.fixture(scope='session')

@@ -4,8 +4,8 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import maximum_filter
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import LOWEST, Grid, HeightMap
@@ -95,11 +95,12 @@ class Scene:
         if cleared is not None and centre is not None:
             cleared = cleared.cleared(centre, radius)
         for i, heights in enumerate((self._heights, cleared)):
-            data = np.zeros(self._grid.shape)
+            data = np.zeros(np.add(self._grid.shape, 1))
             if heights is not None:
-                # The field slopes down from a cell's centre, so widen it by a cell to keep the
-                # edges.
-                top = maximum_filter(np.nan_to_num(heights.heights), size=3)
+                # At the cells' corners, each as high as the highest cell around: no point of a
+                # cell is above the field, which slopes down in the next cells.
+                around = np.pad(np.nan_to_num(heights.heights), 1)
+                top = sliding_window_view(around, (2, 2)).max(axis=(2, 3))
                 data = np.where(top > LOWEST, np.clip((top + _SUNK) / _HIGHEST, 0.0, 1.0), 0.0)
             start = self._model.hfield_adr[i]
             # MuJoCo's rows run along y.
@@ -170,10 +171,10 @@ def _add_obstacles(spec: mujoco.MjSpec, grid: Grid) -> None:
     for bits in (_ALL, _CLEARED):
         field = spec.add_hfield(
             name=f'obstacles{bits}',
-            nrow=ny,
-            ncol=nx,
-            userdata=np.zeros(nx * ny),
-            size=[(xs[-1] - xs[0]) / 2, (ys[-1] - ys[0]) / 2, _HIGHEST, 0.01],
+            nrow=ny + 1,
+            ncol=nx + 1,
+            userdata=np.zeros((nx + 1) * (ny + 1)),
+            size=[nx * grid.cell / 2, ny * grid.cell / 2, _HIGHEST, 0.01],
         )
         spec.worldbody.add_geom(
             name=field.name,

@@ -1,6 +1,6 @@
 """Forward and inverse kinematics of a Franka arm."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import mink
 import numpy as np
@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 # A pose counts as reached within these, metres and radians.
 _POSITION_TOLERANCE = 1e-5
 _ROTATION_TOLERANCE = 1e-4
+# Two solutions are apart where a joint is by so much, radians.
+_DISTINCT = 0.05
 # Distance kept from the joints' limits, radians.
 _LIMIT_MARGIN = 0.02
 
@@ -88,9 +90,28 @@ class Kinematics:
         found: list[Array] = []
         for seed in seeds:
             q = self.inverse(T_base_tcp, seed)
-            if q is not None and all(np.abs(q - other).max() > 0.05 for other in found):
+            if q is not None and all(np.abs(q - other).max() > _DISTINCT for other in found):
                 found.append(q)
                 yield q
+
+    def nearest(
+        self,
+        start: Array,
+        poses: Sequence[ArrayLike],
+        others: Callable[[], Iterable[ArrayLike]],
+    ) -> Iterator[tuple[Array, int]]:
+        """Yield distinct solutions for some poses, each with its pose's number, by their turns.
+
+        First what the start (7,) leads to, mostly the nearest by far; only then, for whoever asks
+        on, what other seeds lead to.
+        """
+        tried: list[Array] = []
+        for seeds in (lambda: [start], others):
+            found = [(q, i) for i, T in enumerate(poses) for q in self.solutions(T, seeds())]
+            for q, i in sorted(found, key=lambda one: float(np.abs(one[0] - start).max())):
+                if all(np.abs(q - other).max() > _DISTINCT for other in tried):
+                    tried.append(q)
+                    yield q, i
 
     def random(self, generator: np.random.Generator) -> Array:
         """Return joint positions (7,) drawn uniformly within the limits."""

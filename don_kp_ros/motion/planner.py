@@ -27,6 +27,7 @@ _LINE_PADDING = 0.002
 # Steps of paths: along joints [rad], along a line [m]; a larger joint step on a line is a jump.
 _JOINT_STEP = 0.05
 _CHECK_STEP = 0.03
+_TIMED_STEP = 0.01
 _LINE_STEP = 0.005
 _LINE_TURN = 0.03
 _JUMP = 0.15
@@ -48,10 +49,10 @@ class Planner:
     """Plans motions from given joint positions (7,); every failure is a MotionError.
 
     Free motions: RRTConnect (Kuffner and LaValle 2000) in OMPL, shortened, then timed. The timed
-    motion is checked again every 10 ms, because its spline leaves the straight pieces. If it still
-    touches something after several tries, the arm stops at every corner instead. Straight lines:
-    inverse kinematics every 5 mm. The same calls in the same order give the same motions if the
-    planner is the first in the process.
+    motion is checked again, every 10 ms or 0.01 rad, because its spline leaves the straight
+    pieces. If it still touches something after several tries, the arm stops at every corner
+    instead. Straight lines: inverse kinematics every 5 mm. The same calls in the same order give
+    the same motions if the planner is the first in the process.
     """
 
     def __init__(
@@ -96,12 +97,11 @@ class Planner:
         return self._free(q0, q1)
 
     def to_pose(self, start: ArrayLike, T_base_tcp: ArrayLike) -> Trajectory:
-        """Plan a free motion to a pose of the tool centre point (4, 4), with the least turns."""
+        """Plan a free motion to a pose of the tool centre point (4, 4), with little turns."""
         q0, T = self._begin(start), _pose(T_base_tcp)
         self.scene.clear_near(None, 0.0)
         failure = _unreachable(T)
-        solutions = self.kinematics.solutions(T, self._seeds(q0))
-        for q in sorted(solutions, key=lambda q: float(np.abs(q - q0).max())):
+        for q, _ in self.kinematics.nearest(q0, [T], self._seeds):
             try:
                 return self._free(q0, q)
             except MotionError as error:
@@ -147,14 +147,10 @@ class Planner:
 
         On the straight lines the hand may touch what stands near a place (3,).
         """
-        errors: list[MotionError] = []
+        errors = [_unreachable(T_grasp) for _, T_grasp, _ in poses]
         furthest: MotionError | None = None
-        picks: list[tuple[float, Array, tuple[Array, Array, Array]]] = []
-        for place in poses:
-            errors.append(_unreachable(place[1]))
-            for q in self.kinematics.solutions(place[1], self._seeds(q0)):
-                picks.append((float(np.abs(q - q0).max()), q, place))
-        for _, q, (T_pre, T_grasp, T_lift) in sorted(picks, key=lambda pick: pick[0]):
+        for q, i in self.kinematics.nearest(q0, [T for _, T, _ in poses], self._seeds):
+            T_pre, T_grasp, T_lift = poses[i]
             on_lines = True
             try:
                 self.scene.clear_near(near, CLEAR_RADIUS)
@@ -202,8 +198,7 @@ class Planner:
             return str(error)
         return None
 
-    def _seeds(self, start: Array) -> Iterator[Array]:
-        yield start
+    def _seeds(self) -> Iterator[Array]:
         yield self._preset.position('observe')
         yield self._preset.position('ready')
         for _ in range(_RANDOM_SEEDS):
@@ -229,10 +224,8 @@ class Planner:
             if q is None:
                 raise _unreachable(T)
             if np.abs(q - path[-1]).max() > _JUMP:
-                raise MotionError(
-                    MotionCode.UNREACHABLE,
-                    f'the arm would have to jump on the line at {_at(T)}',
-                )
+                jump = f'the arm would have to jump on the line at {_at(T)}'
+                raise MotionError(MotionCode.UNREACHABLE, jump)
             if contact := self._contact(q):
                 raise MotionError(MotionCode.COLLISION, f'at {_at(T)}: {contact}')
             path.append(q)
@@ -296,7 +289,8 @@ class Planner:
         return not any(self._blocked(q) for q in np.linspace(start, goal, count))
 
     def _first_contact(self, trajectory: Trajectory) -> str | None:
-        return next((contact for q in trajectory.positions if (contact := self._contact(q))), None)
+        way = trajectory.apart(_TIMED_STEP)
+        return next((contact for q in way if (contact := self._contact(q))), None)
 
     def _search(self, start: Array, goal: Array, deadline: float) -> Array:
         """Return a path (n, 7) whose straight pieces are free."""

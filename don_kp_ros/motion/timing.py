@@ -1,6 +1,7 @@
 """Timing of a path under the joints' limits."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,16 @@ class Trajectory:
     def duration(self) -> float:
         """Return the length in seconds."""
         return float(self.times[-1])
+
+    def apart(self, step: float) -> Iterator[Array]:
+        """Yield positions (7,) on the way: both ends, and others ``step`` radians apart."""
+        last = self.positions[0]
+        yield last
+        for q in self.positions[1:-1]:
+            if np.linalg.norm(q - last) >= step:
+                last = q
+                yield q
+        yield self.positions[-1]
 
 
 def time_path(

@@ -1,9 +1,9 @@
 """The planner's motions, checked by a scene of the test's own and by analytic truth."""
 
-import mujoco
 import numpy as np
 import pytest
 
+from benchmarks.planning import Box, Course
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion import planner as planning
 from don_kp_ros.motion.heightmap import HeightMap
@@ -13,7 +13,6 @@ from don_kp_ros.motion.planner import Planner
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.motion.safety import Safety, Scaling, load_safety
 from don_kp_ros.motion.timing import time_path, time_pieces
-from don_kp_ros.robots.panda import panda_spec
 from don_kp_ros.robots.preset import load_preset
 
 PRESET = load_preset('panda')
@@ -27,35 +26,11 @@ class Oracle:
     """The robot among boxes and a table, as MuJoCo's primitives; no height field, no padding."""
 
     def __init__(self, boxes, width=0.08, held=None):
-        spec = panda_spec()
-        if held is not None:
-            T = PRESET.T_hand_tcp @ held.T_tcp_box
-            spec.body('panda_hand').add_geom(
-                type=mujoco.mjtGeom.mjGEOM_BOX, size=held.half_size, pos=T[:3, 3]
-            )
-        add = spec.worldbody.add_geom
-        for i, (x, y, half, height) in enumerate(boxes):
-            add(
-                name=f'box{i}',
-                type=mujoco.mjtGeom.mjGEOM_BOX,
-                size=[half, half, height / 2],
-                pos=[x, y, height / 2],
-            )
-        # The base stands on the table; nothing else may touch it.
-        add(
-            name='table',
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=[0.4, 0.6, 0.05],
-            pos=[0.6, 0.0, -0.05],
-        )
-        self.model = spec.compile()
-        self.data = mujoco.MjData(self.model)
+        self.course = Course([Box(x, y, half, half, height) for x, y, half, height in boxes], held)
         self.width = width
 
     def collides(self, q):
-        self.data.qpos[:7], self.data.qpos[7:9] = q, self.width / 2
-        mujoco.mj_forward(self.model, self.data)
-        return self.data.ncon > 0
+        return self.course.touches(q, width=self.width)
 
 
 def height_map(boxes):

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from waiting import PATIENCE_S, wait_until, within
 
 from don_kp.msg import Descriptors, Model
 from don_kp.srv import (
@@ -46,7 +46,6 @@ from don_kp_ros.nodes.kit.meeting import Meeting
 from don_kp_ros.nodes.kit.qos import LATCHED
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0  # for what takes a second on an idle machine
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -100,23 +99,6 @@ class NodeProcess:
     @property
     def output(self) -> str:
         return self._log.read_text()
-
-
-def within(seconds: float, condition):
-    """Wait for a true value; return it, or None when the time is over."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.01)
-    return value
-
-
-def wait_until(condition):
-    """Wait for a true value; return it, or fail."""
-    value = within(PATIENCE_S, condition)
-    assert value, 'waited in vain'
-    return value
 
 
 @pytest.fixture(scope='session', name='wait_until')

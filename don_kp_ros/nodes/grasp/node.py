@@ -87,7 +87,9 @@ class GraspNode(Node):
         self._enabled = self._settings.enabled
         enable = self.create_service(SetBool, 'enable', self._on_enable)
         self._remedy = f'call {enable.service_name} with data: true, or start with enable:=true'
-        self._server = GraspServer(self, self._result, self._prepare, self._stop)
+        self._server = GraspServer(
+            self, self._result, self._prepare, self._stop, self._motion.disengage
+        )
         self.get_logger().info(f'ready for goals on {self.resolve_service_name("grasp")}')
         if not self._enabled:
             self.get_logger().info(f'the arm does not move before it is enabled: {self._remedy}')

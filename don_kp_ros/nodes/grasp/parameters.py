@@ -18,13 +18,17 @@ from don_kp_ros.robots.preset import RobotPreset
 def _embedded(node: Node, preset: RobotPreset, safety: Safety) -> Motion:
     from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
-    return EmbeddedMotion(node, preset, safety)
+    motion = EmbeddedMotion(node, preset, safety)
+    motion.watchdog.start()
+    return motion
 
 
 def _moveit(node: Node, preset: RobotPreset, safety: Safety) -> Motion:
     from don_kp_ros.nodes.motion.moveit import MoveItMotion
 
-    return MoveItMotion(node, preset, safety)
+    motion = MoveItMotion(node, preset, safety)
+    motion.watchdog.start()
+    return motion
 
 
 MOTIONS: dict[str, Callable[[Node, RobotPreset, Safety], Motion]] = {

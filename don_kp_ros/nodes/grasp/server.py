@@ -14,8 +14,8 @@ from rclpy.node import Node
 from don_kp.action import Grasp
 from don_kp_ros.nodes.kit.action import begin
 
-# An accepted goal that has not begun by then never will.
-_BEGIN_S = 2.0
+# An accepted goal that has not begun by then never will: its acceptance could not be sent.
+_BEGIN_S = 4.0
 # The arm is stopped within a fraction of it; only then may the process end, however busy it is.
 _END_S = 5.0
 
@@ -29,17 +29,20 @@ class GraspServer:
         serve: Callable[[ServerGoalHandle], Grasp.Result],
         prepare: Callable[[], None],
         stop: Callable[[], None],
+        release: Callable[[], None],
     ) -> None:
         """Serve on a node that others spin with several threads.
 
         ``prepare`` is called when a goal is accepted, then ``serve`` for its result, whose code
-        says how it ended; ``stop`` makes that return soon.
+        says how it ended; ``stop`` makes that return soon. ``release`` undoes ``prepare`` for a
+        goal that never begins.
         """
         self._node, self._serve, self._prepare, self._stop = node, serve, prepare, stop
+        self._release = release
         # Guards what follows: a goal that begins, ends or is cancelled, and the end of all.
         self._turn = threading.Condition()
         self._reserved: Grasp.Goal | None = None  # accepted, not yet begun
-        self._reserved_at = 0.0
+        self._patience = threading.Timer(0.0, lambda: None)  # with it
         self._running: ServerGoalHandle | None = None
         self._ending = self._cancelling = False
         self._server = ActionServer(
@@ -66,12 +69,11 @@ class GraspServer:
             self._turn.wait_for(self._idle, _END_S)
 
     def _idle(self) -> bool:
-        # Where an acceptance could not be sent, rclpy does not begin the goal.
-        over = self._reserved is None or time.monotonic() - self._reserved_at >= _BEGIN_S
-        return self._running is None and over
+        return self._running is None and self._reserved is None
 
     def destroy(self) -> None:
         """Leave."""
+        self._patience.cancel()
         self._server.destroy()
 
     def _on_goal(self, goal: Grasp.Goal) -> GoalResponse:
@@ -81,13 +83,26 @@ class GraspServer:
                 self._node.get_logger().warning(f'goal rejected: {why}')
                 return GoalResponse.REJECT
             self._reserved, self._cancelling = goal, False
-            self._reserved_at = time.monotonic()
+            self._patience = threading.Timer(_BEGIN_S, self._withdraw, [goal])
+            self._patience.daemon = True
+            self._patience.start()
             self._prepare()
             return GoalResponse.ACCEPT
+
+    def _withdraw(self, goal: Grasp.Goal) -> None:
+        with self._turn:
+            if self._reserved is goal:
+                self._reserved = None
+                self._release()
+                self._turn.notify_all()
+                self._node.get_logger().warning(
+                    'a goal that was accepted has not begun: it is over'
+                )
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
         with self._turn:
             if handle.request is self._reserved:
+                self._patience.cancel()
                 self._running, self._reserved = handle, None
                 self._turn.notify_all()
         begin(handle)

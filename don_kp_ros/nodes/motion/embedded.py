@@ -29,6 +29,7 @@ from don_kp_ros.nodes.motion.arm_controller import GOAL_TIME, GOAL_TOLERANCE, Ar
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.joint_monitor import STALE_MOVING, JointMonitor
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
+from don_kp_ros.nodes.motion.watchdog import Watchdog
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -54,10 +55,12 @@ class EmbeddedMotion:
         self._path = PlannedPath(node, preset)
         self._arm = ArmController(node, preset, self._monitor)
         self._hand = Hand(node, preset, self._monitor, self._raise_if_stopped)
+        self.watchdog = Watchdog(node, preset)
 
     def engage(self) -> None:
         """Listen to the joint states from now on, and allow motions, also after stop()."""
         self._monitor.start()
+        self.watchdog.engage()
         with self._changed:
             self._stopped = False
 
@@ -65,6 +68,7 @@ class EmbeddedMotion:
         """Listen no more; all later motions raise CANCELLED until engage()."""
         self.stop()
         self._monitor.stop()
+        self.watchdog.disengage()
         self._path.clear()
 
     def joint_positions(self) -> Array:
@@ -167,15 +171,11 @@ class EmbeddedMotion:
         if trajectory.duration == 0.0:
             return
         self._safety.check_way(trajectory.positions, trajectory.velocities)
-        limit = trajectory.duration + GOAL_TIME + 5.0
-        check = self._watch()
-        handle = self._arm.start(trajectory, check)
-        begun = self._monitor.time.now()
+        self.watchdog.follow(trajectory)
         try:
-            answer = self._arm.result(handle, check, limit)
-        except Exception:  # whatever it is, the arm must not run on
-            self._brake(handle, trajectory, begun)
-            raise
+            answer = self._run(trajectory)
+        finally:
+            self.watchdog.over()
         error = np.abs(self.joint_positions() - goal)
         if answer.status != GoalStatus.STATUS_SUCCEEDED or error.max() > 2 * GOAL_TOLERANCE:
             reason = (
@@ -185,6 +185,17 @@ class EmbeddedMotion:
             if answer.status == GoalStatus.STATUS_ABORTED:
                 raise self._safety.abort(reason)
             raise MotionError(MotionCode.NOT_FOLLOWED, reason)
+
+    def _run(self, trajectory: Trajectory) -> Any:
+        """Have the controller follow a trajectory; return how that ended."""
+        check = self._watch()
+        handle = self._arm.start(trajectory, check)
+        begun = self._monitor.time.now()
+        try:
+            return self._arm.result(handle, check, trajectory.duration + GOAL_TIME + 5.0)
+        except Exception:  # whatever it is, the arm must not run on
+            self._brake(handle, trajectory, begun)
+            raise
 
     def _watch(self) -> Callable[[], None]:
         """Return what raises once the arm is to stop, or nothing is heard of it any more."""
@@ -203,7 +214,9 @@ class EmbeddedMotion:
     def _brake(self, handle: Any, trajectory: Trajectory, begun: float) -> None:
         """Bring the arm to rest on its way; return when it rests, or after some seconds."""
         try:
-            self._arm.wait_for_rest(self._arm.brake(trajectory, begun) or handle)
+            stopping = self._arm.brake(trajectory, begun)
+            self.watchdog.over()
+            self._arm.wait_for_rest(stopping or handle)
         except Exception as error:
             self._logger.error(f'the arm is not slowed down but held at once: {error!r}')
             handle.cancel_goal_async()

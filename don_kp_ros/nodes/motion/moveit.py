@@ -36,6 +36,7 @@ from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.nodes.motion.moveit_startup import start_moveit
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.nodes.motion.planning_scene import HandLinks, PlanningScene
+from don_kp_ros.nodes.motion.watchdog import Watchdog
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -93,16 +94,19 @@ class MoveItMotion:
         self._stopped.set()  # until engage()
         self._scene = PlanningScene(self._monitor, preset.base_frame)
         self._hand = Hand(node, preset, self._joints, self._raise_if_stopped)
+        self.watchdog = Watchdog(node, preset)
 
     def engage(self) -> None:
         """Listen to the joint states from now on, and allow motions, also after stop()."""
         self._joints.start()
+        self.watchdog.engage()
         self._stopped.clear()
 
     def disengage(self) -> None:
         """Listen no more; all later motions raise CANCELLED until engage()."""
         self._stopped.set()
         self._joints.stop()
+        self.watchdog.disengage()
         self._path.clear()
 
     def joint_positions(self) -> Array:
@@ -277,10 +281,12 @@ class MoveItMotion:
         stopper.start()
         try:
             self._raise_if_stopped()
+            self.watchdog.follow(way)
             status = self._moveit.execute(trajectory, controllers=[])
         finally:
             over.set()
             stopper.join()
+            self.watchdog.over()
         self._raise_if_stopped()
         if not status:
             raise self._safety.abort(f"MoveIt's execution of '{name}' ended with {status.status}")
@@ -305,6 +311,7 @@ class MoveItMotion:
             way = _timed(trajectory, self._preset)
             moved = np.abs(self.joint_positions() - way.positions[0]).max()
             if moved > _AT_START and (handle := self._controller.brake(way, begun)):
+                self.watchdog.over()
                 self._controller.wait_for_rest(handle)
         except Exception as error:  # whatever it is, the execution has yet to be ended
             self._logger.error(f'the arm is not slowed down but held at once: {error!r}')

@@ -14,6 +14,7 @@ from waiting_arm import Arm, Stage, answer
 
 from don_kp.action import Grasp
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
+from don_kp_ros.nodes.grasp import server
 
 
 def test_300_goals_cancellations_and_ends_touch_none_but_the_one_that_is_meant(
@@ -109,6 +110,29 @@ def test_a_goal_that_is_cancelled_before_it_begins_moves_nothing(stage: Stage) -
     assert ended.status == GoalStatus.STATUS_CANCELED
     assert ended.result.code == Grasp.Result.CANCELLED
     assert stage.arm.steps == 0
+
+
+def test_a_goal_that_never_begins_leaves_the_arm_alone_and_the_next_is_served(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where its acceptance cannot be sent: rclpy then begins nothing.
+    monkeypatch.setattr(server, '_BEGIN_S', 0.2)
+    actions, lost = stage.node._server, []
+    actions._server.register_handle_accepted_callback(lost.append)
+    handle = stage.send()
+    assert handle.accepted
+    deadline = time.monotonic() + 60.0
+    while not actions._idle():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert stage.arm.stopped and stage.arm.motions == 0
+    actions._server.register_handle_accepted_callback(actions._on_accepted)
+    monkeypatch.undo()
+    assert answer(stage.send().get_result_async()).result.success
+    # It begins after all.
+    actions._on_accepted(lost[0])
+    late = answer(handle.get_result_async()).result
+    assert late.code == Grasp.Result.FAULT and 'too late' in late.message
 
 
 @pytest.mark.parametrize('stage', [False], indirect=True)

@@ -22,9 +22,9 @@ from ideal_robot import PRESET
 from moveit_contacts import corners_of, in_contact
 from moveit_packages import MoveItConfigsBuilder, install
 from rclpy.duration import Duration
-from stage import PATIENCE_S
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from waiting import PATIENCE_S
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics

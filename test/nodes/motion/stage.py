@@ -1,27 +1,16 @@
 """What the tests of motions wait for, ask for and look at."""
 
-import time
-
 import numpy as np
 import pytest
 from ideal_robot import OBSERVE, PRESET
 from nav_msgs.msg import Path
+from waiting import wait_until
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionError
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose
 from don_kp_ros.nodes.kit.qos import LATCHED
-
-PATIENCE_S = 60.0  # for what takes a moment on an idle machine
-
-
-def until(condition, seconds=PATIENCE_S):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    return value
 
 
 def down(x, y, z):
@@ -54,7 +43,7 @@ def check_that_ways_are_told(motion, robot):
     asked = robot.get_clock().now().nanoseconds
     plan = motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
     # One of an earlier test may be told first.
-    planned = until(lambda: next((one for one in told if _nanoseconds(one) > asked), None))
+    planned = wait_until(lambda: next((one for one in told if _nanoseconds(one) > asked), None))
     assert planned.header.frame_id == PRESET.base_frame
     way = [matrix_from_pose(one.pose) for one in planned.poses]
     assert np.allclose(way[0], forward(robot.arm), atol=1e-4)
@@ -62,15 +51,15 @@ def check_that_ways_are_told(motion, robot):
     for segment in (plan.to_pregrasp, plan.approach, plan.lift):
         motion.execute(segment)
         # It ends within a tolerance, and goes on to rest.
-        until(lambda: min(np.abs(T - forward(robot.arm)).max() for T in way) < 1e-3)
-    until(lambda: np.allclose(way[-1], forward(robot.arm), atol=1e-3))
+        wait_until(lambda: min(np.abs(T - forward(robot.arm)).max() for T in way) < 1e-3)
+    wait_until(lambda: np.allclose(way[-1], forward(robot.arm), atol=1e-3))
     for q in robot.commands[begun:]:
         assert _off(forward(q)[:3, 3], np.array(way)[:, :3, 3]) < 2e-3
     motion.move_to_joints(OBSERVE)
-    home = until(lambda: told[-1] is not planned and told[-1].poses)
+    home = wait_until(lambda: told[-1] is not planned and told[-1].poses)
     assert np.allclose(matrix_from_pose(home[-1].pose), forward(OBSERVE), atol=1e-6)
     motion.disengage()
-    until(lambda: not told[-1].poses)
+    wait_until(lambda: not told[-1].poses)
     robot.destroy_subscription(listening)
 
 

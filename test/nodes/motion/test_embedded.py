@@ -13,14 +13,13 @@ import pytest
 from ideal_robot import OBSERVE, PRESET, anywhere
 from rclpy.node import Node
 from stage import (
-    PATIENCE_S,
     check_that_ways_are_told,
     down,
     failure,
     speeds_and_accelerations,
     stopped_on_the_way,
-    until,
 )
+from waiting import PATIENCE_S, wait_until
 
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -44,7 +43,7 @@ def arm(controllers, motion):
     motion.engage()
     motion._safety.recover()
     motion.set_obstacles(None)
-    until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
+    wait_until(lambda: np.allclose(_known(motion), OBSERVE, atol=1e-6))
     return controllers, motion
 
 
@@ -80,7 +79,7 @@ def test_joint_states_are_heard_only_while_it_is_engaged(arm):
     plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
     assert controllers.publisher.get_subscription_count() == 1
     motion.disengage()
-    until(lambda: controllers.publisher.get_subscription_count() == 0)
+    wait_until(lambda: controllers.publisher.get_subscription_count() == 0)
     for call in (
         lambda: motion.move_to_joints(OBSERVE),
         lambda: motion.set_gripper(0.0, 10.0),
@@ -92,7 +91,7 @@ def test_joint_states_are_heard_only_while_it_is_engaged(arm):
     # Moved by someone else meanwhile: what was heard before is forgotten.
     moved = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     controllers.arm_controller.hold(moved)
-    until(lambda: controllers.arm[0] == moved[0])
+    wait_until(lambda: controllers.arm[0] == moved[0])
     motion.engage()
     assert motion.joint_positions()[0] == pytest.approx(OBSERVE[0] + 0.5)
     motion.move_to_joints(OBSERVE)
@@ -165,7 +164,7 @@ def test_stop_holds_the_arm_and_ends_the_call(slow, monkeypatch):
     assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
     assert np.abs(speeds).max() > 0.3
     seen = controllers.steps
-    until(lambda: controllers.steps > seen + 20)
+    wait_until(lambda: controllers.steps > seen + 20)
     assert np.array_equal(controllers.arm, rest)
     # It stays so until engage().
     for call in (
@@ -185,7 +184,7 @@ def test_an_unforeseen_error_on_the_way_stops_the_arm(slow, monkeypatch):
 
     def fail(handle, check, seconds):
         monkeypatch.setattr(motion._arm, 'result', awaited)
-        until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+        wait_until(lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
         raise IndexError('unforeseen')
 
     monkeypatch.setattr(motion._arm, 'result', fail)
@@ -194,12 +193,12 @@ def test_an_unforeseen_error_on_the_way_stops_the_arm(slow, monkeypatch):
     rest = controllers.arm
     assert OBSERVE[0] + 0.3 < rest[0] < FAR[0]
     seen = controllers.steps
-    until(lambda: controllers.steps > seen + 20)
+    wait_until(lambda: controllers.steps > seen + 20)
     assert np.array_equal(controllers.arm, rest)
 
 
 MOVING = """
-import sys, threading
+import sys, threading, time
 from dataclasses import replace
 from rclpy.node import Node
 from don_kp_ros.motion.port import MotionCode, MotionError
@@ -218,11 +217,14 @@ class Moving(Node):
         wide = Workspace((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.5))
         limits = replace(limits, workspace=wide, simulation=Scaling(0.2, 0.5))
         self.motion = EmbeddedMotion(self, preset, Safety(limits, preset, limits.simulation))
+        self.motion.watchdog.start()
         self.motion.engage()
         self.mover = threading.Thread(target=self.move)
         self.mover.start()
 
     def move(self):
+        while 'moving_watchdog' not in self.get_node_names():
+            time.sleep(0.01)
         while True:
             try:
                 q = self.motion.joint_positions()
@@ -240,8 +242,15 @@ sys.exit(run_node(Moving))
 """
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_process_stops_the_arm(arm, number):
+@pytest.mark.parametrize(
+    ('number', 'status', 'said'),
+    [
+        (signal.SIGINT, 0, 'the motion was stopped\n'),
+        (signal.SIGTERM, 0, 'the motion was stopped\n'),
+        (signal.SIGKILL, -signal.SIGKILL, 'who moved the arm has died: the arm is stopped'),
+    ],
+)
+def test_a_signal_to_the_process_stops_the_arm(arm, number, status, said):
     controllers, _ = arm
     with subprocess.Popen(
         [sys.executable, '-c', MOVING],
@@ -258,15 +267,16 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number):
                 signalled.set()
 
             controllers.when(lambda: controllers.arm[0] > OBSERVE[0] + 0.3, interrupt)
-            until(lambda: signalled.is_set() or process.poll() is not None, 120.0)
+            wait_until(lambda: signalled.is_set() or process.poll() is not None, 120.0)
             output, _ = process.communicate(timeout=120.0)
         finally:
             process.kill()
-    assert (process.returncode, output) == (0, 'the motion was stopped\n')
+    assert process.returncode == status
+    assert output == said if status == 0 else said in output
     motion, stop = (goal.trajectory for goal in controllers.received)
     rest = stop.points[-1].positions[0]
     assert OBSERVE[0] < rest < motion.points[-1].positions[0]
-    until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
+    wait_until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
     time.sleep(0.2)
     assert abs(controllers.arm[0] - rest) < 1e-3
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from ideal_robot import PRESET
-from stage import failure, until
+from stage import failure
+from waiting import wait_until
 
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.motion import action
@@ -46,7 +47,7 @@ def test_only_a_grasp_may_miss(robot, connected, monkeypatch):
     monkeypatch.setattr(robot, 'move_hand', lambda *_: None)
     assert hand.set_width(0.0, 20.0) == pytest.approx(0.08)  # the caller reads the width
     robot.hand = TrajectoryController([0.0])
-    until(lambda: robot.finger == 0.0)
+    wait_until(lambda: robot.finger == 0.0)
     error = failure(lambda: hand.set_width(0.08, 20.0))
     assert error.code is MotionCode.NOT_FOLLOWED
     assert str(error) == '/franka_gripper/move failed: the fingers stopped at 0.0000 m'
@@ -61,7 +62,7 @@ def test_a_stop_cancels_the_goal(robot, connected, monkeypatch):
     )
     robot.when(lambda: robot.finger < 0.038, stopped.set)
     assert failure(lambda: hand.set_width(0.0, 20.0)).code is MotionCode.CANCELLED
-    until(lambda: not robot.velocity.any())
+    wait_until(lambda: not robot.velocity.any())
     assert robot.finger > 0.0
 
 

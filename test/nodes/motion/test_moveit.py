@@ -10,8 +10,8 @@ from stage import (
     failure,
     speeds_and_accelerations,
     stopped_on_the_way,
-    until,
 )
+from waiting import wait_until
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.heightmap import HeightMap
@@ -38,12 +38,12 @@ def adapter(share, robot, user, spun):
     def arrive(q):
         """Move at once; return when the adapter has heard of it, as MoveIt would have."""
         robot.arm_controller = TrajectoryController(np.array(q))
-        until(lambda: np.array_equal(robot.arm, q) and is_heard())
+        wait_until(lambda: np.array_equal(robot.arm, q) and is_heard())
 
     MoveItPy.made.arrive = arrive
     motion.engage()
     with spun(user):
-        until(is_heard)
+        wait_until(is_heard)
         yield robot, motion, MoveItPy.made
 
 
@@ -85,14 +85,14 @@ def test_fingers_a_little_beyond_their_range_are_at_its_end(adapter, finger):
     robot, motion, _ = adapter
     robot.object_width = -1.0  # so that they may be beyond
     robot.hand = TrajectoryController(np.array([finger]))
-    until(lambda: abs(motion.gripper_width() / 2 - finger) < 1e-9)
+    wait_until(lambda: abs(motion.gripper_width() / 2 - finger) < 1e-9)
     motion.move_to_joints(READY)
 
 
 def test_joint_states_are_heard_only_while_it_is_engaged(adapter):
     robot, motion, _ = adapter
     motion.disengage()
-    until(lambda: not robot.publisher.get_subscription_count())
+    wait_until(lambda: not robot.publisher.get_subscription_count())
     for call in (
         lambda: motion.move_to_joints(READY),
         lambda: motion.set_gripper(0.0, 30.0),
@@ -292,7 +292,7 @@ def test_a_stop_on_the_way_asks_no_more_of_the_arm_than_it_can_stand(adapter):
     assert np.abs(speeds).max() > 0.8  # to hold it at once would be 80 rad/s^2
     assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
     seen = robot.steps
-    until(lambda: robot.steps > seen + 20)
+    wait_until(lambda: robot.steps > seen + 20)
     assert np.array_equal(robot.arm, rest)
 
 

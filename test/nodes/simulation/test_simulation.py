@@ -23,10 +23,10 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from stage import until
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from waiting import wait_until
 
 from don_kp.srv import GetSceneTruth, ResetScene
 from don_kp_ros.bringup.processes import Bringup
@@ -90,7 +90,7 @@ class Client(Node):
 
     def send(self, client: Any, goal: Any) -> Any:
         """Send a goal; return its handle, or None where it is rejected."""
-        until(client.server_is_ready)
+        wait_until(client.server_is_ready)
         handle = answer(client.send_goal_async(goal))
         return handle if handle.accepted else None
 
@@ -100,7 +100,7 @@ class Client(Node):
     def rest(self) -> None:
         """Wait until nothing moves."""
         begun = len(self.states)
-        until(
+        wait_until(
             lambda: len(self.states) > begun + 10 and np.ptp(positions(self.states[-10:])) < 1e-4
         )
 
@@ -111,7 +111,7 @@ def positions(states: list[JointState]) -> np.ndarray:
 
 
 def answer(future: Any) -> Any:
-    until(future.done)
+    wait_until(future.done)
     return future.result()
 
 
@@ -143,7 +143,7 @@ def client(simulation: Path) -> Iterator[Client]:
     spinner = threading.Thread(target=executor.spin)
     spinner.start()
     try:
-        until(lambda: made.states and made.pictures)
+        wait_until(lambda: made.states and made.pictures)
         yield made
     finally:
         executor.shutdown()
@@ -154,10 +154,10 @@ def client(simulation: Path) -> Iterator[Client]:
 
 def laid_out(client: Client, seed: int) -> Image:
     """Lay out a table; return its first picture."""
-    until(client.reset.service_is_ready)
+    wait_until(client.reset.service_is_ready)
     made = answer(client.reset.call_async(ResetScene.Request(seed=seed, placement=seed)))
     assert made.success, made.message
-    until(lambda: stamp_of(client.pictures[-1]) > made.time)
+    wait_until(lambda: stamp_of(client.pictures[-1]) > made.time)
     return next(picture for picture in client.pictures if stamp_of(picture) > made.time)
 
 
@@ -203,11 +203,11 @@ def way(*offsets: float, seconds: float = 1.0) -> FollowJointTrajectory.Goal:
 
 def test_pictures_bear_the_moment_of_the_clock_the_joints_and_the_frames(arm: Client) -> None:
     begun = len(arm.clock)
-    until(lambda: len(arm.clock) > begun + 100)
+    wait_until(lambda: len(arm.clock) > begun + 100)
     assert (np.diff(arm.clock) > 0).all()
     clock = arm.clock[begun:]
     # What came with the pictures may be handed over later than the clock.
-    until(lambda: stamp_of(arm.states[-1]) > clock[-5] and max(arm.frames) > clock[-5])
+    wait_until(lambda: stamp_of(arm.states[-1]) > clock[-5] and max(arm.frames) > clock[-5])
     assert np.allclose(np.diff(clock)[np.diff(clock) < 0.03], 0.02)  # best effort: some are lost
     stamps = {stamp_of(picture) for picture in arm.pictures}
     stamps = {stamp for stamp in stamps if clock[0] < stamp < clock[-5]}
@@ -227,7 +227,7 @@ def test_a_scene_looks_the_same_each_time(client: Client) -> None:
 def test_a_trajectory_is_followed(arm: Client) -> None:
     ended = arm.run(arm.arm, way(0.3))
     assert (ended.status, ended.result.error_code) == (Status.STATUS_SUCCEEDED, 0)
-    until(lambda: abs(arm.q[0] - OBSERVE[0] - 0.3) < 0.005)
+    wait_until(lambda: abs(arm.q[0] - OBSERVE[0] - 0.3) < 0.005)
 
 
 def test_a_newer_goal_ends_the_older(arm: Client) -> None:
@@ -242,7 +242,7 @@ def test_a_newer_goal_ends_the_older(arm: Client) -> None:
 
 def test_a_cancelled_goal_holds(arm: Client) -> None:
     goal = arm.send(arm.arm, way(1.0, seconds=30.0))
-    until(lambda: arm.q[0] > OBSERVE[0] + 0.1)
+    wait_until(lambda: arm.q[0] > OBSERVE[0] + 0.1)
     answer(goal.cancel_goal_async())
     assert answer(goal.get_result_async()).status == Status.STATUS_CANCELED
     arm.rest()
@@ -268,9 +268,9 @@ def test_what_is_refused_is_in_the_log(arm: Client, simulation: Path) -> None:
         simulation.read_text()
     )
     topic = arm.create_publisher(JointTrajectory, 'panda_hand_controller/joint_trajectory', 10)
-    until(topic.get_subscription_count)
+    wait_until(topic.get_subscription_count)
     topic.publish(nothing.trajectory)
-    until(
+    wait_until(
         lambda: 'trajectory of panda_hand_controller rejected: it is for' in simulation.read_text()
     )
     endless = GripperCommand.Goal()
@@ -283,17 +283,17 @@ def test_a_gripper_controller_ends_where_it_may(arm: Client) -> None:
     assert closed.status == Status.STATUS_SUCCEEDED
     assert closed.result.reached_goal
     assert closed.result.position < 0.011  # of one finger: within its tolerance, still moving
-    until(lambda: arm.width < 0.002)
+    wait_until(lambda: arm.width < 0.002)
 
 
 def test_franka_s_gripper_says_what_it_holds(arm: Client) -> None:
     narrow = arm.run(arm.move, Move.Goal(width=0.03, speed=0.1))
     assert (narrow.status, narrow.result.success) == (Status.STATUS_SUCCEEDED, True)
-    until(lambda: abs(arm.width - 0.03) < 0.003)
+    wait_until(lambda: abs(arm.width - 0.03) < 0.003)
     # Nothing is between the fingers, which close as far as they are told: that is what they hold.
     assert arm.run(arm.grasp, Grasp.Goal(width=0.02, speed=0.1, force=20.0)).result.success
     assert arm.run(arm.homing, Homing.Goal()).result.success
-    until(lambda: arm.width > 0.078)
+    wait_until(lambda: arm.width > 0.078)
     for width, speed in ((0.1, 0.1), (-0.01, 0.1), (0.05, 0.0)):
         refused = arm.run(arm.move, Move.Goal(width=width, speed=speed))
         assert refused.status == Status.STATUS_ABORTED
@@ -302,7 +302,7 @@ def test_franka_s_gripper_says_what_it_holds(arm: Client) -> None:
 
 def test_stop_holds_the_fingers(arm: Client) -> None:
     goal = arm.send(arm.move, Move.Goal(width=0.0, speed=0.002))
-    until(lambda: arm.width < 0.075)
+    wait_until(lambda: arm.width < 0.075)
     assert answer(arm.stop.call_async(Trigger.Request())).success
     ended = answer(goal.get_result_async())
     assert (ended.status, ended.result.error) == (Status.STATUS_ABORTED, 'stopped')
@@ -312,14 +312,14 @@ def test_stop_holds_the_fingers(arm: Client) -> None:
 
 def test_a_second_robot_of_the_same_names_is_refused(client: Client, tmp_path: Path) -> None:
     with Bringup(arguments(), tmp_path) as second:
-        until(second.poll)
+        wait_until(second.poll)
         assert 'simulation publishes /joint_states in this ROS domain' in second.tail('simulation')
 
 
 def test_the_table_has_the_object_and_the_number_of_others_that_are_asked_for(
     client: Client,
 ) -> None:
-    until(client.reset.service_is_ready)
+    wait_until(client.reset.service_is_ready)
     heights = {}
     for kind in ('bottle', 'box'):
         request = ResetScene.Request(kind=kind, seed=3, instance=200_003, others=4)

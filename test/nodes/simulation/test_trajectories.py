@@ -11,8 +11,8 @@ from control_msgs.action import FollowJointTrajectory
 from ideal_robot import OBSERVE, PRESET, Controllers
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from stage import until
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from waiting import wait_until
 
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.nodes.kit.conversions import stamp_from_seconds
@@ -111,20 +111,20 @@ def test_of_2000_goals_and_messages_none_that_is_faulty_moves_anything(
     rng, faults = np.random.default_rng(2), list(FAULTS.values())
     try:
         assert client.wait_for_server(60.0)
-        until(topic.get_subscription_count)
+        wait_until(topic.get_subscription_count)
         for k in range(1000):
             message = fair(rng)
             faults[k % len(faults)][0](message, rng)
             topic.publish(message)
             answer = client.send_goal_async(FollowJointTrajectory.Goal(trajectory=message))
-            until(answer.done)
+            wait_until(answer.done)
             assert not answer.result().accepted, message
         assert np.array_equal(np.unique(robot.commands, axis=0), [OBSERVE])
         # The same controller still takes what is fair.
         answer = client.send_goal_async(FollowJointTrajectory.Goal(trajectory=fair(rng)))
-        until(answer.done)
+        wait_until(answer.done)
         result = answer.result().get_result_async()
-        until(result.done)
+        wait_until(result.done)
         assert result.result().result.error_code == FollowJointTrajectory.Result.SUCCESSFUL
         assert robot.arm == pytest.approx(OBSERVE + 0.5)
     finally:
