@@ -171,7 +171,7 @@ def _centre(view: SceneView, prepared: PosedSource, number: int) -> Matrix:
     """Find the middle (2,) of an object's bounding box in a view's prepared picture."""
     v, u = np.nonzero(view.mask == number)
     middle = np.array([[u.min() + u.max(), v.min() + v.max()]]) / 2
-    resize = prepared.K @ np.linalg.inv(view.camera.K)
+    resize = (prepared.K @ np.linalg.inv(view.camera.K)).astype(np.float64)
     return project(resize, middle.astype(np.float32))[0].astype(np.float64)
 
 
