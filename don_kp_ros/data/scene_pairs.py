@@ -159,7 +159,8 @@ class SceneSampler:
             [s.view for s in sources],
             [c.homography(s.view.camera.K) for c, s in zip(canvases, sources, strict=True)],
         )
-        uv_a = project(np.linalg.inv(to_a), grid.reshape(-1, 2).astype(np.float32))
+        from_a: Matrix = np.asarray(np.linalg.inv(to_a), np.float64)
+        uv_a = project(from_a, grid.reshape(-1, 2).astype(np.float32))
         uv_b, seen = correspondences(a, b, uv_a, self._configuration.tolerance)
         there = project(to_b, uv_b.astype(np.float32))
         seen &= np.all((there >= 0) & (there <= side - 1), axis=1)
@@ -170,9 +171,9 @@ class SceneSampler:
 def _centre(view: SceneView, prepared: PosedSource, number: int) -> Matrix:
     """Find the middle (2,) of an object's bounding box in a view's prepared picture."""
     v, u = np.nonzero(view.mask == number)
-    middle = np.array([[u.min() + u.max(), v.min() + v.max()]]) / 2
-    resize = (prepared.K @ np.linalg.inv(view.camera.K)).astype(np.float64)
-    return project(resize, middle.astype(np.float32))[0].astype(np.float64)
+    middle = (np.array([[u.min() + u.max(), v.min() + v.max()]]) / 2).astype(np.float32)
+    resize: Matrix = prepared.K @ np.linalg.inv(view.camera.K)
+    return project(resize, middle)[0].astype(np.float64)
 
 
 def _alone(file: PictureFile, source: Source) -> Source:

@@ -96,7 +96,7 @@ def test_patches_are_compared_by_equations_2_and_3() -> None:
                     expected.append(0.425 * (1 - ssim(p, q)) + 0.15 * np.abs(p - q).mean())
     assert 0 < len(expected) < 2 * 6 * 8
     y[~seen] = np.nan  # what is not seen says nothing
-    found = dissimilarity(*(torch.from_numpy(a) for a in (x, y, seen)), 4)
+    found = dissimilarity(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(seen), 4)
     assert found.item() == pytest.approx(np.mean(expected), rel=1e-9)
 
 
