@@ -6,23 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from don_kp_ros.data.posed import write_depth
-from don_kp_ros.data.scenes import Entry, write_scenes
-from don_kp_ros.geometry import rigid
-from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.training.object_objective import object_losses
 from don_kp_ros.training.settings import ObjectLossConfiguration
 
-CAMERA = Camera(128, 96, 120.0, 120.0, 63.5, 47.5)
 OBJECTS = ['--network.keypoints=null', '--loss.descriptors=objects', '--views.warp.perspective=0']
 METHODS = {
     'whole vector': [],
@@ -35,45 +29,17 @@ METHODS = {
 }
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Write two scenes of two patterned plates, which fill the middle of both views."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / 'data'
-    for name in ('rgbs', 'masks', 'depths', 'lone'):
-        (folder / name).mkdir(parents=True)
-    patterns = cv2.resize(rng.integers(0, 255, (6, 12, 3), dtype=np.uint8), (80, 50))
-    numbers = np.zeros((96, 128), np.uint8)
-    numbers[23:73, 24:64], numbers[23:73, 64:104] = 1, 2
-    entries = []
-    for scene in ('s0', 's1'):
-        image = np.full((96, 128, 3), rng.integers(60, 200), np.uint8)
-        image[23:73, 24:104] = patterns
-        for view in 'ab':
-            cv2.imwrite(str(folder / 'rgbs' / f'{scene}_{view}.png'), image)
-            cv2.imwrite(str(folder / 'masks' / f'{scene}_{view}.png'), numbers)
-            write_depth(folder / 'depths' / f'{scene}_{view}.png', np.full((96, 128), 0.5, 'f4'))
-        for number in (1, 2):
-            lone = np.where((numbers == number)[..., None], image, np.uint8(128))
-            cv2.imwrite(str(folder / 'lone' / f'{scene}_a_{number}.png'), lone)
-        here = rigid.transform(translation=[0, 0, 0.5])
-        views = (f'{scene}_a', f'{scene}_b')
-        entries.append(Entry(scene, ('a', 'b'), (here, here), views, (np.eye(4), np.eye(4))))
-    write_scenes(folder, CAMERA, entries)
-    return folder
-
-
-def trained(root: Path, name: str = 'm') -> checkpoint.Checkpoint:
-    return checkpoint.load(root.parent / f'{name}.safetensors')
+def trained(scenes: Path, name: str = 'm') -> checkpoint.Checkpoint:
+    return checkpoint.load(scenes.parent / f'{name}.safetensors')
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_every_switch_moves_what_it_trains(
-    run: Callable[..., int], root: Path, method: str
+    run: Callable[..., int], scenes: Path, method: str
 ) -> None:
     options = [*OBJECTS, *METHODS[method], '--optimiser.warmup=0', '--optimiser.weight_decay=0']
-    assert run(root, '--steps=3', *options) == 0
-    model = trained(root)
+    assert run(scenes, '--steps=3', *options) == 0
+    model = trained(scenes)
     torch.manual_seed(0)
     network = DescriptorNetwork(model.network)
     for name, parameter in network.named_parameters():
@@ -83,18 +49,18 @@ def test_every_switch_moves_what_it_trains(
     torch.testing.assert_close(descriptors.norm(dim=0), torch.ones(16, 24))
 
 
-def test_a_stored_model_says_what_it_is(run: Callable[..., int], root: Path) -> None:
-    assert run(root, '--steps=1', *OBJECTS, *METHODS['all']) == 0
-    model = trained(root)
+def test_a_stored_model_says_what_it_is(run: Callable[..., int], scenes: Path) -> None:
+    assert run(scenes, '--steps=1', *OBJECTS, *METHODS['all']) == 0
+    model = trained(scenes)
     assert (model.network.inter, model.network.confidence) == (3, True)
     confidence = DescriptorModel(model).confidence(np.full((96, 128, 3), 90, np.uint8))
     assert confidence.shape == (16, 24) and (confidence > 0).all()
 
 
 def test_plain_descriptors_are_learned_from_scenes_too(
-    run: Callable[..., int], root: Path
+    run: Callable[..., int], scenes: Path
 ) -> None:
-    assert run(root, '--steps=2', '--network.keypoints=null') == 0
+    assert run(scenes, '--steps=2', '--network.keypoints=null') == 0
 
 
 @pytest.mark.parametrize(
@@ -112,12 +78,12 @@ def test_plain_descriptors_are_learned_from_scenes_too(
 )
 def test_what_does_not_fit_is_told(
     run: Callable[..., int],
-    root: Path,
+    scenes: Path,
     options: list[str],
     error: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(root, '--steps=1', *options) == 1
+    assert run(scenes, '--steps=1', *options) == 1
     assert error in capsys.readouterr().err
 
 
