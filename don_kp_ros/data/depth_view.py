@@ -20,8 +20,9 @@ TOLERANCE = 0.003  # metres by which a seen point may miss the depth of the othe
 class DepthView:
     """The view of an object that correspondences are computed from.
 
-    mask (H, W) uint8, 0 or 255; depth (H, W) float32 metres along the optical axis, NaN where
-    there is none; T_object_camera (4, 4) maps points from the camera's frame to the object's.
+    mask (H, W) uint8, not 0 where the object is; depth (H, W) float32 metres along the optical
+    axis, NaN where there is none; T_object_camera (4, 4) maps points from the camera's frame to
+    the object's.
     """
 
     mask: Image

@@ -98,7 +98,9 @@ def collate(pairs: list[ViewPair]) -> Batch:
     images (2B, 3, S, S) uint8; masks (2B, S, S) uint8; uv (2B, Q, 2) float32 pixels of each view,
     uv[i] and uv[B + i] showing the same points; kinds (2B,) int64: equal for objects of one kind,
     in this batch alone. Where the pairs have them: homographies (B, 3, 3) from view a to view b;
-    K (2B, 3, 3), T_b_a (B, 4, 4) and T_world_view (2B, 4, 4), metres.
+    K (2B, 3, 3), T_b_a (B, 4, 4) and T_world_view (2B, 4, 4), metres. Of scenes, as in SceneTruth:
+    labels (2B, S, S) uint8, field (2B, n, n, 2), targets (B,) int64, and lone (B, 3, S, S) uint8
+    if wanted.
     """
     views = [pair.a for pair in pairs] + [pair.b for pair in pairs]
     uv = [pair.uv_a for pair in pairs] + [pair.uv_b for pair in pairs]
@@ -120,6 +122,15 @@ def collate(pairs: list[ViewPair]) -> Batch:
         batch['T_world_view'] = _stack(
             [g.T_world_a for g in geometry] + [g.T_world_b for g in geometry]
         )
+    scenes = [pair.scene for pair in pairs if pair.scene is not None]
+    if len(scenes) == len(pairs):
+        labels, field = ([getattr(s, name) for s in scenes] for name in ('labels', 'field'))
+        batch['labels'] = torch.from_numpy(np.stack(labels, axis=1)).flatten(0, 1)
+        batch['field'] = torch.from_numpy(np.stack(field, axis=1)).flatten(0, 1)
+        batch['targets'] = torch.tensor([scene.target for scene in scenes])
+        lone = [scene.lone for scene in scenes if scene.lone is not None]
+        if len(lone) == len(pairs):
+            batch['lone'] = torch.from_numpy(np.stack(lone)).permute(0, 3, 1, 2)
     return batch
 
 

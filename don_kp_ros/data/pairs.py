@@ -64,11 +64,28 @@ class WarpedView:
 
 
 @dataclass(frozen=True)
+class SceneTruth:
+    """What two views of a scene of several objects show.
+
+    labels (2, S, S) uint8: of a and b, the number of the object at each pixel; 0: none. field
+    (2, n, n, 2) float32: pixels of a on a grid, and those of b that show the same points, NaN
+    where b shows none of them or a no object. target: number of the object that the pair is about.
+    lone (S, S, 3) uint8 RGB: that object alone on a plain ground, where view a shows it; None if
+    it is not wanted.
+    """
+
+    labels: NDArray[np.uint8]
+    field: NDArray[np.float32]
+    target: int
+    lone: Image | None
+
+
+@dataclass(frozen=True)
 class ViewPair:
-    """Two views of one object; uv_a[i] and uv_b[i], (Q, 2) float32, show the same point of it.
+    """Two views of one object, or of a scene; uv_a[i] and uv_b[i], (Q, 2), show the same point.
 
     homography (3, 3): maps any pixel of view a to view b; None for views of different sides; kind:
-    of the object, if it is known.
+    of the object, if it is known. The masks of a scene's views show all of its objects.
     """
 
     a: WarpedView
@@ -78,6 +95,7 @@ class ViewPair:
     homography: Matrix | None = None
     geometry: PairGeometry | None = None
     kind: str = ''
+    scene: SceneTruth | None = None
 
 
 class PairSampler(Protocol):

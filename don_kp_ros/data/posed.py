@@ -12,7 +12,6 @@ The layout is that of `don_kp_ros.data.folder` with depths and an index beside i
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,16 +33,23 @@ from don_kp_ros.data.folder import (
     read_sample,
     write_image,
 )
+from don_kp_ros.data.index_file import (
+    DEPTH_UNIT,
+    camera_entry,
+    check_file_name,
+    is_number,
+    read_camera,
+    read_json,
+    read_pose,
+    read_unit,
+)
 from don_kp_ros.data.pairing import by_stem
 from don_kp_ros.data.picture_file import bits_used
 from don_kp_ros.geometry.camera import Camera
 
 FORMAT = 'don_kp posed views'
 VERSIONS = (1, 2)  # named points came with the second
-DEPTH_UNIT = 0.0001  # metres; 16 bits reach 6.5 m
 FEWEST_COMMON = 24  # points seen in both views of a pair: as many as there are in paper 1
-
-_FIELDS = ('width', 'height', 'fx', 'fy', 'cx', 'cy')
 
 Points = Mapping[str, Mapping[str, Matrix]]  # object, name: a point (3,) in its frame, metres
 
@@ -194,23 +200,14 @@ class Index(NamedTuple):
 
 def read_index(path: Path) -> Index:
     """Read and check views.json; raises DataError."""
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise DataError(f'{path}: missing; it holds the poses (docs/data.md)') from error
-    except (OSError, ValueError) as error:
-        raise DataError(f'{path}: cannot be read as JSON ({error})') from error
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
-        raise DataError(f'{path}: not an index of posed views; "format" must be "{FORMAT}"')
+    content = read_json(path, FORMAT, 'posed views')
     if content.get('version') not in VERSIONS:
         raise DataError(
             f'{path}: version {content.get("version")} is not known; this program reads versions '
             f'{VERSIONS[0]} and {VERSIONS[1]}: render or record the folder anew, or update the '
             'program'
         )
-    unit: Any = content.get('depth_unit_m')
-    if not _is_number(unit) or not 0 < unit <= 0.01:
-        raise DataError(f'{path}: depth_unit_m is {unit}; allowed is above 0, up to 0.01 m')
+    unit = read_unit(path, content)
     entries = content.get('views')
     if not isinstance(entries, list) or not entries:
         raise DataError(f'{path}: "views" must be a list of at least one view')
@@ -221,7 +218,7 @@ def read_index(path: Path) -> Index:
     if 'points' in content and content['version'] == VERSIONS[0]:
         raise DataError(f'{path}: "points" came with version {VERSIONS[1]}; set version to it')
     points = _read_points(path, content.get('points', {}), {view.object for view in views})
-    return Index(_read_camera(path, content.get('camera')), float(unit), views, points)
+    return Index(read_camera(path, content.get('camera')), unit, views, points)
 
 
 def write_index(
@@ -236,7 +233,7 @@ def write_index(
         'format': FORMAT,
         'version': VERSIONS[1] if named else VERSIONS[0],
         'depth_unit_m': DEPTH_UNIT,
-        'camera': {name: getattr(camera, name) for name in _FIELDS},
+        'camera': camera_entry(camera),
         'views': [
             {
                 'name': view.name,
@@ -257,23 +254,6 @@ def write_depth(path: Path, depth: NDArray[np.float32], unit: float = DEPTH_UNIT
     write_image(path, steps.astype(np.uint16))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _read_camera(path: Path, entry: Any) -> Camera:
-    if not isinstance(entry, dict) or set(entry) != set(_FIELDS):
-        raise DataError(f'{path}: "camera" must have the numbers {", ".join(_FIELDS)}')
-    for name in _FIELDS:
-        if not _is_number(entry[name]):
-            raise DataError(f'{path}: camera {name} is {entry[name]}; it must be a finite number')
-    try:
-        fx, fy, cx, cy = (float(entry[name]) for name in _FIELDS[2:])
-        return Camera(int(entry['width']), int(entry['height']), fx, fy, cx, cy)
-    except ValueError as error:
-        raise DataError(f'{path}: {error}') from error
-
-
 def _read_points(path: Path, entry: Any, objects: set[str]) -> Points:
     if not isinstance(entry, dict) or not all(isinstance(own, dict) for own in entry.values()):
         raise DataError(
@@ -285,9 +265,7 @@ def _read_points(path: Path, entry: Any, objects: set[str]) -> Points:
         if shown not in objects:
             raise DataError(f'{path}: "points" names {shown}, which no view shows; remove it')
         for name, values in own.items():
-            numbers = (
-                isinstance(values, list) and len(values) == 3 and all(map(_is_number, values))
-            )
+            numbers = isinstance(values, list) and len(values) == 3 and all(map(is_number, values))
             if not name or not numbers:
                 raise DataError(
                     f'{path}: the point {name!r} of {shown} is {values}; three finite numbers '
@@ -305,19 +283,6 @@ def _read_view(path: Path, number: int, entry: Any) -> PosedView:
         if not isinstance(value, str) or not value:
             raise DataError(f'{path}: view {number} has no {key}')
     assert isinstance(name, str) and isinstance(shown, str)
-    if Path(name).name != name:
-        raise DataError(f'{path}: view name {name!r} must be a file name without folder')
-    try:
-        T = np.array(entry.get('T_object_camera'), dtype=np.float64)
-    except (TypeError, ValueError):
-        T = np.empty(0)
-    if T.shape != (4, 4) or not np.isfinite(T).all():
-        raise DataError(f'{path}: T_object_camera of view {name} must be 4x4 finite numbers')
-    R = T[:3, :3]
-    off = max(np.abs(R @ R.T - np.eye(3)).max(), np.abs(T[3] - [0, 0, 0, 1]).max())
-    if off > 1e-4 or np.linalg.det(R) < 0:
-        raise DataError(
-            f'{path}: T_object_camera of view {name} is not rigid: a rotation without scale or '
-            f'mirroring and the last row 0 0 0 1 are needed (off by {off:.2g})'
-        )
+    check_file_name(path, name)
+    T = read_pose(path, f'T_object_camera of view {name}', entry.get('T_object_camera'))
     return PosedView(name, shown, T)

@@ -16,6 +16,7 @@ from don_kp_ros.data.folder import Correspondences, Image, Sample
 from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
+from don_kp_ros.data.scenes import Scene
 from don_kp_ros.data.source import prepare
 from don_kp_ros.evaluation.pck import pixel_errors
 
@@ -198,6 +199,30 @@ def posed(
         result,
         negatives,
     )
+
+
+def of_scenes(
+    scenes: list[Scene], queries: int, negatives: list[Image], what: str, tolerance: float
+) -> PairSet:
+    """Pair the two views of each scene, once for every object that both show; poses are the truth.
+
+    what: the scenes are; tolerance: see `correspondences`.
+    """
+    result: list[Pair] = []
+    for place, scene in enumerate(scenes):
+        for number in scene.in_both():
+            views = [
+                view.of(number, scene.entry.objects[number - 1]) for view in (scene.a, scene.b)
+            ]
+            rng = np.random.default_rng((place, number))
+            pair = posed_pair(views, 0, 1, queries, rng, tolerance)
+            if pair is not None:
+                # Of no kind: what is not asked for is of other kinds, and in the picture.
+                a, b = 2 * place, 2 * place + 1
+                result.append(dataclasses.replace(pair, image_a=a, image_b=b, kind=''))
+    pictures = [view.image for scene in scenes for view in (scene.a, scene.b)]
+    origin = f'{len(result)} objects in {len(scenes)} {what} with true poses'
+    return PairSet(origin, pictures, result, negatives)
 
 
 def posed_pair(

@@ -22,7 +22,11 @@ from torch import Tensor
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError, UnknownKeyError, within
 from don_kp_ros.networks.backbones.interface import DEVIATION, MEAN
-from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.descriptor_network import (
+    DescriptorNetwork,
+    NetworkConfiguration,
+    forget_statistics,
+)
 
 FORMAT_VERSION = 1
 _KEY = 'don_kp'
@@ -105,6 +109,8 @@ class Checkpoint:
         """Build the network with these weights, ready for inference."""
         network = DescriptorNetwork(self.network)
         network.load_state_dict(self.weights)
+        if self.network.image_statistics:
+            forget_statistics(network)
         return network.eval()
 
     def untrained(self, seed: int = 0) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from don_kp_ros.networks.keypoint_head import KeypointConfiguration, KeypointHea
 _SMALLEST_SQUARE = 1e-24
 _CERTAINTY_POWER = 8  # of a length: the odds that it is one of the object
 _PEAK_RADIUS = 32  # network pixels around a keypoint's peak
+_SUREST = 4.0  # confidences are within exp(+-4)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class NetworkConfiguration:
     channels: int = 64  # of the feature pyramid
     dimension: int = 64  # D, of the descriptors
     novelty: bool = False  # the last of the D says how little a cell is like what was learned
+    inter: int = 0  # C2: how many of the D say which object a cell is on; the others say where
+    confidence: bool = False  # how surely a cell is told from others of its object (paper 3)
+    image_statistics: bool = False  # in use, batch norms take the statistics of the picture itself
     keypoints: KeypointConfiguration | None = field(default_factory=KeypointConfiguration)
 
     def __post_init__(self) -> None:
@@ -37,6 +42,7 @@ class NetworkConfiguration:
             within(name, getattr(self, name), 1, 4096)
         if self.novelty:
             within('dimension', self.dimension, 2, 4096)
+        within('inter', self.inter, 0, self.learned - 1)
         last = self.strides[-1]
         if self.stride > last:
             raise ValueError(
@@ -101,6 +107,11 @@ class DescriptorNetwork(nn.Module):
         self.identity = nn.Conv2d(channels, configuration.learned, 1)
         if configuration.novelty:
             self.register_buffer('familiar_length', torch.zeros(()))
+        self.uncertainty: nn.Conv2d | None = None
+        if configuration.confidence:
+            self.uncertainty = nn.Conv2d(configuration.learned, 1, 1)
+            for parameter in self.uncertainty.parameters():
+                nn.init.zeros_(parameter)  # at first all cells are equally sure
         self.keypoints = (
             None
             if configuration.keypoints is None
@@ -146,13 +157,28 @@ class DescriptorNetwork(nn.Module):
         2018; Vaze et al., 2022). With `novelty` this is kept: a vector of length l becomes
         (sqrt(c) x / l, sqrt(1 - c)), where c = l^8 / (l^8 + `familiar_length`^8). So a descriptor
         of the object, with c near 1, is less similar to what only points into its direction.
+
+        With `inter`, the last of the learned numbers say which object it is, the others where on
+        it. Both parts are equally long, so that a cosine is the mean of the two parts' cosines.
         """
-        unit = functional.normalize(identity, dim=1)
+        unit = _whole(_parts(identity, self.configuration.inter, functional.normalize))
         if not self.configuration.novelty:
             return unit
         square = identity.square().sum(dim=1, keepdim=True).clamp_min(_SMALLEST_SQUARE)
         logit = _CERTAINTY_POWER / 2 * (square.log() - self.familiar_length.square().log())
         return torch.cat([unit * logit.sigmoid().sqrt(), (-logit).sigmoid().sqrt()], dim=1)
+
+    def log_variance(self, identity: Tensor) -> Tensor:
+        """Compute how unsure cells are, u (B, h, w); the confidence is exp(-u) (paper 3).
+
+        identity (B, ., h, w): float32, the identity layer's output. u stays within +-4, for the
+        loss that trains it (eq. 6) has no lower bound.
+        """
+        if self.uncertainty is None:
+            raise ValueError('this network has no confidence (network.confidence)')
+        with torch.autocast(identity.device.type, enabled=False):
+            u = self.uncertainty(identity.square())[:, 0]
+            return _SUREST * torch.tanh(u / _SUREST)
 
     def detect(self, images: Tensor) -> Expectation:
         """Find the keypoints of normalised images (B, 3, H, W), in their pixels.
@@ -188,13 +214,38 @@ class DescriptorNetwork(nn.Module):
         return logits, depths
 
 
-def unit_length(identity: Tensor) -> Tensor:
-    """Bring the vectors of maps (B, D, h, w) to unit length.
+def unit_length(identity: Tensor, inter: int = 0) -> Tensor:
+    """Bring the vectors of maps (B, D, h, w) to unit length, the last `inter` to that of the rest.
 
-    As functional.normalize does, but with half of its gradient's work.
+    As `DescriptorNetwork.descriptors` does, but with half of its gradient's work.
     """
-    result: Tensor = _UnitLength.apply(identity)
-    return result
+    return _whole(unit_parts(identity, inter))
+
+
+def unit_parts(identity: Tensor, inter: int) -> list[Tensor]:
+    """Bring the parts of maps (B, D, h, w) to unit length each: where on an object, and which.
+
+    There is only one if `inter` is 0.
+    """
+    return _parts(identity, inter, _UnitLength.apply)
+
+
+def forget_statistics(network: nn.Module) -> None:
+    """Let batch norms out of training take mean and variance of their input, in place."""
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.track_running_stats = False
+            norm.running_mean = norm.running_var = None
+
+
+def _parts(identity: Tensor, inter: int, unit: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    if not inter:
+        return [unit(identity)]
+    return [unit(part) for part in identity.split([identity.shape[1] - inter, inter], dim=1)]
+
+
+def _whole(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) * len(parts) ** -0.5
 
 
 class _UnitLength(torch.autograd.Function):

@@ -45,7 +45,8 @@ class DescriptorModel:
         self._preprocessing = checkpoint.preprocessing
         self._device = torch.device(device)
         network = checkpoint.build()
-        fuse_batch_norms(network)
+        if not checkpoint.network.image_statistics:
+            fuse_batch_norms(network)
         channels_last(network.to(self._device))
         self._network = network
 
@@ -92,6 +93,17 @@ class DescriptorModel:
         with torch.inference_mode(), autocast(self._device):
             identity = self._network.identity(self._network.features(self._input(image)))
         return torch.linalg.vector_norm(identity[0].float(), dim=0)
+
+    def confidence(self, image: NDArray[np.uint8]) -> Tensor:
+        """Compute how surely an image's cells are told from others of their object: (h, w).
+
+        It is above 0; what is a keypoint (paper 3) has more than the rest of its object, by a
+        quantile. Raises ValueError for a model without `network.confidence`.
+        """
+        with torch.inference_mode(), autocast(self._device):
+            identity = self._network.identity(self._network.features(self._input(image)))
+            confidence: Tensor = (-self._network.log_variance(identity.float())[0]).exp()
+        return confidence
 
     def keypoints(self, image: NDArray[np.uint8], turns: int = 1) -> tuple[Tensor, Tensor]:
         """Find the N keypoints of an image (H, W, 3) uint8 RGB.

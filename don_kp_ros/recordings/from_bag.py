@@ -10,7 +10,8 @@ import numpy as np
 
 from don_kp_ros.data.depth_view import Matrix
 from don_kp_ros.data.folder import DEPTHS, RGBS, write_image
-from don_kp_ros.data.posed import DEPTH_UNIT, PosedView, write_depth, write_index
+from don_kp_ros.data.index_file import DEPTH_UNIT
+from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.data.whole_folder import made_whole
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid

@@ -11,11 +11,13 @@ from don_kp_ros.arguments import Parser
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.outputs import check_writable
 
+_SCENES, _POOL, _APART = 100, 60, 30.0  # by default
+_MOST_OBJECTS = 12  # in a scene
 _RANGES = {'tilt': (0.0, 85.0), 'distance': (0.2, 3.0), 'roll': (-360.0, 360.0)}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Render posed views to train on, of objects of all built-in kinds or of one."""
+    """Render pictures to train on: views of single objects, or scenes of several."""
     parser = _parser()
     options = parser.parse_args(argv)
     # Only now: MuJoCo and OpenCV are slow to import.
@@ -23,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         check_writable(options.folder / 'rgbs' / '0.png')
-        _render(parser, options)
+        (_render_scenes if options.scene else _render)(parser, options)
     except (DataError, RefusedError) as error:
         print(f'don_kp render: {error}', file=sys.stderr)
         return 1
@@ -36,7 +38,21 @@ def _parser() -> Parser:
     parser.add_argument(
         '--object',
         metavar='KIND|FILE',
-        help='cap, mug, can, bottle or box; or a mesh, .obj, .glb or .ply (every kind in turn)',
+        action='append',
+        help='cap, mug, can, bottle or box; or a mesh, .obj, .glb or .ply (every kind in turn); '
+        'with --scene as often as wanted',
+    )
+    parser.add_argument(
+        '--scene', action='store_true', help='several objects that fell onto a table, seen twice'
+    )
+    parser.add_argument(
+        '--scenes', type=int, help=f'number of them, two pictures each ({_SCENES})'
+    )
+    parser.add_argument(
+        '--objects', type=int, nargs=2, metavar=('LOW', 'HIGH'), help='in a scene (2 6)'
+    )
+    parser.add_argument(
+        '--apart', type=float, help=f'degrees between the two views, at most ({_APART:g})'
     )
     every = 'of every kind'
     parser.add_argument('--views', type=int, help=f'pictures with an object (100; {every} 2000)')
@@ -68,8 +84,14 @@ def _render(parser: Parser, options: argparse.Namespace) -> None:
         value: int | None = getattr(options, name)
         return otherwise if value is None else value
 
-    every = options.object is None
-    built_in = every or options.object in posed.BUILT_IN
+    named = options.object or []
+    if len(named) > 1:
+        parser.error('--object is given several times; that is for --scene')
+    for name in ('scenes', 'objects', 'apart'):
+        if getattr(options, name) is not None:
+            parser.error(f'--{name} belongs to --scene')
+    every = not named
+    built_in = every or named[0] in posed.BUILT_IN
     views = given('views', 2000 if every else 100)
     instances = given('instances', 660 if every else 1)
     pairs = given('pairs', 60 if every else 0)
@@ -83,10 +105,68 @@ def _render(parser: Parser, options: argparse.Namespace) -> None:
     if instances > len(TRAINING):
         parser.error(f'--instances is {instances}; there are {len(TRAINING)}')
     if built_in and (options.size is not None or options.up is not None):
-        what = 'built-in kinds have their own sizes' if every else f'{options.object} has its own'
+        what = 'built-in kinds have their own sizes' if every else f'{named[0]} has its own'
         parser.error(f'--size and --up belong to meshes; {what}')
     if not built_in and (instances != 1 or pairs):
         parser.error('--instances and --pairs belong to built-in kinds; of a mesh there is 1')
+    kinds = named or list(posed.BUILT_IN)
+    if built_in:
+        subjects = posed.draw_subjects(kinds, instances, options.seed, TRAINING)
+    else:
+        subjects = [posed.Subject(named[0], 0, options.size, options.up)]
+        print(subjects[0].description)
+    how = posed.Viewpoints(**_ranges(parser, options)), options.workers
+    posed.render(options.folder, subjects, views, negatives, [options.seed], *how)
+    if pairs:
+        held = posed.draw_subjects(kinds, pairs, options.seed, VALIDATION)
+        # Seeds of their own, or they would lie on the tables of the others.
+        seed = [options.seed, 7]
+        posed.render(options.folder / 'validation', held, 2 * pairs, pairs, seed, *how)
+
+
+def _render_scenes(parser: Parser, options: argparse.Namespace) -> None:
+    from don_kp_ros.simulation import posed, scenes
+    from don_kp_ros.simulation.instances import TRAINING, VALIDATION
+
+    for name in ('views', 'negatives'):
+        if getattr(options, name) is not None:
+            parser.error(f'--{name} belongs to single objects; --scenes counts scenes')
+    named = options.object or list(posed.BUILT_IN)
+    kinds = [name for name in named if name in posed.BUILT_IN]
+    meshes = [
+        posed.Subject(name, 0, options.size, options.up)
+        for name in named
+        if name not in posed.BUILT_IN
+    ]
+    if not meshes and (options.size is not None or options.up is not None):
+        parser.error('--size and --up belong to meshes; built-in kinds have their own sizes')
+    count = _SCENES if options.scenes is None else options.scenes
+    held = options.pairs or 0
+    instances = _POOL if options.instances is None else options.instances
+    fewest, most = options.objects or (2, 6)
+    apart = _APART if options.apart is None else options.apart
+    if min(count, instances, options.workers) < 1 or held < 0:
+        parser.error('--scenes, --instances and --workers must be at least 1, --pairs at least 0')
+    if not 1 <= fewest <= most <= _MOST_OBJECTS:
+        parser.error(
+            f'--objects is {fewest} {most}; allowed is LOW HIGH within 1 to {_MOST_OBJECTS}'
+        )
+    if not 0 <= apart <= 90:
+        parser.error(f'--apart is {apart:g}; allowed is 0 to 90')
+    viewpoints = posed.Viewpoints(**_ranges(parser, options))
+    for folder, number, numbers, seed in (
+        (options.folder, count, TRAINING, (options.seed,)),
+        (options.folder / 'validation', held, VALIDATION, (options.seed, 7)),
+    ):
+        if not number:
+            continue
+        built_in = posed.draw_subjects(kinds, instances, options.seed, numbers) if kinds else []
+        plan = scenes.Plan((*built_in, *meshes), number, fewest, most, apart, viewpoints, seed)
+        scenes.render_scenes(folder, plan, options.workers)
+
+
+def _ranges(parser: Parser, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the ranges of the camera's place that were given."""
     ranges: dict[str, Any] = {}
     for name, (lowest, highest) in _RANGES.items():
         bounds = getattr(options, name)
@@ -98,19 +178,7 @@ def _render(parser: Parser, options: argparse.Namespace) -> None:
                 f'allowed is LOW HIGH within {lowest:g} to {highest:g}'
             )
         ranges[name] = (bounds[0], bounds[1])
-    kinds = list(posed.BUILT_IN) if every else [options.object]
-    if built_in:
-        subjects = posed.draw_subjects(kinds, instances, options.seed, TRAINING)
-    else:
-        subjects = [posed.Subject(options.object, 0, options.size, options.up)]
-        print(subjects[0].description)
-    how = posed.Viewpoints(**ranges), options.workers
-    posed.render(options.folder, subjects, views, negatives, [options.seed], *how)
-    if pairs:
-        held = posed.draw_subjects(kinds, pairs, options.seed, VALIDATION)
-        # Seeds of their own, or they would lie on the tables of the others.
-        seed = [options.seed, 7]
-        posed.render(options.folder / 'validation', held, 2 * pairs, pairs, seed, *how)
+    return ranges
 
 
 if __name__ == '__main__':

@@ -78,7 +78,7 @@ class Subject:
             add_object(spec, body, self.kind, self.instance)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=8)  # as many as a scene may have, and more
 def _mesh(file: str, size: float | None, up: str | None) -> meshes.Mesh:
     return meshes.load(Path(file), size, up)
 

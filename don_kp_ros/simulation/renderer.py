@@ -39,8 +39,13 @@ class Renderer:
     Use it only in the thread that makes it: a graphics context belongs to one thread.
     """
 
-    def __init__(self, model: mujoco.MjModel, camera: Camera = D435) -> None:
-        """Prepare to draw a model; its offscreen buffer must hold the camera's picture."""
+    def __init__(
+        self, model: mujoco.MjModel, camera: Camera = D435, both_sides: bool = False
+    ) -> None:
+        """Prepare to draw a model; its offscreen buffer must hold the camera's picture.
+
+        both_sides: of every surface are shown, as objects need that have no underside.
+        """
         buffer = model.vis.global_
         if camera.width > buffer.offwidth or camera.height > buffer.offheight:
             raise ValueError(
@@ -50,6 +55,7 @@ class Renderer:
         self._camera = camera
         self._model = model
         self._scene = mujoco.MjvScene(model, _MOST_GEOMS)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_CULL_FACE] = not both_sides
         _context()
         self._resources = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         self._resources.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
@@ -90,16 +96,30 @@ class Renderer:
 
     def mask(self, data: mujoco.MjData, T_world_optical: Array, body: str) -> NDArray[np.bool_]:
         """Tell which pixels (H, W) show a body."""
+        shown: NDArray[np.bool_] = self.bodies(data, T_world_optical) == self._model.body(body).id
+        return shown
+
+    def bodies(self, data: mujoco.MjData, T_world_optical: Array) -> NDArray[np.int32]:
+        """Tell which body of the model each pixel (H, W) shows; -1: none."""
         self._update(data, T_world_optical)
+        return self._bodies()
+
+    def alone(
+        self, data: mujoco.MjData, T_world_optical: Array, body: str
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Draw a body without everything else: colour (H, W, 3) RGB, and where it is (H, W)."""
+        wanted = self._model.body(body).id
+        self._update(data, T_world_optical, self._model.geom_bodyid != wanted)
+        return self._draw()[0], self._bodies() == wanted
+
+    def _bodies(self) -> NDArray[np.int32]:
         colours = self._draw(identities=True)[0].astype(np.int32)
         number = colours @ [1, 1 << 8, 1 << 16] - 1  # in the scene; -1: nothing
-        of_body = np.zeros(self._scene.ngeom + 1, dtype=np.bool_)
-        wanted = self._model.body(body).id
+        body = np.full(self._scene.ngeom + 1, -1, dtype=np.int32)
         for geom in self._scene.geoms[: self._scene.ngeom]:
             if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
-                of_body[geom.segid] = self._model.geom_bodyid[geom.objid] == wanted
-        shown: NDArray[np.bool_] = of_body[number]
-        return shown
+                body[geom.segid] = self._model.geom_bodyid[geom.objid]
+        return body[number]
 
     @property
     def _planes(self) -> tuple[float, float]:
@@ -121,10 +141,18 @@ class Renderer:
         mujoco.mjr_readPixels(colours, depth, rectangle, self._resources)
         return np.flipud(colours).copy(), np.flipud(depth)
 
-    def _update(self, data: mujoco.MjData, T_world_optical: Array) -> None:
+    def _update(
+        self,
+        data: mujoco.MjData,
+        T_world_optical: Array,
+        without: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Show what is in view, but for some geoms (ngeom,)."""
         groups = self._model.geom_group.copy()
         # What is out of view costs as much as what is in view, and of an arm that is the most.
         self._model.geom_group[self._out_of_view(data, T_world_optical)] = _HIDDEN
+        if without is not None:
+            self._model.geom_group[without] = _HIDDEN
         try:
             mujoco.mjv_updateScene(
                 self._model,
@@ -164,16 +192,22 @@ class Renderer:
 class StillScene:
     """A scene that nothing moves, seen from anywhere; to be used in a `with`."""
 
-    def __init__(self, model: mujoco.MjModel, subject: str | None) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, subject: str | None, both_sides: bool = False
+    ) -> None:
         """Take a model, and the name of the body that it is about, if there is one."""
         self.model, self.data, self.subject = model, mujoco.MjData(model), subject
         mujoco.mj_forward(model, self.data)
-        self._renderer = Renderer(model)
+        self._renderer = Renderer(model, both_sides=both_sides)
 
     def __enter__(self: Scene) -> Scene:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the graphics memory."""
         self._renderer.close()
 
     def render(self, T_world_optical: Array) -> Frame:

@@ -24,9 +24,11 @@ from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder
 from don_kp_ros.data.posed_diagnosis import NONE_FITS, diagnose
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
+from don_kp_ros.data.scene_pairs import SceneSampler, prepare_scene
+from don_kp_ros.data.scenes import SCENES, SceneFolder
 from don_kp_ros.data.source import Source, prepare, prepare_background
 from don_kp_ros.evaluation.absence import stand_ins
-from don_kp_ros.evaluation.pairs import PairSet, posed, synthetic, with_truth
+from don_kp_ros.evaluation.pairs import PairSet, of_scenes, posed, synthetic, with_truth
 from don_kp_ros.training.settings import TrainingConfiguration
 
 _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
@@ -60,8 +62,12 @@ def read_dataset(
     """
     input_size = configuration.preprocessing.input_size
     backgrounds, measured = _backgrounds(configuration)
-    folder: ImageFolder | PosedFolder
-    folder = PosedFolder.open(root) if (root / INDEX).exists() else ImageFolder.open(root)
+    folder = _open(root)
+    if configuration.loss.descriptors == 'objects' and not isinstance(folder, SceneFolder):
+        raise ConfigurationError(
+            f'loss.descriptors is objects, but {root} holds no scenes ({SCENES}): make some with '
+            '`don_kp render --scene`, or set it to nt_xent'
+        )
     negatives = [read_image(path, folder.bits) for path in folder.negatives]
     share = configuration.validation.held
     held = _every(len(negatives), max(round(share * len(negatives)), len(negatives) > 1))
@@ -70,7 +76,9 @@ def read_dataset(
     backgrounds = [prepare_background(image, input_size) for image in backgrounds]
     check = MaskCheck(root, configuration.masks, say, sheet)
     sampler: PairSampler
-    if isinstance(folder, PosedFolder):
+    if isinstance(folder, SceneFolder):
+        sampler, number, validation = _scenes(folder, configuration, backgrounds, measured, check)
+    elif isinstance(folder, PosedFolder):
         sampler, number, validation = _posed(folder, configuration, backgrounds, measured, check)
     else:
         sampler, number, validation = _pictures(
@@ -92,6 +100,12 @@ def read_dataset(
         others = list_images(configuration.backgrounds)
         files |= {f'backgrounds/{path.name}': _digest(path) for path in others}
     return Dataset(sampler, validation, description, files, drawn)
+
+
+def _open(root: Path) -> ImageFolder | PosedFolder | SceneFolder:
+    if (root / SCENES).exists():
+        return SceneFolder.open(root)
+    return PosedFolder.open(root) if (root / INDEX).exists() else ImageFolder.open(root)
 
 
 def _digest(path: Path) -> str:
@@ -213,6 +227,44 @@ def _posed(
         if number not in held
     ]
     return PosedSampler(configuration.views, sources, backgrounds), len(sources), validation
+
+
+def _scenes(
+    folder: SceneFolder,
+    configuration: TrainingConfiguration,
+    backgrounds: list[Image],
+    negatives: list[Image],
+    check: MaskCheck,
+) -> tuple[PairSampler, int, PairSet]:
+    """Read scenes: pairs are the two views of one."""
+    if configuration.network.keypoints or configuration.chosen_keypoints:
+        raise ConfigurationError(
+            f'{folder.root} holds scenes, of which no keypoints are learned: set '
+            'network.keypoints to null and chosen_keypoints to 0'
+        )
+    total = len(folder.entries)
+    found = list(track(folder.scenes(), 'Reading scenes', total=total, transient=True))
+    whole = [view.whole() for scene in found for view in (scene.a, scene.b)]
+    list(check.watch(iter(whole), len(whole)))
+    settings, external = configuration.validation, folder.validation()
+    held, measured, what = set[int](), found, 'held scenes'
+    if external is not None:
+        measured = list(external.scenes())
+        negatives = [read_image(path, external.bits) for path in external.negatives] or negatives
+    elif held := _every(total, round(settings.held * total)):
+        measured = [found[number] for number in sorted(held)]
+    else:
+        what = 'training scenes (too few to hold any)'
+    tolerance = configuration.views.tolerance
+    validation = of_scenes(measured, settings.queries, negatives, what, tolerance)
+    sources = [
+        prepare_scene(scene, configuration.preprocessing.input_size)
+        for number, scene in enumerate(found)
+        if number not in held
+    ]
+    lone = configuration.loss.descriptors == 'objects' and configuration.loss.objects.lone
+    sampler = SceneSampler(configuration.views, sources, backgrounds, lone)
+    return sampler, 2 * len(sources), validation
 
 
 def _backgrounds(configuration: TrainingConfiguration) -> tuple[list[Image], list[Image]]:

@@ -95,7 +95,10 @@ class DescriptorTraining(lightning.LightningModule):
         compared with the backbone, and so nothing of it is kept, for any number of dimensions,
         keypoints or correspondences.
         """
-        images = normalise(batch['images'], self.configuration.preprocessing)
+        pixels = batch['images']
+        if 'lone' in batch:
+            pixels = torch.cat([pixels, batch['lone']])
+        images = normalise(pixels, self.configuration.preprocessing)
         with autocast(self.device):
             features = self.network.features(images)
         parts = checkpoint(self.losses, features, batch, use_reentrant=False)
@@ -123,7 +126,7 @@ class DescriptorTraining(lightning.LightningModule):
         )
 
     def losses(self, features: Tensor, batch: Batch) -> Parts:
-        """Compute the weighted losses by name from features (2B, channels, h, w)."""
+        """Compute the weighted losses by name from features (2B or 3B, channels, h, w)."""
         with autocast(self.device):
             identity = self.network.identity(features)
         configuration = self.configuration

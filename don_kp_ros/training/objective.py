@@ -21,6 +21,7 @@ from don_kp_ros.training.keypoint_losses import (
     silhouette,
 )
 from don_kp_ros.training.losses import contrastive, nt_xent, nt_xent_sampled
+from don_kp_ros.training.object_objective import object_losses
 from don_kp_ros.training.settings import KeypointLossConfiguration, LossConfiguration
 
 Parts = dict[str, Tensor]
@@ -35,10 +36,13 @@ def objective(
 ) -> Parts:
     """Compute the weighted losses of a batch (don_kp_ros.data.loader.collate) by name.
 
-    identity (2B, D, h, w): the identity layer's output for the views a, then the views b. Their
-    sum is minimised. keypoints_alone: the keypoints' losses train only their head.
+    identity (2B, D, h, w): the identity layer's output for the views a, then the views b (and then
+    for the objects alone, if the batch has them). Their sum is minimised. keypoints_alone: the
+    keypoints' losses train only their head.
     """
     identity = identity.float()
+    if configuration.descriptors == 'objects':
+        return object_losses(network, identity, batch, configuration.objects)
     maps = unit_length(identity)
     parts: Parts = {}
     if configuration.descriptors != 'none':

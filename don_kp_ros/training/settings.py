@@ -44,16 +44,48 @@ class KeypointLossConfiguration:
 
 
 @dataclass(frozen=True)
+class ObjectLossConfiguration:
+    """The losses of points on several objects, learned from scenes (paper 3).
+
+    A network with `inter` learns both parts by a loss each, one with `confidence` is repeatable
+    and weighs points by it; each of them may be left out.
+    """
+
+    temperature: float = 0.07  # of where on an object (eq. 7)
+    inter_temperature: float = 0.2  # of which object (eq. 8)
+    repeatability: float = 1.0  # weights: of eq. 3, ...
+    intra: float = 1.0  # ... eq. 7, ...
+    inter: float = 1.0  # ... and eq. 8
+    negatives: Literal['object', 'random'] = 'object'  # of eq. 7: cells of the same object, or as
+    # many of the whole view; a network without `inter` takes all cells instead of the object's
+    apart: float = 8.0  # delta, pixels: what is nearer to a match is not a negative
+    patch: int = 16  # N, pixels: side of the patches that eq. 3 compares
+    lone: bool = True  # matches in the picture of the object alone, too (eq. 9, 10)
+
+    def __post_init__(self) -> None:
+        for name in ('temperature', 'inter_temperature'):
+            within(name, getattr(self, name), 0.001, 10)
+        for name in ('repeatability', 'intra', 'inter'):
+            within(name, getattr(self, name), 0, 1e6)
+        within('apart', self.apart, 0, 1e4)
+        within('patch', self.patch, 8, 512)
+
+
+@dataclass(frozen=True)
 class LossConfiguration:
     """The losses that train descriptors and, if the network has them, keypoints."""
 
-    descriptors: Literal['nt_xent', 'nt_xent_sampled', 'contrastive', 'none'] = 'nt_xent'
+    descriptors: Literal['nt_xent', 'nt_xent_sampled', 'contrastive', 'objects', 'none'] = (
+        'nt_xent'
+    )
     # nt_xent: against every cell; nt_xent_sampled: against the other correspondences;
-    # contrastive: Florence et al., 2018; none: mined from the keypoints alone
+    # contrastive: Florence et al., 2018; objects: paper 3, of scenes; none: mined from the
+    # keypoints alone
     temperature: float = 0.1
     negatives: int = 1024  # background cells of the whole batch that every query is compared with
     margin: float = 0.5  # of the contrastive loss
     non_matches: int = 150  # of the contrastive loss, per match
+    objects: ObjectLossConfiguration = field(default_factory=ObjectLossConfiguration)
     keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
 
     def __post_init__(self) -> None:
@@ -178,6 +210,11 @@ class TrainingConfiguration:
             raise ValueError(
                 f'loss.keypoints.truth is {losses.truth} and pose is {losses.pose}: keypoints in '
                 'space need network.keypoints.depth: true'
+            )
+        if self.loss.descriptors != 'objects' and (self.network.inter or self.network.confidence):
+            raise ValueError(
+                f'loss.descriptors is {self.loss.descriptors}, which trains neither network.inter '
+                'nor network.confidence: set it to objects, or these to 0 and false'
             )
 
     @property

@@ -300,3 +300,74 @@ def test_pictures_of_any_size_meet_the_same_scale() -> None:
 def test_describe_refuses_what_is_no_rgb_picture(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match='uint8 RGB'):
         model().describe(image)
+
+
+class TestPartsOfADescriptor:
+    """Where on an object, and which object: paper 3."""
+
+    def test_a_cosine_is_the_mean_of_the_parts_cosines(self) -> None:
+        net = network(dimension=7, inter=3)
+        identity = torch.randn(2, 7, 4, 5)
+        found = net.descriptors(identity)
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(2, 4, 5))
+        torch.testing.assert_close(found, unit_length(identity, 3))
+        cosine = torch.nn.functional.cosine_similarity
+        a, b = identity
+        expected = (cosine(a[:4], b[:4], dim=0) + cosine(a[4:], b[4:], dim=0)) / 2
+        torch.testing.assert_close((found[0] * found[1]).sum(dim=0), expected)
+
+    def test_they_are_the_learned_ones_beside_novelty(self) -> None:
+        net = network(dimension=8, inter=3, novelty=True)
+        net.familiar_length.fill_(1.0)
+        found = net.descriptors(torch.randn(1, 7, 4, 5))
+        assert found.shape[1] == 8
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(1, 4, 5))
+        torch.testing.assert_close(found[:, :4].norm(dim=1), found[:, 4:7].norm(dim=1))
+
+    @pytest.mark.parametrize('inter', [-1, 7, 8])
+    def test_both_have_numbers(self, inter: int) -> None:
+        with pytest.raises(ValueError, match=f'inter is {inter}; allowed is 0 to 6'):
+            network(dimension=7, inter=inter)
+
+
+def test_the_confidence_is_that_of_the_squares_within_its_bounds() -> None:
+    net = network(dimension=4, confidence=True)
+    assert net.uncertainty is not None
+    identity = torch.tensor([[1.0, 2, 3, 0], [0, 0, 10, 0], [0, 0, 0, 10]]).T[None, :, None]
+    assert (net.log_variance(identity) == 0).all()  # before it is trained
+    with torch.no_grad():
+        net.uncertainty.weight[0, :, 0, 0] = torch.tensor([0.1, 0.2, -5, 5])
+        net.uncertainty.bias.fill_(0.5)
+    raw = torch.tensor([0.1 + 0.8 - 45 + 0.5, -499.5, 500.5])
+    torch.testing.assert_close(net.log_variance(identity)[0, 0], 4 * torch.tanh(raw / 4))
+
+
+def test_a_model_tells_its_confidence_where_it_has_one() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    net = network(dimension=4, channels=8, confidence=True, keypoints=None)
+    with torch.no_grad():
+        assert net.uncertainty is not None
+        net.uncertainty.weight.normal_()
+    found = DescriptorModel(checkpoint(net, 96)).confidence(image)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        identity = net.identity(net.features(normalise(pixels, Preprocessing(96))))
+        expected = (-net.log_variance(identity)[0]).exp()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    plain = network(dimension=4, channels=8, keypoints=None)
+    with pytest.raises(ValueError, match=r'no confidence \(network.confidence\)'):
+        DescriptorModel(checkpoint(plain, 96)).confidence(image)
+
+
+@pytest.mark.parametrize('backbone', ['resnet18', 'efficientnet_lite0'])
+def test_statistics_are_of_the_picture_itself_where_it_is_wanted(backbone: str) -> None:
+    settings = {'backbone': backbone, 'dimension': 4, 'channels': 8, 'keypoints': None}
+    net = network(**settings, image_statistics=True)
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    found = DescriptorModel(checkpoint(net, 96)).describe(image)
+    pixels = normalise(torch.from_numpy(image).permute(2, 0, 1)[None], Preprocessing(96))
+    with torch.no_grad():
+        plain = net(pixels)[0]
+        net.train()  # the statistics of the batch, which is the picture
+        torch.testing.assert_close(found, net(pixels)[0], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(found, plain, atol=1e-2)

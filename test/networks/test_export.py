@@ -100,6 +100,14 @@ def test_a_graph_of_any_size_gives_torchs_descriptors(
     np.testing.assert_allclose(found, expected(checkpoint, image), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    'settings', [{'inter': 3}, {'inter': 3, 'confidence': True}, {'image_statistics': True}]
+)
+def test_networks_of_paper_3_are_exported(settings: dict[str, object], tmp_path: Path) -> None:
+    differences = export_onnx(example(**settings), tmp_path / 'model.onnx')
+    assert differences['descriptors'] < 1e-4
+
+
 def test_a_fixed_size_is_the_only_one(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / 'model.onnx'
     export_onnx(checkpoint, path, (48, 80))

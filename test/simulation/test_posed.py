@@ -10,8 +10,9 @@ from PIL import Image
 
 from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.data.index_file import DEPTH_UNIT
 from don_kp_ros.data.pairs import ViewConfiguration
-from don_kp_ros.data.posed import DEPTH_UNIT, PosedFolder, PosedSample, kind_of
+from don_kp_ros.data.posed import PosedFolder, PosedSample, kind_of
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import command, instances, meshes

@@ -5,6 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
+from don_kp_ros.data.posed import write_depth
+from don_kp_ros.data.scenes import Entry, write_scenes
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.training import command
 
 
@@ -71,3 +75,31 @@ def held(folder: Path) -> Path:
     uv = np.stack([u[:20], v[:20]], axis=1).astype(np.float32)[None]
     np.savez(root / 'correspondences.npz', image_a=[0], image_b=[0], uv_a=uv, uv_b=uv)
     return root
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Write two scenes of two patterned plates, which fill the middle of both views."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / 'scenes'
+    for name in ('rgbs', 'masks', 'depths', 'lone'):
+        (folder / name).mkdir(parents=True)
+    patterns = cv2.resize(rng.integers(0, 255, (6, 12, 3), dtype=np.uint8), (80, 50))
+    numbers = np.zeros((96, 128), np.uint8)
+    numbers[23:73, 24:64], numbers[23:73, 64:104] = 1, 2
+    flat, entries = np.full((96, 128), 0.5, np.float32), []
+    for scene in ('s0', 's1'):
+        image = np.full((96, 128, 3), rng.integers(60, 200), np.uint8)
+        image[23:73, 24:104] = patterns
+        for view in 'ab':
+            cv2.imwrite(str(folder / 'rgbs' / f'{scene}_{view}.png'), image)
+            cv2.imwrite(str(folder / 'masks' / f'{scene}_{view}.png'), numbers)
+            write_depth(folder / 'depths' / f'{scene}_{view}.png', flat)
+        for number in (1, 2):
+            lone = np.where((numbers == number)[..., None], image, np.uint8(128))
+            cv2.imwrite(str(folder / 'lone' / f'{scene}_a_{number}.png'), lone)
+        here = rigid.transform(translation=[0, 0, 0.5])
+        views = (f'{scene}_a', f'{scene}_b')
+        entries.append(Entry(scene, ('a', 'b'), (here, here), views, (np.eye(4), np.eye(4))))
+    write_scenes(folder, Camera(128, 96, 120.0, 120.0, 63.5, 47.5), entries)
+    return folder

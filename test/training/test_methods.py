@@ -254,11 +254,12 @@ def test_tensorboard_gets_losses_figures_and_pictures(run: Run, folder: Path) ->
 
 @pytest.mark.parametrize('path', sorted(Path('config/training').glob('*.yaml')), ids=str)
 def test_every_shipped_configuration_trains(
-    run: Run, folder: Path, posed: Path, path: Path
+    run: Run, folder: Path, posed: Path, scenes: Path, path: Path
 ) -> None:
-    pictures = posed if path.stem in ('posed', 'objects') else folder
+    pictures = {'posed': posed, 'objects': posed, 'scenes': scenes}.get(path.stem, folder)
     held = '--validation.held=0.4'  # of the few views there are
-    assert run(pictures, '--steps=1', '--config', str(path), '--pairs=1', held) == 0
+    parts = ['--network.inter=3'] if path.stem == 'scenes' else []  # of the 8 that `run` takes
+    assert run(pictures, '--steps=1', '--config', str(path), '--pairs=1', held, *parts) == 0
     assert model(folder).card['steps'] == 1
 
 

@@ -1,0 +1,123 @@
+"""Rendered scenes of several objects: `don_kp render FOLDER --scene` (docs/data.md).
+
+Every scene is a drop of its own (`don_kp_ros.simulation.drop`), on a new table in new light. What
+is done of an interrupted rendering is kept, and the same command goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from don_kp_ros.data.folder import DataError, write_image
+from don_kp_ros.data.posed import write_depth
+from don_kp_ros.data.scenes import SCENES, Entry, entry_of, plain, write_scenes
+from don_kp_ros.simulation.camera import D435, with_faults
+from don_kp_ros.simulation.drop import drop
+from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
+from don_kp_ros.simulation.rendering import render_all
+
+_STATE, _COMMAND = '.rendering', 'command.json'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The scenes to render: equal plans make equal folders.
+
+    Each scene has between fewest and most of the subjects; apart: degrees between its two views.
+    """
+
+    subjects: tuple[Subject, ...]
+    scenes: int
+    fewest: int
+    most: int
+    apart: float
+    viewpoints: Viewpoints
+    seed: tuple[int, ...]
+
+
+def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
+    """Render scenes, or go on where it was interrupted; raises DataError.
+
+    A folder that holds these scenes already stays as it is.
+    """
+    for subject in plan.subjects:
+        _ = subject.mesh  # read once here, to fail before anything is written
+    name, times = Counter(subject.name for subject in plan.subjects).most_common(1)[0]
+    if times > 1:
+        raise DataError(f'{name}: {times} objects have this name; rename the file of one')
+    made = json.loads(json.dumps(asdict(plan)))
+    if (folder / SCENES).exists():
+        if json.loads((folder / SCENES).read_text()).get('made') == made:
+            return
+        raise DataError(f'{folder / SCENES}: holds other scenes; give an empty folder')
+    state = folder / _STATE
+    _begin(state, made)
+    for name in ('rgbs', 'masks', 'depths', 'lone'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    names = [f'{number:06d}' for number in range(plan.scenes)]
+    left = [number for number, name in enumerate(names) if not (state / f'{name}.json').exists()]
+    render_all([(_render, (folder, names[number], plan, number)) for number in left], workers)
+    records = (json.loads((state / f'{name}.json').read_text()) for name in names)
+    write_scenes(folder, D435, [entry_of(state / _COMMAND, record) for record in records], made)
+    shutil.rmtree(state)
+
+
+def _begin(state: Path, made: dict[str, Any]) -> None:
+    """Note what is rendered, or find that it is what was begun; raises DataError."""
+    file = state / _COMMAND
+    if file.exists():
+        begun = json.loads(file.read_text())
+        if changed := [key for key in made if begun.get(key) != made[key]]:
+            raise DataError(
+                f'{state.parent}: holds an interrupted rendering with other {", ".join(changed)}; '
+                'go on with its command, or give an empty folder'
+            )
+    elif (state.parent / 'rgbs').exists():
+        raise DataError(
+            f'{state.parent / "rgbs"}: exists, and would not be written over; give an empty folder'
+        )
+    else:
+        _write(file, made)
+
+
+def _render(folder: Path, name: str, plan: Plan, number: int) -> None:
+    rng = np.random.default_rng([*plan.seed, 8, number])
+    most = min(plan.most, len(plan.subjects))
+    count = int(rng.integers(min(plan.fewest, most), most + 1))
+    chosen = rng.choice(len(plan.subjects), count, replace=False)
+    subjects = [plan.subjects[i] for i in chosen]
+    scene, a, b = drop(subjects, plan.viewpoints, plan.apart, rng)
+    views = f'{name}_a', f'{name}_b'
+    with scene:
+        for view, look in zip(views, (a, b), strict=True):
+            write_image(folder / 'rgbs' / f'{view}.jpg', with_faults(look.frame, rng).colour)
+            write_image(folder / 'masks' / f'{view}.png', look.numbers)
+            write_depth(folder / 'depths' / f'{view}.png', look.frame.depth)
+        for which in range(1, count + 1):
+            if np.count_nonzero(a.numbers == which) >= SMALLEST:
+                lone = scene.alone(a.T_scene_camera, which)
+                write_image(folder / 'lone' / f'{views[0]}_{which}.jpg', lone)
+        entry = Entry(
+            name,
+            tuple(subject.name for subject in subjects),
+            scene.T_scene_object,
+            views,
+            (a.T_scene_camera, b.T_scene_camera),
+        )
+    _write(folder / _STATE / f'{name}.json', plain(entry))  # last: now the scene is there
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write JSON; after an interruption there is all of it, or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix('.partial')
+    partial.write_text(json.dumps(content))
+    os.replace(partial, path)
