@@ -52,7 +52,7 @@ def poses_by_consensus(
 def scores(matches: Matches, T: Array) -> Array:
     """Judge poses (..., 4, 4): the mean of 1 - d^2 / GATE over the points, by weight: (...)."""
     gain = matches.best_of_each(1 - matches.squared_distances(T) / GATE)
-    weight = matches.weight[np.unique(matches.point)]
+    weight = matches.weight[matches.point[matches.starts]]
     return np.asarray(np.maximum(gain, 0) @ weight / matches.weight.sum())
 
 
