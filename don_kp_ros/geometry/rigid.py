@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,10 +40,16 @@ def rotation_about(axis: ArrayLike, angle: float) -> Array:
     norm = np.linalg.norm(axis)
     if not norm > 0:
         raise ValueError(f'rotation axis is {axis.tolist()}; it must not be zero')
-    x, y, z = axis / norm
-    K = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    rotation: Array = np.eye(3) + np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K
-    return rotation
+    x, y, z = (axis / norm).tolist()
+    c, s = math.cos(angle), math.sin(angle)
+    u, v, w = (1.0 - c) * x, (1.0 - c) * y, (1.0 - c) * z
+    return np.array(
+        [
+            [c + u * x, u * y - s * z, u * z + s * y],
+            [v * x + s * z, c + v * y, v * z - s * x],
+            [w * x - s * y, w * y + s * x, c + w * z],
+        ]
+    )
 
 
 def from_quaternion(xyzw: ArrayLike, translation: ArrayLike | None = None) -> Array:

@@ -12,8 +12,10 @@ beyond the outermost cells the map is continued by its border, as in torch's int
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,11 +45,12 @@ class Blocks:
         """Prepare a map (D, h, w) for pictures of size (H, W)."""
         cells = _padded(descriptor_map)
         rows, columns = (
-            _Axis.of(pixels, count, descriptor_map)
+            _axis(pixels, count, descriptor_map.dtype, descriptor_map.device)
             for pixels, count in zip(size, descriptor_map.shape[1:], strict=True)
         )
-        planes = _inverse_norms(cells, rows, columns)
-        steepest = planes.flatten(0, 1).amax(dim=0)
+        inverse = _squared_norms(cells, rows, columns)
+        inverse.clamp_min_(_SMALLEST_SQUARED_NORM).rsqrt_()
+        steepest = inverse.amax(dim=1).view(len(rows.empty), -1)
         steepest = steepest.masked_fill(rows.empty[:, None] | columns.empty, 0)
         norm = steepest.reciprocal()
         # The border's cells are copies of the map's, which stand for them.
@@ -57,7 +60,7 @@ class Blocks:
         return cls(
             cells=cells.flatten(0, 1),
             across=cells.shape[1],
-            inverse=planes.flatten(0, 1).flatten(1).T.contiguous(),
+            inverse=inverse,
             steepest=steepest.flatten(),
             least=least.flatten(),
             rows=rows,
@@ -69,7 +72,8 @@ class Blocks:
         shape = (*self.rows.pixel.shape, *self.columns.pixel.shape)
         blocks = self.inverse.view(shape[0], shape[2], shape[1], shape[3]).transpose(1, 2)
         image = blocks.reshape(shape[0] * shape[1], -1)
-        return image[self.rows.place][:, self.columns.place]
+        image = image.index_select(0, self.rows.place)
+        return image.index_select(1, self.columns.place)
 
     def around(self, cells: Tensor) -> Tensor:
         """Number the four blocks (K, 4) that meet in cells (K,)."""
@@ -117,23 +121,27 @@ class _Axis:
 
     pixel: Tensor  # (blocks, most)
     weight: Tensor  # (blocks, most)
+    squares: Tensor  # (blocks, most, 3), of both weights, and twice their product
     empty: Tensor  # (blocks,)
     place: Tensor  # (pixels,), of each pixel in the two arrays above
     some_empty: bool
 
-    @classmethod
-    def of(cls, pixels: int, cells: int, like: Tensor) -> _Axis:
-        every = torch.arange(pixels, device=like.device)
-        position = (every.double() + 0.5) * (cells / pixels) + 0.5
-        block = position.floor().clamp_(0, cells)
-        weight, block = (position - block).to(like.dtype), block.long()
-        number = torch.bincount(block, minlength=cells + 1)
-        first, most = number.cumsum(0) - number, int(number.max())
-        pixel = first[:, None] + every[:most].minimum(number[:, None] - 1)
-        pixel.clamp_(0, pixels - 1)
-        place = block * most + every - first[block]
-        empty = number == 0
-        return cls(pixel, weight[pixel], empty, place, bool(empty.any()))
+
+@functools.lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)  # it may be used outside of it later
+def _axis(pixels: int, cells: int, dtype: torch.dtype, device: torch.device) -> _Axis:
+    every = torch.arange(pixels, device=device)
+    position = (every.double() + 0.5) * (cells / pixels) + 0.5
+    block = position.floor().clamp_(0, cells)
+    weight, block = (position - block).to(dtype), block.long()
+    number = torch.bincount(block, minlength=cells + 1)
+    first, most = number.cumsum(0) - number, int(number.max())
+    pixel = first[:, None] + every[:most].minimum(number[:, None] - 1)
+    pixel.clamp_(0, pixels - 1)
+    place = block * most + every - first[block]
+    empty, w = number == 0, weight[pixel]
+    squares = torch.stack([(1 - w).square(), w.square(), 2 * w * (1 - w)], dim=2)
+    return _Axis(pixel, w, squares, empty, place, bool(empty.any()))
 
 
 def first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,26 +157,31 @@ def _padded(descriptor_map: Tensor) -> Tensor:
     return torch.cat([cells[:, :1], cells, cells[:, -1:]], dim=1)
 
 
-def _inverse_norms(cells: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
-    """Compute one over the norm of the blended descriptors: (a, b, h + 1, w + 1)."""
+def _squared_norms(cells: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+    """Compute the squared norms of the blended descriptors: ((h + 1) (w + 1), a b).
+
+    |(1 - t) x + t y|^2 = (1 - t)^2 |x|^2 + t^2 |y|^2 + 2 t (1 - t) x.y, down the rows and then
+    across the columns.
+    """
     own, right, below = (
-        (one * other).sum(dim=2)
+        _dots(one, other)
         for one, other in (
             (cells, cells),
             (cells[:, :-1], cells[:, 1:]),
             (cells[:-1], cells[1:]),
         )
     )
-    down, up = cells[:-1, :-1] * cells[1:, 1:], cells[:-1, 1:] * cells[1:, :-1]
-    diagonal = down.add_(up).sum(dim=2) / 2
-    a, b = rows.weight.T[:, :, None], columns.weight.T[:, None]
-    squares = _blended(own[:-1], own[1:], below, a)[:, None]
-    products = _blended(right[:-1], right[1:], diagonal, a)[:, None]
-    squared = _blended(squares[..., :-1], squares[..., 1:], products, b)
-    return squared.clamp_min_(_SMALLEST_SQUARED_NORM).rsqrt_()
+    down, up = _dots(cells[:-1, :-1], cells[1:, 1:]), _dots(cells[:-1, 1:], cells[1:, :-1])
+    squares = rows.squares @ torch.stack([own[:-1], own[1:], below], dim=1)  # (h + 1, a, w + 2)
+    products = rows.squares @ torch.stack([right[:-1], right[1:], (down + up) / 2], dim=1)
+    both = torch.stack([squares[..., :-1], squares[..., 1:], products], dim=3).flatten(0, 1)
+    blended = both.transpose(0, 1) @ columns.squares.transpose(1, 2)  # (w + 1, (h + 1) a, b)
+    return blended.unflatten(1, squares.shape[:2]).transpose(0, 1).flatten(0, 1).flatten(1)
 
 
-def _blended(first: Tensor, second: Tensor, product: Tensor, weight: Tensor) -> Tensor:
-    """Compute |(1 - w) x + w y|^2 of the squares of x and y and their product."""
-    blend = first * (1 - weight).square()
-    return blend.addcmul_(second, weight.square()).addcmul_(product, 2 * weight * (1 - weight))
+def _dots(one: Tensor, other: Tensor) -> Tensor:
+    """Multiply the descriptors of two maps (h, w, D): (h, w)."""
+    if one.device.type == 'cpu':
+        # Without a map of the products of their components.
+        return torch.from_numpy(np.vecdot(one.numpy(), other.numpy()))
+    return (one * other).sum(dim=2)

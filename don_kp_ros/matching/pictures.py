@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,17 +31,27 @@ def heatmap_overlay(
 
     Colours go from purple (0.3) to yellow (1), and are more opaque the higher the similarity.
     """
-    strength = (np.clip(heatmap, _CONTRAST_FROM, 1.0) - _CONTRAST_FROM) / (1.0 - _CONTRAST_FROM)
-    levels = np.round(strength * 255).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    opacity = (0.15 + 0.7 * strength).astype(np.float32)
-    blended = cv2.blendLinear(colours, image, opacity, 1 - opacity)
-    picture = np.ascontiguousarray(blended, dtype=np.uint8)
+    # In the levels of the picture from the start: every pass over floats costs as much as all this.
+    scale = 255 / (1.0 - _CONTRAST_FROM)
+    levels = cv2.addWeighted(heatmap, scale, heatmap, 0, -_CONTRAST_FROM * scale, dtype=cv2.CV_8U)
+    laid, left = _layers()
+    below = cv2.multiply(image, cv2.applyColorMap(levels, left), scale=1 / 255)
+    picture: Image = np.asarray(cv2.add(below, cv2.applyColorMap(levels, laid)), dtype=np.uint8)
     if uv is not None:
         draw_cross(picture, uv, FOUND if found else NOT_FOUND)
     if caption:
         draw_caption(picture, caption)
     return picture
+
+
+@functools.cache
+def _layers() -> tuple[Image, Image]:
+    """Return what each level of a heatmap adds to a picture, and what it leaves: (256, 1, 3)."""
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    opacity = 0.15 + 0.7 * levels[..., None] / 255
+    laid, left = np.rint(opacity * colours), np.rint((1 - opacity) * 255)
+    return laid.astype(np.uint8), np.repeat(left, 3, axis=2).astype(np.uint8)
 
 
 def draw_cross(
@@ -121,26 +132,24 @@ class DescriptorColours:
         """Colour a map (D, h, w) and enlarge it to size (H, W)."""
         # By torch: NumPy's BLAS wakes a thread for each core, which then spins for milliseconds.
         cells = torch.as_tensor(descriptor_map, dtype=torch.float32, device='cpu')
-        dimension, rows, columns = cells.shape
-        cells = cells.reshape(dimension, -1)
-        self._mean = self._averaged(self._mean, cells.mean(dim=1))
-        centred = cells - self._mean[:, None]
-        self._covariance = self._averaged(self._covariance, centred @ centred.T / centred.shape[1])
+        rows, columns = cells.shape[1:]
+        cells = cells.permute(1, 2, 0).flatten(0, 1)
+        self._mean = self._averaged(self._mean, cells.mean(dim=0))
+        centred = cells - self._mean
+        self._covariance = self._averaged(self._covariance, centred.T @ centred / len(centred))
         basis = torch.linalg.eigh(self._covariance)[1].flip(1)[:, :3]
         if self._basis is not None:
             left, _, right = torch.linalg.svd(basis.T @ self._basis)
             basis = basis @ left @ right
         self._basis = basis
-        components = basis.T @ centred
-        deviation = components.std(dim=1, correction=0)
+        components = centred @ basis
+        deviation = components.std(dim=0, correction=0)
         self._scale = self._averaged(self._scale, 2.0 * deviation + 1e-6)
-        colours = torch.full((3, rows * columns), 0.5)
-        colours[: len(components)] += components / self._scale[:, None] / 2
-        levels = (colours.clamp(0, 1) * 255).round().to(torch.uint8).T.numpy()
+        colours = torch.full((rows * columns, 3), 0.5)
+        colours[:, : components.shape[1]] += components / self._scale / 2
+        levels = (colours.clamp_(0, 1) * 255).round_().to(torch.uint8).numpy()
         enlarged = cv2.resize(
-            np.ascontiguousarray(levels).reshape(rows, columns, 3),
-            size[::-1],
-            interpolation=cv2.INTER_LINEAR,
+            levels.reshape(rows, columns, 3), size[::-1], interpolation=cv2.INTER_LINEAR
         )
         return np.asarray(enlarged, dtype=np.uint8)
 

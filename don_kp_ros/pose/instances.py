@@ -11,7 +11,7 @@ from torch import Tensor
 from don_kp_ros.geometry import rigid
 from don_kp_ros.matching.candidates import Candidates
 from don_kp_ros.matching.view import View
-from don_kp_ros.pose.consensus import scores
+from don_kp_ros.pose.consensus import may_agree, scores
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why
 from don_kp_ros.pose.matches import Matches
@@ -68,6 +68,10 @@ def find_instances(
         if all(_apart(constellation, T, one.T_camera_object) > _SAME for one in found):
             found.append(pose)
         candidates = _unexplained(constellation, candidates, view, pose)
+        if by_depth and view.camera is not None:
+            left = Matches.of(constellation, candidates, view.camera, noise)
+            if not may_agree(left, confidence):
+                break
     return sorted(found, key=lambda one: -_quality(one))
 
 

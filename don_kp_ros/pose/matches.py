@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Matches:
     @property
     def matched(self) -> int:
         """How many of them have a match."""
-        return int(np.count_nonzero(np.diff(self.point, prepend=-1)))
+        return len(self.starts)
 
     def some(self, index: Index | NDArray[np.bool_]) -> Matches:
         """Return those with an index (L,) or a mask (M,)."""
@@ -82,27 +83,47 @@ class Matches:
     def squared_distances(self, T: Array) -> Array:
         """Compute the squared Mahalanobis distances (..., M) under poses (..., 4, 4)."""
         off = self.off(T)
-        # The inverse of across I + along n n^T, with n the direction of the ray.
-        share = self.along / (self.across + self.along)
-        along = np.einsum('...mi,mi->...m', off, self._rays())
-        squares = np.einsum('...mi,...mi->...m', off, off)
-        return np.asarray((squares - share * along**2) / self.across)
+        along = np.vecdot(off, self._rays)
+        return np.asarray((np.vecdot(off, off) - self._share * along**2) / self.across)
 
+    @cached_property
     def whitening(self) -> Array:
-        """Return W (M, 3, 3) with W^T W the inverse covariances of the measured points."""
-        n, shrink = self._rays(), 1 - np.sqrt(self.across / (self.across + self.along))
+        """W (M, 3, 3) with W^T W the inverse covariances of the measured points."""
+        n, shrink = self._rays, 1 - np.sqrt(1 - self._share)
         whitening = np.eye(3) - shrink[:, None, None] * n[:, :, None] * n[:, None, :]
         return np.asarray(whitening / np.sqrt(self.across)[:, None, None])
 
     def best_of_each(self, gain: Array) -> Array:
         """Return the largest gain (..., M) of each point that has matches: (..., P)."""
-        starts = np.flatnonzero(np.diff(self.point, prepend=-1))
-        return np.maximum.reduceat(gain, starts, axis=-1)
+        return np.maximum.reduceat(gain, self.starts, axis=-1)
 
     def best(self, gain: Array) -> Index:
-        """Return the match with the largest gain (M,) of each point that has matches: (P,)."""
-        order = np.lexsort((-gain, self.point))
-        return np.asarray(order[np.diff(self.point[order], prepend=-1) > 0])
+        """Return the first match with the largest gain (M,) of each point that has matches: (P,).
 
+        A point with a gain that is NaN is left out.
+        """
+        best = np.flatnonzero(gain == self.best_of_each(gain)[self._turn])
+        turn = self._turn[best]
+        return np.asarray(best[np.concatenate([[True], turn[1:] != turn[:-1]])[: len(best)]])
+
+    @cached_property
+    def starts(self) -> Index:
+        """The first match of each point that has matches, (P,)."""
+        return np.flatnonzero(np.diff(self.point, prepend=-1))
+
+    @cached_property
+    def _turn(self) -> Index:
+        """Which of the points that have matches each match (M,) is of."""
+        return np.cumsum(np.diff(self.point, prepend=-1) > 0) - 1
+
+    @cached_property
     def _rays(self) -> Array:
         return self.measured / np.linalg.norm(self.measured, axis=1, keepdims=True)
+
+    @cached_property
+    def _share(self) -> Array:
+        """The part of a square along the ray that counts less, (M,).
+
+        The inverse of a covariance, across I + along n n^T, is (I - share n n^T) / across.
+        """
+        return self.along / (self.across + self.along)

@@ -12,7 +12,7 @@ from don_kp_ros.pose.matches import Matches
 Array = NDArray[np.float64]
 
 _ITERATIONS = 10
-_DETERMINED = 1e-9  # of the largest singular value; directions below it are left alone
+_DETERMINED = 1e-9  # of the largest eigenvalue; directions below it are left alone
 _STILL = 1e-7  # metres and radians of a step that ends the iteration
 
 _E = np.zeros((3, 3, 3))  # of Levi-Civita: the columns of arm @ _E are the axes x arm
@@ -26,11 +26,13 @@ def refined(matches: Matches, T: Array, iterations: int = _ITERATIONS) -> Array:
     In every iteration each point is matched to its nearest candidate, and left out beyond the
     gate. Along directions that the points leave undetermined, the pose stays as it is.
     """
-    whitening = matches.whitening()
     for _ in range(iterations):
         chosen = inliers(matches, T)
-        hessian, gradient, _ = normal_equations(matches.some(chosen), whitening[chosen], T)
-        step = np.asarray(-np.linalg.lstsq(hessian, gradient, rcond=_DETERMINED)[0])
+        hessian, gradient, _ = normal_equations(matches, chosen, T)
+        information, directions = np.linalg.eigh(hessian)
+        known = information > _DETERMINED * information[-1]
+        along = directions[:, known]
+        step = -along @ ((gradient @ along) / information[known])
         T = stepped(T, step)
         if np.abs(step).max() < _STILL:
             break
@@ -53,16 +55,24 @@ def inliers(matches: Matches, T: Array) -> NDArray[np.int64]:
 
 def motion(points: Array, T: Array) -> Array:
     """Return how points (M, 3) of the object move by the six steps of its pose: (M, 3, 6)."""
-    arm = points @ T[:3, :3].T
-    turning = (arm @ _E.reshape(3, 9)).reshape(-1, 3, 3)
-    return np.concatenate([np.broadcast_to(np.eye(3), turning.shape), turning], axis=2)
+    return np.concatenate([np.broadcast_to(np.eye(3), (len(points), 3, 3)), _turning(points, T)], 2)
 
 
-def normal_equations(matches: Matches, whitening: Array, T: Array) -> tuple[Array, Array, float]:
-    """Return the Hessian (6, 6), the gradient (6,) and the cost of the matches under a pose."""
-    jacobian = whitening @ motion(matches.of_object, T)
-    off = (whitening @ matches.off(T)[:, :, None])[:, :, 0]
-    weight = matches.weight[matches.point]
-    weighted = (jacobian * weight[:, None, None]).reshape(-1, 6)
-    cost = float(weight @ (off * off).sum(axis=1))
-    return weighted.T @ jacobian.reshape(-1, 6), weighted.T @ off.reshape(-1), cost
+def _turning(points: Array, T: Array) -> Array:
+    """Return how points (M, 3) of the object move by turns of its pose: (M, 3, 3)."""
+    return (points @ T[:3, :3].T @ _E.reshape(3, 9)).reshape(-1, 3, 3)
+
+
+def normal_equations(
+    matches: Matches, chosen: NDArray[np.int64], T: Array
+) -> tuple[Array, Array, float]:
+    """Return the Hessian (6, 6), the gradient (6,) and the cost of some matches under a pose."""
+    whitening = matches.whitening[chosen]
+    of_object, weight = matches.of_object[chosen], matches.weight[matches.point[chosen]]
+    off = of_object @ T[:3, :3].T + T[:3, 3] - matches.measured[chosen]
+    off = (whitening @ off[:, :, None]).reshape(-1)
+    jacobian = np.concatenate([whitening, whitening @ _turning(of_object, T)], axis=2)
+    jacobian = jacobian.reshape(-1, 6)
+    counts = weight.repeat(3)
+    weighted = (jacobian * counts[:, None]).T
+    return weighted @ jacobian, weighted @ off, float((counts * off) @ off)

@@ -101,9 +101,9 @@ def _displacements(points: Array, T: Array, other: Array) -> Array:
 
 def pose_of(matches: Matches, T: Array, noise: Noise, confidence: Confidence) -> Pose:
     """Tell how certain a pose (4, 4) is."""
-    own = matches.some(inliers(matches, T))
-    hessian, _, cost = normal_equations(own, own.whitening(), T)
-    off = own.off(T)
+    own = inliers(matches, T)
+    hessian, _, cost = normal_equations(matches, own, T)
+    off = matches.off(T)[own]
     residual = float(np.sqrt((off * off).sum() / max(len(own), 1)))
     covariance = covariance_of(hessian, cost, 3 * len(own), noise.alike)
-    return judged(T, own.point, matches.weight, covariance, residual, confidence)
+    return judged(T, matches.point[own], matches.weight, covariance, residual, confidence)
