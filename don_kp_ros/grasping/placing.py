@@ -10,7 +10,8 @@ from scipy.ndimage import binary_dilation, label
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import NoGraspError, PinchParameters, clearance
-from don_kp_ros.motion.heightmap import Grid, HeightMap
+from don_kp_ros.grasping.closing import settled
+from don_kp_ros.motion.heightmap import LOWEST, Grid, HeightMap
 from don_kp_ros.motion.held import HeldBox
 
 Array = NDArray[np.float64]
@@ -18,8 +19,8 @@ Array = NDArray[np.float64]
 # About a grasp, in which an object is looked for, and how near the fingers it begins; metres.
 _REACH, _NEAR = 0.25, 0.03
 _CELL = 0.005
-# What is put down may be this much off the ground it was seen on, metres.
-_UNEVEN = 0.012
+# What is put down may be this much off the ground it was seen on, metres: as for the planner.
+_UNEVEN = LOWEST
 _SEEN = 0.5  # of a place, at least
 
 
@@ -29,25 +30,32 @@ class PlaceError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """What the fingers hold, as it stood on the table when it was grasped; base frame, metres."""
+    """What the fingers hold, as it stood on the table once they had closed; base frame, metres."""
 
     T_base_grasp: Array  # of the tool centre point (4, 4)
-    T_base_reference: Array  # (4, 4) of its point, not turned, or of its own frame
+    T_base_reference: Array  # (4, 4) of its point, or of its own frame, turned with it by them
     columns: Array  # (n, 3) what was seen of it: one top for each cell
     others: Array  # (m, 3) the points of what stood about it, and of the table under it
     box: HeldBox
 
     @classmethod
-    def grasped(cls, T_base_grasp: Array, T_base_reference: Array, points: Array) -> Held:
+    def grasped(
+        cls,
+        T_base_grasp: Array,
+        T_base_reference: Array,
+        points: Array,
+        fingers: PinchParameters,
+    ) -> Held:
         """Tell what is held from the points (N, 3) that were seen before: what is connected.
 
-        Raises PlaceError where nothing was seen between the fingers.
+        The reference is where it was seen then; the fingers may turn it as they close. Raises
+        PlaceError where nothing was seen between them.
         """
         points = points[np.isfinite(points).all(axis=1)]
         x, y = T_base_grasp[:2, 3]
         grid = Grid(x - _REACH, x + _REACH, y - _REACH, y + _REACH, _CELL)
         heights = HeightMap.from_points(points, grid).heights
-        parts, _ = label(heights > PinchParameters.lowest, np.ones((3, 3)))
+        parts, _ = label(heights > fingers.lowest, np.ones((3, 3)))
         cells = np.argwhere(parts)
         xs, ys = grid.centres()
         away = np.hypot(xs[cells[:, 0]] - x, ys[cells[:, 1]] - y)
@@ -62,8 +70,11 @@ class Held:
         under = np.argwhere(near)
         table = np.column_stack([xs[under[:, 0]], ys[under[:, 1]], np.zeros(len(under))])
         others = np.concatenate([points[~(inside & near[index[:, 0], index[:, 1]])], table])
+        own = inside & part[index[:, 0], index[:, 1]] & (points[:, 2] > fingers.lowest)
+        motion = settled(T_base_grasp, points[own], fingers)
+        columns = rigid.apply(motion, columns)
         box = HeldBox.about(T_base_grasp, columns)
-        return cls(T_base_grasp, T_base_reference, columns, others, box)
+        return cls(T_base_grasp, motion @ T_base_reference, columns, others, box)
 
     def motion_to(self, T_base_goal: Array) -> Array:
         """Return the motion (4, 4) from where it stood to where its reference is at a goal.
@@ -85,7 +96,8 @@ class Held:
         """
         ground = float(motion[2, 3])
         heights = HeightMap.from_points(points, grid).heights
-        at = rigid.apply(motion, self.columns)
+        # Its box, which the planner moves, is larger than what was seen of it.
+        at = self.box.footprint(motion @ self.T_base_grasp, grid.cell / 2)
         index, inside = grid.cells(at)
         if not inside.all():
             raise PlaceError('a part of the object would be outside of the workspace')

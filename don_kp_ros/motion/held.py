@@ -42,3 +42,10 @@ class HeldBox:
         """Tell which points (n, 3) in the base frame are inside, or within a margin, metres."""
         inside = np.abs(rigid.apply(rigid.inverse(T_base_tcp @ self.T_tcp_box), points))
         return np.asarray((inside <= self.half_size + margin).all(axis=-1))
+
+    def footprint(self, T_base_tcp: Array, spacing: float) -> Array:
+        """Return points (n, 3) all over what the box covers, at most a spacing apart, metres."""
+        rows = [np.linspace(-h, h, 1 + int(np.ceil(2 * h / spacing))) for h in self.half_size[:2]]
+        x, y = (grid.ravel() for grid in np.meshgrid(*rows))
+        at = np.column_stack([x, y, np.zeros_like(x)])
+        return rigid.apply(T_base_tcp @ self.T_tcp_box, at)

@@ -30,7 +30,7 @@ POINT = rigid.transform(translation=[0.51, 0.0, 0.06])
 
 
 def held(*others, reference=POINT):
-    return Held.grasped(T_GRASP, reference, scene(BLOCK, *others))
+    return Held.grasped(T_GRASP, reference, scene(BLOCK, *others), FINGERS)
 
 
 def goal(x, y, z=0.0, yaw=0.0):
@@ -64,6 +64,42 @@ def test_a_taught_object_comes_to_stand_with_its_frame_as_asked():
     lies = goal(0.48, 0.01, 0.04, 0.7)
     motion = held(reference=lies).motion_to(goal(0.4, -0.2, 0.0, -0.4))
     assert motion @ lies == pytest.approx(goal(0.4, -0.2, 0.04, -0.4))
+
+
+def test_what_the_fingers_turn_stands_as_asked_in_the_end():
+    # The sides of a block are turned by five degrees against the fingers, about the tool.
+    T_turn = rigid.transform(rigid.rotation_about([0, 0, 1], np.deg2rad(5.0)))
+    T_at = rigid.transform(translation=T_GRASP[:3, 3])
+    away = T_at @ T_turn @ rigid.inverse(T_at)
+    x, y = (
+        v.ravel()
+        for v in np.meshgrid(np.arange(-0.05, 0.05, 7e-4), [*np.arange(-0.02, 0.02, 7e-4)])
+    )
+    block = rigid.apply(away, np.column_stack([x + 0.52, y, np.full_like(x, 0.06)]))
+    reference = rigid.transform(translation=rigid.apply(away, POINT[:3, 3]))
+    one = Held.grasped(T_GRASP, reference, np.concatenate([scene(), block]), FINGERS)
+    motion = one.motion_to(goal(0.4, 0.2, 0.0, 0.3))
+    # Seen from where it stood, the fingers turn it back, then the hand brings it to its place.
+    stands = motion @ rigid.inverse(away)
+    assert np.arctan2(stands[1, 0], stands[0, 0]) == pytest.approx(0.3, abs=np.deg2rad(1.0))
+    at = rigid.apply(stands, reference[:3, 3])
+    assert at == pytest.approx([0.4, 0.2, POINT[2, 3]], abs=0.001)
+
+
+def test_where_the_box_of_the_held_object_would_touch_is_refused_as_the_planner_would():
+    # The held part is a corner, whose box is twice as large.
+    one = Held.grasped(
+        rigid.transform(DOWN, [0.5, 0.0, 0.05]),
+        POINT,
+        scene((0.5, 0.0, 0.06, 0.02, 0.06), (0.45, 0.05, 0.01, 0.06, 0.06)),
+        FINGERS,
+    )
+    motion = one.motion_to(goal(0.41, -0.2))
+    post = scene((0.45, -0.13, 0.01, 0.01, 0.1))
+    corners = one.box.footprint(motion @ one.T_base_grasp, 0.002)
+    assert np.hypot(*(corners[:, :2] - [0.45, -0.13]).T).min() < 0.005
+    with pytest.raises(PlaceError, match='occupied'):
+        one.check_free(motion, post, GRID, FINGERS)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +139,7 @@ def test_a_place_that_is_not_seen_is_refused():
 
 def test_what_was_not_seen_between_the_fingers_cannot_be_placed():
     with pytest.raises(PlaceError, match='not seen where it was grasped'):
-        Held.grasped(rigid.transform(DOWN, [0.7, 0.3, 0.05]), POINT, scene(BLOCK))
+        Held.grasped(rigid.transform(DOWN, [0.7, 0.3, 0.05]), POINT, scene(BLOCK), FINGERS)
 
 
 def test_what_is_hidden_now_is_as_it_was_and_what_is_seen_now_is_as_it_is():

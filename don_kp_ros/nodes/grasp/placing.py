@@ -71,7 +71,7 @@ class Placer:
     ) -> Held:
         """Tell what a planned grasp will hold, of points (N, 3); refuses a goal without room."""
         try:
-            held = Held.grasped(T_base_grasp, T_base_reference, points)
+            held = Held.grasped(T_base_grasp, T_base_reference, points, self._fingers)
             if goal is not None:
                 self._check(held, goal, held.others)
         except PlaceError as error:
