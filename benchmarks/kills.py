@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,9 @@ def _grasp(stack: Stack, count: int, seed: int) -> int:
             for i in tqdm(range(count + 1), desc='kills', unit='kill'):
                 stack.start('grasp')
                 wait_until(lambda: 'grasp_watchdog' in user.get_node_names())
-                back = mover.result(mover.send(PANDA.position('observe')))
+                ended = mover.send(PANDA.position('observe'))
+                wait_until(ended.done, START_S)
+                back = ended.result().result
                 if not back.success:
                     failed += 1
                     print(f'after kill {i}: {back.message}', file=sys.stderr)
@@ -143,11 +146,7 @@ def _kill(
     stack: Stack, mover: Mover, recorder: Recorder, rng: np.random.Generator
 ) -> dict[str, float]:
     """Start for random places until one is reached for, and kill the grasp node on the way."""
-    while True:
-        moving = mover.result_of(mover.send(mover.place(rng)))
-        wait_until(lambda m=moving: m.done() or np.abs(recorder.speeds[-1]).max() > 0.02)
-        if not moving.done():
-            break
+    moving = mover.leave(rng, lambda: bool(np.abs(recorder.speeds[-1]).max() > 0.02))
     wait = recorder.times[-1] + rng.uniform(0.0, LATEST)
     while not moving.done() and recorder.times[-1] < wait:
         time.sleep(POLL)
@@ -174,7 +173,7 @@ class Mover:
         return q
 
     def send(self, q: Any) -> Any:
-        """Send the tool's pose at joint positions; return the goal's handle."""
+        """Send the tool's pose at joint positions; return the future of the goal's result."""
         goal = Grasp.Goal(mode=Grasp.Goal.MOVE, blind=True)
         goal.pose.header.frame_id = PANDA.base_frame
         goal.pose.pose = pose_from_matrix(self._kinematics.forward(q))
@@ -182,23 +181,23 @@ class Mover:
         sent = self._client.send_goal_async(goal)
         wait_until(sent.done)
         assert sent.result().accepted
-        return sent.result()
+        return sent.result().get_result_async()
 
-    @staticmethod
-    def result_of(handle: Any) -> Any:
-        """Return a future of a goal's result."""
-        return handle.get_result_async()
-
-    def result(self, handle: Any) -> Grasp.Result:
-        """Wait for a goal's result."""
-        future = self.result_of(handle)
-        wait_until(future.done, START_S)
-        return future.result().result
+    def leave(self, rng: np.random.Generator, moves: Callable[[], bool]) -> Any:
+        """Send goals until the arm moves; return the future of the result."""
+        while True:
+            result = self.send(self.place(rng))
+            while not (moves() or result.done()):
+                time.sleep(POLL)
+            if not result.done():
+                return result
 
 
 def _other(stack: Stack, name: str, count: int, seed: int) -> int:
     rows, codes, failed = [], Counter[str](), 0
-    words = {value: key for key, value in vars(Grasp.Result).items() if key.isupper()}
+    words = {
+        n: word for word in dir(Grasp.Result) if isinstance(n := getattr(Grasp.Result, word), int)
+    }
     with simulating(5.0) as simulation:
         stack.start(*READY)
         judge = Judge(lambda: None)

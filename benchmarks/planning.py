@@ -174,8 +174,7 @@ class Drawing:
             if start is None:
                 continue
             if kind == 'free':
-                goal = self._pose(0.05)
-                ends = [[goal]]
+                ends = [[goal := self._pose(0.05)]]
             elif kind == 'pick':
                 goal = self._at(boxes[0])
                 ends = [[at, up] for _, at, up in pick_poses(goal, APPROACH, LIFT)]

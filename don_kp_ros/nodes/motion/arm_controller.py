@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from control_msgs.action import FollowJointTrajectory
 from control_msgs.msg import JointTolerance
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from trajectory_msgs.msg import JointTrajectoryPoint
 
 from don_kp_ros.motion.braking import braked, progress
@@ -46,6 +48,11 @@ class ArmController:
     def name(self) -> str:
         """The action's name."""
         return self._action.name
+
+    def rehearse(self) -> None:
+        """Make a goal and send it nowhere: the first takes 0.1 s, for what Python loads."""
+        rest = np.zeros((2, len(self._joints)))
+        serialize_message(self._goal(Trajectory(np.arange(2.0), rest, rest), 1.0))
 
     def start(self, trajectory: Trajectory, check: Callable[[], None], at: float = 0.0) -> Any:
         """Send a trajectory and return its handle; ``at`` is in seconds of ROS time, 0 for now.

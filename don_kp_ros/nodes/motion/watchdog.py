@@ -118,6 +118,7 @@ class WatchdogNode(Node):
         self._connection, self._state = connection, Path(f'/proc/{process}/stat')
         self._monitor = JointMonitor(self, preset)
         self._arm = ArmController(self, preset, self._monitor)
+        self._arm.rehearse()
         self._cancel = self.create_client(CancelGoal, f'{self._arm.name}/_action/cancel_goal')
         self._followed: tuple[Trajectory, float] | None = None  # and since when
         threading.Thread(target=self._listen, daemon=True).start()
