@@ -176,7 +176,7 @@ def arm(client: Client) -> Client:
 
 def disturbed(client: Client, **values: float) -> list[str]:
     """Set parameters; return why those that are refused are."""
-    until(client.set.service_is_ready)
+    wait_until(client.set.service_is_ready)
     messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
     response = answer(client.set.call_async(SetParameters.Request(parameters=messages)))
     return [result.reason for result in response.results if not result.successful]
@@ -185,7 +185,7 @@ def disturbed(client: Client, **values: float) -> list[str]:
 def newest(client: Client) -> np.ndarray:
     """Return a picture that is taken from now on."""
     now = client.clock[-1]
-    until(lambda: stamp_of(client.pictures[-1]) > now + 0.05)
+    wait_until(lambda: stamp_of(client.pictures[-1]) > now + 0.05)
     return image_array(client.pictures[-1]).astype(float)
 
 
@@ -355,7 +355,7 @@ def test_senses_are_disturbed_while_it_runs(arm: Client) -> None:
                 pytest.approx(gain, abs=0.02)
             )
         begun = len(arm.states)
-        until(lambda: len(arm.states) > begun + 200)
+        wait_until(lambda: len(arm.states) > begun + 200)
         told = np.array([state.position for state in arm.states[begun:]])
         assert told[:, :7].std(axis=0) == pytest.approx(np.full(7, 0.01), rel=0.3)
         assert np.abs(told[:, :7].mean(axis=0) - q).max() < 0.004
@@ -387,9 +387,9 @@ def test_the_object_is_pushed(client: Client, simulation: Path) -> None:
         return np.array([place.x, place.y, place.z])
 
     before = centre()
-    until(client.push.get_subscription_count)
+    wait_until(client.push.get_subscription_count)
     client.push.publish(Vector3(x=float('nan')))
     client.push.publish(Vector3(x=0.02, y=-0.03))
-    until(lambda: np.linalg.norm(centre() - before) > 0.01)
+    wait_until(lambda: np.linalg.norm(centre() - before) > 0.01)
     assert centre() - before == pytest.approx([0.02, -0.03, 0.0], abs=2e-3)
     assert 'nothing is pushed: the push is [nan' in simulation.read_text()
