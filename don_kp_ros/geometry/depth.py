@@ -63,10 +63,12 @@ class DepthImage:
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         patches = self._converted(self.raw[rows.clip(0, height - 1), columns.clip(0, width - 1)])
         patches[~inside] = np.nan
-        valid = np.sort(patches.reshape(len(u), window**2), axis=1)  # NaN comes last
-        count = np.isfinite(valid).sum(axis=1)
-        middle = [valid[np.arange(len(u)), np.maximum(count - k, 0) // 2] for k in (1, 0)]
-        return (middle[0] + middle[1]) / 2
+        patches = patches.reshape(len(u), window**2)
+        patches.sort(axis=1)  # NaN comes last
+        count = np.isfinite(patches).sum(axis=1)
+        every = np.arange(len(u))
+        lower, upper = patches[every, np.maximum(count - 1, 0) // 2], patches[every, count // 2]
+        return (lower + upper) / 2
 
     def median(self, uv: ArrayLike, window: int = 5) -> float:
         """Return that of one pixel; see `medians`."""

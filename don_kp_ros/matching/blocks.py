@@ -75,6 +75,12 @@ class Blocks:
         image = image.index_select(0, self.rows.place)
         return image.index_select(1, self.columns.place)
 
+    def of_map(self, cells: Tensor) -> Tensor:
+        """Return the cells of the map that cells (K,) are, or are copies of."""
+        rows, columns = len(self.rows.empty), len(self.columns.empty)
+        row, column = (cells // self.across).clamp(1, rows - 1), cells % self.across
+        return row * self.across + column.clamp(1, columns - 1)
+
     def around(self, cells: Tensor) -> Tensor:
         """Number the four blocks (K, 4) that meet in cells (K,)."""
         first = cells - self.across - cells // self.across  # the upper left block
@@ -152,9 +158,12 @@ def first_peak(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 def _padded(descriptor_map: Tensor) -> Tensor:
     """Continue a map (D, h, w) by its border, and put its descriptors last: (h + 2, w + 2, D)."""
-    cells = descriptor_map.permute(1, 2, 0)
-    cells = torch.cat([cells[:1], cells, cells[-1:]])
-    return torch.cat([cells[:, :1], cells, cells[:, -1:]], dim=1)
+    dimension, rows, columns = descriptor_map.shape
+    cells = descriptor_map.new_empty((rows + 2, columns + 2, dimension))
+    cells[1:-1, 1:-1] = descriptor_map.permute(1, 2, 0)
+    cells[0], cells[-1] = cells[1], cells[-2]
+    cells[:, 0], cells[:, -1] = cells[:, 1], cells[:, -2]
+    return cells
 
 
 def _squared_norms(cells: Tensor, rows: _Axis, columns: _Axis) -> Tensor:

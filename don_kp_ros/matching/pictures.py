@@ -31,7 +31,7 @@ def heatmap_overlay(
 
     Colours go from purple (0.3) to yellow (1), and are more opaque the higher the similarity.
     """
-    # In the levels of the picture from the start: every pass over floats costs as much as all this.
+    # In 8 bits from the start: a pass over floats costs as much as all of it.
     scale = 255 / (1.0 - _CONTRAST_FROM)
     levels = cv2.addWeighted(heatmap, scale, heatmap, 0, -_CONTRAST_FROM * scale, dtype=cv2.CV_8U)
     laid, left = _layers()

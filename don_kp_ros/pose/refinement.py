@@ -55,9 +55,8 @@ def inliers(matches: Matches, T: Array) -> NDArray[np.int64]:
 
 def motion(points: Array, T: Array) -> Array:
     """Return how points (M, 3) of the object move by the six steps of its pose: (M, 3, 6)."""
-    return np.concatenate(
-        [np.broadcast_to(np.eye(3), (len(points), 3, 3)), _turning(points, T)], 2
-    )
+    turning = _turning(points, T)
+    return np.concatenate([np.broadcast_to(np.eye(3), turning.shape), turning], axis=2)
 
 
 def _turning(points: Array, T: Array) -> Array:

@@ -153,14 +153,16 @@ class _Look:
 
         seen = self.seen
         d = self.descriptors[seen]
-        slope = np.stack([d[:, 2] - d[:, 1], d[:, 4] - d[:, 3]], axis=2) / (2 * _H)
+        across, down = (d[:, 2] - d[:, 1]) / (2 * _H), (d[:, 4] - d[:, 3]) / (2 * _H)
         differ = d[:, 0] - constellation.descriptors[seen]
-        squares = np.einsum('nd,nd->n', differ, differ)
+        squares = np.vecdot(differ, differ)
         counts = weight[seen] / (1 + squares / _USUAL) ** 2 / _FEATURE**2
         # First over the D components, in pixels; then over the points.
-        transposed = np.swapaxes(slope, 1, 2) * counts[:, None, None]
+        mixed = np.vecdot(across, down)
+        both = np.array([[np.vecdot(across, across), mixed], [mixed, np.vecdot(down, down)]])
+        slopes = np.array([np.vecdot(across, differ), np.vecdot(down, differ)])
         pixels = self.perspective[seen] @ moves[seen]  # (S, 2, 6)
-        back = np.swapaxes(pixels, 1, 2)
-        hessian += (back @ (transposed @ slope) @ pixels).sum(axis=0)
-        gradient += (back @ (transposed @ differ[:, :, None])).sum(axis=0)[:, 0]
+        back = pixels.reshape(-1, 6).T
+        hessian += back @ (np.moveaxis(counts * both, 2, 0) @ pixels).reshape(-1, 6)
+        gradient += back @ (counts * slopes).T.ravel()
         return hessian, gradient

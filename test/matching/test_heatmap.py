@@ -243,3 +243,16 @@ def test_every_query_has_its_own_threshold_and_at_least_one_peak() -> None:
     with pytest.raises(ValueError, match='threshold is 0; it must be above 0'):
         peaks(descriptor_map, query, (48, 64), 0.0)
     assert len(peaks(descriptor_map, query[:0], (48, 64), 0.5).query) == 0
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_heatmaps_in_single_precision_are_right_but_for_rounding(shape) -> None:
+    """OpenCV enlarges as torch does, also where a picture is smaller than its map."""
+    torch.manual_seed(9)
+    dimension, rows, columns, *size = shape
+    descriptor_map = random_map(dimension, rows, columns, min(rows, columns) > 2).float()
+    descriptor_map = functional.normalize(descriptor_map + 1, dim=0)  # no norms near zero
+    queries = functional.normalize(torch.randn(4, dimension), dim=1)
+    expected = explicit(descriptor_map, queries, tuple(size))
+    found = heatmaps(descriptor_map, queries, tuple(size))
+    torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=0)

@@ -1,5 +1,6 @@
 """Pictures: sizes, places and steadiness."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -99,3 +100,15 @@ def test_side_by_side_pads_the_lower_picture():
     assert (picture[:10, :20] == 9).all()
     assert (picture[10:, :20] == 0).all()
     assert (picture[:, 22:] == 7).all()
+
+
+def test_the_overlay_is_a_plain_blend_but_for_rounding():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    heatmap = rng.uniform(-1, 1, (60, 80)).astype(np.float32)
+    strength = (np.clip(heatmap, 0.3, 1.0) - 0.3) / 0.7
+    levels = np.round(strength * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    opacity = (0.15 + 0.7 * strength)[..., None]
+    blended = opacity * colours + (1 - opacity) * image
+    assert np.abs(heatmap_overlay(image, heatmap) - blended).max() < 2
