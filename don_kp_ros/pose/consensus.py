@@ -58,13 +58,7 @@ def may_agree(matches: Matches, confidence: Confidence) -> bool:
         return len(matches) > 0
     off = np.sqrt(GATE * (matches.across + matches.along))
     agreeing = _differ(matches) <= off[:, None] + off
-<<<<<<< HEAD
-    points = np.logical_or.reduceat(
-        agreeing, matches.starts, axis=1
-    )  # each match with itself, too
-=======
     points = np.logical_or.reduceat(agreeing, matches.starts, axis=1)  # itself, too
->>>>>>> h-cost
     share = points @ matches.weight[matches.point[matches.starts]] / matches.weight.sum()
     fewest = min(confidence.inliers, matches.number)
     enough = (points.sum(axis=1) >= fewest) & (share >= confidence.share - _ROUNDING)
