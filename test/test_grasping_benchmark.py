@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import grasp_trials, grasping, perturbations
+from benchmarks import report as report_module
 from benchmarks.grasping_page import marked, page_of
 from don_kp_ros.demo.pictures import end_of
 from don_kp_ros.evaluation.drawings import plot_shares
@@ -215,3 +216,40 @@ def test_curves_are_shares_of_all_kinds_at_each_level() -> None:
     assert (
         drawn.startswith('<svg') and 'pushed once found, mm' in drawn and 'light, times' in drawn
     )
+
+
+def test_both_benchmarks_write_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grasping, 'FOLDER', tmp_path)
+    monkeypatch.setattr(perturbations, 'FOLDER', tmp_path / 'curves')
+    monkeypatch.setattr(report_module, 'OUTPUT', tmp_path)
+    asked: list[grasp_trials.Settings] = []
+
+    def measured(wanted: Any, seeds: list[int], *_: int) -> list[list[dict[str, Any]]]:
+        asked[:] = [settings for settings, _ in wanted]
+        lifted = [one.push == 0 and one.aim == 'point' for one in asked]
+        return [[row('lifted' if own else 'missed', 0.002, 3.0)] * len(seeds) for own in lifted]
+
+    for benchmark in (grasping, perturbations):
+        monkeypatch.setattr(benchmark, 'measured', measured)
+    monkeypatch.setenv('TRIALS', '2')
+    monkeypatch.setenv('OBJECTS', 'mug')
+    monkeypatch.setenv('WAYS', 'point,random,single_look')
+    assert grasping.main() == 0  # the goals are for the point alone
+    written = json.loads((tmp_path / 'grasping-pinch-2-point-random-single_look.json').read_text())
+    assert [(own['way'], own['lifted']) for own in written['rows']] == [
+        ('point', 2), ('random', 0), ('single_look', 2),
+    ]  # fmt: skip
+    assert [goal['met'] for goal in written['targets']] == [True] * 3
+    assert asked[2].parameters == {'grasp': {'views': 1}}
+    assert 'Failures: 2 of 6' in (tmp_path / 'report.html').read_text()
+
+    monkeypatch.setenv('ONLY', 'push')
+    monkeypatch.setenv('STRONGEST', '1')
+    assert perturbations.main() == 0
+    table = json.loads((tmp_path / 'perturbations.json').read_text())['rows']
+    assert [(own['level'], own['lifted']) for own in table] == [(0, 2), (60, 0)]
+    page = (tmp_path / 'curves' / 'report.html').read_text()
+    assert 'pushed once found, mm' in page and '<svg' in page
+    assert (tmp_path / 'curves' / 'curves.svg').read_text() in page
