@@ -147,6 +147,8 @@ def _render_scenes(parser: Parser, options: argparse.Namespace) -> None:
     apart = _APART if options.apart is None else options.apart
     if min(count, instances, options.workers) < 1 or held < 0:
         parser.error('--scenes, --instances and --workers must be at least 1, --pairs at least 0')
+    if instances > len(TRAINING):
+        parser.error(f'--instances is {instances}; there are {len(TRAINING)}')
     if not 1 <= fewest <= most <= _MOST_OBJECTS:
         parser.error(
             f'--objects is {fewest} {most}; allowed is LOW HIGH within 1 to {_MOST_OBJECTS}'
