@@ -82,6 +82,11 @@ class Scene:
         model.geom_size[i] = held.half_size
         model.geom_rbound[i] = np.linalg.norm(held.half_size)
 
+    @property
+    def holds(self) -> bool:
+        """Tell whether a box moves with the hand."""
+        return bool(self._model.geom_contype[self._held])
+
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace the obstacles."""
         if heights is not None and heights.grid != self._grid:

@@ -56,11 +56,7 @@ class Planner:
     """
 
     def __init__(
-        self,
-        preset: RobotPreset,
-        safety: Safety,
-        seed: int = 1,
-        planning_time: float = 3.0,
+        self, preset: RobotPreset, safety: Safety, seed: int = 1, planning_time: float = 3.0
     ) -> None:
         """Build the kinematics and the scene; planning_time limits each free motion,
         in seconds of the processor: a busy machine takes longer and finds the same.
@@ -70,7 +66,7 @@ class Planner:
             safety.scaling.velocity * np.array(preset.velocity_limits),
             stoppable(preset.stopping_accelerations),
         )
-        self._acceleration = safety.scaling.acceleration * np.array(preset.acceleration_limits)
+        self._acceleration = np.array(preset.acceleration_limits)
         self._planning_time = planning_time
         self._generator = np.random.default_rng(seed)
         quiet_and_repeatable(seed)
@@ -240,7 +236,9 @@ class Planner:
         ]
         lengths = np.concatenate(([0.0], np.cumsum(steps)))
         speed = self._safety.scaling.line
-        trajectory = time_path(path, self._velocity, self._acceleration, lengths, speed)
+        # Fingers that come up may carry something.
+        acceleration = self._safety.acceleration(carrying=True) * self._acceleration
+        trajectory = time_path(path, self._velocity, acceleration, lengths, speed)
         if trajectory is None:
             raise MotionError(MotionCode.UNREACHABLE, 'the line cannot be timed')
         self.scene.set_padding(0.0)
@@ -251,6 +249,7 @@ class Planner:
     def _free(self, start: Array, goal: Array) -> Trajectory:
         padding = self._padding(start, goal)
         deadline = time.thread_time() + self._planning_time
+        acceleration = self._safety.acceleration(self.scene.holds) * self._acceleration
         for attempt in range(_ATTEMPTS):
             self.scene.set_padding(padding)
             # The straight path first: it is often free, and looks calm.
@@ -258,9 +257,9 @@ class Planner:
             if attempt or not self._free_between(start, goal):
                 path = self._search(start, goal, deadline)
             if attempt < _ATTEMPTS - 1:
-                trajectory = time_path(_dense(path), self._velocity, self._acceleration)
+                trajectory = time_path(_dense(path), self._velocity, acceleration)
             else:  # corners that no spline rounds in the free space
-                trajectory = time_pieces(path, self._velocity, self._acceleration)
+                trajectory = time_pieces(path, self._velocity, acceleration)
             if trajectory is None:
                 continue
             self.scene.set_padding(padding / 2)

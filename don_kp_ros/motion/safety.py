@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 _FARTHEST = 2.0  # metres: no arm of ours reaches beyond
 # What rounding may add: metres and radians; a share of a joint's speed.
 _ROUNDING, _SPEED_ROUNDING = 5e-4, 0.02
+# Share of the arm's accelerations, at most, at which fingers keep what they hold in its place.
+_CARRYING = 0.2
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,10 @@ class Safety:
         self._remedy = remedy or 'recover it'
         self._kinematics = Kinematics(preset)
         self._aborted = ''
+
+    def acceleration(self, carrying: bool) -> float:
+        """Return the share of the arm's limits of acceleration; what is carried must not slip."""
+        return min(self.scaling.acceleration, _CARRYING) if carrying else self.scaling.acceleration
 
     def beyond(self, T_base_tcp: Array) -> Array:
         """Return by how much a pose (4, 4) is beyond each limit (8,): none where <= 0.

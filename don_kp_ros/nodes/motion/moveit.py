@@ -82,7 +82,8 @@ class MoveItMotion:
         for slowdown in _SLOWDOWNS:
             line = request(self._moveit, 'line')
             velocity = min(scaling.velocity, scaling.line / limits['max_trans_vel'])
-            acceleration = min(scaling.acceleration, line.max_acceleration_scaling_factor)
+            gentle = safety.acceleration(carrying=True)
+            acceleration = min(gentle, line.max_acceleration_scaling_factor)
             line.max_velocity_scaling_factor = velocity / slowdown
             line.max_acceleration_scaling_factor = acceleration / slowdown
             self._line.append(line)
@@ -171,6 +172,8 @@ class MoveItMotion:
     def hold(self, held: HeldBox | None) -> None:
         """Plan from now on with what the hand holds; None: it holds nothing."""
         self._scene.hold(held, HandLinks.of(self._preset))
+        for free in self._free:
+            free.max_acceleration_scaling_factor = self._safety.acceleration(held is not None)
 
     def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
         """Plan to put what is held down, from a distance in metres above; nothing moves."""
