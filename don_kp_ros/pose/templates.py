@@ -38,11 +38,11 @@ Index = NDArray[np.int64]
 
 NUMBER = 96  # of views
 DISTANCE = 0.6  # metres, at which they are drawn: descriptors change with the size
-CONFIDENCE = Confidence(inliers=12, share=0.1, metres=0.05)
+CONFIDENCE = Confidence(inliers=12, share=0.08, metres=0.05)
 """What is needed of a pose; its share is of all cells of a view, hidden ones and far ones too."""
 
 _LARGEST = 0.8  # of the picture's height, that an object takes in a view
-_SOLVED = 8  # views
+_SOLVED = 5  # views
 _GREY = 128
 
 
@@ -150,9 +150,9 @@ def mutual_neighbours(view: Constellation, cells: Tensor, least: float = SIMILAR
     cells = checked_map(cells)
     products = checked_queries(torch.tensor(view.descriptors), cells) @ cells.flatten(1)
     similarity, there = products.max(dim=1)
-    back = products.argmax(dim=0)[there]
-    own = torch.arange(len(back), device=back.device)
-    return torch.nonzero((back == own) & (similarity >= least))[:, 0].cpu().numpy()
+    similar = torch.nonzero(similarity >= least)[:, 0]
+    back = products[:, there[similar]].argmax(dim=0)
+    return similar[back == similar].cpu().numpy()
 
 
 def _candidates(seen: Constellation, matched: Index, cells: Tensor, view: View) -> Candidates:
