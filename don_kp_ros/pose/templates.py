@@ -38,7 +38,7 @@ Index = NDArray[np.int64]
 
 NUMBER = 96  # of views
 DISTANCE = 0.6  # metres, at which they are drawn: descriptors change with the size
-CONFIDENCE = Confidence(inliers=12, share=0.08, metres=0.05)
+CONFIDENCE = Confidence(inliers=12, share=0.08, metres=0.1)
 """What is needed of a pose; its share is of all cells of a view, hidden ones and far ones too."""
 
 _LARGEST = 0.8  # of the picture's height, that an object takes in a view
