@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from don_kp_ros.arguments import Parser
 from don_kp_ros.errors import RefusedError
@@ -13,9 +13,15 @@ from don_kp_ros.meshes.units import UNITS
 from don_kp_ros.networks.device import check_device
 from don_kp_ros.outputs import check_writable
 
+if TYPE_CHECKING:
+    from don_kp_ros.pose.estimate import Pose
+
 
 def main(argv: list[str]) -> int:
-    """Refine the pose of an object in IMAGE until its mesh looks like what the picture shows."""
+    """Refine the pose of an object in IMAGE until its mesh looks like what the picture shows.
+
+    Without a start, the object is looked for by views of the mesh from all sides.
+    """
     options = _parser().parse_args(argv)
     # Only now: torch, numba and trimesh take seconds to import.
     import cv2
@@ -32,6 +38,7 @@ def main(argv: list[str]) -> int:
     from don_kp_ros.networks.model import DescriptorModel
     from don_kp_ros.pose.comparison import Live
     from don_kp_ros.pose.mesh_descriptors import Subject, refine_rendering
+    from don_kp_ros.pose.templates import find_by_templates, views_of
     from don_kp_ros.resources import shipped_model
 
     try:
@@ -42,14 +49,25 @@ def main(argv: list[str]) -> int:
         camera = Camera(width, height, *options.intrinsics)
         depth = None
         if options.depth is not None:
-            measured = read_depth(options.depth, UNITS['mm'] * options.depth_unit)
-            depth = View((height, width), measured, camera).depth
+            depth = read_depth(options.depth, UNITS['mm'] * options.depth_unit)
+        view = View((height, width), depth, camera, 'there is no depth')
         mesh = read(options.mesh).in_metres(UNITS[options.unit], options.diameter)
-        start = _pose(options.pose)
+        start = None if options.pose is None else _pose(options.pose)
         model = DescriptorModel.load(options.model or shipped_model(), options.device)
+        subject, cells = Subject.of(mesh), model.describe(image).cpu()
+        if start is None:
+            views = views_of(subject.mesh, camera, model)
+            by_views = find_by_templates(views, cells, view, model.match_threshold)
+            if by_views.refused is not None:
+                raise RefusedError(
+                    f'{options.mesh}: is not found in {options.image}: {by_views.refused}; give '
+                    'a start with --pose, or a model that knows the object with --model'
+                )
+            start = by_views.T_camera_object
+            print(_told(by_views, len(views)))
         metres = None if depth is None else depth.metres()
-        live = Live.of(model.describe(image).cpu().numpy(), camera, metres)
-        found = refine_rendering(Subject.of(mesh), start, image, camera, live, model)
+        live = Live.of(cells.numpy(), camera, metres)
+        found = refine_rendering(subject, start, image, camera, live, model)
         pictures = []
         for name, T in (('before', start), ('after', found.T_camera_object)):
             drawn, raster = drawn_over(image, mesh, T, camera)
@@ -66,16 +84,26 @@ def main(argv: list[str]) -> int:
         print(f'don_kp refine: {error}', file=sys.stderr)
         return 1
     print(f'picture: {options.output}')
+    if found.refused is None or options.pose is None:
+        print('\n'.join(' '.join(f'{x: .8f}' for x in row) for row in found.T_camera_object))
     if found.refused is not None:
         print(f'The start stays: {found.refused}.', file=sys.stderr)
         return 1
-    print('\n'.join(' '.join(f'{x: .8f}' for x in row) for row in found.T_camera_object))
     deviations = np.sqrt(np.diag(found.covariance))
     print(
         f'{found.like:.0%} of {found.cells} cells are like it; standard deviations to '
         f'{1000 * deviations[:3].max():.1f} mm and {np.rad2deg(deviations[3:].max()):.1f} degrees'
     )
     return 0
+
+
+def _told(pose: Pose, views: int) -> str:
+    """Say how a start was found."""
+    text = (
+        f'start, by {views} views of the mesh: {pose.inliers.sum()} places agree, '
+        f'{pose.share:.0%} of what the best one shows'
+    )
+    return f'{text}; another turn fits as well' if pose.ambiguous else text
 
 
 def _pose(path: Path) -> Any:
@@ -112,7 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('image', metavar='IMAGE', type=Path)
     parser.add_argument('--mesh', type=Path, required=True, help='.obj, .glb or .ply')
     parser.add_argument(
-        '--pose', type=Path, required=True, help='file of the start, 4x4 numbers, T_camera_object'
+        '--pose',
+        type=Path,
+        help='file of the start, 4x4 numbers, T_camera_object; left out: the object is looked for',
     )
     parser.add_argument(
         '--intrinsics',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -115,7 +116,7 @@ def _locate(
     pose = replace(pose, fit=fits[0].quality, refused=refused)
     if pose.refused:
         return pose
-    pose = _against_rivals(constellation, pose, fits, symmetry)
+    pose = against_rivals(constellation, pose, fits[1:], symmetry)
     return pose if symmetry is None or pose.refused else symmetry.applied(pose)
 
 
@@ -135,11 +136,14 @@ def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
     return None
 
 
-def _against_rivals(
-    constellation: Constellation, pose: Pose, fits: list[Fit], symmetry: Symmetry | None
+def against_rivals(
+    constellation: Constellation, pose: Pose, rivals: Sequence[Fit], symmetry: Symmetry | None
 ) -> Pose:
-    """Say that another turn of the object, at the same place, fits about as well."""
-    for other in fits[1:]:
+    """Say that another turn of the object, at the same place, fits about as well.
+
+    rivals: other poses, the one that fits best first.
+    """
+    for other in rivals:
         if other.quality < pose.fit - _DOUBT:
             break
         motion = rigid.inverse(pose.T_camera_object) @ other.T_camera_object

@@ -97,8 +97,11 @@ class _Matches:
     def poses(self, index: Index) -> list[Array]:
         """Solve for some matches; flat objects have two poses, degenerate places none."""
         points = self.points[index]
-        extent = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+        centred = points - points.mean(axis=0)
+        _, extent, axes = np.linalg.svd(centred, full_matrices=False)
         flat = extent[2] < _FLAT * extent[0]
+        if flat:  # IPPE finds nothing where they are nearly so
+            points = points - np.outer(centred @ axes[2], axes[2])
         try:
             _, turns, shifts, _ = cv2.solvePnPGeneric(
                 points,

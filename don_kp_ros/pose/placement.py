@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.geometry.turns import even_turns
 from don_kp_ros.matching.view import View
 from don_kp_ros.meshes.raster import rasterise
 from don_kp_ros.networks.model import DescriptorModel
@@ -90,7 +91,7 @@ def place(
     rng = np.random.default_rng(0)
     every = constellation.points
     points = every[rng.permutation(len(every))[:_POINTS]]
-    starts = [_start(R, subject, points, sight) for R in _turns(_STARTS)]
+    starts = [_start(R, subject, points, sight) for R in even_turns(_STARTS)]
     aligned = [surface.aligned(points, T, _USUAL, _STEPS) for T in starts]
     aligned.sort(key=lambda T: surface.off(points, T).clip(max=_BEHIND).mean())
     aligned = [surface.aligned(points, T, _USUAL, _MORE) for T in aligned[:_CLOSER]]
@@ -216,13 +217,3 @@ def _most_alike(
         return Comparer([surface], sight.live).compare([T_camera_mesh])[0].cost
 
     return sorted(poses, key=cost)
-
-
-def _turns(number: int) -> list[Array]:
-    """Return rotations (3, 3), spread evenly over all (Alexa 2022, super-Fibonacci spirals)."""
-    t = (np.arange(number) + 0.5) / number
-    around = 2 * np.pi * (np.arange(number) + 0.5)
-    a, b = around / np.sqrt(2), around / 1.533751168755204288
-    inner, outer = np.sqrt(t), np.sqrt(1 - t)
-    xyzw = [inner * np.sin(a), inner * np.cos(a), outer * np.sin(b), outer * np.cos(b)]
-    return [rigid.from_quaternion(q)[:3, :3] for q in np.stack(xyzw, axis=1)]

@@ -20,7 +20,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkCon
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose import command
 from don_kp_ros.pose.mesh_descriptors import Subject, fused
-from don_kp_ros.resources import shipped_model
+from don_kp_ros.resources import models_path, shipped_model
 
 CAMERA = Camera(320, 240, 300.0, 300.0, 159.5, 119.5)
 INTRINSICS = ['--intrinsics', '300', '300', '159.5', '119.5']
@@ -68,6 +68,39 @@ def test_a_pose_is_refined_and_drawn(folder: Path, capsys: pytest.CaptureFixture
     before, after = drawn[:, :320].astype(float), drawn[:, 328:].astype(float)
     image = cv2.imread(str(folder / 'image.png')).astype(float)
     assert np.abs(after - image)[:200].mean() < 0.7 * np.abs(before - image)[:200].mean()
+
+
+OBJECTS = ['--model', str(models_path('objects.safetensors'))]
+
+
+def without_a_start(folder: Path, image: str, *more: str) -> list[str]:
+    files = ['--mesh', str(folder / 'box.obj'), '--output', str(folder / 'found.png')]
+    return [str(folder / image), *files, *INTRINSICS, *OBJECTS, *more]
+
+
+def test_without_a_start_the_object_is_looked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    depth = ['--depth', str(folder / 'depth.png'), '--depth-unit', '0.1']
+    assert command.main(without_a_start(folder, 'image.png', *depth)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('start, by 96 views of the mesh: ')
+    T = np.array([line.split() for line in lines[2:6]], float)
+    np.testing.assert_allclose(T, TRUE, atol=0.03)
+    assert cv2.imread(str(folder / 'found.png')).shape == (240, 648, 3)
+
+
+def test_where_the_object_is_not_this_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    ground = cv2.resize(rng.integers(60, 120, (6, 8, 3), dtype=np.uint8), (320, 240))
+    cv2.imwrite(str(folder / 'empty.png'), ground)
+    assert command.main(without_a_start(folder, 'empty.png')) == 1
+    said = capsys.readouterr()
+    assert 'is not found in' in said.err
+    assert 'give a start with --pose' in said.err
+    assert not said.out
 
 
 @pytest.mark.parametrize(

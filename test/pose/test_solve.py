@@ -254,6 +254,18 @@ def test_a_flat_object_that_may_be_seen_in_two_ways_is_refused_without_depth() -
     assert found.refused.why is Why.AMBIGUOUS
 
 
+def test_a_nearly_flat_object_is_found_without_depth() -> None:
+    """The front of a box with some relief, of which IPPE finds nothing as it is."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (60, 3)) * [0.08, 0.1, 0.002]
+    T = rigid.transform(rigid.rotation_about([1, 0.4, 0], np.pi - 0.6), [0.02, 0, 0.5])
+    candidates = candidates_at(rigid.apply(T, points))
+    candidates.position[:] = np.nan
+    found = solve(constellation_of(points), candidates, CAMERA, Noise(0.5))
+    assert found.refused is None
+    np.testing.assert_allclose(found.T_camera_object, T, atol=1e-4)
+
+
 def test_equal_arguments_give_equal_poses() -> None:
     constellation, rng = blob(), np.random.default_rng(0)
     position = noisy(rigid.apply(pose(), constellation.points), NOISE, rng)
