@@ -30,8 +30,8 @@ def main(argv: list[str]) -> int:
     from don_kp_ros.meshes.reading import read
     from don_kp_ros.networks.checkpoint import CheckpointError
     from don_kp_ros.networks.model import DescriptorModel
-    from don_kp_ros.pose.comparison import Live
-    from don_kp_ros.pose.mesh_descriptors import Subject, refine_rendering
+    from don_kp_ros.pose.close_up import refine_close_up
+    from don_kp_ros.pose.mesh_descriptors import Subject
     from don_kp_ros.resources import shipped_model
 
     try:
@@ -48,8 +48,7 @@ def main(argv: list[str]) -> int:
         start = _pose(options.pose)
         model = DescriptorModel.load(options.model or shipped_model(), options.device)
         metres = None if depth is None else depth.metres()
-        live = Live.of(model.describe(image).cpu().numpy(), camera, metres)
-        found = refine_rendering(Subject.of(mesh), start, image, camera, live, model)
+        found = refine_close_up(Subject.of(mesh), start, image, camera, metres, model)
         pictures = []
         for name, T in (('before', start), ('after', found.T_camera_object)):
             drawn, raster = drawn_over(image, mesh, T, camera)
