@@ -68,8 +68,8 @@ def files() -> list[Path]:
     found = sorted(Path(folder).glob('*/textured.obj')) if folder else []
     if not found:
         raise SystemExit(
-            f"DATA is '{folder or ''}'; give a folder of meshes NAME/textured.obj, such as those of "
-            'the YCB object and model set'
+            f"DATA is '{folder or ''}'; give a folder of meshes NAME/textured.obj, such as those "
+            'of the YCB object and model set'
         )
     return found
 

@@ -1,8 +1,8 @@
 """Teach an object by one click, find it in another view, and refine its pose with its mesh.
 
 `python -m benchmarks.refinement_chained DATA=FOLDER`: VIEWS=200 views of the meshes
-FOLDER/NAME/textured.obj in turn, taught and looked for as `benchmarks.object_pose` does, whose pose
-is then refined with depth. How the mesh lies in the taught object's frame is known exactly here.
+FOLDER/NAME/textured.obj in turn, taught and looked for as `benchmarks.object_pose` does, whose
+pose is then refined with depth. How the mesh lies in the taught object's frame is known exactly.
 MODEL=FILE takes another checkpoint than models/objects.safetensors; SEED=1 draws other views.
 
 Every view is kept in output/bench/refinement_chained/ as it is done, for this commit and model: a
