@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import mujoco
@@ -40,6 +41,7 @@ _MIDDLE, _WIDE = (0.48, 0.0), 0.14  # metres, on the table: where objects lie, a
 _TRIES, _SHOTS = 50, 30
 _SMALLEST = 400  # pixels of an object
 _POINTS = 1000  # of a model, for its measures
+_GREY, _CONTRAST = 128.0, 64.0  # of colours
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,17 @@ def _alone(model: Model, T: Array) -> int:
 
 
 class Colours:
-    """A stand-in for a network, whose descriptors are the colours about the picture's mean."""
+    """A stand-in for a network, whose descriptors are the colours about grey."""
 
     dimension = 3
     _SIZE = (160, 120)
 
+    @classmethod
+    def cells(cls, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Reduce an image to the size of the map."""
+        return np.asarray(cv2.resize(image, cls._SIZE, interpolation=cv2.INTER_AREA), np.float32)
+
     def describe(self, image: Image) -> torch.Tensor:
-        """Return the picture at a quarter of its size: (3, 120, 160)."""
-        small = cv2.resize(image, self._SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
-        return torch.from_numpy((small - small.mean(axis=(0, 1))) / 64).permute(2, 0, 1)
+        """Return the colours: (3, 120, 160)."""
+        small = self.cells(image)
+        return torch.from_numpy((small - _GREY) / _CONTRAST).permute(2, 0, 1)

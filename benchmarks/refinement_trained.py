@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from tqdm import tqdm
 
 from benchmarks import refinement
@@ -32,11 +33,11 @@ from benchmarks.oracle import off
 from benchmarks.pictured import Colours, Model, Picture, from_files, look
 from benchmarks.report import OUTPUT, Row, Target, done, given, report
 from don_kp_ros.evaluation.poses import add, add_s, by_object
-from don_kp_ros.evaluation.results import commit
+from don_kp_ros.evaluation.results import commit, print_table
 from don_kp_ros.geometry import rigid
+from don_kp_ros.meshes.picture import drawn_over
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.pose.close_up import refine_close_up
-from don_kp_ros.pose.comparison import Surface
+from don_kp_ros.pose.close_up import aligned_by_depth, refine_close_up
 from don_kp_ros.pose.estimate import Refusal
 from don_kp_ros.pose.mesh_descriptors import rendered_again
 from don_kp_ros.pose.render_and_compare import refine
@@ -47,6 +48,7 @@ Method = Callable[[Picture, int, Array, DescriptorModel], Array]
 STARTS = ((2, 0.003), (10, 0.01), (20, 0.01), (30, 0.01))
 VISIBLE = ((0.0, 0.6), (0.6, 0.9), (0.9, 1.01))
 _PHOTOMETRIC = 3  # rounds, as many as descriptors are rendered again
+_WHOLE, _FLAT = 0.99, 0.05  # share of a cell that is drawn; range of colours without a gain
 
 
 def by_descriptors(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
@@ -64,11 +66,8 @@ def with_depth(picture: Picture, number: int, start: Array, model: DescriptorMod
 
 
 def by_depth(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
-    """Align with depth alone, point to plane (`benchmarks.refinement.icp`)."""
-    subject, live = picture.models[number].subject, picture.live(model, with_depth=True)
-    none = np.zeros((len(subject.vertices), model.dimension), np.float32)
-    surface = Surface(subject.vertices, subject.faces, none)
-    return refinement.icp(picture.seen(number, surface, live), [start])[0]
+    """Align with depth alone, point to plane."""
+    return aligned_by_depth(picture.models[number].subject, start, picture.live(model, True))
 
 
 def adagrad(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
@@ -81,7 +80,7 @@ def adagrad(picture: Picture, number: int, start: Array, model: DescriptorModel)
     return refinement.adagrad(seen, [start])[0]
 
 
-def photometric(picture: Picture, number: int, start: Array, _: DescriptorModel) -> Array:
+def photometric(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
     """Align colours by the same solver, behind the same gate.
 
     The rendered ones get the gain and the bias of each channel that make them most like the
@@ -94,10 +93,12 @@ def photometric(picture: Picture, number: int, start: Array, _: DescriptorModel)
         surface = rendered_again(subject, T, picture.image, picture.camera, colours)
         if isinstance(surface, Refusal):
             break
-        uv = live.camera.project(rigid.apply(T, subject.vertices)).astype(np.float32)
-        there = cv2.remap(live.cells, uv[None], None, cv2.INTER_LINEAR)[0]  # type: ignore[call-overload]
-        pairs = zip(surface.descriptors.T, there.T, strict=True)
-        fitted = np.stack([_fitted(*pair) for pair in pairs], axis=1)
+        drawn, raster = drawn_over(picture.image, subject.mesh, T, picture.camera)
+        shown = Colours.cells(raster.mask.astype(np.float32)) > _WHOLE
+        there = colours.describe(drawn).permute(1, 2, 0).numpy()[shown]
+        lines = [_line(*pair) for pair in zip(there.T, live.cells[shown].T, strict=True)]
+        gain, bias = np.array(lines, np.float32).T
+        fitted = gain * surface.descriptors + bias
         (found,) = refine([replace(surface, descriptors=fitted)], [T], live, blur=0)
         if found.refused:
             break
@@ -105,9 +106,12 @@ def photometric(picture: Picture, number: int, start: Array, _: DescriptorModel)
     return T
 
 
-def _fitted(rendered: NDArray[np.float32], live: NDArray[np.float32]) -> NDArray[np.float32]:
-    gain, bias = np.polyfit(rendered, live, 1) if np.ptp(rendered) > 0 else (0.0, live.mean())
-    return np.asarray(gain * rendered + bias, np.float32)
+def _line(rendered: NDArray[np.float32], live: NDArray[np.float32]) -> tuple[float, float]:
+    """Fit a gain and a bias."""
+    if len(rendered) < 2 or np.ptp(rendered) < _FLAT:
+        return 1.0, float(np.mean(live - rendered)) if len(rendered) else 0.0
+    gain, bias = np.polyfit(rendered, live, 1)
+    return float(gain), float(bias)
 
 
 METHODS: dict[str, Method] = {
@@ -278,13 +282,19 @@ def main() -> int:
             Target('gain of the area of ADD', gain('ADD'), 9.0, True),
             Target('gain of the area of ADD-S', gain('ADD-S'), 6.6, True),
         ]
+    if curves:
+        print_table(curves, 'Areas under the curves to 10 cm, %', Console())
     ok = report(
         'refinement_trained',
         f'Poses refined by the descriptors of {model.fingerprint}, {scenes} pictures',
-        [*table, *curves],
+        table,
         targets,
         seed=seed,
-        details={'model': model.fingerprint, 'meshes': [one.name for one in models]},
+        details={
+            'areas': curves,
+            'model': model.fingerprint,
+            'meshes': [one.name for one in models],
+        },
         variables=given('SCENES', 'CLUTTERED', 'DATA', 'MODEL', 'SEED'),
     )
     return 0 if ok else 1

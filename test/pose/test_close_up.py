@@ -84,20 +84,8 @@ def test_a_small_object_is_found_nearer_than_in_the_whole_picture(model: Model) 
         whole = refine_rendering(subject, start, image, CAMERA, live, network)
         errors['close'].append(add(close.T_camera_object, true, model.points))
         errors['whole'].append(add(whole.T_camera_object, true, model.points))
-    assert np.median(errors['close']) < 0.5 * np.median(errors['whole'])
-    assert np.median(errors['close']) < 0.008
-
-
-def test_colours_align_where_the_light_differs_by_gain_and_bias(model: Model) -> None:
-    """The baseline is no straw man: where its assumption holds, it works."""
-    picture = pictured(model, [0.0, 0.0, 0.4])
-    (true,) = picture.T
-    dimmed = np.asarray(0.7 * picture.image + 20, np.uint8)
-    start = away(true, 0)
-    network = DescriptorModel.load(shipped_model())
-    other = Picture(dimmed, None, CAMERA, [model], [true], [1.0])
-    found = refinement_trained.photometric(other, 0, start, network)
-    assert add(found, true, model.points) < 0.3 * add(start, true, model.points)
+    assert np.median(errors['close']) < 0.6 * np.median(errors['whole'])
+    assert np.median(errors['close']) < 0.005
 
 
 def away(T: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
