@@ -36,8 +36,8 @@ def main(argv: list[str]) -> int:
     from don_kp_ros.meshes.reading import read
     from don_kp_ros.networks.checkpoint import CheckpointError
     from don_kp_ros.networks.model import DescriptorModel
-    from don_kp_ros.pose.comparison import Live
-    from don_kp_ros.pose.mesh_descriptors import Subject, refine_rendering
+    from don_kp_ros.pose.close_up import refine_close_up
+    from don_kp_ros.pose.mesh_descriptors import Subject
     from don_kp_ros.pose.templates import find_by_templates, views_of
     from don_kp_ros.resources import shipped_model
 
@@ -54,8 +54,9 @@ def main(argv: list[str]) -> int:
         mesh = read(options.mesh).in_metres(UNITS[options.unit], options.diameter)
         start = None if options.pose is None else _pose(options.pose)
         model = DescriptorModel.load(options.model or shipped_model(), options.device)
-        subject, cells = Subject.of(mesh), model.describe(image).cpu()
+        subject = Subject.of(mesh)
         if start is None:
+            cells = model.describe(image).cpu()
             views = views_of(subject.mesh, camera, model)
             by_views = find_by_templates(views, cells, view, model.match_threshold)
             if by_views.refused is not None:
@@ -66,8 +67,7 @@ def main(argv: list[str]) -> int:
             start = by_views.T_camera_object
             print(_told(by_views, len(views)))
         metres = None if depth is None else depth.metres()
-        live = Live.of(cells.numpy(), camera, metres)
-        found = refine_rendering(subject, start, image, camera, live, model)
+        found = refine_close_up(subject, start, image, camera, metres, model)
         pictures = []
         for name, T in (('before', start), ('after', found.T_camera_object)):
             drawn, raster = drawn_over(image, mesh, T, camera)

@@ -194,7 +194,7 @@ class Comparer:
         H = (np.swapaxes(jacobian, 1, 2) @ hessian @ jacobian).sum(axis=0)
         g = -np.einsum('nai,na->i', jacobian, pull)
         alone = (live[v, u] ** 2).sum(axis=1)
-        cost = float((_rho(apart) - _rho(alone)).sum())
+        cost = float((robust(apart) - robust(alone)).sum())
         squares = float((weight * apart)[own_cells].sum())
         like = float((apart < alone)[own_cells].mean()) if own_cells.any() else 0.0
         if self._live.depth is not None:
@@ -231,7 +231,7 @@ class Comparer:
         )
         weight = 1 / (1 + off * off / ROBUST**2) / level**2  # as many terms as cells
         H = (jacobian * weight[:, None]).T @ jacobian
-        return H, jacobian.T @ (weight * off), float(_rho(off * off).sum()) / level**2
+        return H, jacobian.T @ (weight * off), float(robust(off * off).sum()) / level**2
 
 
 def image_motion(points: Array, T: Array, camera: Camera) -> Array:
@@ -247,8 +247,8 @@ def image_motion(points: Array, T: Array, camera: Camera) -> Array:
     return projection @ motion(rigid.apply(rigid.inverse(T), points), T)
 
 
-def _rho(squared: Any) -> Any:
-    """Cauchy's robust norm of squared distances."""
+def robust(squared: Any) -> Any:
+    """Compute Cauchy's robust norm of squared distances."""
     return ROBUST**2 * np.log1p(squared / ROBUST**2)
 
 

@@ -73,7 +73,7 @@ def refine_rendering(
         surface = rendered_again(subject, T, image, camera, model)
         if isinstance(surface, Refusal):
             break
-        (found,) = refine([surface], [T], live)
+        (found,) = refine([surface], [T], live, blur=0)  # the map has blurred them
         if found.refused and result is not None:
             break
         result = found

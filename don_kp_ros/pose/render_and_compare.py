@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.pose.comparison import Comparer, Comparison, Live, Surface
+from don_kp_ros.pose.comparison import NETWORK_BLUR, Comparer, Comparison, Live, Surface
 from don_kp_ros.pose.estimate import Refusal, Why, covariance_of
 from don_kp_ros.pose.refinement import stepped
 
@@ -67,21 +67,30 @@ class Refined:
 
 
 def refine(
-    surfaces: Sequence[Surface], starts: Sequence[Array], live: Live, gate: Gate | None = None
+    surfaces: Sequence[Surface],
+    starts: Sequence[Array],
+    live: Live,
+    gate: Gate | None = None,
+    blur: float = NETWORK_BLUR,
 ) -> list[Refined]:
-    """Refine poses (4, 4) of objects, all at once; raises ValueError for what cannot be one."""
+    """Refine poses (4, 4) of objects, all at once; raises ValueError for what cannot be one.
+
+    blur: cells, see `Comparer`; 0 where the descriptors were taken from a map, which has blurred
+    them already.
+    """
     for start in starts:
         if start.shape != (4, 4) or not np.isfinite(start).all():
             raise ValueError(f'a start is {start.tolist()}; it must be a finite transform (4, 4)')
     # About their middles turns and shifts are nearly independent, wherever the frames lie.
-    middles = [_middle(surface) for surface in surfaces]
-    shifts = [rigid.transform(translation=middle) for middle in middles]
+    middles = [middle(surface.vertices) for surface in surfaces]
+    shifts = [rigid.transform(translation=one) for one in middles]
     comparer = Comparer(
         [
-            replace(surface, vertices=surface.vertices - middle)
-            for surface, middle in zip(surfaces, middles, strict=True)
+            replace(surface, vertices=surface.vertices - one)
+            for surface, one in zip(surfaces, middles, strict=True)
         ],
         live,
+        blur=blur,
     )
     T = [start @ shift for start, shift in zip(starts, shifts, strict=True)]
     before = comparer.compare(T)
@@ -127,8 +136,9 @@ def descend(
     return T, steps
 
 
-def _middle(surface: Surface) -> Array:
-    return np.asarray((surface.vertices.max(axis=0) + surface.vertices.min(axis=0)) / 2)
+def middle(vertices: Array) -> Array:
+    """Return the middle (3,) of the extent of vertices (N, 3)."""
+    return np.asarray((vertices.max(axis=0) + vertices.min(axis=0)) / 2)
 
 
 def _step(one: Comparison) -> Array:

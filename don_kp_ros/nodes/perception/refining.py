@@ -28,7 +28,6 @@ from don_kp_ros.pose.held import Held
 from don_kp_ros.robots.preset import load_preset
 
 if TYPE_CHECKING:
-    from don_kp_ros.pose.comparison import Live
     from don_kp_ros.pose.mesh_descriptors import Subject
 
 _LASTS_S, _LASTS_PERIODS = 10.0, 3  # how long a pose is held, at least
@@ -157,11 +156,7 @@ class Refining:
         self._meshes.keep([one.query.taught for one in sight.objects])
         if sight.view.camera is None:
             return
-        # Only now: what draws meshes takes seconds to import, and many robots have none.
-        from don_kp_ros.pose.comparison import Live
-
         depth = None if sight.view.depth is None else sight.view.depth.metres()
-        live = Live.of(sight.frame.cells.cpu().numpy(), sight.view.camera, depth)
         held: list[_Refined] = []
         for seen in sight.objects:
             subject = self._meshes.load(seen.query.taught, self._ending)
@@ -169,23 +164,29 @@ class Refining:
                 if self._ending.is_set():
                     return
                 assert subject is not None
-                if (one := self._refined(sight, live, seen, subject, pose)) is not None:
+                if (one := self._refined(sight, depth, seen, subject, pose)) is not None:
                     held.append(one)
         self._held = tuple(held)
 
     def _refined(
-        self, sight: _Sight, live: Live, seen: SeenObject, subject: Subject, pose: Pose
+        self,
+        sight: _Sight,
+        depth: NDArray[np.float32] | None,
+        seen: SeenObject,
+        subject: Subject,
+        pose: Pose,
     ) -> _Refined | None:
         """Refine a pose, from what is held of it if something is; None where it is refused."""
-        from don_kp_ros.pose.mesh_descriptors import refine_rendering
+        # Only now: what draws meshes takes seconds to import, and many robots have none.
+        from don_kp_ros.pose.close_up import refine_close_up
 
         known = self._known(sight, seen, pose)
         start, covariance = pose.T_camera_object, pose.covariance
         if known is not None:
             start, covariance = known.held.moved_to(sight.T_fixed_camera)
         assert sight.view.camera is not None
-        found = refine_rendering(
-            subject, start, sight.frame.picture, sight.view.camera, live, sight.model
+        found = refine_close_up(
+            subject, start, sight.frame.picture, sight.view.camera, depth, sight.model
         )
         if found.refused is None:
             start, covariance = found.T_camera_object, found.covariance
