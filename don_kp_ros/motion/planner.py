@@ -158,8 +158,8 @@ class Planner:
                 return PlannedGrasp(
                     T_grasp,
                     to_pregrasp,
-                    self._timed_line(down),
-                    self._timed_line(up),
+                    self._timed_line(down, self.scene.holds),
+                    self._timed_line(up, carrying=True),
                 )
             except MotionError as error:
                 if error.code is MotionCode.CANCELLED:
@@ -227,7 +227,7 @@ class Planner:
             path.append(q)
         return np.array(path[1:])
 
-    def _timed_line(self, path: Array) -> Trajectory:
+    def _timed_line(self, path: Array, carrying: bool) -> Trajectory:
         poses = [self.kinematics.forward(q) for q in path]
         # A turn counts as travel of the fingertips, about 0.1 m from the axis.
         steps = [
@@ -236,8 +236,7 @@ class Planner:
         ]
         lengths = np.concatenate(([0.0], np.cumsum(steps)))
         speed = self._safety.scaling.line
-        # Fingers that come up may carry something.
-        acceleration = self._safety.acceleration(carrying=True) * self._acceleration
+        acceleration = self._safety.acceleration(carrying) * self._acceleration
         trajectory = time_path(path, self._velocity, acceleration, lengths, speed)
         if trajectory is None:
             raise MotionError(MotionCode.UNREACHABLE, 'the line cannot be timed')

@@ -113,7 +113,8 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
     assert np.abs(second - first).max() > 0.1
     wait_for(lambda: len(told) > 1 and not told[-1].poses)
     judge.destroy_subscription(listening)
-    *_, way = [path.poses for path in told if path.poses]
+    # As planned from the first view; to the second view; as planned from both.
+    _, _, way = [path.poses for path in told if path.poses]
     grasp = matrix_from_pose(result.grasp_pose.pose)
     assert min(np.abs(matrix_from_pose(one.pose) - grasp).max() for one in way) < 1e-3
     found, true = result.point.point, before.point
