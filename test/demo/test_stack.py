@@ -38,7 +38,16 @@ CAP = UNSEEN[42]
 FREE = 6  # a placement that leaves the table's middle free
 PLACES = ((0.5, 0.18), (0.5, -0.18), (0.4, 0.2), (0.4, -0.2))  # one of them is free, metres
 BRIM = Grasp.Goal(target='cap/brim')
-TWICE = ('plan', 'look again', 'plan')  # from two views
+TWICE = r'observe plan look_again (observe look_again |plan observe look_again ){0,2}plan '
+"""From two views; where those do not agree, from another one, twice at most."""
+
+
+def picked(phases: list[str]) -> bool:
+    """Tell whether a goal was looked at from two views at least, then picked at the first try."""
+    told = ' '.join(phase.replace(' ', '_') for phase in phases)
+    return bool(re.fullmatch(TWICE + 'approach close lift verify', told))
+
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -108,13 +117,14 @@ def test_a_taught_point_is_found_elsewhere_grasped_and_lifted_and_let_go(judge: 
 
     result = judge.grasp(BRIM, heard)
     assert result.success, result.message
-    assert phases == ['observe', *TWICE, 'approach', 'close', 'lift', 'verify']
-    first, second = planned_at  # from where the cap was seen
-    assert np.abs(second - first).max() > 0.1
+    assert picked(phases), phases
+    first, *_, last = planned_at  # from where the cap was seen
+    assert np.abs(last - first).max() > 0.1
     wait_for(lambda: len(told) > 1 and not told[-1].poses)
     judge.destroy_subscription(listening)
-    # As planned from the first view; to the second view; as planned from both.
-    _, _, way = [path.poses for path in told if path.poses]
+    # Each plan is told, and each way to another view.
+    *others, way = [path.poses for path in told if path.poses]
+    assert 1 + len(others) == phases.count('plan') + phases.count('look again')
     grasp = matrix_from_pose(result.grasp_pose.pose)
     assert min(np.abs(matrix_from_pose(one.pose) - grasp).max() for one in way) < 1e-3
     found, true = result.point.point, before.point
@@ -275,7 +285,7 @@ def test_a_grasp_taught_by_hand_follows_the_turned_object(judge: Judge) -> None:
     goal = Grasp.Goal(target='cap', mode='aligned')
     result = judge.grasp(goal, lambda phase, _: phases.append(phase))
     assert result.success, result.message
-    assert phases == ['observe', *TWICE, 'approach', 'close', 'lift', 'verify']
+    assert picked(phases), phases
     assert judge.watch_height(1.0) - before.centre.z > 0.10
     off = rigid.inverse(T_cap_tcp) @ rigid.inverse(T_world_cap)
     off = off @ matrix_from_pose(result.grasp_pose.pose)

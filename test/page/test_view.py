@@ -36,7 +36,8 @@ SIZE = (640, 480)  # of the simulated camera's picture
 def judge(own_domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     """The stack with a judge of it."""
     logs = tmp_path_factory.mktemp('logs')
-    with judged(shipped_model(), logs, domain=int(os.environ['ROS_DOMAIN_ID'])) as made:
+    domain = int(os.environ['ROS_DOMAIN_ID'])
+    with judged(shipped_model(), logs, domain=domain, parameters={'grasp': {'views': 1}}) as made:
         yield made
 
 

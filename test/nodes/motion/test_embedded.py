@@ -273,7 +273,8 @@ def test_a_signal_to_the_process_stops_the_arm(arm, number, status, said):
             process.kill()
     assert process.returncode == status
     assert output == said if status == 0 else said in output
-    motion, stop = (goal.trajectory for goal in controllers.received)
+    # A busy machine's stop may have come too late, and another followed.
+    motion, *_, stop = (goal.trajectory for goal in controllers.received)
     rest = stop.points[-1].positions[0]
     assert OBSERVE[0] < rest < motion.points[-1].positions[0]
     wait_until(lambda: abs(controllers.arm[0] - rest) < 1e-3)
