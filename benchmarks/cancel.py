@@ -151,7 +151,10 @@ def judged(
     title: str,
     variant: str = '',
 ) -> int:
-    """Report what was measured of an arm that moved; return the exit status."""
+    """Report what was measured of an arm that moved; return the exit status, 1 if it never did."""
+    if not moving:
+        print(f'nothing to judge: {title}; raise COUNT', file=sys.stderr)
+        return 1
     figures = [what for what in moving[0] if what not in ('moved', 'stopped', 'failed')]
     worst = {what: float(np.max([row[what] for row in moving])) for what in figures}
     limits = {'beyond the range, rad': 0.0, 'rests after, s': 0.35}

@@ -77,7 +77,9 @@ def told(row: Row) -> Row:
 def summary(kind: str, mode: str, rows: Sequence[Row], way: str = 'point') -> Row:
     """Make the figures of trials."""
     attempts = [told(row) for row in rows]
-    errors = [1000 * one['error'] for one in attempts if one['error'] is not None]
+    # Of what was found: a refused find has a place, too.
+    found = [one for one in attempts if one['verdict'] != 'not found']
+    errors = [1000 * one['error'] for one in found if one['error'] is not None]
     figures: Row = {'kind': kind, 'way': way, 'trials': len(rows)}
     for verdict in VERDICTS:
         figures[verdict] = sum(one['verdict'] == verdict for one in attempts)

@@ -50,6 +50,7 @@ from don_kp_ros.nodes.simulation.node import Simulation
 from don_kp_ros.simulation.instances import UNSEEN
 
 NODES = {'grasp': 'grasp', 'database': 'descriptor_database', 'perception': 'perception'}
+_PINCH = Grasp.Goal(target='cap/brim')
 READY = {
     'grasp': 'ready for goals',
     'descriptor_database': ' descriptors in ',
@@ -207,16 +208,20 @@ def _other(stack: Stack, name: str, count: int, seed: int) -> int:
             truth = judge.truth()
             judge.store('cap/brim', round(truth.point_u), round(truth.point_v))
             for i in tqdm(range(count), desc='kills', unit='kill'):
-                judge.reset(seed, 1 + i, UNSEEN[42])
                 rng = np.random.default_rng([seed, i])
-                row, result = _kill_beside(stack, name, judge, simulation, rng)
+                row = None
+                while row is None:  # some goals have ended before the moment comes
+                    judge.reset(seed, 1 + i, UNSEEN[42])
+                    row, result = _kill_beside(stack, name, judge, simulation, rng)
                 rows.append(row)
                 codes[words.get(result.code, str(result.code))] += 1
                 stack.start(name)
-                released = judge.grasp(Grasp.Goal(mode='release'), lambda *_: None)
-                if not released.success:
+                judge.reset(seed, 1 + i, UNSEEN[42])
+                judge.wait_until_sought(_PINCH.target)
+                after = judge.grasp(_PINCH, lambda *_: None)  # which needs every node
+                if not after.success:
                     failed += 1
-                    print(f'after kill {i}: {released.message}', file=sys.stderr)
+                    print(f'after kill {i}: {after.message}', file=sys.stderr)
         finally:
             judge.close()
     ended = ', '.join(f'{number} {code}' for code, number in codes.most_common())
@@ -226,28 +231,36 @@ def _other(stack: Stack, name: str, count: int, seed: int) -> int:
 
 def _kill_beside(
     stack: Stack, name: str, judge: Judge, simulation: Simulation, rng: np.random.Generator
-) -> tuple[dict[str, float], Grasp.Result]:
+) -> tuple[dict[str, float] | None, Grasp.Result]:
     """Kill a node while a cap is grasped; return what the arm did since, and how the goal ended.
 
-    Times count from the goal's end: what needs the killed node no more goes on.
+    Times count from the goal's end: what needs the killed node no more goes on. Accelerations are
+    those of the whole goal, the fingers' contact with the cap among them. None where the goal
+    ended before anything was killed.
     """
     recorder = recorded(simulation)
     begun = recorder.times[-1]
     moment = begun + rng.uniform(0.0, GRASP_S)
-    over = threading.Event()
+    over, killed = threading.Event(), threading.Event()
 
     def kill() -> None:
         while recorder.times[-1] < moment and not over.is_set():
             time.sleep(POLL)
-        stack.end(name, signal.SIGKILL)
+        if not over.is_set():
+            stack.end(name, signal.SIGKILL)
+            killed.set()
 
     killer = threading.Thread(target=kill)
     killer.start()
-    goal = Grasp.Goal(target='cap/brim', next=Grasp.Goal.RELEASE)
-    result = judge.grasp(goal, lambda *_: None)
-    ended = recorder.times[-1]
-    over.set()
-    killer.join()
+    goal = Grasp.Goal(target=_PINCH.target, next=Grasp.Goal.RELEASE)
+    try:
+        result = judge.grasp(goal, lambda *_: None)
+        ended = recorder.times[-1]
+    finally:
+        over.set()
+        killer.join()
+    if not killed.is_set():
+        return None, result
     wait_until(lambda: recorder.times[-1] > ended + WATCHED)
     rests = measured(recorder, ended)['rests after, s']
     return {**measured(recorder, begun), 'rests after, s': rests}, result

@@ -315,6 +315,8 @@ def main() -> int:
     """Measure, print, write; 1 where a target is missed."""
     count = int(os.environ.get('COUNT') or 200)
     seed = int(os.environ.get('SEED') or 0)
+    if count < len(KINDS):
+        raise SystemExit(f'COUNT is {count}; it must be at least {len(KINDS)}, one of each kind')
     limits = load_safety()
     safety = Safety(limits, PANDA, limits.simulation)
     planner = Planner(PANDA, safety)

@@ -110,6 +110,11 @@ def test_what_was_measured_is_not_measured_again_nor_twice(
     assert [[row['seed'] for row in own] for own in rows] == [[7, 8, 9]] * 3
 
 
+def test_a_find_that_was_refused_is_none_that_came_near() -> None:
+    refused = grasping.summary('mug', 'pinch', [row('not found', 0.002, 1.0)])
+    assert (refused['within 8 mm'], refused['within 10 mm'], refused['median mm']) == (0, 0, '')
+
+
 def test_figures_are_of_every_trial_also_of_what_could_not_be_taught() -> None:
     rows = [
         row('lifted', 0.002, 3.0),

@@ -5,6 +5,7 @@ import numpy as np
 from benchmarks.planning import GRIP, KINDS, PANDA, Box, Course, Drawing, seen
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.held import HeldBox
+from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.safety import Safety, load_safety
 from don_kp_ros.motion.timing import time_path
 
@@ -44,6 +45,15 @@ def test_ends_of_problems_are_free_and_the_goal_is_where_it_is_said() -> None:
         if kind == 'pick':
             np.testing.assert_allclose(problem.goal[:2, 3], [box.x, box.y])
             assert problem.goal[2, 3] <= max(box.height - GRIP, 0.02) + 1e-9
+        at_goal = Course(problem.boxes[1:] if kind == 'pick' else problem.boxes, problem.real)
+        kinematics, random = Kinematics(PANDA), np.random.default_rng(4)
+        seeds = [OBSERVE, *(kinematics.random(random) for _ in range(20))]
+        half_turn = rigid.transform(np.diag([-1.0, -1.0, 1.0]))
+        goals = [problem.goal, problem.goal @ half_turn] if kind == 'pick' else [problem.goal]
+        ways = [q for T in goals for q in kinematics.solutions(T, seeds)]
+        for q in ways:
+            assert min(np.abs(kinematics.forward(q) - T).max() for T in goals) < 1e-3
+        assert any(not at_goal.touches(q) for q in ways)
 
 
 def test_a_turned_wall_is_seen_where_it_stands() -> None:

@@ -25,7 +25,17 @@ from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
 from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.geometry import rigid
 
-_ATTEMPTS = 1000
+ATTEMPTS = 1000  # of pairs in a row, before a folder is given up
+
+
+def nothing_in_common(folder: Path, last: str) -> DataError:
+    """Make the error of a folder whose pairs of views share too little, the last one of `last`."""
+    return DataError(
+        f'{folder}: {ATTEMPTS} pairs of views in a row share fewer than {FEWEST_COMMON} points '
+        f'(the last of {last}); take views that differ less, check poses and depths, raise '
+        'views.tolerance to how much these miss each other, or lower views.warp.shift and '
+        'views.warp.scale'
+    )
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class PosedSampler:
         Pairs that share fewer than FEWEST_COMMON points are drawn again. Raises DataError if no
         try succeeds.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             group = self._groups[
                 int(rng.choice(len(self._sizes), p=self._sizes / self._sizes.sum()))
             ]
@@ -135,12 +145,7 @@ class PosedSampler:
             if pair is not None:
                 return pair
         view = group[0]
-        raise DataError(
-            f'{view.path.parent.parent}: {_ATTEMPTS} pairs of views in a row share fewer than '
-            f'{FEWEST_COMMON} points (the last of {view.object}); take views that differ less, '
-            'check poses and depths, raise views.tolerance to how much these miss each other, or '
-            'lower views.warp.shift and views.warp.scale'
-        )
+        raise nothing_in_common(view.path.parent.parent, view.object)
 
     def check(self) -> None:
         """Draw a pair once; raises DataError if that fails."""

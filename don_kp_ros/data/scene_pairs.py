@@ -20,12 +20,18 @@ from don_kp_ros.data.homography import Matrix, project, warped
 from don_kp_ros.data.pairs import SceneTruth, ViewConfiguration, ViewPair, warped_view
 from don_kp_ros.data.picture_file import PictureFile, image_of
 from don_kp_ros.data.posed import FEWEST_COMMON
-from don_kp_ros.data.posed_pairs import Canvas, PosedSource, prepare_posed, random_canvas
+from don_kp_ros.data.posed_pairs import (
+    ATTEMPTS,
+    Canvas,
+    PosedSource,
+    nothing_in_common,
+    prepare_posed,
+    random_canvas,
+)
 from don_kp_ros.data.scenes import Scene, SceneView
 from don_kp_ros.data.source import Source
 
 FIELD_STEP = 4  # pixels of a view between points of its field
-_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,12 @@ class SceneSampler:
         Pairs that share fewer than FEWEST_COMMON points, or none of the object that they are
         about, are drawn again. Raises DataError if no try succeeds.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             scene, target = self._choices[int(rng.integers(len(self._choices)))]
             pair = self._pair(scene, target, rng)
             if pair is not None:
                 return pair
-        raise DataError(
-            f'{scene.a.path.parent.parent}: {_ATTEMPTS} pairs of views in a row share fewer than '
-            f'{FEWEST_COMMON} points (the last of scene {scene.name}); take views that differ '
-            'less, check poses and depths, raise views.tolerance to how much these miss each '
-            'other, or lower views.warp.shift and views.warp.scale'
-        )
+        raise nothing_in_common(scene.a.path.parent.parent, f'scene {scene.name}')
 
     def check(self) -> None:
         """Draw a pair once; raises DataError if that fails."""

@@ -201,6 +201,10 @@ class Judge(Node):
     def store(self, name: str, u: int, v: int) -> None:
         """Store the descriptor of a pixel in place of the name's; wait until it is sought."""
         self._ask(self._store, StoreDescriptor.Request(name=name, u=u, v=v, replace=True))
+        self.wait_until_sought(name)
+
+    def wait_until_sought(self, name: str) -> None:
+        """Wait until perception looks for a stored point."""
         self._wait(
             f'perception to look for {name}', lambda: name in self._sought, PATIENCE_SECONDS
         )

@@ -31,6 +31,7 @@ from don_kp_ros.demo.session import judged, model_for
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
 from don_kp_ros.nodes.simulation.parameters import SimulationParameters
+from don_kp_ros.simulation.disturbances import ALLOWED
 from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.kinds import shape_of
 from don_kp_ros.simulation.scene import Layout
@@ -131,7 +132,7 @@ def run_trial(
             pictures.save_view()
 
     try:
-        judge.disturb({name: getattr(_USUAL, name) for name in task.disturbances})
+        judge.disturb({name: getattr(_USUAL, name) for name in (*ALLOWED, *task.disturbances)})
         taught = one.teach() if teach else None
         judge.disturb(task.disturbances)
         before = one.lay_out(1)
