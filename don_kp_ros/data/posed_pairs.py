@@ -25,13 +25,13 @@ from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
 from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.geometry import rigid
 
-ATTEMPTS = 1000  # of pairs in a row, before a folder is given up
+_ATTEMPTS = 1000  # of pairs in a row, before a folder is given up
 
 
-def nothing_in_common(folder: Path, last: str) -> DataError:
+def nothing_in_common(folder: Path, attempts: int, last: str) -> DataError:
     """Make the error of a folder whose pairs of views share too little, the last one of `last`."""
     return DataError(
-        f'{folder}: {ATTEMPTS} pairs of views in a row share fewer than {FEWEST_COMMON} points '
+        f'{folder}: {attempts} pairs of views in a row share fewer than {FEWEST_COMMON} points '
         f'(the last of {last}); take views that differ less, check poses and depths, raise '
         'views.tolerance to how much these miss each other, or lower views.warp.shift and '
         'views.warp.scale'
@@ -136,7 +136,7 @@ class PosedSampler:
         Pairs that share fewer than FEWEST_COMMON points are drawn again. Raises DataError if no
         try succeeds.
         """
-        for _ in range(ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             group = self._groups[
                 int(rng.choice(len(self._sizes), p=self._sizes / self._sizes.sum()))
             ]
@@ -145,7 +145,7 @@ class PosedSampler:
             if pair is not None:
                 return pair
         view = group[0]
-        raise nothing_in_common(view.path.parent.parent, view.object)
+        raise nothing_in_common(view.path.parent.parent, _ATTEMPTS, view.object)
 
     def check(self) -> None:
         """Draw a pair once; raises DataError if that fails."""

@@ -21,7 +21,6 @@ from don_kp_ros.data.pairs import SceneTruth, ViewConfiguration, ViewPair, warpe
 from don_kp_ros.data.picture_file import PictureFile, image_of
 from don_kp_ros.data.posed import FEWEST_COMMON
 from don_kp_ros.data.posed_pairs import (
-    ATTEMPTS,
     Canvas,
     PosedSource,
     nothing_in_common,
@@ -32,6 +31,7 @@ from don_kp_ros.data.scenes import Scene, SceneView
 from don_kp_ros.data.source import Source
 
 FIELD_STEP = 4  # pixels of a view between points of its field
+_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class SceneSampler:
         Pairs that share fewer than FEWEST_COMMON points, or none of the object that they are
         about, are drawn again. Raises DataError if no try succeeds.
         """
-        for _ in range(ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             scene, target = self._choices[int(rng.integers(len(self._choices)))]
             pair = self._pair(scene, target, rng)
             if pair is not None:
                 return pair
-        raise nothing_in_common(scene.a.path.parent.parent, f'scene {scene.name}')
+        raise nothing_in_common(scene.a.path.parent.parent, _ATTEMPTS, f'scene {scene.name}')
 
     def check(self) -> None:
         """Draw a pair once; raises DataError if that fails."""
