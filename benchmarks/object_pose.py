@@ -132,6 +132,11 @@ class Shot:
         plane = table_plane(self.view.points())
         return object_mask(self.view.depth.metres(), D435, plane, self.click())
 
+    def taught(self, model: DescriptorModel) -> Taught:
+        """Teach the object by one click; raises RefusedError."""
+        cells, turn = model.describe(self.colour), self.T_camera_world[:3, :3]
+        return teach(cells, self.view, self.clicked(), model.fingerprint, turn)
+
 
 def _far(other: Placement, places: Sequence[Placement]) -> bool:
     return all(np.hypot(other.x - one.x, other.y - one.y) > _APART[0] for one in places)
@@ -159,13 +164,7 @@ def trial(index: int, number: int, seed: int, model: DescriptorModel) -> list[Ro
     conditions = ['one view', 'two views'] if number == 1 else ['two in view']
     row: Row = {'index': index, 'kind': kind, 'condition': conditions[0]}
     try:
-        taught = teach(
-            model.describe(first.colour),
-            first.view,
-            first.clicked(),
-            model.fingerprint,
-            first.T_camera_world[:3, :3],
-        )
+        taught = first.taught(model)
     except RefusedError as error:
         failed = {'poses': [], 'refused': f'not taught: {error}'}
         return [{**row, 'condition': condition, **failed} for condition in conditions]
@@ -203,14 +202,19 @@ def _extended(
     return {**_found(both.constellation, in_test, cells, T_true_taught), 'second': 'taught'}
 
 
+def look_for(constellation: Constellation, shot: Shot, cells: torch.Tensor) -> list[Pose]:
+    """Find all instances in a view and its map (D, h, w)."""
+    queries = torch.from_numpy(constellation.descriptors.copy())
+    candidates = find_candidates(cells, queries, shot.view, SIMILAR)
+    symmetry = symmetry_of(constellation)
+    return find_instances(constellation, cells, candidates, shot.view, symmetry=symmetry)
+
+
 def _found(
     constellation: Constellation, shot: Shot, cells: torch.Tensor, T_true_taught: Array
 ) -> Row:
     """Find all instances; compare each pose with the nearest true one."""
-    queries = torch.from_numpy(constellation.descriptors.copy())
-    candidates = find_candidates(cells, queries, shot.view, SIMILAR)
-    symmetry = symmetry_of(constellation)
-    poses = find_instances(constellation, cells, candidates, shot.view, symmetry=symmetry)
+    poses = look_for(constellation, shot, cells)
     truths = [T @ T_true_taught for T in shot.T_camera_objects]
     refused = str(poses[0].refused or '')
     told = [] if refused else [_compared(pose, truths) for pose in poses]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from don_kp_ros.evaluation.poses import add
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.meshes.raster import Raster, rasterise
 from don_kp_ros.meshes.reading import read
 from don_kp_ros.meshes.simplification import evened
 from don_kp_ros.pose.comparison import Live, Surface
+from don_kp_ros.pose.render_and_compare import middle
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -27,6 +30,7 @@ CELLS = CAMERA.resized(160, 120)
 DIMENSION = 16
 FACES = 3000
 NOISE, BLUR = 0.1, 0.8  # of each number of a descriptor; cells
+_POINTS = 1000  # of a mesh, for its measures
 _FEATURES = (0.01, 0.06)  # metres over which descriptors change
 
 
@@ -41,16 +45,14 @@ class Thing:
     @classmethod
     def of(cls, name: str, vertices: Array, faces: NDArray[np.int64]) -> Thing:
         """Give a mesh descriptors; its frame is moved to its middle."""
-        vertices = vertices - (vertices.max(axis=0) + vertices.min(axis=0)) / 2
+        vertices = vertices - middle(vertices)
         few, fewer = evened(vertices, faces, FACES)
         diameter = max(float(np.linalg.norm(few - one, axis=1).max()) for one in few)
         return cls(name, Surface(few, fewer, descriptors(few, sum(map(ord, name)))), diameter)
 
     def add(self, T: Array, true: Array) -> float:
         """Return the mean distance of the vertices at two poses, metres."""
-        points = self.surface.vertices
-        off = rigid.apply(T, points) - rigid.apply(true, points)
-        return float(np.linalg.norm(off, axis=1).mean())
+        return add(T, true, self.surface.vertices)
 
     def found(self, T: Array, true: Array) -> bool:
         """Tell whether they are off by less than a tenth of the diameter."""
@@ -84,10 +86,27 @@ def built_in() -> list[Thing]:
     return things
 
 
-def from_files(folder: Path) -> list[Thing]:
-    """Read the meshes FOLDER/NAME/textured.obj."""
-    meshes = {path.parent.name: read(path) for path in sorted(folder.glob('*/textured.obj'))}
+def files(folder: Path | str | None = None) -> list[Path]:
+    """List the meshes NAME/textured.obj of a folder, DATA if none is given."""
+    folder = folder or os.environ.get('DATA')
+    found = sorted(Path(folder).glob('*/textured.obj')) if folder else []
+    if not found:
+        raise SystemExit(
+            f"DATA is '{folder or ''}'; give a folder of meshes NAME/textured.obj, such as those "
+            'of the YCB object and model set'
+        )
+    return found
+
+
+def from_files(paths: Sequence[Path]) -> list[Thing]:
+    """Read meshes NAME/textured.obj."""
+    meshes = {path.parent.name: read(path) for path in paths}
     return [Thing.of(name, mesh.vertices, mesh.faces) for name, mesh in meshes.items()]
+
+
+def some_of(vertices: Array) -> Array:
+    """Choose points (N, 3) to measure by, equal ones of equal vertices."""
+    return vertices[np.random.default_rng(0).permutation(len(vertices))[:_POINTS]]
 
 
 def descriptors(places: Array, seed: int) -> Floats:

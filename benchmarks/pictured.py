@@ -6,7 +6,6 @@ The simulation draws them with lights, shades, noise and a depth with faults. No
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +17,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.oracle import Seen, Thing
+from benchmarks.oracle import Seen, Thing, some_of
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.matching.maps import interpolated
 from don_kp_ros.meshes.mesh import Mesh
 from don_kp_ros.meshes.raster import rasterise
 from don_kp_ros.meshes.reading import read
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.pose.close_up import close_up
 from don_kp_ros.pose.comparison import Live, Surface
 from don_kp_ros.pose.mesh_descriptors import Subject
+from don_kp_ros.pose.render_and_compare import middle
 from don_kp_ros.simulation import meshes
 from don_kp_ros.simulation.camera import D435, is_whole, with_faults
 from don_kp_ros.simulation.posed import Viewpoints
@@ -40,7 +42,7 @@ _VIEWPOINTS = Viewpoints(tilt=(0.0, 60.0), distance=(0.45, 0.8))
 _MIDDLE, _WIDE = (0.48, 0.0), 0.14  # metres, on the table: where objects lie, and how far about it
 _TRIES, _SHOTS = 50, 30
 _SMALLEST = 400  # pixels of an object
-_POINTS = 1000  # of a model, for its measures
+_NETWORKS, _FINE = 80, 160  # cells of a picture's longer side: of networks' maps, of colours
 _GREY, _CONTRAST = 128.0, 64.0  # of colours
 
 
@@ -56,29 +58,14 @@ class Model:
     @classmethod
     def of(cls, name: str, mesh: Mesh) -> Model:
         """Move a mesh in metres to its middle."""
-        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-        mesh = mesh.moved(rigid.transform(translation=-(low + high) / 2))
+        mesh = mesh.moved(rigid.transform(translation=-middle(mesh.vertices)))
         subject = Subject.of(mesh)
-        rng = np.random.default_rng(0)
-        chosen = rng.permutation(len(subject.vertices))[:_POINTS]
-        return cls(name, subject, subject.vertices[chosen], mesh.diameter)
+        return cls(name, subject, some_of(subject.vertices), mesh.diameter)
 
 
-def files() -> list[Path]:
-    """List the meshes DATA/NAME/textured.obj."""
-    folder = os.environ.get('DATA')
-    found = sorted(Path(folder).glob('*/textured.obj')) if folder else []
-    if not found:
-        raise SystemExit(
-            f"DATA is '{folder or ''}'; give a folder of meshes NAME/textured.obj, such as those "
-            'of the YCB object and model set'
-        )
-    return found
-
-
-def from_files() -> list[Model]:
-    """Read the meshes of DATA."""
-    return [Model.of(path.parent.name, read(path).in_metres()) for path in files()]
+def from_files(paths: Sequence[Path]) -> list[Model]:
+    """Read meshes NAME/textured.obj."""
+    return [Model.of(path.parent.name, read(path).in_metres()) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -95,10 +82,20 @@ class Picture:
     T: Sequence[Array]
     visible: Sequence[float]
 
-    def live(self, model: DescriptorModel, with_depth: bool) -> Live:
-        """Describe the picture."""
-        cells = model.describe(self.image).cpu().numpy()
-        return Live.of(cells, self.camera, self.depth if with_depth else None)
+    def about(self, number: int, T: Array) -> Picture:
+        """Cut out what the refinement sees of an object at a pose (4, 4)."""
+        subject = self.models[number].subject
+        part, near, depth = close_up(subject, T, self.image, self.camera, self.depth)
+        return replace(self, image=part, depth=depth, camera=near)
+
+    def live(self, model: DescriptorModel) -> Live:
+        """Describe the picture; its depth is left out."""
+        return Live.of(model.describe(self.image).cpu().numpy(), self.camera)
+
+    def blind(self) -> Live:
+        """Take the depth alone, in as many cells as networks give a picture."""
+        columns, rows = _grid(self.image, _NETWORKS)
+        return Live.of(np.zeros((1, rows, columns), np.float32), self.camera, self.depth)
 
     def seen(self, number: int, surface: Surface, live: Live) -> Seen:
         """One object as `benchmarks.refinement` compares it."""
@@ -170,14 +167,25 @@ class Colours:
     """A stand-in for a network, whose descriptors are the colours about grey."""
 
     dimension = 3
-    _SIZE = (160, 120)
 
-    @classmethod
-    def cells(cls, image: NDArray[Any]) -> NDArray[np.float32]:
+    @staticmethod
+    def cells(image: NDArray[Any]) -> NDArray[np.float32]:
         """Reduce an image to the size of the map."""
-        return np.asarray(cv2.resize(image, cls._SIZE, interpolation=cv2.INTER_AREA), np.float32)
+        small = cv2.resize(image, _grid(image, _FINE), interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.float32)
 
     def describe(self, image: Image) -> torch.Tensor:
-        """Return the colours: (3, 120, 160)."""
+        """Return the colours (3, h, w), of any length."""
         small = self.cells(image)
         return torch.from_numpy((small - _GREY) / _CONTRAST).permute(2, 0, 1)
+
+    @staticmethod
+    def read(colours: torch.Tensor, uv: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Read them at pixels (Q, 2) of a picture (H, W) as they are: (Q, 3)."""
+        return interpolated(colours[None], uv[None].to(colours), size)[0]
+
+
+def _grid(image: NDArray[Any], across: int) -> tuple[int, int]:
+    """Return the columns and rows of a map with so many cells along the longer side."""
+    rows, columns = (round(side * across / max(image.shape[:2])) for side in image.shape[:2])
+    return columns, rows

@@ -6,8 +6,8 @@ alone; and CLUTTERED=30 scenes of five objects that hide each other, refined tog
 one. DATA=FOLDER takes the meshes FOLDER/NAME/textured.obj, else objects are made. SEED=1 draws
 other scenes.
 
-Every scene is kept in output/bench/refinement/ as it is done, for this commit: a run that is
-interrupted goes on where it stopped.
+Every scene is kept in output/bench/refinement/ as it is done, for this commit and these
+meshes: a run that is interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,12 +25,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.oracle import Seen, Thing, built_in, from_files, look, off
-from benchmarks.report import OUTPUT, Row, Target, done, given, report
-from don_kp_ros.evaluation.results import commit
-from don_kp_ros.pose.comparison import Comparer, Live
+from benchmarks.oracle import Seen, Thing, built_in, files, from_files, look, off
+from benchmarks.report import Row, Target, done, given, kept, number_given, report
+from don_kp_ros.pose.close_up import aligned_by_depth
+from don_kp_ros.pose.comparison import NETWORK_BLUR, Comparer
 from don_kp_ros.pose.refinement import stepped
-from don_kp_ros.pose.render_and_compare import descend, refine
+from don_kp_ros.pose.render_and_compare import refine
 
 Array = NDArray[np.float64]
 
@@ -53,9 +52,12 @@ def with_depth(seen: Seen, starts: Sequence[Array]) -> list[Array]:
     return [one.T_camera_object for one in refine(seen.surfaces, starts, seen.live)]
 
 
-def adagrad(seen: Seen, starts: Sequence[Array]) -> list[Array]:
-    """Descend as Periyasamy, Schwarz and Behnke do: 50 steps of AdaGrad, in metres and radians."""
-    comparer = Comparer(seen.surfaces, replace(seen.live, depth=None))
+def adagrad(seen: Seen, starts: Sequence[Array], blur: float = NETWORK_BLUR) -> list[Array]:
+    """Descend as Periyasamy, Schwarz and Behnke do: 50 steps of AdaGrad, in metres and radians.
+
+    blur: as of `refine`.
+    """
+    comparer = Comparer(seen.surfaces, replace(seen.live, depth=None), blur=blur)
     T, sums = list(starts), [np.zeros(6)] * len(starts)
     for number in range(_STEPS):
         for k, one in enumerate(comparer.compare(T)):
@@ -66,11 +68,11 @@ def adagrad(seen: Seen, starts: Sequence[Array]) -> list[Array]:
 
 
 def icp(seen: Seen, starts: Sequence[Array]) -> list[Array]:
-    """Align with the measured depth alone, point to plane, as often as the refinement steps."""
-    live = seen.live
-    blind = Live(np.zeros_like(live.cells), live.camera, live.depth)
-    surfaces = [replace(s, descriptors=np.zeros_like(s.descriptors)) for s in seen.surfaces]
-    return descend(Comparer(surfaces, blind), starts, ((4, False, 6), (1, False, 12)))[0]
+    """Align each with the measured depth alone, point to plane, as often as refinement steps."""
+    return [
+        aligned_by_depth(one.vertices, one.faces, start, seen.live)
+        for one, start in zip(seen.surfaces, starts, strict=True)
+    ]
 
 
 METHODS: dict[str, Callable[[Seen, Sequence[Array]], list[Array]]] = {
@@ -140,17 +142,16 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     seed = int(os.environ.get('SEED') or 0)
-    data = os.environ.get('DATA')
-    things = from_files(Path(data)) if data else built_in()
-    scenes = int(os.environ.get('SCENES') or 48)
-    cluttered = int(os.environ.get('CLUTTERED') or 30)
-    kept = OUTPUT / 'refinement' / f'{commit()}-{Path(data).name if data else "made"}-{seed}'
+    meshes = files() if os.environ.get('DATA') else []
+    things = from_files(meshes) if meshes else built_in()
+    scenes, cluttered = number_given('SCENES', 48), number_given('CLUTTERED', 30)
+    folder = kept('refinement', seed, data=meshes)
     single: list[dict[str, Any]] = []
     for i in tqdm(range(scenes), desc='one object', unit='scene'):
-        single += done(kept, f'one-{i:04d}', lambda i=i: one_object(things, i, seed))  # type: ignore[misc]
+        single += done(folder, f'one-{i:04d}', lambda i=i: one_object(things, i, seed))  # type: ignore[misc]
     many: list[dict[str, Any]] = []
     for i in tqdm(range(cluttered), desc='five objects', unit='scene'):
-        many += done(kept, f'five-{i:04d}', lambda i=i: five_objects(things, i, seed))  # type: ignore[misc]
+        many += done(folder, f'five-{i:04d}', lambda i=i: five_objects(things, i, seed))  # type: ignore[misc]
     table: list[Row] = []
     for start in dict.fromkeys(row['start'] for row in single):
         for method in METHODS:

@@ -1,12 +1,12 @@
 """Teach an object by one click, find it in another view, and refine its pose with its mesh.
 
-`python -m benchmarks.refinement_chained DATA=FOLDER`: VIEWS=200 views of the meshes
+`DATA=FOLDER python -m benchmarks.refinement_chained`: VIEWS=200 views of the meshes
 FOLDER/NAME/textured.obj in turn, taught and looked for as `benchmarks.object_pose` does, whose
 pose is then refined with depth. How the mesh lies in the taught object's frame is known exactly.
 MODEL=FILE takes another checkpoint than models/objects.safetensors; SEED=1 draws other views.
 
-Every view is kept in output/bench/refinement_chained/ as it is done, for this commit and model: a
-run that is interrupted goes on where it stopped.
+Every view is kept in output/bench/refinement_chained/ as it is done, for this commit, model
+and DATA: a run that is interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -23,19 +23,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.object_pose import shoot
-from benchmarks.pictured import files
-from benchmarks.report import OUTPUT, Row, Target, done, given, report
+from benchmarks.object_pose import look_for, shoot
+from benchmarks.oracle import files
+from benchmarks.report import Row, Target, done, given, kept, number_given, report
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
-from don_kp_ros.matching.candidates import find_candidates
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose import mesh_descriptors
 from don_kp_ros.pose.close_up import refine_close_up
-from don_kp_ros.pose.instances import SIMILAR, find_instances
-from don_kp_ros.pose.symmetry import symmetry_of
-from don_kp_ros.pose.teaching import teach
 from don_kp_ros.simulation.posed import Subject
 
 Array = NDArray[np.float64]
@@ -52,19 +47,10 @@ def trial(file: Path, index: int, seed: int, model: DescriptorModel) -> list[dic
     first, then = shoot(subject, 1, rng), shoot(subject, 1, rng)
     row: dict[str, Any] = {'thing': file.parent.name, 'refused': '', 'stays': ''}
     try:
-        taught = teach(
-            model.describe(first.colour),
-            first.view,
-            first.clicked(),
-            model.fingerprint,
-            first.T_camera_world[:3, :3],
-        )
+        taught = first.taught(model)
     except RefusedError as error:
         return [{**row, 'refused': f'not taught: {error}'}]
-    cells, one = model.describe(then.colour), taught.constellation
-    queries = torch.from_numpy(one.descriptors.copy())
-    candidates = find_candidates(cells, queries, then.view, SIMILAR)
-    (pose, *_) = find_instances(one, cells, candidates, then.view, symmetry=symmetry_of(one))
+    (pose, *_) = look_for(taught.constellation, then, model.describe(then.colour))
     if pose.refused:
         return [{**row, 'refused': str(pose.refused)}]
     T_taught_mesh = rigid.inverse(taught.T_camera_object) @ first.T_camera_objects[0]
@@ -100,14 +86,14 @@ def main() -> int:
     """Run the benchmark; 1 where a target is missed."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    seed, views = int(os.environ.get('SEED') or 0), int(os.environ.get('VIEWS') or 200)
+    seed, views = int(os.environ.get('SEED') or 0), number_given('VIEWS', 200)
     model = DescriptorModel.load(Path(os.environ.get('MODEL') or 'models/objects.safetensors'))
     meshes = files()
-    kept = OUTPUT / 'refinement_chained' / f'{commit()}-{model.fingerprint}-{seed}'
+    folder = kept('refinement_chained', model.fingerprint, seed, data=meshes)
     rows: list[dict[str, Any]] = []
     for i in tqdm(range(views), desc='objects', unit='view'):
         file = meshes[i % len(meshes)]
-        rows += done(kept, f'{i:04d}', lambda i=i, f=file: trial(f, i, seed, model))  # type: ignore[misc]
+        rows += done(folder, f'{i:04d}', lambda i=i, f=file: trial(f, i, seed, model))  # type: ignore[misc]
     names = sorted({row['thing'] for row in rows})
     table = [summary(name, [row for row in rows if row['thing'] == name]) for name in names]
     table.append(summary('all', rows))

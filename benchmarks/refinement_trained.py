@@ -1,14 +1,15 @@
 """Refine poses by the descriptors of a trained network, in simulated pictures of meshes.
 
-`python -m benchmarks.refinement_trained DATA=FOLDER`: SCENES=48 pictures of one object of
+`DATA=FOLDER python -m benchmarks.refinement_trained`: SCENES=48 pictures of one object of
 FOLDER/NAME/textured.obj each, refined from several starts by colours alone and with depth, beside
-alignment with depth alone, photometric alignment, and the optimiser as published (AdaGrad). Then
+alignment with depth alone, photometric alignment, and the optimiser as published (AdaGrad), all in
+the part of the picture that is about the object. Then
 CLUTTERED=24 pictures of five objects that hide each other, from starts as far off as PoseCNN's:
 the areas under the curves of ADD and ADD-S to 10 cm before and after, of each object. MODEL=FILE
 takes another checkpoint than models/objects.safetensors; SEED=1 draws other scenes.
 
-Every picture is kept in output/bench/refinement_trained/ as it is done, for this commit and model:
-a run that is interrupted goes on where it stopped.
+Every picture is kept in output/bench/refinement_trained/ as it is done, for this commit, model
+and DATA: a run that is interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from rich.console import Console
 from tqdm import tqdm
 
 from benchmarks import refinement
-from benchmarks.oracle import off
+from benchmarks.oracle import files, off
 from benchmarks.pictured import Colours, Model, Picture, from_files, look
-from benchmarks.report import OUTPUT, Row, Target, done, given, report
+from benchmarks.report import Row, Target, done, given, kept, number_given, report
 from don_kp_ros.evaluation.poses import add, add_s, by_object
-from don_kp_ros.evaluation.results import commit, print_table
+from don_kp_ros.evaluation.results import print_table
 from don_kp_ros.geometry import rigid
 from don_kp_ros.meshes.picture import drawn_over
 from don_kp_ros.networks.model import DescriptorModel
@@ -67,39 +68,44 @@ def with_depth(picture: Picture, number: int, start: Array, model: DescriptorMod
 
 def by_depth(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
     """Align with depth alone, point to plane."""
-    return aligned_by_depth(picture.models[number].subject, start, picture.live(model, True))
+    subject = picture.models[number].subject
+    return aligned_by_depth(
+        subject.vertices, subject.faces, start, picture.about(number, start).blind()
+    )
 
 
 def adagrad(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
     """Descend as published, on descriptors that are rendered at the start."""
-    subject = picture.models[number].subject
-    surface = rendered_again(subject, start, picture.image, picture.camera, model)
+    subject, part = picture.models[number].subject, picture.about(number, start)
+    surface = rendered_again(subject, start, part.image, part.camera, model)
     if isinstance(surface, Refusal):
         return start
-    seen = picture.seen(number, surface, picture.live(model, with_depth=False))
-    return refinement.adagrad(seen, [start])[0]
+    return refinement.adagrad(part.seen(number, surface, part.live(model)), [start], blur=0)[0]
 
 
 def photometric(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
     """Align colours by the same solver, behind the same gate.
 
     The rendered ones get the gain and the bias of each channel that make them most like the
-    picture's at the pose, since nobody knows the light.
+    picture's at the pose, since nobody knows the light. What shows nothing is taken to have the
+    mean colour about the object: were it grey, other grounds would draw the object over them.
     """
     colours = cast(DescriptorModel, Colours())
-    subject, live = picture.models[number].subject, picture.live(colours, with_depth=False)
-    T = start
+    subject, part = picture.models[number].subject, picture.about(number, start)
+    live, T = part.live(colours), start
     for _ in range(_PHOTOMETRIC):
-        surface = rendered_again(subject, T, picture.image, picture.camera, colours)
+        surface = rendered_again(subject, T, part.image, part.camera, colours, Colours.read)
         if isinstance(surface, Refusal):
             break
-        drawn, raster = drawn_over(picture.image, subject.mesh, T, picture.camera)
-        shown = Colours.cells(raster.mask.astype(np.float32)) > _WHOLE
+        drawn, raster = drawn_over(part.image, subject.mesh, T, part.camera)
+        cover = Colours.cells(raster.mask.astype(np.float32))
+        shown, ground = cover > _WHOLE, live.cells[cover < 1 - _WHOLE]
         there = colours.describe(drawn).permute(1, 2, 0).numpy()[shown]
         lines = [_line(*pair) for pair in zip(there.T, live.cells[shown].T, strict=True)]
         gain, bias = np.array(lines, np.float32).T
-        fitted = gain * surface.descriptors + bias
-        (found,) = refine([replace(surface, descriptors=fitted)], [T], live, blur=0)
+        nothing = ground.mean(axis=0) if len(ground) else np.zeros(3, np.float32)
+        fitted = replace(surface, descriptors=gain * surface.descriptors + bias - nothing)
+        (found,) = refine([fitted], [T], replace(live, cells=live.cells - nothing), blur=0)
         if found.refused:
             break
         T = found.T_camera_object
@@ -243,17 +249,17 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     seed = int(os.environ.get('SEED') or 0)
-    scenes = int(os.environ.get('SCENES') or 48)
-    cluttered = int(os.environ.get('CLUTTERED') or 24)
+    scenes, cluttered = number_given('SCENES', 48), number_given('CLUTTERED', 24)
     model = DescriptorModel.load(Path(os.environ.get('MODEL') or 'models/objects.safetensors'))
-    models = from_files()
-    kept = OUTPUT / 'refinement_trained' / f'{commit()}-{model.fingerprint}-{seed}'
+    meshes = files()
+    models = from_files(meshes)
+    folder = kept('refinement_trained', model.fingerprint, seed, data=meshes)
     single: list[dict[str, Any]] = []
     many: list[dict[str, Any]] = []
     for i in tqdm(range(scenes), desc='one object', unit='picture'):
-        single += done(kept, f'one-{i:04d}', lambda i=i: one_object(models, i, seed, model))  # type: ignore[misc]
+        single += done(folder, f'one-{i:04d}', lambda i=i: one_object(models, i, seed, model))  # type: ignore[misc]
     for i in tqdm(range(cluttered), desc='five objects', unit='picture'):
-        many += done(kept, f'five-{i:04d}', lambda i=i: five_objects(models, i, seed, model))  # type: ignore[misc]
+        many += done(folder, f'five-{i:04d}', lambda i=i: five_objects(models, i, seed, model))  # type: ignore[misc]
     table = of_starts(single)
     curves = areas(many, 'descriptors') + areas(many, 'with depth') if many else []
 

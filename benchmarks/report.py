@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import shlex
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,26 @@ def done(path: Path, name: str, work: Callable[[], list[dict[str, Any]]]) -> lis
         partial.replace(file)
     result: list[dict[str, Any]] = json.loads(file.read_text(encoding='utf-8'))
     return result
+
+
+def kept(name: str, *parts: object, data: Iterable[Path] = ()) -> Path:
+    """Name the folder for what a benchmark has `done`, at this commit and with these inputs.
+
+    data: files; all that their folders hold counts, for meshes name materials and textures.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(other for one in data for other in one.parent.iterdir()):
+        content = file.read_bytes()
+        digest.update(f'{file.parent.name}/{file.name} {len(content)}\n'.encode() + content)
+    return OUTPUT / name / '-'.join(map(str, (commit(), digest.hexdigest()[:12], *parts)))
+
+
+def number_given(name: str, default: int) -> int:
+    """Read how many from an environment variable; ends the program where it is not one or more."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise SystemExit(f"{name} is '{text}'; give a whole number, 1 or more")
+    return int(text)
 
 
 def given(*names: str) -> dict[str, str]:

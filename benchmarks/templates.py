@@ -8,8 +8,8 @@ the meshes. In each picture the object that is there is looked for, and one that
 measured depth and without. A pose that is refused has the error infinity. MODEL=FILE takes
 another checkpoint than models/objects.safetensors; SEED=1 draws other scenes.
 
-Every scene is kept in output/bench/templates/ as it is done, for this commit and model: a run
-that is interrupted goes on where it stopped.
+Every scene is kept in output/bench/templates/ as it is done, for this commit, model and DATA: a
+run that is interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.report import OUTPUT, Row, Target, done, given, report
+from benchmarks.oracle import files, some_of
+from benchmarks.report import OUTPUT, Row, Target, done, given, kept, number_given, report
 from don_kp_ros.evaluation.poses import add, add_s, auc
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.view import View
@@ -52,7 +52,6 @@ SIZE = (D435.height, D435.width)
 VIEWPOINTS = posed.Viewpoints(tilt=(0.0, 60.0), distance=(0.4, 0.8))
 MODALITIES = ('RGB', 'RGB-D')
 _NEAR = 0.1  # of the diameter
-_POINTS = 1000  # of a mesh, for its measures
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ class Thing:
     @cached_property
     def points(self) -> Array:
         """Points (N, 3) to measure by."""
-        vertices = self.subject.vertices
-        return vertices[np.random.default_rng(0).permutation(len(vertices))[:_POINTS]]
+        return some_of(self.subject.vertices)
 
 
 def made(folder: Path) -> Path:
@@ -190,18 +188,18 @@ def main() -> int:
     """Run the benchmark; 1 where a target is missed."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    seed, scenes = int(os.environ.get('SEED') or 0), int(os.environ.get('SCENES') or 96)
-    data = Path(os.environ.get('DATA') or made(OUTPUT / 'templates' / 'made'))
+    seed, scenes = int(os.environ.get('SEED') or 0), number_given('SCENES', 96)
+    data = os.environ.get('DATA') or made(OUTPUT / 'templates' / 'made')
     model = DescriptorModel.load(os.environ.get('MODEL') or models_path('objects.safetensors'))
-    files = sorted(data.glob('*/textured.obj'))
-    if len(files) < 2:
-        print(f'{data}: holds {len(files)} NAME/textured.obj; 2 are needed', file=sys.stderr)
+    paths = files(data)
+    if len(paths) < 2:
+        print(f'{data}: holds one NAME/textured.obj; 2 are needed', file=sys.stderr)
         return 2
-    things = [Thing(path, model) for path in files]
-    kept = OUTPUT / 'templates' / f'{commit()}-{data.resolve().name}-{model.fingerprint}-{seed}'
+    things = [Thing(path, model) for path in paths]
+    folder = kept('templates', model.fingerprint, seed, data=paths)
     rows: list[dict[str, Any]] = []
     for i in tqdm(range(scenes), unit='scene'):
-        rows += done(kept, f'{i:04d}', lambda i=i: scene(things, i, seed, model))  # type: ignore[misc]
+        rows += done(folder, f'{i:04d}', lambda i=i: scene(things, i, seed, model))  # type: ignore[misc]
     names = [*dict.fromkeys(row['thing'] for row in rows), 'all']
     table = [summary(rows, modality, name) for modality in MODALITIES for name in names]
     targets = []

@@ -40,7 +40,7 @@ class SceneSource:
 
     a, b: its views, whose `view.mask` holds the objects' numbers; centres: by the numbers of the
     objects that both show, the middles (2,) of their bounding boxes in the two pictures; lone: of
-    some of these the files that show them alone in view a.
+    some of these the files that show them alone in view a; bits: that these use, see `Scene`.
     """
 
     name: str
@@ -48,6 +48,7 @@ class SceneSource:
     b: PosedSource
     centres: dict[int, tuple[Matrix, Matrix]]
     lone: dict[int, PictureFile]
+    bits: int | None = None
 
 
 def prepare_scene(scene: Scene, input_size: int) -> SceneSource:
@@ -60,7 +61,7 @@ def prepare_scene(scene: Scene, input_size: int) -> SceneSource:
         number: (_centre(scene.a, a, number), _centre(scene.b, b, number))
         for number in scene.in_both()
     }
-    return SceneSource(scene.entry.name, a, b, centres, scene.lone)
+    return SceneSource(scene.entry.name, a, b, centres, scene.lone, scene.bits)
 
 
 class SceneSampler:
@@ -141,7 +142,7 @@ class SceneSampler:
         uv_a, uv_b = (pixels[seen][chosen] for pixels in field)
         lone = None
         if self._lone:
-            alone = _alone(scene.lone[target], scene.a.source)
+            alone = _alone(image_of(scene.lone[target], scene.bits), scene.a.source)
             lone = change_colours(warped(alone, homographies[0], size)[0], settings.colour, rng)
         return ViewPair(a, b, uv_a, uv_b, scene=SceneTruth(labels, field, target, lone))
 
@@ -177,10 +178,10 @@ def _centre(view: SceneView, prepared: PosedSource, number: int) -> Matrix:
     return project(resize, middle)[0].astype(np.float64)
 
 
-def _alone(file: PictureFile, source: Source) -> Source:
+def _alone(image: Image, source: Source) -> Source:
     """Show an object alone in a picture of the size that a view was prepared to."""
     size = (source.image.shape[1], source.image.shape[0])
-    resized = cv2.resize(image_of(file), size, interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return replace(source, image=resized.astype(np.uint8, copy=False))
 
 

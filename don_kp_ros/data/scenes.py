@@ -85,12 +85,16 @@ class SceneView(DepthView):
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene with its two views, and the files of the lone objects of the first, by number."""
+    """A scene with its two views, and the files of the lone objects of the first, by number.
+
+    bits: that these use if they store 16, as those of all views do; none: as many as each does.
+    """
 
     entry: Entry
     a: SceneView
     b: SceneView
     lone: dict[int, PictureFile]
+    bits: int | None = None
 
     def in_both(self) -> list[int]:
         """List the numbers of the objects with at least SMALLEST_OBJECT pixels in both views."""
@@ -178,8 +182,8 @@ class SceneFolder:
         lone = {}
         for number, path in self.lone[index].items():
             lone[number] = PictureFile.open(path)
-            self._check_size(path, image_of(lone[number]))
-        return Scene(entry, a, b, lone)
+            self._check_size(path, image_of(lone[number], self.bits))
+        return Scene(entry, a, b, lone, self.bits)
 
     def _view(self, path: Path, T_scene_camera: Matrix, objects: int) -> SceneView:
         mask_path, depth_path = (

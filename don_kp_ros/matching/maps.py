@@ -37,11 +37,16 @@ def describe_at(descriptor_map: Tensor, uv: Tensor, size: tuple[int, int]) -> Te
 
 def sample_descriptors(maps: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
     """Read unit-length descriptors (B, Q, D) of maps (B, D, h, w) at pixels uv (B, Q, 2)."""
+    return functional.normalize(interpolated(maps, uv, size), dim=2)
+
+
+def interpolated(maps: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read maps (B, D, h, w) of any length at pixels uv (B, Q, 2) between the cells: (B, Q, D)."""
     grid = (2 * uv + 1) / uv.new_tensor([size[1], size[0]]) - 1
     sampled = functional.grid_sample(
         maps, grid[:, None], mode='bilinear', padding_mode='border', align_corners=False
     )
-    return functional.normalize(sampled[:, :, 0].transpose(1, 2), dim=2)
+    return sampled[:, :, 0].transpose(1, 2)
 
 
 def checked_map(descriptor_map: Tensor) -> Tensor:

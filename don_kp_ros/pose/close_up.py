@@ -16,7 +16,7 @@ from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.comparison import Comparer, Live, Surface
 from don_kp_ros.pose.estimate import Why
-from don_kp_ros.pose.mesh_descriptors import Image, Subject, refine_rendering
+from don_kp_ros.pose.mesh_descriptors import Image, Subject, judge_rendering, refine_rendering
 from don_kp_ros.pose.render_and_compare import Refined, descend, middle
 
 Array = NDArray[np.float64]
@@ -39,9 +39,29 @@ def refine_close_up(
 
     depth: (H, W) metres, NaN where there is none, or None where nothing is known. With it, an
     object whose pose is refused is refined once more from where depth alone draws it: depth leads
-    from farther away than descriptors do.
+    from farther away than descriptors do. Where nothing fits better than that, it is the pose.
     """
-    rows, columns = about(subject, start, camera)
+    part, near, depth = close_up(subject, start, image, camera, depth)
+    live = Live.of(model.describe(part).cpu().numpy(), near, depth)
+    found = refine_rendering(subject, start, part, near, live, model)
+    if depth is None or found.refused is None or found.refused.why not in _ASTRAY:
+        return found
+    aligned = aligned_by_depth(subject.vertices, subject.faces, start, live)
+    again = refine_rendering(subject, aligned, part, near, live, model)
+    if again.refused and again.refused.why is Why.NO_BETTER:
+        again = judge_rendering(subject, aligned, part, near, live, model)
+    return again if again.refused is None and again.cost[1] < found.cost[0] else found
+
+
+def close_up(
+    subject: Subject,
+    T: Array,
+    image: Image,
+    camera: Camera,
+    depth: NDArray[np.float32] | None,
+) -> tuple[Image, Camera, NDArray[np.float32] | None]:
+    """Cut what is `about` an object out of a picture, its camera and its depth."""
+    rows, columns = about(subject, T, camera)
     part = np.ascontiguousarray(image[rows, columns])
     near = replace(
         camera,
@@ -50,22 +70,17 @@ def refine_close_up(
         cx=camera.cx - columns.start,
         cy=camera.cy - rows.start,
     )
-    cells = model.describe(part).cpu().numpy()
-    live = Live.of(cells, near, None if depth is None else depth[rows, columns])
-    found = refine_rendering(subject, start, part, near, live, model)
-    if depth is None or found.refused is None or found.refused.why not in _ASTRAY:
-        return found
-    again = refine_rendering(
-        subject, aligned_by_depth(subject, start, live), part, near, live, model
-    )
-    return again if again.refused is None and again.cost[1] < found.cost[0] else found
+    return part, near, None if depth is None else depth[rows, columns]
 
 
-def aligned_by_depth(subject: Subject, start: Array, live: Live) -> Array:
-    """Align a pose (4, 4) with the measured depth alone, point to plane."""
-    shift = rigid.transform(translation=middle(subject.vertices))
-    none = np.zeros((len(subject.vertices), 2), np.float32)  # OpenCV drops an only channel
-    surface = Surface(subject.vertices - shift[:3, 3], subject.faces, none)
+def aligned_by_depth(vertices: Array, faces: NDArray[np.int64], start: Array, live: Live) -> Array:
+    """Align a pose (4, 4) of a mesh (N, 3), (M, 3) with the measured depth alone, point to plane.
+
+    The descriptors of ``live`` only say how many cells there are.
+    """
+    shift = rigid.transform(translation=middle(vertices))
+    none = np.zeros((len(vertices), 2), np.float32)  # OpenCV drops an only channel
+    surface = Surface(vertices - shift[:3, 3], faces, none)
     blind = replace(live, cells=np.zeros((*live.cells.shape[:2], 2), np.float32))
     (T,), _ = descend(Comparer([surface], blind), [start @ shift], _BY_DEPTH)
     return np.asarray(T @ rigid.inverse(shift))

@@ -33,8 +33,9 @@ def poses_by_consensus(
 ) -> tuple[Array, Array]:
     """Find poses (B, 4, 4) that many matches agree with, and their scores (B,), best first.
 
-    Scores are 0..1. There is none where it is plain that not so many points as the ``fewest``
-    agree with any.
+    Scores are 0..1. There is none where too few matches agree with each other for the ``fewest``
+    points to do so on a pose, or no three that do are drawn. This is a heuristic, no bound: points
+    within the gate of a pose may differ by more than is allowed here (`may_agree` is a bound).
     """
     if len(matches) > _MOST:
         heaviest = np.argsort(-matches.weight[matches.point], kind='stable')[:_MOST]

@@ -7,6 +7,7 @@ views are averaged once, and must be the same from everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +24,17 @@ from don_kp_ros.meshes.simplification import evened, reduced
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.comparison import Live, Surface
 from don_kp_ros.pose.estimate import Refusal, Why
-from don_kp_ros.pose.render_and_compare import Refined, refine
+from don_kp_ros.pose.render_and_compare import Refined, judge, middle, refine
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
+Reader = Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
 
 FACES = 3000  # enough for a pixel's size half a metre away
 CONSISTENT = 0.9  # least mean length of the mean of a vertex's descriptors
 _ROUNDS = 3
 _NEAR, _KNOWN = 0.1, 0.5  # of the diameter; share of vertices found, at least
-_FILL = 0.5  # of the picture's height, that an object takes in a fused view
+_FILL = 0.5  # of the picture's smaller side, that an object takes in a fused view
 _SKIN = 0.03  # of the distance, by which a vertex may lie behind what is drawn
 _GREY = 128
 
@@ -85,11 +87,29 @@ def refine_rendering(
     return result
 
 
+def judge_rendering(
+    subject: Subject, T: Array, image: Image, camera: Camera, live: Live, model: DescriptorModel
+) -> Refined:
+    """Tell how well an object fits at a pose (4, 4) as it is; see `refine_rendering`, `judge`."""
+    surface = rendered_again(subject, T, image, camera, model)
+    if isinstance(surface, Refusal):
+        return Refined.none(T, surface)
+    return judge(surface, T, live, blur=0)
+
+
 def rendered_again(
-    subject: Subject, T: Array, image: Image, camera: Camera, model: DescriptorModel
+    subject: Subject,
+    T: Array,
+    image: Image,
+    camera: Camera,
+    model: DescriptorModel,
+    read: Reader = describe_at,
 ) -> Surface | Refusal:
-    """Describe the vertices that are seen at a pose; the others take those of the nearest seen."""
-    found = _described(subject, T, image, camera, model)
+    """Describe the vertices that are seen at a pose; the others take those of the nearest seen.
+
+    read: takes descriptors from the map, for experiments.
+    """
+    found = _described(subject, T, image, camera, model, read)
     seen = np.asarray(np.isfinite(found).all(axis=1))
     if seen.sum() < 3:
         return Refusal(Why.TOO_FEW, 'the start shows nothing of the mesh; give one in view')
@@ -107,13 +127,13 @@ def fused(
     """
     rng = np.random.default_rng(seed)
     empty = np.full((camera.height, camera.width, 3), _GREY, np.uint8)
-    distance = subject.mesh.diameter * camera.fy / (_FILL * camera.height)
-    middle = (subject.vertices.max(axis=0) + subject.vertices.min(axis=0)) / 2
+    distance = distance_to_fill(subject.mesh.diameter, camera, _FILL)
+    centre = middle(subject.vertices)
     total = np.zeros((len(subject.vertices), model.dimension))
     count = np.zeros(len(subject.vertices))
     for number in range(views + 1):
         R = rigid.from_quaternion(rng.normal(size=4))[:3, :3]
-        T = rigid.transform(R, [0, 0, distance * rng.uniform(0.8, 1.3)] - R @ middle)
+        T = rigid.transform(R, [0, 0, distance * rng.uniform(0.8, 1.3)] - R @ centre)
         found = _described(subject, T, empty, camera, model)
         seen = np.isfinite(found).all(axis=1)
         if number < views:
@@ -140,8 +160,18 @@ def fused(
     return Surface(subject.vertices, subject.faces, mean[_nearest(subject.vertices, often)])
 
 
+def distance_to_fill(diameter: float, camera: Camera, share: float) -> float:
+    """Return how far off an object takes a share of the picture's smaller side, metres."""
+    return diameter / share * max(camera.fy / camera.height, camera.fx / camera.width)
+
+
 def _described(
-    subject: Subject, T: Array, image: Image, camera: Camera, model: DescriptorModel
+    subject: Subject,
+    T: Array,
+    image: Image,
+    camera: Camera,
+    model: DescriptorModel,
+    read: Reader = describe_at,
 ) -> NDArray[np.float32]:
     """Describe the vertices (N, D) in a picture with the mesh drawn over; NaN where not seen."""
     picture, raster = drawn_over(image, subject.mesh, T, camera)
@@ -154,7 +184,7 @@ def _described(
     found = np.full((len(points), descriptors.shape[0]), np.nan, np.float32)
     if len(seen):
         places = torch.from_numpy(uv[seen])
-        found[seen] = describe_at(descriptors, places, image.shape[:2]).float().numpy()
+        found[seen] = read(descriptors, places, image.shape[:2]).float().numpy()
     return found
 
 

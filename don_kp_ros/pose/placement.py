@@ -23,7 +23,7 @@ from don_kp_ros.pose.comparison import Comparer, Live
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Refusal
 from don_kp_ros.pose.mesh_descriptors import Image, Subject, refine_rendering, rendered_again
-from don_kp_ros.pose.render_and_compare import Gate
+from don_kp_ros.pose.render_and_compare import Gate, middle
 from don_kp_ros.pose.surface import Triangles
 
 Array = NDArray[np.float64]
@@ -154,8 +154,7 @@ def _residual(subject: Subject, constellation: Constellation, T: Array) -> float
 def _start(R: Array, subject: Subject, points: Array, sight: Sight) -> Array:
     """Place a turned mesh (3, 3) so that the middle of what it shows is that of the points."""
     centre = rigid.apply(sight.T_camera_object, points).mean(axis=0)
-    middle = (subject.vertices.max(axis=0) + subject.vertices.min(axis=0)) / 2
-    T = rigid.transform(R, centre - R @ middle)
+    T = rigid.transform(R, centre - R @ middle(subject.vertices))
     _, drawn = _drawn(subject, T, sight)
     if len(drawn):
         T[:3, 3] += centre - drawn.mean(axis=0)

@@ -81,17 +81,9 @@ def refine(
     for start in starts:
         if start.shape != (4, 4) or not np.isfinite(start).all():
             raise ValueError(f'a start is {start.tolist()}; it must be a finite transform (4, 4)')
-    # About their middles turns and shifts are nearly independent, wherever the frames lie.
     middles = [middle(surface.vertices) for surface in surfaces]
     shifts = [rigid.transform(translation=one) for one in middles]
-    comparer = Comparer(
-        [
-            replace(surface, vertices=surface.vertices - one)
-            for surface, one in zip(surfaces, middles, strict=True)
-        ],
-        live,
-        blur=blur,
-    )
+    comparer = _about_middles(surfaces, live, blur)
     T = [start @ shift for start, shift in zip(starts, shifts, strict=True)]
     before = comparer.compare(T)
     T, _ = descend(comparer, T, OUTLINES)
@@ -119,6 +111,32 @@ def refine(
             )
         )
     return results
+
+
+def judge(
+    surface: Surface, T: Array, live: Live, gate: Gate | None = None, blur: float = NETWORK_BLUR
+) -> Refined:
+    """Tell how well an object fits at a pose (4, 4) as it is.
+
+    It is refused where it does not pass the gate. blur: as of `refine`.
+    """
+    centre = middle(surface.vertices)
+    (one,) = _about_middles([surface], live, blur).compare(
+        [T @ rigid.transform(translation=centre)]
+    )
+    refused, dimension = _unlike(one, gate or Gate()), live.cells.shape[2]
+    covariance = _covariance(one, T[:3, :3] @ centre, dimension)
+    uncertain = np.full((6, 6), np.inf) if refused else covariance
+    return Refined(T, uncertain, (one.cost, one.cost), one.cells, one.like, refused)
+
+
+def _about_middles(surfaces: Sequence[Surface], live: Live, blur: float) -> Comparer:
+    """Compare surfaces in frames at their middles, wherever their own lie.
+
+    Turns and shifts are nearly independent there.
+    """
+    moved = [replace(one, vertices=one.vertices - middle(one.vertices)) for one in surfaces]
+    return Comparer(moved, live, blur=blur)
 
 
 def descend(
@@ -169,9 +187,8 @@ def _least(one: Comparison, dimension: int) -> float:
     return _ALIKE * _SURE * one.squares / max(one.cells * dimension, 1)
 
 
-def _refusal(
-    one: Comparison, before: Comparison, step: Array, gate: Gate, dimension: int
-) -> Refusal | None:
+def _unlike(one: Comparison, gate: Gate) -> Refusal | None:
+    """Say why an object does not pass the gate."""
     if one.cells < gate.cells:
         return Refusal(
             Why.TOO_FEW,
@@ -184,6 +201,14 @@ def _refusal(
             f'{one.like:.0%} of what the object would show is more like it than like nothing; '
             f'needed are {gate.like:.0%}: it is not there, or the start is too far off',
         )
+    return None
+
+
+def _refusal(
+    one: Comparison, before: Comparison, step: Array, gate: Gate, dimension: int
+) -> Refusal | None:
+    if unlike := _unlike(one, gate):
+        return unlike
     if before.cost - one.cost < _least(one, dimension):
         return Refusal(
             Why.NO_BETTER, 'no pose fits so much better than the start that it is surely nearer'

@@ -30,7 +30,9 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.constellation import FEWEST, MOST, Constellation
 from don_kp_ros.pose.estimate import Confidence, Noise, Pose, Refusal, Why
 from don_kp_ros.pose.instances import SIMILAR, against_rivals, find_instances
+from don_kp_ros.pose.mesh_descriptors import distance_to_fill
 from don_kp_ros.pose.registration import register
+from don_kp_ros.pose.render_and_compare import middle
 from don_kp_ros.pose.solve import solve
 
 Array = NDArray[np.float64]
@@ -41,7 +43,7 @@ DISTANCE = 0.6  # metres, at which they are drawn: descriptors change with the s
 CONFIDENCE = Confidence(inliers=12, share=0.08, metres=0.1)
 """What is needed of a pose; its share is of all cells of a view, hidden ones and far ones too."""
 
-_LARGEST = 0.8  # of the picture's height, that an object takes in a view
+_LARGEST = 0.8  # of the picture's smaller side, that an object takes in a view
 _SOLVED = 5  # views
 _GREY = 128
 
@@ -73,9 +75,9 @@ def poses_about(
     mesh: Mesh, camera: Camera, number: int = NUMBER, distance: float = DISTANCE
 ) -> list[Array]:
     """Return poses (4, 4) of a mesh on the optical axis, turned evenly to all sides."""
-    distance = max(distance, mesh.diameter * camera.fy / (_LARGEST * camera.height))
-    middle = (mesh.vertices.max(axis=0) + mesh.vertices.min(axis=0)) / 2
-    return [rigid.transform(R, [0, 0, distance] - R @ middle) for R in even_turns(number)]
+    distance = max(distance, distance_to_fill(mesh.diameter, camera, _LARGEST))
+    centre = middle(mesh.vertices)
+    return [rigid.transform(R, [0, 0, distance] - R @ centre) for R in even_turns(number)]
 
 
 def view_at(
@@ -127,7 +129,10 @@ def find_by_templates(
         solve(views[k], own, view.camera, noise, confidence, seed)
         for k, own in zip(most, candidates, strict=True)
     ]
-    order = sorted(range(len(solved)), key=lambda i: -int(solved[i].inliers.sum()))
+    order = sorted(
+        range(len(solved)),
+        key=lambda i: (solved[i].refused is not None, -int(solved[i].inliers.sum())),
+    )
     first = order[0]
     own = views[most[first]]
     pose = find_instances(own, cells, candidates[first], view, noise, confidence, seed=seed)[0]

@@ -6,6 +6,7 @@ Physics places the objects, light and table are random (Wen et al. 2020, as in p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import mujoco
@@ -113,11 +114,12 @@ def drop(
     The scene is to be closed by whoever takes it (`with`).
     """
     for _ in range(_SCENES):
-        scene = Drop(subjects, rng)
-        views = scene.find(viewpoints, apart, rng)
-        if views is not None:
-            return scene, *views
-        scene.close()
+        with ExitStack() as opened:
+            scene = opened.enter_context(Drop(subjects, rng))
+            views = scene.find(viewpoints, apart, rng)
+            if views is not None:
+                opened.pop_all()
+                return scene, *views
     names = ', '.join(subject.name for subject in subjects)
     raise DataError(
         f'{names}: in {_SCENES * _SHOTS} pairs of views none shows two of them with {SMALLEST} '

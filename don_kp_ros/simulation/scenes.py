@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from don_kp_ros.data.folder import DataError, write_image
+from don_kp_ros.data.index_file import read_json
 from don_kp_ros.data.posed import write_depth
-from don_kp_ros.data.scenes import SCENES, Entry, entry_of, plain, write_scenes
+from don_kp_ros.data.scenes import FORMAT, SCENES, Entry, entry_of, plain, write_scenes
 from don_kp_ros.simulation.camera import D435, with_faults
 from don_kp_ros.simulation.drop import drop
 from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
@@ -55,7 +56,7 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
         raise DataError(f'{name}: {times} objects have this name; rename the file of one')
     made = json.loads(json.dumps(asdict(plan)))
     if (folder / SCENES).exists():
-        if json.loads((folder / SCENES).read_text()).get('made') == made:
+        if read_json(folder / SCENES, FORMAT, 'scenes').get('made') == made:
             return
         raise DataError(f'{folder / SCENES}: holds other scenes; give an empty folder')
     state = folder / _STATE

@@ -13,6 +13,7 @@ import pytest
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.loader import collate
 from don_kp_ros.data.pairs import ViewConfiguration
+from don_kp_ros.data.picture_file import image_of
 from don_kp_ros.data.posed import write_depth
 from don_kp_ros.data.scene_pairs import SceneSampler, prepare_scene
 from don_kp_ros.data.scenes import SCENES, Entry, SceneFolder, write_scenes
@@ -206,21 +207,8 @@ class TestPairs:
             assert all(q in both for q in np.hstack([pair.uv_a, pair.uv_b]).tolist())
 
     def test_the_lone_object_is_where_view_a_shows_it(self, root: Path) -> None:
-        colour: dict[str, Any] = {
-            'probability': 0.0,
-            'grey': 0.0,
-            'gradient': 0.0,
-            'blur': 0.0,
-            'noise': 0.0,
-        }
-        settings = ViewConfiguration(**CLEAN)
-        plain = ViewConfiguration(
-            **CLEAN,
-            colour=type(settings.colour)(**colour),
-            background=type(settings.background)(keep=1, image=0, noise=0, plain=0),
-        )
         sources = [prepare_scene(scene, 96) for scene in SceneFolder.open(root).scenes()]
-        sampler = SceneSampler(plain, sources, [], lone=True)
+        sampler = SceneSampler(plain(), sources, [], lone=True)
         for seed in range(4):
             pair: Any = sampler.draw(np.random.default_rng(seed))
             own = (pair.scene.labels[0] == pair.scene.target).astype(np.uint8)
@@ -230,6 +218,25 @@ class TestPairs:
             other = (pair.scene.labels[0] == 3 - pair.scene.target).astype(np.uint8)
             hidden = cv2.erode(other, np.ones((5, 5), np.uint8)) > 0
             assert (pair.scene.lone[hidden] == 128).all()
+
+    def test_lone_objects_of_16_bits_are_as_bright_as_in_the_view(self, root: Path) -> None:
+        """Of the 12 bits that the views use, the object alone needs 10."""
+        for file in [*(root / 'rgbs').iterdir(), *(root / 'lone').iterdir()]:
+            dark = (cv2.imread(str(file)).astype(np.uint16) >> 3) << 4
+            if file.parent.name == 'rgbs':
+                dark[0, 0] = 4095
+            cv2.imwrite(str(file), dark)
+        folder = SceneFolder.open(root)
+        (scene,) = folder.scenes()
+        assert folder.bits == scene.bits == 12
+        assert image_of(scene.lone[1]).max() > 2 * image_of(scene.lone[1], scene.bits).max()
+        sampler = SceneSampler(plain(), [prepare_scene(scene, 96)], [], lone=True)
+        for seed in range(4):
+            pair: Any = sampler.draw(np.random.default_rng(seed))
+            own = (pair.scene.labels[0] == pair.scene.target).astype(np.uint8)
+            inner = cv2.erode(own, np.ones((5, 5), np.uint8)) > 0
+            off = np.abs(pair.scene.lone[inner].astype(int) - pair.a.image[inner])
+            assert inner.any() and off.max() <= 1
 
     def test_batches_hold_views_a_then_b(self, root: Path) -> None:
         pairs = self.draw(root, 2)
@@ -255,6 +262,23 @@ class TestPairs:
         change(root, 'scenes', 0, 'views', 1, 'T_scene_camera', to=away.tolist())
         with pytest.raises(DataError, match='3 pairs of views in a row share fewer than 24'):
             self.draw(root, 1)
+
+
+def plain() -> ViewConfiguration:
+    """Leave colours and backgrounds as they are."""
+    settings = ViewConfiguration(**CLEAN)
+    colour: dict[str, Any] = {
+        'probability': 0.0,
+        'grey': 0.0,
+        'gradient': 0.0,
+        'blur': 0.0,
+        'noise': 0.0,
+    }
+    return ViewConfiguration(
+        **CLEAN,
+        colour=type(settings.colour)(**colour),
+        background=type(settings.background)(keep=1, image=0, noise=0, plain=0),
+    )
 
 
 def homogeneous(homography: np.ndarray, uv: np.ndarray) -> np.ndarray:

@@ -1,24 +1,29 @@
 """Refinement in a part of a picture, and what it is compared with."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
-import trimesh
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from printed import printed_box
 
 from benchmarks import refinement_trained
-from benchmarks.pictured import Model, Picture
+from benchmarks.oracle import off
+from benchmarks.pictured import Colours, Model, Picture
 from don_kp_ros.evaluation.poses import add, auc
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.meshes.picture import drawn_over
 from don_kp_ros.meshes.reading import read
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.pose.close_up import about, refine_close_up
+from don_kp_ros.pose.close_up import about, close_up, refine_close_up
 from don_kp_ros.pose.comparison import Live
-from don_kp_ros.pose.mesh_descriptors import refine_rendering
+from don_kp_ros.pose.estimate import Why
+from don_kp_ros.pose.mesh_descriptors import judge_rendering, refine_rendering
 from don_kp_ros.pose.refinement import stepped
+from don_kp_ros.pose.render_and_compare import Refined
 from don_kp_ros.resources import shipped_model
 
 CAMERA = Camera(640, 480, 600.0, 600.0, 319.5, 239.5)
@@ -29,16 +34,7 @@ TURN = rigid.rotation_about([1, 0.3, 0.2], 2.4)
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Make a box with a coarse print."""
     file = tmp_path_factory.mktemp('close_up') / 'box.obj'
-    rng = np.random.default_rng(0)
-    box = trimesh.creation.box([0.12, 0.08, 0.05])
-    corners = np.asarray(box.vertices)[box.faces].reshape(-1, 3)
-    box = trimesh.Trimesh(corners, np.arange(36).reshape(-1, 3), process=False)
-    texture = cv2.resize(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8), (192, 192))
-    uv = corners[:, :2] * 3 + corners[:, 2:] * [1.7, 0.9] + 0.5
-    box.visual = trimesh.visual.TextureVisuals(
-        uv, trimesh.visual.material.SimpleMaterial(image=Image.fromarray(texture))
-    )
-    box.export(file)
+    printed_box(file, np.random.default_rng(0))
     return Model.of('box', read(file))
 
 
@@ -86,6 +82,89 @@ def test_a_small_object_is_found_nearer_than_in_the_whole_picture(model: Model) 
         errors['whole'].append(add(whole.T_camera_object, true, model.points))
     assert np.median(errors['close']) < 0.6 * np.median(errors['whole'])
     assert np.median(errors['close']) < 0.005
+
+
+class TestRetry:
+    """An object that descriptors refuse is refined again from where depth alone draws it."""
+
+    def refined(self, model: Model, degrees: float, seed: int) -> tuple[Picture, Refined, Refined]:
+        """Refine without depth and with it, which is exact before a wall, from a far start."""
+        picture = pictured(model, [0.03, -0.02, 0.9])
+        _, raster = drawn_over(picture.image, model.subject.mesh, picture.T[0], CAMERA)
+        depth = np.where(raster.mask, raster.depth, 1.3).astype(np.float32)
+        start = off(picture.T[0], degrees, 0.01, np.random.default_rng(seed))
+        network = DescriptorModel.load(shipped_model())
+        part, near, cut = close_up(model.subject, start, picture.image, CAMERA, depth)
+        live = Live.of(network.describe(part).numpy(), near, cut)
+        once = refine_rendering(model.subject, start, part, near, live, network)
+        twice = refine_close_up(model.subject, start, picture.image, CAMERA, depth, network)
+        return picture, once, twice
+
+    # From the first start depth alone is exact, and nothing fits better than that.
+    @pytest.mark.parametrize(('degrees', 'seed'), [(30, 5), (45, 0)])
+    def test_it_finds_what_was_refused(self, model: Model, degrees: float, seed: int) -> None:
+        picture, once, twice = self.refined(model, degrees, seed)
+        assert once.refused is not None and once.refused.why is Why.UNLIKE
+        assert twice.refused is None
+        assert add(twice.T_camera_object, picture.T[0], model.points) < 0.001
+        assert twice.cost[1] < once.cost[0]
+        assert (np.linalg.eigvalsh(twice.covariance) > 0).all()
+        assert np.sqrt(twice.covariance[2, 2]) < 0.005
+
+    def test_where_depth_leads_astray_the_start_stays(self, model: Model) -> None:
+        _, once, twice = self.refined(model, 45, 4)
+        assert once.refused is not None and twice.refused is not None
+        np.testing.assert_array_equal(twice.T_camera_object, once.T_camera_object)
+        assert np.isinf(twice.covariance).all()
+
+
+def test_what_depth_alone_finds_is_judged_by_the_gate(model: Model) -> None:
+    network = DescriptorModel.load(shipped_model())
+    picture = pictured(model, [0.03, -0.02, 0.3])
+    live = Live.of(network.describe(picture.image).numpy(), CAMERA)
+    (true,) = picture.T
+    turned = true @ rigid.transform(rigid.rotation_about([0, 0, 1], np.pi))
+    for T, refused in ((true, None), (turned, Why.UNLIKE)):
+        found = judge_rendering(model.subject, T, picture.image, CAMERA, live, network)
+        assert (found.refused and found.refused.why) is refused
+        np.testing.assert_array_equal(found.T_camera_object, T)
+        assert np.isfinite(found.covariance).all() == (refused is None)
+
+
+def test_the_photometric_baseline_compares_colours_as_they_are_in_any_light(model: Model) -> None:
+    picture = pictured(model, [0.03, -0.02, 0.9])
+    (true,) = picture.T
+    network = DescriptorModel.load(shipped_model())
+    for light in (1.0, 0.6):
+        dimmed = replace(picture, image=(light * picture.image).astype(np.uint8))
+        colours = Colours().describe(dimmed.image)
+        uv = torch.tensor([[4 * 100 + 1.5, 4 * 70 + 1.5], [1.5, 1.5]], dtype=torch.float64)
+        read = Colours.read(colours, uv, (480, 640))  # at two cells' middles
+        np.testing.assert_allclose(read, torch.stack([colours[:, 70, 100], colours[:, 0, 0]]))
+        for seed in (0, 2, 4):
+            start = away(true, seed)
+            found = refinement_trained.photometric(dimmed, 0, start, network)
+            assert add(found, true, model.points) < add(start, true, model.points) - 0.001
+
+
+def test_the_baselines_see_the_part_that_the_refinement_sees(model: Model) -> None:
+    """What is elsewhere in the picture is nothing to them."""
+    picture = pictured(model, [0.1, -0.1, 0.9])
+    _, raster = drawn_over(picture.image, model.subject.mesh, picture.T[0], CAMERA)
+    depth = np.where(raster.mask, raster.depth, 1.3).astype(np.float32)
+    picture = replace(picture, depth=depth)
+    start = away(picture.T[0], 0)
+    image, far = picture.image.copy(), depth.copy()
+    rows, columns = about(model.subject, start, CAMERA)
+    assert rows.stop < 360 and columns.start > 240
+    image[370:], image[:, :230], far[370:], far[:, :230] = 255, 0, 0.3, 0.3
+    network = DescriptorModel.load(shipped_model())
+    for method in refinement_trained.METHODS.values():
+        found = [
+            method(one, 0, start, network)
+            for one in (picture, replace(picture, image=image, depth=far))
+        ]
+        np.testing.assert_array_equal(*found)
 
 
 def away(T: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import trimesh
-from PIL import Image
+from printed import printed_box
 
 from benchmarks.oracle import off
 from don_kp_ros.errors import RefusedError
@@ -32,15 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a textured box, a picture of it, its depth, a start and a model."""
     root = tmp_path_factory.mktemp('refine')
     rng = np.random.default_rng(0)
-    box = trimesh.creation.box([0.12, 0.08, 0.05])
-    corners = np.asarray(box.vertices)[box.faces].reshape(-1, 3)
-    box = trimesh.Trimesh(corners, np.arange(36).reshape(-1, 3), process=False)
-    texture = cv2.resize(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8), (192, 192))
-    uv = corners[:, :2] * 3 + corners[:, 2:] * [1.7, 0.9] + 0.5
-    box.visual = trimesh.visual.TextureVisuals(
-        uv, trimesh.visual.material.SimpleMaterial(image=Image.fromarray(texture))
-    )
-    box.export(root / 'box.obj')
+    printed_box(root / 'box.obj', rng)
     ground = cv2.resize(rng.integers(60, 120, (6, 8, 3), dtype=np.uint8), (320, 240))
     picture, raster = drawn_over(ground, read(root / 'box.obj'), TRUE, CAMERA)
     cv2.imwrite(str(root / 'image.png'), picture[..., ::-1])

@@ -22,6 +22,7 @@ from don_kp_ros.simulation import command, instances, scenes
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.drop import Drop, Look, drop
 from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
+from don_kp_ros.simulation.renderer import StillScene
 from don_kp_ros.simulation.shapes import BoxShape
 
 BOXES = (Subject('box', 5), Subject('box', 6), Subject('box', 7))
@@ -252,6 +253,41 @@ class TestFolder:
         (begun / '.rendering' / 'command.json').write_text(json.dumps({**made, 'seed': [1]}))
         assert render(begun) == 1
         assert 'an interrupted rendering with other seed' in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ('text', 'error'),
+        [('{"made":', 'cannot be read as JSON'), ('[]', 'not an index of scenes')],
+    )
+    def test_an_index_that_cannot_be_read_is_told(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, error: str
+    ) -> None:
+        (tmp_path / SCENES).write_text(text)
+        assert render(tmp_path) == 1
+        said = capsys.readouterr().err
+        assert f'{tmp_path / SCENES}: {error}' in said
+        assert (tmp_path / SCENES).read_text() == text
+
+
+@pytest.mark.parametrize('fault', [ValueError, None])
+def test_a_scene_that_is_not_handed_on_is_closed(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception] | None
+) -> None:
+    closed: list[Drop] = []
+
+    def find(self: Drop, *_: object) -> None:
+        if fault is not None:
+            raise fault('no view')
+
+    def close(self: Drop) -> None:
+        closed.append(self)
+        StillScene.close(self)
+
+    monkeypatch.setattr(Drop, 'find', find)
+    monkeypatch.setattr(Drop, 'close', close, raising=False)
+    monkeypatch.setattr('don_kp_ros.simulation.drop._SCENES', 2)
+    with pytest.raises(fault or DataError, match=r'no view|none shows two'):
+        drop(BOXES[:2], Viewpoints(), 30.0, np.random.default_rng(0))
+    assert len(closed) == (2 if fault is None else 1)
 
 
 def assert_poses_hold(scene: Scene) -> None:
