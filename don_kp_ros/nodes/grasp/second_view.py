@@ -50,6 +50,7 @@ class SecondView:
         self._preset, self._observer, self._motion = preset, observer, motion
         self._first: Array | None = None  # joint positions (7,)
         self._been: list[Array] = []  # where (3,) the camera was
+        self.obstacles: HeightMap | None = None  # all that was seen, to be set as it is
         self.doubt = ''
 
     def begin(self) -> None:
@@ -81,8 +82,8 @@ class SecondView:
             return None
         return View(T_base_camera, T_base_hand)
 
-    def go(self, view: View | None, target: Array, obstacles: HeightMap) -> None:
-        """Go from a view to another one of a target (3,), around what was seen.
+    def go(self, view: View | None, target: Array) -> None:
+        """Go from a view to another one of a target (3,), around the obstacles.
 
         Raises NoSecondViewError where the arm reaches none; other failures as a motion's.
         """
@@ -92,7 +93,7 @@ class SecondView:
         T_camera_tcp = T_camera_tcp @ self._preset.T_hand_tcp
         self._been.append(view.T_base_camera[:3, 3])
         start = self._motion.joint_positions()
-        self._motion.set_obstacles(obstacles)
+        self._motion.set_obstacles(self.obstacles)
         reason = 'the target is seen too slantingly'
         views = [T for T in second_views(view.T_base_camera, target) if self._is_new(T[:3, 3])]
         for T_base_camera in views[:_MOST]:
@@ -125,6 +126,7 @@ class SecondView:
         told = 'the arm holds where it is'
         if may:
             try:
+                self._motion.set_obstacles(self.obstacles)
                 self._motion.move_to_joints(self._first)
                 told = 'the arm is back where it first looked from'
             except MotionError as failure:

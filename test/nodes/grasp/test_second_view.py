@@ -13,6 +13,7 @@ from waiting_arm import Arm, Stage, answer
 
 from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError
 from don_kp_ros.nodes.grasp.second_view import View
@@ -43,6 +44,9 @@ class Looking(Arm):
         self.back: list[np.ndarray] = []
         self.grasps: list[np.ndarray] = []
         self.told: list[tuple[str, str]] = []
+        self.board = lambda _: np.zeros((0, 3))  # what else is seen from a view
+        self.obstacles: HeightMap | None = None
+        self.ways: list[HeightMap] = []  # what each way of the arm heeded
         self.executed = 0
 
     def look_for(self, _: str, images: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +57,8 @@ class Looking(Arm):
         x, y = (axis.ravel() for axis in np.meshgrid(*[np.arange(-0.1, 0.1, 0.002)] * 2))
         on = (np.abs(x) <= 0.02) & (np.abs(y) <= 0.02)
         points = np.column_stack([x, y, np.where(on, 0.05, 0.0)]) + [*self.post[:2], 0.0]
-        return self.post + [0.0, self.bias(view), 0.0], points
+        seen = np.concatenate([points, self.board(view)])
+        return self.post + [0.0, self.bias(view), 0.0], seen
 
     def here(self) -> View:
         return View(self.T @ T_TCP_CAMERA, self.T @ rigid.inverse(PANDA.T_hand_tcp))
@@ -64,8 +69,8 @@ class Looking(Arm):
     def gripper_width(self) -> float:
         return self.width
 
-    def set_obstacles(self, _: Any) -> None:
-        pass
+    def set_obstacles(self, heights: Any) -> None:
+        self.obstacles = heights
 
     def set_gripper(self, width: float, force: float) -> float:
         self.width = width or 0.04
@@ -78,10 +83,14 @@ class Looking(Arm):
             self.q = Q_FIRST + 0.2
             raise MotionError(MotionCode.TIMEOUT, 'the controller does not answer')
         super().set_gripper(0.0, 0.0)  # a motion, which may be stopped
+        assert self.obstacles is not None
+        self.ways.append(self.obstacles)
         self.T = T
         self.views.append(T @ T_TCP_CAMERA)
 
     def move_to_joints(self, q: np.ndarray) -> None:
+        assert self.obstacles is not None
+        self.ways.append(self.obstacles)
         self.back.append(q)
 
     def plan_grasp(self, T: np.ndarray, *_: float) -> GraspPlan:
@@ -151,6 +160,32 @@ def test_what_is_seen_elsewhere_from_every_view_is_not_found(stage: Stage, arm: 
         assert said in result.message
     assert len(arm.views) == 3 and arm.executed == 0
     np.testing.assert_array_equal(arm.back, [Q_FIRST])
+
+
+def height(heights: HeightMap, x: float, y: float) -> float:
+    index, _ = heights.grid.cells(np.array([[x, y]]))
+    return float(heights.heights[tuple(index[0])])
+
+
+def test_what_a_view_alone_saw_is_heeded_on_every_later_way(stage: Stage, arm: Looking) -> None:
+    arm.bias = lambda view: 0.02 * (-1) ** view
+    boards = [(0.5, 0.225), (0.5, -0.225), (0.355, 0.0), (0.645, 0.0)]
+    wide = np.linspace(-0.02, 0.02, 11)
+    flat = np.stack(np.meshgrid(wide, wide, [0.1]), axis=-1).reshape(-1, 3)
+    arm.board = lambda view: flat + [*boards[view], 0.0]
+    assert pinch(stage, arm).code == Grasp.Result.NOT_FOUND
+    assert len(arm.ways) == 4 and len(arm.back) == 1  # to three views, and back
+    for way, heights in enumerate(arm.ways):
+        seen = [height(heights, *board) == 0.1 for board in boards]
+        assert seen == [view <= way for view in range(4)]
+
+
+def test_what_moved_does_not_stay_where_it_was(stage: Stage, arm: Looking) -> None:
+    arm.planned = lambda plans: arm.post.__setitem__(1, 0.06 * (plans > 1))
+    assert pinch(stage, arm).success
+    first, second = arm.ways
+    assert height(first, 0.505, -0.015) == height(second, 0.505, 0.065) == 0.05
+    assert height(second, 0.505, -0.015) == 0.0
 
 
 def test_of_a_false_first_view_two_others_that_agree_take_the_place(
