@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from waiting import wait_until
 from waiting_arm import Arm, Stage, answer
 
 from don_kp.action import Grasp
@@ -42,6 +42,7 @@ class Looking(Arm):
         self.views: list[np.ndarray] = []
         self.reachable, self.strays, self.q = True, False, Q_FIRST
         self.back: list[np.ndarray] = []
+        self.fails: MotionCode | None = None  # of the way back
         self.grasps: list[np.ndarray] = []
         self.told: list[tuple[str, str]] = []
         self.board = lambda _: np.zeros((0, 3))  # what else is seen from a view
@@ -81,7 +82,7 @@ class Looking(Arm):
             raise MotionError(MotionCode.UNREACHABLE, 'the arm is too short')
         if self.strays:
             self.q = Q_FIRST + 0.2
-            raise MotionError(MotionCode.TIMEOUT, 'the controller does not answer')
+            raise MotionError(MotionCode.NOT_FOLLOWED, 'the controller does not answer')
         super().set_gripper(0.0, 0.0)  # a motion, which may be stopped
         assert self.obstacles is not None
         self.ways.append(self.obstacles)
@@ -92,6 +93,8 @@ class Looking(Arm):
         assert self.obstacles is not None
         self.ways.append(self.obstacles)
         self.back.append(q)
+        if self.fails is not None:
+            raise MotionError(self.fails, 'the way back failed')
 
     def plan_grasp(self, T: np.ndarray, *_: float) -> GraspPlan:
         self.grasps.append(T)
@@ -255,6 +258,25 @@ def test_what_the_second_view_does_not_show_is_not_found(stage: Stage, arm: Look
     assert min(map(np.linalg.norm, (one - two, two - three, three - one))) > 0.05
 
 
+@pytest.mark.parametrize(
+    ('fails', 'code'),
+    [
+        (MotionCode.NEEDS_RECOVERY, Grasp.Result.NEEDS_RECOVERY),
+        (MotionCode.NOT_FOLLOWED, Grasp.Result.MOTION_FAILED),
+        (MotionCode.CANCELLED, Grasp.Result.CANCELLED),
+        (MotionCode.UNREACHABLE, Grasp.Result.NOT_FOUND),
+    ],
+)
+def test_a_way_back_that_fails_is_told_with_why_it_was_gone(
+    stage: Stage, arm: Looking, fails: MotionCode, code: int
+) -> None:
+    arm.hidden = lambda view: Grasp.Result.NOT_FOUND if view else 0
+    arm.fails = fails
+    result = pinch(stage, arm)
+    assert result.code == code and len(arm.back) == 1
+    assert 'a hand is before view 3; the arm holds where it is: the way back' in result.message
+
+
 def test_an_arm_whose_camera_stops_between_the_looks_holds(stage: Stage, arm: Looking) -> None:
     arm.hidden = lambda view: Grasp.Result.STALE_DATA if view else 0
     result = pinch(stage, arm)
@@ -269,6 +291,7 @@ def test_an_arm_that_stops_on_the_way_to_the_second_view_is_not_sent_on(
     arm.strays = True
     result = pinch(stage, arm)
     assert result.code == Grasp.Result.MOTION_FAILED and 'does not answer' in result.message
+    assert 'the arm holds where it is' in result.message
     assert not arm.views and not arm.back and arm.executed == 0
 
 
@@ -285,8 +308,7 @@ def test_a_goal_that_cannot_be_planned_moves_nothing(stage: Stage, arm: Looking)
 def test_a_goal_is_cancelled_on_the_way_to_the_second_view(stage: Stage, arm: Looking) -> None:
     arm.arrives = False
     handle = sent(stage, arm)
-    while not arm.moving:
-        time.sleep(0.0005)
+    wait_until(lambda: arm.moving)
     assert answer(handle.cancel_goal_async()).goals_canceling
     ended = answer(handle.get_result_async())
     assert ended.status == GoalStatus.STATUS_CANCELED
