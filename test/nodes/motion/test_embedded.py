@@ -138,6 +138,22 @@ def test_what_is_commanded_is_within_the_limits(arm):
         assert (acceleration <= 1.02 * np.array(PRESET.acceleration_limits)).all()
 
 
+def test_fingers_that_may_hold_something_are_moved_gently(arm):
+    controllers, motion = arm
+    controllers.object_width = 0.03
+    asked = []
+    for width, q in ((0.0, PRESET.position('ready')), (0.08, OBSERVE)):
+        motion.set_gripper(width, 30.0)
+        motion.move_to_joints(q)
+        points = controllers.received[-1].trajectory.points
+        times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in points]
+        speeds = np.array([p.velocities for p in points])
+        felt = np.abs(np.diff(speeds, axis=0)) / np.diff(times)[:, None]
+        asked.append((felt / PRESET.acceleration_limits).max())
+    gentle, free = asked
+    assert gentle <= 1.02 * 0.2 < free
+
+
 def test_the_gripper_settles_on_what_it_holds(arm):
     controllers, motion = arm
     controllers.object_width = 0.055
