@@ -317,7 +317,8 @@ class MoveItMotion:
         try:
             way = _timed(trajectory, self._preset)
             moved = np.abs(self.joint_positions() - way.positions[0]).max()
-            if moved > _AT_START and (handle := self._controller.brake(way, begun)):
+            tell = self.watchdog.brake
+            if moved > _AT_START and (handle := self._controller.brake(way, begun, tell)):
                 self.watchdog.over()
                 self._controller.wait_for_rest(handle)
         except Exception as error:  # whatever it is, the execution has yet to be ended
