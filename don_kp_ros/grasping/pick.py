@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from don_kp_ros.grasping.candidates import GraspCandidate
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, Motion, MotionCode, MotionError, Segment, above
+from don_kp_ros.robots import hand
 
 Array = NDArray[np.float64]
 
-# Fingers this close to fully open have opened; even nearer, they have not closed on anything.
-_OPEN_WITHIN, _CLOSED_BEYOND = 0.005, 0.004
+_OPEN_WITHIN = 0.005  # fingers this close to fully open have opened, metres
 # So far above where it stood, it is let go rather than pressed on the table; metres.
 _SETTLE = 0.001
 _LET_GO = 0.004  # metres, that the fingers open at least before they leave an object
@@ -187,7 +187,7 @@ class Picker:
         self._motion.move_to_joints(self._home)
 
     def _holds(self, width: float) -> bool:
-        return self._parameters.empty_width < width < self._open_width - _CLOSED_BEYOND
+        return hand.may_hold(width, self._open_width, self._parameters.empty_width)
 
     def _retreated(
         self, cause: str, report: Report, lift: Segment | None = None

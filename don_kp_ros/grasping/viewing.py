@@ -21,6 +21,7 @@ _SLANTED = np.deg2rad(40.0)  # at most, from straight down: objects are taught f
 _SIDES = 8
 # Columns, in which both views see the same; the number of one, of its place in x and in y.
 _CELL, _ROW = 0.01, np.array([1 << 20, 1])
+_HIGHER = 0.02  # metres above the second view, that are no error between the views
 
 
 def second_views(
@@ -59,14 +60,40 @@ def confirmed(first: Array, second: Array, bound: float) -> tuple[Array, float]:
     return mean[apart.min(axis=1) <= bound], float(apart.min())
 
 
-def merged(first: Array, second: Array) -> Array:
+def merged(first: Array, second: Array, moved: bool = False) -> Array:
     """Return points (N, 3) of two views: the second's, and the first's where that saw nothing.
 
     The second is the nearer, and two surfaces that are off by an error between the views would
-    make things thicker than they are.
+    make things thicker than they are. But where the first saw something higher, an overhang or
+    what the second's picture cuts off, it remains: so does what was pushed away between the views,
+    because an obstacle too many is safer than one that is missing. Only where the target itself
+    has ``moved``, and would stand at both places, the second view counts wherever it saw.
     """
-    cells = [np.floor(points[:, :2] / _CELL).astype(np.int64) @ _ROW for points in (first, second)]
-    return np.concatenate([second, first[~np.isin(cells[0], cells[1])]])
+    if not len(first) or not len(second):
+        return np.concatenate([second, first])
+    (cells, tops), own = _tops(second), _cells(first)
+    seen = np.isin(own, cells)
+    if not moved:
+        # An edge that is off by an error between the views has its like in the next cell.
+        around = (np.arange(-1, 2)[:, None] * _ROW[0] + np.arange(-1, 2)).ravel()
+        near = own[:, None] + around
+        at = np.searchsorted(cells, near).clip(max=len(cells) - 1)
+        highest = np.where(cells[at] == near, tops[at], -np.inf).max(axis=1)
+        seen &= first[:, 2] <= highest + _HIGHER
+    return np.concatenate([second, first[~seen]])
+
+
+def _cells(points: Array) -> NDArray[np.int64]:
+    """Return the numbers (N,) of the cells that points (N, 3) are in."""
+    return np.asarray(np.floor(points[:, :2] / _CELL).astype(np.int64) @ _ROW)
+
+
+def _tops(points: Array) -> tuple[NDArray[np.int64], Array]:
+    """Return the numbers (n,) of the cells with points in them, in order, and their tops (n,)."""
+    cells, index = np.unique(_cells(points), return_inverse=True)
+    tops = np.full(len(cells), -np.inf)
+    np.maximum.at(tops, index, points[:, 2])
+    return cells, tops
 
 
 def _turned_to(R: Array, z: Array) -> Array:

@@ -84,8 +84,9 @@ class Scene:
 
     @property
     def holds(self) -> bool:
-        """Tell whether a box moves with the hand."""
-        return bool(self._model.geom_contype[self._held])
+        """Tell whether a box moves with the hand, or the fingers may hold what nobody knows of."""
+        boxed = bool(self._model.geom_contype[self._held])
+        return boxed or hand.may_hold(2 * self._fingers, self._open_width)
 
     def set_obstacles(self, heights: HeightMap | None) -> None:
         """Replace the obstacles."""

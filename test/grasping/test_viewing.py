@@ -73,3 +73,48 @@ def test_of_the_first_view_remains_what_the_second_did_not_see():
     both = merged(first, second)
     assert sorted(map(tuple, both)) == sorted(map(tuple, [*second, first[2]]))
     assert len(merged(first, second[:0])) == 3 and len(merged(first[:0], second)) == 2
+
+
+def grid(x, y, z):
+    """Return points every 4 mm of a level rectangle."""
+    rows = (np.arange(*ends, 0.004) for ends in (x, y))
+    xs, ys = (axis.ravel() for axis in np.meshgrid(*rows))
+    return np.column_stack([xs, ys, np.full_like(xs, z)])
+
+
+def columns(points):
+    """Return the height of the highest point in each column of 1 cm."""
+    highest = {}
+    for x, y, z in points:
+        cell = (int(np.floor(x / 0.01)), int(np.floor(y / 0.01)))
+        highest[cell] = max(z, highest.get(cell, -np.inf))
+    return highest
+
+
+def test_an_overhang_that_the_second_view_looks_under_remains():
+    table = grid((0.4, 0.7), (-0.1, 0.1), 0.0)
+    board = grid((0.5, 0.6), (-0.1, 0.1), 0.2)
+    under = table[table[:, 0] < 0.56]  # behind it nothing is seen
+    seen = columns(merged(np.concatenate([table, board]), under))
+    for (i, _), height in seen.items():
+        assert height == (0.2 if 50 <= i < 60 else 0.0)
+    assert len(seen) == 30 * 20
+
+
+def test_an_error_between_the_views_makes_nothing_thicker():
+    box = grid((0.45, 0.5), (0.0, 0.05), 0.08)
+    around = grid((0.4, 0.55), (-0.05, 0.1), 0.0)
+    off = box + [0.009, -0.009, 0.012]
+    covered = np.all((around[:, :2] >= [0.459, -0.009]) & (around[:, :2] <= [0.508, 0.04]), axis=1)
+    both = merged(np.concatenate([box, around]), np.concatenate([off, around[~covered]]))
+    assert sorted(map(tuple, both[both[:, 2] > 0.05])) == sorted(map(tuple, off))
+
+
+def test_what_was_pushed_away_remains_an_obstacle_unless_it_is_the_target():
+    table = grid((0.4, 0.7), (-0.1, 0.1), 0.0)
+    there = grid((0.45, 0.5), (0.0, 0.05), 0.08)
+    gone = np.concatenate([table, there + [0.12, 0.0, 0.0]])
+    before = np.concatenate([table, there])
+    kept = columns(merged(before, gone))
+    assert all(kept[i, j] == 0.08 for i in (*range(45, 50), *range(57, 62)) for j in range(5))
+    assert columns(merged(before, gone, moved=True)) == columns(gone)

@@ -289,6 +289,17 @@ def test_what_is_held_touches_nothing_on_its_way_to_its_place(planner, kinematic
     assert kinematics.forward(plan.lift.positions[-1])[2, 3] == pytest.approx(0.15, abs=1e-3)
 
 
+def test_what_fingers_may_hold_is_moved_gently(planner):
+    most = []
+    for width in (0.0, 0.03, 0.08):
+        planner.scene.set_width(width)
+        way = planner.to_joints(OBSERVE, PRESET.position('ready'))
+        felt = np.abs(np.diff(way.velocities, axis=0)) / np.diff(way.times)[:, None]
+        most.append((felt / PRESET.acceleration_limits).max())
+    closed, holding, opened = most
+    assert holding <= 1.02 * 0.2 < min(closed, opened)
+
+
 def test_a_place_into_which_the_held_object_does_not_fit_is_refused(planner, kinematics):
     planner.set_obstacles(height_map([(0.53, 0.25, 0.02, 0.08)]))
     start = kinematics.inverse(down(0.45, -0.25, 0.25), OBSERVE)

@@ -90,6 +90,7 @@ class GraspNode(Node):
         self._server = GraspServer(
             self, self._result, self._prepare, self._stop, self._motion.disengage
         )
+        self._motion.watchdog.start()  # last: it outlives a node that cannot start
         self.get_logger().info(f'ready for goals on {self.resolve_service_name("grasp")}')
         if not self._enabled:
             self.get_logger().info(f'the arm does not move before it is enabled: {self._remedy}')

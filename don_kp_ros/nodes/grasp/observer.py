@@ -41,7 +41,7 @@ _LOWEST, _HIGHEST = (-0.3, -1.0, -0.3), (1.3, 1.0, 1.3)
 
 
 class GoalRefusedError(RefusedError):
-    """A goal fails before anything moves; carries the code of don_kp/action/Grasp."""
+    """A goal is refused, by what a look shows; carries the code of don_kp/action/Grasp."""
 
     def __init__(self, code: int, message: str) -> None:
         """Keep the code and the message."""

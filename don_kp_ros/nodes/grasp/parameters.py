@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from rclpy.node import Node
 
@@ -12,26 +13,29 @@ from don_kp_ros.motion.port import Motion
 from don_kp_ros.motion.safety import Safety
 from don_kp_ros.nodes.grasp.observer import LookParameters
 from don_kp_ros.nodes.kit.parameters import parameter
+from don_kp_ros.nodes.motion.watchdog import Watchdog
 from don_kp_ros.robots.preset import RobotPreset
 
 
-def _embedded(node: Node, preset: RobotPreset, safety: Safety) -> Motion:
+class WatchedMotion(Motion, Protocol):
+    """An adapter whose arm is stopped where the node dies, once the watchdog is started."""
+
+    watchdog: Watchdog
+
+
+def _embedded(node: Node, preset: RobotPreset, safety: Safety) -> WatchedMotion:
     from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
-    motion = EmbeddedMotion(node, preset, safety)
-    motion.watchdog.start()
-    return motion
+    return EmbeddedMotion(node, preset, safety)
 
 
-def _moveit(node: Node, preset: RobotPreset, safety: Safety) -> Motion:
+def _moveit(node: Node, preset: RobotPreset, safety: Safety) -> WatchedMotion:
     from don_kp_ros.nodes.motion.moveit import MoveItMotion
 
-    motion = MoveItMotion(node, preset, safety)
-    motion.watchdog.start()
-    return motion
+    return MoveItMotion(node, preset, safety)
 
 
-MOTIONS: dict[str, Callable[[Node, RobotPreset, Safety], Motion]] = {
+MOTIONS: dict[str, Callable[[Node, RobotPreset, Safety], WatchedMotion]] = {
     'embedded': _embedded,
     'moveit': _moveit,
 }
@@ -51,7 +55,7 @@ class GraspParameters:
     safety: str = parameter('', 'file whose keys override those of config/safety.yaml')
     max_age: float = parameter(1.0, 'seconds; older images are refused')
     look_timeout: float = parameter(3.0, 'seconds to wait for images and for their transforms')
-    looks: int = parameter(3, 'images in which the point is looked for')
+    looks: int = parameter(3, 'images of the first view; of the second, half, and one to check')
     views: int = parameter(2, 'from which it is looked for; 1: from where the arm is, alone')
     max_spread: float = parameter(
         0.015, 'metres; a point or object that moves more, or is less certain, is not grasped'

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import NoGraspError, aligned_candidate, untried
 from don_kp_ros.grasping.pick import Phase, Report
+from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import GraspPlan
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -177,6 +178,7 @@ class GoalPlanning:
                 if seen.view is None:
                     raise GoalRefusedError(Grasp.Result.STALE_DATA, self._second_view.doubt)
                 both = target.combined(first, seen)
+                self._heed(both)
                 planned = self._planned(target, both, course, likely)
                 seen = self._seen(target, 1)
                 moved = target.moved(both, planned.T_base_reference, seen)
@@ -188,14 +190,20 @@ class GoalPlanning:
                     raise
                 failure, moved = error, str(error)
             course.report(Phase.OBSERVE, moved)
-            first = seen
+            if seen is not first:
+                # What an earlier view alone saw still stands there; the target may have moved.
+                first = replace(seen, points=merged(first.points, seen.points, moved=True))
+                self._heed(first)
         assert failure is not None
         raise failure
 
     def _go(self, target: Target, view: View | None, sight: Sight, course: Course) -> None:
         course.report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
-        obstacles = self._planner.obstacles(sight.points)
-        self._second_view.go(view, target.place(sight)[:3, 3], obstacles)
+        self._heed(sight)
+        self._second_view.go(view, target.place(sight)[:3, 3])
+
+    def _heed(self, sight: Sight) -> None:
+        self._second_view.obstacles = self._planner.obstacles(sight.points)
 
     def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned:
         """Plan a grasp at the goal's pose, or a pinch at its origin."""

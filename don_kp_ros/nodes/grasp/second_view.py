@@ -23,7 +23,6 @@ _OFF_M, _OFF_COSINE = 0.05, np.cos(np.deg2rad(15.0))
 _ANEW_M = 0.05  # from where the camera was before
 _MOST = 4  # views that are tried: a hopeless one may be planned for seconds
 _PATIENCE_S = 1.0  # for a transform
-_AT_REST = 0.01  # radians by which a joint is off that has not moved
 _HOLDS = (Grasp.Result.STALE_DATA, Grasp.Result.FAULT)  # nothing moves on bad data
 
 
@@ -50,6 +49,7 @@ class SecondView:
         self._preset, self._observer, self._motion = preset, observer, motion
         self._first: Array | None = None  # joint positions (7,)
         self._been: list[Array] = []  # where (3,) the camera was
+        self.obstacles: HeightMap | None = None  # all that was seen, to be set as it is
         self.doubt = ''
 
     def begin(self) -> None:
@@ -81,8 +81,8 @@ class SecondView:
             return None
         return View(T_base_camera, T_base_hand)
 
-    def go(self, view: View | None, target: Array, obstacles: HeightMap) -> None:
-        """Go from a view to another one of a target (3,), around what was seen.
+    def go(self, view: View | None, target: Array) -> None:
+        """Go from a view to another one of a target (3,), around the obstacles.
 
         Raises NoSecondViewError where the arm reaches none; other failures as a motion's.
         """
@@ -92,21 +92,26 @@ class SecondView:
         T_camera_tcp = T_camera_tcp @ self._preset.T_hand_tcp
         self._been.append(view.T_base_camera[:3, 3])
         start = self._motion.joint_positions()
-        self._motion.set_obstacles(obstacles)
+        self._motion.set_obstacles(self.obstacles)
         reason = 'the target is seen too slantingly'
         views = [T for T in second_views(view.T_base_camera, target) if self._is_new(T[:3, 3])]
         for T_base_camera in views[:_MOST]:
             try:
                 self._motion.move_to_pose(T_base_camera @ T_camera_tcp)
             except MotionError as error:
-                strayed = np.abs(self._motion.joint_positions() - start).max() > _AT_REST
-                if error.code not in NEXT_MAY_DO or strayed:
-                    raise
-                reason = str(error)
-                continue
-            self._first = start if self._first is None else self._first
+                if error.code in NEXT_MAY_DO:  # nothing has moved
+                    reason = str(error)
+                    continue
+                self._leave(start)
+                raise
+            self._leave(start)
             return
         raise NoSecondViewError(reason)
+
+    def _leave(self, start: Array) -> None:
+        """Remember where the arm was before it first moved."""
+        if self._first is None:
+            self._first = start
 
     def _is_new(self, eye: Array) -> bool:
         return all(np.linalg.norm(eye - other) > _ANEW_M for other in self._been)
@@ -114,7 +119,8 @@ class SecondView:
     def back(self, error: GoalRefusedError | MotionError) -> GoalRefusedError | MotionError:
         """Bring the arm back to where it first looked from; return an error that says so.
 
-        It holds where it is after a failed motion, and where nothing is known of the world.
+        It holds where it is after a failed motion, and where nothing is known of the world. Where
+        the way back itself fails so, its code is the error's.
         """
         if self._first is None:
             return error
@@ -125,8 +131,11 @@ class SecondView:
         told = 'the arm holds where it is'
         if may:
             try:
+                self._motion.set_obstacles(self.obstacles)
                 self._motion.move_to_joints(self._first)
                 told = 'the arm is back where it first looked from'
             except MotionError as failure:
                 told = f'{told}: {failure}'
+                if failure.code not in NEXT_MAY_DO:
+                    error = MotionError(failure.code, str(error))
         return type(error)(error.code, f'{error}; {told}')  # type: ignore[arg-type]

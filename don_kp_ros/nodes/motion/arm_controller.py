@@ -27,6 +27,7 @@ _PATH_TOLERANCE = 0.2
 # So long after its time the controller waits for the arm to be there, seconds.
 GOAL_TIME = 2.0
 _BRAKING_SECONDS = 2.0
+_BEHIND = 0.1  # seconds, by which one process may hear of simulated time later than another
 
 
 class ArmController:
@@ -65,24 +66,39 @@ class ArmController:
         """Wait for a trajectory's end; return its ``status`` and its ``result``."""
         return self._action.result(handle, check, seconds)
 
-    def brake(self, trajectory: Trajectory, begun: float) -> Any | None:
+    def brake(
+        self,
+        trajectory: Trajectory,
+        begun: float,
+        told: Callable[[Trajectory, float], None] = lambda *_: None,
+    ) -> Any | None:
         """Have the arm come to rest on the way that it follows since a time; return the handle.
 
         To cancel the trajectory would hold the arm at once, with more than it can stand. None
-        where the trajectory itself is over as soon. Raises MotionError as start() does.
+        where the trajectory itself is over as soon. Else what start() takes is ``told`` before it
+        is sent: the same sent twice, by whomever, is followed once. Raises MotionError as start()
+        does.
         """
         arm, now = self._monitor.arm, self._monitor.time.now()
         passed, start = now - begun, 0.0
-        if passed < 0:
+        if passed < -_BEHIND:
             raise MotionError(
                 MotionCode.STALE_STATE,
                 f'ROS time was set back by {-passed:.1f} s: how far the arm is, is not known',
             )
         with self._monitor.changed:
+            passed = max(0.0, passed)
             if abs(now - arm.stamp) <= STALE:  # else robot and node have not the same time
                 passed, start = progress(trajectory, arm.latest, passed) + now - arm.stamp, now
         stopping = braked(trajectory, max(0.0, passed), self._limits)
-        return None if stopping is None else self.start(stopping, _nothing, start)
+        if stopping is None:
+            return None
+        told(stopping, start)
+        return self.come_to_rest(stopping, start)
+
+    def come_to_rest(self, stopping: Trajectory, at: float) -> Any:
+        """Send a way to rest, as start() does; nothing stops it."""
+        return self.start(stopping, _nothing, at)
 
     def wait_for_rest(self, handle: Any) -> None:
         """Wait for the end of a trajectory that nothing stops; MotionError where it lasts."""

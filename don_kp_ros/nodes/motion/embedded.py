@@ -214,7 +214,7 @@ class EmbeddedMotion:
     def _brake(self, handle: Any, trajectory: Trajectory, begun: float) -> None:
         """Bring the arm to rest on its way; return when it rests, or after some seconds."""
         try:
-            stopping = self._arm.brake(trajectory, begun)
+            stopping = self._arm.brake(trajectory, begun, self.watchdog.brake)
             self.watchdog.over()
             self._arm.wait_for_rest(stopping or handle)
         except Exception as error:

@@ -37,6 +37,7 @@ from don_kp_ros.nodes.motion.moveit_startup import start_moveit
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.nodes.motion.planning_scene import HandLinks, PlanningScene
 from don_kp_ros.nodes.motion.watchdog import Watchdog
+from don_kp_ros.robots import hand
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
@@ -76,7 +77,6 @@ class MoveItMotion:
         free = request(self._moveit, 'free')
         scaling = safety.scaling
         free.max_velocity_scaling_factor = scaling.velocity
-        free.max_acceleration_scaling_factor = scaling.acceleration
         limits = moveit_parameters['robot_description_planning']['cartesian_limits']
         self._free, self._line = [free], []
         for slowdown in _SLOWDOWNS:
@@ -94,6 +94,7 @@ class MoveItMotion:
         self._stopped = threading.Event()
         self._stopped.set()  # until engage()
         self._scene = PlanningScene(self._monitor, preset.base_frame)
+        self._holds = False  # what the scene knows of
         self._hand = Hand(node, preset, self._joints, self._raise_if_stopped)
         self.watchdog = Watchdog(node, preset)
 
@@ -172,8 +173,7 @@ class MoveItMotion:
     def hold(self, held: HeldBox | None) -> None:
         """Plan from now on with what the hand holds; None: it holds nothing."""
         self._scene.hold(held, HandLinks.of(self._preset))
-        for free in self._free:
-            free.max_acceleration_scaling_factor = self._safety.acceleration(held is not None)
+        self._holds = held is not None
 
     def plan_place(self, T_base_place: Array, distance: float) -> PlacePlan:
         """Plan to put what is held down, from a distance in metres above; nothing moves."""
@@ -220,10 +220,14 @@ class MoveItMotion:
         self._raise_if_stopped()
         q = self.joint_positions()
         # MoveIt refuses a start by the least that a joint is beyond its range.
-        finger = min(max(0.0, self.gripper_width()), self._preset.open_width) / 2
+        width = min(max(0.0, self.gripper_width()), self._preset.open_width)
+        # What nobody knows of may be in the hand, too.
+        carrying = self._holds or hand.may_hold(width, self._preset.open_width)
+        for free in self._free:
+            free.max_acceleration_scaling_factor = self._safety.acceleration(carrying)
         with self._monitor.read_only() as scene:
             state = copy.deepcopy(scene.current_state)
-        state.joint_positions = {self._preset.finger_joint: finger}
+        state.joint_positions = {self._preset.finger_joint: width / 2}
         return self._state(state, q)
 
     def _state(self, state: Any, q: Array) -> Any:
@@ -313,7 +317,8 @@ class MoveItMotion:
         try:
             way = _timed(trajectory, self._preset)
             moved = np.abs(self.joint_positions() - way.positions[0]).max()
-            if moved > _AT_START and (handle := self._controller.brake(way, begun)):
+            tell = self.watchdog.brake
+            if moved > _AT_START and (handle := self._controller.brake(way, begun, tell)):
                 self.watchdog.over()
                 self._controller.wait_for_rest(handle)
         except Exception as error:  # whatever it is, the execution has yet to be ended

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-import rclpy
 from action_msgs.srv import CancelGoal
 from rclpy.node import Node
 
@@ -86,6 +88,10 @@ class Watchdog:
         """From now on the controller may follow a trajectory."""
         self._tell('follow', trajectory, self._time.now())
 
+    def brake(self, stopping: Trajectory, at: float) -> None:
+        """It is about to be sent a way to rest, which begins at a time; until over()."""
+        self._tell('brake', stopping, at)
+
     def over(self) -> None:
         """The arm rests, or comes to rest by itself."""
         self._tell('over')
@@ -111,32 +117,31 @@ class Watchdog:
 class WatchdogNode(Node):
     """Hears what the arm does, and stops it where the connection ends meanwhile."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Read whom it watches and what robot it is, then listen in a thread of its own."""
+    def __init__(self, connection: Connection, process: int, preset: RobotPreset) -> None:
+        """Watch a process that moves a robot: listen in a thread of its own."""
         super().__init__('watchdog')
-        preset: RobotPreset
-        process, preset = connection.recv()
         self._connection, self._state = connection, Path(f'/proc/{process}/stat')
         self._monitor = JointMonitor(self, preset)
         self._arm = ArmController(self, preset, self._monitor)
         self._arm.rehearse()
         self._cancel = self.create_client(CancelGoal, f'{self._arm.name}/_action/cancel_goal')
-        self._followed: tuple[Trajectory, float] | None = None  # and since when
+        # While the arm moves: sends what brings it to rest; returns the handle, or None.
+        self._brakes: Callable[[], Any | None] | None = None
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         try:
             with contextlib.suppress(EOFError, ConnectionError):
                 while True:
-                    if self._connection.poll(None if self._followed is None else _LOOKS_S):
+                    if self._connection.poll(None if self._brakes is None else _LOOKS_S):
                         what, values = self._connection.recv()
                         getattr(self, what)(*values)
                     elif self._orphaned():
                         break
-            if self._followed is not None:
-                self._stop(*self._followed)
+            if self._brakes is not None:
+                self._stop(self._brakes)
         finally:
-            rclpy.try_shutdown()
+            os.kill(os.getpid(), signal.SIGTERM)  # ends the node, however far its start is
 
     def _orphaned(self) -> bool:
         """Tell whether the process that moves the arm is ending, or has ended."""
@@ -157,33 +162,52 @@ class WatchdogNode(Node):
 
     def follow(self, trajectory: Trajectory, begun: float) -> None:
         """Keep what is followed since a time."""
-        self._followed = trajectory, begun
+        self._brakes = lambda: self._arm.brake(trajectory, begun)
+
+    def brake(self, stopping: Trajectory, at: float) -> None:
+        """Keep how the arm is being stopped: to send that again changes nothing."""
+        self._brakes = lambda: self._arm.come_to_rest(stopping, at)
 
     def over(self) -> None:
         """Forget it."""
-        self._followed = None
+        self._brakes = None
 
-    def _stop(self, trajectory: Trajectory, begun: float) -> None:
+    def _stop(self, brakes: Callable[[], Any | None]) -> None:
         log, failure = self.get_logger(), None
         for _ in range(_TRIES):
             try:
-                self._arm.brake(trajectory, begun)
-                log.error('who moved the arm has died: the arm is stopped')
-                return
+                stopping = brakes()
             except Exception as error:
                 failure = error
+                continue
+            log.error(f'who moved the arm has died: {self._rest(stopping)}')
+            return
         log.error(
             f'who moved the arm has died: the arm is not slowed down but held at once: {failure!r}'
         )
         self._cancel.call(CancelGoal.Request(), timeout_sec=_CANCEL_S)  # of all goals
 
+    def _rest(self, stopping: Any | None) -> str:
+        """Wait until the arm rests, where it has been sent a way to rest; say what it does."""
+        if stopping is None:
+            return 'the arm comes to rest by itself'
+        try:
+            self._arm.wait_for_rest(stopping)
+        except Exception as error:
+            return f'the arm is slowed down, but does not tell that it rests: {error}'
+        return 'the arm is stopped'
+
 
 def main() -> int:
     """Watch over the process at the other end of a socket, whose number is the first argument."""
     connection = Connection(int(sys.argv[1]), writable=False)
+    try:
+        process, preset = connection.recv()
+    except (EOFError, ConnectionError):  # who started it has ended before
+        return 0
     with contextlib.suppress(PermissionError):  # for root alone
         os.nice(_PRIORITY)
-    return run_node(lambda: WatchdogNode(connection))
+    return run_node(lambda: WatchdogNode(connection, process, preset))
 
 
 if __name__ == '__main__':

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from waiting import wait_until
 from waiting_arm import Arm, Stage, answer
 
 from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
+from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionCode, MotionError, Segment
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError
 from don_kp_ros.nodes.grasp.second_view import View
@@ -41,8 +42,12 @@ class Looking(Arm):
         self.views: list[np.ndarray] = []
         self.reachable, self.strays, self.q = True, False, Q_FIRST
         self.back: list[np.ndarray] = []
+        self.fails: MotionCode | None = None  # of the way back
         self.grasps: list[np.ndarray] = []
         self.told: list[tuple[str, str]] = []
+        self.board = lambda _: np.zeros((0, 3))  # what else is seen from a view
+        self.obstacles: HeightMap | None = None
+        self.ways: list[HeightMap] = []  # what each way of the arm heeded
         self.executed = 0
 
     def look_for(self, _: str, images: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +58,8 @@ class Looking(Arm):
         x, y = (axis.ravel() for axis in np.meshgrid(*[np.arange(-0.1, 0.1, 0.002)] * 2))
         on = (np.abs(x) <= 0.02) & (np.abs(y) <= 0.02)
         points = np.column_stack([x, y, np.where(on, 0.05, 0.0)]) + [*self.post[:2], 0.0]
-        return self.post + [0.0, self.bias(view), 0.0], points
+        seen = np.concatenate([points, self.board(view)])
+        return self.post + [0.0, self.bias(view), 0.0], seen
 
     def here(self) -> View:
         return View(self.T @ T_TCP_CAMERA, self.T @ rigid.inverse(PANDA.T_hand_tcp))
@@ -64,8 +70,8 @@ class Looking(Arm):
     def gripper_width(self) -> float:
         return self.width
 
-    def set_obstacles(self, _: Any) -> None:
-        pass
+    def set_obstacles(self, heights: Any) -> None:
+        self.obstacles = heights
 
     def set_gripper(self, width: float, force: float) -> float:
         self.width = width or 0.04
@@ -76,13 +82,19 @@ class Looking(Arm):
             raise MotionError(MotionCode.UNREACHABLE, 'the arm is too short')
         if self.strays:
             self.q = Q_FIRST + 0.2
-            raise MotionError(MotionCode.TIMEOUT, 'the controller does not answer')
+            raise MotionError(MotionCode.NOT_FOLLOWED, 'the controller does not answer')
         super().set_gripper(0.0, 0.0)  # a motion, which may be stopped
+        assert self.obstacles is not None
+        self.ways.append(self.obstacles)
         self.T = T
         self.views.append(T @ T_TCP_CAMERA)
 
     def move_to_joints(self, q: np.ndarray) -> None:
+        assert self.obstacles is not None
+        self.ways.append(self.obstacles)
         self.back.append(q)
+        if self.fails is not None:
+            raise MotionError(self.fails, 'the way back failed')
 
     def plan_grasp(self, T: np.ndarray, *_: float) -> GraspPlan:
         self.grasps.append(T)
@@ -153,6 +165,32 @@ def test_what_is_seen_elsewhere_from_every_view_is_not_found(stage: Stage, arm: 
     np.testing.assert_array_equal(arm.back, [Q_FIRST])
 
 
+def height(heights: HeightMap, x: float, y: float) -> float:
+    index, _ = heights.grid.cells(np.array([[x, y]]))
+    return float(heights.heights[tuple(index[0])])
+
+
+def test_what_a_view_alone_saw_is_heeded_on_every_later_way(stage: Stage, arm: Looking) -> None:
+    arm.bias = lambda view: 0.02 * (-1) ** view
+    boards = [(0.5, 0.225), (0.5, -0.225), (0.355, 0.0), (0.645, 0.0)]
+    wide = np.linspace(-0.02, 0.02, 11)
+    flat = np.stack(np.meshgrid(wide, wide, [0.1]), axis=-1).reshape(-1, 3)
+    arm.board = lambda view: flat + [*boards[view], 0.0]
+    assert pinch(stage, arm).code == Grasp.Result.NOT_FOUND
+    assert len(arm.ways) == 4 and len(arm.back) == 1  # to three views, and back
+    for way, heights in enumerate(arm.ways):
+        seen = [height(heights, *board) == 0.1 for board in boards]
+        assert seen == [view <= way for view in range(4)]
+
+
+def test_what_moved_does_not_stay_where_it_was(stage: Stage, arm: Looking) -> None:
+    arm.planned = lambda plans: arm.post.__setitem__(1, 0.06 * (plans > 1))
+    assert pinch(stage, arm).success
+    first, second = arm.ways
+    assert height(first, 0.505, -0.015) == height(second, 0.505, 0.065) == 0.05
+    assert height(second, 0.505, -0.015) == 0.0
+
+
 def test_of_a_false_first_view_two_others_that_agree_take_the_place(
     stage: Stage, arm: Looking
 ) -> None:
@@ -220,6 +258,25 @@ def test_what_the_second_view_does_not_show_is_not_found(stage: Stage, arm: Look
     assert min(map(np.linalg.norm, (one - two, two - three, three - one))) > 0.05
 
 
+@pytest.mark.parametrize(
+    ('fails', 'code'),
+    [
+        (MotionCode.NEEDS_RECOVERY, Grasp.Result.NEEDS_RECOVERY),
+        (MotionCode.NOT_FOLLOWED, Grasp.Result.MOTION_FAILED),
+        (MotionCode.CANCELLED, Grasp.Result.CANCELLED),
+        (MotionCode.UNREACHABLE, Grasp.Result.NOT_FOUND),
+    ],
+)
+def test_a_way_back_that_fails_is_told_with_why_it_was_gone(
+    stage: Stage, arm: Looking, fails: MotionCode, code: int
+) -> None:
+    arm.hidden = lambda view: Grasp.Result.NOT_FOUND if view else 0
+    arm.fails = fails
+    result = pinch(stage, arm)
+    assert result.code == code and len(arm.back) == 1
+    assert 'a hand is before view 3; the arm holds where it is: the way back' in result.message
+
+
 def test_an_arm_whose_camera_stops_between_the_looks_holds(stage: Stage, arm: Looking) -> None:
     arm.hidden = lambda view: Grasp.Result.STALE_DATA if view else 0
     result = pinch(stage, arm)
@@ -234,6 +291,7 @@ def test_an_arm_that_stops_on_the_way_to_the_second_view_is_not_sent_on(
     arm.strays = True
     result = pinch(stage, arm)
     assert result.code == Grasp.Result.MOTION_FAILED and 'does not answer' in result.message
+    assert 'the arm holds where it is' in result.message
     assert not arm.views and not arm.back and arm.executed == 0
 
 
@@ -250,8 +308,7 @@ def test_a_goal_that_cannot_be_planned_moves_nothing(stage: Stage, arm: Looking)
 def test_a_goal_is_cancelled_on_the_way_to_the_second_view(stage: Stage, arm: Looking) -> None:
     arm.arrives = False
     handle = sent(stage, arm)
-    while not arm.moving:
-        time.sleep(0.0005)
+    wait_until(lambda: arm.moving)
     assert answer(handle.cancel_goal_async()).goals_canceling
     ended = answer(handle.get_result_async())
     assert ended.status == GoalStatus.STATUS_CANCELED

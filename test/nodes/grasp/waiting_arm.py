@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Arm:
         self.moving, self.most_moving, self.motions = 0, 0, 0
         self.looked = -1
         self.arrives, self.steps = True, 0
+        self.watchdog = SimpleNamespace(start=lambda: None)
 
     def engage(self) -> None:
         self.stopped = False

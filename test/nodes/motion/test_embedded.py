@@ -138,6 +138,22 @@ def test_what_is_commanded_is_within_the_limits(arm):
         assert (acceleration <= 1.02 * np.array(PRESET.acceleration_limits)).all()
 
 
+def test_fingers_that_may_hold_something_are_moved_gently(arm):
+    controllers, motion = arm
+    controllers.object_width = 0.03
+    asked = []
+    for width, q in ((0.0, PRESET.position('ready')), (0.08, OBSERVE)):
+        motion.set_gripper(width, 30.0)
+        motion.move_to_joints(q)
+        points = controllers.received[-1].trajectory.points
+        times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in points]
+        speeds = np.array([p.velocities for p in points])
+        felt = np.abs(np.diff(speeds, axis=0)) / np.diff(times)[:, None]
+        asked.append((felt / PRESET.acceleration_limits).max())
+    gentle, free = asked
+    assert gentle <= 1.02 * 0.2 < free
+
+
 def test_the_gripper_settles_on_what_it_holds(arm):
     controllers, motion = arm
     controllers.object_width = 0.055
@@ -176,6 +192,29 @@ def test_stop_holds_the_arm_and_ends_the_call(slow, monkeypatch):
     assert len(controllers.received) == 2
     motion.engage()
     motion.move_to_joints(OBSERVE)
+
+
+def test_a_watchdog_that_sends_the_way_to_rest_again_changes_nothing(slow, monkeypatch):
+    controllers, motion = slow
+    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)
+    told = []
+
+    def brake(stopping, at):
+        told.append('brake')
+        assert len(controllers.received) == 1  # it is told before the controller is
+        # As where this process dies before it has sent it, and as where it dies after that.
+        motion._arm.come_to_rest(stopping, at)
+
+    monkeypatch.setattr(motion.watchdog, 'brake', brake)
+    monkeypatch.setattr(motion.watchdog, 'follow', lambda *_: told.append('follow'))
+    monkeypatch.setattr(motion.watchdog, 'over', lambda: told.append('over'))
+    stopped_on_the_way(controllers, motion, FAR, lambda: controllers.arm[0] > OBSERVE[0] + 0.3)
+    assert told == ['follow', 'brake', 'over', 'over']
+    first, again = (goal.trajectory for goal in controllers.received[1:])
+    assert first == again
+    assert controllers.arm == pytest.approx(np.array(first.points[-1].positions), abs=1e-6)
+    _, felt = speeds_and_accelerations(*controllers.arm_controller.commands_in_time())
+    assert (np.abs(felt) <= 1.05 * np.array(PRESET.stopping_accelerations)).all()
 
 
 def test_an_unforeseen_error_on_the_way_stops_the_arm(slow, monkeypatch):
@@ -355,6 +394,16 @@ def test_refused_goals_send_nothing(arm):
     beyond = OBSERVE + np.array([4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     assert failure(lambda: motion.move_to_joints(beyond)).code is MotionCode.UNREACHABLE
     assert controllers.received == []
+
+
+def test_a_clock_that_lags_by_a_message_was_not_set_back(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    stopping = motion._arm.brake(plan.to_pregrasp.trajectory, motion._monitor.time.now() + 0.08)
+    motion._arm.wait_for_rest(stopping)
+    (stop,) = (goal.trajectory for goal in controllers.received)
+    rest = np.array(stop.points[-1].positions)
+    assert np.abs(rest - OBSERVE).max() < 0.1  # it had hardly begun
 
 
 def test_where_time_was_set_back_the_arm_is_not_sent_back_to_brake(arm):

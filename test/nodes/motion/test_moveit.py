@@ -176,6 +176,16 @@ def test_what_is_held_is_attached_until_it_is_let_go(adapter):
     motion.hold(None)
 
 
+def test_fingers_that_may_hold_something_are_moved_gently(adapter):
+    robot, motion, moveit = adapter
+    robot.object_width = 0.03
+    motion.set_gripper(0.0, 30.0)
+    motion.move_to_joints(READY)
+    motion.set_gripper(0.08, 30.0)
+    motion.move_to_joints(OBSERVE)
+    assert scales(moveit) == pytest.approx(np.array([(0.5, 0.2), (0.5, 0.5)]))
+
+
 def test_a_straight_line_into_something_is_refused(adapter):
     _, motion, moveit = adapter
     # In the middle of the slanted way, beyond the grasp's cleared surroundings; below its ends.
