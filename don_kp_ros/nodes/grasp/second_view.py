@@ -54,7 +54,7 @@ class SecondView:
 
     def begin(self) -> None:
         """Remember nothing: the arm has not moved."""
-        self._first, self._been = None, []
+        self._first, self._been, self.obstacles = None, [], None
 
     def here(self) -> View | None:
         """Return from where the newest image that was heard was taken, or tell in `doubt`.

@@ -122,17 +122,22 @@ def test_a_camera_on_the_hand_has_a_second_view_and_one_on_a_stand_has_none() ->
         view_of = second_view(observer)
         assert view_of.here() is None
         with pytest.raises(NoSecondViewError, match=told):
-            view_of.go(None, STRAY, STRAY)
+            view_of.go(None, STRAY)
 
 
 def test_after_a_failed_motion_or_with_stale_data_the_arm_holds() -> None:
     class Went:
         def __init__(self) -> None:
             self.back: list[Any] = []
+            self.around: list[Any] = []
+
+        def set_obstacles(self, obstacles: Any) -> None:
+            self.around.append(obstacles)
 
         def move_to_joints(self, q: Any) -> None:
             self.back.append(q)
 
+    seen: Any = object()  # stands for all that was seen
     for error, returns in (
         (GoalRefusedError(Grasp.Result.NOT_FOUND, 'gone'), True),
         (GoalRefusedError(Grasp.Result.OCCUPIED, 'gone'), True),
@@ -144,8 +149,9 @@ def test_after_a_failed_motion_or_with_stale_data_the_arm_holds() -> None:
         motion = Went()
         view = second_view(STRAY, motion)
         assert view.back(error) is error and not motion.back  # it has not left
-        view._first = np.zeros(7)
+        view._first, view.obstacles = np.zeros(7), seen
         told = view.back(error)
+        assert motion.around == ([seen] if returns else [])
         assert (type(told), told.code) == (type(error), error.code)
         assert str(told).startswith('gone; the arm ')
         assert bool(motion.back) is ('is back' in str(told)) is returns
