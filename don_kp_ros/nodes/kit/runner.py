@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import rclpy
+from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import (
     ConditionReachedException,
@@ -87,11 +88,24 @@ def run_node(
 
 
 class ThreadedExecutor(MultiThreadedExecutor):
-    """Gives each callback to its threads once.
+    """Gives each callback to its threads once, and one that awaits something when it may go on.
 
-    rclpy's own goes round and gives them the same one again, until one of them has begun with it:
-    on a busy machine that takes what time there is.
+    rclpy's own goes round and gives them the same one again, until one of them has begun with it,
+    or until what it awaits has come: that takes what time there is.
     """
+
+    def __init__(self, threads: int, context: Context | None = None) -> None:
+        """Make the threads."""
+        super().__init__(threads, context=context)
+        self._awaiting: list[tuple[Task, Any, Node]] = []
+        self._ended = 0  # callbacks; both under the tasks' lock
+
+    def wake(self) -> None:
+        """Look again at what can be done, callbacks that await something included."""
+        with self._tasks_lock:
+            self._tasks += self._awaiting
+            self._awaiting = []
+        super().wake()
 
     def _spin_once_impl(
         self,
@@ -101,12 +115,11 @@ class ThreadedExecutor(MultiThreadedExecutor):
         work: tuple[Task, Any, Node]
         try:
             work = self.wait_for_ready_callbacks(timeout_sec, None, wait_condition)
-        except (
-            ConditionReachedException,
-            ExternalShutdownException,
-            ShutdownException,
-            TimeoutException,
-        ):
+        except TimeoutException:
+            if self._awaiting:
+                self.wake()  # a thread of somebody else may have brought it, who tells nobody
+            return
+        except (ConditionReachedException, ExternalShutdownException, ShutdownException):
             return
         task = work[0]
         with self._tasks_lock:
@@ -119,11 +132,15 @@ class ThreadedExecutor(MultiThreadedExecutor):
             one.result()  # raises what the callback has raised
 
     def _work(self, work: tuple[Task, Any, Node]) -> None:
-        task = work[0]
+        task, before = work[0], self._ended
         task()
-        if not task.done():  # it waits for something
-            with self._tasks_lock:
-                self._tasks.append(work)
+        with self._tasks_lock:
+            if task.done():
+                self._ended += 1
+            else:
+                self._awaiting.append(work)
+            moved = self._awaiting and self._ended != before
+        if moved:  # what has ended meanwhile may be what was awaited
             self.wake()
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,60 @@ def test_a_callback_goes_on_once_what_it_awaits_has_come(executor):
     while not got:
         executor.spin_once(0.01)
     assert got == ['an answer']
+
+
+class Polled(Future):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    def __await__(self):
+        while not self.done():
+            self.looks += 1
+            yield
+        return self.result()
+
+
+def test_a_callback_that_awaits_is_not_looked_at_while_nothing_comes(executor):
+    awaited = Polled(executor=executor)
+
+    async def wait():
+        await awaited
+
+    task = executor.create_task(wait)
+    while not awaited.looks:
+        executor.spin_once(0.01)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        executor.spin_once(0.2)
+    assert awaited.looks < 12  # at once and again after every wait; a slow machine looks less
+    awaited.set_result(None)
+    while not task.done():
+        executor.spin_once(0.01)
+
+
+def test_a_callback_goes_on_when_another_ends(executor):
+    """It need not wait until nothing else comes: then a busy node would not answer."""
+    awaited, later = Future(), threading.Event()
+
+    async def wait():
+        await awaited
+
+    task = executor.create_task(wait)
+
+    def bring():
+        later.wait(60)
+        awaited.set_result(None)
+
+    executor.create_task(bring)
+    for _ in range(5):
+        executor.spin_once(0.01)
+    assert not task.done()
+    later.set()
+    for _ in range(2):  # what else comes: the end of the one, then the other
+        executor.spin_once(60)
+    while not task.done():
+        executor.spin_once(60)
 
 
 def test_a_callback_that_fails_is_told(executor):
