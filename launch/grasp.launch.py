@@ -66,10 +66,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _arguments(context: LaunchContext) -> dict[str, str]:
-    given = context.launch_configurations
-    return description.checked(
-        {argument.name: given[argument.name] for argument in description.ARGUMENTS}
-    )
+    return description.checked(description.ours(context.launch_configurations))
 
 
 def _nodes(context: LaunchContext) -> list[Action]:

@@ -13,6 +13,7 @@ from don_kp_ros.resources import config_path, shipped_model
 
 _LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
+_MISTYPED = 0.8  # as like one of ours as simulaton; robot_ip and enable_gyro are others' names
 _NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
@@ -200,6 +201,17 @@ ARGUMENTS = (
 _KNOWN = {argument.name: argument for argument in ARGUMENTS}
 
 
+def ours(given: Mapping[str, str]) -> dict[str, str]:
+    """Return our launch arguments out of those of all launch files.
+
+    Raises ValueError for one that is nearly one of ours: it is mistyped, and would do nothing.
+    """
+    for name in given:
+        if name not in _KNOWN and did_you_mean(name, _KNOWN, cutoff=_MISTYPED):
+            raise _unknown(name)
+    return {name: value for name, value in given.items() if name in _KNOWN}
+
+
 def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """Return all launch arguments, defaults filled in.
 
@@ -208,10 +220,7 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """
     for name in arguments:
         if name not in _KNOWN:
-            raise ValueError(
-                f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}'
-                f'{did_you_mean(name, _KNOWN) or "."}'
-            )
+            raise _unknown(name)
     values = {name: arguments.get(name, argument.default) for name, argument in _KNOWN.items()}
     for name, value in values.items():
         choices = _KNOWN[name].choices
@@ -251,6 +260,13 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     except FileNotFoundError as error:
         raise ValueError(str(error)) from None
     return values
+
+
+def _unknown(name: str) -> ValueError:
+    return ValueError(
+        f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}'
+        f'{did_you_mean(name, _KNOWN) or "."}'
+    )
 
 
 def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
