@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -245,9 +245,10 @@ class TestBringup:
 
 
 class TestCommand:
-    def start(self, *arguments: str) -> 'subprocess.Popen[str]':
+    def start(self, *arguments: str, under: Sequence[str] = ()) -> 'subprocess.Popen[str]':
         return subprocess.Popen(
-            [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', *arguments],
+            [*under, sys.executable, '-u', '-m', 'don_kp_ros.cli', 'bringup', *arguments],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -262,6 +263,16 @@ class TestCommand:
         output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         assert 'Traceback' not in output
+
+    def test_under_nohup_it_outlives_its_terminal(self) -> None:
+        arguments = ('nodes:=descriptor_database', 'database:=/proc/nowhere/a.sqlite')
+        process = self.start(*arguments, under=['nohup'])
+        assert process.stdout is not None
+        assert 'drivers' in process.stdout.readline()  # said once signals are heeded
+        process.send_signal(signal.SIGHUP)
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        assert 'descriptor_database ended with exit code 1' in output
+        assert process.returncode == 1
 
     @pytest.mark.skipif(
         not shutil.which('setpriv'),
