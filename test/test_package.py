@@ -172,6 +172,13 @@ class TestDependencies:
         for name in libraries:
             assert {name, f'python3-{ROSDEP_KEYS.get(name, name)}'} & known, name
 
+    def test_interfaces_that_may_be_made_here_are_looked_for_once_they_are_built(self) -> None:
+        (named,) = re.findall(r'foreach\(package (.+)\)', (ROOT / 'CMakeLists.txt').read_text())
+        elements = ElementTree.parse(ROOT / 'package.xml').iter()
+        first = {one.text for one in elements if one.tag in ('depend', 'build_depend')}
+        first |= set(json.loads((ROOT / 'colcon.pkg').read_text())['dependencies'])
+        assert set(named.split()) <= first
+
     def test_every_pin_stands_once(self) -> None:
         files = (ROOT / 'requirements').glob('*.txt')
         names = [
