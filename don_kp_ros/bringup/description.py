@@ -191,6 +191,13 @@ ARGUMENTS = (
         ('hand', 'none'),
     ),
     Argument(
+        'camera_driver',
+        '',
+        "true: start realsense2_camera's driver; false: the camera's driver runs already, or "
+        'elsewhere; empty: true for a real camera, where perception is among the nodes',
+        ('true', 'false', ''),
+    ),
+    Argument(
         _JOINTS,
         _JOINTS,
         'Topic of the joint states of arm and hand, within `namespace` unless it begins with /',
@@ -277,6 +284,14 @@ def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
         for node in NODES
         if node.name in names and (not node.only_if or arguments[node.only_if] == 'true')
     ]
+
+
+def starts_camera(arguments: Mapping[str, str]) -> bool:
+    """Tell whether a launch of these (checked) arguments starts the camera's driver."""
+    if given := arguments['camera_driver']:
+        return given == 'true'
+    perceives = 'perception' in [node.name for node in selected(arguments)]
+    return arguments['simulation'] == 'false' and perceives
 
 
 def namespace(arguments: Mapping[str, str]) -> str:

@@ -228,6 +228,10 @@ class TestBringup:
         with pytest.raises(ValueError, match=r'no rviz2 .* ros-jazzy-rviz2 .* rviz2 -d /.*\.rviz'):
             Bringup({**ALONE, 'rviz': 'true'})
 
+    def test_only_a_launch_starts_the_camera(self) -> None:
+        with pytest.raises(ValueError, match=r'camera_driver is true, .*ros2 launch don_kp'):
+            Bringup({**ALONE, 'camera_driver': 'true'})
+
     def test_kills_what_does_not_end(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

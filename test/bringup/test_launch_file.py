@@ -50,3 +50,48 @@ class TestArguments:
         given = {**dict.fromkeys(others, 'true'), 'safety': 'mine.yaml'}
         arguments = launch_file['_arguments'](context(**given))
         assert arguments == description.checked({'safety': 'mine.yaml'})
+
+
+class TestCamera:
+    @pytest.fixture
+    def nothing_installed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        'given',
+        [
+            {'simulation': 'true'},
+            {'nodes': 'grasp'},
+            {'nodes': 'descriptor_database,grasp'},
+            {'camera_driver': 'false'},
+        ],
+    )
+    def test_its_driver_is_left_out_where_it_is_of_no_use_or_runs_already(
+        self, launch_file: dict[str, Any], nothing_installed: Path, given: dict[str, str]
+    ) -> None:
+        assert launch_file['_camera'](context(**given)) == []
+
+    def test_its_driver_that_is_missing_is_told_with_the_remedy(
+        self, launch_file: dict[str, Any], nothing_installed: Path
+    ) -> None:
+        remedy = r'realsense2_camera.*ros-jazzy-realsense2-camera; or give camera_driver:=false'
+        with pytest.raises(RuntimeError, match=remedy):
+            launch_file['_camera'](context())
+
+    @pytest.mark.parametrize(
+        'given', [{}, {'nodes': 'perception'}, {'nodes': 'grasp', 'camera_driver': 'true'}]
+    )
+    def test_its_driver_is_started_beside_perception_or_where_it_is_asked_for(
+        self, launch_file: dict[str, Any], nothing_installed: Path, given: dict[str, str]
+    ) -> None:
+        share = nothing_installed / 'share'
+        marker = share / 'ament_index' / 'resource_index' / 'packages' / 'realsense2_camera'
+        marker.parent.mkdir(parents=True)
+        marker.touch()
+        (share / 'realsense2_camera').mkdir()
+        assert len(launch_file['_camera'](context(**given))) == 1
+        source = sys.modules['launch.launch_description_sources'].PythonLaunchDescriptionSource
+        source.assert_called_once_with(
+            str(share / 'realsense2_camera' / 'launch' / 'rs_launch.py')
+        )
