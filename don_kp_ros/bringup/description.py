@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from don_kp_ros.bringup.conflicts import refuse_conflicts
 from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, shipped_model
@@ -185,10 +186,11 @@ ARGUMENTS = (
     ),
     Argument(
         'camera_mount',
-        'hand',
+        '',
         'Where the camera sits: hand (its pose there is told on /tf_static, by the preset of '
-        '`robot`) or none (somebody else tells where it is, e.g. on a stand)',
-        ('hand', 'none'),
+        '`robot`) or none (somebody else tells where it is, e.g. on a stand); empty: hand, or '
+        'none with simulation:=true',
+        ('hand', 'none', ''),
     ),
     Argument(
         'camera_driver',
@@ -222,8 +224,9 @@ def ours(given: Mapping[str, str]) -> dict[str, str]:
 def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """Return all launch arguments, defaults filled in.
 
-    Raises ValueError for an unknown argument, a value that is not allowed, an unknown node or
-    robot, a preset that is wrong, and a namespace that is no ROS name.
+    Raises ValueError for an unknown argument, a value that is not allowed, one that would do
+    nothing beside another, an unknown node or robot, a preset that is wrong, and a namespace that
+    is no ROS name.
     """
     for name in arguments:
         if name not in _KNOWN:
@@ -232,7 +235,8 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     for name, value in values.items():
         choices = _KNOWN[name].choices
         if choices and value not in choices:
-            raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(choices)}.')
+            allowed = ', '.join(choice or 'empty' for choice in choices)
+            raise ValueError(f'{name} is {value!r}; it must be one of {allowed}.')
         try:
             if value:
                 _KNOWN[name].read(value)
@@ -258,8 +262,9 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
         above, default = values['camera_namespace'], camera_topics.NAMESPACE
         above = posixpath.dirname(default) if above == default else above
         values['camera_namespace'], values['camera_name'] = posixpath.join(above, name), ''
-    if values['simulation'] == 'true':
-        values['camera_mount'] = 'none'  # the simulation tells where its own is
+    refuse_conflicts(values, _KNOWN['nodes'].default)
+    if not values['camera_mount']:  # a simulation tells itself where its own is
+        values['camera_mount'] = 'none' if values['simulation'] == 'true' else 'hand'
     from don_kp_ros.robots.preset import load_preset  # only now: NumPy is slow to import
 
     try:

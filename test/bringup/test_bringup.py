@@ -77,12 +77,39 @@ class TestTable:
             ({'camera_name': 'left cam'}, "camera_name is 'left cam'"),
             ({'camera_mount': 'stand'}, "camera_mount is 'stand'; .* hand, none"),
             ({'joint_states': '/1st'}, "joint_states is '/1st'"),
+            ({'nodes': 'simulation'}, "nodes is 'simulation', but simulation is false: give"),
+            ({'nodes': 'simulation,grasp'}, 'nodes is .*, but simulation is false: give'),
+            ({'board': 'true'}, 'board is true, but simulation is false.* simulation:=true'),
+            (
+                {'simulation': 'true', 'camera_mount': 'hand'},
+                'camera_mount is hand, but simulation is true.* leave camera_mount out',
+            ),
+            (
+                {'simulation': 'true', 'camera_driver': 'true'},
+                'camera_driver is true, but simulation is true.* leave camera_driver out',
+            ),
+            (
+                {'database': 'd.sqlite', 'database_url': 'postgresql://host/don_kp'},
+                "database is 'd.sqlite', and database_url is given, too: leave out",
+            ),
             ({'robot': 'ur5'}, "robot is 'ur5'.*shipped presets, which are fr3, panda"),
         ],
     )
     def test_wrong_arguments_are_named(self, arguments: dict[str, str], complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             description.checked(arguments)
+
+    def test_what_is_refused_beside_another_may_stand_alone(self) -> None:
+        every = ','.join(reversed([node.name for node in description.NODES]))
+        for given in (
+            {'simulation': 'true', 'board': 'true', 'nodes': every},
+            {'simulation': 'true', 'camera_mount': 'none', 'camera_driver': 'false'},
+            {'camera_mount': 'hand', 'camera_driver': 'true', 'database': 'd.sqlite'},
+            {'database_url': 'postgresql://host/don_kp'},
+        ):
+            checked = description.checked(given)
+            assert given.items() <= checked.items()
+            assert description.checked(checked) == checked
 
     def test_another_camera_is_remapped(self) -> None:
         assert description.remappings(description.checked({})) == []
