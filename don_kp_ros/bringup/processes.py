@@ -125,7 +125,8 @@ class Bringup:
         command += ['-r', f'__ns:={description.namespace(self.arguments)}']
         own = self._parameters.get(node.name, {})
         for name, value in {**node.overrides(self.arguments), **own}.items():
-            command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
+            # YAML, and certainly a string; libyaml reads no pairs of \u, JSON's emoji.
+            command += ['-p', f'{name}:={json.dumps(value, ensure_ascii=False)}']
         for old, new in description.remappings(self.arguments):
             command += ['-r', f'{old}:={new}']
         return command

@@ -204,12 +204,14 @@ class TestBringup:
         with pytest.raises(ValueError, match=r"parameters are given for 'grasper'; the nodes are"):
             Bringup({'simulation': 'true'}, parameters={'grasper': {'looks': 1}})
 
-    def test_starts_and_ends_a_node(self, tmp_path: Path) -> None:
-        database = tmp_path / 'a folder: with "signs"' / 'descriptors.sqlite'
+    @pytest.mark.parametrize('folder', ['a folder: with "signs"', 'Griffe für 🦾'])
+    def test_starts_and_ends_a_node(self, tmp_path: Path, folder: str) -> None:
+        database = tmp_path / folder / 'descriptors.sqlite'
         database.parent.mkdir()
         with Bringup({**ALONE, 'database': str(database)}, tmp_path) as stack:
-            assert wait_for(database.exists), (tmp_path / 'descriptor_database.log').read_text()
-            assert stack.poll() is None
+            log = tmp_path / 'descriptor_database.log'
+            assert wait_for(lambda: database.exists() or stack.poll() is not None)
+            assert database.exists() and stack.poll() is None, log.read_text()
             pids = [process.pid for process in stack._processes.values()]
             assert all(alive(pid) for pid in pids)
         assert not any(alive(pid) for pid in pids)
