@@ -14,7 +14,7 @@ from don_kp_ros.resources import config_path, shipped_model
 
 _LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
-_MISTYPED = 0.8  # as like one of ours as simulaton; robot_ip and enable_gyro are others' names
+_MISTYPED = 0.83  # as like ours as use_simulation; ros_namespace and enable_gyro are others' names
 _NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
@@ -213,10 +213,13 @@ _KNOWN = {argument.name: argument for argument in ARGUMENTS}
 def ours(given: Mapping[str, str]) -> dict[str, str]:
     """Return our launch arguments out of those of all launch files.
 
-    Raises ValueError for one that is nearly one of ours: it is mistyped, and would do nothing.
+    Raises ValueError for one that is nearly one of ours: it is mistyped, and would do nothing. One
+    with a number, such as robot2, is of a file that launches several.
     """
     for name in given:
-        if name not in _KNOWN and did_you_mean(name, _KNOWN, cutoff=_MISTYPED):
+        if name.rstrip('0123456789') not in _KNOWN and did_you_mean(
+            name, _KNOWN, cutoff=_MISTYPED
+        ):
             raise _unknown(name)
     return {name: value for name, value in given.items() if name in _KNOWN}
 

@@ -36,7 +36,7 @@ def context(**given: str) -> SimpleNamespace:
 class TestArguments:
     @pytest.mark.parametrize(
         ('mistyped', 'meant'),
-        [('simulatoin', 'simulation'), ('saftey', 'safety'), ('node', 'nodes')],
+        [('simulatoin', 'simulation'), ('saftey', 'safety'), ('use_simulation', 'simulation')],
     )
     def test_a_mistyped_one_is_refused(
         self, launch_file: dict[str, Any], mistyped: str, meant: str
@@ -46,7 +46,10 @@ class TestArguments:
             launch_file['_arguments'](context(**{mistyped: 'true'}))
 
     def test_those_of_other_launch_files_pass(self, launch_file: dict[str, Any]) -> None:
-        others = ('serial_no', 'enable_gyro', 'enable_sync', 'robot_ip', 'use_rviz')
+        others = (
+            'serial_no', 'enable_gyro', 'enable_sync', 'robot_ip', 'use_rviz', 'ros_namespace',
+            'robot2', 'camera_name1',
+        )  # fmt: skip
         given = {**dict.fromkeys(others, 'true'), 'safety': 'mine.yaml'}
         arguments = launch_file['_arguments'](context(**given))
         assert arguments == description.checked({'safety': 'mine.yaml'})
