@@ -128,6 +128,7 @@ else:
             'simulation',
             'recordings',
             'page',
+            'planner',
             'ros',
             'export',
         ),

@@ -6,6 +6,7 @@ import sys
 from typing import NamedTuple
 
 from don_kp_ros.errors import did_you_mean
+from don_kp_ros.signals import ending_signals
 
 
 class Command(NamedTuple):
@@ -99,9 +100,8 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     # However a command is told to end, it ends as by Ctrl-C and takes its processes along.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
-            signal.signal(number, signal.default_int_handler)
+    for number in ending_signals():
+        signal.signal(number, signal.default_int_handler)
     try:
         command = COMMANDS[name]
         given = arguments if command.shared else rest

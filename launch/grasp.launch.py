@@ -1,7 +1,7 @@
 """Start the whole stack: `ros2 launch don_kp grasp.launch.py simulation:=true`.
 
-With simulation:=false it starts the camera's driver, too; the arm's driver is started by itself,
-e.g. by
+With simulation:=false it starts the camera's driver, too, unless camera_driver:=false or the nodes
+are without perception; the arm's driver is started by itself, e.g. by
 `ros2 launch franka_fr3_moveit_config moveit.launch.py robot_ip:=...`.
 """
 
@@ -20,7 +20,7 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.conditions import IfCondition, UnlessCondition
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import Command, LaunchConfiguration
 from launch_ros.actions import Node, SetRemap
@@ -52,10 +52,7 @@ def generate_launch_description() -> LaunchDescription:
             GroupAction(
                 [
                     OpaqueFunction(function=_frames),
-                    OpaqueFunction(
-                        function=_camera,
-                        condition=UnlessCondition(LaunchConfiguration('simulation')),
-                    ),
+                    OpaqueFunction(function=_camera),
                     OpaqueFunction(
                         function=_rviz, condition=IfCondition(LaunchConfiguration('rviz'))
                     ),
@@ -66,10 +63,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _arguments(context: LaunchContext) -> dict[str, str]:
-    given = context.launch_configurations
-    return description.checked(
-        {argument.name: given[argument.name] for argument in description.ARGUMENTS}
-    )
+    return description.checked(description.ours(context.launch_configurations))
 
 
 def _nodes(context: LaunchContext) -> list[Action]:
@@ -105,11 +99,20 @@ def _frames(context: LaunchContext) -> list[Action]:
 
 def _camera(context: LaunchContext) -> list[Action]:
     arguments = _arguments(context)
+    if not description.starts_camera(arguments):
+        return []
     namespace = description.namespace(arguments)
     camera_namespace, camera_name = posixpath.split(
         posixpath.join(namespace, arguments['camera_namespace'])
     )
-    driver = Path(get_package_share_directory('realsense2_camera')) / 'launch' / 'rs_launch.py'
+    try:
+        driver = Path(get_package_share_directory('realsense2_camera')) / 'launch' / 'rs_launch.py'
+    except PackageNotFoundError:
+        raise RuntimeError(
+            "realsense2_camera, the camera's driver, is not installed: sudo apt install "
+            'ros-jazzy-realsense2-camera; or give camera_driver:=false, and start that of your '
+            'camera yourself'
+        ) from None
     return [
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(driver)),

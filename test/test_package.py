@@ -172,6 +172,13 @@ class TestDependencies:
         for name in libraries:
             assert {name, f'python3-{ROSDEP_KEYS.get(name, name)}'} & known, name
 
+    def test_interfaces_that_may_be_made_here_are_looked_for_once_they_are_built(self) -> None:
+        (named,) = re.findall(r'foreach\(package (.+)\)', (ROOT / 'CMakeLists.txt').read_text())
+        elements = ElementTree.parse(ROOT / 'package.xml').iter()
+        first = {one.text for one in elements if one.tag in ('depend', 'build_depend')}
+        first |= set(json.loads((ROOT / 'colcon.pkg').read_text())['dependencies'])
+        assert set(named.split()) <= first
+
     def test_every_pin_stands_once(self) -> None:
         files = (ROOT / 'requirements').glob('*.txt')
         names = [
@@ -184,11 +191,20 @@ class TestDependencies:
 
     def test_requirements_name_every_library(self) -> None:
         files = ('base', 'train', 'meshes', 'export', 'server', 'simulation', 'ros', 'peers')
-        known = pinned(*files, 'recordings', 'page', 'without_dependencies')
+        known = pinned(*files, 'recordings', 'page', 'planner', 'without_dependencies')
         for name in imported_libraries():
             # ros-common-interfaces brings the messages.
             if not name.endswith(('_msgs', '_srvs', '_interfaces')):
                 assert {PYPI_NAMES.get(name, name), f'ros-{name}'} & known, name
+
+    def test_users_of_an_installed_jazzy_are_told_all_but_another_ros(self) -> None:
+        readme = (ROOT / 'README.md').read_text()
+        section = readme.split('## With a ROS 2 Jazzy installation')[1].split('\n## ')[0]
+        told = set(re.findall(r'-r (\w+)\.txt', section))
+        assert not {name for name in pinned(*told) if name.startswith('ros-')}
+        extra = (ROOT / 'pyproject.toml').read_text().split('\nros = ')[1].split(']')[0]
+        wanted = set(re.findall(r'requirements/(\w+)\.txt', extra))
+        assert told == wanted - {'ros'} | {'base', 'without_dependencies'}
 
 
 class TestCommandLine:

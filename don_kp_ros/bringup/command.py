@@ -10,6 +10,7 @@ from pathlib import Path
 from don_kp_ros.arguments import Parser
 from don_kp_ros.bringup import description
 from don_kp_ros.bringup.processes import Bringup
+from don_kp_ros.signals import ending_signals
 
 
 def main(argv: list[str]) -> int:
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
         parser.error(str(error))
 
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         signal.signal(number, lambda *_: stopped.set())
     print(
         description.hint(bringup.arguments)

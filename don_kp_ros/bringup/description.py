@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from don_kp_ros.bringup.conflicts import refuse_conflicts
 from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, shipped_model
 
 _LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
+_MISTYPED = 0.83  # as like ours as use_simulation; ros_namespace and enable_gyro are others' names
 _NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
@@ -184,10 +186,18 @@ ARGUMENTS = (
     ),
     Argument(
         'camera_mount',
-        'hand',
+        '',
         'Where the camera sits: hand (its pose there is told on /tf_static, by the preset of '
-        '`robot`) or none (somebody else tells where it is, e.g. on a stand)',
-        ('hand', 'none'),
+        '`robot`) or none (somebody else tells where it is, e.g. on a stand); empty: hand, or '
+        'none with simulation:=true',
+        ('hand', 'none', ''),
+    ),
+    Argument(
+        'camera_driver',
+        '',
+        "true: start realsense2_camera's driver; false: the camera's driver runs already, or "
+        'elsewhere; empty: true for a real camera, where perception is among the nodes',
+        ('true', 'false', ''),
     ),
     Argument(
         _JOINTS,
@@ -200,23 +210,36 @@ ARGUMENTS = (
 _KNOWN = {argument.name: argument for argument in ARGUMENTS}
 
 
+def ours(given: Mapping[str, str]) -> dict[str, str]:
+    """Return our launch arguments out of those of all launch files.
+
+    Raises ValueError for one that is nearly one of ours: it is mistyped, and would do nothing. One
+    with a number, such as robot2, is of a file that launches several.
+    """
+    for name in given:
+        if name.rstrip('0123456789') not in _KNOWN and did_you_mean(
+            name, _KNOWN, cutoff=_MISTYPED
+        ):
+            raise _unknown(name)
+    return {name: value for name, value in given.items() if name in _KNOWN}
+
+
 def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     """Return all launch arguments, defaults filled in.
 
-    Raises ValueError for an unknown argument, a value that is not allowed, an unknown node or
-    robot, a preset that is wrong, and a namespace that is no ROS name.
+    Raises ValueError for an unknown argument, a value that is not allowed, one that would do
+    nothing beside another, an unknown node or robot, a preset that is wrong, and a namespace that
+    is no ROS name.
     """
     for name in arguments:
         if name not in _KNOWN:
-            raise ValueError(
-                f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}'
-                f'{did_you_mean(name, _KNOWN) or "."}'
-            )
+            raise _unknown(name)
     values = {name: arguments.get(name, argument.default) for name, argument in _KNOWN.items()}
     for name, value in values.items():
         choices = _KNOWN[name].choices
         if choices and value not in choices:
-            raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(choices)}.')
+            allowed = ', '.join(choice or 'empty' for choice in choices)
+            raise ValueError(f'{name} is {value!r}; it must be one of {allowed}.')
         try:
             if value:
                 _KNOWN[name].read(value)
@@ -242,8 +265,9 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
         above, default = values['camera_namespace'], camera_topics.NAMESPACE
         above = posixpath.dirname(default) if above == default else above
         values['camera_namespace'], values['camera_name'] = posixpath.join(above, name), ''
-    if values['simulation'] == 'true':
-        values['camera_mount'] = 'none'  # the simulation tells where its own is
+    refuse_conflicts(values, _KNOWN['nodes'].default)
+    if not values['camera_mount']:  # a simulation tells itself where its own is
+        values['camera_mount'] = 'none' if values['simulation'] == 'true' else 'hand'
     from don_kp_ros.robots.preset import load_preset  # only now: NumPy is slow to import
 
     try:
@@ -251,6 +275,13 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     except FileNotFoundError as error:
         raise ValueError(str(error)) from None
     return values
+
+
+def _unknown(name: str) -> ValueError:
+    return ValueError(
+        f'Unknown argument {name!r}; the arguments are {", ".join(_KNOWN)}'
+        f'{did_you_mean(name, _KNOWN) or "."}'
+    )
 
 
 def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
@@ -261,6 +292,14 @@ def selected(arguments: Mapping[str, str]) -> list[NodeSpec]:
         for node in NODES
         if node.name in names and (not node.only_if or arguments[node.only_if] == 'true')
     ]
+
+
+def starts_camera(arguments: Mapping[str, str]) -> bool:
+    """Tell whether a launch of these (checked) arguments starts the camera's driver."""
+    if given := arguments['camera_driver']:
+        return given == 'true'
+    perceives = 'perception' in [node.name for node in selected(arguments)]
+    return arguments['simulation'] == 'false' and perceives
 
 
 def namespace(arguments: Mapping[str, str]) -> str:

@@ -45,7 +45,7 @@ class Bringup:
 
     Raises:
         ValueError: an unknown argument or value, parameters of a node that is not started, or
-            rviz:=true without RViz.
+            rviz:=true without RViz, or camera_driver:=true, which only `launch` starts.
     """
 
     def __init__(
@@ -63,6 +63,13 @@ class Bringup:
                 f'parameters are given for {strange[0]!r}; the nodes are {", ".join(names)}.'
             )
         self._viewer = _rviz(self.arguments)
+        if self.arguments['camera_driver'] == 'true':
+            raise ValueError(
+                'camera_driver is true, but only `ros2 launch don_kp grasp.launch.py` starts it: '
+                'use that, or leave camera_driver out and start the driver yourself, with '
+                '`ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true '
+                'enable_sync:=true`'
+            )
         self._log_directory = log_directory
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
@@ -118,7 +125,8 @@ class Bringup:
         command += ['-r', f'__ns:={description.namespace(self.arguments)}']
         own = self._parameters.get(node.name, {})
         for name, value in {**node.overrides(self.arguments), **own}.items():
-            command += ['-p', f'{name}:={json.dumps(value)}']  # YAML, and certainly a string
+            # YAML, and certainly a string; libyaml reads no pairs of \u, JSON's emoji.
+            command += ['-p', f'{name}:={json.dumps(value, ensure_ascii=False)}']
         for old, new in description.remappings(self.arguments):
             command += ['-r', f'{old}:={new}']
         return command

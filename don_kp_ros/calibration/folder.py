@@ -52,8 +52,8 @@ class Recording:
     """What a folder's index says.
 
     mount: whether the camera is on the hand, and the board fixed, or the camera on a stand, and
-    the board on the hand. T_link_camera: the driver's own transform from the optical frame to
-    camera_link, if it is known.
+    the board on the hand. T_link_camera: the driver's own transform from the optical frame to the
+    camera's root frame, `link`, if it is known. namespace: the stack's.
     """
 
     camera: Camera
@@ -61,6 +61,8 @@ class Recording:
     views: tuple[View, ...]
     mount: Mount = 'hand'
     T_link_camera: Matrix | None = None
+    link: str = 'camera_link'
+    namespace: str = '/'
 
     def __post_init__(self) -> None:
         """Check the views and the transform."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
+import shlex
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -17,6 +19,8 @@ from don_kp_ros.robots.own_file import Change
 from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
+
+_ROOT = '/tf_static'  # where tf2_ros publishes, whatever its namespace
 
 
 def told(
@@ -70,12 +74,14 @@ def stand_told(calibration: Calibration, recording: Recording, preset: RobotPres
     T_link_camera = T_LINK_OPTICAL if known is None else np.array(known)
     T = calibration.poses.T_a_camera @ rigid.inverse(T_link_camera)
     (x, y, z), (qx, qy, qz, qw) = T[:3, 3], rigid.to_quaternion(T)
+    topic = posixpath.join('/', recording.namespace, 'tf_static')
+    renamed = '' if topic == _ROOT else f' --ros-args -r {shlex.quote(f"{_ROOT}:={topic}")}'
     nominal = " (by a D435's nominal measures: T_link_camera is not known)" if not known else ''
     return (
         f'start with camera_mount:=none, and tell where the camera is{nominal}:\n'
         f'  ros2 run tf2_ros static_transform_publisher --x {x:.5f} --y {y:.5f} --z {z:.5f} '
         f'--qx {qx:.6f} --qy {qy:.6f} --qz {qz:.6f} --qw {qw:.6f} '
-        f'--frame-id {preset.base_frame} --child-frame-id camera_link'
+        f'--frame-id {preset.base_frame} --child-frame-id {shlex.quote(recording.link)}{renamed}'
     )
 
 

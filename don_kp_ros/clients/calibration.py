@@ -95,6 +95,7 @@ class Taking:
         self.watch.meet()
         self.views: list[View] = []
         self._folder, self._mount, self._board = options.folder, options.mount, board
+        self._namespace = options.namespace
 
     def seen(self) -> tuple[NDArray[np.uint8], Array, Corners, str]:
         """Return the next picture (H, W, 3), T_base_hand (4, 4), the corners and the frame.
@@ -110,10 +111,19 @@ class Taking:
         picture, T_base_hand, corners, frame = self.seen()
         view = View(f'{len(self.views):02}.png', matrix(T_base_hand))
         views = *self.views, view
-        camera, link = self.watch.camera(), self.watch.link(frame)
+        link, T_link_camera = self.watch.link(frame)
+        recording = Recording(
+            self.watch.camera(),
+            self._board,
+            views,
+            self._mount,
+            T_link_camera,
+            link,
+            self._namespace,
+        )
         self._folder.mkdir(parents=True, exist_ok=True)
         write_image(self._folder / view.picture, picture)
-        write_index(self._folder, Recording(camera, self._board, views, self._mount, link))
+        write_index(self._folder, recording)
         self.views.append(view)
         return f'{view.picture}: {len(corners.number)} corners'
 
@@ -212,13 +222,16 @@ class Watch:
                 )
         return now
 
-    def link(self, frame: str) -> Matrix | None:
-        """Return the driver's transform from the optical frame to the camera's root, if told."""
+    def link(self, frame: str) -> tuple[str, Matrix | None]:
+        """Return the root frame of a camera, by that of its pictures, which is optical.
+
+        And the driver's transform from that to the root, if it is told.
+        """
         root = f'{frame.removesuffix(_OPTICAL)}_link'
         try:
-            return matrix(self._transforms.lookup(root, frame))
+            return root, matrix(self._transforms.lookup(root, frame))
         except RefusedError:
-            return None
+            return root, None
 
     def _known(self, lookup: Callable[[], Array]) -> Array:
         """Look up what may be told a bit later."""

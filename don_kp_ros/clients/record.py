@@ -7,6 +7,7 @@ import posixpath
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
@@ -20,7 +21,7 @@ from don_kp_ros.clients.recorded_qos import offered_qos, to_hear_all
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit import camera_topics
-from don_kp_ros.nodes.kit.clock import STANDSTILL_S
+from don_kp_ros.nodes.kit.clock import STANDSTILL_S, RosTime
 from don_kp_ros.recordings.writing import Recording
 
 _LAST_S = 0.2
@@ -93,15 +94,19 @@ class _Recorder:
         self._stack, self._recording = stack, recording
         self._wanted, self._known = list(wanted), dict[str, list[QoSProfile]]()
         self._connections: dict[str, Connection] = {}
-        self._last = self._begun = _now(stack)
-        self._end = self._begun + seconds * 1e9
+        self._last, self._seconds = _now(stack), seconds
         self._refused: RefusedError | None = None
         self._looked = -math.inf
         self._heard: dict[str, Subscription] = {}
 
     def run(self) -> None:
-        """Record until the time is over, or something is refused; raises KeyboardInterrupt."""
-        self._stack.wait(self._done, math.inf)
+        """Record until the time is over, or something is refused; raises KeyboardInterrupt.
+
+        Time that stands still is refused where it has to pass.
+        """
+        limited = self._seconds < math.inf
+        rounds = RosTime(self._stack.node).rounds(self._seconds) if limited else repeat(None)
+        self._stack.wait(lambda: self._ended() or next(rounds, True), math.inf)
         if self._refused:
             raise self._refused
 
@@ -116,12 +121,12 @@ class _Recorder:
         for subscription in self._heard.values():
             self._stack.node.destroy_subscription(subscription)
 
-    def _done(self) -> bool:
+    def _ended(self) -> bool:
         now = time.monotonic()
         if now > self._looked + _LOOKS_EVERY_S:
             self._looked = now
             self._listen()
-        return self._refused is not None or _now(self._stack) >= self._end
+        return self._refused is not None
 
     def _listen(self) -> None:
         """Hear every topic from all who publish it by now."""

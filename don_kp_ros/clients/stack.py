@@ -18,9 +18,9 @@ from rclpy.signals import SignalHandlerOptions
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.graph import two_servers
 from don_kp_ros.nodes.kit.meeting import Meeting
+from don_kp_ros.signals import ending_signals
 
 PATIENCE_S = 10.0  # by then the parts of a stack that runs have answered
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WAIT_S = 0.1
 _SETTLED_S = 2.0  # by then one knows who is on the graph
 _STORES = '/store_descriptor'  # every stack has one
@@ -47,7 +47,7 @@ class Stack:
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:  # such as a ROS_DOMAIN_ID that is no number
             raise RefusedError(f'ROS does not start: {error}') from error
-        for number in _SIGNALS:
+        for number in ending_signals():
             self._handlers[number] = signal.signal(number, self._interrupt)
         self.node = rclpy.create_node(
             f'don_kp_client_{os.getpid()}',

@@ -27,7 +27,7 @@ class Recording:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; raises RefusedError where it exists, or cannot be made."""
+        """Make the folder; raises RefusedError where it exists, cannot be made or has no room."""
         self.folder = folder
         self.counts: dict[str, int] = {}
         self._unlooked = 0
@@ -40,7 +40,12 @@ class Recording:
             self._writer.open()
         except (OSError, WriterError) as error:
             raise RefusedError(f'{folder}: cannot be made ({error}); name another') from error
-        self._look()
+        try:
+            self._look()
+        except RefusedError:
+            self._writer.abort()
+            shutil.rmtree(folder)
+            raise
 
     @property
     def size(self) -> int:

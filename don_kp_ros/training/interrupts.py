@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from don_kp_ros.signals import ending_signals
+
 PATIENCE_S = 10.0
 
 
@@ -30,9 +32,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
+        numbers = ending_signals()
         before = [signal.signal(number, self._on_signal) for number in numbers]
         try:
             yield

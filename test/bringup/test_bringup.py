@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -77,12 +77,39 @@ class TestTable:
             ({'camera_name': 'left cam'}, "camera_name is 'left cam'"),
             ({'camera_mount': 'stand'}, "camera_mount is 'stand'; .* hand, none"),
             ({'joint_states': '/1st'}, "joint_states is '/1st'"),
+            ({'nodes': 'simulation'}, "nodes is 'simulation', but simulation is false: give"),
+            ({'nodes': 'simulation,grasp'}, 'nodes is .*, but simulation is false: give'),
+            ({'board': 'true'}, 'board is true, but simulation is false.* simulation:=true'),
+            (
+                {'simulation': 'true', 'camera_mount': 'hand'},
+                'camera_mount is hand, but simulation is true.* leave camera_mount out',
+            ),
+            (
+                {'simulation': 'true', 'camera_driver': 'true'},
+                'camera_driver is true, but simulation is true.* leave camera_driver out',
+            ),
+            (
+                {'database': 'd.sqlite', 'database_url': 'postgresql://host/don_kp'},
+                "database is 'd.sqlite', and database_url is given, too: leave out",
+            ),
             ({'robot': 'ur5'}, "robot is 'ur5'.*shipped presets, which are fr3, panda"),
         ],
     )
     def test_wrong_arguments_are_named(self, arguments: dict[str, str], complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             description.checked(arguments)
+
+    def test_what_is_refused_beside_another_may_stand_alone(self) -> None:
+        every = ','.join(reversed([node.name for node in description.NODES]))
+        for given in (
+            {'simulation': 'true', 'board': 'true', 'nodes': every},
+            {'simulation': 'true', 'camera_mount': 'none', 'camera_driver': 'false'},
+            {'camera_mount': 'hand', 'camera_driver': 'true', 'database': 'd.sqlite'},
+            {'database_url': 'postgresql://host/don_kp'},
+        ):
+            checked = description.checked(given)
+            assert given.items() <= checked.items()
+            assert description.checked(checked) == checked
 
     def test_another_camera_is_remapped(self) -> None:
         assert description.remappings(description.checked({})) == []
@@ -177,12 +204,14 @@ class TestBringup:
         with pytest.raises(ValueError, match=r"parameters are given for 'grasper'; the nodes are"):
             Bringup({'simulation': 'true'}, parameters={'grasper': {'looks': 1}})
 
-    def test_starts_and_ends_a_node(self, tmp_path: Path) -> None:
-        database = tmp_path / 'a folder: with "signs"' / 'descriptors.sqlite'
+    @pytest.mark.parametrize('folder', ['a folder: with "signs"', 'Griffe für 🦾'])
+    def test_starts_and_ends_a_node(self, tmp_path: Path, folder: str) -> None:
+        database = tmp_path / folder / 'descriptors.sqlite'
         database.parent.mkdir()
         with Bringup({**ALONE, 'database': str(database)}, tmp_path) as stack:
-            assert wait_for(database.exists), (tmp_path / 'descriptor_database.log').read_text()
-            assert stack.poll() is None
+            log = tmp_path / 'descriptor_database.log'
+            assert wait_for(lambda: database.exists() or stack.poll() is not None)
+            assert database.exists() and stack.poll() is None, log.read_text()
             pids = [process.pid for process in stack._processes.values()]
             assert all(alive(pid) for pid in pids)
         assert not any(alive(pid) for pid in pids)
@@ -228,6 +257,10 @@ class TestBringup:
         with pytest.raises(ValueError, match=r'no rviz2 .* ros-jazzy-rviz2 .* rviz2 -d /.*\.rviz'):
             Bringup({**ALONE, 'rviz': 'true'})
 
+    def test_only_a_launch_starts_the_camera(self) -> None:
+        with pytest.raises(ValueError, match=r'camera_driver is true, .*ros2 launch don_kp'):
+            Bringup({**ALONE, 'camera_driver': 'true'})
+
     def test_kills_what_does_not_end(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -245,9 +278,10 @@ class TestBringup:
 
 
 class TestCommand:
-    def start(self, *arguments: str) -> 'subprocess.Popen[str]':
+    def start(self, *arguments: str, under: Sequence[str] = ()) -> 'subprocess.Popen[str]':
         return subprocess.Popen(
-            [sys.executable, '-m', 'don_kp_ros.cli', 'bringup', *arguments],
+            [*under, sys.executable, '-u', '-m', 'don_kp_ros.cli', 'bringup', *arguments],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -262,6 +296,16 @@ class TestCommand:
         output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         assert 'Traceback' not in output
+
+    def test_under_nohup_it_outlives_its_terminal(self) -> None:
+        arguments = ('nodes:=descriptor_database', 'database:=/proc/nowhere/a.sqlite')
+        process = self.start(*arguments, under=['nohup'])
+        assert process.stdout is not None
+        assert 'drivers' in process.stdout.readline()  # said once signals are heeded
+        process.send_signal(signal.SIGHUP)
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        assert 'descriptor_database ended with exit code 1' in output
+        assert process.returncode == 1
 
     @pytest.mark.skipif(
         not shutil.which('setpriv'),

@@ -163,7 +163,14 @@ class TestSolve:
         assert np.allclose([float(numbers[key]) for key in 'xyz'], true[:3, 3], atol=2e-3)
         quaternion = [float(numbers[f'q{key}']) for key in 'xyzw']
         assert abs(quaternion @ rigid.to_quaternion(true)) > 1 - 1e-5
-        assert '--frame-id panda_link0 --child-frame-id camera_link' in told
+        assert told.endswith('--frame-id panda_link0 --child-frame-id camera_link\n')
+        named = {'link': 'D455_1_link', 'namespace': '/robot1'}
+        index = yaml.safe_load((tmp_path / 'calibration.yaml').read_text())
+        (tmp_path / 'calibration.yaml').write_text(yaml.safe_dump({**index, **named}))
+        assert main(['solve', str(tmp_path)]) == 0
+        assert capsys.readouterr().out.endswith(
+            ' --child-frame-id D455_1_link --ros-args -r /tf_static:=/robot1/tf_static\n'
+        )
         assert not own.exists()
         assert main(['check', str(tmp_path)]) == 1
         assert 'the board was on the hand' in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`don_kp calibrate record` and `check` beside a camera and a hand that the test plays."""
 
 import os
+import posixpath
 import signal
 import threading
 
@@ -34,12 +35,16 @@ BLANK = np.full((480, 640, 3), 128, dtype=np.uint8)
 class PlayedRobot:
     """Shows pictures and tells frames twenty times a second, until it is closed."""
 
-    def __init__(self, peer) -> None:
-        self._node, self._ending = peer.node, threading.Event()
+    def __init__(self, peer, namespace='/', camera='camera') -> None:
+        self._node, self._ending, self._camera = peer.node, threading.Event(), camera
+        colour, info = (
+            posixpath.join(namespace, topic.replace('camera/camera', f'camera/{camera}', 1))
+            for topic in (camera_topics.COLOUR, camera_topics.COLOUR_INFO)
+        )
         self.told_s = conversions.seconds_from_stamp(peer.node.get_clock().now().to_msg())
-        self.images = peer.node.create_publisher(Image, camera_topics.COLOUR, 10)
-        self.infos = peer.node.create_publisher(CameraInfo, camera_topics.COLOUR_INFO, 10)
-        self.frames = peer.node.create_publisher(TFMessage, 'tf', TF)
+        self.images = peer.node.create_publisher(Image, colour, 10)
+        self.infos = peer.node.create_publisher(CameraInfo, info, 10)
+        self.frames = peer.node.create_publisher(TFMessage, posixpath.join(namespace, 'tf'), TF)
         self.picture, self.T_base_hand, self.restless_m = BLANK, np.eye(4), 0.0
         self._thread = threading.Thread(target=self._play)
         self._thread.start()
@@ -63,12 +68,12 @@ class PlayedRobot:
         moved = 0.0
         while not self._ending.wait(0.05):
             stamp = self._node.get_clock().now().to_msg()
-            header = Header(stamp=stamp, frame_id='camera_color_optical_frame')
+            header = Header(stamp=stamp, frame_id=f'{self._camera}_color_optical_frame')
             moved += self.restless_m
             shaken = rigid.transform(translation=[moved, 0.0, 0.0]) @ self.T_base_hand
             told = (
                 (PANDA.base_frame, PANDA.hand_frame, shaken),
-                ('camera_link', header.frame_id, T_LINK_OPTICAL),
+                (f'{self._camera}_link', header.frame_id, T_LINK_OPTICAL),
             )
             self.frames.publish(
                 TFMessage(
@@ -88,8 +93,8 @@ class PlayedRobot:
 
 
 @pytest.fixture
-def robot(peer):
-    played = PlayedRobot(peer)
+def robot(peer, request):
+    played = PlayedRobot(peer, *getattr(request, 'param', ()))
     yield played
     played.close()
 
@@ -145,6 +150,18 @@ def test_views_are_taken_when_the_hand_rests_and_the_board_is_seen(
     assert np.allclose(taken.T_link_camera, T_LINK_OPTICAL, atol=1e-9)
     assert main(['record', str(folder)]) == 1
     assert 'has views already; name another folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('robot', [('/robot1', 'D455_1')], indirect=True)
+def test_views_keep_the_camera_s_root_frame_and_the_stack_s_namespace(robot, typing, tmp_path):
+    robot.look(next(iter(camera_poses(np.random.default_rng(1), 1, 0.4))))
+    typing += [(lambda: None, '\n'), (lambda: None, 'q\n')]
+    named = ['--namespace', 'robot1', '--camera-namespace', 'camera/D455_1']
+    folder = tmp_path / 'views'
+    assert main(['record', str(folder), '--square', '32', '--mount', 'stand', *named]) == 0
+    taken = read_index(folder)
+    assert (taken.link, taken.namespace) == ('D455_1_link', '/robot1')
+    assert np.allclose(taken.T_link_camera, T_LINK_OPTICAL, atol=1e-9)
 
 
 def test_the_tool_tip_s_distance_from_a_corner_is_told(robot, typing, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 
 import pytest
@@ -269,3 +270,13 @@ def test_a_place_that_is_none_is_refused_at_once(capsys, given):
     with pytest.raises(SystemExit):
         command.main(['pick', 'cap/brim', '--place', *given])
     assert 'it takes X Y Z in metres, and YAW in degrees or none' in capsys.readouterr().err
+
+
+def test_a_terminal_that_nohup_ignores_interrupts_no_wait(ros_environment):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stack.Stack('/') as waiting:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not waiting.wait(lambda: False, 0.1)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -28,7 +28,10 @@ from tf2_msgs.msg import TFMessage
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches, Model
 from don_kp_ros.clients.interfaces import message_class
-from don_kp_ros.nodes.kit import camera_topics
+from don_kp_ros.clients.record import record
+from don_kp_ros.clients.stack import Stack
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.nodes.kit import camera_topics, clock
 from don_kp_ros.nodes.kit.conversions import image_message
 from don_kp_ros.nodes.kit.qos import LATCHED, SENSOR, TF, TF_STATIC
 
@@ -367,6 +370,30 @@ def test_time_is_that_of_the_clock_and_set_back_it_ends_the_recording(
     wait_until(is_ended)
     assert command.end() == 1
     assert 'ROS time was set back by 47.000 s' in command.output
+    with AnyReader([folder]) as reader:
+        assert {stamp for _, stamp, _ in reader.messages()} == {50 * 10**9}
+
+
+def test_time_that_stands_still_ends_a_recording_that_waits_for_it_to_pass(
+    peer, publisher, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(clock, 'STANDSTILL_S', 0.5)
+    told = publisher(Clock, '/clock', 1)
+    joints = publisher(JointState, '/joint_states', 10)
+
+    def tell():
+        told.publish(Clock(clock=Time(sec=50)))
+        joints.publish(sample('/joint_states', 1))
+
+    timer = peer.node.create_timer(0.02, tell)
+    folder = tmp_path / 'bag'
+    try:
+        with Stack('/', '/clock') as stack, pytest.raises(RefusedError) as refused:
+            record(stack, folder, ['/joint_states'], seconds=60.0)
+    finally:
+        peer.node.destroy_timer(timer)
+    assert 'simulated time has stood still' in str(refused.value)
+    assert f'{folder}: ' in capsys.readouterr().out
     with AnyReader([folder]) as reader:
         assert {stamp for _, stamp, _ in reader.messages()} == {50 * 10**9}
 

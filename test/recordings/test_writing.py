@@ -108,6 +108,17 @@ def test_where_little_room_is_left_the_recording_ends_well(
         assert [stamp for _, stamp, _ in reader.messages()] == [1]
 
 
+def test_a_disk_that_is_too_full_from_the_first_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(writing, '_RESERVE', 2**62)
+        with pytest.raises(RefusedError, match=r'bag: \d+ MB are free on its disk'):
+            Recording(tmp_path / 'bag')
+    assert not [*tmp_path.iterdir()]
+    Recording(tmp_path / 'bag').close()  # once there is room
+
+
 def test_a_disk_that_takes_no_more_is_named(tmp_path: Path) -> None:
     script = f"""
 import sys
