@@ -45,15 +45,15 @@ def spun(stack: Stack) -> Iterator[None]:
 
 async def arrived(future: Future, seconds: float = PATIENCE_S) -> bool:
     """Wait for a future of the spun node, without blocking the loop; tell whether it has come."""
-    loop, come = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    come = loop.create_future()
 
     def wake(_: Future) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(come.set)
+            loop.call_soon_threadsafe(come.set_result, None)
 
     future.add_done_callback(wake)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(come.wait(), seconds)
+    await asyncio.wait([come], timeout=seconds)  # `wait_for` may swallow the end of the page
     return bool(future.done())
 
 
