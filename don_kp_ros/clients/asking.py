@@ -6,35 +6,40 @@ import asyncio
 import contextlib
 import math
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 from rclpy.task import Future
 
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.meeting import Meeting
 
 REMEDY = 'does the stack run? `don_kp bringup` starts it'
-_ROUNDS, _ROUND_S = 100, 0.05  # that a new client has to find its server
+_MEETING_S, _ROUND_S = 5.0, 0.05  # that a new client has to find its server
 
 
 @contextlib.contextmanager
 def spun(stack: Stack) -> Iterator[None]:
     """Spin the stack's node in a thread."""
-    ending = threading.Event()
+    ending, node = threading.Event(), stack.node
 
-    def spin() -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            while not ending.is_set():
-                # What is looked at no longer may be about to be waited for; a signal ends the
-                # page, and what the page still has to say is sent afterwards.
-                with contextlib.suppress(InvalidHandle, KeyboardInterrupt):
-                    stack.wait(ending.is_set, math.inf)
+    @guarded
+    def spin(_: Node) -> None:
+        # What is looked at no longer may be about to be waited for; a signal ends the page, and
+        # what the page still has to say is sent afterwards.
+        with contextlib.suppress(InvalidHandle, KeyboardInterrupt):
+            stack.wait(ending.is_set, math.inf)
 
-    thread = threading.Thread(target=spin, name='spin')
+    def run() -> None:
+        while not ending.is_set() and node.context.ok():
+            spin(node)
+
+    thread = threading.Thread(target=run, name='spin')
     thread.start()
     try:
         yield
@@ -45,25 +50,25 @@ def spun(stack: Stack) -> Iterator[None]:
 
 async def arrived(future: Future, seconds: float = PATIENCE_S) -> bool:
     """Wait for a future of the spun node, without blocking the loop; tell whether it has come."""
-    loop, come = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    come = loop.create_future()
 
     def wake(_: Future) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(come.set)
+            loop.call_soon_threadsafe(come.set_result, None)
 
     future.add_done_callback(wake)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(come.wait(), seconds)
+    await asyncio.wait([come], timeout=seconds)  # `wait_for` may swallow the end of the page
     return bool(future.done())
 
 
 class Services:
-    """The stack's services, each met when it is first asked."""
+    """The stack's services, each met when it is first asked, or before."""
 
     def __init__(self, stack: Stack) -> None:
         """Ask beside a stack whose node is spun."""
-        self._stack = stack
-        self._clients: dict[str, ServiceClient] = {}
+        self._node = stack.node
+        self._met: dict[str, tuple[ServiceClient, Future]] = {}
 
     async def ask(
         self, kind: Any, name: str, seconds: float = PATIENCE_S, /, **fields: Any
@@ -78,18 +83,31 @@ class Services:
         _, future = await self._sent(kind, name, fields)
         return future.result() if await arrived(future) else None
 
+    def meet(self, kind: Any, name: str) -> tuple[ServiceClient, Future]:
+        """Return a service's client, and the future of its having met its server.
+
+        It is met once, whoever asks meanwhile; one that nobody serves is given up after 5 s.
+        """
+        if name not in self._met:
+            client = ServiceClient(self._node, kind, name, REMEDY)
+            self._met[name] = client, self._meeting(client)
+        return self._met[name]
+
     async def _sent(self, kind: Any, name: str, fields: Any) -> tuple[ServiceClient, Future]:
-        client = self._clients.get(name)
-        if client is None:
-            client = ServiceClient(self._stack.node, kind, name, REMEDY)
-            self._clients[name] = client
-            await self._meet(client)
+        client, met = self.meet(kind, name)
+        await arrived(met)
         return client, client.send(kind.Request(**fields))
 
-    async def _meet(self, client: ServiceClient) -> None:
+    def _meeting(self, client: ServiceClient) -> Future:
         """Give a new client time to find its server, and to be found by it."""
-        with contextlib.closing(Meeting(self._stack.node, client.name)) as meeting:
-            for _ in range(_ROUNDS):
-                if client.ready and meeting.over():
-                    return
-                await asyncio.sleep(_ROUND_S)
+        meeting, met = Meeting(self._node, client.name), Future()
+        end = time.monotonic() + _MEETING_S
+
+        def look() -> None:
+            if time.monotonic() > end or (client.ready and meeting.over()):
+                self._node.destroy_timer(timer)
+                meeting.close()
+                met.set_result(None)
+
+        timer = self._node.create_timer(_ROUND_S, look)
+        return met

@@ -6,18 +6,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 from rclpy.task import Future
 
 from don_kp.action import Grasp
+from don_kp_ros.clients.cancellation import MAY_MOVE, Cancellation
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.errors import RefusedError
 
 _SENDS_GOALS = 'grasp/_action/send_goal'
-_CANCELS = 5
-_OVER = (CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID, CancelGoal.Response.ERROR_GOAL_TERMINATED)
-_MAY_MOVE = 'the arm may move: press the emergency stop; see the log of the grasp node'
 
 
 class Goals:
@@ -43,23 +40,16 @@ class Goals:
         except KeyboardInterrupt:
             print('stopping the arm ...', file=sys.stderr)
         try:
-            self._cancel(self._accepted(sent))
+            self._accepted(sent)
+            self._cancel(sent)
             return self._result(sent), True
         except KeyboardInterrupt:
-            raise RefusedError(f'left before the arm was stopped; {_MAY_MOVE}') from None
+            raise RefusedError(f'left before the arm was stopped; {MAY_MOVE}') from None
 
-    def _cancel(self, handle: Any) -> None:
-        """Cancel a goal, again where that was refused although it runs."""
-        for _ in range(_CANCELS):
-            asked = handle.cancel_goal_async()
-            if not self._stack.wait(asked.done):
-                raise RefusedError(
-                    f'the grasp node did not answer within {PATIENCE_S:g} s; {_MAY_MOVE}'
-                )
-            answer = asked.result()
-            if answer.goals_canceling or answer.return_code in _OVER:
-                return
-        raise RefusedError(f'the grasp node does not stop the goal; {_MAY_MOVE}')
+    def _cancel(self, sent: Future) -> None:
+        cancellation = Cancellation(sent)
+        self._stack.wait(cancellation.answered.done)
+        cancellation.check()
 
     def _accepted(self, sent: Future) -> Any:
         """Wait for the goal to be accepted; one that is not answered in time is withdrawn."""
@@ -72,8 +62,7 @@ class Goals:
             while not self._stack.wait(sent.done):
                 if not self._client.server_is_ready():
                     raise RefusedError('the grasp node has ended; see its log')
-            if sent.result().accepted:
-                self._cancel(sent.result())
+            self._cancel(sent)
             raise RefusedError('the grasp node was too busy, and the goal is withdrawn')
         handle = sent.result()
         if not handle.accepted:

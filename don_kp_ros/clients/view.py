@@ -24,7 +24,8 @@ def view(
 ) -> None:
     """Serve the page until a signal comes, or ``ended``; raises RefusedError.
 
-    A goal that runs then is stopped: nobody looks any more.
+    A goal that runs then is stopped, as nobody looks any more; RefusedError tells that it may go
+    on.
     """
     canvas, activity = Canvas(), Activity()
     with Stack(namespace) as stack:
@@ -32,5 +33,7 @@ def view(
         channel = Channel(canvas, viewed.sight.look)
         with spun(stack):
             page = root(viewed, canvas, activity)
-            serve(page, {CHANNEL: channel}, 'don_kp', host, port, ended)
-            viewed.goals.stop()
+            try:
+                serve(page, {CHANNEL: channel}, 'don_kp', host, port, ended)
+            finally:
+                viewed.goals.stop()

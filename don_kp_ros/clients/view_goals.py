@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import threading
+import sys
+import time
 from typing import Any
 
 from rclpy.task import Future
 
 from don_kp.action import Grasp
 from don_kp_ros.clients.asking import arrived
-from don_kp_ros.clients.stack import Stack
+from don_kp_ros.clients.cancellation import MAY_MOVE, Cancellation
+from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.page.activity import Activity
 
 _ACTION = 'grasp'
-_LAST_WORDS_S = 1.0
+_ROUND_S = 0.1
 
 
 class Goals:
@@ -25,7 +27,7 @@ class Goals:
         """Send goals beside a stack whose node others spin."""
         self._stack, self._activity = stack, activity
         self._client = PunctualActionClient(stack.node, Grasp, _ACTION)
-        self._sent: Future | None = None  # the goal that runs, as far as this page knows
+        self._sent: Future | None = None  # what may run, as far as this page knows
 
     async def grasp(self, target: str, aligned: bool) -> str:
         """Grasp at a stored point, or a taught object as was taught."""
@@ -37,17 +39,27 @@ class Goals:
         return await self._run(Grasp.Goal(mode=Grasp.Goal.RELEASE), 'release')
 
     async def cancel(self) -> None:
-        """Stop the goal that runs."""
+        """Stop the goal that runs; raises RefusedError where it may go on."""
         if self._sent is None:
             raise RefusedError('no goal of this page runs; "Stop the arm" stops any')
-        self._sent.add_done_callback(_cancel)
+        cancellation = Cancellation(self._sent)
+        await arrived(cancellation.answered)
+        cancellation.check()
 
     def stop(self) -> None:
-        """Stop the goal that runs, if there is one, and wait until that is known."""
-        if self._sent is not None:
-            known = threading.Event()
-            self._sent.add_done_callback(lambda sent: _cancel(sent, known))
-            known.wait(_LAST_WORDS_S)
+        """Stop the goal that runs, if there is one; raises RefusedError where it may go on.
+
+        For the end of the page, while the node is spun: no event loop runs any more.
+        """
+        if self._sent is None:
+            return
+        print('stopping the arm ...', file=sys.stderr)
+        cancellation, end = Cancellation(self._sent), time.monotonic() + PATIENCE_S
+        while not cancellation.answered.done() and time.monotonic() < end:
+            if not self._client.server_is_ready():
+                return  # the arm comes to rest where the grasp node has ended
+            time.sleep(_ROUND_S)
+        cancellation.check()
 
     async def _run(self, goal: Grasp.Goal, words: str) -> str:
         if self._activity.told.runs:
@@ -55,28 +67,33 @@ class Goals:
         if not self._client.server_is_ready():
             raise self._stack.missing(self._stack.node.resolve_service_name(_ACTION))
         self._activity.begin(words)
+        end, done = f'it is not known how the goal ended; {MAY_MOVE}', False
         try:
-            message = await self._result(goal)
+            end, done = await self._result(goal), True
         except RefusedError as error:
-            self._sent = None
-            self._activity.finish(str(error), ok=False)
+            end = str(error)
             raise
-        self._sent = None
-        self._activity.finish(message, ok=True)
-        return message
+        finally:
+            self._activity.finish(end, done)
+        return end
 
     async def _result(self, goal: Grasp.Goal) -> str:
         self._sent = sent = self._client.send_goal_async(goal, self._on_feedback)
         if not await arrived(sent):
-            sent.add_done_callback(_cancel)  # nobody will look at it
-            raise RefusedError('the grasp node did not answer in time; see its log')
+            Cancellation(sent)  # nobody will look at it
+            raise RefusedError(
+                f'the grasp node has not answered within {PATIENCE_S:g} s; the goal is withdrawn '
+                'once it does'
+            )
         handle = sent.result()
         if not handle.accepted:
+            self._sent = None
             raise RefusedError('another goal is running; wait for its end, or stop it')
         ended = handle.get_result_async()
         while not await arrived(ended):
             if not self._client.server_is_ready():
                 raise RefusedError('the grasp node has ended before the goal; see its log')
+        self._sent = None
         result = ended.result().result
         if not result.success:
             raise RefusedError(f'not done: {result.message}')
@@ -84,14 +101,3 @@ class Goals:
 
     def _on_feedback(self, message: Any) -> None:
         self._activity.phase(message.feedback.phase, message.feedback.detail)
-
-
-def _cancel(sent: Future, known: threading.Event | None = None) -> None:
-    """Cancel a goal that has been sent; set an event once that is known."""
-    handle = sent.result()
-    if handle is not None and handle.accepted:
-        asked = handle.cancel_goal_async()
-        if known is not None:
-            asked.add_done_callback(lambda _: known.set())
-    elif known is not None:
-        known.set()

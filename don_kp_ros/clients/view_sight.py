@@ -12,16 +12,22 @@ from numpy.typing import NDArray
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from don_kp.msg import Keypoints, Matches, ObjectPoses, TaughtObject
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.nodes.kit import camera_topics
-from don_kp_ros.nodes.kit.conversions import camera_from_info, matrix_from_pose, rgb_image
+from don_kp_ros.nodes.kit.conversions import (
+    camera_from_info,
+    matrix_from_pose,
+    rgb_image,
+    seconds_from_stamp,
+)
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT, SENSOR
-from don_kp_ros.page.canvas import Canvas, Line, Marker, Picture, Stamp
+from don_kp_ros.page.canvas import Canvas, Line, Marker, Marks, Picture, Stamp
 
 Array = NDArray[np.float64]
 
@@ -31,6 +37,8 @@ _MOST = 60  # places that are drawn
 _MOST_PLACES = 1000  # of a planned path
 _CERTAIN = 0.5  # probability about a keypoint's peak below which it is not drawn
 _HEATMAP = 'don_kp/heatmap'
+_PAST_S = 2.0  # of ROS time, by which marks may be older than the picture that they are drawn on
+_SILENT = 'Perception has told nothing of the last 2 s: does it run, and is it active?'
 
 
 class Sight:
@@ -46,13 +54,18 @@ class Sight:
         self._subscriptions: dict[str, Subscription] = {}
         self._viewers = 0
         self._heatmap = False
+        self._shown_s = 0.0  # the stamp of the newest picture
+        self._told_s: dict[str, float] = {}  # that of the image of each layer's marks
         self.camera: Camera | None = None
         self.frame = ''  # the camera's optical frame, once a picture has come
         self.grasp: tuple[str, Array] | None = None  # a frame, and T_frame_tcp
         self.path: tuple[str, Array] = '', np.zeros((0, 3))  # a frame, and points in it
 
     def look(self, viewers: int) -> None:
-        """Look while there are viewers."""
+        """Look while there are viewers; who comes back sees no marks of before."""
+        if not (viewers and self._viewers):
+            self._told_s = {}
+            self._canvas.clear()
         self._viewers = viewers
         self._update()
 
@@ -90,10 +103,23 @@ class Sight:
     def _projected(self, points: Array) -> Array | None:
         return None if self.camera is None else self.camera.project(points)
 
+    def _mark(self, layer: str, header: Header, marks: Marks) -> None:
+        self._told_s[layer] = seconds_from_stamp(header.stamp)
+        self._canvas.mark(layer, [] if self._is_past(layer) else marks)
+
+    def _is_past(self, layer: str) -> bool:
+        return abs(self._shown_s - self._told_s[layer]) > _PAST_S
+
     @guarded
     def _on_picture(self, message: Image) -> None:
         stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
         self.frame = message.header.frame_id
+        self._shown_s = seconds_from_stamp(message.header.stamp)
+        self._told_s.setdefault('points', self._shown_s)  # it cannot have told anything before
+        for layer in [*self._told_s]:
+            if self._is_past(layer):
+                self._canvas.mark(layer, [])
+        self._canvas.lacks = _SILENT if self._is_past('points') else ''
         self._canvas.show(Picture(stamp, rgb_image(message)))
         if self._heatmap:  # drawn by perception, of what it has examined
             self._canvas.examine(stamp)
@@ -108,12 +134,14 @@ class Sight:
         if not self._heatmap:
             self._canvas.examine(stamp)
         found = [one for one in message.matches if one.found][:_MOST]
-        self._canvas.mark('points', [Marker(m.u, m.v, f'{m.name} {m.score:.2f}') for m in found])
+        self._mark(
+            'points', message.header, [Marker(m.u, m.v, f'{m.name} {m.score:.2f}') for m in found]
+        )
 
     @guarded
     def _on_keypoints(self, message: Keypoints) -> None:
         found = [one for one in message.keypoints if one.score >= _CERTAIN][:_MOST]
-        self._canvas.mark('keypoints', [Marker(k.u, k.v, str(k.id)) for k in found])
+        self._mark('keypoints', message.header, [Marker(k.u, k.v, str(k.id)) for k in found])
 
     @guarded
     def _on_poses(self, message: ObjectPoses) -> None:
@@ -127,7 +155,7 @@ class Sight:
             name = f'{one.name} {one.confidence:.2f}'
             labels = '', '', name
             lines += map(Line, (origin,) * 3, axes, _COLOURS, labels)
-        self._canvas.mark('lines', lines)
+        self._mark('lines', message.header, lines)
 
     @guarded
     def _on_grasp(self, message: PoseStamped) -> None:

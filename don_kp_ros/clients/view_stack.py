@@ -65,6 +65,7 @@ class ViewedStack:
         """Ask beside a stack whose node others spin."""
         self._stack, self._canvas = stack, canvas
         self._services = Services(stack)
+        self._services.meet(SetBool, 'enable')  # a stop is not to wait until both have met
         self.sight = Sight(stack, canvas, camera_namespace)
         self.goals = Goals(stack, activity)
         self.grasp, self.release, self.cancel = (

@@ -51,7 +51,8 @@ def main(argv: list[str]) -> int:
             view(f'/{name}', camera, options.host, options.port, has_ended)
     except (OSError, ValueError) as error:  # RefusedError, too
         print(f'don_kp demo: {error}', file=sys.stderr)
-        return 1
+        if not ended:
+            return 1
     if not ended:
         return 0
     node, code = ended[0]

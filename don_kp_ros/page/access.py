@@ -56,6 +56,10 @@ class Access:
         self.app = app
         self._local = is_local(host)
         self._host = host
+        self._names = {*LOCAL_NAMES, host.lower()}
+        if not self._local:  # once: a name server that does not answer takes seconds
+            own = socket.gethostname().lower()
+            self._names |= {own, f'{own}.local', socket.getfqdn().lower()}
         self.token = '' if self._local else secrets.token_urlsafe(32)
         self._ticket = secrets.token_urlsafe(32)  # the cookie's: an address may be seen by others
         self._cookie = f'don_kp_page_{port}'  # cookies of one name are those of all ports
@@ -126,15 +130,14 @@ class Access:
         if matched is None:
             return False
         name = matched['name'].strip('[]')
-        if name in LOCAL_NAMES:
+        if name in self._names:
             return True
         if self._local:
             return False
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            own = socket.gethostname().lower()
-            return name in (self._host.lower(), own, f'{own}.local', socket.getfqdn().lower())
+            return False
         return True
 
     def _brings_token(self, scope: Scope) -> bool:

@@ -76,6 +76,8 @@ class Canvas:
         self._examined: Picture | None = None
         self._layers: dict[str, Marks] = {}
         self._listeners: list[Callable[[], None]] = []
+        self.lacks = ''
+        """Why the newest picture has no marks, as is told beside it; or nothing."""
 
     def show(self, picture: Picture) -> None:
         """Show a picture in place of the one before."""
@@ -101,9 +103,10 @@ class Canvas:
             self._changed()
 
     def clear(self) -> None:
-        """Forget all marks."""
+        """Forget all marks, and why there are none."""
         with self._lock:
             self._layers.clear()
+            self.lacks = ''
         self._changed()
 
     @property

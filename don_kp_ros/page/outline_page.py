@@ -22,7 +22,7 @@ class OutlinePage:
     def __init__(self, outlining: Outlining, canvas: Canvas) -> None:
         """Build the page."""
         self._outlining, self._canvas = outlining, canvas
-        self._busy = asyncio.Lock()
+        self._looking = asyncio.Lock()  # what was seen last is shown last
         with ui.row().classes('w-full items-center'):
             self._place = ui.label().classes('place')
             self._tool = ui.toggle(TOOLS, value='inside')
@@ -51,8 +51,7 @@ class OutlinePage:
 
     @refusals_told
     async def _on_save(self) -> None:
-        async with self._busy:
-            told = await asyncio.to_thread(self._outlining.save)
+        told = await asyncio.to_thread(self._outlining.save)
         tell(told)
         self._tool.set_value('inside')
         await self._look()
@@ -63,13 +62,13 @@ class OutlinePage:
         await self._look()
 
     async def _look(self) -> None:
-        async with self._busy:
-            shown = await asyncio.to_thread(self._outlining.cutting.look)
+        async with self._looking:
+            place, shown = await asyncio.to_thread(self._outlining.look)
         before = self._canvas.picture
         number = 0 if before is None else before.stamp.sec + 1
         self._canvas.mark('points', shown.marks)
         self._canvas.show(Picture(Stamp(number, 0), shown.pixels))
-        self._place.set_text(self._outlining.place)
+        self._place.set_text(place)
         self._told.set_text(shown.told)
 
 

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import threading
 
 from don_kp_ros.annotation.making import Task
+from don_kp_ros.data.folder import DataError
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.page.cutting import Cutting
+from don_kp_ros.page.cutting import Cutting, Shown
 
 
 class Outlining:
     """The pictures of a folder that lack a mask, and what was pointed at in the present one.
 
-    Raises DataError for pictures that cannot be read.
+    Thread-safe: what looks, saves or goes on has the present picture for itself.
+    Raises RefusedError for pictures that cannot be read.
     """
 
     def __init__(self, task: Task) -> None:
         """Begin with the first picture of a task, which has one at least."""
         self._task = task
+        self._present = threading.Lock()
         self.written = 0
-        self._open(0)
-
-    @property
-    def picture(self) -> Path:
-        """The present picture."""
-        return self._task.pictures[self._number]
+        self._number = 0
+        self._open()
 
     @property
     def place(self) -> str:
         """Say which picture it is, of how many."""
-        return f'{self.picture.name}, {self._number + 1} of {len(self._task.pictures)}'
+        pictures = self._task.pictures
+        return f'{self.picture.name}, {pictures.index(self.picture) + 1} of {len(pictures)}'
+
+    def look(self) -> tuple[str, Shown]:
+        """Return which picture is shown, and how."""
+        with self._present:
+            return self.place, self.cutting.look()
 
     def move(self, by: int) -> None:
         """Go on to another picture, or back."""
-        self._open((self._number + by) % len(self._task.pictures))
+        with self._present:
+            self._move(by)
 
     def save(self) -> str:
         """Write the mask that is shown, go on to the next picture, and say what was written."""
-        proposal = self.cutting.look().proposal
-        if proposal is None:
-            raise RefusedError('there is no mask to save: click on the object, or draw around it')
-        self._task.write(self.picture, proposal.mask)
-        told = f'{self.picture.name} has its mask'
-        self.written += 1
-        self.move(1)
-        return told
+        with self._present:
+            picture, proposal = self.picture, self.cutting.look().proposal
+            if proposal is None:
+                raise RefusedError(
+                    'there is no mask to save: click on the object, or draw around it'
+                )
+            self._task.write(picture, proposal.mask)
+            self.written += 1
+            self._move(1)
+        return f'{picture.name} has its mask'
 
-    def _open(self, number: int) -> None:
-        self._number = number
-        self.cutting = Cutting(self._task.read(self.picture))
+    def _move(self, by: int) -> None:
+        self._number = (self._number + by) % len(self._task.pictures)
+        self._open()
+
+    def _open(self) -> None:
+        """Open the picture whose turn it is; where it cannot be read, the one before stays."""
+        picture = self._task.pictures[self._number]
+        try:
+            cutting = Cutting(self._task.read(picture))
+        except DataError as error:
+            raise RefusedError(str(error)) from error
+        self.picture, self.cutting = picture, cutting

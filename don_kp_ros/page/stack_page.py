@@ -25,6 +25,7 @@ from don_kp_ros.page.telling import refusals_told, tell
 _TOOLS = {'look': 'What is this?', 'store': 'Store a point', 'teach': 'Teach an object'}
 _EXISTING = {'refuse': 'is refused', 'replace': 'is replaced', 'add': 'gets this view, too'}
 _STALE_S = 2.0  # of this machine's time without a picture
+_NO_PICTURE = 'No picture comes from the camera: does its driver run?'
 
 
 class StackPage:
@@ -36,7 +37,7 @@ class StackPage:
         self._pointed: dict[str, Any] | None = None
         self._asking = False
         self._last: object = None
-        self._quiet_s = 0.0
+        self._quiet_s, self._lacks = 0.0, ''
         with ui.row().classes('w-full no-wrap items-start'):
             with ui.column().classes('w-1/2'):
                 self._build_tools()
@@ -184,10 +185,10 @@ class StackPage:
         newest = self._canvas.picture
         self._quiet_s = 0.0 if newest is not self._last else self._quiet_s + 0.5
         self._last = newest
-        if self._quiet_s >= _STALE_S:
-            self._what.set_text('No picture comes from the camera: does its driver run?')
-        elif self._what.text.startswith('No picture'):
-            self._what.set_text('')
+        lacks = _NO_PICTURE if self._quiet_s >= _STALE_S else self._canvas.lacks
+        if lacks or self._what.text == self._lacks:
+            self._what.set_text(lacks)
+        self._lacks = lacks
 
 
 def root(stack: Stack, canvas: Canvas, activity: Activity) -> Callable[[], None]:

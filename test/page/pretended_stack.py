@@ -1,13 +1,15 @@
-"""A page whose stack is only pretended: `python pretended_stack.py HOST` serves it.
+"""A page whose stack is only pretended: `python pretended_stack.py HOST [LACKS]` serves it.
 
 Every name and every sentence of it would run a script, if it became part of the document. What it
-is asked to do, it prints.
+is asked to do, it prints. With LACKS, new pictures come, which lack marks for that reason.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -99,16 +101,26 @@ class PretendedStack:
         return Scene(frames, [(f'object/{EVIL}', 'base')], np.zeros((2, 3)), None, np.eye(3), EVIL)
 
 
-def main(host: str) -> None:
+def main(host: str, lacks: str = '') -> None:
     canvas, activity = Canvas(), Activity()
     stamp = Stamp(12, 345_000_000)
-    canvas.show(Picture(stamp, np.full((48, 64, 3), (200, 30, 40), np.uint8)))
+    picture = Picture(stamp, np.full((48, 64, 3), (200, 30, 40), np.uint8))
+    canvas.show(picture)
+    canvas.lacks = lacks
     canvas.examine(stamp)
     canvas.mark('points', [Marker(10.0, 20.0, EVIL), Marker(float('nan'), 1.0)])
     canvas.mark('lines', [Line((1.0, 2.0), (3.0, 4.0), EVIL, EVIL)])
-    page = root(PretendedStack(activity), canvas, activity)
+    page, ended = root(PretendedStack(activity), canvas, activity), threading.Event()
+
+    def show() -> None:
+        while not ended.wait(0.1):
+            canvas.show(replace(picture))
+
+    if lacks:
+        threading.Thread(target=show).start()
     serve(page, {CHANNEL: Channel(canvas)}, 'pretended', host, 0)
+    ended.set()
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    main(*sys.argv[1:])

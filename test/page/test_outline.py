@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from don_kp_ros.annotation.making import Task
 from don_kp_ros.data.mask_file import read_mask
 from don_kp_ros.data.picture_file import write_image
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.page.cutting import Cutting
+from don_kp_ros.page.cutting import Cutting, Shown
 from don_kp_ros.page.outlining import Outlining
 
 SIZE = (1200, 1600)  # more than is shown
@@ -79,6 +80,38 @@ def test_what_is_enclosed_and_clicked_on_is_cut_out(folder: Path) -> None:
         outlining.cutting.look().proposal is None
     )  # what was said of the picture before is forgotten
     assert [path.name for path in Task.open(folder, overwrite=False).pictures] == ['b.png']
+
+
+def test_who_goes_on_while_a_mask_is_saved_waits(folder: Path) -> None:
+    outlining = Outlining(Task.open(folder, overwrite=False))
+    cutting, first = outlining.cutting, DISCS[0]
+    cutting.enclose(around(*first[:2], 1.3 * first[2]))
+    look = cutting.look
+    impatient = threading.Thread(target=outlining.move, args=(1,))
+
+    def slow_look() -> Shown:
+        impatient.start()
+        impatient.join(0.5)  # it must not get through meanwhile
+        return look()
+
+    cutting.look = slow_look
+    assert outlining.save() == 'a.png has its mask'
+    impatient.join()
+    assert overlap(read_mask(folder / 'masks' / 'a.png'), first) > 0.97
+    assert not (folder / 'masks' / 'b.png').exists()
+    assert outlining.look()[0] == 'a.png, 1 of 2'  # the save went on to b, then somebody to a
+
+
+def test_a_picture_that_cannot_be_read_gets_no_mask_of_another(folder: Path) -> None:
+    outlining, first = Outlining(Task.open(folder, overwrite=False)), DISCS[0]
+    outlining.cutting.enclose(around(*first[:2], 1.3 * first[2]))
+    (folder / 'rgbs' / 'b.png').write_bytes(b'no picture')
+    with pytest.raises(RefusedError, match=r'b\.png'):
+        outlining.move(1)
+    place, shown = outlining.look()
+    assert place == 'a.png, 1 of 2' and shown.proposal is not None
+    outlining.save()
+    assert [path.name for path in (folder / 'masks').iterdir()] == ['a.png']
 
 
 def test_a_mask_that_was_begun_is_corrected_by_clicks(folder: Path) -> None:

@@ -55,6 +55,7 @@ class DescriptorTopic:
             self.publish()
         except UnavailableError as error:
             self._failed(error)
+            self._due.set()
         self._thread.start()
 
     def stop(self) -> None:
@@ -106,22 +107,22 @@ class DescriptorTopic:
         while not self._ending.is_set():
             self._due.wait()
             self._due.clear()
-            self._attempt()
+            if not self._ending.is_set() and not self._attempt():
+                self._due.set()
+                self._ending.wait(_RETRY_S)
 
     @guarded
-    def _attempt(self) -> None:
-        if self._ending.is_set():
-            return
+    def _attempt(self) -> bool:
+        """Tell whether everything that is stored has been published."""
         try:
             self.publish()
         except StoreError as error:
             self._failed(error)
-            self._ending.wait(_RETRY_S)
-        else:
-            self._failure = ''
+            return False
+        self._failure = ''
+        return True
 
     def _failed(self, error: StoreError) -> None:
-        self._due.set()
         if str(error) != self._failure:
             self._failure = str(error)
             self._node.get_logger().error(f'perception was not told: {error}; trying again')

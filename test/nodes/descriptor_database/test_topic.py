@@ -1,0 +1,38 @@
+"""What is stored is told, whatever went wrong before."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from waiting import wait_until
+
+from don_kp.msg import Descriptors
+from don_kp_ros.database.errors import UnavailableError
+from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
+from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
+from don_kp_ros.nodes.kit.qos import LATCHED
+
+
+@pytest.mark.parametrize('error', [KeyError('a bug'), UnavailableError('the server is gone')])
+def test_what_could_not_be_told_is_told_later(peer, tmp_path, monkeypatch, error) -> None:
+    heard = peer.listen(Descriptors, 'don_kp/descriptors', LATCHED)
+    link = DatabaseLink(str(tmp_path / 'd.sqlite'), lambda: None)  # nobody tells of more changes
+    topic, failed, contents = DescriptorTopic(peer.node), [], link.contents
+    name = type(error).__name__
+
+    def contents_after_an_error(model: str):
+        if not failed:
+            failed.append(model)
+            raise error
+        return contents(model)
+
+    with contextlib.closing(link), contextlib.ExitStack() as ended:
+        topic.start(link)
+        ended.callback(topic.stop)
+        wait_until(lambda: heard)
+        link.store.put(name, 'm', [0.6, 0.8])
+        monkeypatch.setattr(link, 'contents', contents_after_an_error)
+        topic.refresh()
+        wait_until(lambda: [one.name for one in heard[-1].descriptors] == [name])
+    assert failed == ['m']
