@@ -30,7 +30,8 @@ class Pair:
     """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2).
 
     homography (3, 3): maps any pixel of A to B, if both are views of one picture; mask_b (H, W):
-    the object in B, uint8; names: of the points, if they have any; kind: of the object, if known.
+    the object in B, uint8; objects_b (H, W): all objects in B, where it shows several; names: of
+    the points, if they have any; kind: of the object, if known.
     """
 
     image_a: int
@@ -39,6 +40,7 @@ class Pair:
     uv_b: Pixels
     homography: NDArray[np.float64] | None = None
     mask_b: Image | None = None
+    objects_b: Image | None = None
     names: tuple[str, ...] = ()
     kind: str = ''
 
@@ -210,6 +212,7 @@ def of_scenes(
     """
     result: list[Pair] = []
     for place, scene in enumerate(scenes):
+        every = scene.b.whole().mask
         for number in scene.in_both():
             views = [
                 view.of(number, scene.entry.objects[number - 1]) for view in (scene.a, scene.b)
@@ -219,7 +222,8 @@ def of_scenes(
             if pair is not None:
                 # Of no kind: what is not asked for is of other kinds, and in the picture.
                 a, b = 2 * place, 2 * place + 1
-                result.append(dataclasses.replace(pair, image_a=a, image_b=b, kind=''))
+                own = dataclasses.replace(pair, image_a=a, image_b=b, objects_b=every, kind='')
+                result.append(own)
     pictures = [view.image for scene in scenes for view in (scene.a, scene.b)]
     origin = f'{len(result)} objects in {len(scenes)} {what} with true poses'
     return PairSet(origin, pictures, result, negatives)
