@@ -64,8 +64,8 @@ class NamedPoints(Protocol):
             pairs.append(Pair(a, b, uv_a, uv_b, mask_b=mask_b, names=tuple(names)))
         if not pairs:
             raise DataError(
-                f'{root / INDEX}: no two views of different objects of one kind see a point of one '
-                'name; render more --instances, or more views'
+                f'{root / INDEX}: no two views of different objects of one kind see a point of '
+                'one name; render more --instances, or more views'
             )
         shown = len({sample.object for sample in samples})
         origin = f'{len(pairs)} pairs of {len(samples)} views of {shown} objects'
