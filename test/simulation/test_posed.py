@@ -117,7 +117,6 @@ class TestCaps:
                 other = again / path.relative_to(folder)
                 assert path.read_bytes() == other.read_bytes(), path.name
 
-
     def test_a_rendering_that_is_interrupted_leaves_no_poses_of_earlier_pictures(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
