@@ -203,6 +203,11 @@ class SceneFolder:
             )
         for file, array in ((path, image), (mask_path, numbers), (depth_path, depth)):
             self._check_size(file, array)
+        if not numbers.any():
+            raise DataError(
+                f'{mask_path}: shows no object; mend it, or take its scene out of '
+                f'{self.root / SCENES}'
+            )
         return SceneView(numbers, depth, self.camera, T_scene_camera, path, image)
 
     def _check_size(self, path: Path, array: Any) -> None:
