@@ -67,11 +67,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Correspondences:
-    """True pixels between pairs of pictures.
+    """True pixels between pairs of pictures, as a file holds them.
 
     image_a, image_b (P,): indices into the folder's sorted pictures; uv_a, uv_b (P, N, 2).
     """
 
+    path: Path
     image_a: NDArray[np.int64]
     image_b: NDArray[np.int64]
     uv_a: Pixels
@@ -278,13 +279,14 @@ def read_correspondences(path: Path, images: int) -> Correspondences:
         raise DataError(
             f'{path}: is of version {version}; this don_kp reads {CORRESPONDENCES_VERSION}'
         )
-    pairs = len(image_a)
+    pairs = image_a.size
     if pairs == 0:
         raise DataError(f'{path}: holds no pairs')
-    if image_b.shape != (pairs,) or uv_a.shape != uv_b.shape or uv_a.ndim != 3:
+    fit = image_a.shape == image_b.shape == (pairs,) and uv_a.shape == uv_b.shape
+    if not fit or uv_a.ndim != 3:
         raise DataError(f'{path}: image_a, image_b (P,) and uv_a, uv_b (P, N, 2) do not fit')
     if uv_a.shape[0] != pairs or uv_a.shape[2] != 2 or uv_a.shape[1] == 0:
         raise DataError(f'{path}: uv_a has shape {uv_a.shape}; ({pairs}, N, 2) is expected')
     if min(image_a.min(), image_b.min()) < 0 or max(image_a.max(), image_b.max()) >= images:
         raise DataError(f'{path}: an index lies outside of the {images} pictures beside it')
-    return Correspondences(image_a, image_b, uv_a, uv_b)
+    return Correspondences(path, image_a, image_b, uv_a, uv_b)

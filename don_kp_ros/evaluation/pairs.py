@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.appearance import Appearance
 from don_kp_ros.data.depth_view import TOLERANCE, correspondences
-from don_kp_ros.data.folder import Correspondences, Image, Sample
+from don_kp_ros.data.folder import Correspondences, DataError, Image, Sample
 from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
@@ -100,15 +100,30 @@ def with_truth(
 ) -> PairSet:
     """Pair pictures, by index, by their true correspondences; `kind` says what they are.
 
-    Pairs without any, or of a picture that is not there, are left out.
+    Pairs of a picture that is not there are left out. Raises DataError naming a pair without any
+    correspondence, or with one that lies outside of its picture.
     """
     places = {index: place for place, index in enumerate(samples)}
     pairs = []
-    for a, b, uv_a, uv_b in zip(truth.image_a, truth.image_b, truth.uv_a, truth.uv_b, strict=True):
-        known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
-        if known.any() and a in places and b in places:
-            mask_b = samples[b].mask
-            pairs.append(Pair(places[a], places[b], uv_a[known], uv_b[known], mask_b=mask_b))
+    for number, (a, b) in enumerate(zip(truth.image_a, truth.image_b, strict=True)):
+        if a not in places or b not in places:
+            continue
+        names = f'{samples[a].path.name}, {samples[b].path.name}'
+        name = f'{truth.path}: pair {number} ({names})'
+        uv_a, uv_b = truth.uv_a[number], truth.uv_b[number]
+        known = np.isfinite(np.hstack([uv_a, uv_b])).all(axis=1)
+        if not known.any():
+            raise DataError(f'{name} has no correspondences; leave it out')
+        uv_a, uv_b, mask_b = uv_a[known], uv_b[known], samples[b].mask
+        for uv, mask in ((uv_a, samples[a].mask), (uv_b, mask_b)):
+            outside = ~in_picture(uv, mask)
+            if outside.any():
+                u, v = uv[outside][0]
+                raise DataError(
+                    f'{name}: pixel ({u:g}, {v:g}) lies outside of the picture of '
+                    f'{mask.shape[1]}x{mask.shape[0]}; are u and v swapped?'
+                )
+        pairs.append(Pair(places[a], places[b], uv_a, uv_b, mask_b=mask_b))
     images = [sample.image for sample in samples.values()]
     origin = f'{len(pairs)} pairs of {len(images)} {kind} with true correspondences'
     return PairSet(origin, images, pairs, negatives)

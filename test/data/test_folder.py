@@ -114,7 +114,14 @@ def test_correspondences_are_checked(tmp_path: Path) -> None:
     good = {'image_a': [0], 'image_b': [1], 'uv_a': uv, 'uv_b': uv}
     np.savez(path, **good)
     assert read_correspondences(path, 2).uv_a.shape == (1, 5, 2)
-    for change in ({'image_b': [2]}, {'uv_a': uv[:, :4]}, {'image_a': [0, 1]}, {'uv_b': uv[0]}):
+    for change in (
+        {'image_b': [2]},
+        {'image_a': [[0]]},
+        {'image_a': 0},
+        {'uv_a': uv[:, :4]},
+        {'image_a': [0, 1]},
+        {'uv_b': uv[0]},
+    ):
         np.savez(path, **{**good, **change})
         with pytest.raises(DataError, match=r'correspondences\.npz'):
             read_correspondences(path, 2)
