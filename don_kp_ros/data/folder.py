@@ -13,12 +13,14 @@ FOLDER/validation/                    optional held folder of the same layout, w
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -47,6 +49,8 @@ RGBS, MASKS, DEPTHS, NEGATIVES = 'rgbs', 'masks', 'depths', 'negatives'
 DEPTH_SUFFIXES = ('.png', '.npy')
 INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed reads
 CORRESPONDENCES_VERSION = 1
+# What NumPy raises for files that are damaged, empty, or of another kind.
+_UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile, zlib.error)
 SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
 
 
@@ -200,7 +204,7 @@ def read_depth(path: Path, unit: float) -> DepthImage:
         values = np.load(path, allow_pickle=False)
         floats = np.issubdtype(values.dtype, np.floating)
         return DepthImage(values.astype(np.float32) if floats else values, unit)
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
 
 
@@ -272,7 +276,7 @@ def read_correspondences(path: Path, images: int) -> Correspondences:
         raise DataError(f'{path}: missing; a validation folder needs it') from error
     except KeyError as error:
         raise DataError(f'{path}: has no array {error}') from error
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
     version = arrays.get('version', np.array(CORRESPONDENCES_VERSION))
     if version.shape != () or version != CORRESPONDENCES_VERSION:

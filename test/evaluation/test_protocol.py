@@ -162,6 +162,18 @@ class TestBrokenPictures:
         assert (len(condition.data.images), len(condition.data.pairs)) == (2, 1)
         assert len(reader.skipped) == 1 and '2.png' in reader.skipped[0]
 
+    def test_one_of_16_bits_that_is_cut_is_left_out_too(self, broken: Path) -> None:
+        for number in range(3):
+            deep = smooth(number).astype(np.uint16) << 4
+            cv2.imwrite(str(broken / f'rgbs/{number}.png'), deep)
+        cut = broken / 'rgbs/2.png'
+        cut.write_bytes(cut.read_bytes()[:-2000])
+        reader = Reader(skip_broken=True)
+        (condition,) = Folder().conditions(broken, 0, reader)
+        assert len(condition.data.images) == 2 and len(reader.skipped) == 1
+        with pytest.raises(DataError, match=r'rgbs/2.png.*--skip-broken'):
+            conditions(Folder(), broken)
+
     def test_an_empty_mask_is_an_error_all_the_same(self, broken: Path) -> None:
         cv2.imwrite(str(broken / 'masks/1.png'), np.zeros((HEIGHT, WIDTH), np.uint8))
         with pytest.raises(DataError, match=r'masks/1.png: empty'):
