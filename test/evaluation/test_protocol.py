@@ -355,9 +355,27 @@ class TestTurned:
         assert pair.uv_a.max(axis=0).max() <= 43 and pair.uv_a[:, 1].max() <= 33  # on both masks
 
     def test_without_a_copy_the_folder_is_named(self, folder: Path) -> None:
-        assert turned_copies([smooth(0), smooth(1)]) == {}
+        pictures = [Sample(Path(f'{i}.png'), smooth(i), square()) for i in range(2)]
+        assert turned_copies(pictures) == {}
         with pytest.raises(DataError, match=f'{folder}: no picture is another one'):
             conditions(Turned(), folder)
+
+    def test_masks_of_different_places_are_named(self, tmp_path: Path) -> None:
+        pictures = [smooth(), smooth()[::-1, ::-1]]
+        root = write(tmp_path / 'data', pictures, [square(0, 0, 20)] * 2)
+        with pytest.raises(DataError, match=r'0.png: its mask and the turned mask of 1.png'):
+            conditions(Turned(), root)
+
+    def test_small_objects_on_one_table_are_no_copies_of_each_other(self) -> None:
+        table, mask = np.full((HEIGHT, WIDTH, 3), 120, np.uint8), square(50, 40, 14)
+        samples = []
+        for number in range(3):
+            picture = table.copy()
+            picture[mask > 0] = smooth(number)[mask > 0]
+            samples.append(Sample(Path(f'{number}.png'), picture, mask))
+        copy = Sample(Path('3.png'), samples[1].image[::-1, ::-1], mask[::-1, ::-1])
+        assert cv2.absdiff(samples[0].image, samples[1].image).mean() < 6
+        assert turned_copies([*samples, copy]) == {3: 1}
 
 
 def test_pairs_of_one_picture_are_resampled_together() -> None:
