@@ -13,7 +13,7 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
-from don_kp_ros.evaluation.figures import figures, fingerprint, space_figures
+from don_kp_ros.evaluation.figures import figures, fingerprint, independent, space_figures
 from don_kp_ros.evaluation.matchers import Found
 from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.folder import Folder
@@ -24,6 +24,7 @@ from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.protocols.registry import PROTOCOLS, read_protocol
 from don_kp_ros.evaluation.protocols.turned import Turned, turned_copies
 from don_kp_ros.evaluation.reading import Reader
+from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
@@ -376,6 +377,22 @@ class TestTurned:
         copy = Sample(Path('3.png'), samples[1].image[::-1, ::-1], mask[::-1, ::-1])
         assert cv2.absdiff(samples[0].image, samples[1].image).mean() < 6
         assert turned_copies([*samples, copy]) == {3: 1}
+
+
+def test_pairs_of_one_picture_a_are_one_group_in_a_single_condition_too(folder: Path) -> None:
+    (condition,) = conditions(HeldViews(pairs=7, queries=4), folder)
+    groups = independent([condition])
+    shown = [pair.image_a for pair in condition.data.pairs]
+    assert len(groups) == 7 and len(set(groups)) == len(set(shown)) == 3
+    assert len(set(zip(groups, shown, strict=True))) == 3
+
+
+def test_figures_are_of_the_packages_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = commit()
+    monkeypatch.chdir(tmp_path)
+    assert commit() == own
 
 
 def test_pairs_of_one_picture_are_resampled_together() -> None:
