@@ -13,12 +13,14 @@ FOLDER/validation/                    optional held folder of the same layout, w
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -47,6 +49,8 @@ RGBS, MASKS, DEPTHS, NEGATIVES = 'rgbs', 'masks', 'depths', 'negatives'
 DEPTH_SUFFIXES = ('.png', '.npy')
 INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed reads
 CORRESPONDENCES_VERSION = 1
+# What NumPy raises for files that are damaged, empty, or of another kind.
+_UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile, zlib.error)
 SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
 
 
@@ -67,11 +71,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Correspondences:
-    """True pixels between pairs of pictures.
+    """True pixels between pairs of pictures, as a file holds them.
 
     image_a, image_b (P,): indices into the folder's sorted pictures; uv_a, uv_b (P, N, 2).
     """
 
+    path: Path
     image_a: NDArray[np.int64]
     image_b: NDArray[np.int64]
     uv_a: Pixels
@@ -199,7 +204,7 @@ def read_depth(path: Path, unit: float) -> DepthImage:
         values = np.load(path, allow_pickle=False)
         floats = np.issubdtype(values.dtype, np.floating)
         return DepthImage(values.astype(np.float32) if floats else values, unit)
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
 
 
@@ -271,20 +276,21 @@ def read_correspondences(path: Path, images: int) -> Correspondences:
         raise DataError(f'{path}: missing; a validation folder needs it') from error
     except KeyError as error:
         raise DataError(f'{path}: has no array {error}') from error
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
     version = arrays.get('version', np.array(CORRESPONDENCES_VERSION))
     if version.shape != () or version != CORRESPONDENCES_VERSION:
         raise DataError(
             f'{path}: is of version {version}; this don_kp reads {CORRESPONDENCES_VERSION}'
         )
-    pairs = len(image_a)
+    pairs = image_a.size
     if pairs == 0:
         raise DataError(f'{path}: holds no pairs')
-    if image_b.shape != (pairs,) or uv_a.shape != uv_b.shape or uv_a.ndim != 3:
+    fit = image_a.shape == image_b.shape == (pairs,) and uv_a.shape == uv_b.shape
+    if not fit or uv_a.ndim != 3:
         raise DataError(f'{path}: image_a, image_b (P,) and uv_a, uv_b (P, N, 2) do not fit')
     if uv_a.shape[0] != pairs or uv_a.shape[2] != 2 or uv_a.shape[1] == 0:
         raise DataError(f'{path}: uv_a has shape {uv_a.shape}; ({pairs}, N, 2) is expected')
     if min(image_a.min(), image_b.min()) < 0 or max(image_a.max(), image_b.max()) >= images:
         raise DataError(f'{path}: an index lies outside of the {images} pictures beside it')
-    return Correspondences(image_a, image_b, uv_a, uv_b)
+    return Correspondences(path, image_a, image_b, uv_a, uv_b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def read_json(path: Path, form: str, what: str) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get('format') != form:
         raise DataError(f'{path}: not an index of {what}; "format" must be "{form}"')
     return content
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write JSON; a reader sees no file, the one before or the whole one."""
+    partial = path.with_name(f'{path.name}.partial')
+    partial.write_text(json.dumps(content, indent=indent) + '\n', encoding='utf-8')
+    os.replace(partial, path)
 
 
 def is_number(value: Any) -> bool:

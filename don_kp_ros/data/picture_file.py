@@ -186,11 +186,17 @@ def image_of(file: PictureFile, bits: int | None = None) -> Image:
 
 
 def bits_used(paths: Iterable[Path]) -> int | None:
-    """Tell how many bits the pictures among these that store 16 use together, if there are any."""
+    """Tell how many bits the pictures among these that store 16 use together, if there are any.
+
+    Broken pictures are passed over: whoever reads them, tells.
+    """
     used = None
     for path in paths:
         if path.suffix.lower() in _DEEP_SUFFIXES and _stores_16_bits(path):
-            pixels = PictureFile.open(path).decoded(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            try:
+                pixels = PictureFile.open(path).decoded(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            except DataError:
+                continue
             used = max(used or 8, _bits(pixels)) if pixels.dtype == np.uint16 else used
     return used
 
@@ -200,7 +206,7 @@ def _stores_16_bits(path: Path) -> bool:
         with PIL.Image.open(path) as header:
             return header.mode[0] == 'I' or _is_deep(header)
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
-        return False  # whoever reads it, tells
+        return False
 
 
 def _is_deep(header: PIL.Image.Image) -> bool:

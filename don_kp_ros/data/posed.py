@@ -11,7 +11,6 @@ The layout is that of `don_kp_ros.data.folder` with depths and an index beside i
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +41,7 @@ from don_kp_ros.data.index_file import (
     read_json,
     read_pose,
     read_unit,
+    write_json,
 )
 from don_kp_ros.data.pairing import by_stem
 from don_kp_ros.data.picture_file import bits_used
@@ -224,7 +224,7 @@ def read_index(path: Path) -> Index:
 def write_index(
     root: Path, camera: Camera, views: Iterable[PosedView], points: Points | None = None
 ) -> None:
-    """Write views.json for depths in DEPTH_UNIT; points: see PosedFolder."""
+    """Write views.json for depths in DEPTH_UNIT, all of it or nothing; points: see PosedFolder."""
     named = {
         shown: {name: np.asarray(point, np.float64).tolist() for name, point in own.items()}
         for shown, own in (points or {}).items()
@@ -244,7 +244,7 @@ def write_index(
         ],
         **({'points': named} if named else {}),
     }
-    (root / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    write_json(root / INDEX, content, indent=1)
 
 
 def write_depth(path: Path, depth: NDArray[np.float32], unit: float = DEPTH_UNIT) -> None:

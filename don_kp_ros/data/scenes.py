@@ -11,8 +11,6 @@ docs/data.md describes the layout::
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +32,7 @@ from don_kp_ros.data.index_file import (
     read_json,
     read_pose,
     read_unit,
+    write_json,
 )
 from don_kp_ros.data.pairing import by_stem
 from don_kp_ros.data.picture_file import PictureFile, bits_used, image_of
@@ -204,6 +203,11 @@ class SceneFolder:
             )
         for file, array in ((path, image), (mask_path, numbers), (depth_path, depth)):
             self._check_size(file, array)
+        if not numbers.any():
+            raise DataError(
+                f'{mask_path}: shows no object; mend it, or take its scene out of '
+                f'{self.root / SCENES}'
+            )
         return SceneView(numbers, depth, self.camera, T_scene_camera, path, image)
 
     def _check_size(self, path: Path, array: Any) -> None:
@@ -251,9 +255,7 @@ def write_scenes(root: Path, camera: Camera, entries: Iterable[Entry], made: Any
         'scenes': [plain(entry) for entry in entries],
         **({} if made is None else {'made': made}),
     }
-    partial = root / f'{SCENES}.partial'
-    partial.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    os.replace(partial, root / SCENES)
+    write_json(root / SCENES, content, indent=1)
 
 
 def plain(entry: Entry) -> dict[str, Any]:

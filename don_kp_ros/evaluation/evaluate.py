@@ -86,6 +86,7 @@ def evaluate(
 
     chosen = summed_up(conditions)
     names = [pair.names for i in chosen for pair in conditions[i].data.pairs]
+    groups = independent([conditions[i] for i in chosen])
     summary, points = row(chosen), dict[str, dict[str, Any]]()
     summary['missing'] = missing
     for method, own in summary['methods'].items():
@@ -94,7 +95,8 @@ def evaluate(
         if len(chosen) == 1:
             own['space'] = space_figures(conditions[chosen[0]], whole)
         for point, part in by_name(names, whole).items():
-            of_point = figures(part, request.seed, protocol.resamples)
+            together = [own for own, named in zip(groups, names, strict=True) if point in named]
+            of_point = figures(part, request.seed, protocol.resamples, together)
             points.setdefault(point, {})[method] = of_point
     kinds = {}
     if len(chosen) == 1:

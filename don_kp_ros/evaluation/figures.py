@@ -44,13 +44,11 @@ def summed_up(conditions: Sequence[Condition]) -> list[int]:
     return whole or list(range(len(conditions)))
 
 
-def independent(conditions: Sequence[Condition]) -> list[Hashable] | None:
-    """Group pairs with the same picture A; return each pair's group (None: each on its own).
+def independent(conditions: Sequence[Condition]) -> list[Hashable]:
+    """Group pairs with the same picture A; return each pair's group.
 
-    A curve shows the same pictures at each of its values.
+    Random views show a picture many times, and a curve shows it at each of its values.
     """
-    if len(conditions) == 1:
-        return None
     data = [condition.data for condition in conditions]
     return [id(own.images[pair.image_a]) for own in data for pair in own.pairs]
 
@@ -102,20 +100,19 @@ def compared(
     found: Mapping[str, Sequence[Found]],
     seed: int,
     resamples: int,
-    groups: Sequence[Hashable] | None,
+    groups: Sequence[Hashable],
 ) -> dict[str, Any]:
     """Summarise what every method found in the same pairs, once or by models of several seeds.
 
     groups: as of `figures`; a pair of all seeds is resampled together.
     """
     errors = found[MODEL][0].errors
-    own = range(len(errors)) if groups is None else groups
     return {
         'name': name,
         'pairs': len(errors),
         'queries': sum(len(own) for own in errors),
         'methods': {
-            method: figures(joined(runs), seed, resamples, list(own) * len(runs))
+            method: figures(joined(runs), seed, resamples, list(groups) * len(runs))
             for method, runs in found.items()
         },
     }

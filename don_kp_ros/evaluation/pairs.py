@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.appearance import Appearance
 from don_kp_ros.data.depth_view import TOLERANCE, correspondences
-from don_kp_ros.data.folder import Correspondences, Image, Sample
+from don_kp_ros.data.folder import Correspondences, DataError, Image, Sample
 from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
@@ -30,7 +30,8 @@ class Pair:
     """Two pictures (by index) with true pixels uv_a, uv_b (Q, 2).
 
     homography (3, 3): maps any pixel of A to B, if both are views of one picture; mask_b (H, W):
-    the object in B, uint8; names: of the points, if they have any; kind: of the object, if known.
+    the object in B, uint8; objects_b (H, W): all objects in B, where it shows several; names: of
+    the points, if they have any; kind: of the object, if known.
     """
 
     image_a: int
@@ -39,6 +40,7 @@ class Pair:
     uv_b: Pixels
     homography: NDArray[np.float64] | None = None
     mask_b: Image | None = None
+    objects_b: Image | None = None
     names: tuple[str, ...] = ()
     kind: str = ''
 
@@ -98,15 +100,30 @@ def with_truth(
 ) -> PairSet:
     """Pair pictures, by index, by their true correspondences; `kind` says what they are.
 
-    Pairs without any, or of a picture that is not there, are left out.
+    Pairs of a picture that is not there are left out. Raises DataError naming a pair without any
+    correspondence, or with one that lies outside of its picture.
     """
     places = {index: place for place, index in enumerate(samples)}
     pairs = []
-    for a, b, uv_a, uv_b in zip(truth.image_a, truth.image_b, truth.uv_a, truth.uv_b, strict=True):
-        known = np.isfinite(uv_a).all(axis=1) & np.isfinite(uv_b).all(axis=1)
-        if known.any() and a in places and b in places:
-            mask_b = samples[b].mask
-            pairs.append(Pair(places[a], places[b], uv_a[known], uv_b[known], mask_b=mask_b))
+    for number, (a, b) in enumerate(zip(truth.image_a, truth.image_b, strict=True)):
+        if a not in places or b not in places:
+            continue
+        names = f'{samples[a].path.name}, {samples[b].path.name}'
+        name = f'{truth.path}: pair {number} ({names})'
+        uv_a, uv_b = truth.uv_a[number], truth.uv_b[number]
+        known = np.isfinite(np.hstack([uv_a, uv_b])).all(axis=1)
+        if not known.any():
+            raise DataError(f'{name} has no correspondences; leave it out')
+        uv_a, uv_b, mask_b = uv_a[known], uv_b[known], samples[b].mask
+        for uv, mask in ((uv_a, samples[a].mask), (uv_b, mask_b)):
+            outside = ~in_picture(uv, mask)
+            if outside.any():
+                u, v = uv[outside][0]
+                raise DataError(
+                    f'{name}: pixel ({u:g}, {v:g}) lies outside of the picture of '
+                    f'{mask.shape[1]}x{mask.shape[0]}; are u and v swapped?'
+                )
+        pairs.append(Pair(places[a], places[b], uv_a, uv_b, mask_b=mask_b))
     images = [sample.image for sample in samples.values()]
     origin = f'{len(pairs)} pairs of {len(images)} {kind} with true correspondences'
     return PairSet(origin, images, pairs, negatives)
@@ -210,6 +227,7 @@ def of_scenes(
     """
     result: list[Pair] = []
     for place, scene in enumerate(scenes):
+        every = scene.b.whole().mask
         for number in scene.in_both():
             views = [
                 view.of(number, scene.entry.objects[number - 1]) for view in (scene.a, scene.b)
@@ -219,7 +237,8 @@ def of_scenes(
             if pair is not None:
                 # Of no kind: what is not asked for is of other kinds, and in the picture.
                 a, b = 2 * place, 2 * place + 1
-                result.append(dataclasses.replace(pair, image_a=a, image_b=b, kind=''))
+                own = dataclasses.replace(pair, image_a=a, image_b=b, objects_b=every, kind='')
+                result.append(own)
     pictures = [view.image for scene in scenes for view in (scene.a, scene.b)]
     origin = f'{len(result)} objects in {len(scenes)} {what} with true poses'
     return PairSet(origin, pictures, result, negatives)

@@ -176,10 +176,9 @@ def accuracy(summary: Mapping[str, Any]) -> str:
         'the truth, AUC its mean over k = 1 to 100; pixels are those of a 640-pixel-wide picture. '
     )
     if any(own['interval_95'] for own in summary['methods'].values()):
-        note += 'Small figures: 95 % bootstrap interval over pairs, those of one picture together '
-        note += 'where several changes are summed up.'
+        note += 'Small figures: 95 % bootstrap interval over pictures A, with all of their pairs.'
     else:
-        note += 'No interval can be given: there is a single pair, or pairs of a single picture.'
+        note += 'No interval can be given: all pairs have one picture A.'
     return f'<p>{note}</p>\n{table(["", *_COLUMNS.values()], rows)}'
 
 

@@ -83,13 +83,17 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the checkout's commit, marked where files differ from it; unknown outside of one."""
+    """Return the commit of the package's checkout, marked where files differ from it.
+
+    It is 'unknown' outside of a checkout; the working directory may be another one.
+    """
     try:
         described = subprocess.run(
             ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
             capture_output=True,
             text=True,
             check=False,
+            cwd=Path(__file__).parent,
         )
     except FileNotFoundError:  # no git
         return 'unknown'

@@ -257,7 +257,7 @@ class _Best:
         """Return the first pixel (Q, 2), row by row, of each query's best score."""
         owners, score, uv = (torch.cat(parts) for parts in zip(*self._found, strict=True))
         near = score >= self.score[owners] - TIE[score.dtype]
-        pixel = (uv[near, 1] * width + uv[near, 0]).long()
+        pixel = uv[near, 1].long() * width + uv[near, 0].long()
         first = torch.full_like(self.score, torch.iinfo(torch.long).max, dtype=torch.long)
         first.scatter_reduce_(0, owners[near], pixel, 'amin')
         return torch.stack([first % width, first // width], dim=1).float()

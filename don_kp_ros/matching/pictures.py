@@ -113,7 +113,8 @@ class DescriptorColours:
     """Descriptors as colours: their three principal components, steady from frame to frame.
 
     Mean, covariance and range are averaged over the frames, and each new basis is turned to agree
-    with the last (orthogonal Procrustes), so that a point keeps its colour in a video.
+    with the last (orthogonal Procrustes), so that a point keeps its colour in a video. Descriptors
+    of another model begin anew.
     """
 
     def __init__(self, memory: float = 0.9) -> None:
@@ -121,15 +122,24 @@ class DescriptorColours:
         if not 0 <= memory < 1:
             raise ValueError(f'memory is {memory}; it must be in 0..1, below 1')
         self._memory = memory
+        self._forget()
+
+    def _forget(self, model: str = '') -> None:
+        self._model = model
         self._mean: Tensor | None = None
         self._covariance: Tensor | None = None
         self._basis: Tensor | None = None
         self._scale: Tensor | None = None
 
     def __call__(
-        self, descriptor_map: Tensor | NDArray[np.floating[Any]], size: tuple[int, int]
+        self,
+        descriptor_map: Tensor | NDArray[np.floating[Any]],
+        size: tuple[int, int],
+        model: str = '',
     ) -> Image:
-        """Colour a map (D, h, w) and enlarge it to size (H, W)."""
+        """Colour a map (D, h, w) and enlarge it to size (H, W); model: the fingerprint of its."""
+        if model != self._model:
+            self._forget(model)
         # By torch: NumPy's BLAS wakes a thread for each core, which then spins for milliseconds.
         cells = torch.as_tensor(descriptor_map, dtype=torch.float32, device='cpu')
         rows, columns = cells.shape[1:]
@@ -154,6 +164,6 @@ class DescriptorColours:
         return np.asarray(enlarged, dtype=np.uint8)
 
     def _averaged(self, past: Tensor | None, new: Tensor) -> Tensor:
-        if past is None or past.shape != new.shape:
+        if past is None:
             return new
         return self._memory * past + (1 - self._memory) * new

@@ -116,12 +116,14 @@ def _render(parser: Parser, options: argparse.Namespace) -> None:
         subjects = [posed.Subject(named[0], 0, options.size, options.up)]
         print(subjects[0].description)
     how = posed.Viewpoints(**_ranges(parser, options)), options.workers
+    validation = options.folder / 'validation'
+    posed.refuse_leftovers(validation, 2 * pairs, pairs)
     posed.render(options.folder, subjects, views, negatives, [options.seed], *how)
     if pairs:
         held = posed.draw_subjects(kinds, pairs, options.seed, VALIDATION)
         # Seeds of their own, or they would lie on the tables of the others.
         seed = [options.seed, 7]
-        posed.render(options.folder / 'validation', held, 2 * pairs, pairs, seed, *how)
+        posed.render(validation, held, 2 * pairs, pairs, seed, *how)
 
 
 def _render_scenes(parser: Parser, options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import Range
-from don_kp_ros.data.folder import DataError, list_images, write_image
+from don_kp_ros.data.folder import INDEX, DataError, list_images, write_image
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
@@ -215,17 +215,13 @@ def render(
 ) -> None:
     """Render views, of the objects in turn, and pictures without them; raises DataError.
 
-    Pictures without them show no object of their kinds.
+    Pictures without them show no object of their kinds. Until all are there, there is no index.
     """
     for subject in subjects:
         _ = subject.mesh  # read once here, to fail before anything is written
+    refuse_leftovers(folder, views, negatives)
+    (folder / INDEX).unlink(missing_ok=True)  # the poses of pictures that are written over now
     names = [f'{i:06d}' for i in range(views)]
-    old = sorted({path.stem for path in list_images(folder / 'rgbs')} - set(names))
-    if old:
-        raise DataError(
-            f'{folder / "rgbs"}: holds {old[0]}, which would not be written over; '
-            'give an empty folder'
-        )
     for name in ('rgbs', 'masks', 'depths', 'negatives'):
         (folder / name).mkdir(parents=True, exist_ok=True)
     shown = [subjects[i % len(subjects)] for i in range(views)]
@@ -241,6 +237,17 @@ def render(
     found = [view for view in render_all(jobs, workers) if isinstance(view, PosedView)]
     points = {subject.name: subject.points for subject in subjects if subject.points}
     write_index(folder, D435, found, points)
+
+
+def refuse_leftovers(folder: Path, views: int, negatives: int) -> None:
+    """Raise DataError if pictures lie in a folder that so many of them would not write over."""
+    for part, number in (('rgbs', views), ('negatives', negatives)):
+        written = {f'{i:06d}.jpg' for i in range(number)}
+        if old := [path for path in list_images(folder / part) if path.name not in written]:
+            raise DataError(
+                f'{old[0]}: an earlier picture, which would not be written over; give an empty '
+                'folder'
+            )
 
 
 def draw_subjects(kinds: Sequence[str], count: int, seed: int, instances: range) -> list[Subject]:

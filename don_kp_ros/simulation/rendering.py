@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from tqdm import tqdm
+
+from don_kp_ros.data.folder import DataError
 
 
 def render_all(
     jobs: list[tuple[Callable[..., object], tuple[object, ...]]], workers: int
 ) -> list[Any]:
-    """Run functions with their arguments in processes, with a progress bar; list the results."""
+    """Run functions with their arguments in processes, with a progress bar; list the results.
+
+    Raises DataError if a process dies.
+    """
     # Spawned, not forked: a graphics context does not survive a fork.
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        return list(
-            tqdm(pool.imap(_run, jobs, chunksize=4), total=len(jobs), desc='render', unit='scene')
-        )
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+        done = pool.map(_run, jobs, chunksize=4)
+        try:
+            return list(tqdm(done, total=len(jobs), desc='render', unit='scene'))
+        except BrokenProcessPool as error:
+            raise DataError(
+                f'one of {workers} processes that render died, as where memory runs out; render '
+                'again with fewer --workers'
+            ) from error
+
+
+def _end_with_parent() -> None:
+    """Have a worker end where the command is killed; it would wait for more work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(job: tuple[Callable[..., object], tuple[object, ...]]) -> object:

@@ -7,7 +7,6 @@ is done of an interrupted rendering is kept, and the same command goes on with t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from don_kp_ros.data.folder import DataError, write_image
-from don_kp_ros.data.index_file import read_json
+from don_kp_ros.data.index_file import read_json, write_json
 from don_kp_ros.data.posed import write_depth
 from don_kp_ros.data.scenes import FORMAT, SCENES, Entry, entry_of, plain, write_scenes
 from don_kp_ros.simulation.camera import D435, with_faults
@@ -66,8 +65,9 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
     names = [f'{number:06d}' for number in range(plan.scenes)]
     left = [number for number, name in enumerate(names) if not (state / f'{name}.json').exists()]
     render_all([(_render, (folder, names[number], plan, number)) for number in left], workers)
-    records = (json.loads((state / f'{name}.json').read_text()) for name in names)
-    write_scenes(folder, D435, [entry_of(state / _COMMAND, record) for record in records], made)
+    records = [state / f'{name}.json' for name in names]
+    entries = [entry_of(file, _read(file, 'remove it')) for file in records]
+    write_scenes(folder, D435, entries, made)
     shutil.rmtree(state)
 
 
@@ -75,7 +75,7 @@ def _begin(state: Path, made: dict[str, Any]) -> None:
     """Note what is rendered, or find that it is what was begun; raises DataError."""
     file = state / _COMMAND
     if file.exists():
-        begun = json.loads(file.read_text())
+        begun = _read(file, f'remove {state.parent}')
         if changed := [key for key in made if begun.get(key) != made[key]]:
             raise DataError(
                 f'{state.parent}: holds an interrupted rendering with other {", ".join(changed)}; '
@@ -86,7 +86,8 @@ def _begin(state: Path, made: dict[str, Any]) -> None:
             f'{state.parent / "rgbs"}: exists, and would not be written over; give an empty folder'
         )
     else:
-        _write(file, made)
+        state.mkdir(parents=True, exist_ok=True)
+        write_json(file, made)
 
 
 def _render(folder: Path, name: str, plan: Plan, number: int) -> None:
@@ -113,12 +114,13 @@ def _render(folder: Path, name: str, plan: Plan, number: int) -> None:
             views,
             (a.T_scene_camera, b.T_scene_camera),
         )
-    _write(folder / _STATE / f'{name}.json', plain(entry))  # last: now the scene is there
+    write_json(folder / _STATE / f'{name}.json', plain(entry))  # last: now the scene is there
 
 
-def _write(path: Path, content: Any) -> None:
-    """Write JSON; after an interruption there is all of it, or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    """Read what an interrupted rendering noted; raises DataError."""
+    try:
+        content: dict[str, Any] = dict(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f'{path}: cannot be read ({error}); {remedy}, and render again') from error
+    return content

@@ -204,7 +204,7 @@ class CaseStudy(Study):
         job: Job,
         name: str,
         found: dict[str, list[Found]],
-        groups: Sequence[Hashable] | None,
+        groups: Sequence[Hashable],
     ) -> dict[str, Any]:
         """Summarise a row: figures over all seeds, intervals over pairs, and spread over seeds."""
         row = compared(name, found, job.request.seed, self.measure.resamples, groups)

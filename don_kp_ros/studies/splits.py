@@ -75,7 +75,7 @@ class Photos:
         if not folders:
             raise DataError(f'{root}: neither it nor its caps_real/ has a folder rgbs/')
         samples = sorted(reader.samples(ImageFolder.open(folders[0])).values(), key=_by_number)
-        copies = turned_copies([sample.image for sample in samples])
+        copies = turned_copies(samples)
         if not copies:
             raise DataError(f'{folders[0]}: no picture is another one turned by 180 degrees')
         return cls(
@@ -89,10 +89,10 @@ class Photos:
         images: list[Image] = []
         pairs: list[Pair] = []
         for photo, copy in self.pairs:
-            rng = np.random.default_rng(seed)
-            at, shown = len(images), photo.mask > 0
+            at, rng = len(images), np.random.default_rng(seed)
             images += [photo.image, copy.image]
-            pairs.append(half_turn(at, at + 1, shown, copy.mask, _QUERIES, rng))
+            uv_a, uv_b, turn = half_turn(photo, copy, _QUERIES, rng)
+            pairs.append(Pair(at, at + 1, uv_a, uv_b, turn, copy.mask))
         return PairSet('photos and their turned copies', images, pairs, [])
 
     def named_pairs(self) -> PairSet | None:

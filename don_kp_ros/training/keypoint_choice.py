@@ -22,6 +22,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.expectation import around_peak, expect
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration
 from don_kp_ros.networks.model import normalise
+from don_kp_ros.training.settings import NEIGHBOURS
 
 Array = NDArray[np.float64]
 
@@ -29,8 +30,8 @@ _PAIRS, _CANDIDATES = 60, 600  # of each kind
 _SCALE = 50.0  # of the similarity, in the probabilities; 25 and 100 do as well
 _LOST = 0.2  # an error beyond which how far it is does not matter, fraction of the view's side
 _KNOWN = 0.06  # from a correspondence: farther off, view a does not tell; fraction of the side
-_NEIGHBOURS = 8  # correspondences by which a place in view a is one in view b
 _APART = 0.7  # of two keypoints in the median, fraction of sqrt(mask area / number)
+_TOUCHING = 0.01  # fraction of that, below which two are at one place
 
 
 def with_chosen_keypoints(
@@ -42,17 +43,20 @@ def with_chosen_keypoints(
 ) -> Checkpoint:
     """Give a network without keypoints the `number` best of each kind of object.
 
-    Candidates are the descriptors of points in training views. Their error in a pair is how far
-    from each other they are found in its views, by the pair's correspondences; one that is found
-    where these do not reach counts as lost. The best that lie apart are taken.
+    All kinds have as many: no more than there are candidates of the rarest one. Candidates are the
+    descriptors of points in training views. Their error in a pair is how far from each other they
+    are found in its views, by the pair's correspondences; one that is found where these do not
+    reach counts as lost. The best that lie apart are taken.
     """
     network, radius = checkpoint.build().to(device), checkpoint.network.peak_radius
+    groups = _by_kind(sampler, seed)
+    fewest = min(sum(len(pair.uv_a) for pair in pairs) for pairs in groups.values())
     chosen = {
-        kind: _best(*_look(network, checkpoint, pairs), pairs, radius, number, seed)
-        for kind, pairs in _by_kind(sampler, seed).items()
+        kind: _best(*_look(network, checkpoint, pairs), pairs, radius, min(number, fewest), seed)
+        for kind, pairs in groups.items()
     }
     kinds = tuple(chosen) if len(chosen) > 1 else ()
-    keypoints = KeypointConfiguration(number * len(chosen), kinds=kinds)
+    keypoints = KeypointConfiguration(min(number, fewest) * len(chosen), kinds=kinds)
     own = {
         'keypoints.queries': torch.cat(list(chosen.values())).cpu(),
         'keypoints.log_scale': torch.tensor(_SCALE).log(),
@@ -119,7 +123,7 @@ def _best(
 def _errors(pair: ViewPair, uv_a: Array, uv_b: Array) -> Array:
     """Compare where candidates are found in views a and b, (C, 2) each: (C,), 0 to 1 for lost."""
     side = len(pair.a.mask)
-    distance, near = KDTree(pair.uv_a).query(uv_a, k=_NEIGHBOURS)
+    distance, near = KDTree(pair.uv_a).query(uv_a, k=NEIGHBOURS)
     from_a, to_b = pair.uv_a[near].astype(float), pair.uv_b[near].astype(float)  # (C, 8, 2)
     middle_a, middle_b = from_a.mean(axis=1, keepdims=True), to_b.mean(axis=1, keepdims=True)
     from_a, to_b = from_a - middle_a, to_b - middle_b
@@ -131,7 +135,10 @@ def _errors(pair: ViewPair, uv_a: Array, uv_b: Array) -> Array:
 
 
 def _apart(cost: Array, uv: Array, number: int) -> list[int]:
-    """Take the cheapest candidates (C,) that lie apart; in uv (V, C, 2), 1 is far enough."""
+    """Take the cheapest candidates (C,) that lie apart; in uv (V, C, 2), 1 is far enough.
+
+    number: C or less; where they do not lie apart, less is far enough.
+    """
     order, kept, least = np.argsort(cost, kind='stable'), list[int](), 1.0
     while len(kept) < number:
         for i in order:
@@ -140,5 +147,5 @@ def _apart(cost: Array, uv: Array, number: int) -> list[int]:
                 kept.append(int(i))
                 break
         else:
-            least *= 0.8
+            least = 0.8 * least if least > _TOUCHING else 0.0
     return kept

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.loader import Batch
+from don_kp_ros.data.picture_file import DataError
 from don_kp_ros.evaluation.counting import LINE_EVERY_S
 from don_kp_ros.evaluation.measure import measure
 from don_kp_ros.evaluation.pck import BRIEF
@@ -40,8 +42,14 @@ def saved_step(path: Path) -> int | None:
 
 
 def _state(path: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    return dict(state['don_kp'])
+    """Read what `on_save_checkpoint` added; raises DataError."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        return dict(state['don_kp'])
+    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path}: the state of an interrupted training is damaged; start anew with --overwrite'
+        ) from error
 
 
 class TrainingProgress(lightning.Callback):
@@ -192,6 +200,8 @@ class TrainingProgress(lightning.Callback):
         partial = path.with_suffix('.partial')
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
+            with partial.open('rb') as written:
+                os.fsync(written.fileno())  # or a power cut may leave an empty file
             os.replace(partial, path)
 
     def _used(self) -> float:

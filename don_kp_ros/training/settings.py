@@ -12,6 +12,7 @@ from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.networks.checkpoint import Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
+NEIGHBOURS = 8  # correspondences by which chosen keypoints are found in the other view of a pair
 _BODY = 0.25  # of the learning rate, for published weights
 _MOST_TURNED = 90  # degrees; more was measured at 180 alone
 
@@ -167,7 +168,7 @@ class TrainingConfiguration:
     unfamiliar: float = 0.1  # share of the object's descriptors too short to count as familiar,
     # with network.novelty; less of many objects, which differ more in length
     chosen_keypoints: int = 0  # of each kind of object, chosen among the trained descriptors where
-    # the network learns none
+    # the network learns none; fewer if a kind shows fewer points; 0: none
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     views: ViewConfiguration = field(default_factory=ViewConfiguration)
     loss: LossConfiguration = field(default_factory=LossConfiguration)
@@ -182,7 +183,14 @@ class TrainingConfiguration:
         within('workers', self.workers, 0, 256)
         within('threads', self.threads, 0, 1024)
         within('unfamiliar', self.unfamiliar, 0, 0.9)
-        within('chosen_keypoints', self.chosen_keypoints, 0, 512)
+        if self.chosen_keypoints:
+            within('chosen_keypoints', self.chosen_keypoints, 2, 512)
+            if self.views.queries < NEIGHBOURS:
+                raise ValueError(
+                    f'views.queries is {self.views.queries}, but keypoints are chosen by '
+                    f'{NEIGHBOURS} correspondences of a pair or more: set it to {NEIGHBOURS}, or '
+                    'chosen_keypoints to 0'
+                )
         keypoints = self.network.keypoints
         if keypoints is not None and self.chosen_keypoints:
             raise ValueError(

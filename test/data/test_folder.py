@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import cv2
@@ -62,8 +63,9 @@ def test_bad_depth_names_its_file(tmp_path: Path) -> None:
         np.save(path, content)
         message = bad(tmp_path)
         assert str(path) in message and part in message
-    path.write_bytes(b'no array')
-    assert str(path) in bad(tmp_path)
+    for content in (b'no array', b''):
+        path.write_bytes(content)
+        assert str(path) in bad(tmp_path)
     path.unlink()
     picture = tmp_path / 'depths' / '1.png'
     cv2.imwrite(str(picture), np.zeros((40, 60), np.uint8))
@@ -114,7 +116,14 @@ def test_correspondences_are_checked(tmp_path: Path) -> None:
     good = {'image_a': [0], 'image_b': [1], 'uv_a': uv, 'uv_b': uv}
     np.savez(path, **good)
     assert read_correspondences(path, 2).uv_a.shape == (1, 5, 2)
-    for change in ({'image_b': [2]}, {'uv_a': uv[:, :4]}, {'image_a': [0, 1]}, {'uv_b': uv[0]}):
+    for change in (
+        {'image_b': [2]},
+        {'image_a': [[0]]},
+        {'image_a': 0},
+        {'uv_a': uv[:, :4]},
+        {'image_a': [0, 1]},
+        {'uv_b': uv[0]},
+    ):
         np.savez(path, **{**good, **change})
         with pytest.raises(DataError, match=r'correspondences\.npz'):
             read_correspondences(path, 2)
@@ -124,6 +133,14 @@ def test_correspondences_are_checked(tmp_path: Path) -> None:
     np.savez(path, image_a=[0])
     with pytest.raises(DataError, match='image_b'):
         read_correspondences(path, 2)
-    path.write_bytes(b'nothing')
-    with pytest.raises(DataError, match='cannot be read'):
-        read_correspondences(path, 2)
+    np.savez(path, **good)
+    whole = path.read_bytes()
+    np.savez_compressed(path, **{**good, 'uv_a': np.random.default_rng(0).random((1, 99, 2))})
+    bad = bytearray(path.read_bytes())
+    bad[len(bad) // 2] ^= 255
+    array = io.BytesIO()
+    np.save(array, uv)
+    for content in (b'nothing', b'', whole[: len(whole) // 2], bytes(bad), array.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r'correspondences\.npz: cannot be read'):
+            read_correspondences(path, 2)

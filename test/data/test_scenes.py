@@ -152,6 +152,7 @@ def test_one_view_alone_is_refused(root: Path) -> None:
         ('masks/s_a.png', np.full((120, 160), 3, np.uint8), 'shows an object 3'),
         ('masks/s_b.png', np.zeros((120, 160, 3), np.uint8), '8 bits of one channel'),
         ('masks/s_b.png', np.zeros((60, 80), np.uint8), '80x60 pixels, but the camera'),
+        ('masks/s_b.png', np.zeros((120, 160), np.uint8), 'shows no object; mend it, or take its'),
         ('rgbs/s_a.png', np.zeros((60, 80, 3), np.uint8), '80x60 pixels, but the camera'),
         ('lone/s_a_2.png', np.zeros((60, 80, 3), np.uint8), '80x60 pixels, but the camera'),
     ],

@@ -1,15 +1,18 @@
 """Pictures without the object, and how long descriptors on it are."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from don_kp_ros.data.clutter import clutter
+from don_kp_ros.data.scenes import Entry, Scene, SceneView
 from don_kp_ros.evaluation.absence import stand_ins
 from don_kp_ros.evaluation.novelty import with_familiar_length
-from don_kp_ros.evaluation.pairs import Pair, PairSet
+from don_kp_ros.evaluation.pairs import Pair, PairSet, of_scenes
+from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
@@ -51,6 +54,25 @@ def test_an_object_that_fills_the_picture_is_hidden_too(data: PairSet) -> None:
     whole = replace(data.pairs[0], mask_b=np.full((96, 128), 255, np.uint8))
     (stand_in,) = stand_ins(replace(data, pairs=[whole]), seed=0)
     assert (stand_in != data.images[0]).any(axis=2).mean() > 0.9
+
+
+def test_no_object_of_a_scene_is_left(tmp_path: Path) -> None:
+    """What one pair looks for is beside the object of another, or in another scene."""
+    camera = Camera(128, 96, 100.0, 100.0, 63.5, 47.5)
+    numbers = np.zeros((96, 128), np.uint8)
+    numbers[20:50, 20:50], numbers[40:70, 70:110], numbers[80:84, 10:14] = 1, 2, 3
+    colours = np.array([[40, 40, 40], [200, 10, 10], [10, 200, 10], [10, 10, 200]], np.uint8)
+    depth = np.full((96, 128), 0.5, np.float32)
+    view = SceneView(numbers, depth, camera, np.eye(4), tmp_path, colours[numbers])
+    poses = (np.eye(4), np.eye(4))
+    entry = Entry('s', ('box-1', 'box-2', 'box-3'), (*poses, np.eye(4)), ('a', 'b'), poses)
+    data = of_scenes([Scene(entry, view, view, {})], 24, [], 'scenes', 0.01)
+    assert len(data.pairs) == 2  # the third is too small to be looked for, in this scene
+    for stand_in in stand_ins(data, seed=0):
+        for number in (1, 2, 3):
+            own = stand_in[numbers == number].astype(int)
+            same = np.abs(own - colours[number]).sum(axis=1) < 20
+            assert same.mean() < 0.3, number
 
 
 def test_large_pictures_are_made_small(data: PairSet) -> None:

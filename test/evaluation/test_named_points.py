@@ -25,7 +25,8 @@ from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 
 CAMERA = Camera(160, 120, 240.0, 240.0, 79.5, 59.5)
 TILT = 35.0  # degrees of the line of sight off the vertical
-HALVES = {'flat': np.array([0.06, 0.05, 0.02]), 'tall': np.array([0.05, 0.03, 0.05])}
+HALVES = {'box-1': np.array([0.06, 0.05, 0.02]), 'box-2': np.array([0.05, 0.03, 0.05])}
+KINDS = {'flat': HALVES['box-1'], 'tall': HALVES['box-2']}
 
 
 def looking(azimuth: float, tilt: float = TILT, distance: float = 0.5) -> np.ndarray:
@@ -51,21 +52,26 @@ def named(half: np.ndarray) -> dict[str, np.ndarray]:
     return {'top': z, 'front': x, 'left': y, 'back': -x, 'inside': 0 * x}
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / 'depths').mkdir()
+def write_boxes(root: Path, halves: dict[str, np.ndarray]) -> Path:
+    """Write views of boxes, by their names."""
+    (root / 'depths').mkdir(parents=True)
     views = []
-    for shown, half in HALVES.items():
+    for shown, half in halves.items():
         for azimuth in (0, 90, 180):
             name, pose = f'{len(views)}', looking(azimuth)
             depth = box_depth(pose, half)
             mask = np.isfinite(depth).astype(np.uint8) * 255
-            write_depth(tmp_path / f'depths/{name}.png', depth.astype(np.float32))
+            write_depth(root / f'depths/{name}.png', depth.astype(np.float32))
             picture = np.full((*mask.shape, 3), 20 + 15 * len(views), np.uint8)
-            write_samples(tmp_path, [Sample(Path(f'{name}.png'), picture, mask)])
+            write_samples(root, [Sample(Path(f'{name}.png'), picture, mask)])
             views.append(PosedView(name, shown, pose))
-    write_index(tmp_path, CAMERA, views, {name: named(half) for name, half in HALVES.items()})
-    return tmp_path
+    write_index(root, CAMERA, views, {name: named(half) for name, half in halves.items()})
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_boxes(tmp_path / 'boxes', HALVES)
 
 
 def condition(root: Path, seed: int = 0, **settings: Any) -> Condition:
@@ -105,6 +111,19 @@ def test_only_points_that_both_see_count(root: Path) -> None:
     assert {name for pair in found.data.pairs for name in pair.names} == set(faces)
 
 
+def test_points_of_one_name_are_sought_on_the_same_kind_alone(tmp_path: Path) -> None:
+    more = {**HALVES, 'can-1': HALVES['box-1'], 'can-2': HALVES['box-2']}
+    found = condition(write_boxes(tmp_path / 'more', more), pairs=100)
+    shown = [
+        {found.views[number].object for number in (pair.image_a, pair.image_b)}
+        for pair in found.data.pairs
+    ]
+    assert len(shown) == 2 * 2 * 3 * 3
+    assert all(names in ({'box-1', 'box-2'}, {'can-1', 'can-2'}) for names in shown)
+    with pytest.raises(DataError, match='of one kind'):
+        condition(write_boxes(tmp_path / 'kinds', KINDS))
+
+
 def test_points_are_chosen_and_counted(root: Path) -> None:
     found = condition(root, points=('front', 'top'), pairs=4)
     assert len(found.data.pairs) == 4
@@ -137,7 +156,8 @@ def test_the_report_tells_points_apart(root: Path) -> None:
     assert 'By point' in (root / 'out/report.html').read_text()
 
 
-def test_the_report_tells_kinds_apart(root: Path) -> None:
+def test_the_report_tells_kinds_apart(tmp_path: Path) -> None:
+    root = write_boxes(tmp_path / 'kinds', KINDS)
     network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
     model = Checkpoint(network, Preprocessing(input_size=96), {}, 0.0).untrained()
     model.save(root / 'net.safetensors')
@@ -145,7 +165,7 @@ def test_the_report_tells_kinds_apart(root: Path) -> None:
     options += ['--output', str(root / 'out'), '--resamples=20', '--pairs=6']
     assert command.main([str(root), *options, '--tilt=[]', '--ratio=[]', '--rotation=[]']) == 0
     content = json.loads((root / 'out/results.json').read_text())
-    assert set(content['kinds']) == set(HALVES)
+    assert set(content['kinds']) == set(KINDS)
     whole = content['summary']['methods']['model']['queries']
     assert sum(own['queries'] for own in content['kinds'].values()) == whole
     assert 'By kind' in (root / 'out/report.html').read_text()
@@ -164,7 +184,7 @@ def test_what_is_missing_is_named(root: Path) -> None:
     with pytest.raises(DataError, match=r'views\.json: no two views'):
         condition(root, points=('inside',))
     index = root / 'views.json'
-    views = [PosedView(f'{i}', 'flat', looking(0)) for i in range(2)]
+    views = [PosedView(f'{i}', 'box-1', looking(0)) for i in range(2)]
     write_index(root, CAMERA, views)
     with pytest.raises(DataError, match=rf'{index}: has no named points.*don_kp render'):
         condition(root)

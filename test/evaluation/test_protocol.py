@@ -13,7 +13,7 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
-from don_kp_ros.evaluation.figures import figures, fingerprint, space_figures
+from don_kp_ros.evaluation.figures import figures, fingerprint, independent, space_figures
 from don_kp_ros.evaluation.matchers import Found
 from don_kp_ros.evaluation.pairs import check
 from don_kp_ros.evaluation.protocols.folder import Folder
@@ -24,6 +24,7 @@ from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.protocols.registry import PROTOCOLS, read_protocol
 from don_kp_ros.evaluation.protocols.turned import Turned, turned_copies
 from don_kp_ros.evaluation.reading import Reader
+from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
@@ -161,6 +162,18 @@ class TestBrokenPictures:
         (condition,) = Folder().conditions(broken, 0, reader)
         assert (len(condition.data.images), len(condition.data.pairs)) == (2, 1)
         assert len(reader.skipped) == 1 and '2.png' in reader.skipped[0]
+
+    def test_one_of_16_bits_that_is_cut_is_left_out_too(self, broken: Path) -> None:
+        for number in range(3):
+            deep = smooth(number).astype(np.uint16) << 4
+            cv2.imwrite(str(broken / f'rgbs/{number}.png'), deep)
+        cut = broken / 'rgbs/2.png'
+        cut.write_bytes(cut.read_bytes()[:-2000])
+        reader = Reader(skip_broken=True)
+        (condition,) = Folder().conditions(broken, 0, reader)
+        assert len(condition.data.images) == 2 and len(reader.skipped) == 1
+        with pytest.raises(DataError, match=r'rgbs/2.png.*--skip-broken'):
+            conditions(Folder(), broken)
 
     def test_an_empty_mask_is_an_error_all_the_same(self, broken: Path) -> None:
         cv2.imwrite(str(broken / 'masks/1.png'), np.zeros((HEIGHT, WIDTH), np.uint8))
@@ -343,9 +356,43 @@ class TestTurned:
         assert pair.uv_a.max(axis=0).max() <= 43 and pair.uv_a[:, 1].max() <= 33  # on both masks
 
     def test_without_a_copy_the_folder_is_named(self, folder: Path) -> None:
-        assert turned_copies([smooth(0), smooth(1)]) == {}
+        pictures = [Sample(Path(f'{i}.png'), smooth(i), square()) for i in range(2)]
+        assert turned_copies(pictures) == {}
         with pytest.raises(DataError, match=f'{folder}: no picture is another one'):
             conditions(Turned(), folder)
+
+    def test_masks_of_different_places_are_named(self, tmp_path: Path) -> None:
+        pictures = [smooth(), smooth()[::-1, ::-1]]
+        root = write(tmp_path / 'data', pictures, [square(0, 0, 20)] * 2)
+        with pytest.raises(DataError, match=r'0.png: its mask and the turned mask of 1.png'):
+            conditions(Turned(), root)
+
+    def test_small_objects_on_one_table_are_no_copies_of_each_other(self) -> None:
+        table, mask = np.full((HEIGHT, WIDTH, 3), 120, np.uint8), square(50, 40, 14)
+        samples = []
+        for number in range(3):
+            picture = table.copy()
+            picture[mask > 0] = smooth(number)[mask > 0]
+            samples.append(Sample(Path(f'{number}.png'), picture, mask))
+        copy = Sample(Path('3.png'), samples[1].image[::-1, ::-1], mask[::-1, ::-1])
+        assert cv2.absdiff(samples[0].image, samples[1].image).mean() < 6
+        assert turned_copies([*samples, copy]) == {3: 1}
+
+
+def test_pairs_of_one_picture_a_are_one_group_in_a_single_condition_too(folder: Path) -> None:
+    (condition,) = conditions(HeldViews(pairs=7, queries=4), folder)
+    groups = independent([condition])
+    shown = [pair.image_a for pair in condition.data.pairs]
+    assert len(groups) == 7 and len(set(groups)) == len(set(shown)) == 3
+    assert len(set(zip(groups, shown, strict=True))) == 3
+
+
+def test_figures_are_of_the_packages_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = commit()
+    monkeypatch.chdir(tmp_path)
+    assert commit() == own
 
 
 def test_pairs_of_one_picture_are_resampled_together() -> None:

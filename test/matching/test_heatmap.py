@@ -80,6 +80,15 @@ def test_match_in_single_precision_is_within_rounding_of_the_maximum():
     torch.testing.assert_close(score, torch.ones(50), atol=1e-5, rtol=0)
 
 
+def test_a_match_in_a_picture_of_many_pixels_is_exact():
+    """Single precision counts pixels up to 2^24, and no further."""
+    torch.manual_seed(8)
+    size, descriptor_map = (4200, 4201), random_map(8, 100, 100)
+    uv_true = torch.tensor([[2001.0, 4101.0], [1502.0, 4103.0], [3001.0, 4110.0]])
+    uv, _ = match(descriptor_map, describe_at(descriptor_map, uv_true, size), size)
+    torch.testing.assert_close(uv, uv_true, atol=0, rtol=0)
+
+
 def test_all_similarities_negative():
     descriptor_map = torch.tensor([[[1.0, 0.8]], [[0.0, 0.6]]])
     uv, score = match(descriptor_map, torch.tensor([[-1.0, 0.0]]), (4, 8))

@@ -93,6 +93,16 @@ def test_descriptor_colours_survive_a_constant_map():
     assert picture.shape == (6, 6, 3)
 
 
+@pytest.mark.parametrize('dimension', [8, 16, 32])
+def test_descriptor_colours_begin_anew_with_another_model(dimension):
+    rng = np.random.default_rng(0)
+    former, new = rng.normal(size=(16, 12, 16)), rng.normal(size=(dimension, 12, 16))
+    colours = DescriptorColours()
+    colours(former, (48, 64), 'one model')
+    expected = DescriptorColours()(new, (48, 64), 'another')
+    np.testing.assert_array_equal(colours(new, (48, 64), 'another'), expected)
+
+
 def test_side_by_side_pads_the_lower_picture():
     left, right = np.full((10, 20, 3), 9, np.uint8), np.full((30, 5, 3), 7, np.uint8)
     picture = side_by_side(left, right, gap=2)

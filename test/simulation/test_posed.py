@@ -1,6 +1,8 @@
 """Rendered posed views against the geometry of what they show; meshes of files."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.data.posed import PosedFolder, PosedSample, kind_of
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
 from don_kp_ros.geometry import rigid
-from don_kp_ros.simulation import command, instances, meshes
+from don_kp_ros.simulation import command, instances, meshes, posed
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.kinds import BUILT_IN
 from don_kp_ros.simulation.posed import Shot, Subject, Viewpoints, take
@@ -114,6 +116,42 @@ class TestCaps:
             if path.is_file():
                 other = again / path.relative_to(folder)
                 assert path.read_bytes() == other.read_bytes(), path.name
+
+    def test_a_rendering_that_is_interrupted_leaves_no_poses_of_earlier_pictures(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        again = tmp_path / 'again'
+        shutil.copytree(folder, again)
+
+        def one_only(jobs: list[Any], workers: int) -> None:
+            function, arguments = jobs[0]
+            function(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(posed, 'render_all', one_only)
+        with pytest.raises(KeyboardInterrupt):
+            render(again, '--object', 'mug', '--views', '4', '--negatives', '1')
+        with pytest.raises(DataError, match=r'views\.json: missing'):
+            PosedFolder.open(again)
+        monkeypatch.undo()
+        render(again, *CAPS)  # goes on, and is as if nothing had been
+        for path in folder.rglob('*'):
+            if path.is_file():
+                assert path.read_bytes() == (again / path.relative_to(folder)).read_bytes()
+
+    @pytest.mark.parametrize(
+        'left', ['rgbs/000004.jpg', 'negatives/000001.jpg', 'validation/rgbs/000000.jpg']
+    )
+    def test_pictures_that_would_stay_are_refused(
+        self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], left: str
+    ) -> None:
+        other = tmp_path / 'other'
+        shutil.copytree(folder, other)
+        (other / left).parent.mkdir(parents=True, exist_ok=True)
+        (other / left).write_bytes(b'')
+        assert command.main([str(other), *CAPS]) == 1
+        assert f'{other / left}: an earlier picture' in capsys.readouterr().err
+        assert (other / 'views.json').read_bytes() == (folder / 'views.json').read_bytes()
 
 
 def test_objects_of_every_kind_are_rendered_and_others_held(tmp_path: Path) -> None:

@@ -254,6 +254,25 @@ class TestFolder:
         assert render(begun) == 1
         assert 'an interrupted rendering with other seed' in capsys.readouterr().err
 
+    @pytest.mark.parametrize('text', ['', '{"name": "000', '[1]', '{}'])
+    def test_notes_of_an_interrupted_rendering_that_are_damaged_are_named(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        text: str,
+    ) -> None:
+        def damage(jobs: list[Any], workers: int) -> None:
+            for _, (folder, name, *_) in jobs:
+                (folder / '.rendering' / f'{name}.json').write_text(text)
+
+        monkeypatch.setattr(scenes, 'render_all', damage)
+        assert render(tmp_path / 'new') == 1
+        assert f'{tmp_path}/new/.rendering/000000.json: ' in capsys.readouterr().err
+        (tmp_path / 'new' / '.rendering' / 'command.json').write_text(text)
+        assert render(tmp_path / 'new') == 1
+        assert str(tmp_path / 'new') in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ('text', 'error'),
         [('{"made":', 'cannot be read as JSON'), ('[]', 'not an index of scenes')],

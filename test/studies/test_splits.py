@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -79,6 +80,18 @@ def test_the_later_of_two_turned_photos_is_held_out(photos: Path) -> None:
     (u, v), (u_true, v_true) = uv.astype(int).T, truth.astype(int).T
     assert photo.mask[v, u].all()
     np.testing.assert_array_equal(copy.image[v_true, u_true], photo.image[v, u])
+
+
+def test_points_of_turned_photos_lie_on_both_masks(photos: Path) -> None:
+    """Masks are drawn by hand, and that of the copy may be smaller."""
+    smaller = np.zeros((48, 64), np.uint8)
+    smaller[10:30, 20:50] = 255
+    smaller = smaller[::-1, ::-1].copy()
+    smaller[:22] = 0
+    cv2.imwrite(str(photos / 'masks' / '11.png'), smaller)
+    (pair,) = Photos.read(photos).turned_pairs(0).pairs
+    u, v = pair.uv_b.astype(int).T
+    assert smaller[v, u].all()
 
 
 def test_photos_without_a_turned_one_are_refused(photos: Path) -> None:

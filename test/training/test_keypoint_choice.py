@@ -1,11 +1,17 @@
 """Which descriptors become keypoints."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from don_kp_ros.data.pairs import ViewPair, WarpedView
+from don_kp_ros.data.pairs import ViewConfiguration, ViewPair, WarpedView
+from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
+from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.training import keypoint_choice
+from don_kp_ros.training.settings import TrainingConfiguration
 
 SIDE = 64
 
@@ -37,6 +43,48 @@ def test_the_cheapest_that_lie_apart_are_taken() -> None:
     cost = np.array([0.2, 0.1, 0.9, 0.8, 0.3])
     assert keypoint_choice._apart(cost, uv, 3) == [1, 4, 3]
     assert sorted(keypoint_choice._apart(cost, uv, 5)) == [0, 1, 2, 3, 4]  # as far as it goes
+
+
+def test_as_many_are_taken_as_there_are_also_where_they_lie_at_one_place() -> None:
+    uv = np.zeros((3, 4, 2))
+    assert sorted(keypoint_choice._apart(np.arange(4.0), uv, 4)) == [0, 1, 2, 3]
+
+
+def test_a_rare_kind_bounds_the_keypoints_of_all() -> None:
+    """Of 8 correspondences 8 keypoints can be chosen; more were asked for."""
+    rng, blank = np.random.default_rng(0), np.zeros((SIDE, SIDE, 3), np.uint8)
+    uv = rng.uniform(4, 60, (8, 2))
+    often = replace(pair_of(blank, blank, uv, uv), kind='often')
+
+    class Sampler:
+        def draw(self, rng: np.random.Generator) -> ViewPair:
+            self.drawn = getattr(self, 'drawn', 0) + 1
+            return replace(often, kind='rare') if self.drawn == 1 else often
+
+        def check(self) -> None:
+            pass
+
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
+    plain = Checkpoint(network, Preprocessing(SIDE), {}, 0.5).untrained()
+    chosen = keypoint_choice.with_chosen_keypoints(plain, Sampler(), 20, 0)
+    assert chosen.network.keypoints is not None
+    assert chosen.network.keypoints.kind_of_each == ('often',) * 8 + ('rare',) * 8
+    assert chosen.weights['keypoints.queries'].shape == (16, 8)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'chosen_keypoints': 1}, 'chosen_keypoints is 1; allowed is 2 to 512'),
+        ({'chosen_keypoints': 8, 'views': ViewConfiguration(queries=7)}, 'views.queries is 7'),
+    ],
+)
+def test_what_cannot_be_chosen_is_told_before_the_training(
+    change: dict[str, Any], message: str
+) -> None:
+    network = NetworkConfiguration(keypoints=None)
+    with pytest.raises(ValueError, match=message):
+        TrainingConfiguration(network=network, **change)
 
 
 def test_what_is_found_again_is_preferred_to_what_repeats() -> None:

@@ -147,6 +147,36 @@ def test_a_training_goes_on_with_the_same_pictures_alone(
     assert 'Going on at step 4' in capsys.readouterr().out
 
 
+def test_a_state_that_is_damaged_is_told_with_what_helps(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(train, '_finish', interrupted)
+        assert run(folder, '--steps=2') == 130
+    (state,) = folder.parent.rglob('last.ckpt')
+    for content in (b'', b'nothing', state.read_bytes()[:5000]):
+        state.write_bytes(content)
+        capsys.readouterr()
+        assert run(folder, '--steps=2') == 1
+        error = capsys.readouterr().err
+        assert str(state) in error and 'start anew with --overwrite' in error
+    assert run(folder, '--steps=2', '--overwrite') == 0
+
+
+def test_held_correspondences_outside_of_the_pictures_are_named(
+    run: Run, folder: Path, held: Path, capsys: Any
+) -> None:
+    truth = dict(np.load(held / 'correspondences.npz'))
+    truth['uv_b'][0, 3] = [40, 110]  # u and v of a picture that is wider than high, swapped
+    np.savez(held / 'correspondences.npz', **truth)
+    assert run(folder, '--steps=2') == 1
+    error = capsys.readouterr().err
+    assert 'pair 0 (0.png, 0.png): pixel (40, 110)' in error and 'swapped' in error
+
+
 def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None:
     assert run(folder, '--steps', '2') == 0
     assert '1 pairs of 2 held pictures' in model(folder).card['data']

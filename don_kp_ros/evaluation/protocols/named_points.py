@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NamedPoints(Protocol):
-    """Posed views of two objects with known named points: looks for a's points on b.
+    """Posed views of two objects of one kind with known named points: looks for a's points on b.
 
     The truth is the projection of b's own point of that name. Only points that both views see
     count. views: at most so many views of the folder, drawn at random; points: the names (none:
@@ -64,8 +64,8 @@ class NamedPoints(Protocol):
             pairs.append(Pair(a, b, uv_a, uv_b, mask_b=mask_b, names=tuple(names)))
         if not pairs:
             raise DataError(
-                f'{root / INDEX}: no two views of different objects see a point of one name; '
-                'render more --instances, or more views'
+                f'{root / INDEX}: no two views of different objects of one kind see a point of '
+                'one name; render more --instances, or more views'
             )
         shown = len({sample.object for sample in samples})
         origin = f'{len(pairs)} pairs of {len(samples)} views of {shown} objects'

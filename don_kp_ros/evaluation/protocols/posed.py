@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
-from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample
+from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample, kind_of
 from don_kp_ros.evaluation.pairs import Pair, PairSet, posed_pair
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
@@ -175,14 +175,18 @@ def candidates(
 ) -> list[tuple[int, int]]:
     """List ordered pairs of different views in random order, not too many.
 
-    one_object: both views show the same object; otherwise they show different ones.
+    one_object: both views show the same object; otherwise they show different ones of one kind.
     """
+
+    def fit(a: str, b: str) -> bool:
+        return a == b if one_object else a != b and kind_of(a) == kind_of(b)
+
     total = len(samples) ** 2
     numbers = rng.permutation(total) if total <= 4_000_000 else rng.integers(total, size=2_000_000)
     pairs = []
     for number in numbers:
         a, b = divmod(int(number), len(samples))
-        if a != b and (samples[a].object == samples[b].object) == one_object:
+        if a != b and fit(samples[a].object, samples[b].object):
             pairs.append((a, b))
             if len(pairs) == _MOST_CANDIDATES:
                 break

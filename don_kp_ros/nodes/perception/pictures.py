@@ -119,7 +119,7 @@ class Pictures:
             drawn = self._draw_preference(result)
             self._preferences.publish(image_message(drawn, 'rgb8', frame.header))
         if self._colours.get_subscription_count():
-            colours = self._colouring(frame.cells, frame.size)
+            colours = self._colouring(frame.cells, frame.size, frame.model)
             self._colours.publish(image_message(colours, 'rgb8', frame.header))
 
     def _draw(self, result: Result) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import Image
 
 from don_kp.msg import Matches, Model
 from don_kp.srv import Describe, LoadModel
@@ -92,6 +93,7 @@ def test_another_model_is_run_without_a_restart_and_one_that_does_not_load_is_no
 ):
     told = peer.listen(Model, '/don_kp/model', LATCHED)
     matches = peer.listen(Matches, '/don_kp/matches', RESULT)
+    colours = peer.listen(Image, '/don_kp/descriptor_image', RESULT)
     assert change(peer, Transition.TRANSITION_CONFIGURE)
     assert change(peer, Transition.TRANSITION_ACTIVATE)
     camera.wait_until_watched()
@@ -102,7 +104,7 @@ def test_another_model_is_run_without_a_restart_and_one_that_does_not_load_is_no
         assert not answer.success
         assert answer.message.startswith(f'model {random_model.fingerprint} goes on: ')
         assert answer.fingerprint == random_model.fingerprint
-    camera.show_until_seen()
+    peer.wait_until(lambda: camera.show_until_seen() and colours)
     answer = peer.call(LoadModel, '/don_kp/load_model', path=str(other))
     assert answer.success, answer.message
     assert answer.fingerprint != random_model.fingerprint
@@ -116,3 +118,5 @@ def test_another_model_is_run_without_a_restart_and_one_that_does_not_load_is_no
     seen = described()
     assert (seen.model, seen.dimension) == (answer.fingerprint, 6)
     peer.wait_until(lambda: matches[-1].model == answer.fingerprint)
+    stamp = camera.show_until_seen()
+    peer.wait_until(lambda: colours[-1].header.stamp == stamp)
