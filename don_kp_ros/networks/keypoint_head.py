@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from don_kp_ros.configuration import within
 
+MOST_KEYPOINTS = 4096  # of a network
 _FIRST_SCALE, _LARGEST_SCALE = 20.0, 100.0
 
 
@@ -26,7 +27,7 @@ class KeypointConfiguration:
     # none: all are of any object
 
     def __post_init__(self) -> None:
-        within('number', self.number, 2, 4096)
+        within('number', self.number, 2, MOST_KEYPOINTS)
         if self.kinds and self.number % len(self.kinds):
             raise ValueError(
                 f'number is {self.number}; the {len(self.kinds)} kinds have equal shares'

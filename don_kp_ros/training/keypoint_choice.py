@@ -20,7 +20,7 @@ from don_kp_ros.matching.maps import sample_descriptors
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.expectation import around_peak, expect
-from don_kp_ros.networks.keypoint_head import KeypointConfiguration
+from don_kp_ros.networks.keypoint_head import MOST_KEYPOINTS, KeypointConfiguration
 from don_kp_ros.networks.model import normalise
 from don_kp_ros.training.settings import NEIGHBOURS
 
@@ -43,20 +43,21 @@ def with_chosen_keypoints(
 ) -> Checkpoint:
     """Give a network without keypoints the `number` best of each kind of object.
 
-    All kinds have as many: no more than there are candidates of the rarest one. Candidates are the
-    descriptors of points in training views. Their error in a pair is how far from each other they
-    are found in its views, by the pair's correspondences; one that is found where these do not
-    reach counts as lost. The best that lie apart are taken.
+    All kinds have as many: no more than there are candidates of the rarest one, and MOST_KEYPOINTS
+    together. Candidates are the descriptors of points in training views. Their error in a pair is
+    how far from each other they are found in its views, by the pair's correspondences; one that is
+    found where these do not reach counts as lost. The best that lie apart are taken.
     """
     network, radius = checkpoint.build().to(device), checkpoint.network.peak_radius
     groups = _by_kind(sampler, seed)
     fewest = min(sum(len(pair.uv_a) for pair in pairs) for pairs in groups.values())
+    number = min(number, fewest, MOST_KEYPOINTS // len(groups))
     chosen = {
-        kind: _best(*_look(network, checkpoint, pairs), pairs, radius, min(number, fewest), seed)
+        kind: _best(*_look(network, checkpoint, pairs), pairs, radius, number, seed)
         for kind, pairs in groups.items()
     }
     kinds = tuple(chosen) if len(chosen) > 1 else ()
-    keypoints = KeypointConfiguration(min(number, fewest) * len(chosen), kinds=kinds)
+    keypoints = KeypointConfiguration(number * len(chosen), kinds=kinds)
     own = {
         'keypoints.queries': torch.cat(list(chosen.values())).cpu(),
         'keypoints.log_scale': torch.tensor(_SCALE).log(),

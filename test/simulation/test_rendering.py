@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -22,6 +23,11 @@ def test_results_are_in_the_order_of_the_jobs() -> None:
 def test_a_worker_that_dies_is_told_with_what_helps() -> None:
     with pytest.raises(DataError, match=r'one of 2 processes .* died.*fewer --workers'):
         render_all([(os._exit, (1,))], workers=2)
+
+
+def test_a_job_that_fails_is_told_without_waiting_for_the_others() -> None:
+    with pytest.raises(ValueError, match='invalid literal'):
+        render_all([(int, ('x',)), *[(time.sleep, (1e6,))] * 7], workers=2)
 
 
 def test_workers_end_where_the_command_is_killed() -> None:

@@ -50,8 +50,12 @@ def test_as_many_are_taken_as_there_are_also_where_they_lie_at_one_place() -> No
     assert sorted(keypoint_choice._apart(np.arange(4.0), uv, 4)) == [0, 1, 2, 3]
 
 
-def test_a_rare_kind_bounds_the_keypoints_of_all() -> None:
+@pytest.mark.parametrize(('most', 'each'), [(4096, 8), (10, 5)])
+def test_a_rare_kind_bounds_the_keypoints_of_all(
+    monkeypatch: pytest.MonkeyPatch, most: int, each: int
+) -> None:
     """Of 8 correspondences 8 keypoints can be chosen; more were asked for."""
+    monkeypatch.setattr(keypoint_choice, 'MOST_KEYPOINTS', most)
     rng, blank = np.random.default_rng(0), np.zeros((SIDE, SIDE, 3), np.uint8)
     uv = rng.uniform(4, 60, (8, 2))
     often = replace(pair_of(blank, blank, uv, uv), kind='often')
@@ -68,8 +72,8 @@ def test_a_rare_kind_bounds_the_keypoints_of_all() -> None:
     plain = Checkpoint(network, Preprocessing(SIDE), {}, 0.5).untrained()
     chosen = keypoint_choice.with_chosen_keypoints(plain, Sampler(), 20, 0)
     assert chosen.network.keypoints is not None
-    assert chosen.network.keypoints.kind_of_each == ('often',) * 8 + ('rare',) * 8
-    assert chosen.weights['keypoints.queries'].shape == (16, 8)
+    assert chosen.network.keypoints.kind_of_each == ('often',) * each + ('rare',) * each
+    assert chosen.weights['keypoints.queries'].shape == (2 * each, 8)
 
 
 @pytest.mark.parametrize(
