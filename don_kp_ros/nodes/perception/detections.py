@@ -1,0 +1,67 @@
+"""Which stored objects are in view: regions of the image, told while somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import RegionOfInterest
+
+from don_kp.msg import Detection as DetectionMessage
+from don_kp.msg import Detections
+from don_kp_ros.matching.detection import Detection, detect, nearest
+from don_kp_ros.networks.model import Described, DescriptorModel
+from don_kp_ros.nodes.kit.conversions import image_message
+from don_kp_ros.nodes.kit.qos import RESULT
+from don_kp_ros.nodes.perception.frames import Frame
+from don_kp_ros.nodes.perception.queries import Queries
+
+_OBJECT = 255  # of a mask
+
+
+class DetectionTopic:
+    """Publishes the regions of images that look like stored objects."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(Detections, 'don_kp/detections', RESULT)
+
+    def close(self) -> None:
+        """End the topic."""
+        self._node.destroy_publisher(self._publisher)
+
+    def look(
+        self,
+        frame: Frame,
+        described: Described,
+        model: DescriptorModel,
+        queries: Queries,
+        threshold: float,
+    ) -> None:
+        """Detect and tell, where somebody listens."""
+        if not self._publisher.get_subscription_count():
+            return
+        cells = model.which_object(frame.cells.movedim(0, -1)).movedim(-1, 0)
+        similarity = nearest(cells, model.which_object(queries.everything), queries.owners)
+        sure = described.confidence
+        found = detect(
+            similarity.cpu().numpy(), threshold, None if sure is None else sure.cpu().numpy()
+        )
+        self._publisher.publish(_message(frame, queries.stored, found))
+
+
+def _message(frame: Frame, stored: Sequence[str], found: Sequence[Detection]) -> Detections:
+    message = Detections(header=frame.header, model=frame.model)
+    for one in found:
+        (u, v), mask = one.pixels(frame.size)
+        if not mask.size:
+            continue
+        box = RegionOfInterest(x_offset=u, y_offset=v, height=mask.shape[0], width=mask.shape[1])
+        told = DetectionMessage(name=stored[one.owner], instance=one.instance, box=box)
+        told.confidence = one.confidence
+        told.mask = image_message(np.uint8(_OBJECT) * mask, 'mono8', frame.header)
+        message.detections.append(told)
+    seen = {one.name for one in message.detections}
+    message.missing = [name for name in stored if name not in seen]
+    return message
