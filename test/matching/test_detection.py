@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from don_kp_ros.matching import detection
 from don_kp_ros.matching.detection import FEWEST_CELLS, Detection, detect, nearest
 
 THRESHOLD = 0.8
@@ -38,23 +39,34 @@ def unit(*values: float) -> np.ndarray:
 CAP, MUG = unit(1), unit(0, 1)
 
 
+def similar(cosine: float) -> np.ndarray:
+    """A descriptor that is so similar to a cap's, and to no other."""
+    return unit(cosine, 0, 0, 0, 0, (1 - cosine**2) ** 0.5)
+
+
 def found_in(
-    cells: torch.Tensor, queries: list[np.ndarray], owner: list[int], **given: object
+    cells: torch.Tensor,
+    queries: list[np.ndarray],
+    owner: list[int],
+    confidence: torch.Tensor | None = None,
 ) -> list[Detection]:
-    similarity = nearest(cells, torch.from_numpy(np.stack(queries)), np.array(owner))
-    return detect(similarity.numpy(), THRESHOLD, **given)  # type: ignore[arg-type]
+    stored = torch.from_numpy(np.stack(queries))
+    return detect(cells, stored, np.array(owner), THRESHOLD, confidence)
 
 
 def test_every_object_has_the_cells_that_show_it_and_no_others() -> None:
-    near = unit(0.9, 0, (1 - 0.9**2) ** 0.5)  # .9 like a cap
-    found = found_in(map_of((LEFT, near), (RIGHT, MUG)), [CAP, MUG], [0, 1])
-    assert [(one.owner, one.instance) for one in found] == [(1, 0), (0, 0)]  # the surest first
+    found = found_in(map_of((LEFT, similar(0.9)), (RIGHT, MUG)), [CAP, MUG], [0, 1])
+    assert [one.owner for one in found] == [1, 0]  # the surest first
     np.testing.assert_array_equal(found[0].mask, RIGHT)
     np.testing.assert_array_equal(found[1].mask, LEFT)
     assert [one.confidence for one in found] == [pytest.approx(1), pytest.approx(0.9)]
 
 
-def test_the_similarity_is_that_of_the_nearest_descriptor_of_each_object() -> None:
+@pytest.mark.parametrize('at_once', [1, 4 * 35, 1 << 20])
+def test_the_similarity_is_that_of_the_nearest_descriptor_of_each_object(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection, '_PRODUCTS_AT_ONCE', at_once)
     rng = np.random.default_rng(0)
     cells = functional.normalize(torch.from_numpy(rng.normal(size=(8, 5, 7))).float(), dim=0)
     queries = functional.normalize(torch.from_numpy(rng.normal(size=(9, 8))).float(), dim=1)
@@ -83,10 +95,9 @@ def test_what_is_stored_under_two_names_is_seen_under_both() -> None:
         np.testing.assert_array_equal(one.mask, LEFT)
 
 
-def test_two_of_a_kind_are_two_instances_the_larger_similarity_first() -> None:
-    near = unit(0.95, 0, (1 - 0.95**2) ** 0.5)
-    found = found_in(map_of((LEFT, near), (RIGHT, CAP)), [CAP], [0])
-    assert [one.instance for one in found] == [0, 1]
+def test_two_of_a_kind_are_two_regions_the_more_similar_one_first() -> None:
+    found = found_in(map_of((LEFT, similar(0.95)), (RIGHT, CAP)), [CAP], [0])
+    assert [one.owner for one in found] == [0, 0]
     np.testing.assert_array_equal(found[0].mask, RIGHT)
     np.testing.assert_array_equal(found[1].mask, LEFT)
 
@@ -100,8 +111,24 @@ def test_cells_that_touch_by_a_corner_belong_together() -> None:
 
 def test_an_object_that_is_not_there_is_not_seen() -> None:
     assert found_in(map_of((LEFT, CAP)), [MUG], [0]) == []
-    almost = unit(0.79, 0, (1 - 0.79**2) ** 0.5)
-    assert found_in(map_of((LEFT, almost)), [CAP], [0]) == []
+    assert found_in(map_of((LEFT, similar(0.79))), [CAP], [0]) == []
+
+
+def test_a_region_goes_on_below_the_threshold_where_it_begins_above() -> None:
+    apart = region(slice(2, 8), slice(15, 16))
+    dim = map_of((LEFT, similar(0.61)), (apart, similar(0.61)))
+    assert found_in(dim, [CAP], [0]) == []
+    dim[:, 4, 3] = torch.from_numpy(similar(0.85))
+    (one,) = found_in(dim, [CAP], [0])
+    np.testing.assert_array_equal(one.mask, LEFT)
+    assert one.confidence == pytest.approx(0.85)
+
+
+def test_a_part_that_another_object_has_too_does_not_make_the_object() -> None:
+    whole = [unit(*row) for row in np.eye(4)]
+    alone = map_of((LEFT, whole[0]), (RIGHT, MUG))
+    assert [one.owner for one in found_in(alone, whole[:1], [0])] == [0]
+    assert found_in(alone, [whole[0], *whole[2:], unit(0, 0, 0, 0, 1)], [0] * 4) == []
 
 
 @pytest.mark.parametrize(('cells', 'seen'), [(FEWEST_CELLS - 1, 0), (FEWEST_CELLS, 1)])
@@ -122,9 +149,7 @@ def test_cells_without_a_value_belong_to_nothing() -> None:
 
 
 def test_where_nothing_is_stored_nothing_is_seen() -> None:
-    similarity = nearest(map_of((LEFT, CAP)), torch.zeros(0, 8), np.zeros(0, dtype=np.intp))
-    assert similarity.shape == (0, *SHAPE)
-    assert detect(similarity.numpy(), THRESHOLD) == []
+    assert detect(map_of(), torch.zeros(0, 8), np.zeros(0, dtype=np.intp), THRESHOLD) == []
 
 
 def test_descriptors_of_another_dimension_are_refused() -> None:
@@ -132,24 +157,27 @@ def test_descriptors_of_another_dimension_are_refused() -> None:
         nearest(map_of(), torch.zeros(1, 5), np.zeros(1, dtype=np.intp))
 
 
-def test_surer_cells_count_more_for_the_confidence() -> None:
-    similarity = np.zeros((1, *SHAPE), dtype=np.float32)
-    similarity[0, LEFT] = 0.9
-    similarity[0, 2:8, 1] = 1.0  # a fifth of the cells
-    sure = np.full(SHAPE, 0.2, dtype=np.float32)
-    sure[2:8, 1] = 0.8  # half of all the weight
-    (plain,) = detect(similarity, THRESHOLD)
-    (weighted,) = detect(similarity, THRESHOLD, sure)
-    assert plain.confidence == pytest.approx(0.92)
-    assert weighted.confidence == pytest.approx(0.95)
-    np.testing.assert_array_equal(plain.mask, weighted.mask)
+def test_the_confidence_is_the_mean_of_the_better_half_and_surer_cells_count_more() -> None:
+    brim, button, *hidden = (unit(*row) for row in np.eye(7)[[0, 1, 2, 3]])
+    nearly = unit(0, 0.9, 0, 0, 0, (1 - 0.9**2) ** 0.5)
+    upper, lower = region(slice(2, 5), slice(1, 6)), region(slice(5, 8), slice(1, 6))
+    cells = map_of((upper, brim), (lower, nearly))
+    stored, owner = [hidden[0], button, brim, hidden[1]], [0] * 4
+    (plain,) = found_in(cells, stored, owner)
+    np.testing.assert_array_equal(plain.mask, upper | lower)
+    assert plain.confidence == pytest.approx((1 + 0.9) / 2)
+    sure = torch.full(SHAPE, 0.2)
+    sure[torch.from_numpy(upper)] = 0.8
+    (weighted,) = found_in(cells, stored, owner, sure)
+    assert weighted.confidence == pytest.approx(0.8 * 1 + 0.2 * 0.9)
+    np.testing.assert_array_equal(weighted.mask, plain.mask)
 
 
 @pytest.mark.parametrize('size', [(96, 128), (97, 123), (12, 16), (10, 9)])
 def test_a_pixel_is_of_the_region_where_its_nearest_cell_is(size: tuple[int, int]) -> None:
     mask = LEFT.copy()
     mask[2, 5] = mask[7, 3] = False
-    (u, v), inside = Detection(0, 0, 1.0, mask).pixels(size)
+    (u, v), inside = Detection(0, 1.0, mask).pixels(size)
     whole = np.zeros(size, dtype=bool)
     for row in range(size[0]):
         for column in range(size[1]):
@@ -166,4 +194,4 @@ def test_a_pixel_is_of_the_region_where_its_nearest_cell_is(size: tuple[int, int
 
 def test_a_picture_without_a_pixel_of_a_region_has_an_empty_box() -> None:
     mask = region(slice(0, 1), slice(0, 1))
-    assert Detection(0, 0, 1.0, mask).pixels((3, 4))[1].size == 0
+    assert Detection(0, 1.0, mask).pixels((3, 4))[1].size == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from sensor_msgs.msg import RegionOfInterest
 
 from don_kp.msg import Detection as DetectionMessage
 from don_kp.msg import Detections
-from don_kp_ros.matching.detection import Detection, detect, nearest
+from don_kp_ros.matching.detection import Detection, detect
 from don_kp_ros.networks.model import Described, DescriptorModel
 from don_kp_ros.nodes.kit.conversions import image_message
 from don_kp_ros.nodes.kit.qos import RESULT
@@ -42,26 +43,28 @@ class DetectionTopic:
         """Detect and tell, where somebody listens."""
         if not self._publisher.get_subscription_count():
             return
-        cells = model.which_object(frame.cells.movedim(0, -1)).movedim(-1, 0)
-        similarity = nearest(cells, model.which_object(queries.everything), queries.owners)
-        sure = described.confidence
         found = detect(
-            similarity.cpu().numpy(), threshold, None if sure is None else sure.cpu().numpy()
+            model.which_object(frame.cells.movedim(0, -1)).movedim(-1, 0),
+            model.which_object(queries.everything),
+            queries.owners,
+            threshold,
+            described.confidence,
         )
         self._publisher.publish(_message(frame, queries.stored, found))
 
 
 def _message(frame: Frame, stored: Sequence[str], found: Sequence[Detection]) -> Detections:
     message = Detections(header=frame.header, model=frame.model)
+    seen = Counter[str]()
     for one in found:
         (u, v), mask = one.pixels(frame.size)
         if not mask.size:
             continue
         box = RegionOfInterest(x_offset=u, y_offset=v, height=mask.shape[0], width=mask.shape[1])
-        told = DetectionMessage(name=stored[one.owner], instance=one.instance, box=box)
-        told.confidence = one.confidence
+        name = stored[one.owner]
+        told = DetectionMessage(name=name, instance=seen[name], confidence=one.confidence, box=box)
+        seen[name] += 1
         told.mask = image_message(np.uint8(_OBJECT) * mask, 'mono8', frame.header)
         message.detections.append(told)
-    seen = {one.name for one in message.detections}
     message.missing = [name for name in stored if name not in seen]
     return message

@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from don_kp.msg import DescriptorMap, Keypoints, Model
+from don_kp.msg import DescriptorMap, Detections, Keypoints, Model
 from don_kp_ros.nodes.kit import conversions
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError
@@ -105,7 +105,7 @@ def test_keypoints_are_told_with_their_kind_and_position(stage, peer):
         return next(whole, None)
 
     message = peer.wait_until(placed)
-    _, expected = stage.model.look(stage.camera.picture)
+    expected = stage.model.look(stage.camera.picture).keypoints
     assert message.model == stage.model.fingerprint
     assert message.header.frame_id == stage.camera.FRAME
     assert [one.id for one in message.keypoints] == [0, 1, 2, 3]
@@ -119,6 +119,29 @@ def test_keypoints_are_told_with_their_kind_and_position(stage, peer):
         ray = stage.camera.CAMERA.deproject(np.array([[one.u, one.v]]), np.array([0.5]))[0]
         told = [one.position.x, one.position.y, one.position.z]
         np.testing.assert_allclose(told, ray, atol=1e-3)
+
+
+def test_stored_points_tell_which_object_is_in_view(stage, peer):
+    heard = peer.listen(Detections, '/don_kp/detections', RESULT)
+    there = stage.at([UV])[0]
+    values = {'cap/brim': there, 'cap/button': there, 'mug/rim': -there, 'box/edge': there}
+    stage.store(values, **{'box/edge': 'another model'})
+    matches = stage.answer(['cap/brim', 'cap/button', 'mug/rim']).matches
+    # The network of this stage does not learn how sure it is.
+    assert all(np.isnan(match.confidence) for match in matches)
+
+    def told():
+        stage.answer(['cap/brim', 'cap/button', 'mug/rim'])
+        return next((m for m in list(heard) if list(m.missing) == ['mug']), None)
+
+    message = peer.wait_until(told)
+    assert message.model == stage.model.fingerprint
+    found = message.detections[0]
+    assert {one.name for one in message.detections} == {'cap'}
+    assert [one.instance for one in message.detections] == list(range(len(message.detections)))
+    assert found.confidence == pytest.approx(1, abs=0.02)
+    u, v = UV[0] - found.box.x_offset, UV[1] - found.box.y_offset
+    assert conversions.image_array(found.mask)[v, u] == 255
 
 
 def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
