@@ -130,4 +130,4 @@ def _confidence(
     better = best.argsort(descending=True)[: -(-len(best) // 2)]
     weight = torch.ones_like(best) if confidence is None else confidence[inside][where]
     weight, best = weight[better].double(), best[better].double()
-    return float(weight @ best / weight.sum())
+    return min(float(weight @ best / weight.sum()), 1.0)  # without the rounding of products

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import RegionOfInterest
+from torch import Tensor
 
 from don_kp.msg import Detection as DetectionMessage
 from don_kp.msg import Detections
 from don_kp_ros.matching.detection import Detection, detect
-from don_kp_ros.networks.model import Described, DescriptorModel
+from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit.conversions import image_message
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.frames import Frame
@@ -32,25 +33,27 @@ class DetectionTopic:
         """End the topic."""
         self._node.destroy_publisher(self._publisher)
 
-    def look(
-        self,
-        frame: Frame,
-        described: Described,
-        model: DescriptorModel,
-        queries: Queries,
-        threshold: float,
-    ) -> None:
-        """Detect and tell, where somebody listens."""
-        if not self._publisher.get_subscription_count():
-            return
-        found = detect(
-            model.which_object(frame.cells.movedim(0, -1)).movedim(-1, 0),
-            model.which_object(queries.everything),
-            queries.owners,
-            threshold,
-            described.confidence,
-        )
-        self._publisher.publish(_message(frame, queries.stored, found))
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody listens."""
+        return self._publisher.get_subscription_count() > 0
+
+    def publish(self, frame: Frame, stored: Sequence[str], found: Sequence[Detection]) -> None:
+        """Tell of the regions of an image, by the names of all stored objects."""
+        self._publisher.publish(_message(frame, stored, found))
+
+
+def find_regions(
+    frame: Frame,
+    confidence: Tensor | None,
+    model: DescriptorModel,
+    queries: Queries,
+    threshold: float,
+) -> list[Detection]:
+    """Find the regions of an image that look like stored objects (`detect`)."""
+    cells = model.which_object(frame.cells.movedim(0, -1)).movedim(-1, 0)
+    described = model.which_object(queries.everything)
+    return detect(cells, described, queries.owners, threshold, confidence)
 
 
 def _message(frame: Frame, stored: Sequence[str], found: Sequence[Detection]) -> Detections:

@@ -15,6 +15,7 @@ from don_kp.msg import DescriptorMap, Keypoint, Match, Matches
 from don_kp.msg import Keypoints as KeypointsMessage
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.matching.candidates import Candidates, find_candidates
+from don_kp_ros.matching.detection import Detection
 from don_kp_ros.matching.maps import interpolated
 from don_kp_ros.matching.points import FoundPoint, named_points
 from don_kp_ros.matching.view import View, lift
@@ -24,7 +25,7 @@ from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.kit.transforms import TransformListener
-from don_kp_ros.nodes.perception.detections import DetectionTopic
+from don_kp_ros.nodes.perception.detections import DetectionTopic, find_regions
 from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.meshes import Meshes
@@ -134,11 +135,15 @@ class Search:
         self.frames.keep(frame, view)
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
-        self._detections.look(frame, described, model, queries, threshold)
+        regions: list[Detection] = []
+        if self._detections.wanted or self._pictures.outline_regions:
+            regions = find_regions(frame, described.confidence, model, queries, threshold)
+        if self._detections.wanted:
+            self._detections.publish(frame, queries.stored, regions)
         if described.keypoints is not None and self._keypoints.get_subscription_count():
             self._publish_keypoints(frame, described.keypoints, model.keypoint_kinds, view)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
-        self._pictures.show(Result(frame, queries, points, objects, view))
+        self._pictures.show(Result(frame, queries, points, objects, view, regions))
         if self._maps.get_subscription_count():
             values = frame.cells.cpu().numpy()
             self._maps.publish(map_message(values, frame.size, frame.model, frame.header))

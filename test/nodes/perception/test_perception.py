@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 
 from don_kp.msg import DescriptorMap, Detections, Keypoints, Model
 from don_kp.srv import LoadModel
+from don_kp_ros.matching.pictures import FOUND
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
@@ -183,7 +184,18 @@ def test_stored_points_tell_which_object_is_in_view(stage, peer):
     assert [one.instance for one in message.detections] == list(range(len(message.detections)))
     assert found.confidence == pytest.approx(1, abs=0.02)
     u, v = UV[0] - found.box.x_offset, UV[1] - found.box.y_offset
-    assert conversions.image_array(found.mask)[v, u] == 255
+    mask = conversions.image_array(found.mask)
+    assert mask[v, u] == 255
+
+    def outlined():
+        stage.answer(['cap/brim', 'cap/button', 'mug/rim'])
+        pictures = (conversions.rgb_image(one) for one in list(drawn))
+        edge = slice(found.box.x_offset, found.box.x_offset + found.box.width)
+        rows = (picture[found.box.y_offset, edge][mask[0] > 0] for picture in pictures)
+        return any((row == FOUND).all(axis=1).mean() > 0.5 for row in rows)
+
+    drawn = peer.listen(Image, '/don_kp/heatmap', RESULT)
+    peer.wait_until(outlined)
 
 
 def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
