@@ -50,8 +50,8 @@ class Detection:
             ((np.arange(pixels) + 0.5) * (cells / pixels)).astype(np.intp)
             for pixels, cells in zip(size, self.mask.shape, strict=True)
         )
-        v = np.flatnonzero(self.mask.any(axis=1)[rows])
-        u = np.flatnonzero(self.mask.any(axis=0)[columns])
+        v = np.flatnonzero(np.logical_or.reduce(self.mask, axis=1)[rows])
+        u = np.flatnonzero(np.logical_or.reduce(self.mask, axis=0)[columns])
         if not (len(v) and len(u)):
             return (0, 0), np.zeros((0, 0), dtype=np.bool_)
         rows, columns = rows[v[0] : v[-1] + 1], columns[u[0] : u[-1] + 1]

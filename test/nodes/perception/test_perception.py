@@ -133,7 +133,7 @@ def test_how_sure_the_network_is_of_a_place_is_told_where_it_learned_it(
 ):
     torch.manual_seed(0)
     settings = NetworkConfiguration(
-        'resnet18', channels=8, dimension=8, keypoints=None, confidence=True
+        'resnet18', channels=8, dimension=8, inter=4, keypoints=None, confidence=True
     )
     network = DescriptorNetwork(settings)
     with torch.no_grad():
