@@ -217,11 +217,11 @@ def _found(
     poses = look_for(constellation, shot, cells)
     truths = [T @ T_true_taught for T in shot.T_camera_objects]
     refused = str(poses[0].refused or '')
-    told = [] if refused else [_compared(pose, truths) for pose in poses]
+    told = [] if refused else [compared(pose, truths) for pose in poses]
     return {'poses': told, 'refused': refused}
 
 
-def _compared(pose: Pose, truths: list[Array]) -> Row:
+def compared(pose: Pose, truths: list[Array]) -> Row:
     errors = [_error(pose, T) for T in truths]
     nearest = int(np.argmin([metres for metres, _ in errors]))
     metres, degrees = errors[nearest]

@@ -66,6 +66,14 @@ def draw_cross(
     _write(picture, label, (u + arm // 2, v - arm // 2))
 
 
+def draw_outline(picture: Image, first: tuple[int, int], mask: NDArray[np.bool_]) -> None:
+    """Draw the outer edge of a mask (b, a) that begins at pixel ``first`` (u, v), in place."""
+    outlines, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=first
+    )
+    cv2.drawContours(picture, outlines, -1, FOUND, 1)
+
+
 def draw_caption(picture: Image, text: str) -> None:
     """Write a line at the lower left, in place."""
     _write(picture, text, (8, picture.shape[0] - 10))

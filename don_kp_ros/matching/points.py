@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class FoundPoint:
     position: NDArray[np.float64]  # (3,) metres in the optical frame; NaN without depth
     instance: int = 0  # 0: the most similar pixel; 1: the next away from it ...
     ambiguity: float = 0.0  # the best score at another place over this one; 0: no other place
+    confidence: float = math.nan  # of the network in the place, 0..1 (`Described`)
 
 
 def find_points(
@@ -45,11 +47,19 @@ def find_points(
 
 
 def named_points(
-    names: Sequence[str], candidates: Candidates, threshold: float
+    names: Sequence[str],
+    candidates: Candidates,
+    threshold: float,
+    confidence: Sequence[float] | None = None,
 ) -> list[FoundPoint]:
-    """Judge all places of the queries with these names; the first of each name is its best."""
+    """Judge all places of the queries with these names; the first of each name is its best.
+
+    confidence: of the network in the places (K), where it has one. The score stays the cosine that
+    the threshold is about.
+    """
     points = []
-    for query, instance, uv, score, ambiguity, position, reason in zip(
+    sure = [math.nan] * len(candidates.query) if confidence is None else confidence
+    for query, instance, uv, score, ambiguity, position, reason, told in zip(
         candidates.query.tolist(),
         candidates.instance.tolist(),
         candidates.uv.tolist(),
@@ -57,12 +67,13 @@ def named_points(
         candidates.ambiguity.tolist(),
         candidates.position,
         candidates.reason,
+        sure,
         strict=True,
     ):
         if score < threshold:
             reason = f'the best similarity, {score:.3f}, is below the threshold {threshold:.3f}'
         name, place = names[query], (uv[0], uv[1])
         points.append(
-            FoundPoint(name, not reason, reason, place, score, position, instance, ambiguity)
+            FoundPoint(name, not reason, reason, place, score, position, instance, ambiguity, told)
         )
     return points

@@ -26,6 +26,20 @@ class Keypoints:
     mass: Tensor
 
 
+@dataclass(frozen=True)
+class Described:
+    """What a network makes of an image in one pass.
+
+    cells (D, h, w): the descriptor map; keypoints: None for a model without them; confidence
+    (h, w): how surely cells are told from others of their object, None for a model that does not
+    learn it. It is s / (1 + s), 0..1, of the s = exp(-u) of paper 3: one half where s is 1.
+    """
+
+    cells: Tensor
+    keypoints: Keypoints | None = None
+    confidence: Tensor | None = None
+
+
 class DescriptorModel:
     """Describe pictures of any size with a trained network.
 
@@ -70,23 +84,38 @@ class DescriptorModel:
             result: Tensor = self._network(self._input(image))[0]
         return result
 
-    def look(self, image: NDArray[np.uint8]) -> tuple[Tensor, Keypoints | None]:
-        """Describe an image as `describe` does and, in the same pass, find its keypoints.
-
-        None for a model without keypoints.
-        """
-        if not self.number_of_keypoints:
-            return self.describe(image), None
+    def look(self, image: NDArray[np.uint8]) -> Described:
+        """Describe an image as `describe` does; in the same pass, find what else is learned."""
+        network = self._network
         with torch.inference_mode():
             images = self._input(image)
             height, width = images.shape[2:]
             with autocast(self._device):
-                identity = self._network.identity(self._network.features(images)).float()
-            found = self._network.locate(identity, (height, width))
-            scale = found.uv.new_tensor([image.shape[1] / width, image.shape[0] / height])
-            uv = (found.uv[0] + 0.5) * scale - 0.5
-            assert found.inside is not None
-            return self._network.descriptors(identity)[0], Keypoints(uv, found.inside[0])
+                identity = network.identity(network.features(images)).float()
+            keypoints = confidence = None
+            if self.number_of_keypoints:
+                found = network.locate(identity, (height, width))
+                scale = found.uv.new_tensor([image.shape[1] / width, image.shape[0] / height])
+                uv = (found.uv[0] + 0.5) * scale - 0.5
+                assert found.inside is not None
+                keypoints = Keypoints(uv, found.inside[0])
+            if network.configuration.confidence:
+                confidence = (-network.log_variance(identity)[0]).sigmoid()
+            return Described(network.descriptors(identity)[0], keypoints, confidence)
+
+    def which_object(self, descriptors: Tensor) -> Tensor:
+        """Return what descriptors (..., D) say of which object it is, of unit length: (..., C).
+
+        That is their inter part, with how novel they are; of a network without `network.inter`
+        they are returned whole.
+        """
+        network = self._network.configuration
+        if not network.inter:
+            return descriptors
+        rest, novelty = descriptors[..., : network.learned], descriptors[..., network.learned :]
+        # Both parts are equally long: together as long as the whole of what is learned.
+        parts = [rest[..., -network.inter :] * 2**0.5, novelty]
+        return functional.normalize(torch.cat(parts, dim=-1), dim=-1)
 
     def lengths(self, image: NDArray[np.uint8]) -> Tensor:
         """Compute how long an image's descriptors are before they have unit length: (h, w)."""

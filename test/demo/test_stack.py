@@ -20,7 +20,7 @@ from nav_msgs.msg import Path as PlannedPath
 from rclpy.signals import SignalHandlerOptions
 
 from don_kp.action import Grasp
-from don_kp.msg import ObjectPoses
+from don_kp.msg import Detections, ObjectPoses
 from don_kp.srv import GetSceneTruth, TeachGrasp, Transform
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup
@@ -206,6 +206,8 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
     assert len(taught.object.weights) > 20
     seen: list[ObjectPoses] = []
     heard = judge.create_subscription(ObjectPoses, 'don_kp/object_poses', seen.append, 10)
+    detected: list[Detections] = []
+    told = judge.create_subscription(Detections, 'don_kp/detections', detected.append, 10)
     ask = judge.create_client(Transform, 'perception/transform')
     wait_for(ask.service_is_ready)
 
@@ -238,12 +240,26 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
     off = rigid.inverse(pose_of_cap() @ T_cap_object) @ found()
     assert np.linalg.norm(off[:3, 3]) < 0.01
     assert np.arccos(np.clip((np.trace(off[:3, :3]) - 1) / 2, -1, 1)) < np.deg2rad(10)
+
+    def in_a_box(message: Detections, u: float, v: float) -> bool:
+        boxes = [one.box for one in message.detections if one.name == 'cap']
+        return any(
+            0 <= u - box.x_offset < box.width and 0 <= v - box.y_offset < box.height
+            for box in boxes
+        )
+
+    truth = judge.truth()
+    wait_for(lambda: any(in_a_box(one, truth.point_u, truth.point_v) for one in detected[-1:]))
     judge.reset(1, 1, CAP, without_object=True)
     seen.clear()
-    wait_for(lambda: len(seen) > 3)
+    detected.clear()
+    wait_for(lambda: len(seen) > 3 and len(detected) > 3)
+    assert not any(message.detections for message in detected[1:])
+    assert list(detected[-1].missing) == ['cap']
     assert not any(message.objects for message in seen[1:])
     assert list(seen[-1].missing) == ['cap'] and seen[-1].reasons[0]
     judge.destroy_subscription(heard)
+    judge.destroy_subscription(told)
 
 
 def stopped_while_closing(judge: Judge) -> Grasp.Result:

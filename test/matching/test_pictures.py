@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from don_kp_ros.matching.pictures import (
+    FOUND,
     DescriptorColours,
     draw_legend,
+    draw_outline,
     heatmap_overlay,
     patch_about,
     side_by_side,
@@ -35,6 +37,22 @@ def test_overlay_marks_the_peak_where_it_is():
     assert marked[20, 50, 1] > marked[20, 50, 0]
     lost = heatmap_overlay(image, heatmap, (50, 20), found=False)
     assert lost[20, 50, 0] > lost[20, 50, 1]
+
+
+def test_an_outline_runs_along_the_inner_edge_of_its_mask():
+    picture = np.zeros((30, 40, 3), dtype=np.uint8)
+    mask = np.ones((12, 20), dtype=bool)
+    mask[:4, :6] = False
+    mask[6:8, 10:12] = False  # a hole has none
+    draw_outline(picture, (15, 10), mask)
+    expected = np.zeros((30, 40), dtype=bool)
+    filled = mask.copy()
+    filled[6:8, 10:12] = True
+    around = np.pad(filled, 1)
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    expected[10:22, 15:35] = filled & ~inner
+    np.testing.assert_array_equal((picture == FOUND).all(axis=2), expected)
+    assert not picture[~expected].any()
 
 
 def test_caption_with_any_characters_does_not_fail():

@@ -130,7 +130,8 @@ def test_a_look_describes_as_describe_does_with_novelty_too() -> None:
     own = network(dimension=8, novelty=True, keypoints={'number': 4})
     model = DescriptorModel(checkpoint(own, 64))
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-    cells, found = model.look(image)
+    seen = model.look(image)
+    cells, found = seen.cells, seen.keypoints
     assert found is not None and cells.shape[0] == model.dimension == 8
     torch.testing.assert_close(cells, model.describe(image))
 
@@ -141,7 +142,8 @@ def test_a_model_finds_keypoints_in_the_pictures_own_pixels() -> None:
     small = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     large = small.repeat(2, axis=0).repeat(2, axis=1)
     (uv, deviation), (uv_large, deviation_large) = model.keypoints(small), model.keypoints(large)
-    cells, found = model.look(small)
+    seen = model.look(small)
+    cells, found = seen.cells, seen.keypoints
     assert found is not None
     torch.testing.assert_close(cells, model.describe(small))
     torch.testing.assert_close(found.uv, uv)
@@ -324,6 +326,28 @@ class TestPartsOfADescriptor:
         torch.testing.assert_close(found.norm(dim=1), torch.ones(1, 4, 5))
         torch.testing.assert_close(found[:, :4].norm(dim=1), found[:, 4:7].norm(dim=1))
 
+    @pytest.mark.parametrize('novelty', [False, True])
+    def test_the_last_part_says_which_object_it_is(self, novelty: bool) -> None:
+        net = network(dimension=7 + novelty, inter=3, novelty=novelty, keypoints=None)
+        certainty = torch.ones(20)
+        identity = torch.randn(2, 7, 4, 5)
+        identity[0] *= 100  # so long that it is of the object, without any doubt
+        if novelty:
+            net.familiar_length.fill_(1.0)
+            power = identity[1].flatten(1).norm(dim=0) ** 8
+            certainty = power / (power + 1)
+        stored, seen = net.descriptors(identity).flatten(2).transpose(1, 2)
+        which = DescriptorModel(checkpoint(net, 64)).which_object
+        a, b = identity[:, 4:].flatten(2)
+        expected = torch.nn.functional.cosine_similarity(a, b, dim=0) * certainty.sqrt()
+        torch.testing.assert_close((which(stored) * which(seen)).sum(dim=1), expected)
+        torch.testing.assert_close(which(seen).norm(dim=1), torch.ones(20))
+
+    def test_without_parts_the_whole_says_it(self) -> None:
+        whole = torch.nn.functional.normalize(torch.randn(5, 7), dim=1)
+        plain = DescriptorModel(checkpoint(network(dimension=7, keypoints=None), 64))
+        assert plain.which_object(whole) is whole
+
     @pytest.mark.parametrize('inter', [-1, 7, 8])
     def test_both_have_numbers(self, inter: int) -> None:
         with pytest.raises(ValueError, match=f'inter is {inter}; allowed is 0 to 6'):
@@ -354,7 +378,11 @@ def test_a_model_tells_its_confidence_where_it_has_one() -> None:
         identity = net.identity(net.features(normalise(pixels, Preprocessing(96))))
         expected = (-net.log_variance(identity)[0]).exp()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    seen = DescriptorModel(checkpoint(net, 96)).look(image)
+    assert seen.keypoints is None and seen.confidence is not None
+    torch.testing.assert_close(seen.confidence, found / (1 + found))
     plain = network(dimension=4, channels=8, keypoints=None)
+    assert DescriptorModel(checkpoint(plain, 96)).look(image).confidence is None
     with pytest.raises(ValueError, match=r'no confidence \(network.confidence\)'):
         DescriptorModel(checkpoint(plain, 96)).confidence(image)
 

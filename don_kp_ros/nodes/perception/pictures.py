@@ -19,11 +19,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from don_kp_ros.database.records import object_of
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.matching.detection import Detection
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.pictures import (
     DescriptorColours,
     draw_caption,
     draw_legend,
+    draw_outline,
     heatmap_overlay,
 )
 from don_kp_ros.matching.points import FoundPoint
@@ -57,6 +59,7 @@ class Result:
     points: Sequence[FoundPoint]
     objects: Sequence[SeenObject]
     view: View
+    regions: Sequence[Detection]  # where a picture shows them, else none
 
 
 class Pictures:
@@ -80,6 +83,11 @@ class Pictures:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name='pictures')
         self._thread.start()
+
+    @property
+    def outline_regions(self) -> bool:
+        """Whether somebody looks at a picture that shows regions."""
+        return self._heatmaps.get_subscription_count() > 0
 
     def show(self, result: Result) -> None:
         """Take a result to be drawn, in place of one that waits."""
@@ -135,6 +143,9 @@ class Pictures:
         heatmap = heatmaps(frame.cells, query, frame.size)[0].cpu().numpy()
         caption = f'{point.name} {point.score:.3f}' + ('' if point.found else ' not found')
         drawn = heatmap_overlay(frame.picture, heatmap, point.uv, caption, point.found)
+        for one in result.regions:
+            if queries.stored[one.owner] == object_of(point.name):
+                draw_outline(drawn, *one.pixels(frame.size))
         best = sorted(points, key=lambda one: one.score, reverse=True)[:_NAMED]
         draw_legend(drawn, [f'{one.score:.3f} {one.name}' for one in best])
         return drawn

@@ -5,13 +5,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 from torch import Tensor
 
 from don_kp.msg import Descriptors, TaughtObject
+from don_kp_ros.database.records import object_of
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.symmetry import Symmetry, symmetry_of
@@ -49,6 +52,22 @@ class Queries:
     def vectors(self) -> Tensor:
         """The descriptors (N, D) of the points."""
         return self.everything[: len(self.names)]
+
+    @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """The names of all objects of which something is stored, in order.
+
+        They are those of the taught objects, and what the names of points say.
+        """
+        return tuple(sorted({*map(object_of, self.names), *(one.name for one in self.objects)}))
+
+    @cached_property
+    def owners(self) -> NDArray[np.intp]:
+        """Which of `stored` each of `everything` (N + M) describes."""
+        names = [object_of(name) for name in self.names]
+        for one in self.objects:
+            names += [one.name] * len(one.constellation.points)
+        return np.array([self.stored.index(name) for name in names], dtype=np.intp)
 
     @classmethod
     def from_message(

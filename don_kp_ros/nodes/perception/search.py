@@ -14,15 +14,18 @@ from std_msgs.msg import Header
 from don_kp.msg import DescriptorMap, Keypoint, Match, Matches
 from don_kp.msg import Keypoints as KeypointsMessage
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.matching.candidates import find_candidates
+from don_kp_ros.matching.candidates import Candidates, find_candidates
+from don_kp_ros.matching.detection import Detection
+from don_kp_ros.matching.maps import interpolated
 from don_kp_ros.matching.points import FoundPoint, named_points
 from don_kp_ros.matching.view import View, lift
-from don_kp_ros.networks.model import Keypoints
+from don_kp_ros.networks.model import Described, Keypoints
 from don_kp_ros.nodes.kit.buffers import Stamped
 from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
 from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.kit.transforms import TransformListener
+from don_kp_ros.nodes.perception.detections import DetectionTopic, find_regions
 from don_kp_ros.nodes.perception.diagnostics import Diagnostics
 from don_kp_ros.nodes.perception.frames import Frame, Frames
 from don_kp_ros.nodes.perception.meshes import Meshes
@@ -65,6 +68,8 @@ class Search:
             begun.callback(self._diagnostics.close)
             self._objects = ObjectTopics(node, settings)
             begun.callback(self._objects.close)
+            self._detections = DetectionTopic(node)
+            begun.callback(self._detections.close)
             self._pictures = Pictures(node, settings, meshes)
             begun.callback(self._pictures.close)
             self._refining = Refining(node, settings, transforms, meshes)
@@ -111,8 +116,8 @@ class Search:
     def _search(self, image: Image, running: Running) -> None:
         settings, model, queries = self._settings(), running.model, running.queries
         picture = self.frames.picture(image)
-        cells, keypoints = model.look(picture)
-        frame = Frame(image.header, picture, cells, model.fingerprint)
+        described = model.look(picture)
+        frame = Frame(image.header, picture, described.cells, model.fingerprint)
         view = self.frames.view(frame, _DEPTH_DELAY_S)
         threshold = settings.match_threshold
         threshold = threshold if threshold >= 0 else model.match_threshold
@@ -121,17 +126,24 @@ class Search:
         found = find_candidates(
             frame.cells, queries.everything, view, least, settings.depth_window
         )
-        points = named_points(queries.names, found.of(0, len(queries.names)), threshold)
+        of_points = found.of(0, len(queries.names))
+        sure = _confidence(described, of_points, frame.size)
+        points = named_points(queries.names, of_points, threshold, sure)
         objects = find_objects(queries.objects, frame.cells, found, view)
         objects = self._refining.applied(frame, view, model, objects)
         # Kept before it is told: who hears of an image may ask about it.
         self.frames.keep(frame, view)
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
-        if keypoints is not None and self._keypoints.get_subscription_count():
-            self._publish_keypoints(frame, keypoints, model.keypoint_kinds, view)
+        regions: list[Detection] = []
+        if self._detections.wanted or self._pictures.outline_regions:
+            regions = find_regions(frame, described.confidence, model, queries, threshold)
+        if self._detections.wanted:
+            self._detections.publish(frame, queries.stored, regions)
+        if described.keypoints is not None and self._keypoints.get_subscription_count():
+            self._publish_keypoints(frame, described.keypoints, model.keypoint_kinds, view)
         self._diagnostics.looked(frame.header.stamp, view.depth is not None)
-        self._pictures.show(Result(frame, queries, points, objects, view))
+        self._pictures.show(Result(frame, queries, points, objects, view, regions))
         if self._maps.get_subscription_count():
             values = frame.cells.cpu().numpy()
             self._maps.publish(map_message(values, frame.size, frame.model, frame.header))
@@ -164,6 +176,18 @@ class Search:
             match = Match(name=point.name, found=point.found, reason=point.reason)
             (match.u, match.v), match.score = point.uv, point.score
             match.instance, match.ambiguity = point.instance, point.ambiguity
+            match.confidence = point.confidence
             match.position = point_message(point.position)
             message.matches.append(match)
         self._matches.publish(message)
+
+
+def _confidence(
+    described: Described, found: Candidates, size: tuple[int, int]
+) -> list[float] | None:
+    """Read the network's confidence, where it has one, in places (K) of an image (H, W)."""
+    if described.confidence is None:
+        return None
+    uv = torch.from_numpy(found.uv).to(described.confidence)
+    read = interpolated(described.confidence[None, None], uv[None], size)
+    return [float(value) for value in read.flatten()]

@@ -1,4 +1,4 @@
-"""Perception places meshes in taught objects, and refines poses by them; rendered pictures.
+"""Perception detects taught objects, places meshes in them, and refines poses; rendered pictures.
 
 The test plays the camera and the database.
 """
@@ -16,7 +16,7 @@ from rcl_interfaces.srv import SetParameters
 from visualization_msgs.msg import Marker, MarkerArray
 
 from benchmarks.exported import exported
-from don_kp.msg import Descriptors, ObjectPose, ObjectPoses, TaughtMesh
+from don_kp.msg import Descriptors, Detections, ObjectPose, ObjectPoses, TaughtMesh, TaughtObject
 from don_kp.srv import GetMesh, PlaceMesh
 from don_kp_ros.database.object_records import fingerprint_of
 from don_kp_ros.geometry import rigid
@@ -25,7 +25,7 @@ from don_kp_ros.matching.view import View
 from don_kp_ros.meshes.packing import FORMAT, packed
 from don_kp_ros.meshes.reading import decoded
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
+from don_kp_ros.nodes.kit.conversions import image_array, matrix_from_pose, pose_from_matrix
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.perception.queries import message_from_constellation
 from don_kp_ros.pose.teaching import teach
@@ -91,7 +91,7 @@ class Bench:
         response.success, response.data = True, self.scene.mesh
         return response
 
-    def tell(self, off: np.ndarray) -> None:
+    def tell(self, off: np.ndarray, *others: TaughtObject) -> None:
         """Store the cap, its points off by a motion, with its mesh where that truly is."""
         moved = message_from_constellation('cap', self.taught.constellation)
         points = rigid.apply(off, self.taught.constellation.points)
@@ -99,7 +99,7 @@ class Bench:
         moved.mesh = TaughtMesh(
             fingerprint=fingerprint_of(self.scene.mesh), pose=pose_from_matrix(np.eye(4))
         )
-        message = Descriptors(objects=[moved])
+        message = Descriptors(objects=[moved, *others])
         message.header.stamp = self.peer.node.get_clock().now().to_msg()
         self._stored.publish(message)
 
@@ -110,15 +110,16 @@ class Bench:
         depth = np.nan_to_num(1000 * frame.depth).astype(np.uint16)
         return self.camera.show(next(self._seconds), depth).sec
 
-    def seen(self, shot: Shot, wanted) -> ObjectPoses:
-        """Show a view until what is told of it is as wanted; return that."""
+    def seen(self, shot: Shot, wanted, told: list | None = None):
+        """Show a view until what is told of it, the poses or else, is as wanted; return that."""
+        told = self.poses if told is None else told
 
         def answered():
             second = self.show(shot)
             return self.peer.within(
                 5.0,
                 lambda: next(
-                    (m for m in list(self.poses) if m.header.stamp.sec == second and wanted(m)),
+                    (m for m in list(told) if m.header.stamp.sec == second and wanted(m)),
                     None,
                 ),
             )
@@ -257,6 +258,30 @@ def test_where_the_object_is_absent_nothing_is_told(bench):
         message = bench.seen(bench.scene.empty, lambda m: True)
         assert sources(message) == []
         assert list(message.missing) == ['cap']
+
+
+def test_a_stored_object_is_detected_where_it_is(bench):
+    heard = bench.peer.listen(Detections, '/don_kp/detections', RESULT)
+    others = message_from_constellation('cup', bench.taught.constellation)
+    others.model = 'another'
+    bench.tell(OFF, others)
+    for shot in bench.scene.shots:
+        message = bench.seen(shot, lambda m: len(m.detections) > 0, heard)
+        assert message.model == bench.known.model
+        (found,) = message.detections
+        assert (found.name, found.instance, list(message.missing)) == ('cap', 0, [])
+        assert 0.8 < found.confidence <= 1
+        box, mask = found.box, image_array(found.mask)
+        assert (found.mask.header, found.mask.encoding) == (message.header, 'mono8')
+        assert mask.shape == (box.height, box.width)
+        assert set(np.unique(mask)) <= {0, 255}
+        assert all(edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+        whole = np.zeros(shot.mask.shape, dtype=bool)
+        inside = slice(box.y_offset, box.y_offset + box.height)
+        whole[inside, box.x_offset : box.x_offset + box.width] = mask > 0
+        assert (whole & shot.mask).sum() > 0.6 * (whole | shot.mask).sum()
+    message = bench.seen(bench.scene.empty, lambda m: True, heard)
+    assert (list(message.detections), list(message.missing)) == ([], ['cap'])
 
 
 def test_without_a_rate_nothing_is_refined(bench):

@@ -4,15 +4,22 @@ import gc
 import json
 import signal
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
+import torch
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from don_kp.msg import DescriptorMap, Keypoints, Model
+from don_kp.msg import DescriptorMap, Detections, Keypoints, Model
+from don_kp.srv import LoadModel
+from don_kp_ros.matching.pictures import FOUND
+from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
+from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
+from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit import conversions
 from don_kp_ros.nodes.kit.qos import LATCHED, RESULT
 from don_kp_ros.nodes.kit.runner import StartupError
@@ -105,7 +112,7 @@ def test_keypoints_are_told_with_their_kind_and_position(stage, peer):
         return next(whole, None)
 
     message = peer.wait_until(placed)
-    _, expected = stage.model.look(stage.camera.picture)
+    expected = stage.model.look(stage.camera.picture).keypoints
     assert message.model == stage.model.fingerprint
     assert message.header.frame_id == stage.camera.FRAME
     assert [one.id for one in message.keypoints] == [0, 1, 2, 3]
@@ -119,6 +126,76 @@ def test_keypoints_are_told_with_their_kind_and_position(stage, peer):
         ray = stage.camera.CAMERA.deproject(np.array([[one.u, one.v]]), np.array([0.5]))[0]
         told = [one.position.x, one.position.y, one.position.z]
         np.testing.assert_allclose(told, ray, atol=1e-3)
+
+
+def test_how_sure_the_network_is_of_a_place_is_told_where_it_learned_it(
+    stage, peer, checkpoint, tmp_path
+):
+    torch.manual_seed(0)
+    settings = NetworkConfiguration(
+        'resnet18', channels=8, dimension=8, inter=4, keypoints=None, confidence=True
+    )
+    network = DescriptorNetwork(settings)
+    with torch.no_grad():
+        network.uncertainty.weight.normal_(std=2)
+    other = tmp_path / 'sure.safetensors'
+    Checkpoint(settings, Preprocessing(96), network.state_dict(), 0.9).save(other)
+    model = DescriptorModel.load(other)
+    values = {'brim': stage.camera.described(model, [UV])[0]}
+    detected = peer.listen(Detections, '/don_kp/detections', RESULT)
+    try:
+        assert peer.call(LoadModel, '/don_kp/load_model', path=str(other)).success
+        stage.store(values, brim=model.fingerprint)
+        (match, *_) = stage.answer(['brim'], lambda matches: matches[0].found).matches
+        s = model.confidence(stage.camera.picture).numpy()
+        enlarged = cv2.resize(s / (1 + s), stage.camera.SIZE[::-1])
+        assert np.ptp(enlarged) > 0.1
+        assert (match.u, match.v) == UV
+        assert match.confidence == pytest.approx(enlarged[UV[1], UV[0]], abs=0.01)
+
+        # It weighs cells, but a region is as similar as it is.
+        def regions():
+            stage.answer(['brim'])
+            told = (m.detections for m in list(detected) if m.model == model.fingerprint)
+            return next((some for some in told if some), None)
+
+        assert peer.wait_until(regions)[0].confidence == pytest.approx(1, abs=0.02)
+    finally:
+        assert peer.call(LoadModel, '/don_kp/load_model', path=str(checkpoint)).success
+
+
+def test_stored_points_tell_which_object_is_in_view(stage, peer):
+    heard = peer.listen(Detections, '/don_kp/detections', RESULT)
+    there = stage.at([UV])[0]
+    values = {'cap/brim': there, 'cap/button': there, 'mug/rim': -there, 'box/edge': there}
+    stage.store(values, **{'box/edge': 'another model'})
+    matches = stage.answer(['cap/brim', 'cap/button', 'mug/rim']).matches
+    # The network of this stage does not learn how sure it is.
+    assert all(np.isnan(match.confidence) for match in matches)
+
+    def told():
+        stage.answer(['cap/brim', 'cap/button', 'mug/rim'])
+        return next((m for m in list(heard) if list(m.missing) == ['mug']), None)
+
+    message = peer.wait_until(told)
+    assert message.model == stage.model.fingerprint
+    found = message.detections[0]
+    assert {one.name for one in message.detections} == {'cap'}
+    assert [one.instance for one in message.detections] == list(range(len(message.detections)))
+    assert found.confidence == pytest.approx(1, abs=0.02)
+    u, v = UV[0] - found.box.x_offset, UV[1] - found.box.y_offset
+    mask = conversions.image_array(found.mask)
+    assert mask[v, u] == 255
+
+    def outlined():
+        stage.answer(['cap/brim', 'cap/button', 'mug/rim'])
+        pictures = (conversions.rgb_image(one) for one in list(drawn))
+        edge = slice(found.box.x_offset, found.box.x_offset + found.box.width)
+        rows = (picture[found.box.y_offset, edge][mask[0] > 0] for picture in pictures)
+        return any((row == FOUND).all(axis=1).mean() > 0.5 for row in rows)
+
+    drawn = peer.listen(Image, '/don_kp/heatmap', RESULT)
+    peer.wait_until(outlined)
 
 
 def test_the_heatmap_names_the_points_that_fit_best(stage, peer):
