@@ -15,6 +15,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held, PlaceError, place_at, unseen_since
+from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import Motion
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -70,10 +71,10 @@ class Placer:
     def goal_at(self, T_base_seen: Array, points: Array) -> Array:
         """Return the place (4, 4) at what was seen at a pose (4, 4), among points (N, 3).
 
-        They are what stands about what is held, if something is.
+        Where something is held, they stand about it, with what was seen of it before.
         """
         if self._held is not None:
-            self._keep(replace(self._held, others=points))
+            self._keep(replace(self._held, others=merged(self._held.others, points)))
         try:
             return self._inside(place_at(T_base_seen, points))
         except PlaceError as error:

@@ -113,3 +113,8 @@ class Looking(Arm):
         monkeypatch.setattr(stage.node._second_view, 'here', self.here)
         # However busy the machine is, planning takes no time.
         monkeypatch.setattr(stage.node._observer, 'now', lambda: 0.0)
+
+
+def height(heights: HeightMap, x: float, y: float) -> float:
+    index, _ = heights.grid.cells(np.array([[x, y]]))
+    return float(heights.heights[tuple(index[0])])

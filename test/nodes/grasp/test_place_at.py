@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from looking_arm import Q_FIRST, Looking
+from looking_arm import Q_FIRST, Looking, height
 from waiting_arm import Stage, answer
 
 from don_kp.action import Grasp
@@ -129,6 +129,21 @@ def test_what_is_held_is_put_at_a_taught_point_past_which_it_looks(
     (place,) = arm.places
     at = arm.grasps[-1][:3, 3] - arm.post + arm.tray + [0.0, 0.0, 0.05 + SETTLE]
     np.testing.assert_allclose(place[:3, 3], at, atol=1e-9)
+
+
+def test_what_the_place_shows_hides_nothing_that_was_seen_before(
+    stage: Stage, arm: Placing
+) -> None:
+    T, none = arm.T, np.zeros((0, 3))
+    box = HeldBox(np.eye(4), np.array([0.02, 0.02, 0.05]))
+    hidden, now = np.array([[0.6, -0.2, 0.12]]), np.array([[0.45, 0.25, HEIGHT]])
+    placer = stage.node._placer
+    placer.lifted(Held(T, np.eye(4), none, hidden, box))
+    place = placer.goal_at(rigid.transform(translation=[0.45, 0.25, 0.0]), now)
+    np.testing.assert_allclose(place, rigid.transform(translation=[0.45, 0.25, HEIGHT]))
+    assert arm.obstacles is not None
+    for x, y, z in (*hidden, *now):
+        assert height(arm.obstacles, x, y) == z
 
 
 def test_a_place_that_two_views_show_elsewhere_is_none(stage: Stage, arm: Placing) -> None:

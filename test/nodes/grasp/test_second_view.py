@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from looking_arm import Q_FIRST, T_FIRST, T_TCP_CAMERA, Looking
+from looking_arm import Q_FIRST, T_FIRST, T_TCP_CAMERA, Looking, height
 from waiting import wait_until
 from waiting_arm import Stage, answer
 
 from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
-from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import MotionCode, MotionError
 
 
@@ -66,11 +65,6 @@ def test_what_is_seen_elsewhere_from_every_view_is_not_found(stage: Stage, arm: 
         assert said in result.message
     assert len(arm.views) == 3 and arm.executed == 0
     np.testing.assert_array_equal(arm.back, [Q_FIRST])
-
-
-def height(heights: HeightMap, x: float, y: float) -> float:
-    index, _ = heights.grid.cells(np.array([[x, y]]))
-    return float(heights.heights[tuple(index[0])])
 
 
 def test_what_a_view_alone_saw_is_heeded_on_every_later_way(stage: Stage, arm: Looking) -> None:
