@@ -99,10 +99,11 @@ def measured(
         missing = [seed for seed in seeds if key(settings, seed) not in begun]
         begun |= {key(settings, seed) for seed in missing}
         work += [(settings, model, part) for i in range(parts) if (part := missing[i::parts])]
-    with multiprocessing.get_context('spawn').Pool(jobs, maxtasksperchild=1) as pool:
-        for failure in tqdm(pool.imap_unordered(run_part, work), 'parts', len(work)):
-            if failure:
-                print(failure, file=sys.stderr)
+    if work:
+        with multiprocessing.get_context('spawn').Pool(jobs, maxtasksperchild=1) as pool:
+            for failure in tqdm(pool.imap_unordered(run_part, work), 'parts', len(work)):
+                if failure:
+                    print(failure, file=sys.stderr)
     done = kept(file)
     return [
         [done[name] for seed in seeds if (name := key(settings, seed)) in done]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import grasp_trials, grasping, kept_trials, perturbations
+from benchmarks import grasp_trials, grasping, kept_trials, perturbations, placing
 from benchmarks import report as report_module
 from benchmarks.grasping_page import marked, page_of
 from don_kp_ros.demo.pictures import end_of
@@ -108,6 +108,28 @@ def test_what_was_measured_is_not_measured_again_nor_twice(
     rows = grasp_trials.measured(wanted, [7, 8, 9], 2, 2)
     assert begun == [('cap', [7]), ('cap', [9]), ('mug', [7, 9]), ('mug', [8])]
     assert [[row['seed'] for row in own] for own in rows] == [[7, 8, 9]] * 3
+
+
+def test_what_was_placed_before_is_not_placed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, '_TRIALS', tmp_path / 'trials.jsonl')
+    monkeypatch.setattr(report_module, 'OUTPUT', tmp_path)
+    monkeypatch.setattr(placing, 'commit', lambda: 'abc')
+    monkeypatch.setattr(placing.checkpoint, 'load', lambda _: SimpleNamespace(fingerprint='feed'))
+    for later in (False, True):
+        settings = placing.Settings(later, 'feed', 'abc')
+        for seed in (3000, 3001):
+            one = {'key': kept_trials.key(settings, seed), 'seed': seed, 'placed': int(not later)}
+            kept_trials.keep(placing._TRIALS, one)
+    monkeypatch.setenv('COUNT', '2')
+    monkeypatch.setenv('SEED', '3')
+    assert placing.main() == 0
+    written = json.loads((tmp_path / 'placing.json').read_text())
+    assert written['rows'] == [{'seed': seed, 'placed': 1} for seed in (3000, 3001)]
+    monkeypatch.setenv('LATER', '1')
+    assert placing.main() == 1
+    assert json.loads((tmp_path / 'placing-later.json').read_text())['targets'][0]['measured'] == 0
 
 
 def test_a_find_that_was_refused_is_none_that_came_near() -> None:
