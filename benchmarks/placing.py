@@ -4,36 +4,60 @@
 SEED=0. Each is taught at its brim, moved and turned, then picked by name and put down at a random
 place, turned by up to 90 degrees. A place where something stands must be refused; the next is
 drawn then. With LATER=1 it is picked first, and placed by a goal of its own, when what is held
-hides a part of the table. A simulated second takes as long as perception needs. Some minutes.
+hides a part of the table. JOBS=2 runs so many simulations at a time. Some minutes.
+
+Every trial is a line of output/bench/placing/trials.jsonl, kept with its model and commit: a run
+that is interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import kept_trials
+from benchmarks.kept_trials import Row
 from benchmarks.report import OUTPUT, Target, given, report
 from don_kp.action import Grasp
+from don_kp_ros.bringup.processes import NodeParameters
 from don_kp_ros.demo.judge import Judge
-from don_kp_ros.demo.session import judged
+from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
+from don_kp_ros.networks import checkpoint
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.instances import UNSEEN
 
 Array = NDArray[np.float64]
 
+_TRIALS = OUTPUT / 'placing' / 'trials.jsonl'
 _REGION = ((0.36, 0.58), (-0.2, 0.2))  # metres, x and y of a place
 _MOST_TURN = np.deg2rad(90.0)
 _TRIES = 6  # of places, where they are refused
 _NEAR, _TURNED = 0.010, np.deg2rad(5.0)
 
 
-def _place(judge: Judge, seed: int, later: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Settings:
+    """All that the trials of a run have in common, and that their results depend on."""
+
+    later: bool  # placed by a goal of its own
+    model: str  # fingerprint
+    commit: str
+    parameters: NodeParameters = field(default_factory=dict)  # of the stack's nodes
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        return 'later' if self.later else 'next'
+
+
+def _place(judge: Judge, seed: int, later: bool) -> Row:
     """Pick a cap and put it down; return how far it is from where it was to be."""
     rng = np.random.default_rng([seed, 0x91AC])
     looks, instance = int(rng.integers(2**62)), int(rng.choice(UNSEEN))
@@ -42,7 +66,7 @@ def _place(judge: Judge, seed: int, later: bool) -> dict[str, Any]:
     judge.store('cap/brim', round(truth.point_u), round(truth.point_v))
     judge.reset(looks, 1, instance)
     before = judge.truth()
-    row: dict[str, Any] = {'seed': seed, 'refused': 0, 'placed': 0}
+    row: Row = {'seed': seed, 'refused': 0, 'placed': 0}
     goal = Grasp.Goal(target='cap/brim', next=Grasp.Goal.PLACE)
     if later:
         picked = judge.grasp(Grasp.Goal(target='cap/brim'), lambda *_: None)
@@ -77,24 +101,34 @@ def _place(judge: Judge, seed: int, later: bool) -> dict[str, Any]:
     return row
 
 
+def _run(job: tuple[Settings, Path, Sequence[int]]) -> str:
+    settings, model, seeds = job
+    return kept_trials.run(
+        _TRIALS, settings, model, seeds, lambda judge, seed: _place(judge, seed, settings.later)
+    )
+
+
 def main() -> int:
     """Measure, print, write; 1 where the target is missed."""
-    count, seed = (
-        int(os.environ.get(name) or usual) for name, usual in (('COUNT', 10), ('SEED', 0))
+    variables = given('COUNT', 'SEED', 'LATER', 'JOBS')
+    count, seed, jobs = (
+        int(variables.get(name, usual))
+        for name, usual in (('COUNT', '10'), ('SEED', '0'), ('JOBS', '2'))
     )
-    rows = []
-    with judged(shipped_model(), OUTPUT / 'placing' / 'logs') as judge:
-        for i in range(count):
-            rows.append(_place(judge, 1000 * seed + i, os.environ.get('LATER') == '1'))
-            print(rows[-1], flush=True)
+    model = shipped_model()
+    fingerprint = checkpoint.load(model).fingerprint
+    settings = Settings(variables.get('LATER') == '1', fingerprint, commit())
+    seeds = [1000 * seed + i for i in range(count)]
+    (rows,) = kept_trials.measured(_TRIALS, [(settings, model)], seeds, jobs, jobs, _run)
     placed = sum(row['placed'] for row in rows)
     ok = report(
         'placing',
         f'{placed} of {count} stand within 10 mm and 5 degrees',
-        rows,
+        [{name: value for name, value in row.items() if name != 'key'} for row in rows],
         [Target('placed', placed, 0.9 * count, at_least=True)],
         seed=seed,
-        variables=given('COUNT', 'SEED', 'LATER'),
+        variables=variables,
+        variant='later' if settings.later else '',
     )
     return 0 if ok else 1
 

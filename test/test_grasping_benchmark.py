@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import grasp_trials, grasping, perturbations
+from benchmarks import grasp_trials, grasping, kept_trials, perturbations, placing
 from benchmarks import report as report_module
 from benchmarks.grasping_page import marked, page_of
 from don_kp_ros.demo.pictures import end_of
@@ -29,19 +29,19 @@ def row(verdict: str, error: float | None, seconds: float, **more: object) -> di
     ]
     told = {'verdict': verdict, 'message': 'a <sentence>', 'error': error, 'turn': None}
     pinch = {**told, 'steps': steps, 'grasp': None}
-    name = grasp_trials.key(grasp_trials.Settings('mug', 'pinch', 2, 'feed', 'abc'), 7)
+    name = kept_trials.key(grasp_trials.Settings('mug', 'pinch', 2, 'feed', 'abc'), 7)
     plain = {'key': name, 'kind': 'mug', 'instance': 5, 'seed': 7, 'failure': ''}
     return {**plain, 'passed': verdict == 'lifted', 'pinch': pinch, 'aligned': None, **more}
 
 
 def test_a_trial_that_a_kill_cut_off_is_done_again_and_the_others_are_not(tmp_path: Path) -> None:
     path = tmp_path / 'bench' / 'trials.jsonl'
-    assert grasp_trials.kept(path) == {}
-    grasp_trials.keep(path, {'key': 'a', 'n': 1})
+    assert kept_trials.kept(path) == {}
+    kept_trials.keep(path, {'key': 'a', 'n': 1})
     with path.open('a') as file:
         file.write('{"key": "b", "n":')
-    grasp_trials.keep(path, {'key': 'c', 'n': 3})
-    assert {name: own['n'] for name, own in grasp_trials.kept(path).items()} == {'a': 1, 'c': 3}
+    kept_trials.keep(path, {'key': 'c', 'n': 3})
+    assert {name: own['n'] for name, own in kept_trials.kept(path).items()} == {'a': 1, 'c': 3}
 
 
 def test_a_trial_of_other_settings_is_another_trial() -> None:
@@ -56,7 +56,7 @@ def test_a_trial_of_other_settings_is_another_trial() -> None:
             ('cap', 'pinch', 2, 'm', 'd'),
         )
     ]
-    keys = {grasp_trials.key(one, seed) for one in settings for seed in (0, 1)}
+    keys = {kept_trials.key(one, seed) for one in settings for seed in (0, 1)}
     assert len(keys) == 12
     assert len({grasp_trials.picture_of(one) for one in keys}) == 12
 
@@ -71,7 +71,7 @@ def test_a_trial_of_other_disturbances_aims_or_parameters_is_another_trial() -> 
         replace(plain, disturbances={'light': 2.0}),
         replace(plain, disturbances={'light': 4.0}),
     ]
-    keys = {grasp_trials.key(one, 3) for one in (plain, *others)}
+    keys = {kept_trials.key(one, 3) for one in (plain, *others)}
     assert len(keys) == 7
     assert len({grasp_trials.picture_of(one) for one in keys}) == 7
     task = replace(others[1], disturbances={'light': 2.0}).task
@@ -95,19 +95,41 @@ def test_what_was_measured_is_not_measured_again_nor_twice(
             for settings, _, seeds in work:
                 begun.append((settings.kind, list(seeds)))
                 for seed in seeds:
-                    name = grasp_trials.key(settings, seed)
-                    grasp_trials.keep(grasp_trials.TRIALS, {'key': name, 'seed': seed})
+                    name = kept_trials.key(settings, seed)
+                    kept_trials.keep(grasp_trials.TRIALS, {'key': name, 'seed': seed})
             yield from [''] * len(work)
 
     monkeypatch.setattr(grasp_trials, 'TRIALS', tmp_path / 'trials.jsonl')
     pools = SimpleNamespace(Pool=lambda *_, **__: Pool())
-    monkeypatch.setattr(grasp_trials.multiprocessing, 'get_context', lambda _: pools)
+    monkeypatch.setattr(kept_trials.multiprocessing, 'get_context', lambda _: pools)
     cap, mug = (grasp_trials.Settings(kind, 'pinch', 2, 'm', 'c') for kind in ('cap', 'mug'))
-    grasp_trials.keep(grasp_trials.TRIALS, {'key': grasp_trials.key(cap, 8), 'seed': 8})
+    kept_trials.keep(grasp_trials.TRIALS, {'key': kept_trials.key(cap, 8), 'seed': 8})
     wanted = [(cap, tmp_path), (mug, tmp_path), (cap, tmp_path)]
     rows = grasp_trials.measured(wanted, [7, 8, 9], 2, 2)
     assert begun == [('cap', [7]), ('cap', [9]), ('mug', [7, 9]), ('mug', [8])]
     assert [[row['seed'] for row in own] for own in rows] == [[7, 8, 9]] * 3
+
+
+def test_what_was_placed_before_is_not_placed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, '_TRIALS', tmp_path / 'trials.jsonl')
+    monkeypatch.setattr(report_module, 'OUTPUT', tmp_path)
+    monkeypatch.setattr(placing, 'commit', lambda: 'abc')
+    monkeypatch.setattr(placing.checkpoint, 'load', lambda _: SimpleNamespace(fingerprint='feed'))
+    for later in (False, True):
+        settings = placing.Settings(later, 'feed', 'abc')
+        for seed in (3000, 3001):
+            one = {'key': kept_trials.key(settings, seed), 'seed': seed, 'placed': int(not later)}
+            kept_trials.keep(placing._TRIALS, one)
+    monkeypatch.setenv('COUNT', '2')
+    monkeypatch.setenv('SEED', '3')
+    assert placing.main() == 0
+    written = json.loads((tmp_path / 'placing.json').read_text())
+    assert written['rows'] == [{'seed': seed, 'placed': 1} for seed in (3000, 3001)]
+    monkeypatch.setenv('LATER', '1')
+    assert placing.main() == 1
+    assert json.loads((tmp_path / 'placing-later.json').read_text())['targets'][0]['measured'] == 0
 
 
 def test_a_find_that_was_refused_is_none_that_came_near() -> None:

@@ -144,6 +144,11 @@ def _parser() -> Parser:
         help="X Y Z [YAW]: then put it down, the point or the object's origin at X Y of the base "
         "frame, on what is Z high (0: the table), turned by YAW degrees; an object's frame to YAW",
     )
+    then.add_argument(
+        '--place-at',
+        metavar='PLACE',
+        help='then put it down where this stored point, or taught object, is seen before',
+    )
     then.add_argument('--release', action='store_true', help='then put it down where it stood')
 
     command('release', 'Open the hand, and move the arm to where it looks from.')

@@ -166,6 +166,8 @@ def _pick(arguments: argparse.Namespace, stack: Stack) -> int:
         position, turn = goal.place.pose.position, goal.place.pose.orientation
         position.x, position.y, position.z, degrees = [*arguments.place, 0.0][:4]
         turn.z, turn.w = math.sin(math.radians(degrees) / 2), math.cos(math.radians(degrees) / 2)
+    elif arguments.place_at is not None:
+        goal.next, goal.place_at = Grasp.Goal.PLACE, arguments.place_at
     elif arguments.release:
         goal.next = Grasp.Goal.RELEASE
     return _grasp(goal, stack)

@@ -97,6 +97,17 @@ class Located:
         step = gain @ np.concatenate([T_other[:3, 3] - T[:3, 3], turn])
         return self._stepped(step, self.covariance - gain @ self.covariance)
 
+    def unturned(self) -> Located:
+        """Return the sight of what looks the same turned about its axis, as nearly unturned.
+
+        Of all such turns, that after which its axes are nearest to those of the base.
+        """
+        if self.symmetry is None:
+            return self
+        base = replace(self, T_base_object=np.eye(4))
+        turn = self.symmetry.turn(base._turn_from(self, self.symmetry))
+        return replace(self, T_base_object=self.T_base_object @ turn)
+
     def _turn_from(self, other: Located, symmetry: SymmetryAxis) -> float:
         """Return by what allowed angle about its axis another sight comes nearest to this one."""
         x, y, z, w = rigid.to_quaternion(

@@ -22,6 +22,7 @@ _CELL = 0.005
 # What is put down may be this much off the ground it was seen on, metres: as for the planner.
 _UNEVEN = LOWEST
 _SEEN = 0.5  # of a place, at least
+_ABOUT = 0.01  # metres from the middle of a place, within which its height is measured
 
 
 class PlaceError(Exception):
@@ -122,6 +123,20 @@ class Held:
             clearance(motion @ self.T_base_grasp, points, fingers)
         except NoGraspError as error:
             raise PlaceError(f'the hand cannot let go there: {error}') from None
+
+
+def place_at(T_base_seen: Array, points: Array) -> Array:
+    """Return the place (4, 4) where something was seen at a pose (4, 4), among points (N, 3).
+
+    It is turned about the vertical alone, as what was seen, and as high as most of the points
+    within a centimetre; not below the table. Raises PlaceError where there are none.
+    """
+    x, y = T_base_seen[:2, 3]
+    heights = points[np.hypot(points[:, 0] - x, points[:, 1] - y) <= _ABOUT, 2]
+    if not len(heights):
+        raise PlaceError('how high the place is was not seen; choose one that the camera sees')
+    turn = rigid.rotation_about([0.0, 0.0, 1.0], _heading(T_base_seen))
+    return rigid.transform(turn, [x, y, max(0.0, float(np.median(heights)))])
 
 
 def unseen_since(before: Array, now: Array, grid: Grid) -> Array:

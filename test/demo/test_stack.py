@@ -32,9 +32,13 @@ from don_kp_ros.nodes.kit.conversions import matrix_from_pose, matrix_from_trans
 from don_kp_ros.nodes.kit.qos import LATCHED
 from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import load_preset
+from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.instances import UNSEEN
+from don_kp_ros.simulation.scene import Layout
+from don_kp_ros.simulation.world import World
 
 CAP = UNSEEN[42]
+BOX, CAN = 367, 295537  # a table with a box, and a can that is narrow enough to stand on it
 FREE = 6  # a placement that leaves the table's middle free
 PLACES = ((0.5, 0.18), (0.5, -0.18), (0.4, 0.2), (0.4, -0.2))  # one of them is free, metres
 BRIM = Grasp.Goal(target='cap/brim')
@@ -194,6 +198,33 @@ def test_an_occupied_place_is_refused_and_the_arm_holds(judge: Judge) -> None:
     assert result.success, result.message
     brim = judge.truth().point
     assert np.hypot(brim.x - x, brim.y - y) < 0.010
+
+
+def test_what_is_picked_is_put_onto_what_was_taught(judge: Judge) -> None:
+    def on_table(placement: int) -> tuple[np.ndarray, GetSceneTruth.Response]:
+        """Return the middle of the box's top, and all."""
+        judge.reset(BOX, placement, CAN, kind='can', others=1)
+        truth = judge.truth()
+        (box,) = truth.others
+        return np.array([box.x, box.y, 2 * box.z]), truth
+
+    top, _ = on_table(0)
+    camera = World(Layout.draw(BOX, CAN, kind='can'), load_preset('panda')).camera_pose()
+    u, v = D435.project(rigid.apply(rigid.inverse(camera), top))
+    judge.store('tray/middle', round(u), round(v))
+    top, before = on_table(2)
+    phases: list[str] = []
+    can = matrix_from_pose(before.object)[:3, 3]
+    goal = Grasp.Goal(pose=pose(can[0], can[1], 2 * before.centre.z))
+    goal.next, goal.place_at = 'place', 'tray/middle'
+    result = judge.grasp(goal, lambda phase, _: phases.append(phase))
+    assert result.success, result.message
+    assert phases[:2] == ['observe', 'look again'] and phases[-2:] == ['place', 'retreat']
+    after = judge.truth()
+    stands = matrix_from_pose(after.object)
+    assert np.hypot(*(stands[:2, 3] - top[:2])) < 0.015
+    assert abs(stands[2, 3] - top[2]) < 0.002 and stands[2, 2] > np.cos(np.deg2rad(2))
+    assert np.hypot(after.others[0].x - top[0], after.others[0].y - top[1]) < 0.003
 
 
 def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: Judge) -> None:

@@ -107,3 +107,15 @@ def test_sights_of_a_symmetrical_object_are_combined_turned_alike():
         other = Located(T @ symmetry.turn(turn), sigma, 'a model', symmetry)
         between = rigid.transform(translation=[0.0, 0.002, 0.0]) @ one.T_base_object
         np.testing.assert_allclose(one.combined(other).T_base_object, between, atol=1e-9)
+
+
+def test_what_looks_the_same_is_turned_to_the_axes_of_the_base():
+    quarters = SymmetryAxis(UP.direction, UP.point, 4)
+    for symmetry, left in ((UP, 0.0), (quarters, 1.3 - np.pi / 2), (None, 1.3)):
+        one = sight(0.2, 1.3, symmetry=symmetry)
+        turned = one.unturned()
+        T = turned.T_base_object
+        assert T[:3, :3] == pytest.approx(rigid.rotation_about([0, 0, 1], left), abs=1e-9)
+        assert one.apart(turned) == pytest.approx((0.0, 0.0), abs=1e-7) or symmetry is None
+        axis = rigid.apply(one.T_base_object, UP.point)
+        assert rigid.apply(T, UP.point) == pytest.approx(axis)

@@ -5,7 +5,7 @@ import pytest
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import PinchParameters
-from don_kp_ros.grasping.placing import Held, PlaceError, unseen_since
+from don_kp_ros.grasping.placing import Held, PlaceError, place_at, unseen_since
 from don_kp_ros.motion.heightmap import Grid, HeightMap
 
 GRID = Grid(0.2, 0.85, -0.5, 0.5)
@@ -140,6 +140,23 @@ def test_a_place_that_is_not_seen_is_refused():
 def test_what_was_not_seen_between_the_fingers_cannot_be_placed():
     with pytest.raises(PlaceError, match='not seen where it was grasped'):
         Held.grasped(rigid.transform(DOWN, [0.7, 0.3, 0.05]), POINT, scene(BLOCK), FINGERS)
+
+
+def test_a_place_is_as_high_as_most_of_what_is_seen_there_and_turned_as_what_was_found():
+    points = scene((0.5, 0.1, 0.08, 0.06, 0.03))
+    strays = [[0.52, 0.11, 0.4], [0.521, 0.11, -0.2], [np.nan] * 3, [np.nan] * 3]
+    lean = rigid.rotation_about([0, 0, 1], 0.7) @ rigid.rotation_about([1, 0, 0], 0.05)
+    found = rigid.transform(lean, [0.52, 0.11, 0.012])
+    place = place_at(found, np.concatenate([points, strays]))
+    assert place == pytest.approx(goal(0.52, 0.11, 0.03, 0.7))
+    # What is held comes to stand on it.
+    motion = held().motion_to(place)
+    assert rigid.apply(motion, POINT[:3, 3]) == pytest.approx([0.52, 0.11, 0.03 + POINT[2, 3]])
+    # The table's noise below it is none, and of what is not seen nothing is known.
+    sunk = scene() - [0.0, 0.0, 0.002]
+    assert place_at(goal(0.4, 0.0), sunk) == pytest.approx(goal(0.4, 0.0))
+    with pytest.raises(PlaceError, match='was not seen'):
+        place_at(found, points[np.abs(points[:, 0] - 0.52) > 0.011])
 
 
 def test_what_is_hidden_now_is_as_it_was_and_what_is_seen_now_is_as_it_is():

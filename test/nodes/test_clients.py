@@ -123,6 +123,27 @@ def test_a_goal_that_is_rejected_is_a_failure(peer, capsys):
     assert 'another goal is running' in capsys.readouterr().err
 
 
+def test_a_pick_tells_what_is_to_follow(peer, capsys):
+    sent = []
+    server = ActionServer(
+        peer.node, Grasp, 'grasp', print,
+        goal_callback=lambda goal: sent.append(goal) or GoalResponse.REJECT,
+    )  # fmt: skip
+    try:
+        for then in (['--place-at', 'tray/middle'], ['--place', '0.4', '0.1', '0'], []):
+            assert command.main(['pick', 'cap/brim', *then]) == 1
+    finally:
+        server.destroy()
+    at, by_pose, held = sent
+    assert (at.target, at.next, at.place_at) == ('cap/brim', 'place', 'tray/middle')
+    assert at.place == held.place and by_pose.place.pose.position.x == 0.4
+    assert (by_pose.next, by_pose.place_at) == ('place', '')
+    assert (held.next, held.place_at) == ('', '')
+    with pytest.raises(SystemExit):
+        command.main(['pick', 'cap/brim', '--place-at', 'tray', '--release'])
+    assert 'not allowed with' in capsys.readouterr().err
+
+
 @contextlib.contextmanager
 def teaching(peer):
     """Serve /teach_grasp; give what it is asked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from geometry_msgs.msg import PoseStamped
+
 from don_kp.action import Grasp
 from don_kp_ros.motion.port import MotionCode
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError
@@ -32,6 +34,10 @@ def mode_of(goal: Grasp.Goal) -> str:
         reason = f"mode is 'move', with {goal.target or goal.next}; it goes to a pose, and ends"
     elif goal.blind and mode != Grasp.Goal.MOVE:
         reason = f"blind is true, and mode '{mode}'; without a look, the hand only moves: move"
+    elif goal.place_at and goal.place != PoseStamped():
+        reason = f"there is a place, and place_at is '{goal.place_at}'; give one of them"
+    elif goal.place_at and Grasp.Goal.PLACE not in (mode, goal.next):
+        reason = f"place_at is '{goal.place_at}', and nothing is put down; mode or next is: place"
     elif mode not in _LETTING_GO and not goal.target and not goal.pose.header.frame_id:
         reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
     else:

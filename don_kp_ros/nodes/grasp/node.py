@@ -17,7 +17,7 @@ from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
-from don_kp_ros.motion.port import MotionError
+from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.nodes.grasp.goals import CODES, mode_of
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -163,10 +163,14 @@ class GraspNode(Node):
             )
         self._safety.check_recovered()
         self._motion.joint_positions()  # stale joint states: nothing further is of use
-        place = self._placer.goal(goal.place) if Grasp.Goal.PLACE in (mode, goal.next) else None
+        place = None
+        if Grasp.Goal.PLACE in (mode, goal.next) and not goal.place_at:
+            place = self._placer.goal(goal.place)
         if mode == Grasp.Goal.PLACE:
             report(Phase.OBSERVE, 'the place')
-            self._placer.look()
+            about = self._placer.look()
+            if goal.place_at:
+                place = self._place_at(goal.place_at, report, about)
             self._placer.put(place, report)
             result.code, result.message = Grasp.Result.SUCCEEDED, 'placed; back to observe'
             return
@@ -186,6 +190,8 @@ class GraspNode(Node):
         tried: list[Array] = []
         picked = None
         self._placer.lifted(None)
+        if goal.place_at:
+            place = self._place_at(goal.place_at, report)
         while picked is None:
             report(Phase.OBSERVE, goal.target)
             course = Course(tried, report, located)
@@ -215,6 +221,13 @@ class GraspNode(Node):
             result.message = f'{what} is {"placed" if place is not None else "back"}'
         result.code = Grasp.Result.SUCCEEDED
 
+    def _place_at(self, name: str, report: Report, about: Array | None = None) -> Array:
+        """Return where something stands (4, 4) that is put down at a taught place."""
+        found = self._planning.place(name, report, about)
+        place = self._placer.goal_at(found.T_base_reference, found.points)
+        report(Phase.OBSERVE, f'{name} is at {millimetres(place[:3, 3])} mm')
+        return place
+
     def _check_nothing_is_held(self) -> None:
         if self._picker.holds_something():
             raise GoalRefusedError(
@@ -238,7 +251,9 @@ class GraspNode(Node):
         result.grasp_pose = self._pose_stamped(T)
         result.code, result.message = Grasp.Result.SUCCEEDED, f'the tool is at {where}'
 
-    def _foreseen(self, goal: Grasp.Goal, planned: Planned, place: Array | None) -> Held | None:
+    def _foreseen(
+        self, goal: Grasp.Goal, planned: Planned[GraspPlan], place: Array | None
+    ) -> Held | None:
         """Tell what a plan will hold; it need not be known where it is only to be held."""
         grasp, reference = planned.plan.T_base_grasp, planned.T_base_reference
         try:

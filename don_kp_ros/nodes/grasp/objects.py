@@ -53,13 +53,17 @@ class TaughtObjects:
         """Return what is taught under a name, by any model; refuses what is not."""
         taught = self._listed(name)
         if not taught:
-            names = sorted({str(one.name) for one in self._listed('')})
+            names = self.names()
             raise GoalRefusedError(
                 Grasp.Result.UNKNOWN_TARGET,
                 f"no object '{name}' is taught; taught are: {', '.join(names) or 'none'}"
                 f'{did_you_mean(name, names)}; {self._teach_object} teaches one',
             )
         return taught
+
+    def names(self) -> list[str]:
+        """Return the names of all that is taught, by any model."""
+        return sorted({str(one.name) for one in self._listed('')})
 
     def _listed(self, name: str) -> list[TaughtObject]:
         try:

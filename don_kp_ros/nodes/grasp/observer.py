@@ -78,6 +78,8 @@ class Observer:
         self._parameters = parameters
         self._cancelled = cancelled
         self.newest: Header | None = None  # of the images that were heard last
+        self.beside_hand: Callable[[Array, Time], Array] = lambda points, _: points
+        """Leaves out of points (N, 3) seen at a time those of what the hand holds."""
         remedy = 'is the perception node running?'
         self._describe = ServiceClient(node, Describe, 'perception/describe', remedy)
         self._scene = ServiceClient(node, Scene, 'perception/scene', remedy)
@@ -154,7 +156,8 @@ class Observer:
             )
             for stamp in stamps
         ]
-        return points_from_cloud(self._ask(self._scene, requests, deadline).cloud)
+        cloud = self._ask(self._scene, requests, deadline).cloud
+        return self.beside_hand(points_from_cloud(cloud), cloud.header.stamp)
 
     def pose_of(self, frame: str, stamp: Time, deadline: float) -> Array:
         """Return ``T_base_frame`` at a time, waiting for the transform until a deadline."""

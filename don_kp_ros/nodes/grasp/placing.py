@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -13,7 +14,8 @@ from don_kp.action import Grasp
 from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
-from don_kp_ros.grasping.placing import Held, PlaceError, unseen_since
+from don_kp_ros.grasping.placing import Held, PlaceError, place_at, unseen_since
+from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import Motion
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
@@ -27,6 +29,7 @@ _UPRIGHT = np.cos(np.deg2rad(2.0))
 _MARGIN = 0.03
 # For so long what it hides from the camera counts as it was seen before it was picked.
 _REMEMBERED_S = 120.0
+_PATIENCE_S = 3.0  # for the transform of an image's time
 
 
 class Placer:
@@ -51,6 +54,7 @@ class Placer:
         self._motion, self._picker = motion, picker
         self._workspace, self._fingers = workspace, fingers
         self._held: Held | None = None
+        observer.beside_hand = self._beside_hand
         self._lifted_at = 0.0  # seconds of ROS time
 
     def goal(self, place: PoseStamped) -> Array:
@@ -62,6 +66,21 @@ class Placer:
                 Grasp.Result.INVALID_GOAL,
                 'the place is tilted; turn it about the vertical alone, in the base frame',
             )
+        return self._inside(T)
+
+    def goal_at(self, T_base_seen: Array, points: Array) -> Array:
+        """Return the place (4, 4) at what was seen at a pose (4, 4), among points (N, 3).
+
+        Where something is held, they stand about it, with what was seen of it before.
+        """
+        if self._held is not None:
+            self._keep(replace(self._held, others=merged(self._held.others, points)))
+        try:
+            return self._inside(place_at(T_base_seen, points))
+        except PlaceError as error:
+            raise GoalRefusedError(Grasp.Result.OCCUPIED, str(error)) from None
+
+    def _inside(self, T: Array) -> Array:
         if outside := self._workspace.outside(T[:3, 3]):
             raise GoalRefusedError(Grasp.Result.OUTSIDE, f'the place is {outside}')
         return T
@@ -89,8 +108,11 @@ class Placer:
         if held is not None:
             self._motion.set_obstacles(self._workspace.mapped(held.others))
 
-    def look(self) -> None:
-        """Look anew at what stands about, from where the arm looks from, with what is held."""
+    def look(self) -> Array:
+        """Look anew at what stands about, from where the arm looks from, with what is held.
+
+        Return its points (N, 3).
+        """
         held = self._held
         if held is None or not self._picker.holds_something():
             raise GoalRefusedError(
@@ -100,16 +122,22 @@ class Placer:
             )
         self._keep(held)
         self._picker.go_home()
-        now = self._node.get_clock().now()
-        seen = self._observer.newest_points()
-        deadline = 1e-9 * now.nanoseconds + 3.0
-        T_base_hand = self._observer.pose_of(self._preset.hand_frame, now.to_msg(), deadline)
-        own = held.box.contains(T_base_hand @ self._preset.T_hand_tcp, seen, _MARGIN)
-        others = seen[~own]
+        others = self._observer.newest_points()
         if 0 <= self._time.now() - self._lifted_at < _REMEMBERED_S:  # else time was set back
             hidden = unseen_since(held.others, others, self._workspace.grid)
             others = np.concatenate([others, hidden])
         self._keep(replace(held, others=others))
+        return others
+
+    def _beside_hand(self, points: Array, stamp: Time) -> Array:
+        """Leave out of points (N, 3) seen at a time those of what is held."""
+        held = self._held
+        if held is None:
+            return points
+        deadline = self._time.now() + _PATIENCE_S
+        T_base_hand = self._observer.pose_of(self._preset.hand_frame, stamp, deadline)
+        T_base_tcp = T_base_hand @ self._preset.T_hand_tcp
+        return points[~held.box.contains(T_base_tcp, points, _MARGIN)]
 
     def put(self, goal: Array | None, report: Report) -> None:
         """Put down what is held at a goal (4, 4), or where it stood; then look at it from home.

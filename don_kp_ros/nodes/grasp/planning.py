@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,14 @@ from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import NoGraspError, aligned_candidate, untried
 from don_kp_ros.grasping.pick import Phase, Report
 from don_kp_ros.grasping.viewing import merged
-from don_kp_ros.motion.port import GraspPlan
+from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import GraspParameters
 from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView, View
 from don_kp_ros.nodes.grasp.targets import (
+    ObjectPlace,
     ObjectTarget,
     PlacesTarget,
     Planner,
@@ -37,16 +39,18 @@ _LOOKS_AGAIN = 2  # for an object that moved meanwhile
 _LONG_S = 2.0  # that planning a pinch may take, before it is looked at again
 # From another view may be seen what from this one is not, or badly.
 _NOT_SEEN = (Grasp.Result.NOT_FOUND, Grasp.Result.UNCERTAIN)
+Plan = TypeVar('Plan', GraspPlan, None)
 
 
 @dataclass(frozen=True)
-class Planned:
+class Planned(Generic[Plan]):
     """A plan, the reference of its object (4, 4), and the points (N, 3) seen, in the base frame.
 
-    target: what was looked for, and seconds: how long it was planned; None for a pose.
+    plan: None for a place to put something down. target: what was looked for, and seconds: how
+    long it was planned; None for a pose.
     """
 
-    plan: GraspPlan
+    plan: Plan
     T_base_reference: Array
     sight: Sight
     target: Target | None = None
@@ -87,7 +91,7 @@ class GoalPlanning:
         self._planner, self._second_view = planner, second_view
         self._look, self._views = settings.look, settings.views
 
-    def plan(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned:
+    def plan(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned[GraspPlan]:
         """Plan a grasp, other than those tried if there is one; nothing moves."""
         self._second_view.begin()
         if not goal.target:
@@ -95,7 +99,7 @@ class GoalPlanning:
         target = self._target(goal.target, mode)
         return self._planned(target, self._seen(target), course)
 
-    def confirmed(self, planned: Planned, course: Course) -> Planned:
+    def confirmed(self, planned: Planned[GraspPlan], course: Course) -> Planned[GraspPlan]:
         """Look again at what a grasp was planned for, from a second view; plan it with both.
 
         The arm moves to the second view. Where it reaches none, or none is wanted, the target is
@@ -104,16 +108,63 @@ class GoalPlanning:
         target = planned.target
         if target is None:
             return planned
+        likely = planned.plan.T_base_grasp
+
+        def anew(sight: Sight) -> Planned[GraspPlan]:
+            return self._planned(target, sight, course, likely)
+
+        return self._confirmed(target, planned, anew, course.report)
+
+    def place(self, name: str, report: Report, about: Array | None = None) -> Planned[None]:
+        """Find the stored point, or the taught object, at which something is to be put down.
+
+        As what is grasped: from a second view, too; but nothing is planned, and the arm comes
+        back. about: points (N, 3) that were seen before, and still stand there where it does not
+        see them.
+        """
+        self._second_view.begin()
+        objects = self._objects.names()
+        if name in objects:
+            target: Target = ObjectPlace(name, self._objects, self._planner, self._look)
+        else:
+            target = self._stored(name)
+
+        def found(sight: Sight) -> Planned[None]:
+            return Planned(None, target.place(sight), sight, target)
+
+        try:
+            report(Phase.OBSERVE, f'the place, {name}')
+            first = self._seen(target)
+            if about is not None:
+                first = replace(first, points=merged(about, first.points))
+            place = self._confirmed(target, found(first), found, report)
+            self._second_view.end()
+        except GoalRefusedError as error:
+            told = f'the place: {error}'
+            if error.code == Grasp.Result.UNKNOWN_TARGET:
+                told = f'{told}; taught objects are: {", ".join(objects) or "none"}'
+            raise self._second_view.back(GoalRefusedError(error.code, told)) from None
+        except MotionError as error:
+            raise self._second_view.back(error) from None
+        return place
+
+    def _confirmed(
+        self,
+        target: Target,
+        planned: Planned[Plan],
+        anew: Callable[[Sight], Planned[Plan]],
+        report: Report,
+    ) -> Planned[Plan]:
         told = target.name
         if self._views > 1:
             try:
-                self._go(target, planned.sight.view, planned.sight, course)
-                return self._from_elsewhere(target, planned, course)
+                self._go(target, planned.sight.view, planned.sight, report)
+                return self._from_elsewhere(target, planned.sight, anew, report)
             except NoSecondViewError as error:
                 told = f'{target.name}, from here: {error}'
         elif not target.always_again and planned.seconds <= _LONG_S:
             return planned
-        return self._from_here(target, planned, told, course)
+        return self._from_here(target, planned, told, anew, report)
 
     def _target(self, name: str, mode: str) -> Target:
         if mode == Grasp.Goal.ALIGNED:
@@ -123,12 +174,16 @@ class GoalPlanning:
         def preferred(*images: int) -> tuple[Array, Array]:
             return self._points.preferred(name.removesuffix(ANY), *images)
 
+        if name.endswith(ANY):
+            return PlacesTarget(name, preferred, self._planner, self._look)
+        return self._stored(name)
+
+    def _stored(self, name: str) -> Target:
         def stored(*images: int) -> tuple[Array, Array]:
             place, points = self._points.look_for(name, *images)
             return place[None], points
 
-        see = preferred if name.endswith(ANY) else stored
-        return PlacesTarget(name, see, self._planner, self._look)
+        return PlacesTarget(name, stored, self._planner, self._look)
 
     def _seen(self, target: Target, images: int = 0) -> Sight:
         """Look for a target, and remember from where."""
@@ -137,7 +192,7 @@ class GoalPlanning:
 
     def _planned(
         self, target: Target, sight: Sight, course: Course, likely: Array | None = None
-    ) -> Planned:
+    ) -> Planned[GraspPlan]:
         place = target.place(sight)[:3, 3]
         course.located(place)
         course.report(Phase.PLAN, f'{target.name} at {millimetres(place)} mm')
@@ -147,29 +202,41 @@ class GoalPlanning:
         course.located(T_base_reference[:3, 3])
         return Planned(plan, T_base_reference, sight, target, self._observer.now() - begun)
 
-    def _from_here(self, target: Target, planned: Planned, told: str, course: Course) -> Planned:
+    def _from_here(
+        self,
+        target: Target,
+        planned: Planned[Plan],
+        told: str,
+        anew: Callable[[Sight], Planned[Plan]],
+        report: Report,
+    ) -> Planned[Plan]:
         """Return a plan for a target that is where it was seen, also after the planning."""
         seen: Sight = planned.sight
         for looks in range(1 + _LOOKS_AGAIN):
             if looks:
-                planned = self._planned(target, seen, course)
-            course.report(Phase.LOOK_AGAIN, told)
+                planned = anew(seen)
+            report(Phase.LOOK_AGAIN, told)
             seen = self._seen(target)
             moved = target.moved(planned.sight, planned.T_base_reference, seen)
             if not moved:
                 T_base_reference = target.place(seen, planned.plan)
                 return replace(planned, T_base_reference=T_base_reference, sight=seen)
-            course.report(Phase.OBSERVE, moved)
+            report(Phase.OBSERVE, moved)
         raise _moved(target.name)
 
-    def _from_elsewhere(self, target: Target, planned: Planned, course: Course) -> Planned:
+    def _from_elsewhere(
+        self,
+        target: Target,
+        first: Sight,
+        anew: Callable[[Sight], Planned[Plan]],
+        report: Report,
+    ) -> Planned[Plan]:
         """Return a plan for what two views agree on, and the newest image after the planning."""
-        first, likely = planned.sight, planned.plan.T_base_grasp
         failure: GoalRefusedError | None = None
         for _ in range(1 + _LOOKS_AGAIN):
             if failure is not None:
                 try:
-                    self._go(target, self._second_view.here(), first, course)
+                    self._go(target, self._second_view.here(), first, report)
                 except NoSecondViewError:
                     raise failure from None
             seen = first
@@ -179,7 +246,7 @@ class GoalPlanning:
                     raise GoalRefusedError(Grasp.Result.STALE_DATA, self._second_view.doubt)
                 both = target.combined(first, seen)
                 self._heed(both)
-                planned = self._planned(target, both, course, likely)
+                planned = anew(both)
                 seen = self._seen(target, 1)
                 moved = target.moved(both, planned.T_base_reference, seen)
                 if not moved:
@@ -189,7 +256,7 @@ class GoalPlanning:
                 if error.code not in _NOT_SEEN:
                     raise
                 failure, moved = error, str(error)
-            course.report(Phase.OBSERVE, moved)
+            report(Phase.OBSERVE, moved)
             if seen is not first:
                 # What an earlier view alone saw still stands there; the target may have moved.
                 first = replace(seen, points=merged(first.points, seen.points, moved=True))
@@ -197,15 +264,15 @@ class GoalPlanning:
         assert failure is not None
         raise failure
 
-    def _go(self, target: Target, view: View | None, sight: Sight, course: Course) -> None:
-        course.report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
+    def _go(self, target: Target, view: View | None, sight: Sight, report: Report) -> None:
+        report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
         self._heed(sight)
         self._second_view.go(view, target.place(sight)[:3, 3])
 
     def _heed(self, sight: Sight) -> None:
         self._second_view.obstacles = self._planner.obstacles(sight.points)
 
-    def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned:
+    def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned[GraspPlan]:
         """Plan a grasp at the goal's pose, or a pinch at its origin."""
         T_base_pose = self._observer.to_base(goal.pose)
         place = T_base_pose[:3, 3]

@@ -116,6 +116,12 @@ class SecondView:
     def _is_new(self, eye: Array) -> bool:
         return all(np.linalg.norm(eye - other) > _ANEW_M for other in self._been)
 
+    def end(self) -> None:
+        """Bring the arm back to where it first looked from."""
+        if self._first is not None:
+            self._motion.set_obstacles(self.obstacles)
+            self._motion.move_to_joints(self._first)
+
     def back(self, error: GoalRefusedError | MotionError) -> GoalRefusedError | MotionError:
         """Bring the arm back to where it first looked from; return an error that says so.
 
@@ -131,8 +137,7 @@ class SecondView:
         told = 'the arm holds where it is'
         if may:
             try:
-                self._motion.set_obstacles(self.obstacles)
-                self._motion.move_to_joints(self._first)
+                self.end()
                 told = 'the arm is back where it first looked from'
             except MotionError as failure:
                 told = f'{told}: {failure}'

@@ -245,6 +245,19 @@ class ObjectTarget:
         return metres <= self._look.max_spread and radians <= self._look.max_turn
 
 
+class ObjectPlace(ObjectTarget):
+    """A taught object at which something is to be put down; it is not grasped."""
+
+    def __init__(self, name: str, objects: TaughtObjects, planner: Planner, look: LookParameters):
+        """Look for it as for what is grasped."""
+        super().__init__(name, objects, {}, planner, look)
+
+    def place(self, sight: Sight, plan: GraspPlan | None = None) -> Array:
+        """Return its pose; of turns that look the same, that nearest to the base's axes."""
+        located: Located = sight.found
+        return located.unturned().T_base_object
+
+
 def millimetres(point: Array) -> str:
     """Tell a point (3,), given in metres, in millimetres."""
     return '({})'.format(', '.join(f'{1000 * x:.0f}' for x in point))

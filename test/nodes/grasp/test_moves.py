@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import PoseStamped
+from std_msgs.msg import Header
 from waiting_arm import Arm, Stage, answer
 
 from don_kp.action import Grasp
 from don_kp_ros.motion.port import MotionCode, MotionError
+
+BASE = Header(frame_id='panda_link0')
 
 
 class Hand(Arm):
@@ -81,6 +85,13 @@ def test_a_move_that_may_not_be_moves_nothing(stage: Stage, hand: Hand) -> None:
         (moved(0.4, target='cap/brim'), Grasp.Result.INVALID_GOAL, 'cap/brim'),
         (Grasp.Goal(mode='move'), Grasp.Result.INVALID_GOAL, 'give one, a pose'),
         (Grasp.Goal(target='cap', blind=True), Grasp.Result.INVALID_GOAL, 'only moves'),
+        (moved(0.4, place_at='tray'), Grasp.Result.INVALID_GOAL, 'nothing is put down'),
+        (Grasp.Goal(target='cap', place_at='tray'), Grasp.Result.INVALID_GOAL, 'next is: place'),
+        (
+            Grasp.Goal(mode='place', place=PoseStamped(header=BASE), place_at='tray/middle'),
+            Grasp.Result.INVALID_GOAL,
+            "there is a place, and place_at is 'tray/middle'; give one of them",
+        ),
     ):
         result = result_of(stage, goal)
         assert (result.code, said in result.message) == (code, True), result.message
