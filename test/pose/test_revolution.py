@@ -104,6 +104,15 @@ def test_what_is_round_has_an_axis_and_what_has_a_handle_has_none() -> None:
     assert round_axis_of(with_it) is None
 
 
+def test_what_is_seen_from_one_side_need_not_be_round() -> None:
+    """Half of the wall of a bottle may as well be that of a trough."""
+    rng = np.random.default_rng(6)
+    for seen, known in ((0.8, True), (0.5, False)):
+        points = bottle(seen, 60, rng) + rng.normal(0, 0.0005, (60, 3))
+        assert revolution_of(points) is not None
+        assert (round_axis_of(points) is not None) == known
+
+
 def test_a_flat_side_is_not_round_whatever_its_outline() -> None:
     rng = np.random.default_rng(5)
     assert (
