@@ -27,3 +27,20 @@ class SymmetryAxis:
         """Return the motion (4, 4) of the object by an angle in radians about the axis."""
         R = rigid.rotation_about(self.direction, angle)
         return rigid.transform(R, self.point - R @ self.point)
+
+    def motion(self, T: Array) -> Array:
+        """Return how a pose T (4, 4) moves as the object turns about the axis: (6,).
+
+        As in the covariance of a pose: metres of the object's origin, then a rotation about the
+        fixed axes, both for each radian.
+        """
+        R = T[:3, :3]
+        turn = R @ self.direction
+        return np.concatenate([np.cross(turn, R @ -self.point), turn])
+
+    def left_out(self, T: Array, covariance: Array) -> Array:
+        """Return the covariance (6, 6) of a pose T (4, 4) without the turn about the axis."""
+        unknown = self.motion(T)
+        unknown /= np.linalg.norm(unknown)
+        rest = np.eye(6) - np.outer(unknown, unknown)
+        return np.asarray(rest @ covariance @ rest)

@@ -23,6 +23,8 @@ class Located:
     """A pose of an object in the base frame (4, 4), by a model; ambiguous: it may be turned.
 
     covariance (6, 6): as in geometry_msgs/PoseWithCovariance, about the axes of the base frame.
+    symmetry: the axis about which the turn is not known; round_about: the one about which its
+    shape is round, whatever its looks, so that the turn is of no matter to a hand.
     """
 
     T_base_object: Array
@@ -30,6 +32,7 @@ class Located:
     model: str  # fingerprint
     symmetry: SymmetryAxis | None = None
     ambiguous: bool = False
+    round_about: SymmetryAxis | None = None
 
     @classmethod
     def seen(
@@ -40,11 +43,18 @@ class Located:
         model: str,
         symmetry: SymmetryAxis | None = None,
         ambiguous: bool = False,
+        round_about: SymmetryAxis | None = None,
     ) -> Located:
         """Make one of a pose (4, 4) and its covariance (6, 6) in the frame of a camera."""
         turn = np.kron(np.eye(2), T_base_camera[:3, :3])
         sigma = turn @ np.asarray(covariance, dtype=np.float64) @ turn.T
-        return cls(T_base_camera @ T_camera_object, sigma, model, symmetry, ambiguous)
+        T = T_base_camera @ T_camera_object
+        return cls(T, sigma, model, symmetry, ambiguous, round_about)
+
+    @property
+    def _axis(self) -> SymmetryAxis | None:
+        """The axis about which a turn does not count."""
+        return self.round_about or self.symmetry
 
     @property
     def deviations(self) -> tuple[float, float]:
@@ -52,16 +62,11 @@ class Located:
 
         Infinite where they are not known. The motion about an axis of symmetry does not count.
         """
-        sigma = self.covariance
+        sigma, axis = self.covariance, self._axis
         if not np.isfinite(sigma).all():
             return np.inf, np.inf
-        if self.symmetry is not None:
-            R = self.T_base_object[:3, :3]
-            turn = R @ self.symmetry.direction
-            unknown = np.concatenate([np.cross(turn, -R @ self.symmetry.point), turn])
-            unknown /= np.linalg.norm(unknown)
-            rest = np.eye(6) - np.outer(unknown, unknown)
-            sigma = rest @ sigma @ rest
+        if axis is not None:
+            sigma = axis.left_out(self.T_base_object, sigma)
         place, angles = (np.linalg.eigvalsh(part)[-1] for part in (sigma[:3, :3], sigma[3:, 3:]))
         return float(np.sqrt(max(place, 0.0))), float(np.sqrt(max(angles, 0.0)))
 
@@ -90,8 +95,8 @@ class Located:
         a step of a Kalman filter. What looks the same turned about its axis is not turned.
         """
         T, T_other = self.T_base_object, other.T_base_object
-        if self.symmetry is not None:
-            T_other = T_other @ self.symmetry.turn(self._turn_from(other, self.symmetry))
+        if self._axis is not None:
+            T_other = T_other @ self._axis.turn(self._turn_from(other, self._axis))
         turn = _rotation_vector(T_other[:3, :3] @ T[:3, :3].T)
         gain = self.covariance @ np.linalg.pinv(self.covariance + other.covariance, hermitian=True)
         step = gain @ np.concatenate([T_other[:3, 3] - T[:3, 3], turn])
@@ -131,14 +136,14 @@ class Located:
 
         The turn about an axis of symmetry does not count.
         """
-        T, T_other = self.T_base_object, other.T_base_object
-        point = np.zeros(3) if self.symmetry is None else self.symmetry.point
+        T, T_other, axis = self.T_base_object, other.T_base_object, self._axis
+        point = np.zeros(3) if axis is None else axis.point
         metres = float(np.linalg.norm(rigid.apply(T, point) - rigid.apply(T_other, point)))
-        if self.symmetry is None:
+        if axis is None:
             cosine = (np.trace(T[:3, :3].T @ T_other[:3, :3]) - 1) / 2
         else:
-            axis = self.symmetry.direction
-            cosine = (T[:3, :3] @ axis) @ (T_other[:3, :3] @ axis)
+            direction = axis.direction
+            cosine = (T[:3, :3] @ direction) @ (T_other[:3, :3] @ direction)
         return metres, float(np.arccos(np.clip(cosine, -1.0, 1.0)))
 
 

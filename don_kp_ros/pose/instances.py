@@ -19,7 +19,7 @@ from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.perspective import solve_pixels
 from don_kp_ros.pose.registration import Fit, register
 from don_kp_ros.pose.solve import likely_poses, pose_of
-from don_kp_ros.pose.symmetry import SMALLEST_TURN, Symmetry
+from don_kp_ros.pose.symmetry import SMALLEST_TURN, Shape, Symmetry
 
 Array = NDArray[np.float64]
 
@@ -45,14 +45,15 @@ def find_instances(
     confidence: Confidence | None = None,
     symmetry: Symmetry | None = None,
     seed: int = 0,
+    shape: Shape | None = None,
 ) -> list[Pose]:
     """Find the poses of all instances of an object in a picture, the one that fits best first.
 
     cells (D, h, w): the picture's descriptor map; candidates: where each of the N descriptors was
-    found in it from `SIMILAR` on (`find_candidates`); symmetry: of the object (`symmetry_of`).
-    Instances are found one after the other, each without the candidates that those before
-    explain. If there is none, the single pose that is returned says in ``refused`` why. Equal
-    arguments give equal poses.
+    found in it from `SIMILAR` on (`find_candidates`); symmetry: of the object (`symmetry_of`);
+    shape: what is known of it by its points' places alone (`shape_of`). Instances are found one
+    after the other, each without the candidates that those before explain. If there is none, the
+    single pose that is returned says in ``refused`` why. Equal arguments give equal poses.
     """
     noise, confidence = noise or Noise(), confidence or Confidence()
     by_depth = candidates.have_depth
@@ -61,7 +62,16 @@ def find_instances(
     found: list[Pose] = []
     for _ in range(_MOST):
         pose = _locate(
-            constellation, cells, candidates, view, by_depth, noise, confidence, symmetry, seed
+            constellation,
+            cells,
+            candidates,
+            view,
+            by_depth,
+            noise,
+            confidence,
+            symmetry,
+            seed,
+            shape,
         )
         if pose.refused:
             return sorted(found, key=lambda one: -_quality(one)) or [pose]
@@ -90,6 +100,7 @@ def _locate(
     confidence: Confidence,
     symmetry: Symmetry | None,
     seed: int,
+    shape: Shape | None,
 ) -> Pose:
     """Find the instance that fits best."""
     if view.camera is None:
@@ -107,25 +118,29 @@ def _locate(
     least = _WORTH_A_LOOK * float(scores(matches, likely[0]))
     likely = [T for T in likely if float(scores(matches, T)) >= least]
     fits: list[Fit] = []
+    facing = None if shape is None else shape.facing
     for T in likely:
         best = max((fit.quality for fit in fits), default=-np.inf)
-        fits.append(register(constellation, T, cells, view, best - _HOPELESS))
+        fits.append(register(constellation, T, cells, view, best - _HOPELESS, facing))
     fits.sort(key=lambda fit: -fit.quality)
     pose = pose_of(matches, fits[0].T_camera_object, noise, confidence)
     refused = pose.refused or _refusal(fits[0], confidence)
     pose = replace(pose, fit=fits[0].quality, refused=refused)
     if pose.refused:
         return pose
-    pose = against_rivals(constellation, pose, fits[1:], symmetry)
-    return pose if symmetry is None or pose.refused else symmetry.applied(pose)
+    axis = None if shape is None else shape.axis
+    pose = against_rivals(constellation, pose, fits[1:], symmetry, axis)
+    if symmetry is None or pose.refused or pose.ambiguous:
+        return pose
+    return symmetry.applied(pose)
 
 
 def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
     if fit.looked_through > _CONTRADICTED:
         return Refusal(
             Why.CONTRADICTED,
-            f'the camera looks through {fit.looked_through:.0%} of the object if it is there, '
-            f'allowed are {_CONTRADICTED:.0%}',
+            f'the camera looks through {fit.looked_through:.0%} of the object, or at its back, if '
+            f'it is there; allowed are {_CONTRADICTED:.0%}',
         )
     if fit.quality < confidence.fit:
         return Refusal(
@@ -137,12 +152,18 @@ def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
 
 
 def against_rivals(
-    constellation: Constellation, pose: Pose, rivals: Sequence[Fit], symmetry: Symmetry | None
+    constellation: Constellation,
+    pose: Pose,
+    rivals: Sequence[Fit],
+    symmetry: Symmetry | None,
+    shape_axis: Symmetry | None = None,
 ) -> Pose:
     """Say that another turn of the object, at the same place, fits about as well.
 
-    rivals: other poses, the one that fits best first.
+    rivals: other poses, the one that fits best first. Those that are turned about the axis of its
+    shape leave no more than that turn unknown.
     """
+    told = pose
     for other in rivals:
         if other.quality < pose.fit - _DOUBT:
             break
@@ -150,8 +171,11 @@ def against_rivals(
         apart = _apart(constellation, pose.T_camera_object, other.T_camera_object)
         if apart > _BESIDE or not _is_turn(motion, symmetry):
             continue
+        if shape_axis is not None and not _is_turn(motion, shape_axis):
+            told = replace(shape_axis.applied(pose), ambiguous=True)
+            continue
         axis = Symmetry.of_turn(motion, constellation.radius)
-        if axis is None or symmetry is not None:
+        if axis is None or symmetry is not None or told is not pose:
             text = (
                 f'another turn fits the picture by {other.quality:.2f}, this one by '
                 f'{pose.fit:.2f}, which must be {_DOUBT:g} more; look from nearer, or from '
@@ -159,7 +183,7 @@ def against_rivals(
             )
             return replace(pose, refused=Refusal(Why.AMBIGUOUS, text))
         return replace(axis.applied(pose), ambiguous=True)
-    return pose
+    return told
 
 
 def _is_turn(motion: Array, symmetry: Symmetry | None) -> bool:

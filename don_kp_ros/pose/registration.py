@@ -4,7 +4,8 @@ Matches are single places; a constellation under a pose says where every point i
 descriptors must be similar (feature-metric alignment: Lindenberger et al., ICCV 2021), and the
 measured surface must pass through the point (projective point-to-plane ICP: Chen and Medioni
 1992). Both are minimised together over the six degrees of freedom. Afterwards each point is seen,
-hidden behind something, or contradicted: the camera looks through where it should be.
+hidden behind something, or contradicted: the camera looks through where it should be, or at its
+back.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ class Fit:
 
     seen (N,): points on the measured surface; similarity (N,): cosines of their descriptors with
     those in the picture, 0 where not seen; contradicted (N,): points in front of a surface that
-    the camera sees through them; quality: what they say of the pose, the mean over the points, by
-    weight, of -1 (contradicted, or unlike) to 1 (equal), 0 of those that are hidden or as similar
-    as chance has it; looked_through: the share of the contradicted ones.
+    the camera sees through them, and those whose back it would see; quality: what they say of the
+    pose, the mean over the points, by weight, of -1 (contradicted, or unlike) to 1 (equal), 0 of
+    those that are hidden or as similar as chance has it; looked_through: the share of the
+    contradicted ones.
     """
 
     T_camera_object: Array
@@ -65,15 +67,21 @@ class Fit:
 
 
 def register(
-    constellation: Constellation, T: Array, cells: Tensor, view: View, least: float = -np.inf
+    constellation: Constellation,
+    T: Array,
+    cells: Tensor,
+    view: View,
+    least: float = -np.inf,
+    facing: Array | None = None,
 ) -> Fit:
     """Fit a constellation to a picture, beginning with a pose (4, 4); cells (D, h, w): its map.
 
-    Where the quality of the beginning is below the ``least``, the pose stays as it is.
+    Where the quality of the beginning is below the ``least``, the pose stays as it is. facing
+    (N, 3): the way the surface faces at each point, 0 where that is not known.
     """
     assert view.camera is not None
     look = _Look.at(constellation, T, cells, view)
-    begun = look.fit(constellation, T)
+    begun = look.fit(constellation, T, facing)
     if begun.quality < least:
         return begun
     for _ in range(_STEPS):
@@ -84,7 +92,7 @@ def register(
             break
         T = stepped(T, step)
         look = _Look.at(constellation, T, cells, view)
-    return look.fit(constellation, T)
+    return look.fit(constellation, T, facing)
 
 
 @dataclass(frozen=True)
@@ -124,9 +132,12 @@ class _Look:
         nearest = np.min(self.surface[:, :, 2], axis=1)  # NaN where some depth is missing
         return nearest > self.placed[:, 2] + _BEHIND
 
-    def fit(self, constellation: Constellation, T: Array) -> Fit:
+    def fit(self, constellation: Constellation, T: Array, facing: Array | None) -> Fit:
         """Judge the pose (4, 4) that this was seen under."""
         seen, contradicted = self.seen, self.contradicted
+        if facing is not None:
+            behind = seen & (np.vecdot(facing @ T[:3, :3].T, self.placed) > 0)
+            seen, contradicted = seen & ~behind, contradicted | behind
         cosines = (self.descriptors[:, 0] * constellation.descriptors).sum(axis=1)
         weight = constellation.weights / constellation.weights.sum()
         through = float(weight @ contradicted)

@@ -8,6 +8,9 @@ Of other objects, the constellation is matched with itself, each point with othe
 it. A turn on which many of these matches agree, and which brings the points onto the surface among
 others that look as much like them as neighbours do, is another one after which the object cannot
 be told from before: half a turn of a box with the same print on two sides.
+
+A can with a print on it has no such axis, but its shape does: where a picture does not show how it
+is turned, it is known at least where it stands.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Pose
 from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.refinement import refined
-from don_kp_ros.pose.revolution import normals_of, revolution_of
+from don_kp_ros.pose.revolution import normals_of, round_axis_of, round_shape_of
 
 Array = NDArray[np.float64]
 
@@ -37,10 +40,7 @@ _TOUCHING = 0.004  # metres from these, along their normal
 _REVERSED = -0.5  # mean cosine of normals: a flat side that is turned over is not seen
 _AS_MANY = 0.9  # of the share that the best turn brings there
 _TURNS = 40  # that are looked at
-_ROUND = 0.9  # share of the points that lie on a surface of revolution
-_ON_SURFACE = 0.0025  # metres from it
-# Height over breadth: of what is flatter, all lies on a surface of revolution about its normal.
-_FLAT = 0.25
+_LEVEL = 0.5  # cosine of a slope
 _FAR = 1.0  # radians between points that are compared, if the surface looks the same all around
 _LIKE_ANY_TURN = 0.72  # of the similarity of neighbours: bottles have .75 to .95, mugs up to .69
 _COMPARED = 0.25  # share of the points, at least, that are
@@ -72,10 +72,7 @@ class Symmetry(SymmetryAxis):
 
     def applied(self, pose: Pose) -> Pose:
         """Say of a pose that its turn about the axis is unknown."""
-        T = pose.T_camera_object
-        turn = T[:3, :3] @ self.direction
-        shift = np.cross(turn, T[:3, :3] @ -self.point)  # of the object's origin
-        unknown = np.concatenate([shift, turn])
+        unknown = self.motion(pose.T_camera_object)
         covariance = pose.covariance + _VARIANCE * np.outer(unknown, unknown)
         return replace(pose, covariance=covariance, symmetry=self)
 
@@ -91,16 +88,36 @@ def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
     return found or _after_some_turns(constellation, apart, alike, near, usual, seed)
 
 
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What the places of an object's points tell, whatever its looks.
+
+    axis: about which it is round, if it is; facing (N, 3): the unit normals of what was level when
+    it was taught, and so was seen from above; 0 elsewhere.
+    """
+
+    axis: Symmetry | None
+    facing: Array
+
+
+def shape_of(constellation: Constellation) -> Shape:
+    """Examine the shape of an object."""
+    points = constellation.points
+    normals = normals_of(points) if constellation.views == 1 else np.zeros_like(points)
+    level = np.abs(normals[:, 2:]) > _LEVEL
+    facing = np.where(level, normals * np.sign(normals[:, 2:]), 0.0)
+    axis = round_axis_of(points)
+    return Shape(None if axis is None else Symmetry(axis.direction, axis.point), facing)
+
+
 def _after_any_turn(points: Array, alike: Array, near: float, usual: Array) -> Symmetry | None:
     """Find the axis of a surface of revolution that looks the same all around it.
 
     points (N, 3); alike (N, N): their similarities; near: metres, of neighbours; usual (N,): the
     similarity of a point with its neighbours.
     """
-    shape = revolution_of(points)
-    if shape is None or (np.abs(shape.off) < _ON_SURFACE).mean() < _ROUND:
-        return None
-    if np.ptp(shape.height) < _FLAT * 2 * shape.radius.max():
+    shape = round_shape_of(points)
+    if shape is None:
         return None
     profile = np.stack([shape.height, shape.radius], axis=1)
     turned = np.abs(np.angle(np.exp(1j * (shape.angle[:, None] - shape.angle)))) > _FAR

@@ -27,6 +27,10 @@ Mask = NDArray[np.bool_]
 NUMBER = 64
 """Points that a view teaches, if not said otherwise."""
 
+TO_THE_CAMERA = np.diag([1.0, -1.0, -1.0])
+"""Axes in the optical frame, x to the right and y up: z points to the side that is seen, as the
+base's does of an object on a table."""
+
 _LOOKED_AT = 500  # pixels of the object that points are chosen from
 _MARGIN = 3  # pixels off the object's border, where descriptors and depths mix
 _FEWEST = 8  # points that an object must have
@@ -62,7 +66,8 @@ def teach(
     cells (D, h, w): the picture's descriptor map, of the model with that fingerprint; mask (H, W):
     the object (`segmentation.object_mask` of a click). The object's frame is T_camera_object
     (4, 4), if that is given. Otherwise its origin is the points' centroid, and its axes are the
-    columns of ``axes`` (3, 3), in the optical frame: those of the robot's base at that moment.
+    columns of ``axes`` (3, 3), in the optical frame: those of the robot's base at that moment, or
+    without them `TO_THE_CAMERA`.
     places (K, 2): the pixels to take points from, as a model's keypoints; those off the object are
     left out. Without them, points are taken from all over the object.
 
@@ -72,7 +77,7 @@ def teach(
     chosen = spread(seen.points, number)
     points = seen.points[chosen]
     if T_camera_object is None:
-        T = rigid.transform(np.eye(3) if axes is None else axes, points.mean(axis=0))
+        T = rigid.transform(TO_THE_CAMERA if axes is None else axes, points.mean(axis=0))
     else:
         T = np.array(T_camera_object, dtype=np.float64)
     placed = rigid.apply(rigid.inverse(T), points)

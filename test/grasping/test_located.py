@@ -119,3 +119,18 @@ def test_what_looks_the_same_is_turned_to_the_axes_of_the_base():
         assert one.apart(turned) == pytest.approx((0.0, 0.0), abs=1e-7) or symmetry is None
         axis = rigid.apply(one.T_base_object, UP.point)
         assert rigid.apply(T, UP.point) == pytest.approx(axis)
+
+
+def test_of_what_is_round_the_turn_counts_in_no_sight():
+    """Its print tells one turn in a view and another in the next: a hand holds it all the same."""
+    loose = np.diag([1e-6] * 3 + [1e-4, 1e-4, 1.0])
+    one = Located(np.eye(4), loose, 'a model', round_about=UP)
+    other = Located(UP.turn(0.7), loose, 'a model', UP, round_about=UP)
+    assert one.apart(other) == pytest.approx((0.0, 0.0), abs=1e-7)
+    assert one.deviations[1] == pytest.approx(0.01, rel=0.1)
+    assert sight(covariance=loose).deviations[1] == pytest.approx(1.0)
+    both = one.combined(other)
+    np.testing.assert_allclose(both.T_base_object, np.eye(4), atol=1e-9)
+    assert both.symmetry is None and both.round_about is UP
+    tilted = Located(rigid.transform(rigid.rotation_about([0, 1, 0], 0.2)), loose, 'a model')
+    assert one.apart(tilted)[1] == pytest.approx(0.2)

@@ -12,10 +12,10 @@ from don_kp_ros.matching.candidates import Candidates, find_candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Confidence, Pose, Why
-from don_kp_ros.pose.instances import SIMILAR, _is_turn, find_instances
+from don_kp_ros.pose.instances import SIMILAR, _is_turn, against_rivals, find_instances
 from don_kp_ros.pose.refinement import stepped
-from don_kp_ros.pose.registration import register
-from don_kp_ros.pose.symmetry import Symmetry
+from don_kp_ros.pose.registration import Fit, register
+from don_kp_ros.pose.symmetry import Shape, Symmetry, shape_of
 from don_kp_ros.pose.teaching import Taught, teach
 
 TAUGHT = Scene.of((0.0, 0.0, 0.5))
@@ -156,13 +156,15 @@ def test_a_symmetric_object_says_which_turn_is_unknown(taught: Taught) -> None:
     np.testing.assert_allclose(added[3:, 3:], np.pi**2 / 3 * np.outer(turn, turn), atol=1e-9)
 
 
-def found_where_halves_look_alike(symmetry: Symmetry | None = None) -> list[Pose]:
+def found_where_halves_look_alike(
+    symmetry: Symmetry | None = None, shape: Shape | None = None
+) -> list[Pose]:
     both, view, mask = halves_that_look_alike()
     axes = rigid.rotation_about([1, 0, 0], np.pi)
     own = teach(both, view, mask, 'a model', axes).constellation
     queries = torch.from_numpy(own.descriptors.copy())
     candidates = find_candidates(both, queries, view, SIMILAR)
-    return find_instances(own, both, candidates, view, symmetry=symmetry)
+    return find_instances(own, both, candidates, view, symmetry=symmetry, shape=shape)
 
 
 def test_a_minimum_that_is_no_turn_about_the_known_axis_is_refused() -> None:
@@ -224,3 +226,67 @@ def test_a_turn_to_where_an_object_looks_the_same_is_no_other_one(
     assert _is_turn(motion, symmetry) is another
     tipped = rigid.transform(rigid.rotation_about([1, 0, 0], np.deg2rad(60)))
     assert _is_turn(tipped, symmetry)
+
+
+def test_what_shows_its_back_is_contradicted(taught: Taught) -> None:
+    """Upside down, the far side lies on the measured surface, but the camera saw the near one."""
+    scene = Scene.of((0.02, 0.01, 0.8), tilt=0.0)
+    (true,) = truths(scene, taught)
+    own, cells, view = taught.constellation, scene.cells(), scene.view()
+    facing = shape_of(own).facing
+    assert facing.any(axis=1).mean() > 0.5
+    right = register(own, true, cells, view, facing=facing)
+    assert right.quality == pytest.approx(register(own, true, cells, view).quality, abs=0.01)
+    lowest = own.points[:, 2].max() - 0.004
+    over = rigid.transform(rigid.rotation_about([1, 0, 0], np.pi), [0, 0, 2 * lowest])
+    unaware = register(own, true @ over, cells, view)
+    aware = register(own, true @ over, cells, view, facing=facing)
+    assert unaware.seen.sum() > aware.seen.sum()
+    assert aware.looked_through > unaware.looked_through + 0.1
+    assert aware.quality < unaware.quality - 0.1
+
+
+UPRIGHT = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+
+
+def against(taught: Taught, *turns: tuple[list[float], float]) -> Pose:
+    """Judge a pose against others, turned by degrees about axes, that fit as well."""
+    number = len(taught.constellation.points)
+    T, none, yes = taught.T_camera_object, np.zeros(number), np.ones(number, np.bool_)
+    pose = Pose(T, yes, 1.0, 0.001, 1e-6 * np.eye(6), fit=0.8)
+    rivals = [
+        Fit(
+            T @ rigid.transform(rigid.rotation_about(axis, np.deg2rad(angle))),
+            yes, none, ~yes, 0.75, 0.0,
+        )
+        for axis, angle in turns
+    ]  # fmt: skip
+    return against_rivals(taught.constellation, pose, rivals, None, UPRIGHT)
+
+
+def test_a_turn_about_the_axis_of_a_round_shape_is_unknown_and_no_more(taught: Taught) -> None:
+    pose = against(taught, ([0.05, 0.0, 1.0], 100.0), ([0.0, 0.0, 1.0], 50.0))
+    assert pose.refused is None and pose.ambiguous
+    assert pose.symmetry is UPRIGHT
+    axis = pose.T_camera_object[:3, 2]
+    about, across = axis, np.cross(axis, [1.0, 0.0, 0.0])
+    turning = pose.covariance[3:, 3:]
+    assert about @ turning @ about == pytest.approx(np.pi**2 / 3, rel=0.01)
+    assert across @ turning @ across < 1e-5
+
+
+def test_a_turn_about_another_axis_is_not_excused_by_a_round_shape(taught: Taught) -> None:
+    both = against(taught, ([0.0, 0.0, 1.0], 100.0), ([1.0, 0.0, 0.0], 180.0))
+    assert both.refused is not None
+    assert both.refused.why is Why.AMBIGUOUS
+    other = against(taught, ([1.0, 0.0, 0.0], 180.0))
+    assert other.ambiguous and other.symmetry is not None
+    assert abs(other.symmetry.direction[0]) == pytest.approx(1.0)
+    sure = against(taught, ([0.0, 0.0, 1.0], 5.0))
+    assert not sure.ambiguous and sure.symmetry is None
+
+
+def test_a_round_object_tells_the_axis_of_its_shape_where_its_print_does_not() -> None:
+    (pose,) = found_where_halves_look_alike(shape=Shape(UPRIGHT, np.zeros((64, 3))))
+    assert pose.refused is None and pose.ambiguous
+    assert pose.symmetry is UPRIGHT

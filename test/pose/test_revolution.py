@@ -5,7 +5,7 @@ import pytest
 from truth import Array
 
 from don_kp_ros.geometry import rigid
-from don_kp_ros.pose.revolution import revolution_of
+from don_kp_ros.pose.revolution import revolution_of, round_axis_of
 
 AXIS, CENTRE = np.array([0.0, 0.6, 0.8]), np.array([0.01, -0.02, 0.03])
 
@@ -87,3 +87,35 @@ def test_few_or_degenerate_points_have_no_axis_or_a_finite_one() -> None:
         assert found is not None
         assert np.isfinite(found.direction).all() and np.isfinite(found.point).all()
         assert np.isfinite(found.off).all()
+
+
+def test_what_is_round_has_an_axis_and_what_has_a_handle_has_none() -> None:
+    rng = np.random.default_rng(4)
+    points = bottle(0.7, 60, rng) + rng.normal(0, 0.0007, (60, 3))
+    found = round_axis_of(points)
+    assert found is not None
+    assert abs(found.direction @ AXIS) > np.cos(np.deg2rad(4))
+    assert found.order == 0
+    handle = turned(np.array([[-0.03, 0.052], [0.0, 0.055], [0.02, 0.05]]), np.full(3, 0.4))
+    with_it = np.concatenate([points, handle])
+    few = revolution_of(with_it)
+    assert few is not None
+    assert (np.abs(few.off) < 0.0025).mean() > 0.9  # by its wall it would be round
+    assert round_axis_of(with_it) is None
+
+
+def test_what_is_seen_from_one_side_need_not_be_round() -> None:
+    """Half of the wall of a bottle may as well be that of a trough."""
+    rng = np.random.default_rng(6)
+    for seen, known in ((0.8, True), (0.5, False)):
+        points = bottle(seen, 60, rng) + rng.normal(0, 0.0005, (60, 3))
+        assert revolution_of(points) is not None
+        assert (round_axis_of(points) is not None) == known
+
+
+def test_a_flat_side_is_not_round_whatever_its_outline() -> None:
+    rng = np.random.default_rng(5)
+    assert (
+        round_axis_of(turned(rng.uniform(0, [0.0, 0.04], (80, 2)), 2 * np.pi * rng.random(80)))
+        is None
+    )

@@ -9,7 +9,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Noise
 from don_kp_ros.pose.solve import solve
-from don_kp_ros.pose.symmetry import Symmetry, symmetry_of
+from don_kp_ros.pose.symmetry import Symmetry, shape_of, symmetry_of
 
 AXIS, CENTRE = np.array([0.0, 0.6, 0.8]), np.array([0.01, -0.02, 0.03])
 
@@ -167,3 +167,24 @@ def test_a_motion_is_a_turn_or_not() -> None:
     assert Symmetry.of_turn(rigid.transform(translation=[0.05, 0, 0]), 0.05) is None
     assert Symmetry.of_turn(rigid.transform(translation=0.04 * AXIS) @ turn, 0.05) is None
     assert Symmetry.of_turn(np.eye(4), 0.05) is None
+
+
+def test_the_shape_of_a_printed_can_is_round_and_its_lid_faces_up() -> None:
+    one = can(1.0, printed=True)
+    shape = shape_of(one)
+    assert shape.axis is not None
+    assert angle_between(shape.axis.direction, AXIS) < np.deg2rad(3)
+    known = shape.facing.any(axis=1)
+    lid = np.arange(100) < 25
+    inner = lid & (np.linalg.norm(np.cross(one.points - CENTRE, AXIS), axis=1) < 0.025)
+    assert known[inner].all()  # level enough, for the axis is 37 degrees off the vertical
+    np.testing.assert_allclose(shape.facing[inner] @ AXIS, 1.0, atol=0.05)
+    assert (shape.facing[known][:, 2] > 0).all()
+    np.testing.assert_allclose(np.linalg.norm(shape.facing[known], axis=1), 1.0)
+
+
+def test_from_several_views_nothing_is_known_of_which_way_the_surface_faces() -> None:
+    """It may have been turned over between them."""
+    one = can(1.0, printed=True)
+    again = Constellation(one.points, one.descriptors, one.weights, one.fingerprint, 2)
+    assert not shape_of(again).facing.any()

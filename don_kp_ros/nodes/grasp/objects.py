@@ -20,10 +20,12 @@ from don_kp_ros.grasping.taught import TaughtGrasp
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose
+from don_kp_ros.pose.revolution import round_axis_of
 
 Array = NDArray[np.float64]
 
 _POSES = 'don_kp/object_poses'
+_SAME_AXIS = np.cos(np.deg2rad(5.0))
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class TaughtObjects:
         )
         self._teach_object = node.resolve_service_name('teach_object')
         self._teach_grasp = node.resolve_service_name('teach_grasp')
+        self._round: dict[tuple[str, str], SymmetryAxis | None] = {}  # by name and model
 
     def known(self, name: str) -> list[TaughtObject]:
         """Return what is taught under a name, by any model; refuses what is not."""
@@ -59,6 +62,9 @@ class TaughtObjects:
                 f"no object '{name}' is taught; taught are: {', '.join(names) or 'none'}"
                 f'{did_you_mean(name, names)}; {self._teach_object} teaches one',
             )
+        for one in taught:
+            points = np.reshape(one.points, (-1, 3)).astype(np.float64)
+            self._round[name, one.model] = round_axis_of(points)
         return taught
 
     def names(self) -> list[str]:
@@ -86,7 +92,7 @@ class TaughtObjects:
         return taught
 
     def look_for(self, name: str, images: int = 0) -> Seen:
-        """Find an object in several images, sure enough to grasp it."""
+        """Find an object that is `known` in several images, sure enough to grasp it."""
         p = self._parameters
         messages, deadline = self._observer.hear(ObjectPoses, _POSES, name, images)
         sights: list[Located] = []
@@ -99,7 +105,8 @@ class TaughtObjects:
                 continue
             stamp, frame = message.header.stamp, message.header.frame_id
             T_base_camera = self._observer.pose_of(frame, stamp, deadline)
-            here = [_located(pose, message.model, T_base_camera) for pose in poses]
+            axis = self._round.get((name, message.model))
+            here = [_located(pose, message.model, T_base_camera, axis) for pose in poses]
             # Of several, always the same one.
             sights.append(min(here, key=sights[0].apart) if sights else here[0])
         if 2 * len(sights) <= len(messages):
@@ -137,16 +144,21 @@ class TaughtObjects:
         return Seen(located, self._observer.points_of(messages, deadline))
 
 
-def _located(pose: ObjectPose, model: str, T_base_camera: Array) -> Located:
+def _located(
+    pose: ObjectPose, model: str, T_base_camera: Array, round_about: SymmetryAxis | None
+) -> Located:
     T_camera_object = matrix_from_pose(pose.pose.pose)
     if not np.isfinite(T_camera_object).all():
         reason = f'perception tells a pose of {pose.name} that is not finite; restart it'
         raise GoalRefusedError(Grasp.Result.STALE_DATA, reason)
     direction, point = _xyz(pose.symmetry), _xyz(pose.symmetry_point)
     symmetry = SymmetryAxis(direction, point, pose.symmetry_order) if direction.any() else None
+    ambiguous = pose.ambiguous and not (
+        symmetry and round_about and abs(direction @ round_about.direction) > _SAME_AXIS
+    )
     covariance = np.reshape(pose.pose.covariance, (6, 6))
     seen = Located.seen(
-        T_base_camera, T_camera_object, covariance, model, symmetry, pose.ambiguous
+        T_base_camera, T_camera_object, covariance, model, symmetry, ambiguous, round_about
     )
     return seen.upright()
 

@@ -193,7 +193,7 @@ class Refining:
         elif known is None or found.refused.why is not Why.NO_BETTER:
             self._node.get_logger().debug(f'{seen.query.name} is not refined: {found.refused}')
             return None
-        held = Held(
-            sight.T_fixed_camera, pose, start, covariance, seen.query.symmetry, sight.stamp
-        )
+        query = seen.query
+        axis = query.shape.axis if pose.ambiguous else query.symmetry
+        held = Held(sight.T_fixed_camera, pose, start, covariance, axis, sight.stamp)
         return _Refined(held, seen, sight.fixed)

@@ -33,7 +33,7 @@ from don_kp_ros.nodes.perception.queries import (
 )
 from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.pose.constellation import Constellation
-from don_kp_ros.pose.teaching import extend, teach
+from don_kp_ros.pose.teaching import TO_THE_CAMERA, extend, teach
 from don_kp_ros.robots.preset import load_preset
 
 _MOST_CORNERS = 1024  # of an outline
@@ -130,7 +130,10 @@ class TeachService:
         try:
             T = self._transforms.lookup(optical, self._base, stamp)
         except RefusedError as error:
-            return np.eye(3), f'its frame has the axes of {optical}, for {error}'
+            return (
+                TO_THE_CAMERA,
+                f'its frame has the axes of {optical}, z to the camera, for {error}',
+            )
         return T[:3, :3], f'its frame has the axes of {self._base}'
 
 

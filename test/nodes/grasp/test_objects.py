@@ -1,0 +1,100 @@
+"""Where the grasp node takes taught objects to be; observers of these tests say what is seen."""
+
+from __future__ import annotations
+
+from array import array
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Vector3
+
+from don_kp.action import Grasp
+from don_kp.msg import ObjectPose, ObjectPoses, TaughtObject
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.grasp.objects import TaughtObjects
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
+from don_kp_ros.nodes.kit.conversions import pose_from_matrix
+
+LOOK = LookParameters(1.0, 5.0, 3, 0.015, 0.15)
+MODEL = 'a model'
+SURE = np.diag([1e-6] * 3 + [1e-4] * 3)
+
+
+def wall(handle: bool) -> np.ndarray:
+    """Points of the wall of a can, upright, and three of a handle."""
+    height, angle = np.meshgrid(np.linspace(-0.04, 0.04, 6), np.arange(10) * np.pi / 5)
+    radius = np.full(height.size, 0.03)
+    points = np.column_stack(
+        [radius * np.cos(angle.ravel()), radius * np.sin(angle.ravel()), height.ravel()]
+    )
+    out = [[0.052, 0.0, z] for z in (-0.01, 0.0, 0.01)]
+    return np.concatenate([points, out]) if handle else points
+
+
+class Observer:
+    """Stands for what asks the database and perception; says what a test tells it to."""
+
+    def __init__(self, points: np.ndarray, *poses: ObjectPose) -> None:
+        self.taught = TaughtObject(name='can', model=MODEL, points=array('f', points.ravel()))
+        self.poses = poses
+
+    def answer(self, *_: Any) -> Any:
+        return SimpleNamespace(objects=[self.taught])
+
+    def hear(self, *_: Any) -> Any:
+        return [ObjectPoses(model=MODEL, objects=[one]) for one in self.poses], 0.0
+
+    def pose_of(self, *_: Any) -> np.ndarray:
+        return np.eye(4)
+
+    def points_of(self, *_: Any) -> np.ndarray:
+        return np.zeros((0, 3))
+
+
+def seen(yaw: float = 0.0, **fields: Any) -> ObjectPose:
+    pose = ObjectPose(name='can', **fields)
+    pose.pose.pose = pose_from_matrix(rigid.transform(rigid.rotation_about([0, 0, 1], yaw)))
+    pose.pose.covariance = SURE.ravel()
+    return pose
+
+
+def turned(*axis: float) -> ObjectPose:
+    """Make a pose that is told to fit as well if it is turned about an axis."""
+    return seen(ambiguous=True, symmetry=Vector3(**dict(zip('xyz', axis, strict=True))))
+
+
+def look(peer: Any, handle: bool, *poses: ObjectPose) -> Any:
+    objects = TaughtObjects(peer.node, Observer(wall(handle), *poses), LOOK)  # type: ignore[arg-type]
+    objects.known('can')
+    return objects.look_for('can').located
+
+
+def test_a_round_object_is_known_well_enough_whatever_its_print_tells(peer: Any) -> None:
+    about = turned(0.0, 0.02, 0.9998)
+    located = look(peer, False, about, about, about)
+    assert not located.ambiguous
+    assert located.symmetry.order == 0  # any turn will do
+    sure = look(peer, False, seen(0.0), seen(0.5), about)
+    assert sure.symmetry is None  # the one in their middle tells its turn
+
+
+@pytest.mark.parametrize(
+    ('handle', 'axis'),
+    [(True, (0.0, 0.0, 1.0)), (False, (1.0, 0.0, 0.0)), (False, (0.0, 0.0, 0.0))],
+)
+def test_what_may_be_turned_otherwise_than_it_is_round_is_refused(
+    peer: Any, handle: bool, axis: tuple[float, float, float]
+) -> None:
+    """A mug whose handle is not seen, or a can that may lie on its head."""
+    with pytest.raises(GoalRefusedError, match='can is ambiguous') as caught:
+        look(peer, handle, *[turned(*axis)] * 3)
+    assert caught.value.code == Grasp.Result.UNCERTAIN
+
+
+def test_turns_from_image_to_image_count_for_what_is_not_round(peer: Any) -> None:
+    turns = [seen(0.0), seen(0.5), seen(1.0)]
+    assert look(peer, False, *turns).symmetry is None
+    with pytest.raises(GoalRefusedError, match='from image to image'):
+        look(peer, True, *turns)
