@@ -77,12 +77,13 @@ def trial(index: int, seed: int, model: DescriptorModel, beside: dict[str, Taugh
     owner = np.repeat(np.arange(len(stored)), [len(some) for some in descriptors])
     which = model.which_object(cells.movedim(0, -1)).movedim(-1, 0)
     queries, threshold = model.which_object(torch.cat(descriptors)), model.match_threshold
-    found = detect(which, queries, owner, threshold)
+    similarity = nearest(which, queries, owner).similarity()
+    found = detect(which, queries, owner, similarity, threshold)
     truth = _cells(shot.mask, cells)
     on = [one for one in found if (one.mask & truth).sum() > 0.5 * one.mask.sum()]
     own = [one.mask for one in found if one.owner == 0]
     union = np.any(own, axis=0) if own else np.zeros_like(truth)
-    past = nearest(which, queries, owner)[0].numpy() >= threshold
+    past = similarity[0] >= threshold
     T_true_taught = rigid.inverse(first.T_camera_objects[0]) @ taught.T_camera_object
     poses = [_found(taught, shot, cells, limit, T_true_taught) for limit in (None, union)]
     row = {

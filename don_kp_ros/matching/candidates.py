@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from don_kp_ros.matching.heatmap import Peaks, match, peaks
+from don_kp_ros.matching.heatmap import Peaks, Watch, match, peaks
 from don_kp_ros.matching.view import View, lift
 
 Array = NDArray[np.float64]
@@ -68,20 +68,22 @@ def find_candidates(
     view: View,
     threshold: float | Tensor | None,
     depth_window: int = 5,
+    watch: Watch | None = None,
 ) -> Candidates:
     """Find where a picture may show what each query (N, D) of unit length describes.
 
     descriptor_map (D, h, w). The best place of every query is told, whatever its score. Others
     have at least the ``threshold``, of all queries or of each (N,); None: no others. Of those
     nearer to each other than `APART_M` the best remains, and of each query the `MOST` best.
-    Positions are lifted by the median depth in a window of ``depth_window`` pixels.
+    Positions are lifted by the median depth in a window of ``depth_window`` pixels. ``watch`` is
+    told all similarities of the cells.
     """
     with torch.inference_mode():
         if threshold is None:
-            best = match(descriptor_map, queries, view.size)
+            best = match(descriptor_map, queries, view.size, watch)
             found = Peaks(torch.arange(len(queries)), *best)
         else:
-            found = peaks(descriptor_map, queries, view.size, threshold)
+            found = peaks(descriptor_map, queries, view.size, threshold, watch)
     query = found.query.cpu().numpy()
     uv = found.uv.cpu().numpy().astype(np.float64)
     score = found.score.cpu().numpy().astype(np.float64)

@@ -8,6 +8,7 @@ its surroundings, and a taught object for what its points cover.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,17 +59,59 @@ class Detection:
         return (int(u[0]), int(v[0])), self.mask[np.ix_(rows, columns)]
 
 
+class Nearest:
+    """How similar a map's cells are to the nearest descriptor of each object.
+
+    It is told the cosines of the descriptors with the cells, a few descriptors at a time, as they
+    are matched (`find_candidates`).
+    """
+
+    def __init__(self, owner: NDArray[np.intp]) -> None:
+        """Begin; owner (Q,): which of the objects each descriptor is of, at least one each."""
+        self._owner, self._objects = owner, int(owner.max(initial=-1)) + 1
+        self._best: Tensor | None = None
+
+    def __call__(self, first: int, cosines: Tensor) -> None:
+        """Take the cosines (q, h, w) of the descriptors from a first one on."""
+        if self._best is None:
+            self._best = cosines.new_full((self._objects, *cosines.shape[1:]), -torch.inf)
+        owner = self._owner[first : first + len(cosines)]
+        ends = [*(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(owner)]
+        for start, end in itertools.pairwise([0, *ends]):
+            best = self._best[owner[start]]
+            torch.maximum(best, cosines[start:end].amax(dim=0), out=best)
+
+    def similarity(self) -> NDArray[np.float32]:
+        """Return the similarities (G, h, w) of all objects; none where nothing is stored."""
+        none = np.zeros((0, 1, 1), dtype=np.float32)
+        return none if self._best is None else self._best.cpu().numpy()
+
+
+def nearest(descriptor_map: Tensor, queries: Tensor, owner: NDArray[np.intp]) -> Nearest:
+    """Compare a map (D, h, w) with descriptors (Q, D), all of unit length, of objects (Q,)."""
+    descriptor_map = checked_map(descriptor_map)
+    queries = checked_queries(queries, descriptor_map)
+    found, cells = Nearest(owner), descriptor_map.flatten(1)
+    together = max(1, _PRODUCTS_AT_ONCE // cells.shape[1])
+    for start in range(0, len(queries), together):
+        products = queries[start : start + together] @ cells
+        found(start, products.unflatten(1, descriptor_map.shape[1:]))
+    return found
+
+
 def detect(
     descriptor_map: Tensor,
     queries: Tensor,
     owner: NDArray[np.intp],
+    similarity: NDArray[np.float32],
     threshold: float,
     confidence: Tensor | None = None,
 ) -> list[Detection]:
     """Find the regions of a map that look like objects, the surest first.
 
     descriptor_map (D, h, w), its cells of unit length; queries (Q, D) of unit length; owner (Q,):
-    which of the objects each of them describes, at least one each.
+    which of the G objects each of them describes; similarity (G, h, w): of the cells with the
+    nearest descriptor of each object (`Nearest`).
 
     A cell may be on the object that it is most similar to; on several if they are equal except for
     rounding, as where one object is stored under two names. A region is such cells of an object
@@ -80,7 +123,6 @@ def detect(
     Where a network has a ``confidence`` (h, w) of its own, above 0, it is the weight of the cells.
     Regions below 0.8 are something else, or below the threshold if that is lower.
     """
-    similarity = nearest(descriptor_map, queries, owner).cpu().numpy()
     best = similarity.max(axis=0, initial=-1) - TIE[torch.float32]
     own = (similarity >= min(_EXTENT, threshold)) & (similarity >= best)  # not of NaN
     certain = own & (similarity >= threshold)
@@ -92,26 +134,6 @@ def detect(
             if told >= min(_LIKE, threshold):
                 found.append(Detection(which, told, mask))
     return sorted(found, key=lambda one: -one.confidence)
-
-
-def nearest(descriptor_map: Tensor, queries: Tensor, owner: NDArray[np.intp]) -> Tensor:
-    """Compute the cosine of every cell with the nearest descriptor of each object: (G, h, w).
-
-    The arguments are those of `detect`.
-    """
-    descriptor_map = checked_map(descriptor_map)
-    queries = checked_queries(queries, descriptor_map)
-    cells = descriptor_map.flatten(1)
-    order = np.argsort(owner, kind='stable')
-    queries, owner = queries[torch.from_numpy(order)], owner[order]
-    best = cells.new_full((int(owner.max(initial=-1)) + 1, cells.shape[1]), -torch.inf)
-    together = max(1, _PRODUCTS_AT_ONCE // cells.shape[1])
-    for start in range(0, len(queries), together):
-        products = queries[start : start + together] @ cells
-        which, number = np.unique(owner[start : start + together], return_counts=True)
-        for one, some in zip(which.tolist(), products.split(number.tolist()), strict=True):
-            torch.maximum(best[one], some.amax(dim=0), out=best[one])
-    return best.unflatten(1, descriptor_map.shape[1:])
 
 
 def _regions(own: Mask, certain: Mask) -> Iterator[Mask]:

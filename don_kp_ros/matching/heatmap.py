@@ -5,6 +5,7 @@ How the cosines of all pixels follow from those of the map's cells: `don_kp_ros.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,12 @@ _PRODUCTS_AT_ONCE = 1 << 20  # of queries and cells: more leave the cache, less 
 _BLOCKS_AT_ONCE = 8192
 _PIXELS_AT_ONCE = 5 << 20  # of heatmaps: 20 MiB, or a single one
 _CROWDED = 0.25  # share of candidate cells above which the whole heatmap is faster
+
+
+Watch = Callable[[int, Tensor], None]
+"""Is told which query is the first of some, and their cosines (q, h, w) with a map's cells.
+
+These are overwritten by those of the next queries."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,9 @@ def heatmaps(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> 
     return heat.clamp_(-1, 1)
 
 
-def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def match(
+    descriptor_map: Tensor, queries: Tensor, size: tuple[int, int], watch: Watch | None = None
+) -> tuple[Tensor, Tensor]:
     """Find the pixel that is most similar to each query, and its cosine similarity.
 
     descriptor_map (D, h, w); queries (Q, D) of unit length; size (H, W). Returns uv (Q, 2) float32
@@ -57,12 +66,16 @@ def match(descriptor_map: Tensor, queries: Tensor, size: tuple[int, int]) -> tup
     are many, the whole heatmap is evaluated instead. If pixels are equal except for rounding, as
     beyond the outermost cells, the first one is found, whatever other queries the call has.
     """
-    found = _search(descriptor_map, queries, size, None)
+    found = _search(descriptor_map, queries, size, None, watch)
     return found.uv, found.score
 
 
 def peaks(
-    descriptor_map: Tensor, queries: Tensor, size: tuple[int, int], threshold: float | Tensor
+    descriptor_map: Tensor,
+    queries: Tensor,
+    size: tuple[int, int],
+    threshold: float | Tensor,
+    watch: Watch | None = None,
 ) -> Peaks:
     """Find all pixels with which the similarity to each query has a maximum.
 
@@ -74,11 +87,15 @@ def peaks(
     threshold = torch.as_tensor(threshold, dtype=torch.float32).expand(len(queries))
     if not (threshold > 0).all():
         raise ValueError(f'a threshold is {float(threshold.min()):g}; it must be above 0')
-    return _search(descriptor_map, queries, size, threshold)
+    return _search(descriptor_map, queries, size, threshold, watch)
 
 
 def _search(
-    descriptor_map: Tensor, queries: Tensor, size: tuple[int, int], threshold: Tensor | None
+    descriptor_map: Tensor,
+    queries: Tensor,
+    size: tuple[int, int],
+    threshold: Tensor | None,
+    watch: Watch | None,
 ) -> Peaks:
     descriptor_map = checked_map(descriptor_map)
     queries = checked_queries(queries, descriptor_map)
@@ -93,6 +110,8 @@ def _search(
         some = slice(start, start + together)
         least = None if threshold is None else threshold[some].to(queries)
         search = _Search(descriptor_map, blocks, queries[some], size, least, memory)
+        if watch is not None:
+            watch(start, search.cosines)
         parts += [Peaks(one.query + start, one.uv, one.score) for one in search.peaks()]
     query, uv, score = (
         torch.cat([getattr(part, name) for part in parts]) for name in ('query', 'uv', 'score')
@@ -121,6 +140,11 @@ class _Search:
         self._threshold = threshold
         self._products = torch.mm(queries, blocks.cells.T, out=memory[: len(queries)])
         self._every = torch.arange(len(queries), device=queries.device)
+
+    @property
+    def cosines(self) -> Tensor:
+        """The products with the cells of the map itself: (q, h, w)."""
+        return self._products.unflatten(1, (-1, self._blocks.across))[:, 1:-1, 1:-1]
 
     def peaks(self) -> list[Peaks]:
         """Return the best peak of each query, then the others above the threshold."""

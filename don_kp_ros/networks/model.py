@@ -69,6 +69,11 @@ class DescriptorModel:
         """N; 0 for a model without keypoints."""
         return len(self.keypoint_kinds)
 
+    @property
+    def has_parts(self) -> bool:
+        """Tell whether a part of a descriptor says which object it is, another where on it."""
+        return self._network.configuration.inter > 0
+
     @classmethod
     def load(cls, path: Path | str, device: str | torch.device = 'cpu') -> DescriptorModel:
         """Load a checkpoint; raises CheckpointError naming the file, the reason and the remedy."""
@@ -110,7 +115,7 @@ class DescriptorModel:
         they are returned whole.
         """
         network = self._network.configuration
-        if not network.inter:
+        if not self.has_parts:
             return descriptors
         rest, novelty = descriptors[..., : network.learned], descriptors[..., network.learned :]
         # Both parts are equally long: together as long as the whole of what is learned.

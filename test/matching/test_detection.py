@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from don_kp_ros.matching import detection
-from don_kp_ros.matching.detection import FEWEST_CELLS, Detection, detect, nearest
+from don_kp_ros.matching import detection, heatmap
+from don_kp_ros.matching.candidates import find_candidates
+from don_kp_ros.matching.detection import FEWEST_CELLS, Detection, Nearest, detect, nearest
+from don_kp_ros.matching.view import View
 
 THRESHOLD = 0.8
 SHAPE = (12, 16)
@@ -50,8 +52,9 @@ def found_in(
     owner: list[int],
     confidence: torch.Tensor | None = None,
 ) -> list[Detection]:
-    stored = torch.from_numpy(np.stack(queries))
-    return detect(cells, stored, np.array(owner), THRESHOLD, confidence)
+    stored, owners = torch.from_numpy(np.stack(queries)), np.array(owner)
+    similarity = nearest(cells, stored, owners).similarity()
+    return detect(cells, stored, owners, similarity, THRESHOLD, confidence)
 
 
 def test_every_object_has_the_cells_that_show_it_and_no_others() -> None:
@@ -73,9 +76,24 @@ def test_the_similarity_is_that_of_the_nearest_descriptor_of_each_object(
     owner = np.array([2, 0, 1, 0, 2, 2, 1, 0, 2])  # as points before taught objects lie
     each = np.einsum('qd,dij->qij', queries.double(), cells.double())
     expected = np.stack([each[owner == g].max(axis=0) for g in range(3)])
-    found = nearest(cells, queries, owner)
-    assert found.dtype == torch.float32
+    found = nearest(cells, queries, owner).similarity()
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('threshold', [0.6, None])
+@pytest.mark.parametrize('at_once', [1, 100, 1 << 20])
+def test_it_is_told_by_matching_as_well(
+    at_once: int, threshold: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heatmap, '_PRODUCTS_AT_ONCE', at_once)
+    cells = functional.normalize(torch.randn(8, 5, 7), dim=0)
+    queries = functional.normalize(torch.randn(9, 8), dim=1)
+    owner = np.array([2, 0, 1, 0, 2, 2, 1, 0, 2])
+    found, view = Nearest(owner), View((20, 28), lacks='no depth')
+    find_candidates(cells, queries, view, threshold, watch=found)
+    expected = nearest(cells, queries, owner).similarity()
+    np.testing.assert_allclose(found.similarity(), expected, atol=1e-6)
 
 
 def test_a_cell_is_of_the_object_that_it_resembles_most() -> None:
@@ -149,7 +167,9 @@ def test_cells_without_a_value_belong_to_nothing() -> None:
 
 
 def test_where_nothing_is_stored_nothing_is_seen() -> None:
-    assert detect(map_of(), torch.zeros(0, 8), np.zeros(0, dtype=np.intp), THRESHOLD) == []
+    none, nobody = torch.zeros(0, 8), np.zeros(0, dtype=np.intp)
+    similarity = nearest(map_of(), none, nobody).similarity()
+    assert detect(map_of(), none, nobody, similarity, THRESHOLD) == []
 
 
 def test_descriptors_of_another_dimension_are_refused() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from don_kp.msg import Detection as DetectionMessage
 from don_kp.msg import Detections
-from don_kp_ros.matching.detection import Detection, detect
+from don_kp_ros.matching.detection import Detection, Nearest, detect, nearest
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.nodes.kit.conversions import image_message
 from don_kp_ros.nodes.kit.qos import RESULT
@@ -48,12 +48,21 @@ def find_regions(
     confidence: Tensor | None,
     model: DescriptorModel,
     queries: Queries,
+    whole: Nearest,
     threshold: float,
 ) -> list[Detection]:
-    """Find the regions of an image that look like stored objects (`detect`)."""
-    cells = model.which_object(frame.cells.movedim(0, -1)).movedim(-1, 0)
-    described = model.which_object(queries.everything)
-    return detect(cells, described, queries.owners, threshold, confidence)
+    """Find the regions of an image that look like stored objects (`detect`).
+
+    whole: has been told of the whole descriptors, which stand for the part that says which object
+    it is where there is no such part.
+    """
+    cells, described = frame.cells, queries.everything
+    if model.has_parts:
+        cells = model.which_object(cells.movedim(0, -1)).movedim(-1, 0)
+        described = model.which_object(described)
+        whole = nearest(cells, described, queries.owners)
+    similarity = whole.similarity()
+    return detect(cells, described, queries.owners, similarity, threshold, confidence)
 
 
 def _message(frame: Frame, stored: Sequence[str], found: Sequence[Detection]) -> Detections:

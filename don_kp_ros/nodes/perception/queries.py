@@ -65,10 +65,11 @@ class Queries:
     @cached_property
     def owners(self) -> NDArray[np.intp]:
         """Which of `stored` each of `everything` (N + M) describes."""
-        names = [object_of(name) for name in self.names]
+        number = {name: index for index, name in enumerate(self.stored)}
+        owners = [number[object_of(name)] for name in self.names]
         for one in self.objects:
-            names += [one.name] * len(one.constellation.points)
-        return np.array([self.stored.index(name) for name in names], dtype=np.intp)
+            owners += [number[one.name]] * len(one.constellation.points)
+        return np.array(owners, dtype=np.intp)
 
     @classmethod
     def from_message(

@@ -10,16 +10,17 @@ import torch
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from torch import Tensor
 
 from don_kp.msg import DescriptorMap, Keypoint, Match, Matches
 from don_kp.msg import Keypoints as KeypointsMessage
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.matching.candidates import Candidates, find_candidates
-from don_kp_ros.matching.detection import Detection
+from don_kp_ros.matching.detection import Detection, Nearest
 from don_kp_ros.matching.maps import interpolated
 from don_kp_ros.matching.points import FoundPoint, named_points
 from don_kp_ros.matching.view import View, lift
-from don_kp_ros.networks.model import Described, Keypoints
+from don_kp_ros.networks.model import Keypoints
 from don_kp_ros.nodes.kit.buffers import Stamped
 from don_kp_ros.nodes.kit.conversions import map_message, point_message
 from don_kp_ros.nodes.kit.guard import guarded
@@ -123,12 +124,15 @@ class Search:
         threshold = threshold if threshold >= 0 else model.match_threshold
         least = torch.full((len(queries.everything),), SIMILAR)
         least[: len(queries.names)] = max(threshold, _LEAST)
+        told, drawn = self._detections.wanted, self._pictures.outline_regions
+        whole = Nearest(queries.owners) if told or drawn else None
         found = find_candidates(
-            frame.cells, queries.everything, view, least, settings.depth_window
+            frame.cells, queries.everything, view, least, settings.depth_window, whole
         )
         of_points = found.of(0, len(queries.names))
-        sure = _confidence(described, of_points, frame.size)
-        points = named_points(queries.names, of_points, threshold, sure)
+        sure = described.confidence
+        certain = _confidence(sure, of_points, frame.size)
+        points = named_points(queries.names, of_points, threshold, certain)
         objects = find_objects(queries.objects, frame.cells, found, view)
         objects = self._refining.applied(frame, view, model, objects)
         # Kept before it is told: who hears of an image may ask about it.
@@ -136,9 +140,9 @@ class Search:
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
         regions: list[Detection] = []
-        if self._detections.wanted or self._pictures.outline_regions:
-            regions = find_regions(frame, described.confidence, model, queries, threshold)
-        if self._detections.wanted:
+        if whole is not None:
+            regions = find_regions(frame, sure, model, queries, whole, threshold)
+        if told:
             self._detections.publish(frame, queries.stored, regions)
         if described.keypoints is not None and self._keypoints.get_subscription_count():
             self._publish_keypoints(frame, described.keypoints, model.keypoint_kinds, view)
@@ -183,11 +187,10 @@ class Search:
 
 
 def _confidence(
-    described: Described, found: Candidates, size: tuple[int, int]
+    cells: Tensor | None, found: Candidates, size: tuple[int, int]
 ) -> list[float] | None:
-    """Read the network's confidence, where it has one, in places (K) of an image (H, W)."""
-    if described.confidence is None:
+    """Read the network's confidence (h, w), where it has one, in places (K) of an image (H, W)."""
+    if cells is None:
         return None
-    uv = torch.from_numpy(found.uv).to(described.confidence)
-    read = interpolated(described.confidence[None, None], uv[None], size)
-    return [float(value) for value in read.flatten()]
+    uv = torch.from_numpy(found.uv).to(cells)
+    return [float(value) for value in interpolated(cells[None, None], uv[None], size).flatten()]
