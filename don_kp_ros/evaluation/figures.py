@@ -68,9 +68,10 @@ def by_name(names: Sequence[Sequence[str]], found: Found) -> dict[str, Found]:
 def figures(
     found: Found, seed: int, resamples: int, groups: Sequence[Hashable] | None = None
 ) -> dict[str, Any]:
-    """Summarise errors: figures, and bootstrap intervals over pairs (none for a single pair).
+    """Summarise errors: figures, and bootstrap intervals over groups (none for a single one).
 
-    groups: one for each pair; pairs of one group are not independent and are resampled together.
+    groups: one for each pair (None: its own); pairs of one group are not independent and are
+    resampled together.
     """
     every = np.concatenate(found.errors)
     result: dict[str, Any] = dict(Accuracy.of(every).rounded())

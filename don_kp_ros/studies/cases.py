@@ -206,7 +206,7 @@ class CaseStudy(Study):
         found: dict[str, list[Found]],
         groups: Sequence[Hashable],
     ) -> dict[str, Any]:
-        """Summarise a row: figures over all seeds, intervals over pairs, and spread over seeds."""
+        """Summarise a row: figures over all seeds, their intervals, and spread over seeds."""
         row = compared(name, found, job.request.seed, self.measure.resamples, groups)
         each = [figures(own, job.request.seed, 1) for own in found[MODEL]]
         numbers = [{k: v for k, v in one.items() if isinstance(v, int | float)} for one in each]

@@ -68,9 +68,9 @@ def _cases(rows: Sequence[Mapping[str, Any]], seeds: int) -> str:
     ]
     note = (
         f'Trainings of equal length, {seeds} of each row, that differ in their seed; &plusmn; is '
-        'the standard deviation over several. Small figures: 95 % bootstrap interval over pairs, '
-        'or over objects where several are summed up. Pixels are those of a 640-pixel-wide '
-        'picture.'
+        'the standard deviation over several. Small figures: 95 % bootstrap interval over '
+        'pictures, or over objects where several are summed up. Pixels are those of a '
+        '640-pixel-wide picture.'
     )
     return f'<p>{note}</p>\n{table(head, lines, marked=None)}'
 
