@@ -33,6 +33,7 @@ _H = 4.0  # pixels to the neighbours that give gradients and normals
 _AROUND = np.array([[0, 0], [-_H, 0], [_H, 0], [0, -_H], [0, _H]])
 _ON_SURFACE = 0.01  # metres between a point and the measured surface that shows it
 _BEHIND = 0.015  # metres from a point to the measured surface behind it, for a contradiction
+_AWAY = 0.25  # cosine between a line of sight and the way that a surface faces, seen from behind
 _SURFACE = 0.002  # metres, standard deviation of the distance to the surface
 _FEATURE = 0.9  # of a component of the difference of descriptors
 _USUAL = 0.5  # squared difference of descriptors, beyond which it counts less and less
@@ -136,7 +137,8 @@ class _Look:
         """Judge the pose (4, 4) that this was seen under."""
         seen, contradicted = self.seen, self.contradicted
         if facing is not None:
-            behind = seen & (np.vecdot(facing @ T[:3, :3].T, self.placed) > 0)
+            away = np.vecdot(facing @ T[:3, :3].T, self.placed)
+            behind = seen & (away > _AWAY * np.linalg.norm(self.placed, axis=1))
             seen, contradicted = seen & ~behind, contradicted | behind
         cosines = (self.descriptors[:, 0] * constellation.descriptors).sum(axis=1)
         weight = constellation.weights / constellation.weights.sum()

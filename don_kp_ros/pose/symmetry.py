@@ -40,7 +40,7 @@ _TOUCHING = 0.004  # metres from these, along their normal
 _REVERSED = -0.5  # mean cosine of normals: a flat side that is turned over is not seen
 _AS_MANY = 0.9  # of the share that the best turn brings there
 _TURNS = 40  # that are looked at
-_LEVEL = 0.5  # cosine of a slope
+_LEVEL, _ABOVE = 0.5, 0.01  # cosine of a slope; metres over it
 _FAR = 1.0  # radians between points that are compared, if the surface looks the same all around
 _LIKE_ANY_TURN = 0.72  # of the similarity of neighbours: bottles have .75 to .95, mugs up to .69
 _COMPARED = 0.25  # share of the points, at least, that are
@@ -82,7 +82,7 @@ def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
     points, descriptors = constellation.points, constellation.descriptors.astype(np.float64)
     apart, alike = _distances(points, points), descriptors @ descriptors.T
     others = ~np.eye(len(points), dtype=np.bool_)
-    near = _NEIGHBOURS * float(np.median(np.where(others, apart, np.inf).min(axis=1)))
+    near = _near(apart)
     usual = np.where(others & (apart < near), alike, 0.0).max(axis=1)
     found = _after_any_turn(points, alike, near, usual)
     return found or _after_some_turns(constellation, apart, alike, near, usual, seed)
@@ -93,7 +93,7 @@ class Shape:
     """What the places of an object's points tell, whatever its looks.
 
     axis: about which it is round, if it is; facing (N, 3): the unit normals of what was level when
-    it was taught, and so was seen from above; 0 elsewhere.
+    it was taught, and so was seen from above; 0 elsewhere, and where it lies under something else.
     """
 
     axis: Symmetry | None
@@ -103,9 +103,13 @@ class Shape:
 def shape_of(constellation: Constellation) -> Shape:
     """Examine the shape of an object."""
     points = constellation.points
-    normals = normals_of(points) if constellation.views == 1 else np.zeros_like(points)
-    level = np.abs(normals[:, 2:]) > _LEVEL
-    facing = np.where(level, normals * np.sign(normals[:, 2:]), 0.0)
+    normals = normals_of(points)
+    level = np.abs(normals[:, 2]) > _LEVEL
+    beside = _distances(points[:, :2], points[:, :2]) < _near(_distances(points, points))
+    above = points[:, 2] > points[:, 2:] + _ABOVE
+    under = (beside & above & level).any(axis=1)  # it may have been turned over for another view
+    upwards = normals * np.sign(normals[:, 2:])
+    facing = np.where((level & ~under)[:, None], upwards, 0.0)
     axis = round_axis_of(points)
     return Shape(None if axis is None else Symmetry(axis.direction, axis.point), facing)
 
@@ -184,6 +188,12 @@ def _after_some_turns(
     if len(orders) >= _SO_MANY:
         return found  # after any turn
     return replace(found, order=max(orders)) if orders else None
+
+
+def _near(apart: Array) -> float:
+    """Return how far neighbours are from each other at most, by distances (N, N), metres."""
+    others = ~np.eye(len(apart), dtype=np.bool_)
+    return _NEIGHBOURS * float(np.median(np.where(others, apart, np.inf).min(axis=1)))
 
 
 def _distances(points: Array, others: Array) -> Array:

@@ -183,8 +183,11 @@ def test_the_shape_of_a_printed_can_is_round_and_its_lid_faces_up() -> None:
     np.testing.assert_allclose(np.linalg.norm(shape.facing[known], axis=1), 1.0)
 
 
-def test_from_several_views_nothing_is_known_of_which_way_the_surface_faces() -> None:
-    """It may have been turned over between them."""
-    one = can(1.0, printed=True)
-    again = Constellation(one.points, one.descriptors, one.weights, one.fingerprint, 2)
-    assert not shape_of(again).facing.any()
+def test_what_lies_under_something_else_may_have_been_seen_from_below() -> None:
+    """A plate that was turned over to teach its other side, too."""
+    x, y = np.meshgrid(np.linspace(-0.04, 0.04, 8), np.linspace(-0.04, 0.04, 8))
+    top = np.stack([x.ravel(), y.ravel(), np.full(64, 0.03)], axis=1)
+    points = np.concatenate([top, top + [0.003, 0.002, -0.03]])
+    facing = shape_of(described(points, points / 0.02)).facing
+    np.testing.assert_allclose(facing[:64], np.tile([0.0, 0.0, 1.0], (64, 1)), atol=1e-6)
+    assert not facing[64:].any()
