@@ -208,7 +208,7 @@ def test_non_matches_are_on_the_object_or_anywhere_but_never_the_match() -> None
     assert others.shape == (2, 5, 40)
     v, u = others // 8, others % 8
     assert not ((v - 6).abs().le(1) & (u - 6).abs().le(1)).any()
-    # Half of them lie on the object, which is the picture's upper half, and so does half of the
-    # others; what was next to the match was moved there.
+    # Half of them lie on the object, which is the picture's upper half, and so does more than half
+    # of the others; what is next to the match is below.
     assert 0.7 < float((v < 4).float().mean()) < 0.9
     assert non_matches(torch.zeros_like(masks), uv, (8, 8), 1).shape == (2, 5, 1)
