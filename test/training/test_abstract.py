@@ -10,9 +10,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from don_kp_ros.data.scenes import SceneFolder
+from don_kp_ros.geometry import rigid
+from don_kp_ros.matching.heatmap import match
+from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.training.drawing import drawing
 from don_kp_ros.training.objective import objective
 from don_kp_ros.training.settings import LossConfiguration
 
@@ -44,24 +49,43 @@ def test_every_switch_moves_what_it_trains(run: Run, scenes: Path, options: list
     for name, parameter in network.named_parameters():
         assert not model.weights[name].equal(parameter), name
     descriptors = DescriptorModel(model).describe(np.full((96, 128, 3), 90, np.uint8))
-    assert descriptors.shape == (model.network.dimension, 24, 32)
-    torch.testing.assert_close(descriptors.norm(dim=0), torch.ones(24, 32))
+    assert descriptors.shape == (model.network.dimension, 16, 24)
+    torch.testing.assert_close(descriptors.norm(dim=0), torch.ones(16, 24))
 
 
 def test_what_is_drawn_is_found_in_pictures(run: Run, scenes: Path) -> None:
     mild = ['hue=5', 'brightness=0.05', 'grey=0', 'gradient=0', 'blur=0', 'saturation=[0.9,1.1]']
     looks = [f'--views.colour.{key}' for key in mild] + ['--views.colour.gamma=[0.9,1.1]']
-    still = ['--views.warp.rotation=0', '--views.occlusion=0', '--views.texture.probability=0']
-    options = [*DRAWN, *looks, *still, '--views.drawn.same=1', '--epoch=5', '--loss.margin=1']
-    assert run(scenes, '--steps=80', *options) == 0
+    still = ['--views.warp.rotation=0', '--views.occlusion=0', '--views.drawn.same=1']
+    options = [*DRAWN, *looks, *still, '--epoch=4', '--validation.times=1', '--loss.margin=2']
+    assert run(scenes, '--steps=60', *options) == 0
     (log,) = (scenes.parent / 'm.tensorboard').glob('events*')
     events = EventAccumulator(str(log))
     events.Reload()
     losses = [event.value for event in events.Scalars('loss/all')]
-    assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:4])
-    metrics = trained(scenes).card['metrics']
-    own, other = (metrics[name]['auc'] for name in ('trained', 'untrained'))
-    assert own > other + 0.05
+    assert np.mean(losses[-3:]) < 0.85 * losses[0]
+    model = trained(scenes)
+    assert found_off(scenes, model) < 0.7 * found_off(scenes, model.untrained())
+
+
+def found_off(scenes: Path, model: checkpoint.Checkpoint) -> float:
+    """Median pixels by which points of drawings are found wrongly in the pictures."""
+    folder = SceneFolder.open(scenes)
+    network, off = DescriptorModel(model), []
+    for scene in folder.scenes():
+        places = [rigid.transform(translation=[dx, 0.01, 0.5]) for dx in (-0.02, 0.03)]
+        image, owner, depth = drawing(folder)(('a', 'b'), places, folder.camera)
+        v, u = np.nonzero(owner >= 0)
+        some = np.random.default_rng(0).permutation(len(v))[:100]
+        uv = np.stack([u, v], axis=1)[some]
+        there = folder.camera.deproject(uv, depth[uv[:, 1], uv[:, 0]])
+        there -= np.array([T[:3, 3] for T in places])[owner[uv[:, 1], uv[:, 0]]]
+        true = folder.camera.project(there + [0, 0, 0.5])
+        maps = [network.describe(one) for one in (image, scene.a.image)]
+        queries = describe_at(maps[0], torch.from_numpy(uv), image.shape[:2])
+        found, _ = match(maps[1], queries, image.shape[:2])
+        off += np.linalg.norm(found.numpy() - true, axis=1).tolist()
+    return float(np.median(off))
 
 
 def test_the_sum_is_that_of_equation_5(run: Run, scenes: Path) -> None:
@@ -91,7 +115,7 @@ def test_the_sum_is_that_of_equation_5(run: Run, scenes: Path) -> None:
         ([*PLACES[1:], '--network.keypoints.number=4'], 'keypoints are found by directions'),
         ([*PLACES, '--chosen_keypoints=2'], 'chosen_keypoints to 0'),
         (['--loss.background=0.1'], 'all descriptors are equally long'),
-        (['--views.drawn.same=2'], 'same is 2; allowed is 0 to 1'),
+        (['--views.drawn.same=2'], 'same is 2.0; allowed is 0 to 1'),
         (
             ['--views.drawn.same=1', '--loss.descriptors=objects', '--network.keypoints=null'],
             'set loss.objects.lone to false',
