@@ -241,7 +241,7 @@ def unit_parts(identity: Tensor, inter: int) -> list[Tensor]:
 
 
 def lifted(places: Tensor) -> Tensor:
-    """Lift places (B, C, h, w) of any length to unit vectors (B, C + 1, h, w).
+    """Lift places (B, C, ...) of any length to unit vectors (B, C + 1, ...).
 
     The inverse stereographic projection f -> (2 f, 1 - |f|^2) / (1 + |f|^2). It keeps angles, and
     about 0, which is the last axis, doubles distances. `flattened` undoes it.
@@ -251,7 +251,7 @@ def lifted(places: Tensor) -> Tensor:
 
 
 def flattened(descriptors: Tensor) -> Tensor:
-    """Return the places (B, C, h, w) that `lifted` made unit vectors (B, C + 1, h, w) of."""
+    """Return the places (B, C, ...) that `lifted` made unit vectors (B, C + 1, ...) of."""
     return descriptors[:, :-1] / (1 + descriptors[:, -1:]).clamp_min(_SMALLEST_SQUARE)
 
 

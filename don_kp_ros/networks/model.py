@@ -29,7 +29,8 @@ class Keypoints:
 class DescriptorModel:
     """Describe pictures of any size with a trained network.
 
-    fingerprint: descriptors may be compared only if theirs is the same. dimension: D.
+    fingerprint: descriptors may be compared only if theirs is the same. dimension: D. euclidean:
+    whether they are `lifted` places.
     match_threshold: cosine similarity below which a peak is no match. card: how it was trained and
     what it scored. keypoint_kinds: of object, of each of its N keypoints; '' for any.
     """
@@ -37,6 +38,7 @@ class DescriptorModel:
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = 'cpu') -> None:
         self.fingerprint: str = checkpoint.fingerprint
         self.dimension: int = checkpoint.network.dimension
+        self.euclidean: bool = checkpoint.network.euclidean
         self.match_threshold: float = checkpoint.match_threshold
         self.card: dict[str, Any] = checkpoint.card
         keypoints = checkpoint.network.keypoints
