@@ -128,7 +128,8 @@ class DrawnSampler:
         b, labels_b = self._view(drawn, labels_b, rng)
         labels = np.stack([labels_a, labels_b])
         uv = common(labels, field, settings.queries, rng)
-        return uv and ViewPair(a, b, *uv, scene=SceneTruth(labels, field, target, None))
+        truth = SceneTruth(labels, field, target, None, scene.classes)
+        return uv and ViewPair(a, b, *uv, scene=truth)
 
     def _placed(self, T: Matrix, K: Matrix, rng: np.random.Generator) -> Matrix:
         """Draw a pose (4, 4) for an object that view a shows at another."""

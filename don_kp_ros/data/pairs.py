@@ -87,13 +87,15 @@ class SceneTruth:
     (2, n, n, 2) float32: pixels of a on a grid, and those of b that show the same points, NaN
     where b shows none of them or a no object. target: number of the object that the pair is about.
     lone (S, S, 3) uint8 RGB: that object alone on a plain ground, where view a shows it; None if
-    it is not wanted.
+    it is not wanted. classes (n + 1,): for each number of the labels the number of that object
+    among all of the folder, from 1; the first is 0.
     """
 
     labels: NDArray[np.uint8]
     field: NDArray[np.float32]
     target: int
     lone: Image | None
+    classes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class SceneSource:
 
     a, b: its views, whose `view.mask` holds the objects' numbers; centres: by the numbers of the
     objects that both show, the middles (2,) of their bounding boxes in the two pictures; lone: of
-    some of these the files that show them alone in view a; bits: that these use, see `Scene`.
+    some of these the files that show them alone in view a; classes: as in `SceneTruth`; bits: that
+    the lone ones use, see `Scene`.
     """
 
     entry: Entry
@@ -48,11 +49,15 @@ class SceneSource:
     b: PosedSource
     centres: dict[int, tuple[Matrix, Matrix]]
     lone: dict[int, PictureFile]
+    classes: NDArray[np.int64]
     bits: int | None = None
 
 
-def prepare_scene(scene: Scene, input_size: int) -> SceneSource:
-    """Resize a scene's pictures for warping as `prepare` does; their depths stay as they are."""
+def prepare_scene(scene: Scene, input_size: int, names: Sequence[str] = ()) -> SceneSource:
+    """Resize a scene's pictures for warping as `prepare` does; their depths stay as they are.
+
+    names: of all objects of the folder; those that are not among them are of class 0.
+    """
     a, b = (
         replace(prepare_posed(view.whole(), input_size), view=view.cropped())
         for view in (scene.a, scene.b)
@@ -61,7 +66,9 @@ def prepare_scene(scene: Scene, input_size: int) -> SceneSource:
         number: (_centre(scene.a, a, number), _centre(scene.b, b, number))
         for number in scene.in_both()
     }
-    return SceneSource(scene.entry, a, b, centres, scene.lone, scene.bits)
+    number_of = {name: number for number, name in enumerate(names, start=1)}
+    classes = np.array([0, *(number_of.get(name, 0) for name in scene.entry.objects)])
+    return SceneSource(scene.entry, a, b, centres, scene.lone, classes, scene.bits)
 
 
 class SceneSampler:
@@ -140,7 +147,8 @@ class SceneSampler:
         if self._lone:
             alone = _alone(image_of(scene.lone[target], scene.bits), scene.a.source)
             lone = change_colours(warped(alone, homographies[0], size)[0], settings.colour, rng)
-        return ViewPair(a, b, *uv, scene=SceneTruth(labels, field, target, lone))
+        truth = SceneTruth(labels, field, target, lone, scene.classes)
+        return ViewPair(a, b, *uv, scene=truth)
 
     def _field(
         self,

@@ -167,6 +167,11 @@ class SceneFolder:
         root = self.root / 'validation'
         return SceneFolder.open(root) if root.is_dir() else None
 
+    @property
+    def objects(self) -> list[str]:
+        """The names of all objects, in order."""
+        return sorted({name for entry in self.entries for name in entry.objects})
+
     @cached_property
     def bits(self) -> int | None:
         """The bits that pictures of 16 bits use together, one range for all; none without them."""

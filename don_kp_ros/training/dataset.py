@@ -41,7 +41,7 @@ class Dataset:
     """A sampler of training pairs, a validation set, and a description of their data.
 
     files: the digest of each file that was read, by its name in the folder; drawn: whether the
-    pictures without the object are drawn, since none are given.
+    pictures without the object are drawn, since none are given; objects: how many scenes name.
     """
 
     sampler: PairSampler
@@ -49,6 +49,7 @@ class Dataset:
     description: str
     files: dict[str, str]
     drawn: bool
+    objects: int = 0
 
 
 def read_dataset(
@@ -69,6 +70,11 @@ def read_dataset(
         raise ConfigurationError(
             f'loss.descriptors is objects, but {root} holds no scenes ({SCENES}): make some with '
             '`don_kp render --scene`, or set it to nt_xent'
+        )
+    if configuration.loss.segmentation and not isinstance(folder, SceneFolder):
+        raise ConfigurationError(
+            f'loss.segmentation is {configuration.loss.segmentation:g}, but {root} holds no '
+            f'scenes ({SCENES}) of objects to tell apart: set it to 0'
         )
     if configuration.views.drawn is not None and not isinstance(folder, SceneFolder):
         raise ConfigurationError(
@@ -106,7 +112,8 @@ def read_dataset(
     if configuration.backgrounds is not None:
         others = list_images(configuration.backgrounds)
         files |= {f'backgrounds/{path.name}': _digest(path) for path in others}
-    return Dataset(sampler, validation, description, files, drawn)
+    objects = len(folder.objects) if isinstance(folder, SceneFolder) else 0
+    return Dataset(sampler, validation, description, files, drawn, objects)
 
 
 def _open(root: Path) -> ImageFolder | PosedFolder | SceneFolder:
@@ -265,7 +272,7 @@ def _scenes(
     tolerance = configuration.views.tolerance
     validation = of_scenes(measured, settings.queries, negatives, what, tolerance)
     sources = [
-        prepare_scene(scene, configuration.preprocessing.input_size)
+        prepare_scene(scene, configuration.preprocessing.input_size, folder.objects)
         for number, scene in enumerate(found)
         if number not in held
     ]

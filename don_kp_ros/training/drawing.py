@@ -31,7 +31,7 @@ def drawing(folder: SceneFolder) -> Draw:
         raise ConfigurationError(
             f"views.drawn is set, but {error.name} is not installed: pip install 'don_kp[meshes]'"
         ) from error
-    names = sorted({name for entry in folder.entries for name in entry.objects})
+    names = folder.objects
     if missing := [name for name in names if name not in folder.meshes]:
         raise DataError(
             f'{folder.root / "meshes"}: {missing[0]}.glb is missing, and so are the meshes of '

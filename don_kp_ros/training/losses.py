@@ -128,6 +128,17 @@ def contrastive(
     return match_loss + lacking.square().sum() / (lacking > 0).sum().clamp_min(1)
 
 
+def segmentation(logits: Tensor, classes: Tensor) -> Tensor:
+    """Compute the cross entropy of the classes that cells show: a scalar.
+
+    logits (B, C, h, w); classes (B, S, S) int64 of pixels, of which the one at a cell's middle
+    counts.
+    """
+    size = (logits.shape[2], logits.shape[3])
+    there = functional.interpolate(classes[:, None].float(), size, mode='nearest-exact')
+    return functional.cross_entropy(logits, there[:, 0].long())
+
+
 def shortness(maps: Tensor, ground: Tensor) -> Tensor:
     """Ask that descriptors of the background are short (paper 4, eq. 4 without its weight).
 

@@ -87,6 +87,8 @@ class LossConfiguration:
     non_matches: int = 150  # of the contrastive loss, per match
     on_object: float = 0.5  # share of these that lie on an object; the others lie anywhere
     background: float = 0.0  # weight of the background's squared lengths, with network.euclidean
+    segmentation: float = 0.0  # weight of telling the objects of scenes apart by a layer beside
+    # the descriptors', which the model does not keep (paper 4)
     objects: ObjectLossConfiguration = field(default_factory=ObjectLossConfiguration)
     keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
 
@@ -96,7 +98,8 @@ class LossConfiguration:
         within('margin', self.margin, 0, 2)
         within('non_matches', self.non_matches, 1, 100_000)
         within('on_object', self.on_object, 0, 1)
-        within('background', self.background, 0, 1e6)
+        for name in ('background', 'segmentation'):
+            within(name, getattr(self, name), 0, 1e6)
 
 
 @dataclass(frozen=True)

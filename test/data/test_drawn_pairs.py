@@ -77,7 +77,8 @@ class Recorder:
 
 
 def sampler(root: Path, draw: Any, tolerance: float = 0.003, **drawn: Any) -> DrawnSampler:
-    sources = [prepare_scene(scene, SIDE) for scene in SceneFolder.open(root).scenes()]
+    folder = SceneFolder.open(root)
+    sources = [prepare_scene(scene, SIDE, folder.objects) for scene in folder.scenes()]
     how = DrawnConfiguration(**drawn)
     configuration = ViewConfiguration(
         size=SIDE, queries=64, occlusion=0.0, tolerance=tolerance, drawn=how
@@ -150,6 +151,7 @@ def test_batches_hold_pictures_then_drawings(root: Path) -> None:
     batch = collate([draws.draw(np.random.default_rng(seed)) for seed in range(2)])
     assert batch['images'].shape == (4, 3, SIDE, SIDE) and 'lone' not in batch
     assert ((batch['labels'] > 0) <= (batch['masks'] > 127)).all()
+    assert batch['classes'].equal(batch['labels'].long())  # the one scene lists both, in order
     again = collate([draws.draw(np.random.default_rng(seed)) for seed in range(2)])
     assert all(batch[name].equal(again[name]) for name in ('images', 'uv', 'labels'))
 

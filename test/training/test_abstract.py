@@ -39,7 +39,15 @@ def trained(scenes: Path) -> checkpoint.Checkpoint:
     return checkpoint.load(scenes.parent / 'm.safetensors')
 
 
-@pytest.mark.parametrize('options', [PLACES, DRAWN, ['--views.drawn.same=1', *PLACES[:1]]])
+METHODS = {
+    'places': PLACES,
+    'drawn': DRAWN,
+    'directions, drawn': ['--views.drawn.same=1', *PLACES[:1]],
+    'all': [*DRAWN, '--loss.segmentation=1'],
+}
+
+
+@pytest.mark.parametrize('options', METHODS.values(), ids=METHODS.keys())
 def test_every_switch_moves_what_it_trains(run: Run, scenes: Path, options: list[str]) -> None:
     still = ['--optimiser.warmup=0', '--optimiser.weight_decay=0']
     assert run(scenes, '--steps=3', *options, *still) == 0
@@ -51,19 +59,31 @@ def test_every_switch_moves_what_it_trains(run: Run, scenes: Path, options: list
     descriptors = DescriptorModel(model).describe(np.full((96, 128, 3), 90, np.uint8))
     assert descriptors.shape == (model.network.dimension, 16, 24)
     torch.testing.assert_close(descriptors.norm(dim=0), torch.ones(16, 24))
+    assert not [name for name in model.weights if name.startswith('segmentation')]
 
 
 def test_what_is_drawn_is_found_in_pictures(run: Run, scenes: Path) -> None:
     mild = ['hue=5', 'brightness=0.05', 'grey=0', 'gradient=0', 'blur=0', 'saturation=[0.9,1.1]']
     looks = [f'--views.colour.{key}' for key in mild] + ['--views.colour.gamma=[0.9,1.1]']
     still = ['--views.warp.rotation=0', '--views.occlusion=0', '--views.drawn.same=1']
-    options = [*DRAWN, *looks, *still, '--epoch=4', '--validation.times=1', '--loss.margin=2']
+    options = [
+        *METHODS['all'],
+        *looks,
+        *still,
+        '--epoch=4',
+        '--validation.times=1',
+        '--loss.margin=2',
+    ]
     assert run(scenes, '--steps=60', *options) == 0
     (log,) = (scenes.parent / 'm.tensorboard').glob('events*')
     events = EventAccumulator(str(log))
     events.Reload()
     losses = [event.value for event in events.Scalars('loss/all')]
     assert np.mean(losses[-3:]) < 0.85 * losses[0]
+    parts = {tag for tag in events.Tags()['scalars'] if tag.startswith('loss/')}
+    assert parts == {f'loss/{n}' for n in ('all', 'contrastive', 'background', 'segmentation')}
+    told = [event.value for event in events.Scalars('loss/segmentation')]
+    assert np.mean(told[-3:]) < 0.85 * told[0]
     model = trained(scenes)
     assert found_off(scenes, model) < 0.7 * found_off(scenes, model.untrained())
 
@@ -88,8 +108,8 @@ def found_off(scenes: Path, model: checkpoint.Checkpoint) -> float:
     return float(np.median(off))
 
 
-def test_the_sum_is_that_of_equation_5(run: Run, scenes: Path) -> None:
-    """Without the segmentation; of one pair, with all of a view on the object, or none."""
+def test_the_sum_is_that_of_equation_5() -> None:
+    """But for the segmentation; of one pair, of which the lower half shows the object."""
     torch.manual_seed(0)
     network = DescriptorNetwork(
         NetworkConfiguration(dimension=4, euclidean=True, keypoints=None, backbone='resnet18')
@@ -99,7 +119,7 @@ def test_the_sum_is_that_of_equation_5(run: Run, scenes: Path) -> None:
     masks[:, :16] = 0
     uv = torch.full((2, 1, 2), 25.5)  # the middle of the cell (6, 6)
     batch = {'masks': masks, 'uv': uv, 'kinds': torch.zeros(2)}
-    settings = LossConfiguration('contrastive', margin=100.0 / 50, background=0.1, on_object=1)
+    settings = LossConfiguration('contrastive', margin=2.0, background=0.1, on_object=1)
     parts = objective(network, identity, batch, settings)
     assert set(parts) == {'contrastive', 'background'}
     ground = identity[:, :, :4].square().sum(dim=1).mean(dim=(1, 2))
@@ -134,6 +154,8 @@ def test_pictures_without_meshes_cannot_be_drawn(
 ) -> None:
     assert run(folder, '--steps=1', *DRAWN) == 1
     assert 'holds no scenes (scenes.json) whose objects' in capsys.readouterr().err
+    assert run(folder, '--steps=1', *PLACES, '--loss.segmentation=1') == 1
+    assert 'loss.segmentation is 1, but' in capsys.readouterr().err
     (scenes / 'meshes' / 'b.obj').unlink()
     assert run(scenes, '--steps=1', *DRAWN) == 1
     assert 'b.glb is missing' in capsys.readouterr().err

@@ -11,6 +11,7 @@ from don_kp_ros.training.losses import (
     contrastive,
     nt_xent,
     nt_xent_sampled,
+    segmentation,
     shortness,
 )
 from don_kp_ros.training.objective import non_matches
@@ -277,6 +278,20 @@ class TestPlaces:
         )
         assert shortness(maps, ground).item() == pytest.approx(expected)
         assert shortness(maps, torch.zeros_like(ground)).item() == 0
+
+    def test_segmentation_is_the_cross_entropy_at_the_cells(self) -> None:
+        torch.manual_seed(2)
+        logits = torch.randn(2, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+        classes = torch.randint(3, (2, 8, 8))
+        z = logits.detach().numpy()
+        expected = [
+            np.log(np.exp(z[b, :, i, j]).sum()) - z[b, classes[b, 4 * i + 2, 2 * j + 1], i, j]
+            for b in range(2)
+            for i in range(2)
+            for j in range(4)
+        ]
+        assert segmentation(logits, classes).item() == pytest.approx(np.mean(expected))
+        assert torch.autograd.gradcheck(lambda x: segmentation(x, classes), logits)
 
     def test_gradients_are_those_of_finite_differences(self) -> None:
         maps_a, maps_b, uv_a, uv_b, others = self.maps()
