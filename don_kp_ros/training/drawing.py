@@ -34,9 +34,9 @@ def drawing(folder: SceneFolder) -> Draw:
     names = folder.objects
     if missing := [name for name in names if name not in folder.meshes]:
         raise DataError(
-            f'{folder.root / "meshes"}: {missing[0]}.glb is missing, and so are the meshes of '
-            f'{len(missing) - 1} other objects; views.drawn needs one of each object, in metres '
-            'and in the frame of its pose'
+            f'{folder.root / "meshes"}: {missing[0]}.glb is missing (of {len(names)} objects '
+            f'{len(missing)} have no mesh); views.drawn needs one of each, in metres and in the '
+            'frame of its pose'
         )
     try:
         meshes = {name: reduced(read(folder.meshes[name]).in_metres()) for name in names}
