@@ -53,6 +53,11 @@ class DescriptorModel:
         self._network = network
 
     @property
+    def nothing(self) -> NDArray[np.float32] | None:
+        """The descriptor (D,) that the background is trained to have; None for most models."""
+        return np.eye(self.dimension, dtype=np.float32)[-1] if self.euclidean else None
+
+    @property
     def number_of_keypoints(self) -> int:
         """N; 0 for a model without keypoints."""
         return len(self.keypoint_kinds)

@@ -399,6 +399,10 @@ class TestPlaces:
         assert identity.shape[1] == 3
         torch.testing.assert_close(maps, lifted(identity))
         torch.testing.assert_close(flattened(maps), identity, rtol=1e-3, atol=1e-5)
+        model = DescriptorModel(checkpoint(net))
+        assert model.euclidean and model.nothing is not None
+        assert model.nothing.tolist() == lifted(torch.zeros(1, 3))[0].tolist() == [0, 0, 0, 1]
+        assert DescriptorModel(checkpoint(network())).nothing is None
 
     @pytest.mark.parametrize(
         ('settings', 'error'),
