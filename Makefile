@@ -13,7 +13,7 @@ PORT ?= 8080
 
 PICTURES := output/training/pictures
 TRAINED := output/training/objects.safetensors
-BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node grasp_trials grasping_page hostile_requests kept_trials oracle pictured postgresql_server rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node grasp_trials grasping_page hostile_requests kept_trials oracle pictured postgresql_server refinement_baselines rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin

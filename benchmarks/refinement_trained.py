@@ -2,11 +2,11 @@
 
 `DATA=FOLDER python -m benchmarks.refinement_trained`: SCENES=48 pictures of one object of
 FOLDER/NAME/textured.obj each, refined from several starts by colours alone and with depth, beside
-alignment with depth alone, photometric alignment, and the optimiser as published (AdaGrad), all in
-the part of the picture that is about the object. Then
-CLUTTERED=24 pictures of five objects that hide each other, from starts as far off as PoseCNN's:
-the areas under the curves of ADD and ADD-S to 10 cm before and after, of each object. MODEL=FILE
-takes another checkpoint than models/objects.safetensors; SEED=1 draws other scenes.
+alignment with depth alone, photometric alignment, and the optimiser as published (AdaGrad), with
+descriptors rendered at the start or fused from fifty views. Then CLUTTERED=24 pictures of five
+objects that hide each other, from starts as far off as PoseCNN's: the areas under the curves of
+ADD and ADD-S to 10 cm before and after, of each object. MODEL=FILE takes another checkpoint than
+models/objects.safetensors; SEED=1 draws other scenes.
 
 Every picture is kept in output/bench/refinement_trained/ as it is done, for this commit, model
 and DATA: a run that is interrupted goes on where it stopped.
@@ -18,9 +18,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,27 +28,28 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tqdm import tqdm
 
-from benchmarks import refinement
 from benchmarks.oracle import files, off
-from benchmarks.pictured import Colours, Model, Picture, from_files, look
+from benchmarks.pictured import Model, Picture, from_files, look
+from benchmarks.refinement_baselines import (
+    adagrad,
+    adagrad_fused,
+    by_depth,
+    fused_views,
+    photometric,
+)
 from benchmarks.report import Row, Target, done, given, kept, number_given, report
 from don_kp_ros.evaluation.poses import add, add_s, by_object
 from don_kp_ros.evaluation.results import print_table
 from don_kp_ros.geometry import rigid
-from don_kp_ros.meshes.picture import drawn_over
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.pose.close_up import aligned_by_depth, refine_close_up
-from don_kp_ros.pose.estimate import Refusal
-from don_kp_ros.pose.mesh_descriptors import rendered_again
-from don_kp_ros.pose.render_and_compare import refine
+from don_kp_ros.pose.close_up import refine_close_up
 
 Array = NDArray[np.float64]
 Method = Callable[[Picture, int, Array, DescriptorModel], Array]
 
+CURVES = ('descriptors', 'with depth', 'AdaGrad, fused')
 STARTS = ((2, 0.003), (10, 0.01), (20, 0.01), (30, 0.01))
 VISIBLE = ((0.0, 0.6), (0.6, 0.9), (0.9, 1.01))
-_PHOTOMETRIC = 3  # rounds, as many as descriptors are rendered again
-_WHOLE, _FLAT = 0.99, 0.05  # share of a cell that is drawn; range of colours without a gain
 
 
 def by_descriptors(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
@@ -66,66 +66,13 @@ def with_depth(picture: Picture, number: int, start: Array, model: DescriptorMod
     return found.T_camera_object
 
 
-def by_depth(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
-    """Align with depth alone, point to plane."""
-    subject = picture.models[number].subject
-    return aligned_by_depth(
-        subject.vertices, subject.faces, start, picture.about(number, start).blind()
-    )
-
-
-def adagrad(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
-    """Descend as published, on descriptors that are rendered at the start."""
-    subject, part = picture.models[number].subject, picture.about(number, start)
-    surface = rendered_again(subject, start, part.image, part.camera, model)
-    if isinstance(surface, Refusal):
-        return start
-    return refinement.adagrad(part.seen(number, surface, part.live(model)), [start], blur=0)[0]
-
-
-def photometric(picture: Picture, number: int, start: Array, model: DescriptorModel) -> Array:
-    """Align colours by the same solver, behind the same gate.
-
-    The rendered ones get the gain and the bias of each channel that make them most like the
-    picture's at the pose, since nobody knows the light. What shows nothing is taken to have the
-    mean colour about the object: were it grey, other grounds would draw the object over them.
-    """
-    colours = cast(DescriptorModel, Colours())
-    subject, part = picture.models[number].subject, picture.about(number, start)
-    live, T = part.live(colours), start
-    for _ in range(_PHOTOMETRIC):
-        surface = rendered_again(subject, T, part.image, part.camera, colours, Colours.read)
-        if isinstance(surface, Refusal):
-            break
-        drawn, raster = drawn_over(part.image, subject.mesh, T, part.camera)
-        cover = Colours.cells(raster.mask.astype(np.float32))
-        shown, ground = cover > _WHOLE, live.cells[cover < 1 - _WHOLE]
-        there = colours.describe(drawn).permute(1, 2, 0).numpy()[shown]
-        lines = [_line(*pair) for pair in zip(there.T, live.cells[shown].T, strict=True)]
-        gain, bias = np.array(lines, np.float32).T
-        nothing = ground.mean(axis=0) if len(ground) else np.zeros(3, np.float32)
-        fitted = replace(surface, descriptors=gain * surface.descriptors + bias - nothing)
-        (found,) = refine([fitted], [T], replace(live, cells=live.cells - nothing), blur=0)
-        if found.refused:
-            break
-        T = found.T_camera_object
-    return T
-
-
-def _line(rendered: NDArray[np.float32], live: NDArray[np.float32]) -> tuple[float, float]:
-    """Fit a gain and a bias."""
-    if len(rendered) < 2 or np.ptp(rendered) < _FLAT:
-        return 1.0, float(np.mean(live - rendered)) if len(rendered) else 0.0
-    gain, bias = np.polyfit(rendered, live, 1)
-    return float(gain), float(bias)
-
-
 METHODS: dict[str, Method] = {
     'descriptors': by_descriptors,
     'with depth': with_depth,
     'depth alone': by_depth,
     'photometric': photometric,
     'AdaGrad': adagrad,
+    'AdaGrad, fused': adagrad_fused,
 }
 
 
@@ -174,6 +121,7 @@ def one_object(
     """Refine one object from all starts by all methods."""
     rng = np.random.default_rng([seed, 3, index])
     picture = look([models[index % len(models)]], rng)
+    fused_views(picture.models[0].subject, model)  # once, which is not a part of refining
     rows = []
     for degrees, metres in STARTS:
         start = off(picture.T[0], degrees, metres, rng)
@@ -191,7 +139,7 @@ def five_objects(
     rows = []
     for number, T in enumerate(picture.T):
         start = posecnn_like(T, rng)
-        for row in refined(picture, number, start, ['descriptors', 'with depth'], model):
+        for row in refined(picture, number, start, CURVES, model):
             rows.append({**row, 'start': 'as PoseCNN'})
     return rows
 
@@ -261,7 +209,7 @@ def main() -> int:
     for i in tqdm(range(cluttered), desc='five objects', unit='picture'):
         many += done(folder, f'five-{i:04d}', lambda i=i: five_objects(models, i, seed, model))  # type: ignore[misc]
     table = of_starts(single)
-    curves = areas(many, 'descriptors') + areas(many, 'with depth') if many else []
+    curves = [line for method in CURVES for line in areas(many, method)]
 
     def of(start: int, method: str, column: str) -> float:
         label = f'{start} degrees, 1 cm' if start > 2 else '2 degrees, 0.3 cm'
@@ -300,6 +248,11 @@ def main() -> int:
             'areas': curves,
             'model': model.fingerprint,
             'meshes': [one.name for one in models],
+            'fused': {
+                one.name: {'consistency': own.consistency, 'known': own.known}
+                for one in models[:scenes]
+                for own in [fused_views(one.subject, model)]
+            },
         },
         variables=given('SCENES', 'CLUTTERED', 'DATA', 'MODEL', 'SEED'),
     )

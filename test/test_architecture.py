@@ -40,7 +40,7 @@ ALLOWED = {
     'simulation': BASE | {'robots', 'data', 'meshes', 'calibration'},
     'grasping': BASE | {'robots', 'motion'},
     'evaluation': BASE | {'networks', 'data', 'matching'},
-    'training': LEARNING,
+    'training': LEARNING | {'meshes'},
     'studies': LEARNING | {'training'},
     'nodes': STACK | {'simulation'},
     'bringup': BASE | {'robots', 'nodes'},

@@ -99,8 +99,8 @@ def collate(pairs: list[ViewPair]) -> Batch:
     uv[i] and uv[B + i] showing the same points; kinds (2B,) int64: equal for objects of one kind,
     in this batch alone. Where the pairs have them: homographies (B, 3, 3) from view a to view b;
     K (2B, 3, 3), T_b_a (B, 4, 4) and T_world_view (2B, 4, 4), metres. Of scenes, as in SceneTruth:
-    labels (2B, S, S) uint8, field (2B, n, n, 2), targets (B,) int64, and lone (B, 3, S, S) uint8
-    if wanted.
+    labels (2B, S, S) uint8, classes of these pixels (2B, S, S) int64, field (2B, n, n, 2), targets
+    (B,) int64, and lone (B, 3, S, S) uint8 if wanted.
     """
     views = [pair.a for pair in pairs] + [pair.b for pair in pairs]
     uv = [pair.uv_a for pair in pairs] + [pair.uv_b for pair in pairs]
@@ -127,6 +127,8 @@ def collate(pairs: list[ViewPair]) -> Batch:
         labels, field = ([getattr(s, name) for s in scenes] for name in ('labels', 'field'))
         batch['labels'] = torch.from_numpy(np.stack(labels, axis=1)).flatten(0, 1)
         batch['field'] = torch.from_numpy(np.stack(field, axis=1)).flatten(0, 1)
+        classes = [scene.classes[scene.labels] for scene in scenes]
+        batch['classes'] = torch.from_numpy(np.stack(classes, axis=1)).flatten(0, 1)
         batch['targets'] = torch.tensor([scene.target for scene in scenes])
         lone = [scene.lone for scene in scenes if scene.lone is not None]
         if len(lone) == len(pairs):

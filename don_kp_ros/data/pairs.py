@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from don_kp_ros.configuration import within
+from don_kp_ros.configuration import Range, within
 from don_kp_ros.data.appearance import Appearance, AppearanceConfiguration
 from don_kp_ros.data.folder import DataError, Image
 from don_kp_ros.data.homography import (
@@ -37,6 +37,21 @@ _ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
+class DrawnConfiguration:
+    """How view b is drawn by the meshes of the objects that view a of a scene shows (paper 4).
+
+    Each stands anywhere in it.
+    """
+
+    same: float = 0.5  # probability that an object is turned as in view a; else it is any way
+    distance: Range = (0.8, 1.25)  # of an object, times that in view a
+
+    def __post_init__(self) -> None:
+        within('same', self.same, 0, 1)
+        within('distance', self.distance, 0.1, 10)
+
+
+@dataclass(frozen=True)
 class ViewConfiguration(AppearanceConfiguration):
     """How view pairs are made."""
 
@@ -44,6 +59,7 @@ class ViewConfiguration(AppearanceConfiguration):
     queries: int = 64  # correspondences per pair
     tolerance: float = 0.003  # metres by which a point may miss the depth of another posed view
     lift: LiftConfiguration | None = None  # give correspondences depth, and pairs a motion
+    drawn: DrawnConfiguration | None = None  # pairs of a scene's picture and a drawing
     warp: WarpConfiguration = field(default_factory=WarpConfiguration)
 
     def __post_init__(self) -> None:
@@ -71,13 +87,15 @@ class SceneTruth:
     (2, n, n, 2) float32: pixels of a on a grid, and those of b that show the same points, NaN
     where b shows none of them or a no object. target: number of the object that the pair is about.
     lone (S, S, 3) uint8 RGB: that object alone on a plain ground, where view a shows it; None if
-    it is not wanted.
+    it is not wanted. classes (n + 1,): for each number of the labels the number of that object
+    among all of the folder, from 1; the first is 0.
     """
 
     labels: NDArray[np.uint8]
     field: NDArray[np.float32]
     target: int
     lone: Image | None
+    classes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from don_kp_ros.data.posed_pairs import (
     prepare_posed,
     random_canvas,
 )
-from don_kp_ros.data.scenes import Scene, SceneView
+from don_kp_ros.data.scenes import Entry, Scene, SceneView
 from don_kp_ros.data.source import Source
 
 FIELD_STEP = 4  # pixels of a view between points of its field
@@ -40,19 +40,24 @@ class SceneSource:
 
     a, b: its views, whose `view.mask` holds the objects' numbers; centres: by the numbers of the
     objects that both show, the middles (2,) of their bounding boxes in the two pictures; lone: of
-    some of these the files that show them alone in view a; bits: that these use, see `Scene`.
+    some of these the files that show them alone in view a; classes: as in `SceneTruth`; bits: that
+    the lone ones use, see `Scene`.
     """
 
-    name: str
+    entry: Entry
     a: PosedSource
     b: PosedSource
     centres: dict[int, tuple[Matrix, Matrix]]
     lone: dict[int, PictureFile]
+    classes: NDArray[np.int64]
     bits: int | None = None
 
 
-def prepare_scene(scene: Scene, input_size: int) -> SceneSource:
-    """Resize a scene's pictures for warping as `prepare` does; their depths stay as they are."""
+def prepare_scene(scene: Scene, input_size: int, names: Sequence[str] = ()) -> SceneSource:
+    """Resize a scene's pictures for warping as `prepare` does; their depths stay as they are.
+
+    names: of all objects of the folder; those that are not among them are of class 0.
+    """
     a, b = (
         replace(prepare_posed(view.whole(), input_size), view=view.cropped())
         for view in (scene.a, scene.b)
@@ -61,7 +66,9 @@ def prepare_scene(scene: Scene, input_size: int) -> SceneSource:
         number: (_centre(scene.a, a, number), _centre(scene.b, b, number))
         for number in scene.in_both()
     }
-    return SceneSource(scene.entry.name, a, b, centres, scene.lone, scene.bits)
+    number_of = {name: number for number, name in enumerate(names, start=1)}
+    classes = np.array([0, *(number_of.get(name, 0) for name in scene.entry.objects)])
+    return SceneSource(scene.entry, a, b, centres, scene.lone, classes, scene.bits)
 
 
 class SceneSampler:
@@ -105,7 +112,7 @@ class SceneSampler:
             pair = self._pair(scene, target, rng)
             if pair is not None:
                 return pair
-        raise nothing_in_common(scene.a.path.parent.parent, _ATTEMPTS, f'scene {scene.name}')
+        raise nothing_in_common(scene.a.path.parent.parent, _ATTEMPTS, f'scene {scene.entry.name}')
 
     def check(self) -> None:
         """Draw a pair once; raises DataError if that fails."""
@@ -129,22 +136,19 @@ class SceneSampler:
         )
         labels = np.stack(
             [
-                _labels(s, canvas, size) * (view.mask > 127)
+                labels_of(s, canvas, size) * (view.mask > 127)
                 for s, canvas, view in zip(sources, canvases, (a, b), strict=True)
             ]
         )
-        met, shown = _read(labels[1], field[1]), _read(labels[0], field[0])
-        seen = (met == shown) & (shown > 0)  # the same object, and not behind an occluding patch
-        field[1, ~seen] = np.nan
-        if seen.sum() < FEWEST_COMMON or not (shown[seen] == target).any():
+        uv = common(labels, field, settings.queries, rng, target)
+        if uv is None:
             return None
-        chosen = _balanced(shown[seen], settings.queries, rng)
-        uv_a, uv_b = (pixels[seen][chosen] for pixels in field)
         lone = None
         if self._lone:
             alone = _alone(image_of(scene.lone[target], scene.bits), scene.a.source)
             lone = change_colours(warped(alone, homographies[0], size)[0], settings.colour, rng)
-        return ViewPair(a, b, uv_a, uv_b, scene=SceneTruth(labels, field, target, lone))
+        truth = SceneTruth(labels, field, target, lone, scene.classes)
+        return ViewPair(a, b, *uv, scene=truth)
 
     def _field(
         self,
@@ -154,9 +158,7 @@ class SceneSampler:
     ) -> NDArray[np.float32]:
         """Find where view b shows what view a shows on a grid (2, n, n, 2); NaN where nowhere."""
         side = self._configuration.size
-        steps = np.arange(0, side, FIELD_STEP)
-        # Not always at the middles of a map's cells.
-        grid = np.stack(np.meshgrid(steps, steps), axis=-1) + rng.uniform(0, FIELD_STEP - 1, 2)
+        grid = random_grid(side, rng)
         (a, b), (to_a, to_b) = (
             [s.view for s in sources],
             [c.homography(s.view.camera.K) for c, s in zip(canvases, sources, strict=True)],
@@ -185,7 +187,36 @@ def _alone(image: Image, source: Source) -> Source:
     return replace(source, image=resized.astype(np.uint8, copy=False))
 
 
-def _labels(source: PosedSource, canvas: Canvas, size: tuple[int, int]) -> NDArray[np.uint8]:
+def random_grid(side: int, rng: np.random.Generator) -> Matrix:
+    """Draw pixels (n, n, 2) of a square view, FIELD_STEP apart."""
+    steps = np.arange(0, side, FIELD_STEP)
+    # Not always at the middles of a map's cells.
+    return np.stack(np.meshgrid(steps, steps), axis=-1) + rng.uniform(0, FIELD_STEP - 1, 2)
+
+
+def common(
+    labels: NDArray[np.uint8],
+    field: NDArray[np.float32],
+    wanted: int,
+    rng: np.random.Generator,
+    target: int | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Choose so many points of a field that both views show, pixels (Q, 2) of a and b.
+
+    labels, field: as in SceneTruth; what one of the views hides becomes NaN in the field. None if
+    fewer than FEWEST_COMMON are left, or none of the target.
+    """
+    met, shown = _read(labels[1], field[1]), _read(labels[0], field[0])
+    seen = (met == shown) & (shown > 0)  # the same object, and not behind an occluding patch
+    field[1, ~seen] = np.nan
+    if seen.sum() < FEWEST_COMMON or (target and not (shown[seen] == target).any()):
+        return None
+    chosen = _balanced(shown[seen], wanted, rng)
+    return field[0][seen][chosen], field[1][seen][chosen]
+
+
+def labels_of(source: PosedSource, canvas: Canvas, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Show the objects' numbers on a canvas (W, H)."""
     homography = canvas.homography(source.view.camera.K)
     labels = cv2.warpPerspective(source.view.mask, homography, size, flags=cv2.INTER_NEAREST)
     return labels.astype(np.uint8, copy=False)

@@ -6,6 +6,7 @@ docs/data.md describes the layout::
     FOLDER/masks/NAME.png    8 bits: 1 where the scene's first object is, 2 its second ...; 0: none
     FOLDER/depths/NAME.png   depth along the optical axis, 16 bits, units of the index; 0: none
     FOLDER/lone/NAME_K.jpg   optional: object K of a scene's first view alone, as it stands there
+    FOLDER/meshes/NAME.glb   optional: the mesh of an object in its frame, metres; or .ply, .obj
     FOLDER/scenes.json       camera; of every scene its objects, its two views, and their poses
 """
 
@@ -42,6 +43,7 @@ from don_kp_ros.geometry.camera import Camera
 SCENES = 'scenes.json'
 FORMAT, VERSION = 'don_kp scenes', 1
 MOST_OBJECTS = 255  # numbers of an 8-bit mask
+_MESHES = ('.glb', '.ply', '.obj')
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class SceneFolder:
     images: tuple[tuple[Path, Path], ...]  # of each scene's views
     lone: tuple[dict[int, Path], ...]  # of each scene's objects, by number
     negatives: tuple[Path, ...]
+    meshes: dict[str, Path]  # of objects, by name
 
     @classmethod
     def open(cls, root: Path) -> SceneFolder:
@@ -140,7 +143,9 @@ class SceneFolder:
             for entry in entries
         )
         negatives = tuple(list_images(root / 'negatives'))
-        return cls(root, camera, unit, entries, images, lone, negatives)
+        files = sorted((root / 'meshes').glob('*'))
+        meshes = {path.stem: path for path in files if path.suffix.lower() in _MESHES}
+        return cls(root, camera, unit, entries, images, lone, negatives, meshes)
 
     @property
     def files(self) -> list[Path]:
@@ -153,13 +158,18 @@ class SceneFolder:
             for path in views
         ]
         alone = [path for of_scene in self.lone for path in of_scene.values()]
-        inner = [] if held is None else held.files
-        return [self.root / SCENES, *views, *others, *alone, *self.negatives, *inner]
+        more = [*self.negatives, *self.meshes.values(), *([] if held is None else held.files)]
+        return [self.root / SCENES, *views, *others, *alone, *more]
 
     def validation(self) -> SceneFolder | None:
         """Open the held folder, if there is one; raises DataError."""
         root = self.root / 'validation'
         return SceneFolder.open(root) if root.is_dir() else None
+
+    @property
+    def objects(self) -> list[str]:
+        """The names of all objects, in order."""
+        return sorted({name for entry in self.entries for name in entry.objects})
 
     @cached_property
     def bits(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +52,22 @@ def drawn_over(image: Image, mesh: Mesh, T: Array, camera: Camera) -> tuple[Imag
     lit = colours[mask] * (_AMBIENT + (1 - _AMBIENT) * towards[:, None])
     picture[mask] = np.clip(lit, 0, 255).astype(np.uint8)
     return picture, raster
+
+
+def drawn_together(
+    image: Image, meshes: Sequence[Mesh], T: Sequence[Array], camera: Camera
+) -> tuple[Image, NDArray[np.int64], NDArray[np.float32]]:
+    """Draw meshes at poses (4, 4) over a picture (H, W, 3); the nearer ones hide the others.
+
+    Returns the picture, which mesh each pixel (H, W) shows, -1 for none, and its depth (H, W) in
+    metres, NaN where there is none.
+    """
+    picture = image.copy()
+    owner = np.full(image.shape[:2], -1, np.int64)
+    depth = np.full(image.shape[:2], np.nan, np.float32)
+    for number, (mesh, pose) in enumerate(zip(meshes, T, strict=True)):
+        drawn, raster = drawn_over(image, mesh, pose, camera)
+        nearer = raster.mask & ~(raster.depth >= depth)
+        picture[nearer], owner[nearer] = drawn[nearer], number
+        depth[nearer] = raster.depth[nearer]
+    return picture, owner, depth

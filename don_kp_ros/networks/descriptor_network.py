@@ -32,6 +32,7 @@ class NetworkConfiguration:
     channels: int = 64  # of the feature pyramid
     dimension: int = 64  # D, of the descriptors
     novelty: bool = False  # the last of the D says how little a cell is like what was learned
+    euclidean: bool = False  # D - 1 are learned, as a place and not as a direction (paper 4)
     inter: int = 0  # C2: how many of the D say which object a cell is on; the others say where
     confidence: bool = False  # how surely a cell is told from others of its object (paper 3)
     image_statistics: bool = False  # in use, batch norms take the statistics of the picture itself
@@ -40,8 +41,13 @@ class NetworkConfiguration:
     def __post_init__(self) -> None:
         for name in ('channels', 'dimension'):
             within(name, getattr(self, name), 1, 4096)
-        if self.novelty:
+        if self.novelty or self.euclidean:
             within('dimension', self.dimension, 2, 4096)
+        if self.euclidean and (self.novelty or self.inter):
+            raise ValueError(
+                'euclidean is true, and its descriptors are no directions: set novelty to false '
+                'and inter to 0'
+            )
         within('inter', self.inter, 0, self.learned - 1)
         last = self.strides[-1]
         if self.stride > last:
@@ -56,7 +62,7 @@ class NetworkConfiguration:
     @property
     def learned(self) -> int:
         """How many of the D numbers of a descriptor are learned."""
-        return self.dimension - self.novelty
+        return self.dimension - self.novelty - self.euclidean
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -160,7 +166,11 @@ class DescriptorNetwork(nn.Module):
 
         With `inter`, the last of the learned numbers say which object it is, the others where on
         it. Both parts are equally long, so that a cosine is the mean of the two parts' cosines.
+
+        With `euclidean`, see `lifted`.
         """
+        if self.configuration.euclidean:
+            return lifted(identity)
         unit = _whole(_parts(identity, self.configuration.inter, functional.normalize))
         if not self.configuration.novelty:
             return unit
@@ -228,6 +238,21 @@ def unit_parts(identity: Tensor, inter: int) -> list[Tensor]:
     There is only one if `inter` is 0.
     """
     return _parts(identity, inter, _UnitLength.apply)
+
+
+def lifted(places: Tensor) -> Tensor:
+    """Lift places (B, C, ...) of any length to unit vectors (B, C + 1, ...).
+
+    The inverse stereographic projection f -> (2 f, 1 - |f|^2) / (1 + |f|^2). It keeps angles, and
+    about 0, which is the last axis, doubles distances. `flattened` undoes it.
+    """
+    square = places.square().sum(dim=1, keepdim=True)
+    return torch.cat([2 * places, 1 - square], dim=1) / (1 + square)
+
+
+def flattened(descriptors: Tensor) -> Tensor:
+    """Return the places (B, C, ...) that `lifted` made unit vectors (B, C + 1, ...) of."""
+    return descriptors[:, :-1] / (1 + descriptors[:, -1:]).clamp_min(_SMALLEST_SQUARE)
 
 
 def forget_statistics(network: nn.Module) -> None:

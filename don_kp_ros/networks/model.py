@@ -43,7 +43,8 @@ class Described:
 class DescriptorModel:
     """Describe pictures of any size with a trained network.
 
-    fingerprint: descriptors may be compared only if theirs is the same. dimension: D.
+    fingerprint: descriptors may be compared only if theirs is the same. dimension: D. euclidean:
+    whether they are `lifted` places.
     match_threshold: cosine similarity below which a peak is no match. card: how it was trained and
     what it scored. keypoint_kinds: of object, of each of its N keypoints; '' for any.
     """
@@ -51,6 +52,7 @@ class DescriptorModel:
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = 'cpu') -> None:
         self.fingerprint: str = checkpoint.fingerprint
         self.dimension: int = checkpoint.network.dimension
+        self.euclidean: bool = checkpoint.network.euclidean
         self.match_threshold: float = checkpoint.match_threshold
         self.card: dict[str, Any] = checkpoint.card
         keypoints = checkpoint.network.keypoints
@@ -63,6 +65,11 @@ class DescriptorModel:
             fuse_batch_norms(network)
         channels_last(network.to(self._device))
         self._network = network
+
+    @property
+    def nothing(self) -> NDArray[np.float32] | None:
+        """The descriptor (D,) that the background is trained to have; None for most models."""
+        return np.eye(self.dimension, dtype=np.float32)[-1] if self.euclidean else None
 
     @property
     def number_of_keypoints(self) -> int:

@@ -42,7 +42,7 @@ def refine_close_up(
     from farther away than descriptors do. Where nothing fits better than that, it is the pose.
     """
     part, near, depth = close_up(subject, start, image, camera, depth)
-    live = Live.of(model.describe(part).cpu().numpy(), near, depth)
+    live = Live.of(model.describe(part).cpu().numpy(), near, depth, model.nothing)
     found = refine_rendering(subject, start, part, near, live, model)
     if depth is None or found.refused is None or found.refused.why not in _ASTRAY:
         return found
@@ -81,7 +81,8 @@ def aligned_by_depth(vertices: Array, faces: NDArray[np.int64], start: Array, li
     shift = rigid.transform(translation=middle(vertices))
     none = np.zeros((len(vertices), 2), np.float32)  # OpenCV drops an only channel
     surface = Surface(vertices - shift[:3, 3], faces, none)
-    blind = replace(live, cells=np.zeros((*live.cells.shape[:2], 2), np.float32))
+    cells = np.zeros((*live.cells.shape[:2], 2), np.float32)
+    blind = replace(live, cells=cells, nothing=None)
     (T,), _ = descend(Comparer([surface], blind), [start @ shift], _BY_DEPTH)
     return np.asarray(T @ rigid.inverse(shift))
 

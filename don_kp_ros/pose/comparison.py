@@ -1,16 +1,17 @@
 """How the rendered descriptors of objects differ from those that the camera sees.
 
 The objects are drawn at their poses, in front of nothing: cells that show none have the descriptor
-0. A cell then costs rho(|rendered - live|^2) with Cauchy's robust norm rho, and moving an object
-changes what its cells show by the gradient of the rendered map times the motion of the surface in
-the image (Periyasamy, Schwarz and Behnke 2019, "Refining 6D object pose predictions using abstract
-render-and-compare", whose two rules for the borders of objects are kept).
+0, or that which the network was trained to give the background. A cell then costs
+rho(|rendered - live|^2) with Cauchy's robust norm rho, and moving an object changes what its cells
+show by the gradient of the rendered map times the motion of the surface in the image (Periyasamy,
+Schwarz and Behnke 2019, "Refining 6D object pose predictions using abstract render-and-compare",
+whose two rules for the borders of objects are kept).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -49,15 +50,23 @@ class Surface:
 class Live:
     """What the camera shows: descriptors (h, w, D), its camera resized to (w, h), and depth.
 
-    depth (h, w): metres at the cells' centres, NaN where there is none; None: not known.
+    depth (h, w): metres at the cells' centres, NaN where there is none; None: not known. nothing
+    (D,): the descriptor of what shows no object; None: 0.
     """
 
     cells: Floats
     camera: Camera
     depth: Floats | None = None
+    nothing: Floats | None = None
 
     @classmethod
-    def of(cls, descriptor_map: Any, camera: Camera, depth: Floats | None = None) -> Live:
+    def of(
+        cls,
+        descriptor_map: Any,
+        camera: Camera,
+        depth: Floats | None = None,
+        nothing: Floats | None = None,
+    ) -> Live:
         """Take a map (D, h, w), the picture's camera and its depth (H, W) in metres."""
         cells = np.moveaxis(np.asarray(descriptor_map, np.float32), 0, 2)
         resized = camera.resized(cells.shape[1], cells.shape[0])
@@ -69,7 +78,7 @@ class Live:
             depth = np.asarray(depth[np.ix_(v, u)])
         # Whole cells of all levels: what is left of them at the right and below is not looked at.
         rows, columns = (n // LEVELS[0] * LEVELS[0] for n in cells.shape[:2])
-        return cls(np.ascontiguousarray(cells[:rows, :columns]), resized, depth)
+        return cls(np.ascontiguousarray(cells[:rows, :columns]), resized, depth, nothing)
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,14 @@ class Comparer:
         ring: bool = True,
         blur: float = NETWORK_BLUR,
     ) -> None:
-        self._surfaces, self._live, self._ring, self._blur = surfaces, live, ring, blur
+        nothing = np.float32(0) if live.nothing is None else live.nothing
+        self._live = replace(live, cells=live.cells - nothing, nothing=None)
+        self._surfaces, self._ring, self._blur = surfaces, ring, blur
         first = np.cumsum([0, *(len(surface.vertices) for surface in surfaces)])
         self._faces = np.concatenate(
             [surface.faces + n for surface, n in zip(surfaces, first, strict=False)]
         )
-        self._descriptors = np.concatenate([surface.descriptors for surface in surfaces])
+        self._descriptors = np.concatenate([s.descriptors - nothing for s in surfaces])
         self._owner = np.repeat(np.arange(len(surfaces)), [len(s.faces) for s in surfaces])
 
     def compare(self, T: Sequence[Array], level: int = 1, inner: bool = False) -> list[Comparison]:

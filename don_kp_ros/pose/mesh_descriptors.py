@@ -116,14 +116,49 @@ def rendered_again(
     return Surface(subject.vertices, subject.faces, found[_nearest(subject.vertices, seen)])
 
 
+@dataclass(frozen=True)
+class Fusion:
+    """A surface whose descriptors are the means of many views, and how much they are worth.
+
+    consistency: the mean length of a vertex's mean; 1 where descriptors are the same from
+    everywhere. known: the share of the vertices in one more view that are found by their
+    descriptors within a tenth of the diameter.
+    """
+
+    surface: Surface
+    consistency: float
+    known: float
+
+
 def fused(
     subject: Subject, camera: Camera, model: DescriptorModel, views: int = 50, seed: int = 0
 ) -> Surface:
     """Average the descriptors of many views from everywhere; raises RefusedError.
 
-    They are refused where they are not the same from everywhere (the length of a vertex's mean is
-    below 0.9, on average), or so much alike that one more view finds less than half of the
-    vertices within a tenth of the diameter.
+    They are refused where they are not the same from everywhere (the consistency is below 0.9), or
+    so much alike that less than half of the vertices are known.
+    """
+    found = fusion(subject, camera, model, views, seed)
+    if found.consistency < CONSISTENT:
+        raise RefusedError(
+            f"{subject.mesh.path}: the model's descriptors of one place agree to "
+            f'{found.consistency:.2f} over all views; fusing them needs {CONSISTENT}: let them be '
+            'rendered again, or train over all rotations'
+        )
+    if found.known < _KNOWN:
+        raise RefusedError(
+            f'{subject.mesh.path}: of its vertices in one more view, {found.known:.0%} are found '
+            f'by their descriptors, and fusing needs {_KNOWN:.0%}: train on the object'
+        )
+    return found.surface
+
+
+def fusion(
+    subject: Subject, camera: Camera, model: DescriptorModel, views: int = 50, seed: int = 0
+) -> Fusion:
+    """Average the descriptors of many views from everywhere (paper 4, section III-C).
+
+    At the vertices, not in voxels.
     """
     rng = np.random.default_rng(seed)
     empty = np.full((camera.height, camera.width, 3), _GREY, np.uint8)
@@ -142,22 +177,14 @@ def fused(
     length = np.linalg.norm(total, axis=1)
     often = np.asarray(count >= 2)
     consistency = float((length[often] / count[often]).mean()) if often.any() else 0.0
-    if consistency < CONSISTENT:
-        raise RefusedError(
-            f"{subject.mesh.path}: the model's descriptors of one place agree to "
-            f'{consistency:.2f} over all views; fusing them needs {CONSISTENT}: let them be '
-            'rendered again, or train over all rotations'
-        )
     mean = (total / np.maximum(length, 1e-9)[:, None]).astype(np.float32)
     best = (found[seen] @ mean.T).argmax(axis=1)
     apart = np.linalg.norm(subject.vertices[best] - subject.vertices[seen], axis=1)
     known = float((apart < _NEAR * subject.mesh.diameter).mean()) if seen.any() else 0.0
-    if known < _KNOWN:
-        raise RefusedError(
-            f'{subject.mesh.path}: of its vertices in one more view, {known:.0%} are found by '
-            f'their descriptors, and fusing needs {_KNOWN:.0%}: train on the object'
-        )
-    return Surface(subject.vertices, subject.faces, mean[_nearest(subject.vertices, often)])
+    if not often.any():
+        return Fusion(Surface(subject.vertices, subject.faces, mean), consistency, known)
+    descriptors = mean[_nearest(subject.vertices, often)]
+    return Fusion(Surface(subject.vertices, subject.faces, descriptors), consistency, known)
 
 
 def distance_to_fill(diameter: float, camera: Camera, share: float) -> float:

@@ -19,6 +19,7 @@ from don_kp_ros.data.folder import DataError, write_image
 from don_kp_ros.data.index_file import read_json, write_json
 from don_kp_ros.data.posed import write_depth
 from don_kp_ros.data.scenes import FORMAT, SCENES, Entry, entry_of, plain, write_scenes
+from don_kp_ros.meshes import packing
 from don_kp_ros.simulation.camera import D435, with_faults
 from don_kp_ros.simulation.drop import drop
 from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
@@ -62,6 +63,8 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
     _begin(state, made)
     for name in ('rgbs', 'masks', 'depths', 'lone'):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    for subject in plan.subjects:
+        _pack(folder / 'meshes' / f'{subject.name}.{packing.FORMAT}', subject)
     names = [f'{number:06d}' for number in range(plan.scenes)]
     left = [number for number, name in enumerate(names) if not (state / f'{name}.json').exists()]
     render_all([(_render, (folder, names[number], plan, number)) for number in left], workers)
@@ -88,6 +91,13 @@ def _begin(state: Path, made: dict[str, Any]) -> None:
     else:
         state.mkdir(parents=True, exist_ok=True)
         write_json(file, made)
+
+
+def _pack(path: Path, subject: Subject) -> None:
+    """Keep the mesh that the scenes show, in the frame of their poses."""
+    if subject.mesh is not None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(packing.packed(subject.mesh))
 
 
 def _render(folder: Path, name: str, plan: Plan, number: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.progress import track
 
 from don_kp_ros.configuration import ConfigurationError
+from don_kp_ros.data.drawn_pairs import DrawnSampler
 from don_kp_ros.data.folder import (
     INDEX,
     DataError,
@@ -29,6 +30,7 @@ from don_kp_ros.data.scenes import SCENES, SceneFolder
 from don_kp_ros.data.source import Source, prepare, prepare_background
 from don_kp_ros.evaluation.absence import stand_ins
 from don_kp_ros.evaluation.pairs import PairSet, of_scenes, posed, synthetic, with_truth
+from don_kp_ros.training.drawing import drawing
 from don_kp_ros.training.settings import TrainingConfiguration
 
 _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
@@ -39,7 +41,7 @@ class Dataset:
     """A sampler of training pairs, a validation set, and a description of their data.
 
     files: the digest of each file that was read, by its name in the folder; drawn: whether the
-    pictures without the object are drawn, since none are given.
+    pictures without the object are drawn, since none are given; objects: how many scenes name.
     """
 
     sampler: PairSampler
@@ -47,6 +49,7 @@ class Dataset:
     description: str
     files: dict[str, str]
     drawn: bool
+    objects: int = 0
 
 
 def read_dataset(
@@ -67,6 +70,16 @@ def read_dataset(
         raise ConfigurationError(
             f'loss.descriptors is objects, but {root} holds no scenes ({SCENES}): make some with '
             '`don_kp render --scene`, or set it to nt_xent'
+        )
+    if configuration.loss.segmentation and not isinstance(folder, SceneFolder):
+        raise ConfigurationError(
+            f'loss.segmentation is {configuration.loss.segmentation:g}, but {root} holds no '
+            f'scenes ({SCENES}) of objects to tell apart: set it to 0'
+        )
+    if configuration.views.drawn is not None and not isinstance(folder, SceneFolder):
+        raise ConfigurationError(
+            f'views.drawn is set, but {root} holds no scenes ({SCENES}) whose objects could be '
+            'drawn: make some with `don_kp render --scene --object FILE`, or set it to null'
         )
     negatives = [read_image(path, folder.bits) for path in folder.negatives]
     share = configuration.validation.held
@@ -99,7 +112,8 @@ def read_dataset(
     if configuration.backgrounds is not None:
         others = list_images(configuration.backgrounds)
         files |= {f'backgrounds/{path.name}': _digest(path) for path in others}
-    return Dataset(sampler, validation, description, files, drawn)
+    objects = len(folder.objects) if isinstance(folder, SceneFolder) else 0
+    return Dataset(sampler, validation, description, files, drawn, objects)
 
 
 def _open(root: Path) -> ImageFolder | PosedFolder | SceneFolder:
@@ -258,12 +272,22 @@ def _scenes(
     tolerance = configuration.views.tolerance
     validation = of_scenes(measured, settings.queries, negatives, what, tolerance)
     sources = [
-        prepare_scene(scene, configuration.preprocessing.input_size)
+        prepare_scene(scene, configuration.preprocessing.input_size, folder.objects)
         for number, scene in enumerate(found)
         if number not in held
     ]
     lone = configuration.loss.descriptors == 'objects' and configuration.loss.objects.lone
-    sampler = SceneSampler(configuration.views, sources, backgrounds, lone)
+    sampler: PairSampler
+    if configuration.views.drawn is None:
+        sampler = SceneSampler(configuration.views, sources, backgrounds, lone)
+    elif lone:
+        raise ConfigurationError(
+            'views.drawn and loss.objects.lone are both set, and no object is drawn alone: set '
+            'loss.objects.lone to false'
+        )
+    else:
+        draw = drawing(folder)
+        sampler = DrawnSampler(configuration.views, sources, backgrounds, draw)
     return sampler, 2 * len(sources), validation
 
 

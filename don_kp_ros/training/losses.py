@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from don_kp_ros.matching.maps import sample_descriptors
+
+Reader = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]  # of maps (B, D, h, w) at pixels
 
 
 def nt_xent(
@@ -98,22 +102,48 @@ def contrastive(
     others: Tensor,
     size: tuple[int, int],
     margin: float = 0.5,
+    read: Reader = sample_descriptors,
 ) -> Tensor:
     """Compute the pixelwise contrastive loss with hard-negative scaling (Florence et al. 2018).
 
+    So do equations 1 to 3 of paper 4.
+
     maps_a, maps_b (B, D, h, w); uv_a, uv_b (B, Q, 2) pixels of the same points in views of size
     (H, W); others (B, Q, M): indices of cells of view b, row by row, that show another point than
-    uv_a does. With d the descriptors there, of unit length here, and sums over the whole batch,
+    uv_a does; read: takes descriptors from maps at pixels, by default those of unit length. With d
+    the descriptors there, and sums over the whole batch,
 
         L = 1 / N sum |d_a - d_b|^2 + 1 / N_hard sum max(0, margin - |d_a - d_non|)^2
 
     where N_hard is the number of non-matches nearer than the margin. Returns a scalar.
     """
-    queries = sample_descriptors(maps_a, uv_a, size)
-    matches = sample_descriptors(maps_b, uv_b, size)
+    queries, matches = read(maps_a, uv_a, size), read(maps_b, uv_b, size)
     match_loss = (queries - matches).square().sum(dim=2).mean()
-    # Of vectors of unit length |a - b|^2 = 2 - 2 a.b: no descriptor is copied.
-    products = (queries @ maps_b.flatten(2)).gather(2, others)
-    distances = (2 - 2 * products).clamp_min(1e-12).sqrt()
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b: no descriptor is copied.
+    flat = maps_b.flatten(2)
+    squares = flat.square().sum(dim=1, keepdim=True) - 2 * queries @ flat
+    squares = squares.gather(2, others) + queries.square().sum(dim=2, keepdim=True)
+    distances = squares.clamp_min(1e-12).sqrt()
     lacking = functional.relu(margin - distances)
     return match_loss + lacking.square().sum() / (lacking > 0).sum().clamp_min(1)
+
+
+def segmentation(logits: Tensor, classes: Tensor) -> Tensor:
+    """Compute the cross entropy of the classes that cells show: a scalar.
+
+    logits (B, C, h, w); classes (B, S, S) int64 of pixels, of which the one at a cell's middle
+    counts.
+    """
+    size = (logits.shape[2], logits.shape[3])
+    there = functional.interpolate(classes[:, None].float(), size, mode='nearest-exact')
+    return functional.cross_entropy(logits, there[:, 0].long())
+
+
+def shortness(maps: Tensor, ground: Tensor) -> Tensor:
+    """Ask that descriptors of the background are short (paper 4, eq. 4 without its weight).
+
+    maps (B, D, h, w) of any length; ground (B, h, w): which cells show no object. The mean over
+    these of |f|^2, view by view (0 where there are none), averaged over the views: a scalar.
+    """
+    squares = maps.square().sum(dim=1) * ground
+    return (squares.sum(dim=(1, 2)) / ground.sum(dim=(1, 2)).clamp_min(1)).mean()

@@ -18,6 +18,7 @@ from don_kp_ros.networks.initialisation import initialise
 from don_kp_ros.networks.model import autocast, channels_last, normalise
 from don_kp_ros.training.budget import learning_rate_factor
 from don_kp_ros.training.lightning_import import lightning
+from don_kp_ros.training.losses import segmentation
 from don_kp_ros.training.muon import Muon
 from don_kp_ros.training.objective import Parts, objective
 from don_kp_ros.training.settings import TrainingConfiguration
@@ -31,8 +32,8 @@ class DescriptorTraining(lightning.LightningModule):
     """Train a descriptor network on view pairs by the configured losses.
 
     fraction: returns the completed part of the training, which sets the learning rate. A batch
-    with a loss that is not finite is written to `state_folder`. initialisation: says where the
-    weights come from.
+    with a loss that is not finite is written to `state_folder`. objects: how many there are for
+    loss.segmentation to tell apart. initialisation: says where the weights come from.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class DescriptorTraining(lightning.LightningModule):
         configuration: TrainingConfiguration,
         fraction: Callable[[], float],
         state_folder: Path,
+        objects: int = 0,
     ) -> None:
         super().__init__()
         self.configuration = configuration
@@ -51,6 +53,9 @@ class DescriptorTraining(lightning.LightningModule):
         channels_last(self.network)
         self.network.lower(configuration.frozen).requires_grad_(False)
         averaging = _averaging(configuration.optimiser.average)
+        self.segmentation: torch.nn.Conv2d | None = None
+        if configuration.loss.segmentation:
+            self.segmentation = torch.nn.Conv2d(self.network.identity.in_channels, objects + 1, 1)
         self.average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self.average.requires_grad_(False)
         self.train()
@@ -64,8 +69,10 @@ class DescriptorTraining(lightning.LightningModule):
         }
         body = list(self.network.lower(len(self.network.stages)).parameters())
         known = set(body)
+        beside = [] if self.segmentation is None else [*self.segmentation.parameters()]
+        rest = [p for p in self.network.parameters() if p not in known]
         groups = [
-            {'params': [p for p in self.network.parameters() if p not in known], 'share': 1.0},
+            {'params': [*rest, *beside], 'share': 1.0},
             {'params': body, 'share': self.configuration.body},
         ]
         if settings.kind == 'muon':
@@ -110,7 +117,7 @@ class DescriptorTraining(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse a gradient that is not finite: it would ruin the weights permanently."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
         if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             raise TrainingError(self._refuse('gradient', self._last[0], self._last[1]))
 
@@ -129,10 +136,17 @@ class DescriptorTraining(lightning.LightningModule):
         """Compute the weighted losses by name from features (2B or 3B, channels, h, w)."""
         with autocast(self.device):
             identity = self.network.identity(features)
+            logits = None if self.segmentation is None else self.segmentation(features)
         configuration = self.configuration
-        return objective(
+        parts = objective(
             self.network, identity, batch, configuration.loss, configuration.keypoints_alone
         )
+        if logits is not None:
+            # Both views of a pair count (paper 4, eq. 5); the objects alone have no classes.
+            views = logits[: len(batch['classes'])].float()
+            weight = 2 * configuration.loss.segmentation
+            parts['segmentation'] = weight * segmentation(views, batch['classes'])
+        return parts
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Take a step, and update the averaged weights."""

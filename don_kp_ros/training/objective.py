@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from don_kp_ros.data.loader import Batch
-from don_kp_ros.matching.maps import sample_descriptors
+from don_kp_ros.matching.maps import interpolated, sample_descriptors
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, unit_length
 from don_kp_ros.networks.expectation import Expectation, expect
 from don_kp_ros.training.keypoint_losses import (
@@ -20,7 +20,13 @@ from don_kp_ros.training.keypoint_losses import (
     separation,
     silhouette,
 )
-from don_kp_ros.training.losses import contrastive, nt_xent, nt_xent_sampled
+from don_kp_ros.training.losses import (
+    Reader,
+    contrastive,
+    nt_xent,
+    nt_xent_sampled,
+    shortness,
+)
 from don_kp_ros.training.object_objective import object_losses
 from don_kp_ros.training.settings import KeypointLossConfiguration, LossConfiguration
 
@@ -43,10 +49,16 @@ def objective(
     identity = identity.float()
     if configuration.descriptors == 'objects':
         return object_losses(network, identity, batch, configuration.objects)
-    maps = unit_length(identity)
+    euclidean = network.configuration.euclidean
+    maps = identity if euclidean else unit_length(identity)
     parts: Parts = {}
     if configuration.descriptors != 'none':
-        parts[configuration.descriptors] = _descriptor_loss(maps, batch, configuration)
+        read = interpolated if euclidean else sample_descriptors
+        parts[configuration.descriptors] = _descriptor_loss(maps, batch, configuration, read)
+    if configuration.background > 0:
+        ground = ~_shown(batch['masks'], (maps.shape[2], maps.shape[3]))
+        # Equation 5 of paper 4 adds both views of a pair.
+        parts['background'] = 2 * configuration.background * shortness(maps, ground)
     if network.keypoints is not None:
         settings = configuration.keypoints
         if keypoints_alone:
@@ -62,7 +74,9 @@ def objective(
     return parts
 
 
-def _descriptor_loss(maps: Tensor, batch: Batch, configuration: LossConfiguration) -> Tensor:
+def _descriptor_loss(
+    maps: Tensor, batch: Batch, configuration: LossConfiguration, read: Reader
+) -> Tensor:
     size = (batch['masks'].shape[1], batch['masks'].shape[2])
     if configuration.descriptors == 'nt_xent':
         negatives = negative_cells(maps, batch['masks'], batch['kinds'], configuration.negatives)
@@ -77,8 +91,9 @@ def _descriptor_loss(maps: Tensor, batch: Batch, configuration: LossConfiguratio
         return nt_xent_sampled(*queries, configuration.temperature)
     cells = (maps.shape[2], maps.shape[3])
     masks_b = batch['masks'].chunk(2)[1]
-    others = non_matches(masks_b, uv_b, cells, configuration.non_matches)
-    return contrastive(maps_a, maps_b, uv_a, uv_b, others, size, configuration.margin)
+    number, on_object = configuration.non_matches, configuration.on_object
+    others = non_matches(masks_b, uv_b, cells, number, on_object)
+    return contrastive(maps_a, maps_b, uv_a, uv_b, others, size, configuration.margin, read)
 
 
 def keypoint_losses(
@@ -143,8 +158,7 @@ def negative_cells(
     at most `number`, and which count for the points of each map's object (B, M): the cells without
     an object, and those with one of another kind. Objects of the same kind have the same points.
     """
-    shape = maps.shape[-2:]
-    shown = functional.adaptive_max_pool2d(masks[:, None].float(), shape)[:, 0].flatten(1) > 0
+    shown = _shown(masks, (maps.shape[2], maps.shape[3])).flatten(1)
     several = (kinds != kinds[0]).any()
     cells = torch.nonzero((~shown | several).flatten())[:, 0]
     drawn = (number if len(cells) else 0,)
@@ -154,21 +168,31 @@ def negative_cells(
     return maps.flatten(2)[owner, :, cell], counted
 
 
-def non_matches(masks: Tensor, uv: Tensor, cells: tuple[int, int], number: int) -> Tensor:
-    """Draw cells that don't match, half of them on the object, half anywhere.
+def _shown(masks: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Tell which cells (B, h, w) show anything of the objects in masks (B, S, S) uint8."""
+    return functional.adaptive_max_pool2d(masks[:, None].float(), cells)[:, 0] > 0
+
+
+def non_matches(
+    masks: Tensor, uv: Tensor, cells: tuple[int, int], number: int, on_object: float = 0.5
+) -> Tensor:
+    """Draw cells that don't match: a share of them on the objects, the others anywhere.
 
     masks (B, S, S) uint8; uv (B, Q, 2): the matches, pixels. Returns indices (B, Q, number) into
-    the flattened h x w cells. A cell next to its match is replaced by one half a map away.
+    the flattened h x w cells. None is the cell of its match, or next to it.
     """
-    (batch, side), queries = (masks.shape[0], masks.shape[2]), uv.shape[1]
-    total = cells[0] * cells[1]
-    shown = functional.adaptive_max_pool2d(masks[:, None].float(), cells).flatten(1) > 127
-    weights = shown.float() + (~shown.any(dim=1, keepdim=True)).float()
-    on_object = weights.multinomial(queries * (number // 2) or 1, replacement=True)
-    on_object = on_object[:, : queries * (number // 2)].view(batch, queries, -1)
-    anywhere = torch.randint(total, (batch, queries, number - number // 2), device=masks.device)
-    drawn = torch.cat([on_object, anywhere], dim=2)
-    places = torch.stack([drawn % cells[1], drawn // cells[1]], dim=-1)
+    side, (batch, queries) = masks.shape[2], uv.shape[:2]
+    index = torch.arange(cells[0] * cells[1], device=masks.device)
+    places = torch.stack([index % cells[1], index // cells[1]], dim=-1)
     match = (uv + 0.5) * (uv.new_tensor([cells[1], cells[0]]) / side) - 0.5
-    near = ((places - match[:, :, None]).abs() <= 1).all(dim=-1)
-    return torch.where(near, (drawn + total // 2 + cells[1] // 2) % total, drawn)
+    far = ((places - match[:, :, None]).abs() > 1).any(dim=-1)
+    shown = functional.adaptive_max_pool2d(masks[:, None].float(), cells).flatten(1) > 127
+    on = far & shown[:, None]
+    on = torch.where(on.any(dim=2, keepdim=True), on, far)
+    wanted = round(on_object * number)
+    drawn = [
+        allowed.flatten(0, 1).float().multinomial(count, replacement=True)
+        for allowed, count in ((on, wanted), (far, number - wanted))
+        if count
+    ]
+    return torch.cat(drawn, dim=1).view(batch, queries, number)

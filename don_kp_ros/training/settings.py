@@ -80,12 +80,16 @@ class LossConfiguration:
         'nt_xent'
     )
     # nt_xent: against every cell; nt_xent_sampled: against the other correspondences;
-    # contrastive: Florence et al., 2018; objects: paper 3, of scenes; none: mined from the
-    # keypoints alone
+    # contrastive: Florence et al., 2018, and paper 4; objects: paper 3, of scenes; none: mined
+    # from the keypoints alone
     temperature: float = 0.1
     negatives: int = 1024  # background cells of the whole batch that every query is compared with
     margin: float = 0.5  # of the contrastive loss
     non_matches: int = 150  # of the contrastive loss, per match
+    on_object: float = 0.5  # share of these that lie on an object; the others lie anywhere
+    background: float = 0.0  # weight of the background's squared lengths, with network.euclidean
+    segmentation: float = 0.0  # weight of telling the objects of scenes apart by a layer beside
+    # the descriptors', which the model does not keep (paper 4)
     objects: ObjectLossConfiguration = field(default_factory=ObjectLossConfiguration)
     keypoints: KeypointLossConfiguration = field(default_factory=KeypointLossConfiguration)
 
@@ -94,6 +98,9 @@ class LossConfiguration:
         within('negatives', self.negatives, 0, 1_000_000)
         within('margin', self.margin, 0, 2)
         within('non_matches', self.non_matches, 1, 100_000)
+        within('on_object', self.on_object, 0, 1)
+        for name in ('background', 'segmentation'):
+            within(name, getattr(self, name), 0, 1e6)
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,22 @@ class TrainingConfiguration:
             raise ValueError(
                 f'loss.descriptors is {self.loss.descriptors}, which trains neither network.inter '
                 'nor network.confidence: set it to objects, or these to 0 and false'
+            )
+        euclidean = self.network.euclidean
+        if euclidean and self.loss.descriptors != 'contrastive':
+            raise ValueError(
+                f'loss.descriptors is {self.loss.descriptors}, which trains directions, but '
+                'network.euclidean is true: set one to contrastive, or the other to false'
+            )
+        if euclidean and (keypoints is not None or self.chosen_keypoints):
+            raise ValueError(
+                'network.euclidean is true, and keypoints are found by directions: set '
+                'network.keypoints to null and chosen_keypoints to 0'
+            )
+        if self.loss.background and not euclidean:
+            raise ValueError(
+                f'loss.background is {self.loss.background:g}, but all descriptors are equally '
+                'long: set it to 0, or network.euclidean to true'
             )
 
     @property

@@ -88,7 +88,7 @@ def _train(
         console.print(f'{job.settings.caution}.', style='yellow', highlight=False)
     lightning.seed_everything(job.seed, verbose=False)
     progress = TrainingProgress(job, dataset, console, interrupts)
-    module = DescriptorTraining(job.settings, progress.fraction, job.state_folder)
+    module = DescriptorTraining(job.settings, progress.fraction, job.state_folder, dataset.objects)
     console.print(f'{module.initialisation}.', highlight=False)
     if overwrite:
         for folder in (job.state_folder, job.log_folder):

@@ -9,6 +9,8 @@ from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import (
     DescriptorNetwork,
     NetworkConfiguration,
+    flattened,
+    lifted,
     unit_length,
 )
 from don_kp_ros.networks.expectation import Expectation
@@ -399,3 +401,47 @@ def test_statistics_are_of_the_picture_itself_where_it_is_wanted(backbone: str) 
         net.train()  # the statistics of the batch, which is the picture
         torch.testing.assert_close(found, net(pixels)[0], rtol=1e-3, atol=1e-4)
     assert not torch.allclose(found, plain, atol=1e-2)
+
+
+class TestPlaces:
+    def test_a_place_becomes_a_direction_and_comes_back(self) -> None:
+        torch.manual_seed(0)
+        places = 2 * torch.randn(2, 3, 4, 5, dtype=torch.float64)
+        there = lifted(places)
+        torch.testing.assert_close(there.norm(dim=1), torch.ones(2, 4, 5, dtype=torch.float64))
+        torch.testing.assert_close(flattened(there), places)
+        # The chord between two, by stereographic projection.
+        f, g = places[0, :, 0, 0], places[0, :, 1, 1]
+        chord = 2 * (f - g).norm() / ((1 + f @ f) * (1 + g @ g)).sqrt()
+        torch.testing.assert_close((there[0, :, 0, 0] - there[0, :, 1, 1]).norm(), chord)
+        nothing = lifted(torch.zeros(1, 3, 1, 1))
+        assert nothing[0, :, 0, 0].tolist() == [0, 0, 0, 1]
+
+    def test_a_network_of_places_has_unit_descriptors(self) -> None:
+        net = network(dimension=4, euclidean=True)
+        assert net.configuration.learned == 3
+        images = torch.randn(1, 3, 64, 96)
+        with torch.inference_mode():
+            identity = net.identity(net.features(images))
+            maps = net(images)
+        assert identity.shape[1] == 3
+        torch.testing.assert_close(maps, lifted(identity))
+        torch.testing.assert_close(flattened(maps), identity, rtol=1e-3, atol=1e-5)
+        model = DescriptorModel(checkpoint(net))
+        assert model.euclidean and model.nothing is not None
+        assert model.nothing.tolist() == lifted(torch.zeros(1, 3))[0].tolist() == [0, 0, 0, 1]
+        assert DescriptorModel(checkpoint(network())).nothing is None
+
+    @pytest.mark.parametrize(
+        ('settings', 'error'),
+        [
+            ({'dimension': 1}, 'dimension is 1; allowed is 2 to 4096'),
+            ({'novelty': True}, 'set novelty to false'),
+            ({'inter': 4}, 'and inter to 0'),
+        ],
+    )
+    def test_what_needs_directions_is_refused(
+        self, settings: dict[str, object], error: str
+    ) -> None:
+        with pytest.raises(configuration.ConfigurationError, match=error):
+            network(euclidean=True, **settings)

@@ -1,5 +1,6 @@
 """Refinement against descriptors as a good network gives them, from known poses."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_with_neither_ring_nor_blur_objects_shrink_into_their_silhouettes() -> N
         medians.append(errors(found)[1])
     assert medians[0] < 0.004
     assert medians[1] > 0.01
+
+
+def test_what_shows_nothing_may_have_a_descriptor_of_its_own() -> None:
+    """Where all descriptors are shifted by it, the comparison is the same; else it is not."""
+    seen = scenes()[0]
+    (surface,), T = seen.surfaces, [off(seen.T[0], 10, 0.01, np.random.default_rng(7))]
+    shift = np.linspace(-1, 1, 16, dtype=np.float32)
+    shifted = replace(surface, descriptors=surface.descriptors + shift)
+    (plain,) = Comparer([surface], seen.live).compare(T)
+    live = replace(seen.live, cells=seen.live.cells + shift)
+    (same,) = Comparer([shifted], replace(live, nothing=shift)).compare(T)
+    np.testing.assert_allclose(same.hessian, plain.hessian, rtol=1e-3, atol=1e-3)
+    assert same.cost == pytest.approx(plain.cost, rel=1e-4) and same.like == plain.like
+    (other,) = Comparer([shifted], live).compare(T)
+    assert abs(other.cost - plain.cost) > 0.1 * abs(plain.cost)
 
 
 def test_the_published_optimiser_hardly_turns_objects() -> None:

@@ -18,6 +18,8 @@ from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.picture_file import DataError, image_of, read_image
 from don_kp_ros.data.scenes import SCENES, Scene, SceneFolder, SceneView
 from don_kp_ros.geometry import rigid
+from don_kp_ros.meshes.raster import rasterise
+from don_kp_ros.meshes.reading import read
 from don_kp_ros.simulation import command, instances, scenes
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.drop import Drop, Look, drop
@@ -341,6 +343,19 @@ def test_meshes_fall_and_come_to_rest(tmp_path: Path) -> None:
     # Its middle is as high as one of its half sides, or it leans on something.
     middle = rigid.apply(T, [[0, 0, 0.05]])[0]
     assert 0.019 < middle[2] < 0.2
+    # The mesh that is kept, drawn at the pose, covers what the mask shows of it.
+    folder = SceneFolder.open(out)
+    assert set(folder.meshes) == {'block'}
+    number = entry.objects.index('block')
+    (scene,) = folder.scenes()
+    T_camera_object = rigid.inverse(entry.T_scene_camera[0]) @ entry.T_scene_object[number]
+    kept = read(folder.meshes['block'])
+    drawn = rasterise(rigid.apply(T_camera_object, kept.vertices), kept.faces, D435)
+    shown = scene.a.mask == number + 1
+    assert (shown & ~drawn.mask).sum() <= 0.02 * shown.sum()
+    np.testing.assert_allclose(
+        np.median(np.abs(drawn.depth - scene.a.depth)[shown & drawn.mask]), 0, atol=2e-4
+    )
     picture = read_image(out / 'rgbs' / f'{entry.views[0]}.jpg')
     assert picture.shape == (D435.height, D435.width, 3)
 

@@ -79,7 +79,10 @@ def held(folder: Path) -> Path:
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
-    """Write two scenes of two patterned plates, which fill the middle of both views."""
+    """Write two scenes of two patterned plates, which fill the middle of both views.
+
+    meshes/ holds the plates, in the plane z = 0 of their frames.
+    """
     rng = np.random.default_rng(0)
     folder = tmp_path / 'scenes'
     for name in ('rgbs', 'masks', 'depths', 'lone'):
@@ -87,6 +90,16 @@ def scenes(tmp_path: Path) -> Path:
     patterns = cv2.resize(rng.integers(0, 255, (6, 12, 3), dtype=np.uint8), (80, 50))
     numbers = np.zeros((96, 128), np.uint8)
     numbers[23:73, 24:64], numbers[23:73, 64:104] = 1, 2
+    (folder / 'meshes').mkdir()
+    cv2.imwrite(str(folder / 'meshes' / 'print.png'), patterns)
+    (folder / 'meshes' / 'print.mtl').write_text('newmtl print\nmap_Kd print.png\n')
+    for name, left, first in (('a', -40, 0.0), ('b', 0, 0.5)):
+        lines = ['mtllib print.mtl', 'usemtl print']
+        for x, y in ((0, -25), (40, -25), (40, 25), (0, 25)):
+            lines.append(f'v {(left + x) / 240} {y / 240} 0')
+            lines.append(f'vt {first + x / 80} {0.5 - y / 50}')
+        lines += ['f 1/1 2/2 3/3', 'f 1/1 3/3 4/4']
+        (folder / 'meshes' / f'{name}.obj').write_text('\n'.join(lines) + '\n')
     flat, entries = np.full((96, 128), 0.5, np.float32), []
     for scene in ('s0', 's1'):
         image = np.full((96, 128, 3), rng.integers(60, 200), np.uint8)

@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from don_kp_ros.matching.maps import sample_descriptors
+from don_kp_ros.matching.maps import interpolated, sample_descriptors
 from don_kp_ros.networks.descriptor_network import unit_length
 from don_kp_ros.training.losses import (
     bilinear_targets,
     contrastive,
     nt_xent,
     nt_xent_sampled,
+    segmentation,
+    shortness,
 )
 from don_kp_ros.training.objective import non_matches
 
@@ -208,7 +210,97 @@ def test_non_matches_are_on_the_object_or_anywhere_but_never_the_match() -> None
     assert others.shape == (2, 5, 40)
     v, u = others // 8, others % 8
     assert not ((v - 6).abs().le(1) & (u - 6).abs().le(1)).any()
-    # Half of them lie on the object, which is the picture's upper half, and so does half of the
-    # others; what was next to the match was moved there.
+    # Half of them lie on the object, which is the picture's upper half, and so does more than half
+    # of the others; what is next to the match is below.
     assert 0.7 < float((v < 4).float().mean()) < 0.9
     assert non_matches(torch.zeros_like(masks), uv, (8, 8), 1).shape == (2, 5, 1)
+
+
+def test_non_matches_can_be_limited_to_the_object() -> None:
+    torch.manual_seed(0)
+    masks = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    masks[0, :16], masks[1, 24:28, 24:28] = 255, 255
+    uv = torch.tensor([[9.5, 9.5], [25.5, 25.5]]).expand(2, 2, 2)
+    others = non_matches(masks, uv, (8, 8), 200, on_object=1)
+    v, u = others // 8, others % 8
+    assert (v[0] < 4).all()
+    assert not ((v[0, 0] - 2).abs().le(1) & (u[0, 0] - 2).abs().le(1)).any()
+    assert len(set(others[0, 1].tolist())) > 28  # nearly all of the 32 that there are
+    assert set(others[1, 0].tolist()) == {6 * 8 + 6}
+    # All of this object is next to the match: anything else then.
+    assert not ((v[1, 1] - 6).abs().le(1) & (u[1, 1] - 6).abs().le(1)).any()
+
+
+class TestPlaces:
+    """Equations 1 to 4 of paper 4: descriptors are places in a space, of any length."""
+
+    def maps(self) -> tuple[Tensor, ...]:
+        torch.manual_seed(1)
+        a, b = (3 * torch.randn(2, 3, 4, 4, dtype=torch.float64) for _ in range(2))
+        uv = 1 + 13 * torch.rand(2, 2, 3, 2, dtype=torch.float64)
+        return a, b, uv[0], uv[1], torch.randint(16, (2, 3, 5))
+
+    def test_the_contrast_is_that_of_a_loop(self) -> None:
+        maps_a, maps_b, uv_a, uv_b, others = self.maps()
+        margin = 5.0
+
+        def read(maps: Tensor, b: int, uv: Tensor) -> np.ndarray:
+            x, y = ((uv.numpy() + 0.5) / 4 - 0.5).clip(0, 3).tolist()
+            i, j = min(int(y), 2), min(int(x), 2)
+            p, q, m = y - i, x - j, maps[b].numpy()
+            low = m[:, i, j] * (1 - q) + m[:, i, j + 1] * q
+            return np.asarray(
+                low * (1 - p) + p * (m[:, i + 1, j] * (1 - q) + m[:, i + 1, j + 1] * q)
+            )
+
+        positive, negative, hard = 0.0, 0.0, 0
+        for b in range(2):
+            for q in range(3):
+                f = read(maps_a, b, uv_a[b, q])
+                positive += ((f - read(maps_b, b, uv_b[b, q])) ** 2).sum() / 6
+                for cell in others[b, q].tolist():
+                    lacking = margin - np.linalg.norm(
+                        f - maps_b[b, :, cell // 4, cell % 4].numpy()
+                    )
+                    negative, hard = negative + max(0, lacking) ** 2, hard + (lacking > 0)
+        assert 0 < hard < 30
+        loss = contrastive(*self.maps(), (16, 16), margin, interpolated)
+        assert loss.item() == pytest.approx(positive + negative / hard)
+
+    def test_the_background_is_to_be_short(self) -> None:
+        maps = self.maps()[0]
+        ground = torch.rand(2, 4, 4) > 0.6
+        expected = np.mean(
+            [
+                np.mean([(m[:, i, j] ** 2).sum() for i, j in np.argwhere(g)])
+                for m, g in zip(maps.numpy(), ground.numpy(), strict=True)
+            ]
+        )
+        assert shortness(maps, ground).item() == pytest.approx(expected)
+        assert shortness(maps, torch.zeros_like(ground)).item() == 0
+
+    def test_segmentation_is_the_cross_entropy_at_the_cells(self) -> None:
+        torch.manual_seed(2)
+        logits = torch.randn(2, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+        classes = torch.randint(3, (2, 8, 8))
+        z = logits.detach().numpy()
+        expected = [
+            np.log(np.exp(z[b, :, i, j]).sum()) - z[b, classes[b, 4 * i + 2, 2 * j + 1], i, j]
+            for b in range(2)
+            for i in range(2)
+            for j in range(4)
+        ]
+        assert segmentation(logits, classes).item() == pytest.approx(np.mean(expected))
+        assert torch.autograd.gradcheck(lambda x: segmentation(x, classes), logits)
+
+    def test_gradients_are_those_of_finite_differences(self) -> None:
+        maps_a, maps_b, uv_a, uv_b, others = self.maps()
+        maps_a.requires_grad_()
+        maps_b.requires_grad_()
+
+        def loss(a: Tensor, b: Tensor) -> Tensor:
+            return contrastive(a, b, uv_a, uv_b, others, (16, 16), 5.0, interpolated)
+
+        assert torch.autograd.gradcheck(loss, (maps_a, maps_b))
+        ground = torch.rand(2, 4, 4) > 0.5
+        assert torch.autograd.gradcheck(lambda a: shortness(a, ground), maps_a)

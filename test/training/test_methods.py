@@ -256,7 +256,9 @@ def test_tensorboard_gets_losses_figures_and_pictures(run: Run, folder: Path) ->
 def test_every_shipped_configuration_trains(
     run: Run, folder: Path, posed: Path, scenes: Path, path: Path
 ) -> None:
-    pictures = {'posed': posed, 'objects': posed, 'scenes': scenes}.get(path.stem, folder)
+    pictures = {'posed': posed, 'objects': posed, 'scenes': scenes, 'abstract': scenes}.get(
+        path.stem, folder
+    )
     held = '--validation.held=0.4'  # of the few views there are
     parts = ['--network.inter=3'] if path.stem == 'scenes' else []  # of the 8 that `run` takes
     assert run(pictures, '--steps=1', '--config', str(path), '--pairs=1', held, *parts) == 0
