@@ -286,7 +286,7 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
     detected.clear()
     wait_for(lambda: len(seen) > 3 and len(detected) > 3)
     assert not any(message.detections for message in detected[1:])
-    assert list(detected[-1].missing) == ['cap']
+    assert 'cap' in detected[-1].missing
     assert not any(message.objects for message in seen[1:])
     assert list(seen[-1].missing) == ['cap'] and seen[-1].reasons[0]
     judge.destroy_subscription(heard)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
+import asynchrony
 import pytest
 from std_srvs.srv import SetBool
 from waiting import wait_until
@@ -48,7 +49,7 @@ def test_who_asks_while_the_server_is_being_met_waits_too(peer, stack: Stack) ->
         )
 
     with served(peer, ListObjects, 'list_objects'):
-        assert [one.success for one in asyncio.run(scene())] == [True, True]
+        assert [one.success for one in asynchrony.run(scene())] == [True, True]
 
 
 def test_an_error_in_a_callback_leaves_the_page_its_answers(peer, stack: Stack, capfd) -> None:
@@ -61,7 +62,7 @@ def test_an_error_in_a_callback_leaves_the_page_its_answers(peer, stack: Stack, 
     with served(peer, ListObjects, 'list_objects'):
         timer = stack.node.create_timer(0.001, fail)
         wait_until(lambda: failed)
-        assert asyncio.run(Services(stack).ask(ListObjects, 'list_objects')).success
+        assert asynchrony.run(Services(stack).ask(ListObjects, 'list_objects')).success
     assert "KeyError: 'a bug'" in capfd.readouterr().err
 
 
@@ -69,4 +70,4 @@ def test_the_arm_can_be_stopped_before_anything_was_asked(peer, stack: Stack) ->
     with served(peer, SetBool, 'enable'):
         viewed = ViewedStack(stack, Canvas(), Activity(), 'camera/camera')
         wait_until(lambda: peer.node.count_clients('/enable'))
-        assert asyncio.run(viewed.enable(False)) == 'yes'
+        assert asynchrony.run(viewed.enable(False)) == 'yes'

@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+import asynchrony
 import pytest
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.task import Future
@@ -102,7 +103,7 @@ def test_a_cancel_that_is_refused_although_the_goal_runs_is_repeated(
         with pytest.raises(RefusedError, match='no goal of this page runs'):
             await goals.cancel()
 
-    asyncio.run(scene())
+    asynchrony.run(scene())
     assert played.cancels == 3
     assert activity.told.end == 'not done: stopped'
 
@@ -121,7 +122,7 @@ def test_a_goal_that_is_not_stopped_is_told(goals: Goals, played: PlayedGrasp) -
         await until(task.done)
         goals.stop()  # nothing runs
 
-    asyncio.run(scene())
+    asynchrony.run(scene())
 
 
 def test_a_grasp_node_that_is_too_busy_to_stop_is_told_at_the_end(
@@ -132,7 +133,7 @@ def test_a_grasp_node_that_is_too_busy_to_stop_is_told_at_the_end(
     async def scene() -> None:
         await begun(goals, played)
 
-    asyncio.run(scene())  # the page's loop ends, and the goal goes on
+    asynchrony.run(scene())  # the page's loop ends, and the goal goes on
     monkeypatch.setattr(view_goals, 'PATIENCE_S', 0.1)  # nobody comes, however long one waits
     with pytest.raises(RefusedError, match=r'did not answer within .* s; the arm may move'):
         goals.stop()
@@ -155,7 +156,7 @@ def test_after_an_error_of_any_kind_another_goal_is_sent(
         played.ended.set_result(True)
         assert await task == 'done'
 
-    asyncio.run(scene())
+    asynchrony.run(scene())
     assert activity.told.end == 'done' and activity.told.ok
 
 
@@ -165,7 +166,7 @@ def test_a_goal_is_stopped_also_where_the_page_fails(played: PlayedGrasp, monkey
     def serve(*_: object) -> None:
         goals = viewed[0].goals
         wait_until(goals._client.server_is_ready)
-        asyncio.run(begun(goals, played))
+        asynchrony.run(begun(goals, played))
         raise RuntimeError('a bug')
 
     monkeypatch.setattr(view, 'root', lambda stack, *_: viewed.append(stack))

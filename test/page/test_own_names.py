@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
+import asynchrony
 import pytest
 
 from don_kp_ros.page.access import Access
@@ -28,7 +28,7 @@ def status(access: Access, host: str) -> int:
     async def receive() -> None:
         raise AssertionError('nothing is to be received')
 
-    asyncio.run(access(scope, receive, send))
+    asynchrony.run(access(scope, receive, send))
     return sent[0]['status']
 
 

@@ -1,10 +1,10 @@
 """What the nodes share: buffers, guarded callbacks, the transform listener."""
 
-import asyncio
 import threading
 import time
 from types import SimpleNamespace
 
+import asynchrony
 import numpy as np
 import pytest
 import rclpy
@@ -132,7 +132,7 @@ def test_guarded_logs_to_the_node_that_an_object_keeps():
 
 def test_guarded_service_answers_with_the_error():
     node, response = Recorder(), SimpleNamespace(success=True, message='')
-    assert asyncio.run(node.answer('odd', response)) is response
+    assert asynchrony.run(node.answer('odd', response)) is response
     assert not response.success
     assert "internal error: ValueError('odd')" in response.message
     assert len(node.lines) == 1
