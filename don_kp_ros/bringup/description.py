@@ -214,12 +214,11 @@ def ours(given: Mapping[str, str]) -> dict[str, str]:
     """Return our launch arguments out of those of all launch files.
 
     Raises ValueError for one that is nearly one of ours: it is mistyped, and would do nothing. One
-    with a number, such as robot2, is of a file that launches several.
+    with a number or an s, such as robot_2 and robots, is of a file that launches several.
     """
     for name in given:
-        if name.rstrip('0123456789') not in _KNOWN and did_you_mean(
-            name, _KNOWN, cutoff=_MISTYPED
-        ):
+        single = {name, name.rstrip('_0123456789'), name.removesuffix('s')}
+        if single.isdisjoint(_KNOWN) and did_you_mean(name, _KNOWN, cutoff=_MISTYPED):
             raise _unknown(name)
     return {name: value for name, value in given.items() if name in _KNOWN}
 

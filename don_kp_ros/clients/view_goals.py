@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -18,6 +19,7 @@ from don_kp_ros.page.activity import Activity
 
 _ACTION = 'grasp'
 _ROUND_S = 0.1
+_GONE_S = 2.0  # for less, it may only not be heard on a busy machine
 
 
 class Goals:
@@ -55,8 +57,11 @@ class Goals:
             return
         print('stopping the arm ...', file=sys.stderr)
         cancellation, end = Cancellation(self._sent), time.monotonic() + PATIENCE_S
+        gone_since = math.inf
         while not cancellation.answered.done() and time.monotonic() < end:
-            if not self._client.server_is_ready():
+            ready = self._client.server_is_ready()
+            gone_since = math.inf if ready else min(gone_since, time.monotonic())
+            if time.monotonic() > gone_since + _GONE_S:
                 return  # the arm comes to rest where the grasp node has ended
             time.sleep(_ROUND_S)
         cancellation.check()
@@ -78,6 +83,7 @@ class Goals:
         return end
 
     async def _result(self, goal: Grasp.Goal) -> str:
+        before = self._sent  # it may run still, if it is not known how it ended
         self._sent = sent = self._client.send_goal_async(goal, self._on_feedback)
         if not await arrived(sent):
             Cancellation(sent)  # nobody will look at it
@@ -87,7 +93,7 @@ class Goals:
             )
         handle = sent.result()
         if not handle.accepted:
-            self._sent = None
+            self._sent = before
             raise RefusedError('another goal is running; wait for its end, or stop it')
         ended = handle.get_result_async()
         while not await arrived(ended):

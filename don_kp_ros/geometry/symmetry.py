@@ -11,6 +11,8 @@ from don_kp_ros.geometry import rigid
 
 Array = NDArray[np.float64]
 
+_PARALLEL = np.cos(np.deg2rad(5.0))
+
 
 @dataclass(frozen=True, eq=False)
 class SymmetryAxis:
@@ -27,6 +29,10 @@ class SymmetryAxis:
         """Return the motion (4, 4) of the object by an angle in radians about the axis."""
         R = rigid.rotation_about(self.direction, angle)
         return rigid.transform(R, self.point - R @ self.point)
+
+    def is_parallel(self, other: SymmetryAxis) -> bool:
+        """Tell whether another axis has the same direction to 5 degrees, either way round."""
+        return bool(abs(self.direction @ other.direction) > _PARALLEL)
 
     def motion(self, T: Array) -> Array:
         """Return how a pose T (4, 4) moves as the object turns about the axis: (6,).

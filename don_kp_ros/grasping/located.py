@@ -53,8 +53,11 @@ class Located:
 
     @property
     def _axis(self) -> SymmetryAxis | None:
-        """The axis about which a turn does not count."""
-        return self.round_about or self.symmetry
+        """The axis about which a turn from sight to sight does not count."""
+        of_looks, of_shape = self.symmetry, self.round_about
+        if of_looks is None or (of_shape is not None and of_looks.is_parallel(of_shape)):
+            return of_shape
+        return of_looks
 
     @property
     def deviations(self) -> tuple[float, float]:
@@ -62,11 +65,12 @@ class Located:
 
         Infinite where they are not known. The motion about an axis of symmetry does not count.
         """
-        sigma, axis = self.covariance, self._axis
+        sigma = self.covariance
         if not np.isfinite(sigma).all():
             return np.inf, np.inf
-        if axis is not None:
-            sigma = axis.left_out(self.T_base_object, sigma)
+        for axis in (self.symmetry, self.round_about):
+            if axis is not None:
+                sigma = axis.left_out(self.T_base_object, sigma)
         place, angles = (np.linalg.eigvalsh(part)[-1] for part in (sigma[:3, :3], sigma[3:, 3:]))
         return float(np.sqrt(max(place, 0.0))), float(np.sqrt(max(angles, 0.0)))
 

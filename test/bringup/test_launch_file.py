@@ -48,7 +48,7 @@ class TestArguments:
     def test_those_of_other_launch_files_pass(self, launch_file: dict[str, Any]) -> None:
         others = (
             'serial_no', 'enable_gyro', 'enable_sync', 'robot_ip', 'use_rviz', 'ros_namespace',
-            'robot2', 'camera_name1',
+            'robot2', 'camera_name1', 'robot_1', 'namespace_2', 'robots', 'models',
         )  # fmt: skip
         given = {**dict.fromkeys(others, 'true'), 'safety': 'mine.yaml'}
         arguments = launch_file['_arguments'](context(**given))

@@ -134,3 +134,15 @@ def test_of_what_is_round_the_turn_counts_in_no_sight():
     assert both.symmetry is None and both.round_about is UP
     tilted = Located(rigid.transform(rigid.rotation_about([0, 1, 0], 0.2)), loose, 'a model')
     assert one.apart(tilted)[1] == pytest.approx(0.2)
+
+
+def test_an_axis_of_the_looks_beside_that_of_the_shape_counts_as_before():
+    """A can that looks the same end over end is no surer and no less sure for being round."""
+    across = SymmetryAxis(np.array([1.0, 0.0, 0.0]), np.zeros(3), 2)
+    exact = np.full(6, 1e-8)
+    loose = np.diag(exact) + (np.pi**2 / 3) * np.diag([0, 0, 0, 1.0, 0, 1.0])
+    up = SymmetryAxis(UP.direction, np.zeros(3))
+    one = Located(np.eye(4), loose, 'a model', across, round_about=up)
+    assert one.deviations[1] == pytest.approx(1e-4, rel=0.1)
+    over = Located(across.turn(np.pi), loose, 'a model', across, round_about=up)
+    assert one.apart(over) == pytest.approx((0.0, 0.0), abs=1e-7)

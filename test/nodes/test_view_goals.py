@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import asynchrony
 import pytest
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.task import Future
 from waiting import wait_until
 
@@ -29,8 +29,14 @@ class PlayedGrasp:
         self._peer = peer
         self.refused, self.cancels, self.begun, self.ended = 0, 0, 0, Future()
         self.busy, self.free = False, threading.Event()
+        self.accepts = True
         self._server = ActionServer(
-            peer.node, Grasp, 'grasp', self._execute, cancel_callback=self._on_cancel
+            peer.node,
+            Grasp,
+            'grasp',
+            self._execute,
+            goal_callback=lambda _: GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT,
+            cancel_callback=self._on_cancel,
         )
 
     async def _execute(self, handle) -> Grasp.Result:
@@ -123,6 +129,22 @@ def test_a_goal_that_is_not_stopped_is_told(goals: Goals, played: PlayedGrasp) -
         goals.stop()  # nothing runs
 
     asynchrony.run(scene())
+
+
+def test_a_goal_that_may_run_is_not_forgotten_for_one_that_is_refused(
+    goals: Goals, played: PlayedGrasp, activity: Activity
+) -> None:
+    async def scene() -> None:
+        task = await begun(goals, played)
+        activity.finish('the grasp node was not heard for a while', False)
+        played.accepts = False
+        with pytest.raises(RefusedError, match='another goal is running'):
+            await goals.release()
+        await goals.cancel()
+        await until(task.done)
+
+    asynchrony.run(scene())
+    assert played.cancels == 1
 
 
 def test_a_grasp_node_that_is_too_busy_to_stop_is_told_at_the_end(

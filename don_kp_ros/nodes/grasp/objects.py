@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +24,9 @@ from don_kp_ros.nodes.kit.conversions import matrix_from_pose
 from don_kp_ros.pose.revolution import round_axis_of
 
 Array = NDArray[np.float64]
+RoundAxes = Mapping[str, SymmetryAxis | None]
 
 _POSES = 'don_kp/object_poses'
-_SAME_AXIS = np.cos(np.deg2rad(5.0))
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ class TaughtObjects:
         )
         self._teach_object = node.resolve_service_name('teach_object')
         self._teach_grasp = node.resolve_service_name('teach_grasp')
-        self._round: dict[tuple[str, str], SymmetryAxis | None] = {}  # by name and model
 
     def known(self, name: str) -> list[TaughtObject]:
         """Return what is taught under a name, by any model; refuses what is not."""
@@ -62,9 +62,6 @@ class TaughtObjects:
                 f"no object '{name}' is taught; taught are: {', '.join(names) or 'none'}"
                 f'{did_you_mean(name, names)}; {self._teach_object} teaches one',
             )
-        for one in taught:
-            points = np.reshape(one.points, (-1, 3)).astype(np.float64)
-            self._round[name, one.model] = round_axis_of(points)
         return taught
 
     def names(self) -> list[str]:
@@ -80,9 +77,9 @@ class TaughtObjects:
             raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
         return list(found)
 
-    def grasps(self, name: str) -> dict[str, list[TaughtGrasp]]:
-        """Return the grasps of an object, by the model that sees it; refuses where none is."""
-        taught = {one.model: list(map(_grasp, one.grasps)) for one in self.known(name)}
+    def grasps(self, name: str, known: Sequence[TaughtObject]) -> dict[str, list[TaughtGrasp]]:
+        """Return the grasps of a known object, by the model that sees it; refuses none at all."""
+        taught = {one.model: list(map(_grasp, one.grasps)) for one in known}
         if not any(taught.values()):
             raise GoalRefusedError(
                 Grasp.Result.NOT_TAUGHT,
@@ -91,9 +88,12 @@ class TaughtObjects:
             )
         return taught
 
-    def look_for(self, name: str, images: int = 0) -> Seen:
-        """Find an object that is `known` in several images, sure enough to grasp it."""
-        p = self._parameters
+    def look_for(self, name: str, images: int = 0, round_about: RoundAxes | None = None) -> Seen:
+        """Find an object in several images, sure enough to grasp it.
+
+        round_about: the axis by model, a turn about which is of no matter.
+        """
+        p, axes = self._parameters, round_about or {}
         messages, deadline = self._observer.hear(ObjectPoses, _POSES, name, images)
         sights: list[Located] = []
         reason = 'perception has not been told of it yet'
@@ -105,7 +105,7 @@ class TaughtObjects:
                 continue
             stamp, frame = message.header.stamp, message.header.frame_id
             T_base_camera = self._observer.pose_of(frame, stamp, deadline)
-            axis = self._round.get((name, message.model))
+            axis = axes.get(message.model)
             here = [_located(pose, message.model, T_base_camera, axis) for pose in poses]
             # Of several, always the same one.
             sights.append(min(here, key=sights[0].apart) if sights else here[0])
@@ -144,6 +144,17 @@ class TaughtObjects:
         return Seen(located, self._observer.points_of(messages, deadline))
 
 
+def round_axes(taught: Sequence[TaughtObject]) -> RoundAxes:
+    """Return the axis about which an object's shape is round, if it is, by the model that sees it.
+
+    A hand may hold it at any turn about that, whatever its print. Where it is put down, it counts.
+    """
+    return {
+        one.model: round_axis_of(np.reshape(one.points, (-1, 3)).astype(np.float64))
+        for one in taught
+    }
+
+
 def _located(
     pose: ObjectPose, model: str, T_base_camera: Array, round_about: SymmetryAxis | None
 ) -> Located:
@@ -154,7 +165,7 @@ def _located(
     direction, point = _xyz(pose.symmetry), _xyz(pose.symmetry_point)
     symmetry = SymmetryAxis(direction, point, pose.symmetry_order) if direction.any() else None
     ambiguous = pose.ambiguous and not (
-        symmetry and round_about and abs(direction @ round_about.direction) > _SAME_AXIS
+        symmetry and round_about and symmetry.is_parallel(round_about)
     )
     covariance = np.reshape(pose.pose.covariance, (6, 6))
     seen = Located.seen(

@@ -25,6 +25,7 @@ from don_kp_ros.robots.preset import RobotPreset
 Array = NDArray[np.float64]
 
 _UPRIGHT = np.cos(np.deg2rad(2.0))
+_LEVEL = np.cos(np.deg2rad(10.0))  # of what is seen, which is less exact
 # What the camera sees of a held object may be so far off its box, metres.
 _MARGIN = 0.03
 # For so long what it hides from the camera counts as it was seen before it was picked.
@@ -75,6 +76,13 @@ class Placer:
         """
         if self._held is not None:
             self._keep(replace(self._held, others=merged(self._held.others, points)))
+        if T_base_seen[2, 2] < _LEVEL:
+            degrees = np.rad2deg(np.arccos(np.clip(T_base_seen[2, 2], -1.0, 1.0)))
+            raise GoalRefusedError(
+                Grasp.Result.INVALID_GOAL,
+                f'the place is tilted by {degrees:.0f} degrees from how it was taught; put it '
+                'upright, or give the place as a pose',
+            )
         try:
             return self._inside(place_at(T_base_seen, points))
         except PlaceError as error:

@@ -14,7 +14,7 @@ from don_kp_ros.grasping.candidates import NoGraspError, aligned_candidate, untr
 from don_kp_ros.grasping.pick import Phase, Report
 from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import GraspPlan, MotionError
-from don_kp_ros.nodes.grasp.objects import TaughtObjects
+from don_kp_ros.nodes.grasp.objects import TaughtObjects, round_axes
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import GraspParameters
 from don_kp_ros.nodes.grasp.points import StoredPoints
@@ -168,8 +168,9 @@ class GoalPlanning:
 
     def _target(self, name: str, mode: str) -> Target:
         if mode == Grasp.Goal.ALIGNED:
-            grasps = self._objects.grasps(name)
-            return ObjectTarget(name, self._objects, grasps, self._planner, self._look)
+            taught = self._objects.known(name)
+            grasps, axes = self._objects.grasps(name, taught), round_axes(taught)
+            return ObjectTarget(name, self._objects, grasps, self._planner, self._look, axes)
 
         def preferred(*images: int) -> tuple[Array, Array]:
             return self._points.preferred(name.removesuffix(ANY), *images)

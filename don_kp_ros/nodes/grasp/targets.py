@@ -25,7 +25,7 @@ from don_kp_ros.grasping.viewing import confirmed, merged
 from don_kp_ros.motion.heightmap import HeightMap
 from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.motion.safety import Workspace
-from don_kp_ros.nodes.grasp.objects import TaughtObjects
+from don_kp_ros.nodes.grasp.objects import RoundAxes, TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
 from don_kp_ros.nodes.grasp.second_view import View
 
@@ -184,14 +184,15 @@ class ObjectTarget:
         grasps: dict[str, list[TaughtGrasp]],
         planner: Planner,
         look: LookParameters,
+        round_about: RoundAxes | None = None,
     ) -> None:
-        """Hold it in one of the ways that each model knows."""
+        """Hold it in one of the ways that each model knows; round_about: as in `look_for`."""
         self.name, self._objects, self._grasps = name, objects, grasps
-        self._planner, self._look = planner, look
+        self._planner, self._look, self._round = planner, look, round_about
 
     def look(self, images: int = 0) -> Sight:
         """Find its pose."""
-        seen = self._objects.look_for(self.name, images)
+        seen = self._objects.look_for(self.name, images, self._round)
         return Sight(seen.located, seen.points)
 
     def place(self, sight: Sight, plan: GraspPlan | None = None) -> Array:

@@ -20,7 +20,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import NoGraspError, PinchParameters
 from don_kp_ros.grasping.taught import grasp_between
 from don_kp_ros.motion.port import MotionError
-from don_kp_ros.nodes.grasp.objects import TaughtObjects
+from don_kp_ros.nodes.grasp.objects import RoundAxes, TaughtObjects, round_axes
 from don_kp_ros.nodes.grasp.observer import LookParameters, Observer
 from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
@@ -70,7 +70,7 @@ class TeachGraspService:
         if request.by == _ASKED.POSE and not request.pose.header.frame_id:
             grasp = TaughtGrasp(pose=request.pose.pose, width=request.width)
         else:
-            T_base_object, model = self._where(request)
+            T_base_object, model = self._where(request, round_axes(known))
             header = Header(stamp=self._now(), frame_id=self._preset.base_frame)
             response.object_pose = PoseStamped(header=header, pose=pose_from_matrix(T_base_object))
             if request.by == _ASKED.LOOK:
@@ -95,12 +95,12 @@ class TeachGraspService:
         response.grasp, response.message, response.success = stored.grasp, stored.message, True
         return response
 
-    def _where(self, request: TeachGrasp.Request) -> tuple[Array, str]:
+    def _where(self, request: TeachGrasp.Request, round_about: RoundAxes) -> tuple[Array, str]:
         """Return where the object is (4, 4), and the model that sees it, if one does."""
         if request.object_pose.header.frame_id:
             return self._observer.to_base(request.object_pose), ''
         try:
-            located = self._objects.look_for(request.object).located
+            located = self._objects.look_for(request.object, round_about=round_about).located
         except RefusedError as error:
             if request.by != _ASKED.HAND:
                 raise

@@ -193,7 +193,8 @@ class Refining:
         elif known is None or found.refused.why is not Why.NO_BETTER:
             self._node.get_logger().debug(f'{seen.query.name} is not refined: {found.refused}')
             return None
-        query = seen.query
-        axis = query.shape.axis if pose.ambiguous else query.symmetry
+        axis, shape, told = seen.query.symmetry, seen.query.shape.axis, pose.symmetry
+        if pose.ambiguous and shape is not None and told is not None and told.is_parallel(shape):
+            axis = shape
         held = Held(sight.T_fixed_camera, pose, start, covariance, axis, sight.stamp)
         return _Refined(held, seen, sight.fixed)

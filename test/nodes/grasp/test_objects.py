@@ -13,7 +13,7 @@ from geometry_msgs.msg import Vector3
 from don_kp.action import Grasp
 from don_kp.msg import ObjectPose, ObjectPoses, TaughtObject
 from don_kp_ros.geometry import rigid
-from don_kp_ros.nodes.grasp.objects import TaughtObjects
+from don_kp_ros.nodes.grasp.objects import TaughtObjects, round_axes
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
 
@@ -67,8 +67,7 @@ def turned(*axis: float) -> ObjectPose:
 
 def look(peer: Any, handle: bool, *poses: ObjectPose) -> Any:
     objects = TaughtObjects(peer.node, Observer(wall(handle), *poses), LOOK)  # type: ignore[arg-type]
-    objects.known('can')
-    return objects.look_for('can').located
+    return objects.look_for('can', round_about=round_axes(objects.known('can'))).located
 
 
 def test_a_round_object_is_known_well_enough_whatever_its_print_tells(peer: Any) -> None:
@@ -98,3 +97,11 @@ def test_turns_from_image_to_image_count_for_what_is_not_round(peer: Any) -> Non
     assert look(peer, False, *turns).symmetry is None
     with pytest.raises(GoalRefusedError, match='from image to image'):
         look(peer, True, *turns)
+
+
+def test_what_is_not_to_be_held_is_known_with_its_turn(peer: Any) -> None:
+    """At a round tray something is put down as the tray is turned."""
+    objects = TaughtObjects(peer.node, Observer(wall(False), *[turned(0.0, 0.0, 1.0)] * 3), LOOK)  # type: ignore[arg-type]
+    look(peer, False, turned(0.0, 0.0, 1.0))
+    with pytest.raises(GoalRefusedError, match='can is ambiguous'):
+        objects.look_for('can')

@@ -30,7 +30,7 @@ class Placing(Looking):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.tray = np.array([0.45, 0.25, HEIGHT])
-        self.yaw = 0.4  # of the tray as a taught object
+        self.yaw, self.tilt = 0.4, 0.0  # of the tray as a taught object
         self.seen: list[tuple[str, int]] = []  # what was looked for, and from which view
         self.taught = ['tray']
         self.stands = True  # the post, and not in the hand
@@ -58,9 +58,12 @@ class Placing(Looking):
             raise GoalRefusedError(code, f'{name} is not seen from view {view}')
         return self.tray + [0.0, self.bias(view), 0.0], self.table()
 
-    def look_for_object(self, name: str, images: int = 0) -> Seen:
+    def look_for_object(self, name: str, images: int = 0, round_about: Any = None) -> Seen:
+        assert not round_about  # what is put down there is turned as it is
         self.seen.append((name, len(self.views) - len(self.back)))
-        turn = rigid.rotation_about([0, 0, 1], self.yaw)
+        turn = rigid.rotation_about([1, 0, 0], self.tilt) @ rigid.rotation_about(
+            [0, 0, 1], self.yaw
+        )
         T = rigid.transform(turn, [*self.tray[:2], 0.01])
         return Seen(Located(T, 1e-6 * np.eye(6), 'a model'), self.table())
 
@@ -205,3 +208,13 @@ def test_what_the_hand_holds_does_not_stand_about(
     np.testing.assert_array_equal(observer.beside_hand(points, Time()), points[2:])
     stage.node._placer.lifted(None)
     assert len(observer.beside_hand(points, Time())) == 4
+
+
+def test_at_an_object_that_lies_on_its_side_nothing_is_put_down(
+    stage: Stage, arm: Placing
+) -> None:
+    arm.tilt = 1.5
+    result = sent(stage, Grasp.Goal(target='post/top', next='place', place_at='tray'))
+    assert result.code == Grasp.Result.INVALID_GOAL
+    assert 'the place is tilted by 86 degrees' in result.message
+    assert not arm.places and not arm.grasps
