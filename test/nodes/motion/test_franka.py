@@ -16,6 +16,10 @@ from don_kp_ros.robots.preset import Gripper
 from don_kp_ros.simulation.controllers import TrajectoryController
 
 
+# Nodes that an earlier module killed are on its graph for 20 s more.
+pytestmark = pytest.mark.usefixtures('own_domain')
+
+
 @pytest.fixture
 def connected(robot, user, spun):
     """Return hands by their prefix of actions, and what stops them."""
