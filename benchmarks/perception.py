@@ -33,7 +33,7 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.segmentation import object_mask, table_plane
-from don_kp_ros.pose.symmetry import symmetry_of
+from don_kp_ros.pose.symmetry import form_of
 from don_kp_ros.pose.teaching import teach
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.camera import D435, Frame, look_at, with_faults
@@ -72,7 +72,7 @@ class Step:
         mask = object_mask(frame.depth, D435, table_plane(self.view.points()), (320.0, 240.0))
         taught = teach(cells, self.view, mask, self.model.fingerprint).constellation
         self.objects: list[Constellation] = [taught, taught]
-        self.symmetry = symmetry_of(taught)
+        self.form = form_of(taught)
         rng = np.random.default_rng(_SEED)
         v, u = rng.permutation(np.argwhere(mask))[:_MANY].T
         uv = torch.from_numpy(np.stack([u, v], axis=1).astype(np.float64))
@@ -86,27 +86,32 @@ class Step:
         self.model.describe(self.picture)
 
     def whole(self) -> None:
-        """Do all that perception does with everything subscribed, but for the messages."""
+        """Do what perception does with everything subscribed, but for messages and preference."""
         cells = self.model.describe(self.picture)
         least = torch.full((len(self.queries),), SIMILAR)
         least[:_POINTS] = self.model.match_threshold
-        found = find_candidates(cells, self.queries, self.view, least)
+        nearest = Nearest(self.owners)
+        found = find_candidates(cells, self.queries, self.view, least, watch=nearest)
         first = _POINTS
         for one in self.objects:
             own = found.of(first, len(one.points))
-            (pose, *_) = find_instances(one, cells, own, self.view, symmetry=self.symmetry)
+            (pose, *_) = find_instances(one, cells, own, self.view, form=self.form)
             assert pose.refused is None, str(pose.refused)
             first += len(one.points)
         heatmap = heatmaps(cells, self.queries[:1], self.view.size)[0].numpy()
         heatmap_overlay(self.picture, heatmap, found.uv[0])
         self.colours(cells, self.view.size)
+        self._detect(cells, nearest)
 
     def detecting(self) -> None:
         """Detect the objects, and what the points are of, once their cosines are known."""
-        whole = Nearest(self.owners)
-        whole(0, self.cosines)
-        threshold, similarity = self.model.match_threshold, whole.similarity()
-        assert detect(self.cells, self.queries, self.owners, similarity, threshold)
+        nearest = Nearest(self.owners)
+        nearest(0, self.cosines)
+        self._detect(self.cells, nearest)
+
+    def _detect(self, cells: torch.Tensor, nearest: Nearest) -> None:
+        threshold, similarity = self.model.match_threshold, nearest.similarity()
+        assert detect(cells, self.queries, self.owners, similarity, threshold)
 
     def matching(self) -> None:
         """Find 500 points."""
