@@ -34,7 +34,7 @@ from don_kp_ros.matching.candidates import find_candidates
 from don_kp_ros.matching.detection import detect, nearest
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.instances import SIMILAR, find_instances
-from don_kp_ros.pose.symmetry import symmetry_of
+from don_kp_ros.pose.symmetry import form_of
 from don_kp_ros.pose.teaching import Taught
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.instances import UNSEEN
@@ -122,7 +122,7 @@ def _found(
         scale = np.divide(limit.shape[::-1], shot.view.size[::-1])
         u, v = ((candidates.uv + 0.5) * scale).astype(np.intp).T
         candidates = candidates.some(np.flatnonzero(near[v, u]))
-    poses = find_instances(known, cells, candidates, shot.view, symmetry=symmetry_of(known))
+    poses = find_instances(known, cells, candidates, shot.view, form=form_of(known))
     truths = [T @ T_true_taught for T in shot.T_camera_objects]
     told = [compared(pose, truths) for pose in poses if pose.refused is None]
     return [is_right(one) for one in told if not one['ambiguous']]

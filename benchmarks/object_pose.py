@@ -41,7 +41,7 @@ from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Pose
 from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.segmentation import object_mask, table_plane
-from don_kp_ros.pose.symmetry import shape_of, symmetry_of
+from don_kp_ros.pose.symmetry import form_of
 from don_kp_ros.pose.teaching import Taught, extend, teach
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import objects
@@ -206,10 +206,8 @@ def look_for(constellation: Constellation, shot: Shot, cells: torch.Tensor) -> l
     """Find all instances in a view and its map (D, h, w)."""
     queries = torch.from_numpy(constellation.descriptors.copy())
     candidates = find_candidates(cells, queries, shot.view, SIMILAR)
-    symmetry, shape = symmetry_of(constellation), shape_of(constellation)
-    return find_instances(
-        constellation, cells, candidates, shot.view, symmetry=symmetry, shape=shape
-    )
+    form = form_of(constellation)
+    return find_instances(constellation, cells, candidates, shot.view, form=form)
 
 
 def _found(

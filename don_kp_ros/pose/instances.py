@@ -19,7 +19,7 @@ from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.perspective import solve_pixels
 from don_kp_ros.pose.registration import Fit, register
 from don_kp_ros.pose.solve import likely_poses, pose_of
-from don_kp_ros.pose.symmetry import SMALLEST_TURN, Shape, Symmetry
+from don_kp_ros.pose.symmetry import SMALLEST_TURN, Form, Symmetry
 
 Array = NDArray[np.float64]
 
@@ -43,35 +43,26 @@ def find_instances(
     view: View,
     noise: Noise | None = None,
     confidence: Confidence | None = None,
-    symmetry: Symmetry | None = None,
+    form: Form | None = None,
     seed: int = 0,
-    shape: Shape | None = None,
 ) -> list[Pose]:
     """Find the poses of all instances of an object in a picture, the one that fits best first.
 
     cells (D, h, w): the picture's descriptor map; candidates: where each of the N descriptors was
-    found in it from `SIMILAR` on (`find_candidates`); symmetry: of the object (`symmetry_of`);
-    shape: what is known of it by its points' places alone (`shape_of`). Instances are found one
-    after the other, each without the candidates that those before explain. If there is none, the
-    single pose that is returned says in ``refused`` why. Equal arguments give equal poses.
+    found in it from `SIMILAR` on (`find_candidates`); form: of the object (`form_of`), unknown if
+    it is left out. Instances are found one after the other, each without the candidates that those
+    before explain. If there is none, the single pose that is returned says in ``refused`` why.
+    Equal arguments give equal poses.
     """
     noise, confidence = noise or Noise(), confidence or Confidence()
+    form = form or Form.unknown(len(constellation.points))
     by_depth = candidates.have_depth
     if by_depth:  # what is left without it in the end must not be another instance
         candidates = candidates.some(np.flatnonzero(np.isfinite(candidates.position[:, 2])))
     found: list[Pose] = []
     for _ in range(_MOST):
         pose = _locate(
-            constellation,
-            cells,
-            candidates,
-            view,
-            by_depth,
-            noise,
-            confidence,
-            symmetry,
-            seed,
-            shape,
+            constellation, cells, candidates, view, by_depth, noise, confidence, form, seed
         )
         if pose.refused:
             return sorted(found, key=lambda one: -_quality(one)) or [pose]
@@ -98,11 +89,11 @@ def _locate(
     by_depth: bool,
     noise: Noise,
     confidence: Confidence,
-    symmetry: Symmetry | None,
+    form: Form,
     seed: int,
-    shape: Shape | None,
 ) -> Pose:
     """Find the instance that fits best."""
+    symmetry = form.symmetry
     if view.camera is None:
         return Pose.none(len(constellation.points), Refusal(Why.TOO_FEW, view.lacks))
     if not by_depth:
@@ -118,18 +109,16 @@ def _locate(
     least = _WORTH_A_LOOK * float(scores(matches, likely[0]))
     likely = [T for T in likely if float(scores(matches, T)) >= least]
     fits: list[Fit] = []
-    facing = None if shape is None else shape.facing
     for T in likely:
         best = max((fit.quality for fit in fits), default=-np.inf)
-        fits.append(register(constellation, T, cells, view, best - _HOPELESS, facing))
+        fits.append(register(constellation, T, cells, view, best - _HOPELESS, form.facing))
     fits.sort(key=lambda fit: -fit.quality)
     pose = pose_of(matches, fits[0].T_camera_object, noise, confidence)
     refused = pose.refused or _refusal(fits[0], confidence)
     pose = replace(pose, fit=fits[0].quality, refused=refused)
     if pose.refused:
         return pose
-    axis = None if shape is None else shape.axis
-    pose = against_rivals(constellation, pose, fits[1:], symmetry, axis)
+    pose = against_rivals(constellation, pose, fits[1:], form)
     if symmetry is None or pose.refused or pose.ambiguous:
         return pose
     return symmetry.applied(pose)
@@ -152,18 +141,14 @@ def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
 
 
 def against_rivals(
-    constellation: Constellation,
-    pose: Pose,
-    rivals: Sequence[Fit],
-    symmetry: Symmetry | None,
-    shape_axis: Symmetry | None = None,
+    constellation: Constellation, pose: Pose, rivals: Sequence[Fit], form: Form
 ) -> Pose:
     """Say that another turn of the object, at the same place, fits about as well.
 
     rivals: other poses, the one that fits best first. Those that are turned about the axis of its
     shape leave no more than that turn unknown.
     """
-    told = pose
+    told, symmetry = pose, form.symmetry
     for other in rivals:
         if other.quality < pose.fit - _DOUBT:
             break
@@ -171,8 +156,8 @@ def against_rivals(
         apart = _apart(constellation, pose.T_camera_object, other.T_camera_object)
         if apart > _BESIDE or not _is_turn(motion, symmetry):
             continue
-        if shape_axis is not None and not _is_turn(motion, shape_axis):
-            told = replace(shape_axis.applied(pose), ambiguous=True)
+        if form.axis is not None and not _is_turn(motion, form.axis):
+            told = replace(form.axis.applied(pose), ambiguous=True)
             continue
         axis = Symmetry.of_turn(motion, constellation.radius)
         if axis is None or symmetry is not None or told is not pose:

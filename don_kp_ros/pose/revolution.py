@@ -85,7 +85,11 @@ def round_axis_of(points: Array) -> SymmetryAxis | None:
     There is none where something stands out, such as a handle, or where points lie on one side of
     it alone.
     """
-    shape = round_shape_of(points)
+    return axis_of(round_shape_of(points))
+
+
+def axis_of(shape: Revolution | None) -> SymmetryAxis | None:
+    """Return the axis of a `round_shape_of` points as `round_axis_of` does."""
     if shape is None or np.abs(shape.off).max() > _STANDS_OUT or _gap(shape) > _GAP:
         return None
     return SymmetryAxis(shape.direction, shape.point)

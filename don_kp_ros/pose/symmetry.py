@@ -27,7 +27,7 @@ from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Pose
 from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.refinement import refined
-from don_kp_ros.pose.revolution import normals_of, round_axis_of, round_shape_of
+from don_kp_ros.pose.revolution import Revolution, axis_of, normals_of, round_shape_of
 
 Array = NDArray[np.float64]
 
@@ -77,52 +77,67 @@ class Symmetry(SymmetryAxis):
         return replace(pose, covariance=covariance, symmetry=self)
 
 
-def symmetry_of(constellation: Constellation, seed: int = 0) -> Symmetry | None:
-    """Find the axis about which a constellation maps onto itself, if there is one."""
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What is known of the form of an object by its points.
+
+    symmetry: the turns after which it looks the same, if there are any; axis: about which its
+    shape is round, whatever its looks, if it is; facing (N, 3): the unit normals of what was level
+    when it was taught, and so was seen from above; 0 elsewhere, and where it lies under something
+    else.
+    """
+
+    symmetry: Symmetry | None
+    axis: Symmetry | None
+    facing: Array
+
+    @classmethod
+    def unknown(cls, number: int) -> Form:
+        """Make one of a number of points that tell nothing."""
+        return cls(None, None, np.zeros((number, 3)))
+
+
+def form_of(constellation: Constellation, seed: int = 0) -> Form:
+    """Examine an object. Takes 12 ms for 64 points, .5 s for 512."""
+    shape = round_shape_of(constellation.points)
+    axis = axis_of(shape)
+    return Form(
+        _symmetry_of(constellation, shape, seed),
+        None if axis is None else Symmetry(axis.direction, axis.point),
+        _facing(constellation.points),
+    )
+
+
+def _symmetry_of(
+    constellation: Constellation, shape: Revolution | None, seed: int
+) -> Symmetry | None:
+    """Find the turns after which an object looks the same; shape: the round one of its points."""
     points, descriptors = constellation.points, constellation.descriptors.astype(np.float64)
     apart, alike = _distances(points, points), descriptors @ descriptors.T
     others = ~np.eye(len(points), dtype=np.bool_)
     near = _near(apart)
     usual = np.where(others & (apart < near), alike, 0.0).max(axis=1)
-    found = _after_any_turn(points, alike, near, usual)
+    found = None if shape is None else _after_any_turn(shape, alike, near, usual)
     return found or _after_some_turns(constellation, apart, alike, near, usual, seed)
 
 
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """What the places of an object's points tell, whatever its looks.
-
-    axis: about which it is round, if it is; facing (N, 3): the unit normals of what was level when
-    it was taught, and so was seen from above; 0 elsewhere, and where it lies under something else.
-    """
-
-    axis: Symmetry | None
-    facing: Array
-
-
-def shape_of(constellation: Constellation) -> Shape:
-    """Examine the shape of an object."""
-    points = constellation.points
+def _facing(points: Array) -> Array:
+    """Return which way level surfaces at points (N, 3) face, as in `Form`."""
     normals = normals_of(points)
     level = np.abs(normals[:, 2]) > _LEVEL
     beside = _distances(points[:, :2], points[:, :2]) < _near(_distances(points, points))
     above = points[:, 2] > points[:, 2:] + _ABOVE
     under = (beside & above & level).any(axis=1)  # it may have been turned over for another view
     upwards = normals * np.sign(normals[:, 2:])
-    facing = np.where((level & ~under)[:, None], upwards, 0.0)
-    axis = round_axis_of(points)
-    return Shape(None if axis is None else Symmetry(axis.direction, axis.point), facing)
+    return np.where((level & ~under)[:, None], upwards, 0.0)
 
 
-def _after_any_turn(points: Array, alike: Array, near: float, usual: Array) -> Symmetry | None:
+def _after_any_turn(shape: Revolution, alike: Array, near: float, usual: Array) -> Symmetry | None:
     """Find the axis of a surface of revolution that looks the same all around it.
 
-    points (N, 3); alike (N, N): their similarities; near: metres, of neighbours; usual (N,): the
+    alike (N, N): the similarities of its points; near: metres, of neighbours; usual (N,): the
     similarity of a point with its neighbours.
     """
-    shape = round_shape_of(points)
-    if shape is None:
-        return None
     profile = np.stack([shape.height, shape.radius], axis=1)
     turned = np.abs(np.angle(np.exp(1j * (shape.angle[:, None] - shape.angle)))) > _FAR
     beside = shape.radius > near / 2  # others are on the axis, about which nothing moves them

@@ -19,7 +19,7 @@ from don_kp_ros.pose.constellation import MOST, Constellation
 from don_kp_ros.pose.estimate import Confidence, Noise, Pose
 from don_kp_ros.pose.instances import SIMILAR, find_instances
 from don_kp_ros.pose.registration import register
-from don_kp_ros.pose.symmetry import shape_of, symmetry_of
+from don_kp_ros.pose.symmetry import form_of
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -220,10 +220,7 @@ def _pose_in(
     candidates = find_candidates(cells, queries, view, SIMILAR)
     u, v = np.rint(candidates.uv).astype(np.int64).T
     on = candidates.some(np.flatnonzero(mask[v, u]))
-    symmetry, shape = symmetry_of(known), shape_of(known)
-    pose, *others = find_instances(
-        known, cells, on, view, noise, confidence, symmetry, shape=shape
-    )
+    pose, *others = find_instances(known, cells, on, view, noise, confidence, form_of(known))
     unsure = pose.ambiguous or bool(others)
     if pose.refused or unsure or pose.residual > _LARGEST_RESIDUAL:
         off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms)'

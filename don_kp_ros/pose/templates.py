@@ -34,6 +34,7 @@ from don_kp_ros.pose.mesh_descriptors import distance_to_fill
 from don_kp_ros.pose.registration import register
 from don_kp_ros.pose.render_and_compare import middle
 from don_kp_ros.pose.solve import solve
+from don_kp_ros.pose.symmetry import Form
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -144,7 +145,7 @@ def find_by_templates(
         if not solved[i].refused
     ]
     rivals.sort(key=lambda fit: -fit.quality)
-    return against_rivals(own, pose, rivals, None)
+    return against_rivals(own, pose, rivals, Form.unknown(len(own.points)))
 
 
 def mutual_neighbours(view: Constellation, cells: Tensor, least: float = SIMILAR) -> Index:

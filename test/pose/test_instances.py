@@ -15,8 +15,10 @@ from don_kp_ros.pose.estimate import Confidence, Pose, Why
 from don_kp_ros.pose.instances import SIMILAR, _is_turn, against_rivals, find_instances
 from don_kp_ros.pose.refinement import stepped
 from don_kp_ros.pose.registration import Fit, register
-from don_kp_ros.pose.symmetry import Shape, Symmetry, shape_of
+from don_kp_ros.pose.symmetry import Form, Symmetry, form_of
 from don_kp_ros.pose.teaching import Taught, teach
+
+NOWHERE = np.zeros((64, 3))  # of the taught points is not known which way they face
 
 TAUGHT = Scene.of((0.0, 0.0, 0.5))
 
@@ -147,7 +149,7 @@ def test_outside_of_the_picture_nothing_is_seen(taught: Taught) -> None:
 def test_a_symmetric_object_says_which_turn_is_unknown(taught: Taught) -> None:
     scene = Scene.of((0.0, 0.0, 1.0))
     known = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
-    (pose,) = found_in(scene, taught, symmetry=known)
+    (pose,) = found_in(scene, taught, form=Form(known, None, NOWHERE))
     (sure,) = found_in(scene, taught)
     assert pose.symmetry == known
     assert sure.symmetry is None
@@ -157,14 +159,15 @@ def test_a_symmetric_object_says_which_turn_is_unknown(taught: Taught) -> None:
 
 
 def found_where_halves_look_alike(
-    symmetry: Symmetry | None = None, shape: Shape | None = None
+    symmetry: Symmetry | None = None, axis: Symmetry | None = None
 ) -> list[Pose]:
     both, view, mask = halves_that_look_alike()
     axes = rigid.rotation_about([1, 0, 0], np.pi)
     own = teach(both, view, mask, 'a model', axes).constellation
     queries = torch.from_numpy(own.descriptors.copy())
     candidates = find_candidates(both, queries, view, SIMILAR)
-    return find_instances(own, both, candidates, view, symmetry=symmetry, shape=shape)
+    form = Form(symmetry, axis, NOWHERE)
+    return find_instances(own, both, candidates, view, form=form)
 
 
 def test_a_minimum_that_is_no_turn_about_the_known_axis_is_refused() -> None:
@@ -233,7 +236,7 @@ def test_what_shows_its_back_is_contradicted(taught: Taught) -> None:
     scene = Scene.of((0.02, 0.01, 0.8), tilt=0.0)
     (true,) = truths(scene, taught)
     own, cells, view = taught.constellation, scene.cells(), scene.view()
-    facing = shape_of(own).facing
+    facing = form_of(own).facing
     assert facing.any(axis=1).mean() > 0.5
     right = register(own, true, cells, view, facing=facing)
     assert right.quality == pytest.approx(register(own, true, cells, view).quality, abs=0.01)
@@ -261,7 +264,7 @@ def against(taught: Taught, *turns: tuple[list[float], float]) -> Pose:
         )
         for axis, angle in turns
     ]  # fmt: skip
-    return against_rivals(taught.constellation, pose, rivals, None, UPRIGHT)
+    return against_rivals(taught.constellation, pose, rivals, Form(None, UPRIGHT, NOWHERE))
 
 
 def test_a_turn_about_the_axis_of_a_round_shape_is_unknown_and_no_more(taught: Taught) -> None:
@@ -287,6 +290,6 @@ def test_a_turn_about_another_axis_is_not_excused_by_a_round_shape(taught: Taugh
 
 
 def test_a_round_object_tells_the_axis_of_its_shape_where_its_print_does_not() -> None:
-    (pose,) = found_where_halves_look_alike(shape=Shape(UPRIGHT, np.zeros((64, 3))))
+    (pose,) = found_where_halves_look_alike(axis=UPRIGHT)
     assert pose.refused is None and pose.ambiguous
     assert pose.symmetry is UPRIGHT

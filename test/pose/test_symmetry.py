@@ -9,7 +9,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Noise
 from don_kp_ros.pose.solve import solve
-from don_kp_ros.pose.symmetry import Symmetry, shape_of, symmetry_of
+from don_kp_ros.pose.symmetry import Symmetry, form_of
 
 AXIS, CENTRE = np.array([0.0, 0.6, 0.8]), np.array([0.01, -0.02, 0.03])
 
@@ -46,7 +46,7 @@ def angle_between(direction: Array, axis: Array) -> float:
 
 @pytest.mark.parametrize('seen', [1.0, 0.6])
 def test_a_can_without_a_print_is_symmetric_about_its_axis(seen: float) -> None:
-    found = symmetry_of(can(seen, printed=False))
+    found = form_of(can(seen, printed=False)).symmetry
     assert found is not None
     assert angle_between(found.direction, AXIS) < np.deg2rad(12)
     off = np.cross(found.point - CENTRE, AXIS)
@@ -63,7 +63,7 @@ def test_a_round_object_that_is_measured_badly_has_no_order(noise: float) -> Non
         one = Constellation(
             plain.points + off, plain.descriptors, plain.weights, plain.fingerprint
         )
-        found = symmetry_of(one)
+        found = form_of(one).symmetry
         assert found is None or found.order == 0
 
 
@@ -72,7 +72,7 @@ def test_a_plain_plate_does_not_look_the_same_after_any_turn(length: float, widt
     rng = np.random.default_rng(3)
     points = rng.uniform(-0.5, 0.5, (100, 3)) * [length, width, 0.0]
     for looks in (points[:, 2:], np.abs(points[:, :2]) / 0.03):
-        found = symmetry_of(described(points, looks))
+        found = form_of(described(points, looks)).symmetry
         assert found is None or found.order in (2, 4)
 
 
@@ -86,17 +86,17 @@ def test_a_print_that_hardly_shows_leaves_the_turn_unknown() -> None:
         mixed = plain.descriptors + share * faint
         mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
         one = Constellation(plain.points, mixed, plain.weights, plain.fingerprint)
-        found = symmetry_of(one)
+        found = form_of(one).symmetry
         assert (found is not None) == symmetric
         if found is not None:
             assert angle_between(found.direction, AXIS) < np.deg2rad(3)
 
 
 def test_a_printed_can_and_an_object_without_symmetry_are_not() -> None:
-    assert symmetry_of(can(1.0, printed=True)) is None
-    assert symmetry_of(blob()) is None
+    assert form_of(can(1.0, printed=True)).symmetry is None
+    assert form_of(blob()).symmetry is None
     points = blob(100).points
-    assert symmetry_of(described(points, points / 0.03)) is None
+    assert form_of(described(points, points / 0.03)).symmetry is None
 
 
 def test_a_box_that_is_the_same_from_two_sides_has_an_axis_of_half_a_turn() -> None:
@@ -104,7 +104,7 @@ def test_a_box_that_is_the_same_from_two_sides_has_an_axis_of_half_a_turn() -> N
     half = rng.uniform(-1, 1, (60, 3)) * [0.05, 0.04, 0.0] + [0, 0, 0.03]
     points = np.concatenate([half, half * [-1, -1, 1]])
     looks = np.concatenate([half, half]) / 0.02
-    found = symmetry_of(described(points + [0.02, 0, 0], looks))
+    found = form_of(described(points + [0.02, 0, 0], looks)).symmetry
     assert found is not None
     assert angle_between(found.direction, np.array([0.0, 0.0, 1.0])) < np.deg2rad(5)
     np.testing.assert_allclose(found.point[:2], [0.02, 0], atol=0.003)
@@ -117,14 +117,14 @@ def test_a_flat_side_is_not_the_same_when_it_is_turned_over() -> None:
     half = rng.uniform(-1, 1, (40, 3)) * [0.05, 0.04, 0.0]
     half[:, 0] = np.abs(half[:, 0]) + 0.004
     points = np.concatenate([half, half * [-1, 1, 1]])
-    assert symmetry_of(described(points, np.concatenate([half, half]) / 0.02)) is None
+    assert form_of(described(points, np.concatenate([half, half]) / 0.02)).symmetry is None
 
 
 def test_a_plate_that_is_the_same_from_four_sides_has_an_axis_of_a_quarter_turn() -> None:
     rng = np.random.default_rng(3)
     side = rng.uniform(-1, 1, (30, 3)) * [0.012, 0.03, 0.02] + [0.04, 0, 0]
     quarters = [side @ rigid.rotation_about([0, 0, 1], n * np.pi / 2).T for n in range(4)]
-    found = symmetry_of(described(np.concatenate(quarters), np.tile(side, (4, 1)) / 0.02))
+    found = form_of(described(np.concatenate(quarters), np.tile(side, (4, 1)) / 0.02)).symmetry
     assert found is not None
     assert angle_between(found.direction, np.array([0.0, 0.0, 1.0])) < np.deg2rad(5)
     assert found.order == 4
@@ -171,7 +171,7 @@ def test_a_motion_is_a_turn_or_not() -> None:
 
 def test_the_shape_of_a_printed_can_is_round_and_its_lid_faces_up() -> None:
     one = can(1.0, printed=True)
-    shape = shape_of(one)
+    shape = form_of(one)
     assert shape.axis is not None
     assert angle_between(shape.axis.direction, AXIS) < np.deg2rad(3)
     known = shape.facing.any(axis=1)
@@ -188,6 +188,6 @@ def test_what_lies_under_something_else_may_have_been_seen_from_below() -> None:
     x, y = np.meshgrid(np.linspace(-0.04, 0.04, 8), np.linspace(-0.04, 0.04, 8))
     top = np.stack([x.ravel(), y.ravel(), np.full(64, 0.03)], axis=1)
     points = np.concatenate([top, top + [0.003, 0.002, -0.03]])
-    facing = shape_of(described(points, points / 0.02)).facing
+    facing = form_of(described(points, points / 0.02)).facing
     np.testing.assert_allclose(facing[:64], np.tile([0.0, 0.0, 1.0], (64, 1)), atol=1e-6)
     assert not facing[64:].any()

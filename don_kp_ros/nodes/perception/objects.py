@@ -48,9 +48,7 @@ def find_objects(
 
 def _seen(query: ObjectQuery, cells: Tensor, found: Candidates, view: View) -> SeenObject:
     own = found.of(query.first, len(query.constellation.points))
-    poses = find_instances(
-        query.constellation, cells, own, view, symmetry=query.symmetry, shape=query.shape
-    )
+    poses = find_instances(query.constellation, cells, own, view, form=query.form)
     told = [pose for pose in poses if pose.refused is None]
     return SeenObject(query, told, '' if told else str(poses[0].refused))
 

@@ -25,7 +25,7 @@ from don_kp_ros.nodes.perception.running import Running
 from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.instances import SIMILAR, find_instances
-from don_kp_ros.pose.symmetry import shape_of, symmetry_of
+from don_kp_ros.pose.symmetry import form_of
 
 _PAUSE_S = 0.05
 Seen = tuple[NDArray[np.float64], Frame, View]
@@ -119,10 +119,8 @@ class PlacingService:
         vectors = torch.tensor(constellation.descriptors)
         least = torch.full((len(vectors),), SIMILAR)
         found = find_candidates(frame.cells, vectors, view, least, self._settings().depth_window)
-        symmetry, shape = symmetry_of(constellation), shape_of(constellation)
-        pose, *_ = find_instances(
-            constellation, frame.cells, found, view, symmetry=symmetry, shape=shape
-        )
+        form = form_of(constellation)
+        pose, *_ = find_instances(constellation, frame.cells, found, view, form=form)
         if pose.refused:
             raise RefusedError(
                 f'{name} is not seen ({pose.refused}); show it to the camera, or give the pose '

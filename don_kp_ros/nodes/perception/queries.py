@@ -17,7 +17,7 @@ from don_kp.msg import Descriptors, TaughtObject
 from don_kp_ros.database.records import object_of
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.constellation import Constellation
-from don_kp_ros.pose.symmetry import Shape, Symmetry, shape_of, symmetry_of
+from don_kp_ros.pose.symmetry import Form, form_of
 
 _MOST_SAID = 20  # names in a line of the log
 
@@ -28,8 +28,7 @@ class ObjectQuery:
 
     taught: TaughtObject
     constellation: Constellation
-    symmetry: Symmetry | None
-    shape: Shape
+    form: Form
     first: int
 
     @property
@@ -148,9 +147,7 @@ def _query(taught: TaughtObject, model: DescriptorModel) -> ObjectQuery | None:
         constellation = constellation_from_message(taught, model.dimension)
     except ValueError:
         return None
-    return ObjectQuery(
-        taught, constellation, symmetry_of(constellation), shape_of(constellation), 0
-    )
+    return ObjectQuery(taught, constellation, form_of(constellation), 0)
 
 
 def _listed(what: str, names: tuple[str, ...] | list[str]) -> str:

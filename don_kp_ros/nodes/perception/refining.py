@@ -193,8 +193,8 @@ class Refining:
         elif known is None or found.refused.why is not Why.NO_BETTER:
             self._node.get_logger().debug(f'{seen.query.name} is not refined: {found.refused}')
             return None
-        axis, shape, told = seen.query.symmetry, seen.query.shape.axis, pose.symmetry
-        if pose.ambiguous and shape is not None and told is not None and told.is_parallel(shape):
-            axis = shape
+        form, told = seen.query.form, pose.symmetry
+        of_shape = pose.ambiguous and form.axis and told and told.is_parallel(form.axis)
+        axis = form.axis if of_shape else form.symmetry
         held = Held(sight.T_fixed_camera, pose, start, covariance, axis, sight.stamp)
         return _Refined(held, seen, sight.fixed)
