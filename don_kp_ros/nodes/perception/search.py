@@ -124,15 +124,16 @@ class Search:
         threshold = threshold if threshold >= 0 else model.match_threshold
         least = torch.full((len(queries.everything),), SIMILAR)
         least[: len(queries.names)] = max(threshold, _LEAST)
-        told, drawn = self._detections.wanted, self._pictures.outline_regions
-        whole = Nearest(queries.owners) if told or drawn else None
+        detecting = self._detections.wanted
+        nearest = None
+        if detecting or self._pictures.outline_regions:
+            nearest = Nearest(queries.owners)
         found = find_candidates(
-            frame.cells, queries.everything, view, least, settings.depth_window, whole
+            frame.cells, queries.everything, view, least, settings.depth_window, nearest
         )
         of_points = found.of(0, len(queries.names))
-        sure = described.confidence
-        certain = _confidence(sure, of_points, frame.size)
-        points = named_points(queries.names, of_points, threshold, certain)
+        confidence = _confidence(described.confidence, of_points, frame.size)
+        points = named_points(queries.names, of_points, threshold, confidence)
         objects = find_objects(queries.objects, frame.cells, found, view)
         objects = self._refining.applied(frame, view, model, objects)
         # Kept before it is told: who hears of an image may ask about it.
@@ -140,9 +141,9 @@ class Search:
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
         regions: list[Detection] = []
-        if whole is not None:
-            regions = find_regions(frame, sure, model, queries, whole, threshold)
-        if told:
+        if nearest is not None:
+            regions = find_regions(frame, described.confidence, model, queries, nearest, threshold)
+        if detecting:
             self._detections.publish(frame, queries.stored, regions)
         if described.keypoints is not None and self._keypoints.get_subscription_count():
             self._publish_keypoints(frame, described.keypoints, model.keypoint_kinds, view)
