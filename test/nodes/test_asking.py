@@ -18,9 +18,6 @@ from don_kp_ros.clients.view_stack import ViewedStack
 from don_kp_ros.page.activity import Activity
 from don_kp_ros.page.canvas import Canvas
 
-# Nodes that an earlier module killed are on its graph for 20 s more.
-pytestmark = pytest.mark.usefixtures('own_domain')
-
 
 @contextlib.contextmanager
 def served(peer, kind, name: str) -> Iterator[None]:

@@ -18,9 +18,6 @@ from don_kp_ros.clients import command, stack
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.meshes.reading import decoded
 
-# Nodes that an earlier module killed are on its graph for 20 s more.
-pytestmark = pytest.mark.usefixtures('own_domain')
-
 
 @pytest.fixture
 def impatient(monkeypatch):

@@ -21,9 +21,6 @@ from don_kp_ros.clients.view_goals import Goals
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.page.activity import Activity
 
-# Nodes that an earlier module killed are on its graph for 20 s more.
-pytestmark = pytest.mark.usefixtures('own_domain')
-
 
 class PlayedGrasp:
     """A grasp node whose goals run until they are cancelled; the first cancels may be refused."""

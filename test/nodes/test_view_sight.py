@@ -20,10 +20,6 @@ from don_kp_ros.nodes.kit.camera_topics import COLOUR, COLOUR_INFO
 from don_kp_ros.nodes.kit.conversions import image_message, info_from_camera, stamp_from_seconds
 from don_kp_ros.page.canvas import Canvas
 
-# Nodes that an earlier module killed are on its graph for 20 s more.
-pytestmark = pytest.mark.usefixtures('own_domain')
-
-
 PICTURE = np.zeros((48, 64, 3), np.uint8)
 CAMERA = Camera(64, 48, 60.0, 60.0, 31.5, 23.5)
 

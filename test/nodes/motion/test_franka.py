@@ -15,9 +15,6 @@ from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.robots.preset import Gripper
 from don_kp_ros.simulation.controllers import TrajectoryController
 
-# Nodes that an earlier module killed are on its graph for 20 s more.
-pytestmark = pytest.mark.usefixtures('own_domain')
-
 
 @pytest.fixture
 def connected(robot, user, spun):
