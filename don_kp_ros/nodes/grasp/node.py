@@ -19,12 +19,14 @@ from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
 from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.nodes.grasp.goals import CODES, mode_of
+from don_kp_ros.nodes.grasp.looks import Looks
 from don_kp_ros.nodes.grasp.objects import TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.parameters import MOTIONS, GraspParameters
 from don_kp_ros.nodes.grasp.placing import Placer
 from don_kp_ros.nodes.grasp.planning import Course, GoalPlanning, Planned
 from don_kp_ros.nodes.grasp.points import StoredPoints
+from don_kp_ros.nodes.grasp.regions import Regions
 from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.second_view import SecondView
 from don_kp_ros.nodes.grasp.server import GraspServer
@@ -64,13 +66,17 @@ class GraspNode(Node):
             self, self._preset.base_frame, self._settings.look, self._cancelled
         )
         self._second_view = SecondView(self._preset, self._observer, self._motion)
+        planner = Planner(self._picker, self._workspace, self._fingers)
+        look, views = self._settings.look, self._settings.views
+        regions = Regions(self, self._observer)
         self._planning = GoalPlanning(
             self._observer,
-            StoredPoints(self, self._observer, self._settings.look),
-            TaughtObjects(self, self._observer, self._settings.look),
-            Planner(self._picker, self._workspace, self._fingers),
+            StoredPoints(self, self._observer, look),
+            TaughtObjects(self, self._observer, look),
+            planner,
             self._second_view,
-            self._settings,
+            Looks(self._observer, regions, self._second_view, planner, views),
+            look,
         )
         RecoverService(self, self._preset, self._safety)
         TeachGraspService(self, self._preset, self._settings.look, self._fingers)
@@ -195,10 +201,10 @@ class GraspNode(Node):
         while picked is None:
             report(Phase.OBSERVE, goal.target)
             course = Course(tried, report, located)
-            planned = self._planning.plan(goal, mode, course)
-            if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
-                self._foreseen(goal, planned, place)  # what cannot be placed moves nothing
             try:
+                planned = self._planning.plan(goal, mode, course)
+                if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
+                    self._foreseen(goal, planned, place)  # what cannot be placed moves nothing
                 planned = self._planning.confirmed(planned, course)
                 held = self._foreseen(goal, planned, place)
             except (GoalRefusedError, MotionError) as error:

@@ -14,11 +14,11 @@ from don_kp_ros.grasping.candidates import NoGraspError, aligned_candidate, untr
 from don_kp_ros.grasping.pick import Phase, Report
 from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import GraspPlan, MotionError
+from don_kp_ros.nodes.grasp.looks import NOT_SEEN, Looks
 from don_kp_ros.nodes.grasp.objects import TaughtObjects, round_axes
-from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
-from don_kp_ros.nodes.grasp.parameters import GraspParameters
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.grasp.points import StoredPoints
-from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView, View
+from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView
 from don_kp_ros.nodes.grasp.targets import (
     ObjectPlace,
     ObjectTarget,
@@ -37,8 +37,6 @@ ANY = '/*'
 """Of a target: at any preferred place of an object, such as cap/*."""
 _LOOKS_AGAIN = 2  # for an object that moved meanwhile
 _LONG_S = 2.0  # that planning a pinch may take, before it is looked at again
-# From another view may be seen what from this one is not, or badly.
-_NOT_SEEN = (Grasp.Result.NOT_FOUND, Grasp.Result.UNCERTAIN)
 Plan = TypeVar('Plan', GraspPlan, None)
 
 
@@ -84,20 +82,24 @@ class GoalPlanning:
         objects: TaughtObjects,
         planner: Planner,
         second_view: SecondView,
-        settings: GraspParameters,
+        looks: Looks,
+        settings: LookParameters,
     ) -> None:
         """Plan what an observer sees."""
         self._observer, self._points, self._objects = observer, points, objects
-        self._planner, self._second_view = planner, second_view
-        self._look, self._views = settings.look, settings.views
+        self._planner, self._second_view, self._looks = planner, second_view, looks
+        self._look = settings
 
     def plan(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned[GraspPlan]:
-        """Plan a grasp, other than those tried if there is one; nothing moves."""
+        """Plan a grasp, other than those tried if there is one.
+
+        Nothing moves, but where the target is not seen at once (`Looks.found`).
+        """
         self._second_view.begin()
         if not goal.target:
             return self._at_pose(goal, mode, course)
         target = self._target(goal.target, mode)
-        return self._planned(target, self._seen(target), course)
+        return self._planned(target, self._looks.found(target, course.report), course)
 
     def confirmed(self, planned: Planned[GraspPlan], course: Course) -> Planned[GraspPlan]:
         """Look again at what a grasp was planned for, from a second view; plan it with both.
@@ -134,7 +136,7 @@ class GoalPlanning:
 
         try:
             report(Phase.OBSERVE, f'the place, {name}')
-            first = self._seen(target)
+            first = self._looks.found(target, report)
             if about is not None:
                 first = replace(first, points=merged(about, first.points))
             place = self._confirmed(target, found(first), found, report)
@@ -156,9 +158,9 @@ class GoalPlanning:
         report: Report,
     ) -> Planned[Plan]:
         told = target.name
-        if self._views > 1:
+        if self._looks.views > 1:
             try:
-                self._go(target, planned.sight.view, planned.sight, report)
+                self._looks.go(target, planned.sight.view, planned.sight, report)
                 return self._from_elsewhere(target, planned.sight, anew, report)
             except NoSecondViewError as error:
                 told = f'{target.name}, from here: {error}'
@@ -186,11 +188,6 @@ class GoalPlanning:
 
         return PlacesTarget(name, stored, self._planner, self._look)
 
-    def _seen(self, target: Target, images: int = 0) -> Sight:
-        """Look for a target, and remember from where."""
-        sight = target.look(images)
-        return replace(sight, view=self._second_view.here()) if self._views > 1 else sight
-
     def _planned(
         self, target: Target, sight: Sight, course: Course, likely: Array | None = None
     ) -> Planned[GraspPlan]:
@@ -217,7 +214,7 @@ class GoalPlanning:
             if looks:
                 planned = anew(seen)
             report(Phase.LOOK_AGAIN, told)
-            seen = self._seen(target)
+            seen = self._looks.seen(target)
             moved = target.moved(planned.sight, planned.T_base_reference, seen)
             if not moved:
                 T_base_reference = target.place(seen, planned.plan)
@@ -237,41 +234,33 @@ class GoalPlanning:
         for _ in range(1 + _LOOKS_AGAIN):
             if failure is not None:
                 try:
-                    self._go(target, self._second_view.here(), first, report)
+                    self._looks.go(target, self._second_view.here(), first, report)
                 except NoSecondViewError:
                     raise failure from None
             seen = first
             try:
-                seen = self._seen(target, max(1, self._look.looks // 2))
+                seen = self._looks.seen(target, max(1, self._look.looks // 2))
                 if seen.view is None:
                     raise GoalRefusedError(Grasp.Result.STALE_DATA, self._second_view.doubt)
                 both = target.combined(first, seen)
-                self._heed(both)
+                self._looks.heed(both)
                 planned = anew(both)
-                seen = self._seen(target, 1)
+                seen = self._looks.seen(target, 1)
                 moved = target.moved(both, planned.T_base_reference, seen)
                 if not moved:
                     return planned
                 failure = _moved(target.name)
             except GoalRefusedError as error:
-                if error.code not in _NOT_SEEN:
+                if error.code not in NOT_SEEN:
                     raise
                 failure, moved = error, str(error)
             report(Phase.OBSERVE, moved)
             if seen is not first:
                 # What an earlier view alone saw still stands there; the target may have moved.
                 first = replace(seen, points=merged(first.points, seen.points, moved=True))
-                self._heed(first)
+                self._looks.heed(first)
         assert failure is not None
         raise failure
-
-    def _go(self, target: Target, view: View | None, sight: Sight, report: Report) -> None:
-        report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
-        self._heed(sight)
-        self._second_view.go(view, target.place(sight)[:3, 3])
-
-    def _heed(self, sight: Sight) -> None:
-        self._second_view.obstacles = self._planner.obstacles(sight.points)
 
     def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned[GraspPlan]:
         """Plan a grasp at the goal's pose, or a pinch at its origin."""

@@ -35,6 +35,7 @@ class Looking(Arm):
         self.looks: list[int] = []  # the view, 0 for the first, of each
         self.bias: Bias = lambda _: 0.0  # metres along y, of what is seen from a view
         self.hidden: Callable[[int], int] = lambda _: 0  # why it is not seen from a view
+        self.looks_like: Callable[[str], np.ndarray | None] = lambda _: None  # a target
         self.planned: Callable[[int], None] = lambda _: None
         self.views: list[np.ndarray] = []
         self.reachable, self.strays, self.q = True, False, Q_FIRST
@@ -110,6 +111,8 @@ class Looking(Arm):
         for part in (stage.node, stage.node._picker, stage.node._placer, stage.node._second_view):
             monkeypatch.setattr(part, '_motion', self)
         monkeypatch.setattr(stage.node._planning._points, 'look_for', self.look_for)
+        regions = stage.node._planning._looks._regions
+        monkeypatch.setattr(regions, 'place_of', lambda name: self.looks_like(name))
         monkeypatch.setattr(stage.node._second_view, 'here', self.here)
         # However busy the machine is, planning takes no time.
         monkeypatch.setattr(stage.node._observer, 'now', lambda: 0.0)

@@ -137,7 +137,7 @@ def test_where_no_second_view_is_reached_it_is_looked_at_from_here_and_the_goal_
 def test_a_single_view_is_all_where_no_other_is_wanted(
     stage: Stage, arm: Looking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage.node._planning, '_views', 1)
+    monkeypatch.setattr(stage.node._planning._looks, 'views', 1)
     result = pinch(stage, arm)
     assert result.success, result.message
     assert not arm.views and arm.looks == [0] and len(arm.grasps) == 1

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from don_kp.action import Grasp
-from don_kp.msg import Model, ObjectPose, ObjectPoses
+from don_kp.msg import Detections, Model, ObjectPose, ObjectPoses
 from don_kp.srv import DeleteGrasp, Describe, ListObjects, Scene, TeachGrasp, Transform
 from don_kp_ros.database.object_records import StoredGrasp, StoredObject
 from don_kp_ros.database.store import DescriptorStore
@@ -71,6 +71,7 @@ class Perception(Node):
         super().__init__('perception', context=context)
         self.reset()
         self._poses = self.create_publisher(ObjectPoses, 'don_kp/object_poses', RESULT)
+        self._detections = self.create_publisher(Detections, 'don_kp/detections', RESULT)
         self._joints = self.create_publisher(JointState, 'joint_states', 10)
         self._models = self.create_publisher(Model, 'don_kp/model', LATCHED)
         self._models.publish(Model(fingerprint=MODEL, dimension=64, card='{}'))
@@ -114,6 +115,7 @@ class Perception(Node):
             pose.pose.covariance = self.covariance.ravel()
             message.objects = [pose]
         self._poses.publish(message)
+        self._detections.publish(Detections(header=message.header, model=MODEL))
 
     def _on_scene(self, request: Scene.Request, response: Scene.Response) -> Scene.Response:
         self.asked_for_scene()

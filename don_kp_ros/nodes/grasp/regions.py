@@ -1,0 +1,66 @@
+"""Where perception sees something that looks like a target, though it does not find the target."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+
+from don_kp.msg import Detections
+from don_kp.srv import Describe
+from don_kp_ros.database.records import object_of
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
+from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.conversions import image_array
+
+Array = NDArray[np.float64]
+
+_DETECTIONS = 'don_kp/detections'
+_PIXELS = 25  # of a region, whose places are asked for
+
+
+class Regions:
+    """Asks perception for regions of an image that look like stored objects.
+
+    Its calls block, and raise what those of the observer do.
+    """
+
+    def __init__(self, node: Node, observer: Observer) -> None:
+        """Look for perception's service on a node that others spin."""
+        self._observer = observer
+        self._describe = ServiceClient(
+            node, Describe, 'perception/describe', 'is the perception node running?'
+        )
+
+    def place_of(self, name: str) -> Array | None:
+        """Return the middle (3,), in the base frame, of the surest region like a target.
+
+        name: of a taught object, or of a stored point, whose object is meant. None: no region
+        looks like it, or its depth is not known.
+        """
+        (message,), deadline = self._observer.hear(Detections, _DETECTIONS, name, 1)
+        found = (one for one in message.detections if one.name in (name, object_of(name)))
+        surest = next(found, None)
+        if surest is None:
+            return None
+        v, u = np.nonzero(image_array(surest.mask))
+        some = slice(None, None, max(1, len(u) // _PIXELS))
+        asked = Describe.Request(
+            stamp=message.header.stamp,
+            u=(u[some] + float(surest.box.x_offset)).tolist(),
+            v=(v[some] + float(surest.box.y_offset)).tolist(),
+        )
+        try:
+            told = self._observer.answer(self._describe, asked).positions
+        except GoalRefusedError:
+            raise
+        except RefusedError:
+            return None
+        places = np.array([[p.x, p.y, p.z] for p in told]).reshape(-1, 3)
+        places = places[np.isfinite(places[:, 2])]
+        if not len(places):
+            return None
+        T = self._observer.pose_of(message.header.frame_id, message.header.stamp, deadline)
+        return np.asarray(rigid.apply(T, np.median(places, axis=0)))
