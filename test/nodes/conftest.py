@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -174,6 +175,9 @@ def _spun(node):
         ending.set()
         thread.join()
         executor.shutdown()
+        for waitable in list(node.waitables):
+            if isinstance(waitable, ActionClient):
+                waitable.destroy()  # or it keeps the node on the graph, for the next module
         node.destroy_node()
 
 

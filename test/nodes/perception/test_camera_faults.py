@@ -126,11 +126,6 @@ class Stack:
         message.header.stamp = self.peer.node.get_clock().now().to_msg()
         self._joints.publish(message)
 
-    def close(self) -> None:
-        """Let go of the node: an action's client keeps it on the graph once it is destroyed."""
-        self._grasps.destroy()
-        self._hasty.destroy()
-
     def store(self, name='probe'):
         u, v = UV
         return self.peer.call(
@@ -185,7 +180,6 @@ def stack(peer, camera, start_node, start_grasps, checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp('database')
     made = Stack(peer, camera, start_node, start_grasps, checkpoint, folder)
     yield made
-    made.close()
     for node in made.nodes:
         assert 'Traceback' not in node.output, node.output
 
