@@ -143,9 +143,10 @@ class Picker:
             raise self._retreated('the object was lost during the lift', report)
         return Picked(plan.T_base_grasp, width)
 
-    def place(self, T_base_place: Array) -> None:
+    def place(self, T_base_place: Array, opening: Callable[[], None]) -> None:
         """Put what is held down with the tool at a pose (4, 4), let go, and go straight up.
 
+        opening: called before the fingers open; from then on nobody knows whether it is held.
         All is planned before anything moves. Raises EmptyGripperError if it is lost on the way,
         and MotionError; the arm holds still then.
         """
@@ -156,6 +157,7 @@ class Picker:
         held = motion.gripper_width()
         if not self._holds(held):
             raise EmptyGripperError('the object was lost on the way to its place', False)
+        opening()
         # What hinders them from opening wholly may be the object, which the way up leaves.
         width = motion.set_gripper(self._open_width, self._parameters.closing_force)
         if width < min(held + _LET_GO, self._open_width - _OPEN_WITHIN):
@@ -182,9 +184,9 @@ class Picker:
                 f'instead of {1000 * self._open_width:.0f} mm; is something in their way?',
             )
 
-    def go_home(self) -> None:
-        """Move home; the fingers stay as they are."""
-        self._motion.move_to_joints(self._home)
+    def go_home(self, let_go: bool) -> None:
+        """Move home; the fingers stay as they are. let_go: they have just opened."""
+        self._motion.move_to_joints(self._home, let_go)
 
     def _holds(self, width: float) -> bool:
         return hand.may_hold(width, self._open_width, self._parameters.empty_width)
@@ -198,7 +200,7 @@ class Picker:
             self.release()
             if lift is not None:
                 self._motion.execute(lift)
-            self.go_home()
+            self.go_home(let_go=True)
         except MotionError as error:
             return EmptyGripperError(f'{cause}; the retreat failed: {error}', retreated=False)
         return EmptyGripperError(cause)

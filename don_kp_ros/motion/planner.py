@@ -80,16 +80,19 @@ class Planner:
         """Replace what stands on the table."""
         self.scene.set_obstacles(heights)
 
-    def to_joints(self, start: ArrayLike, goal: ArrayLike) -> Trajectory:
-        """Plan a free motion to joint positions (7,)."""
+    def to_joints(self, start: ArrayLike, goal: ArrayLike, let_go: bool = False) -> Trajectory:
+        """Plan a free motion to joint positions (7,).
+
+        let_go: what stands about the fingers is not in the way.
+        """
         q0, q1 = self._begin(start), self._joints(goal)
         if not self.kinematics.within_limits(q1):
             raise MotionError(
                 MotionCode.UNREACHABLE,
                 f'the joint positions {np.round(q1, 3).tolist()} are beyond the limits',
             )
-        # What the fingers have let go lies between them.
-        self.scene.clear_near(self.kinematics.forward(q0)[:3, 3], CLEAR_RADIUS)
+        near = self.kinematics.forward(q0)[:3, 3] if let_go else None
+        self.scene.clear_near(near, CLEAR_RADIUS)
         return self._free(q0, q1)
 
     def to_pose(self, start: ArrayLike, T_base_tcp: ArrayLike) -> Trajectory:
@@ -168,6 +171,15 @@ class Planner:
                 furthest = furthest if on_lines else error
         # The try that came furthest gives the best reason.
         raise furthest or max(errors, key=lambda error: error.code is MotionCode.COLLISION)
+
+    def begun_at(self, q: ArrayLike, trajectory: Trajectory) -> Trajectory:
+        """Begin a planned motion where the arm (7,) rests, not quite where it was planned from.
+
+        A controller would bring it there at once, however fast that is.
+        """
+        acceleration = self._safety.acceleration(self.scene.holds) * self._acceleration
+        to_start = time_path([q, trajectory.positions[0]], self._velocity, acceleration)
+        return trajectory if to_start is None else to_start.followed_by(trajectory)
 
     def _joints(self, q: ArrayLike) -> Array:
         values = np.asarray(q, dtype=np.float64)

@@ -101,8 +101,11 @@ class Motion(Protocol):
     def joint_positions(self) -> Array:
         """Return the arm's joint positions (7,) in radians."""
 
-    def move_to_joints(self, q: Array) -> None:
-        """Move to joint positions (7,), around obstacles."""
+    def move_to_joints(self, q: Array, let_go: bool = False) -> None:
+        """Move to joint positions (7,), around obstacles.
+
+        let_go: what the fingers have let go lies between them, and is not in the way.
+        """
 
     def move_to_pose(self, T_base_tcp: Array) -> None:
         """Move to a pose of the tool centre point (4, 4), around obstacles."""

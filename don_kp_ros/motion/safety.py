@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 _FARTHEST = 2.0  # metres: no arm of ours reaches beyond
 # What rounding may add: metres and radians; a share of a joint's speed.
 _ROUNDING, _SPEED_ROUNDING = 5e-4, 0.02
+_RANGE_ROUNDING = 1e-9  # radians of a joint's range
 # Share of the arm's accelerations, at most, at which fingers keep what they hold in its place.
 _CARRYING = 0.2
 
@@ -159,7 +160,8 @@ class Safety:
 
     def check_joints(self, q: ArrayLike) -> None:
         """Refuse joint positions (7,) that bring the tool centre point beyond a limit."""
-        self.check_pose(self._forward(np.asarray(q, dtype=np.float64)))
+        self._check_ranges(np.asarray(q, dtype=np.float64)[None])
+        self.check_pose(self._kinematics.forward(q))
 
     def check_way(self, positions: ArrayLike, velocities: ArrayLike) -> None:
         """Refuse a timed way, joint positions and velocities (n, 7), rad and rad/s."""
@@ -175,9 +177,10 @@ class Safety:
                 f'{self._preset.arm_joints[joint]} would turn at {speeds[i, joint]:.2f} rad/s; '
                 f'safety allows {allowed[joint]:.2f}',
             )
-        start = self.beyond(self._forward(way[0]))
+        self._check_ranges(way)
+        start = self.beyond(self._kinematics.forward(way[0]))
         for q in way[1:]:
-            self.check_pose(self._forward(q), start)
+            self.check_pose(self._kinematics.forward(q), start)
 
     def check_force(self, force: float) -> None:
         """Refuse a force of the fingers in newtons."""
@@ -208,13 +211,25 @@ class Safety:
         aborted, self._aborted = self._aborted, ''
         return aborted
 
-    def _forward(self, q: Array) -> Array:
-        if not self._kinematics.within_limits(q):
+    def _check_ranges(self, way: Array) -> None:
+        """Refuse a way (n, 7) on which a joint leaves its range, or gets farther beyond it.
+
+        Of a single position (1, 7) none may be beyond.
+        """
+        ranges = np.array([self._preset.position_lower, self._preset.position_upper])
+        lower, upper = ranges
+        if len(way) > 1:
+            lower, upper = np.minimum(lower, way[0]), np.maximum(upper, way[0])
+        # Written so that what is not a number is refused.
+        kept = (way >= lower - _RANGE_ROUNDING) & (way <= upper + _RANGE_ROUNDING)
+        if not kept.all():
+            i, joint = np.argwhere(~kept)[0]
+            low, high = ranges[:, joint]
             raise MotionError(
                 MotionCode.UNREACHABLE,
-                f'the joint positions {np.round(q, 3).tolist()} are beyond the limits',
+                f'{self._preset.arm_joints[joint]} would be at {way[i, joint]:.3f} rad, beyond '
+                f'the limits {low:g} to {high:g}',
             )
-        return self._kinematics.forward(q)
 
     def _told(self, T: Array) -> str:
         """Say which limit a pose is farthest beyond."""

@@ -1,5 +1,7 @@
 """Timing of a path under the joints' limits."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +36,14 @@ class Trajectory:
     def duration(self) -> float:
         """Return the length in seconds."""
         return float(self.times[-1])
+
+    def followed_by(self, other: Trajectory) -> Trajectory:
+        """Return this and then another one, which begins where this ends."""
+        return Trajectory(
+            np.concatenate([self.times[:-1], self.duration + other.times]),
+            np.concatenate([self.positions[:-1], other.positions]),
+            np.concatenate([self.velocities[:-1], other.velocities]),
+        )
 
     def apart(self, step: float) -> Iterator[Array]:
         """Yield positions (7,) on the way: both ends, and others ``step`` radians apart."""

@@ -31,7 +31,8 @@ class Recorder:
     def execute(self, segment):
         self._note(segment.name)
 
-    def move_to_joints(self, q):
+    def move_to_joints(self, q, let_go):
+        assert let_go  # a pick goes home only with fingers that have opened
         self._note('home')
 
     def wait(self, seconds):
@@ -155,41 +156,41 @@ def test_holding_is_neither_closed_nor_open(width, held):
 
 def test_going_home_leaves_the_fingers():
     motion = Recorder([])
-    picker(motion).go_home()
+    picker(motion).go_home(let_go=True)
     assert motion.calls == ['home']
 
 
-WAY = ['plan place', 'to pre-place', 'lower', 'open']
+WAY = ['plan place', 'to pre-place', 'lower', 'forget', 'open']
 
 
 def test_what_is_placed_is_let_go_and_left_upwards():
     motion = Recorder([0.03, OPEN, OPEN])
-    picker(motion).place(np.eye(4))
+    picker(motion).place(np.eye(4), lambda: motion.calls.append('forget'))
     assert motion.calls == [*WAY, 'hold nothing', 'retreat', 'open']
 
 
 def test_what_hinders_open_fingers_is_left_upwards():
     motion = Recorder([0.03, 0.05, OPEN])
-    picker(motion).place(np.eye(4))
+    picker(motion).place(np.eye(4), lambda: motion.calls.append('forget'))
     assert motion.calls[-2:] == ['retreat', 'open']
 
 
 def test_fingers_that_do_not_let_go_stay():
     motion = Recorder([0.03, 0.033])
     with pytest.raises(MotionError, match='opened from 30 to 33 mm'):
-        picker(motion).place(np.eye(4))
+        picker(motion).place(np.eye(4), lambda: motion.calls.append('forget'))
     assert motion.calls == WAY
 
 
 def test_what_is_lost_on_the_way_is_told():
     motion = Recorder([0.0])
     with pytest.raises(EmptyGripperError, match='lost on the way'):
-        picker(motion).place(np.eye(4))
+        picker(motion).place(np.eye(4), lambda: motion.calls.append('forget'))
     assert motion.calls == WAY[:3]
 
 
 def test_where_no_way_to_a_place_is_found_nothing_moves():
     motion = Recorder([], {'plan place': MotionCode.COLLISION})
     with pytest.raises(MotionError):
-        picker(motion).place(np.eye(4))
+        picker(motion).place(np.eye(4), lambda: motion.calls.append('forget'))
     assert motion.calls == ['plan place']

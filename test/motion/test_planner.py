@@ -289,6 +289,36 @@ def test_what_is_held_touches_nothing_on_its_way_to_its_place(planner, kinematic
     assert kinematics.forward(plan.lift.positions[-1])[2, 3] == pytest.approx(0.15, abs=1e-3)
 
 
+def test_what_stands_about_is_in_the_way_but_for_what_the_fingers_let_go(planner, kinematics):
+    start = kinematics.inverse(down(0.65, -0.25, 0.24), OBSERVE)
+    ready = PRESET.position('ready')
+    try:
+        for x, y in ((0.65, -0.25), (0.65, -0.18)):  # between the fingers, and beside the hand
+            planner.set_obstacles(height_map([(x, y, 0.015, 0.30)]))
+            refused = refusal(lambda: planner.to_joints(start, ready))
+            assert refused.code is MotionCode.COLLISION and 'at the start' in str(refused)
+            planner.to_joints(start, ready, let_go=True)
+    finally:
+        planner.set_obstacles(None)
+
+
+def test_a_motion_begins_gently_where_the_arm_is(planner, kinematics):
+    planned = planner.to_joints(OBSERVE, PRESET.position('ready'))
+    q = OBSERVE + [0.02, -0.02, 0.01, 0.0, 0.0, 0.0, -0.02]
+    way = planner.begun_at(q, planned)
+    np.testing.assert_allclose(way.positions[0], q)
+    np.testing.assert_allclose(way.positions[-1], PRESET.position('ready'), atol=1e-6)
+    every_10_ms(way)
+    speeds = np.diff(way.positions, axis=0) / np.diff(way.times)[:, None]
+    assert (np.abs(speeds) <= 1.02 * 0.5 * np.array(PRESET.velocity_limits)).all()
+    felt = np.abs(np.diff(way.velocities, axis=0)) / np.diff(way.times)[:, None]
+    assert (felt <= 1.02 * 0.5 * np.array(PRESET.acceleration_limits)).all()
+    # Then it is the planned one.
+    lead = len(way.times) - len(planned.times)
+    np.testing.assert_allclose(way.positions[lead:], planned.positions, atol=1e-6)
+    np.testing.assert_allclose(np.diff(way.times[lead:]), np.diff(planned.times))
+
+
 def test_what_fingers_may_hold_is_moved_gently(planner):
     most = []
     for width in (0.0, 0.03, 0.08):

@@ -88,6 +88,19 @@ def test_a_way_that_leaves_the_workspace_is_refused_and_one_that_returns_is_not(
     assert refusal(lambda: safety.check_way(farther, still[15:])).code is MotionCode.OUTSIDE
 
 
+def test_a_joint_beyond_its_range_may_come_back_but_get_no_farther(safety):
+    way, still = np.repeat(OBSERVE[None], 5, axis=0), np.zeros((5, 7))
+    way[:, 6] = PRESET.position_upper[6] + np.linspace(0.003, -0.1, 5)
+    safety.check_way(way, still)
+    error = refusal(lambda: safety.check_way(way[::-1], still))
+    assert error.code is MotionCode.UNREACHABLE
+    assert 'panda_joint7 would be at 2.900 rad' in str(error) and '-2.8973 to 2.8973' in str(error)
+    farther = way.copy()
+    farther[2, 6] = way[0, 6] + 0.001
+    assert refusal(lambda: safety.check_way(farther, still)).code is MotionCode.UNREACHABLE
+    assert refusal(lambda: safety.check_joints(way[0])).code is MotionCode.UNREACHABLE
+
+
 def test_a_way_that_is_too_fast_or_no_number_is_refused(safety):
     speeds = np.zeros((20, 7))
     speeds[10, 4] = 0.2 * PRESET.velocity_limits[4]

@@ -32,6 +32,8 @@ def mode_of(goal: Grasp.Goal) -> str:
         reason = f"next is '{goal.next}'; it must be one of {', '.join(_NEXTS[1:])}"
     elif mode == Grasp.Goal.MOVE and (goal.target or goal.next):
         reason = f"mode is 'move', with {goal.target or goal.next}; it goes to a pose, and ends"
+    elif mode in _LETTING_GO and (goal.target or goal.next):
+        reason = f"mode is '{mode}', with {goal.target or goal.next}; it lets go, and ends"
     elif goal.blind and mode != Grasp.Goal.MOVE:
         reason = f"blind is true, and mode '{mode}'; without a look, the hand only moves: move"
     elif goal.place_at and goal.place != PoseStamped():

@@ -13,7 +13,7 @@ from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.regions import Regions
 from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView, View
-from don_kp_ros.nodes.grasp.targets import Planner, Sight, Target
+from don_kp_ros.nodes.grasp.targets import NO_POINTS, Planner, Sight, Target
 
 Array = NDArray[np.float64]
 
@@ -47,10 +47,13 @@ class Looks:
         sight = target.look(images)
         return replace(sight, view=self._second_view.here()) if self.views > 1 else sight
 
-    def found(self, target: Target, report: Report) -> Sight:
-        """Look for a target; where it is not seen, from other sides of what looks like it, too."""
+    def found(self, target: Target, report: Report, about: Array = NO_POINTS) -> Sight:
+        """Look for a target; where it is not seen, from other sides of what looks like it, too.
+
+        about: points (N, 3) that were seen before, and still stand there where they are not seen.
+        """
         failure: GoalRefusedError | None = None
-        about = np.zeros((0, 3))
+        why = ''
         for sides in range(1 + _OTHER_SIDES):
             try:
                 sight = self.seen(target)
@@ -59,27 +62,23 @@ class Looks:
                 if error.code not in NOT_SEEN or self.views == 1:
                     raise
                 failure = failure or error
+            place = self._regions.place_of(target.name) if sides < _OTHER_SIDES else None
+            if place is None and not sides:
+                raise failure
             about = merged(about, self._observer.newest_points())
-            if sides == _OTHER_SIDES or not self._gone_aside(target, about, report):
+            self._second_view.obstacles = self._planner.obstacles(about)  # of the way back, too
+            if place is None:
+                break
+            report(Phase.LOOK_AGAIN, f'what looks like {target.name}, from another side')
+            try:
+                self._second_view.go(self._second_view.here(), place)
+            except NoSecondViewError as error:
+                why = f'; what looks like it is not looked at from another side: {error}'
                 break
         assert failure is not None
-        if not sides:
-            raise failure
         number = '1 other side' if sides == 1 else f'{sides} other sides'
-        raise GoalRefusedError(failure.code, f'{failure}; nor from {number} of what looks like it')
-
-    def _gone_aside(self, target: Target, about: Array, report: Report) -> bool:
-        """Go to another side of what looks like a target, among points (N, 3), if there is one."""
-        place = self._regions.place_of(target.name)
-        if place is None:
-            return False
-        report(Phase.LOOK_AGAIN, f'what looks like {target.name}, from another side')
-        self._second_view.obstacles = self._planner.obstacles(about)
-        try:
-            self._second_view.go(self._second_view.here(), place)
-        except NoSecondViewError:
-            return False
-        return True
+        told = f'; nor from {number} of what looks like it' if sides else ''
+        raise GoalRefusedError(failure.code, f'{failure}{told}{why}')
 
     def go(self, target: Target, view: View | None, sight: Sight, report: Report) -> None:
         """Go from a view to another one of a target that was seen.

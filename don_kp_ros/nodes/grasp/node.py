@@ -30,7 +30,7 @@ from don_kp_ros.nodes.grasp.regions import Regions
 from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
 from don_kp_ros.nodes.grasp.second_view import SecondView
 from don_kp_ros.nodes.grasp.server import GraspServer
-from don_kp_ros.nodes.grasp.targets import Planner, millimetres
+from don_kp_ros.nodes.grasp.targets import NO_POINTS, Planner, millimetres
 from don_kp_ros.nodes.grasp.teaching import TeachGraspService
 from don_kp_ros.nodes.kit.conversions import point_message, pose_from_matrix
 from don_kp_ros.nodes.kit.guard import guarded_service
@@ -186,7 +186,7 @@ class GraspNode(Node):
             self._placer.lifted(None)
             # Opening needs no sight, the way home does.
             self._motion.set_obstacles(self._workspace.mapped(self._observer.newest_points()))
-            self._picker.go_home()
+            self._picker.go_home(let_go=True)
             result.code, result.message = Grasp.Result.SUCCEEDED, 'released; back to observe'
             return
         if mode == Grasp.Goal.MOVE:
@@ -204,7 +204,7 @@ class GraspNode(Node):
             try:
                 planned = self._planning.plan(goal, mode, course)
                 if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
-                    self._foreseen(goal, planned, place)  # what cannot be placed moves nothing
+                    self._foreseen(goal, planned, place)  # before it is looked at again
                 planned = self._planning.confirmed(planned, course)
                 held = self._foreseen(goal, planned, place)
             except (GoalRefusedError, MotionError) as error:
@@ -227,7 +227,7 @@ class GraspNode(Node):
             result.message = f'{what} is {"placed" if place is not None else "back"}'
         result.code = Grasp.Result.SUCCEEDED
 
-    def _place_at(self, name: str, report: Report, about: Array | None = None) -> Array:
+    def _place_at(self, name: str, report: Report, about: Array = NO_POINTS) -> Array:
         """Return where something stands (4, 4) that is put down at a taught place."""
         found = self._planning.place(name, report, about)
         place = self._placer.goal_at(found.T_base_reference, found.points)

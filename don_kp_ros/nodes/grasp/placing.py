@@ -129,7 +129,7 @@ class Placer:
                 'the fingers by hand can only be released',
             )
         self._keep(held)
-        self._picker.go_home()
+        self._picker.go_home(let_go=False)
         others = self._observer.newest_points()
         if 0 <= self._time.now() - self._lifted_at < _REMEMBERED_S:  # else time was set back
             hidden = unseen_since(held.others, others, self._workspace.grid)
@@ -164,14 +164,17 @@ class Placer:
         x, y, z = rigid.apply(motion, held.T_base_reference[:3, 3])
         report(Phase.PLACE, f'at ({1000 * x:.0f}, {1000 * y:.0f}, {1000 * z:.0f}) mm')
         try:
-            self._picker.place(motion @ held.T_base_grasp)
+            self._picker.place(motion @ held.T_base_grasp, self._forget)
         except EmptyGripperError:
             self.lifted(None)
             raise
         self.lifted(None)
         report(Phase.RETREAT, 'to where it looks from')
         self._motion.set_obstacles(self._workspace.mapped(self._observer.newest_points()))
-        self._picker.go_home()
+        self._picker.go_home(let_go=True)
+
+    def _forget(self) -> None:
+        self._held = None
 
     def _check(self, held: Held, goal: Array, points: Array) -> Array:
         motion = held.motion_to(goal)

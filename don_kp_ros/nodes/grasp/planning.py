@@ -20,6 +20,7 @@ from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Ob
 from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView
 from don_kp_ros.nodes.grasp.targets import (
+    NO_POINTS,
     ObjectPlace,
     ObjectTarget,
     PlacesTarget,
@@ -117,7 +118,7 @@ class GoalPlanning:
 
         return self._confirmed(target, planned, anew, course.report)
 
-    def place(self, name: str, report: Report, about: Array | None = None) -> Planned[None]:
+    def place(self, name: str, report: Report, about: Array = NO_POINTS) -> Planned[None]:
         """Find the stored point, or the taught object, at which something is to be put down.
 
         As what is grasped: from a second view, too; but nothing is planned, and the arm comes
@@ -136,10 +137,8 @@ class GoalPlanning:
 
         try:
             report(Phase.OBSERVE, f'the place, {name}')
-            first = self._looks.found(target, report)
-            if about is not None:
-                first = replace(first, points=merged(about, first.points))
-            place = self._confirmed(target, found(first), found, report)
+            first = found(self._looks.found(target, report, about))
+            place = self._confirmed(target, first, found, report)
             self._second_view.end()
         except GoalRefusedError as error:
             told = f'the place: {error}'
@@ -216,6 +215,8 @@ class GoalPlanning:
             report(Phase.LOOK_AGAIN, told)
             seen = self._looks.seen(target)
             moved = target.moved(planned.sight, planned.T_base_reference, seen)
+            about = merged(planned.sight.points, seen.points, moved=bool(moved))
+            seen = replace(seen, points=about)
             if not moved:
                 T_base_reference = target.place(seen, planned.plan)
                 return replace(planned, T_base_reference=T_base_reference, sight=seen)
@@ -255,10 +256,10 @@ class GoalPlanning:
                     raise
                 failure, moved = error, str(error)
             report(Phase.OBSERVE, moved)
-            if seen is not first:
-                # What an earlier view alone saw still stands there; the target may have moved.
-                first = replace(seen, points=merged(first.points, seen.points, moved=True))
-                self._looks.heed(first)
+            # What an earlier view alone saw still stands there; the target may have moved.
+            points = self._observer.newest_points() if seen is first else seen.points
+            first = replace(seen, points=merged(first.points, points, moved=True))
+            self._looks.heed(first)
         assert failure is not None
         raise failure
 

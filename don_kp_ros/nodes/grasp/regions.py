@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
+from don_kp.action import Grasp
 from don_kp.msg import Detections
 from don_kp.srv import Describe
 from don_kp_ros.database.records import object_of
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
-from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.client import ServiceClient, UnansweredError
 from don_kp_ros.nodes.kit.conversions import image_array
 
 Array = NDArray[np.float64]
@@ -56,6 +57,8 @@ class Regions:
             told = self._observer.answer(self._describe, asked).positions
         except GoalRefusedError:
             raise
+        except UnansweredError as error:
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
         except RefusedError:
             return None
         places = np.array([[p.x, p.y, p.z] for p in told]).reshape(-1, 3)

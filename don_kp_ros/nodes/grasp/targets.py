@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 Places = Callable[..., tuple[Array, Array]]
 """Finds places (K, 3), the best first, in a number of images, with points (N, 3) about them."""
 
+NO_POINTS: Array = np.zeros((0, 3))
+
 _MOST = 8  # places, and pinches from one side of all of them, that are planned
 _FROM_ABOVE = -np.cos(np.deg2rad(10.0))  # at most, z of the way that a hand from above points
 

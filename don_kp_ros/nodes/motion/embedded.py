@@ -34,7 +34,8 @@ from don_kp_ros.robots.preset import RobotPreset
 
 Array = NDArray[np.float64]
 
-_START_TOLERANCE = 0.05  # radians, of a segment's start
+# Radians between the arm and a segment's start: it goes there first, or not at all.
+_AT_START, _START_TOLERANCE = 5e-4, 0.05
 
 
 class EmbeddedMotion:
@@ -83,11 +84,11 @@ class EmbeddedMotion:
         """Replace what stands on the table; None clears it."""
         self._planner.set_obstacles(heights)
 
-    def move_to_joints(self, q: Array) -> None:
-        """Move to joint positions (7,), around obstacles."""
+    def move_to_joints(self, q: Array, let_go: bool = False) -> None:
+        """Move to joint positions (7,), around obstacles, but not what the fingers let go."""
         start = self._prepare()
         self._safety.check_joints(q)
-        trajectory = self._planner.to_joints(start, q)
+        trajectory = self._planner.to_joints(start, q, let_go)
         self._path.show(trajectory)
         self._follow(trajectory)
 
@@ -162,7 +163,8 @@ class EmbeddedMotion:
     def _follow(self, trajectory: Trajectory) -> None:
         self._raise_if_stopped()
         goal = trajectory.positions[-1]
-        start_error = np.abs(self.joint_positions() - trajectory.positions[0])
+        here = self.joint_positions()
+        start_error = np.abs(here - trajectory.positions[0])
         if start_error.max() > _START_TOLERANCE:
             raise MotionError(
                 MotionCode.NOT_FOLLOWED,
@@ -170,6 +172,8 @@ class EmbeddedMotion:
             )
         if trajectory.duration == 0.0:
             return
+        if start_error.max() > _AT_START:
+            trajectory = self._planner.begun_at(here, trajectory)
         self._safety.check_way(trajectory.positions, trajectory.velocities)
         self.watchdog.follow(trajectory)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -119,13 +120,13 @@ class MoveItMotion:
         """Return the width between the fingers in metres; STALE_STATE if it is old."""
         return self._joints.gripper_width()
 
-    def move_to_joints(self, q: Array) -> None:
-        """Move to joint positions (7,), around obstacles."""
+    def move_to_joints(self, q: Array, let_go: bool = False) -> None:
+        """Move to joint positions (7,), around obstacles, but not what the fingers let go."""
         start = self._start()
         self._safety.check_joints(q)
         goal = self._state(start, q)
-        # What the fingers have let go lies between them.
-        with self._scene.cleared(self._tcp(start), CLEAR_RADIUS):
+        near = self._scene.cleared(self._tcp(start), CLEAR_RADIUS)
+        with near if let_go else nullcontext():
             trajectory = self._plan(start, self._free, robot_state=goal)
         self._show(trajectory)
         self._run(trajectory, 'to joints')
@@ -142,7 +143,7 @@ class MoveItMotion:
         self, T_base_grasp: Array, approach_distance: float, lift_height: float, open_width: float
     ) -> GraspPlan:
         """Plan the whole pick from where the arm is; nothing moves."""
-        start = self._start()
+        start = self._start(open_width)
         for T in pick_poses(T_base_grasp, approach_distance, lift_height)[0]:
             self._safety.check_pose(T)
         failure: MotionError | None = None
@@ -215,8 +216,11 @@ class MoveItMotion:
         """Stop and hold; the running call and all later ones raise CANCELLED until engage()."""
         self._stopped.set()
 
-    def _start(self) -> Any:
-        """Return MoveIt's state with joint states that are surely fresh (moveit#749)."""
+    def _start(self, open_width: float | None = None) -> Any:
+        """Return MoveIt's state with joint states that are surely fresh (moveit#749).
+
+        open_width: metres, to which the fingers will have opened before the arm moves.
+        """
         self._raise_if_stopped()
         q = self.joint_positions()
         # MoveIt refuses a start by the least that a joint is beyond its range.
@@ -227,6 +231,7 @@ class MoveItMotion:
             free.max_acceleration_scaling_factor = self._safety.acceleration(carrying)
         with self._monitor.read_only() as scene:
             state = copy.deepcopy(scene.current_state)
+        width = width if open_width is None else open_width
         state.joint_positions = {self._preset.finger_joint: width / 2}
         return self._state(state, q)
 

@@ -40,6 +40,7 @@ class Looking(Arm):
         self.views: list[np.ndarray] = []
         self.reachable, self.strays, self.q = True, False, Q_FIRST
         self.back: list[np.ndarray] = []
+        self.let_go: list[bool] = []  # whether the fingers had, of each way back
         self.fails: MotionCode | None = None  # of the way back
         self.grasps: list[np.ndarray] = []
         self.told: list[tuple[str, str]] = []
@@ -87,7 +88,8 @@ class Looking(Arm):
         self.T = T
         self.views.append(T @ T_TCP_CAMERA)
 
-    def move_to_joints(self, q: np.ndarray) -> None:
+    def move_to_joints(self, q: np.ndarray, let_go: bool = False) -> None:
+        self.let_go.append(let_go)
         assert self.obstacles is not None
         self.ways.append(self.obstacles)
         self.back.append(q)

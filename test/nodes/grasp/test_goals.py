@@ -194,7 +194,7 @@ class Fingers(Arm):
     def wait(self, _: float) -> None:
         pass
 
-    def move_to_joints(self, _: np.ndarray) -> None:
+    def move_to_joints(self, _: np.ndarray, let_go: bool = False) -> None:
         if not self.homeward:
             raise MotionError(MotionCode.NOT_FOLLOWED, 'the arm stays')
 

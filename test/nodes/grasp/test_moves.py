@@ -83,6 +83,8 @@ def test_a_move_that_may_not_be_moves_nothing(stage: Stage, hand: Hand) -> None:
         (moved(1.2), Grasp.Result.OUTSIDE, 'workspace'),
         (moved(float('nan')), Grasp.Result.INVALID_GOAL, 'not finite'),
         (moved(0.4, target='cap/brim'), Grasp.Result.INVALID_GOAL, 'cap/brim'),
+        (Grasp.Goal(mode='release', next='place'), Grasp.Result.INVALID_GOAL, 'with place; it'),
+        (Grasp.Goal(mode='place', target='cap'), Grasp.Result.INVALID_GOAL, 'with cap; it lets'),
         (Grasp.Goal(mode='move'), Grasp.Result.INVALID_GOAL, 'give one, a pose'),
         (Grasp.Goal(target='cap', blind=True), Grasp.Result.INVALID_GOAL, 'only moves'),
         (moved(0.4, place_at='tray'), Grasp.Result.INVALID_GOAL, 'nothing is put down'),

@@ -103,7 +103,10 @@ def test_where_the_arm_must_not_move_to_look_it_stays(
 def test_where_the_arm_reaches_no_other_side_it_stays(stage: Stage, arm: Looking) -> None:
     arm.reachable = False
     arm.hidden = lambda _: Grasp.Result.NOT_FOUND
-    assert pinch(stage, arm).message == 'a hand is before view 0'
+    assert pinch(stage, arm).message == (
+        'a hand is before view 0; what looks like it is not looked at from another side: '
+        'the arm is too short'
+    )
     assert not arm.back
 
 
@@ -129,6 +132,21 @@ def test_what_stands_about_is_heeded_on_every_way(
     for way, heights in enumerate(arm.ways[:3]):
         seen = [height(heights, *board) == 0.1 for board in boards]
         assert seen == [view <= way for view in range(4)]
+
+
+def test_what_the_last_side_shows_is_heeded_on_the_way_back(
+    stage: Stage, arm: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = np.linspace(-0.02, 0.02, 11)
+    flat = np.stack(np.meshgrid(wide, wide, [0.1]), axis=-1).reshape(-1, 3)
+    beside = [0.5, 0.225, 0.0]
+    observer = stage.node._observer
+    monkeypatch.setattr(observer, 'newest_points', lambda: (flat + beside)[: 121 * len(arm.views)])
+    arm.hidden = lambda _: Grasp.Result.NOT_FOUND
+    arm.looks_like = lambda _: None if arm.views else arm.post
+    assert not pinch(stage, arm).success
+    there, back = arm.ways
+    assert [height(way, *beside[:2]) == 0.1 for way in (there, back)] == [False, True]
 
 
 def test_a_plan_that_fails_after_other_sides_brings_the_arm_back(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from looking_arm import Q_FIRST, Looking, height
+from looking_arm import PANDA, Q_FIRST, Looking, height
 from waiting_arm import Stage, answer
 
 from don_kp.action import Grasp
@@ -15,7 +15,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.located import Located
 from don_kp_ros.grasping.placing import Held
 from don_kp_ros.motion.held import HeldBox
-from don_kp_ros.motion.port import PlacePlan, Segment
+from don_kp_ros.motion.port import MotionCode, MotionError, PlacePlan, Segment
 from don_kp_ros.nodes.grasp.objects import Seen
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError
 
@@ -98,6 +98,7 @@ def test_what_is_picked_is_put_where_two_views_show_a_taught_point(
     assert arm.seen[:3] == [('tray/middle', 0), ('tray/middle', 1), ('tray/middle', 1)]
     assert arm.seen[3:] == [('post/top', 0), ('post/top', 1), ('post/top', 1)]
     np.testing.assert_array_equal(arm.back[0], Q_FIRST)
+    assert arm.let_go == [False, True]  # the last one after it was put down
     x, y, _ = rigid.apply(rigid.inverse(arm.views[0]), arm.tray + [0.0, 0.006, 0.0])
     assert (x, y) == pytest.approx((0.0, 0.0), abs=1e-9)
     (place,) = arm.places
@@ -132,6 +133,40 @@ def test_what_is_held_is_put_at_a_taught_point_past_which_it_looks(
     (place,) = arm.places
     at = arm.grasps[-1][:3, 3] - arm.post + arm.tray + [0.0, 0.0, 0.05 + SETTLE]
     np.testing.assert_allclose(place[:3, 3], at, atol=1e-9)
+
+
+def test_what_may_have_been_let_go_is_not_held_any_more(stage: Stage, arm: Placing) -> None:
+    assert sent(stage, Grasp.Goal(target='post/top')).success
+    arm.stands = False
+    holds, opened = arm.set_gripper, []
+
+    def stopped(width: float, force: float) -> float:
+        opened.append(width)
+        arm.width = 0.06  # the fingers are on their way
+        raise MotionError(MotionCode.CANCELLED, 'stopped')
+
+    arm.set_gripper = stopped  # type: ignore[method-assign]
+    place = Grasp.Goal(mode='place', place_at='tray/middle')
+    assert sent(stage, place).code == Grasp.Result.CANCELLED and opened == [PANDA.open_width]
+    arm.set_gripper = holds  # type: ignore[method-assign]
+    executed = arm.executed
+    assert sent(stage, place).code == Grasp.Result.NOTHING_HELD and arm.executed == executed
+
+
+def test_what_a_place_is_not_seen_beside_is_heeded_from_other_sides(
+    stage: Stage, arm: Placing
+) -> None:
+    box = HeldBox(np.eye(4), np.array([0.02, 0.02, 0.05]))
+    wide = np.linspace(-0.02, 0.02, 11)
+    top = np.stack(np.meshgrid(wide, wide, [0.25]), axis=-1).reshape(-1, 3)
+    post = top + [0.605, -0.195, 0.0]  # seen before, and hidden by what is held
+    stage.node._placer.lifted(Held(arm.T, np.eye(4), np.zeros((0, 3)), post, box))
+    arm.width = 0.04
+    arm.hidden = lambda view: Grasp.Result.NOT_FOUND if view < 1 else 0
+    arm.looks_like = lambda _: arm.tray
+    arm.engage()
+    stage.node._planning.place('tray/middle', lambda *_: None, post)
+    assert arm.ways and all(height(way, 0.605, -0.195) == 0.25 for way in arm.ways)
 
 
 def test_what_the_place_shows_hides_nothing_that_was_seen_before(

@@ -10,6 +10,7 @@ import pytest
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
+from don_kp.action import Grasp
 from don_kp.msg import Detection, Detections
 from don_kp.srv import Describe
 from don_kp_ros.errors import RefusedError
@@ -17,6 +18,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError
 from don_kp_ros.nodes.grasp.regions import Regions
+from don_kp_ros.nodes.kit.client import UnansweredError
 from don_kp_ros.nodes.kit.conversions import image_message, point_message, stamp_from_seconds
 
 CAMERA = Camera(640, 480, 600.0, 600.0, 319.5, 239.5)
@@ -98,6 +100,10 @@ def test_what_perception_forgot_is_no_place_and_a_camera_that_stopped_is_told(pe
     observer = Observer(region('mug', 300, 100))
     observer.refuses = RefusedError('the image is older than 2 s')
     assert place_of(peer, observer, 'mug') is None
+    observer.refuses = UnansweredError('no node serves /perception/describe')
+    with pytest.raises(GoalRefusedError, match='no node serves') as stopped:
+        place_of(peer, observer, 'mug')
+    assert stopped.value.code == Grasp.Result.STALE_DATA
     observer.refuses = GoalRefusedError(4, 'cancelled meanwhile')
     with pytest.raises(GoalRefusedError):
         place_of(peer, observer, 'mug')

@@ -80,6 +80,18 @@ def test_what_a_view_alone_saw_is_heeded_on_every_later_way(stage: Stage, arm: L
         assert seen == [view <= way for view in range(4)]
 
 
+def test_what_a_view_saw_that_did_not_show_the_target_is_heeded(
+    stage: Stage, arm: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = np.linspace(-0.02, 0.02, 11)
+    flat = np.stack(np.meshgrid(wide, wide, [0.1]), axis=-1).reshape(-1, 3) + [0.5, 0.225, 0.0]
+    monkeypatch.setattr(stage.node._observer, 'newest_points', lambda: flat)
+    arm.hidden = lambda view: Grasp.Result.NOT_FOUND if view == 1 else 0
+    pinch(stage, arm)
+    first, second = arm.ways[:2]
+    assert height(first, 0.5, 0.225) != 0.1 and height(second, 0.5, 0.225) == 0.1
+
+
 def test_what_moved_does_not_stay_where_it_was(stage: Stage, arm: Looking) -> None:
     arm.planned = lambda plans: arm.post.__setitem__(1, 0.06 * (plans > 1))
     assert pinch(stage, arm).success

@@ -63,7 +63,7 @@ class Arm:
     def set_obstacles(self, _: Any) -> None:
         self.looked = self.motions
 
-    def move_to_joints(self, _: np.ndarray) -> None:
+    def move_to_joints(self, _: np.ndarray, let_go: bool = False) -> None:
         assert self.looked == self.motions  # what stands there is seen after the fingers opened
         self.set_gripper(0.0, 0.0)
 

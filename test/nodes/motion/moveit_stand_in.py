@@ -141,6 +141,7 @@ class PlanningComponent:
     ):
         asked, moveit = single_plan_parameters, self.moveit
         moveit.plans.append((copy.copy(asked), moveit.objects.get('obstacles')))
+        moveit.starts.append(self.start)
         pipeline = moveit.parameters[asked.planning_pipeline]
         request, response = (
             {name.partition('/')[2] for name in pipeline.get(f'{kind}_adapters', [])}
@@ -266,7 +267,7 @@ class MoveItPy:
                 raise RuntimeError(f"Planning plugin name is empty or not defined: '{name}'")
         if self.robot is None or self.robot.silent:
             raise RuntimeError('Unable to configure planning scene monitor')
-        self.plans, self.objects = [], {}
+        self.plans, self.starts, self.objects = [], [], {}
         self.scene = Scene(self)
         self.most = 1.0  # the acceleration scaling that no line may exceed
         self.status, self.running, self.halt = 'SUCCEEDED', threading.Event(), threading.Event()

@@ -138,6 +138,20 @@ def test_what_is_commanded_is_within_the_limits(arm):
         assert (acceleration <= 1.02 * np.array(PRESET.acceleration_limits)).all()
 
 
+def test_an_arm_that_was_nudged_is_brought_gently_to_where_a_motion_begins(arm):
+    controllers, motion = arm
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    nudged = OBSERVE + [0.02, -0.02, 0.02, 0.0, 0.0, 0.0, 0.02]
+    controllers.arm_controller.hold(nudged)
+    wait_until(lambda: np.allclose(motion.joint_positions(), nudged))
+    motion.execute(plan.to_pregrasp)
+    points = controllers.received[-1].trajectory.points
+    first = points[0].time_from_start.sec + 1e-9 * points[0].time_from_start.nanosec
+    speed = np.abs(np.subtract(points[0].positions, nudged)) / first
+    assert (speed <= PRESET.velocity_limits).all()
+    assert np.allclose(Kinematics(PRESET).forward(controllers.arm)[2, 3], 0.12, atol=0.002)
+
+
 def test_fingers_that_may_hold_something_are_moved_gently(arm):
     controllers, motion = arm
     controllers.object_width = 0.03

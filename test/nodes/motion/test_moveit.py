@@ -130,6 +130,15 @@ def test_a_pick_is_planned_whole_before_anything_moves(adapter):
     assert 'obstacles' not in moveit.objects
 
 
+def test_a_pick_is_planned_with_the_fingers_open_as_they_will_be(adapter):
+    robot, motion, moveit = adapter
+    motion.set_gripper(0.0, 30.0)
+    motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
+    motion.move_to_joints(READY)
+    *picks, other = [start.joint_positions[PRESET.finger_joint] for start in moveit.starts]
+    assert picks == [0.04] * 3 and other == pytest.approx(0.0, abs=1e-3)
+
+
 def test_ways_are_told_before_they_are_gone(adapter):
     robot, motion, _ = adapter
     check_that_ways_are_told(motion, robot)
@@ -144,7 +153,7 @@ def test_the_arm_leaves_what_it_has_let_go(adapter):
     motion.execute(plan.to_pregrasp)
     motion.execute(plan.approach)
     assert moveit.touches(robot.arm)
-    motion.move_to_joints(OBSERVE)
+    motion.move_to_joints(OBSERVE, let_go=True)
     assert np.allclose(robot.arm, OBSERVE)
     # All the rest is heeded, and what it left is again.
     assert len(moveit.plans[-1][1].primitives) == 2

@@ -62,6 +62,8 @@ class Hand:
                 ended = finger.stamp
                 for _ in self._monitor.time.rounds(_PATIENCE_S):
                     self._check()
+                    if not finger.known:  # time was set back
+                        raise finger.stale()
                     now = 2.0 * float(finger.latest[0])
                     begun, there = abs(now - before) > _THERE, abs(now - width) < _THERE
                     rest = _REST_S if begun or there else _LATE_S
