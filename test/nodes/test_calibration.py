@@ -321,6 +321,15 @@ def test_the_arm_goes_from_view_to_view_and_what_it_cannot_reach_is_skipped(arm,
         assert np.allclose(view.T_base_hand, arm.hand(number), atol=1e-6)
 
 
+def test_fewer_views_than_asked_for_are_told_and_kept(arm, tmp_path, capsys):
+    arm.refusals |= dict.fromkeys(range(1, 6), (Grasp.Result.UNREACHABLE, 'out of reach'))
+    assert driven(tmp_path / 'views', '--yes', '--views', '3') == 1
+    said = capsys.readouterr()
+    assert 'it ends here: 1 of 3 views were taken' in said.err
+    assert len(arm.goals) == 6
+    assert '1 views; now: ' in said.out and len(read_index(tmp_path / 'views').views) == 1
+
+
 def test_nothing_moves_without_consent(arm, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(calibration_drive, 'line', lambda *_: '\n')
     assert driven(tmp_path / 'views') == 0
