@@ -167,7 +167,6 @@ def _drawn(subject: Subject, T_camera_mesh: Array, sight: Sight) -> tuple[Array,
     raster = rasterise(rigid.apply(T_camera_mesh, subject.vertices), subject.faces, camera)
     v, u = np.nonzero(raster.mask)
     points = camera.deproject(np.stack([u, v], axis=1), raster.depth[v, u])
-    points = points[np.isfinite(points).all(axis=1)]  # the edges of faces may go beyond the lens
     at = np.rint(sight.camera.project(points)).astype(int)
     height, width = sight.depth.shape
     measured = sight.depth[at[:, 1].clip(0, height - 1), at[:, 0].clip(0, width - 1)]
