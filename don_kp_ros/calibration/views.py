@@ -72,7 +72,7 @@ class Views:
         return np.repeat(np.arange(len(self.corners)), [len(one.number) for one in self.corners])
 
     def residuals(self, T_a_camera: Array, T_b_board: Array) -> Array:
-        """Return how far off (M, 2), pixels, every corner is seen; NaN: behind the camera."""
+        """Return how far off (M, 2), pixels, every corner is seen; NaN: it is not."""
         T = rigid.inverse(T_a_camera) @ self.T_a_b @ T_b_board  # T_camera_board
         number = np.concatenate([one.number for one in self.corners])
         points, view = self.board.corners()[number], self.view()

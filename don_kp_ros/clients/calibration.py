@@ -28,6 +28,7 @@ from don_kp_ros.nodes.kit.conversions import camera_from_info, rgb_image, second
 from don_kp_ros.nodes.kit.graph import two_publishers
 from don_kp_ros.nodes.kit.qos import SENSOR
 from don_kp_ros.nodes.kit.transforms import TransformListener
+from don_kp_ros.robots.hand import TIP_LENGTH
 from don_kp_ros.robots.preset import RobotPreset, load_preset
 
 Array = NDArray[np.float64]
@@ -74,7 +75,9 @@ def touch(options: argparse.Namespace, found: Calibration) -> int:
         print(*corners_told(found, preset), sep='\n')
         print('Touch a corner with the tool tip, fingers closed, and press Enter; q ends it.')
         while (typed := line(stack, '')) and typed.strip().lower() != 'q':
-            tip = (watch.hand(None) @ preset.T_hand_tcp)[:3, 3]
+            tip = rigid.apply(
+                watch.hand_now() @ preset.T_hand_tcp, np.array([0.0, 0.0, TIP_LENGTH])
+            )
             number = min(places, key=lambda one: float(np.linalg.norm(places[one] - tip)))
             x, y, z = 1e3 * (tip - places[number])
             print(
@@ -170,7 +173,7 @@ class Watch:
         if several := two_publishers(self._stack.node, *self._topics):
             raise RefusedError(several)
         self.camera()
-        self.hand(None)
+        self._known(self._at(None))
 
     def picture(self) -> tuple[NDArray[np.uint8], float, str]:
         """Wait for the next picture (H, W, 3); return it with its stamp, seconds, and frame."""
@@ -182,6 +185,13 @@ class Watch:
             picture = rgb_image(self._image)
         except ValueError as error:
             raise RefusedError(f'{self._topics[0]}: {error}') from error
+        camera, (height, width) = self.camera(), picture.shape[:2]
+        if (camera.width, camera.height) != (width, height):
+            raise RefusedError(
+                f'{self._topics[0]} is {width}x{height}, and {self._topics[1]} says '
+                f'{camera.width}x{camera.height}: a calibration needs the pictures as the camera '
+                'info is of; have the driver publish both in one size'
+            )
         header = self._image.header
         return picture, seconds_from_stamp(header.stamp), header.frame_id
 
@@ -194,22 +204,26 @@ class Watch:
         except ValueError as error:
             raise RefusedError(f'{self._topics[1]}: {error}') from error
 
-    def hand(self, stamp: float | None) -> Array:
-        """Return T_base_hand (4, 4) at a time, seconds, or now.
+    def hand_now(self) -> Array:
+        """Return T_base_hand (4, 4) as it is told from now on; raises RefusedError."""
+        self._transforms.forget()
+        try:
+            return self._known(self._at(None))
+        except RefusedError as error:
+            raise RefusedError(
+                f'where the hand is has not been told for {PATIENCE_S:g} s: {error}; start the '
+                "robot's driver and its robot_state_publisher anew"
+            ) from error
+
+    def hand(self, stamp: float) -> Array:
+        """Return T_base_hand (4, 4) at a time, seconds.
 
         Raises RefusedError where it is not known, and RestlessError where the hand moved before.
         """
-        base, hand = self._preset.base_frame, self._preset.hand_frame
-
-        def at(time: float | None) -> Callable[[], Array]:
-            return lambda: self._transforms.lookup(base, hand, time)
-
-        now = self._known(at(stamp))
-        if stamp is None:
-            return now
+        now = self._known(self._at(stamp))
         for before in (0.5 * REST_S, REST_S):
             try:
-                off = rigid.inverse(now) @ at(stamp - before)()
+                off = rigid.inverse(now) @ self._at(stamp - before)()
             except RefusedError as error:  # what is not known of then never will be
                 raise RestlessError(
                     f'whether the hand rests is not known yet: {error}; wait'
@@ -225,13 +239,23 @@ class Watch:
     def link(self, frame: str) -> tuple[str, Matrix | None]:
         """Return the root frame of a camera, by that of its pictures, which is optical.
 
-        And the driver's transform from that to the root, if it is told.
+        And the driver's transform from that to the root, if it is told. A RealSense's root has its
+        name; another camera's is the topmost frame above its pictures that is not above the hand.
         """
-        root = f'{frame.removesuffix(_OPTICAL)}_link'
-        try:
-            return root, matrix(self._transforms.lookup(root, frame))
-        except RefusedError:
-            return root, None
+        if frame.endswith(_OPTICAL):
+            root = f'{frame.removesuffix(_OPTICAL)}_link'
+            try:
+                return root, matrix(self._transforms.lookup(root, frame))
+            except RefusedError:
+                return root, None
+        robot = self._transforms.chain(self._preset.hand_frame)
+        own = [one for one in self._transforms.chain(frame) if one not in robot]
+        root = own[-1] if own else frame
+        return root, matrix(self._transforms.lookup(root, frame))
+
+    def _at(self, stamp: float | None) -> Callable[[], Array]:
+        base, hand = self._preset.base_frame, self._preset.hand_frame
+        return lambda: self._transforms.lookup(base, hand, stamp)
 
     def _known(self, lookup: Callable[[], Array]) -> Array:
         """Look up what may be told a bit later."""

@@ -86,8 +86,12 @@ def _drive(
         except (UnseenError, RestlessError) as error:
             print(f'pose {number}: skipped: {error}', flush=True)
         if len(taking.views) == options.views:
-            break
-    return 0
+            return 0
+    raise RefusedError(
+        f'{len(taking.views)} of {options.views} views were taken, and there are no more poses to '
+        'try; begin anew with the board in the middle of what the arm reaches, or ask for fewer '
+        '(--views)'
+    )
 
 
 def _at_rest(take: Callable[[], Taken]) -> Taken:

@@ -56,10 +56,11 @@ def record(stack: Stack, folder: Path, wanted: Sequence[str], seconds: float = m
     recorder = _Recorder(stack, recording, wanted, seconds)
     print(f'{folder}: recording until Ctrl-C', flush=True)
     try:
-        recorder.run()
-    except KeyboardInterrupt:
-        print()
-        recorder.take_what_has_come()
+        try:
+            recorder.run()
+        except KeyboardInterrupt:
+            print()
+            recorder.take_what_has_come()
     except RefusedError as error:
         refused = error
     finally:
@@ -111,10 +112,12 @@ class _Recorder:
             raise self._refused
 
     def take_what_has_come(self) -> None:
-        """Go on until nothing has come for a moment."""
+        """Go on until nothing has come for a moment; raises RefusedError."""
         before = -1
         while before != (before := sum(self._recording.counts.values())) and not self._refused:
             self._stack.wait(lambda: False, _LAST_S)
+        if self._refused:
+            raise self._refused
 
     def end(self) -> None:
         """Listen no more."""

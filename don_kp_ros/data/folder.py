@@ -51,6 +51,7 @@ INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed 
 CORRESPONDENCES_VERSION = 1
 # What NumPy raises for files that are damaged, empty, or of another kind.
 _UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile, zlib.error)
+_FARTHEST_M = 20.0  # of a picture's depth, in the middle
 SMALLEST_OBJECT = 24  # mask pixels: as many as there are correspondences in paper 1
 
 
@@ -202,10 +203,19 @@ def read_depth(path: Path, unit: float) -> DepthImage:
         if path.suffix.lower() != '.npy':
             return DepthImage(PictureFile.open(path).decoded(cv2.IMREAD_UNCHANGED), unit)
         values = np.load(path, allow_pickle=False)
-        floats = np.issubdtype(values.dtype, np.floating)
-        return DepthImage(values.astype(np.float32) if floats else values, unit)
+        if not np.issubdtype(values.dtype, np.floating):
+            return DepthImage(values, unit)
+        depth = DepthImage(values.astype(np.float32), unit)
     except _UNREADABLE as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
+    known = depth.metres()
+    middle = float(np.median(known[np.isfinite(known)])) if np.isfinite(known).any() else 0.0
+    if middle > _FARTHEST_M:
+        raise DataError(
+            f'{path}: the median depth is {middle:.0f} m, for floats are metres; are these '
+            'millimetres? Divide them by 1000, or save them as 16-bit integers'
+        )
+    return depth
 
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:

@@ -44,7 +44,7 @@ from don_kp_ros.data.index_file import (
     write_json,
 )
 from don_kp_ros.data.pairing import by_stem
-from don_kp_ros.data.picture_file import bits_used
+from don_kp_ros.data.picture_file import PictureFile, bits_used, check_fit
 from don_kp_ros.geometry.camera import Camera
 
 FORMAT = 'don_kp posed views'
@@ -170,6 +170,7 @@ class PosedFolder:
                     f'{file}: {array.shape[1]}x{array.shape[0]} pixels, but the camera of '
                     f'{self.root / INDEX} has {expected[1]}x{expected[0]}'
                 )
+        check_fit(PictureFile.open(path), depth.shape, PictureFile.open(depth_path), depth.shape)
         known = int(np.isfinite(depth[sample.mask > 0]).sum())
         if known < FEWEST_COMMON:
             raise DataError(

@@ -36,7 +36,7 @@ from don_kp_ros.data.index_file import (
     write_json,
 )
 from don_kp_ros.data.pairing import by_stem
-from don_kp_ros.data.picture_file import PictureFile, bits_used, image_of
+from don_kp_ros.data.picture_file import PictureFile, bits_used, check_fit, image_of
 from don_kp_ros.data.posed import PosedSample
 from don_kp_ros.geometry.camera import Camera
 
@@ -198,9 +198,10 @@ class SceneFolder:
         mask_path, depth_path = (
             self.root / folder / f'{path.stem}.png' for folder in ('masks', 'depths')
         )
-        image = image_of(PictureFile.open(path), self.bits)
+        picture, mask_file = PictureFile.open(path), PictureFile.open(mask_path)
+        image = image_of(picture, self.bits)
         depth = read_depth(depth_path, self.depth_unit).metres()
-        numbers = PictureFile.open(mask_path).decoded(cv2.IMREAD_UNCHANGED)
+        numbers = mask_file.decoded(cv2.IMREAD_UNCHANGED)
         if numbers.ndim != 2 or numbers.dtype != np.uint8:
             raise DataError(
                 f'{mask_path}: holds {numbers.dtype} of shape {numbers.shape}; 8 bits of one '
@@ -213,6 +214,8 @@ class SceneFolder:
             )
         for file, array in ((path, image), (mask_path, numbers), (depth_path, depth)):
             self._check_size(file, array)
+        check_fit(picture, image.shape, mask_file, numbers.shape)
+        check_fit(picture, image.shape, PictureFile.open(depth_path), depth.shape)
         if not numbers.any():
             raise DataError(
                 f'{mask_path}: shows no object; mend it, or take its scene out of '

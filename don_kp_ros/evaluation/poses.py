@@ -60,7 +60,7 @@ def mssd(T: Array, true: Array, points: Array, symmetries: ArrayLike) -> float:
 def mspd(T: Array, true: Array, points: Array, symmetries: ArrayLike, camera: Camera) -> float:
     """Return how far the point that is farthest off is so in the picture, pixels.
 
-    Infinite where a point lies behind the camera.
+    Infinite where a point lies behind the camera, or beyond what its lens sees.
     """
     found = camera.project(rigid.apply(T, points))
     distances = (

@@ -107,10 +107,10 @@ class TransformTree:
             T_common_target = self._along(down, common, stamp)
             return rigid.inverse(T_common_target) @ self._along(up, common, stamp)
 
-    def root(self, frame: str) -> str:
-        """Return the topmost frame that a frame is connected to, itself where there is none."""
+    def chain(self, frame: str) -> list[str]:
+        """Return a frame and those above it, up to one that has no parent, or two."""
         with self._lock:
-            return self._chain(frame)[-1]
+            return self._chain(frame)
 
     def parents(self) -> dict[str, str]:
         """Return the parent of each frame that has one, and one alone."""
@@ -131,7 +131,6 @@ class TransformTree:
         return ancestors
 
     def _chain(self, frame: str) -> list[str]:
-        """Return a frame and those above it, up to one that has no parent, or two."""
         chain = [frame]
         while len(links := self._links.get(chain[-1], {})) == 1:
             chain += links

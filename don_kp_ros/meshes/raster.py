@@ -54,7 +54,7 @@ def rasterise(vertices: ArrayLike, faces: NDArray[np.int64], camera: Camera) -> 
     """Draw faces (M, 3) of vertices (N, 3), metres in the optical frame.
 
     A pixel shows what its centre sees, as with OpenGL. A lens that distorts moves the vertices,
-    and edges stay straight between them.
+    and edges stay straight between them; a face with a vertex beyond what it sees is left out.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
     near = vertices[:, 2] >= NEAREST

@@ -200,5 +200,6 @@ def _unexplained(
         places, points, near = candidates.uv, view.camera.project(points), _EXPLAINED_PX
     else:
         places, near = candidates.position, _EXPLAINED_M
-    away = np.linalg.norm(places[:, None] - points, axis=2).min(axis=1)
+    off = np.linalg.norm(places[:, None] - points, axis=2)
+    away = np.fmin.reduce(off, axis=1)  # of a point that is not seen, it is NaN
     return candidates.some(np.flatnonzero(~(away < near)))

@@ -63,6 +63,12 @@ class BagFrames:
         self.depth = _one(depth, aligned, 'depth') if aligned or depth else ''
         self.frame: str = picture.header.frame_id
         self.camera = self._camera()
+        if self.camera and (self.camera.height, self.camera.width) != size[:2]:
+            raise RefusedError(
+                f'{self.colour} is {picture.width}x{picture.height}, and the camera_info beside '
+                f'it says {self.camera.width}x{self.camera.height}: record the pictures that it '
+                'is of, or choose others by --colour'
+            )
 
     def pictures(self) -> Iterator[Shot]:
         """Yield the picture messages; raises RefusedError."""

@@ -100,7 +100,7 @@ def _views(frames: BagFrames, taken: Sequence[_Taken], request: Request) -> list
     if camera.distortion or camera.fisheye:
         raise RefusedError(f'{camera} distorts; record rectified images')
     tree = frames.transforms()
-    fixed = request.fixed or tree.root(frames.frame)
+    fixed = request.fixed or tree.chain(frames.frame)[-1]
     if fixed == frames.frame:
         raise RefusedError(f'no transform was recorded that tells where {frames.frame} is')
     views, why = [], ''

@@ -59,6 +59,7 @@ def test_bad_depth_names_its_file(tmp_path: Path) -> None:
         (np.full((40, 60), np.nan), '0 pixels of the object'),
         (np.full((40, 61), 0.5), '61x40'),
         (np.full((40, 60), 5), 'float metres'),
+        (np.full((40, 60), 600.0), 'the median depth is 600 m, for floats are metres; are these '),
     ):
         np.save(path, content)
         message = bad(tmp_path)

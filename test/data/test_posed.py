@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from masked import turned
 
 from don_kp_ros import configuration
 from don_kp_ros.data.depth_view import DepthView, correspondences
@@ -348,6 +349,12 @@ class TestFolder:
         write_depth(tmp_path / 'd.png', np.array([[7.0, 0.3, np.nan, -1, np.inf]], np.float32))
         steps = cv2.imread(str(tmp_path / 'd.png'), cv2.IMREAD_UNCHANGED)
         assert steps.tolist() == [[0, 3000, 0, 0, 0]]
+
+    def test_depth_that_exif_turns_against_its_picture_is_refused(self, tmp_path: Path) -> None:
+        root = write(tmp_path / 'data')
+        turned(root / 'depths/001.png')
+        with pytest.raises(DataError, match=r'depths/001\.png: EXIF orientation 3, but .* has 1'):
+            list(PosedFolder.open(root).samples())
 
     def test_every_bad_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match='no such folder'):

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from masked import turned
 
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.loader import collate
@@ -164,6 +165,18 @@ def test_pictures_that_do_not_fit_are_named(
     with pytest.raises(DataError) as told:
         list(SceneFolder.open(root).scenes())
     assert error in str(told.value) and str(root / file) in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ('tagged', 'named'), [('rgbs', 'masks'), ('masks', 'masks'), ('depths', 'depths')]
+)
+def test_what_exif_turns_against_its_picture_is_refused(
+    root: Path, tagged: str, named: str
+) -> None:
+    turned(root / tagged / 's_a.png')
+    with pytest.raises(DataError, match='EXIF orientation') as told:
+        list(SceneFolder.open(root).scenes())
+    assert str(told.value).startswith(f'{root / named / "s_a.png"}: ')
 
 
 class TestPairs:

@@ -77,6 +77,42 @@ def test_where_the_lens_has_no_ray_there_is_no_point() -> None:
     assert np.isfinite(camera.deproject([PINHOLE.cx + 0.3 * PINHOLE.fx, PINHOLE.cy], 1.0)).all()
 
 
+# EuRoC's cam0 (Burri et al. 2016) and the left colour camera of KITTI's 2011_09_26 (Geiger 2013).
+EUROC = Camera(
+    752, 480, 458.654, 457.296, 367.215, 248.375,
+    (-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05),
+)  # fmt: skip
+KITTI = Camera(
+    1392, 512, 959.791, 956.9251, 696.0217, 224.1806,
+    (-0.3691481, 0.1968681, 0.001353473, 0.0005677587, -0.06770705),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('camera', [EUROC, KITTI])
+def test_every_pixel_of_a_lens_that_bends_much_has_a_ray(camera: Camera) -> None:
+    v, u = np.indices((camera.height, camera.width), dtype=np.float64)
+    points = camera.deproject_image(np.ones((camera.height, camera.width)))
+    np.testing.assert_allclose(camera.project(points), np.stack([u, v], axis=-1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'camera', [EUROC, KITTI, *(lens(*one) for one in LENSES), lens((-0.3, 0.02, 0, 0), True)]
+)
+def test_a_point_outside_of_the_picture_is_not_seen_in_it(camera: Camera) -> None:
+    """Off the axis by up to 88 degrees, where the radius of plain polynomials falls again."""
+    tilts = np.deg2rad(np.linspace(0.1, 88, 2000))
+    for turn in np.linspace(0, 2 * np.pi, 17):
+        towards = np.array([np.cos(turn), np.sin(turn), 0])
+        points = np.sin(tilts)[:, None] * towards + np.cos(tilts)[:, None] * [0, 0, 1]
+        uv = camera.project(points)
+        inside = camera.contains(uv)
+        assert inside[0]
+        assert not inside[np.flatnonzero(~inside)[0] :].any()
+        out = np.linalg.norm(uv - [camera.cx, camera.cy], axis=1)
+        rises = np.diff(out[np.isfinite(out)])
+        assert (rises > -0.01).all()  # tangential terms bend it a little at the end
+
+
 @pytest.mark.parametrize(
     ('distortion', 'fisheye'),
     [((0.1,), False), ((0.1, 0.0, 0.0, 0.0, 0.0), True), ((np.nan, 0.0, 0.0, 0.0), False)],

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mujoco
@@ -90,6 +91,14 @@ def test_faces_behind_or_through_the_camera_are_left_out() -> None:
     found = rasterise(vertices, np.array([[0, 1, 2], [0, 3, 4], [3, 4, 5]]), CAMERA)
     assert set(np.unique(found.face)) == {-1, 2}
     assert not rasterise(vertices, np.zeros((0, 3), np.int64), CAMERA).mask.any()
+
+
+def test_faces_beyond_what_the_lens_sees_are_left_out() -> None:
+    # r (1 - r^2 / 2) rises up to r = .816: at 1.3, it is .2 again, in the middle of the picture.
+    lens = replace(CAMERA, distortion=(-0.5, 0.0, 0.0, 0.0))
+    vertices = np.array([[1.3, -0.1, 1], [1.3, 0.1, 1], [1.2, 0.0, 1], [0.3, -0.1, 1]])
+    assert not rasterise(vertices, np.array([[0, 1, 2]]), lens).mask.any()
+    assert not rasterise(vertices, np.array([[0, 1, 3]]), lens).mask.any()
 
 
 def test_it_works_where_nothing_can_be_written(tmp_path: Path) -> None:

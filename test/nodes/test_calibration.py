@@ -23,7 +23,7 @@ from don_kp_ros.clients.calibrate_command import main
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit import camera_topics, conversions
 from don_kp_ros.nodes.kit.qos import TF
-from don_kp_ros.robots.hand import T_LINK_OPTICAL
+from don_kp_ros.robots.hand import T_LINK_OPTICAL, TIP_LENGTH
 from don_kp_ros.robots.preset import load_preset
 
 PANDA = load_preset('panda')
@@ -36,7 +36,9 @@ class PlayedRobot:
     """Shows pictures and tells frames twenty times a second, until it is closed."""
 
     def __init__(self, peer, namespace='/', camera='camera') -> None:
-        self._node, self._ending, self._camera = peer.node, threading.Event(), camera
+        self._node, self._ending = peer.node, threading.Event()
+        self.optical, self.tells_hand = f'{camera}_color_optical_frame', True
+        self.camera_frames = [(f'{camera}_link', self.optical, T_LINK_OPTICAL)]
         colour, info = (
             posixpath.join(namespace, topic.replace('camera/camera', f'camera/{camera}', 1))
             for topic in (camera_topics.COLOUR, camera_topics.COLOUR_INFO)
@@ -68,13 +70,12 @@ class PlayedRobot:
         moved = 0.0
         while not self._ending.wait(0.05):
             stamp = self._node.get_clock().now().to_msg()
-            header = Header(stamp=stamp, frame_id=f'{self._camera}_color_optical_frame')
+            header = Header(stamp=stamp, frame_id=self.optical)
             moved += self.restless_m
             shaken = rigid.transform(translation=[moved, 0.0, 0.0]) @ self.T_base_hand
-            told = (
-                (PANDA.base_frame, PANDA.hand_frame, shaken),
-                (f'{self._camera}_link', header.frame_id, T_LINK_OPTICAL),
-            )
+            told = [*self.camera_frames]
+            if self.tells_hand:
+                told += [(PANDA.base_frame, PANDA.hand_frame, shaken)]
             self.frames.publish(
                 TFMessage(
                     transforms=[
@@ -168,12 +169,13 @@ def test_the_tool_tip_s_distance_from_a_corner_is_told(robot, typing, tmp_path, 
     seen = camera_poses(np.random.default_rng(1), 6, 0.5)
     typing += [(lambda T=T: robot.look(T), '\n') for T in seen] + [(lambda: None, '')]
     assert main(['record', str(tmp_path / 'views'), '--square', '32']) == 0
-    # The last inner corner of the board, and the tip 3 mm above it.
+    # The last inner corner of the board, and the ends of the fingers 3 mm above it.
     corner = rigid.apply(T_TABLE_BOARD, BOARD.corners()[27])
     down = rigid.transform(np.diag([1.0, -1.0, -1.0]), corner + [0.0, 0.0, 0.003])
 
     def touch() -> None:
-        robot.T_base_hand = down @ rigid.inverse(PANDA.T_hand_tcp)
+        ends = PANDA.T_hand_tcp @ rigid.transform(translation=[0.0, 0.0, TIP_LENGTH])
+        robot.T_base_hand = down @ rigid.inverse(ends)
 
     typing += [(touch, '\n'), (lambda: None, 'q\n')]
     capsys.readouterr()
@@ -181,6 +183,67 @@ def test_the_tool_tip_s_distance_from_a_corner_is_told(robot, typing, tmp_path, 
     told = capsys.readouterr().out.splitlines()[-1]
     assert told.startswith('corner 27: the tip is ')
     assert abs(float(told.split(' mm off')[0].rpartition(' ')[2]) - 3.0) < 1.0
+
+
+def test_a_hand_that_is_no_longer_told_is_not_measured(
+    robot, typing, monkeypatch, tmp_path, capsys
+):
+    seen = camera_poses(np.random.default_rng(1), 6, 0.5)
+    typing += [(lambda T=T: robot.look(T), '\n') for T in seen] + [(lambda: None, '')]
+    assert main(['record', str(tmp_path / 'views'), '--square', '32']) == 0
+
+    def end_the_driver() -> None:
+        robot.tells_hand = False
+        monkeypatch.setattr(stack, 'PATIENCE_S', 0.5)  # that nothing comes is soon certain
+
+    typing += [(lambda: None, '\n'), (end_the_driver, '\n'), (lambda: None, 'q\n')]
+    capsys.readouterr()
+    assert main(['check', str(tmp_path / 'views')]) == 1
+    told = capsys.readouterr()
+    assert told.out.count('the tip is ') == 1
+    assert 'where the hand is has not been told' in told.err
+    assert "start the robot's driver" in told.err
+
+
+def test_pictures_of_another_size_than_the_camera_info_are_refused(
+    robot, typing, tmp_path, capsys
+):
+    robot.picture = np.zeros((720, 1280, 3), np.uint8)
+    typing += [(lambda: None, '\n'), (lambda: None, 'q\n')]
+    assert main(['record', str(tmp_path / 'views'), '--square', '32']) == 1
+    told = capsys.readouterr()
+    assert 'color/image_raw is 1280x720, and' in told.out
+    assert 'camera_info says 640x480' in told.out
+    assert 'no view was taken' in told.err
+
+
+def test_the_root_of_another_driver_s_camera_is_looked_up(robot, typing, tmp_path):
+    robot.look(next(iter(camera_poses(np.random.default_rng(1), 1, 0.4))))
+    robot.optical = 'oak_rgb_camera_optical_frame'
+    T_oak_rgb = rigid.transform(translation=[0.0, 0.02, 0.0])
+    robot.camera_frames = [
+        ('oak', 'oak_rgb', T_oak_rgb),
+        ('oak_rgb', robot.optical, T_LINK_OPTICAL),
+        ('world', PANDA.base_frame, np.eye(4)),
+        ('world', 'oak', np.eye(4)),  # where somebody believed it to be
+    ]
+    typing += [(lambda: None, '\n'), (lambda: None, 'q\n')]
+    folder = tmp_path / 'views'
+    assert main(['record', str(folder), '--square', '32', '--mount', 'stand']) == 0
+    taken = read_index(folder)
+    assert taken.link == 'oak'
+    assert np.allclose(taken.T_link_camera, T_oak_rgb @ T_LINK_OPTICAL, atol=1e-9)
+
+
+def test_a_camera_whose_driver_tells_no_frames_is_its_own_root(robot, typing, tmp_path):
+    robot.look(next(iter(camera_poses(np.random.default_rng(1), 1, 0.4))))
+    robot.optical, robot.camera_frames = 'usb_cam', []
+    typing += [(lambda: None, '\n'), (lambda: None, 'q\n')]
+    folder = tmp_path / 'views'
+    assert main(['record', str(folder), '--square', '32', '--mount', 'stand']) == 0
+    taken = read_index(folder)
+    assert taken.link == 'usb_cam'
+    assert np.allclose(taken.T_link_camera, np.eye(4))
 
 
 class Pause:
@@ -256,6 +319,15 @@ def test_the_arm_goes_from_view_to_view_and_what_it_cannot_reach_is_skipped(arm,
     taken = read_index(tmp_path / 'views').views
     for view, number in zip(taken, (0, 2, 3), strict=True):
         assert np.allclose(view.T_base_hand, arm.hand(number), atol=1e-6)
+
+
+def test_fewer_views_than_asked_for_are_told_and_kept(arm, tmp_path, capsys):
+    arm.refusals |= dict.fromkeys(range(1, 6), (Grasp.Result.UNREACHABLE, 'out of reach'))
+    assert driven(tmp_path / 'views', '--yes', '--views', '3') == 1
+    said = capsys.readouterr()
+    assert 'it ends here: 1 of 3 views were taken' in said.err
+    assert len(arm.goals) == 6
+    assert '1 views; now: ' in said.out and len(read_index(tmp_path / 'views').views) == 1
 
 
 def test_nothing_moves_without_consent(arm, monkeypatch, tmp_path, capsys):

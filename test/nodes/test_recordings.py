@@ -34,6 +34,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit import camera_topics, clock
 from don_kp_ros.nodes.kit.conversions import image_message
 from don_kp_ros.nodes.kit.qos import LATCHED, SENSOR, TF, TF_STATIC
+from don_kp_ros.recordings.writing import Recording
 
 ROOT = Path(__file__).parents[2]
 ALL = QoSProfile(depth=1000)
@@ -396,6 +397,26 @@ def test_time_that_stands_still_ends_a_recording_that_waits_for_it_to_pass(
     assert f'{folder}: ' in capsys.readouterr().out
     with AnyReader([folder]) as reader:
         assert {stamp for _, stamp, _ in reader.messages()} == {50 * 10**9}
+
+
+def test_what_is_refused_after_ctrl_c_is_told(peer, publisher, tmp_path, monkeypatch, capsys):
+    joints = publisher(JointState, '/joint_states', 10)
+    write = Recording.write
+
+    def interrupted_then_full(recording, connection, stamp, data):
+        if recording.counts[connection.topic]:
+            raise RefusedError('the disk is full')
+        write(recording, connection, stamp, data)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Recording, 'write', interrupted_then_full)
+    timer = peer.node.create_timer(0.02, lambda: joints.publish(sample('/joint_states', 1)))
+    try:
+        with Stack('/') as stack, pytest.raises(RefusedError, match='the disk is full'):
+            record(stack, tmp_path / 'bag', ['/joint_states'])
+    finally:
+        peer.node.destroy_timer(timer)
+    assert '1 messages' in capsys.readouterr().out
 
 
 def test_a_second_publisher_of_another_quality_is_recorded_too(

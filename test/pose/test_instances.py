@@ -1,5 +1,7 @@
 """Objects found in pictures whose truth is known: each instance once, with its pose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,13 @@ from don_kp_ros.matching.candidates import Candidates, find_candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Confidence, Pose, Why
-from don_kp_ros.pose.instances import SIMILAR, _is_turn, against_rivals, find_instances
+from don_kp_ros.pose.instances import (
+    SIMILAR,
+    _is_turn,
+    _unexplained,
+    against_rivals,
+    find_instances,
+)
 from don_kp_ros.pose.refinement import stepped
 from don_kp_ros.pose.registration import Fit, register
 from don_kp_ros.pose.symmetry import Form, Symmetry, form_of
@@ -82,6 +90,23 @@ def test_an_object_is_found_by_pixels_alone(taught: Taught) -> None:
     assert np.isnan(pose.fit)
     assert metres < 0.02
     assert degrees < 8
+
+
+def test_candidates_on_an_instance_are_explained_though_the_camera_does_not_see_all_of_it(
+    taught: Taught,
+) -> None:
+    view = View((480, 640), None, CAMERA, 'no depth')
+    found = candidates_in(TAUGHT, taught.constellation, view)
+    (pose,) = found_in(TAUGHT, taught, depth=False)
+    seen = taught.constellation.points[1:]
+    behind = rigid.apply(rigid.inverse(pose.T_camera_object), np.array([[0.0, 0.0, -0.1]]))
+    without, with_it = (
+        replace(taught.constellation, points=np.concatenate([first, seen]))
+        for first in (seen[:1], behind)
+    )
+    others = _unexplained(without, found, view, pose)
+    assert len(others.uv) < len(found.uv)
+    np.testing.assert_array_equal(_unexplained(with_it, found, view, pose).uv, others.uv)
 
 
 def test_depth_that_is_zero_everywhere_is_no_depth(taught: Taught) -> None:

@@ -47,7 +47,7 @@ def image(pixels: np.ndarray, encoding: str, seconds: float, frame: str = FRAME)
     )
 
 
-def info(seconds: float, distortion: float = 0.0):
+def info(seconds: float, distortion: float = 0.0, camera: Camera = CAMERA):
     roi = make(
         'sensor_msgs/msg/RegionOfInterest',
         x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
@@ -55,13 +55,13 @@ def info(seconds: float, distortion: float = 0.0):
     return make(
         'sensor_msgs/msg/CameraInfo',
         header=header(seconds),
-        height=CAMERA.height,
-        width=CAMERA.width,
+        height=camera.height,
+        width=camera.width,
         distortion_model='plumb_bob',
         d=np.array([distortion, 0, 0, 0, 0.0]),
-        k=CAMERA.K.ravel(),
+        k=camera.K.ravel(),
         r=np.eye(3).ravel(),
-        p=np.hstack([CAMERA.K, np.zeros((3, 1))]).ravel(),
+        p=np.hstack([camera.K, np.zeros((3, 1))]).ravel(),
         binning_x=0,
         binning_y=0,
         roi=roi,
@@ -95,7 +95,15 @@ def picture_at(number: int) -> np.ndarray:
     return full if number % RATE == 7 else cv2.GaussianBlur(full, (0, 0), 2.0)
 
 
-def write(folder: Path, depth=True, transforms=True, moving=True, distortion=0.0, infos=True):
+def write(
+    folder: Path,
+    depth=True,
+    transforms=True,
+    moving=True,
+    distortion=0.0,
+    infos=True,
+    camera=CAMERA,
+):
     """Write a recording as others do: pictures, depth 3 ms later, and where the hand is."""
     names = {'colour': '/cam/color/image_raw', 'depth': '/cam/aligned/image_raw'}
     kinds = {
@@ -129,7 +137,7 @@ def write(folder: Path, depth=True, transforms=True, moving=True, distortion=0.0
                 say('/tf', now, transform(now + at / RATE, 'base', 'hand', T))
             say(names['colour'], now, image(picture_at(number), 'rgb8', now))
             say('/don_kp/heatmap', now, image(picture_at(number), 'rgb8', now))
-            say('/cam/color/camera_info', now, info(now, distortion))
+            say('/cam/color/camera_info', now, info(now, distortion, camera))
             metres = np.full((72, 96), 500 + number, np.uint16)
             say(names['depth'], now, image(metres, '16UC1', now + 0.003))
     return folder
@@ -181,6 +189,14 @@ def test_without_poses_they_are_plain_pictures(tmp_path: Path, lacking, why) -> 
     else:
         counts = cv2.imread(str(folder / 'depths' / '000001.png'), cv2.IMREAD_UNCHANGED)
         assert np.unique(counts) == [517]  # millimetres
+
+
+def test_a_camera_info_of_another_size_is_refused(tmp_path: Path, capsys) -> None:
+    bag, folder = write(tmp_path / 'bag', camera=CAMERA.resized(192, 144)), tmp_path / 'views'
+    assert command.main(['from-bag', str(bag), str(folder)]) == 1
+    told = capsys.readouterr().err
+    assert '/cam/color/image_raw is 96x72' in told and 'says 192x144' in told
+    assert '--colour' in told and not folder.exists()
 
 
 def test_no_more_than_asked_for_and_the_sharpest_among_them(tmp_path: Path) -> None:

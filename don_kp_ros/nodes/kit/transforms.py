@@ -50,6 +50,14 @@ class TransformListener:
         except TransformError as error:
             raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
 
+    def forget(self) -> None:
+        """Forget the moving transforms, so that what is looked up is told anew."""
+        self._tree.clear()
+
+    def chain(self, frame: str) -> list[str]:
+        """Return a frame and those above it, up to one that has no parent, or two."""
+        return self._tree.chain(frame)
+
     def parents(self) -> dict[str, str]:
         """Return the parent of each frame that is known."""
         return self._tree.parents()
