@@ -211,7 +211,10 @@ def read_index(path: Path) -> Index:
     unit = read_unit(path, content)
     entries = content.get('views')
     if not isinstance(entries, list) or not entries:
-        raise DataError(f'{path}: "views" must be a list of at least one view')
+        raise DataError(
+            f'{path}: "views" must be a list of at least one view; where a rendering was '
+            'interrupted, the same command repeats it'
+        )
     views = tuple(_read_view(path, number, entry) for number, entry in enumerate(entries))
     name, times = Counter(view.name for view in views).most_common(1)[0]
     if times > 1:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import Range
-from don_kp_ros.data.folder import INDEX, DataError, list_images, write_image
+from don_kp_ros.data.folder import DataError, list_images, write_image
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
@@ -215,15 +215,16 @@ def render(
 ) -> None:
     """Render views, of the objects in turn, and pictures without them; raises DataError.
 
-    Pictures without them show no object of their kinds. Until all are there, there is no index.
+    Pictures without them show no object of their kinds. Until all are there, the index lists no
+    view: so nobody takes them for plain pictures, or for those that are written over.
     """
     for subject in subjects:
         _ = subject.mesh  # read once here, to fail before anything is written
     refuse_leftovers(folder, views, negatives)
-    (folder / INDEX).unlink(missing_ok=True)  # the poses of pictures that are written over now
     names = [f'{i:06d}' for i in range(views)]
     for name in ('rgbs', 'masks', 'depths', 'negatives'):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    write_index(folder, D435, [])
     shown = [subjects[i % len(subjects)] for i in range(views)]
     jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = [
         (_render_view, (folder, name, subject, viewpoints, [*seed, 4, i]))
