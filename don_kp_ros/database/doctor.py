@@ -1,4 +1,4 @@
-"""Examines a descriptor database and names its faults; changes nothing."""
+"""Examines a descriptor database and names its faults; changes no content, nor a damaged file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError, Un
 from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter
-from don_kp_ros.database.sqlite import SqliteDatabase, open_file
+from don_kp_ros.database.sqlite import SqliteDatabase, open_file, open_to_read
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import printable
 
@@ -97,10 +97,12 @@ def _file(path: Path) -> Iterator[Finding]:
     well = f'{_size(waiting)} wait in {wal.name}'
     wrong = f'{well}; end what reads the file for long' if waiting > _LARGE_WAL else ''
     yield _finding('journal', wrong, well)
-    using = f'open in {", ".join(users(path)) or "no other process that can be seen"}'
-    wrong = f'locked for writing; {using}: end it if that lasts' if _is_locked(path) else ''
-    yield _finding('lock', wrong, f'not locked; {using}')
-    yield _integrity(path)
+    integrity = _integrity(path)
+    if integrity.state is State.WELL:  # to try the lock, the file is opened to be written
+        using = f'open in {", ".join(users(path)) or "no other process that can be seen"}'
+        wrong = f'locked for writing; {using}: one writes, perhaps an import; wait for its end'
+        yield _finding('lock', wrong if _is_locked(path) else '', f'not locked; {using}')
+    yield integrity
 
 
 def _is_locked(path: Path) -> bool:
@@ -115,7 +117,7 @@ def _is_locked(path: Path) -> bool:
 
 def _integrity(path: Path) -> Finding:
     try:
-        with closing(open_file(path, mode='ro')) as connection:
+        with closing(open_to_read(path)) as connection:
             query = f'PRAGMA integrity_check({_MOST_TOLD})'
             verdicts = [str(row[0]) for row in connection.execute(query)]
             orphans = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST_TOLD)

@@ -255,6 +255,7 @@ def test_the_doctor_names_who_holds_a_lock(run, path: Path) -> None:
         notes = [row for row in rows(run('doctor', status=1)) if row[1] == 'lock']
         assert notes[0][0] == 'note'
         assert f'process {holder.pid}' in notes[0][2]
+        assert 'end it' not in notes[0][2]  # it may be the database node, with a long import
         with pytest.raises(StoreError, match=f'is open in .*process {holder.pid}.*end that'):
             salvage.set_aside(path)
     finally:

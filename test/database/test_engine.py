@@ -9,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from samples import MODEL, add, change, names, unit
 
+from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import DamagedError, DamagedFileError, SchemaError, StoreError
+from don_kp_ros.database.opened import connect
 from don_kp_ros.database.store import DescriptorStore
 
 NOBODY = 65534
@@ -71,6 +74,20 @@ def test_an_acknowledged_write_survives_kill(path):
     subprocess.run([sys.executable, '-c', script, str(path)], cwd=ROOT, check=False)
     with DescriptorStore(path) as store:
         assert store.get('cap/brim', 'm').values.tolist() == [1.0, 0.0]
+
+
+def killed_before_a_checkpoint(path: Path) -> None:
+    """Store a point, then die with another one in the journal."""
+    script = (
+        'import os, signal, sys\n'
+        'from don_kp_ros.database.store import DescriptorStore\n'
+        'with DescriptorStore(sys.argv[1]) as store, store.transaction():\n'
+        '    for number in range(200):\n'
+        '        store.put(f"point {number}", "m", [1.0] * 64)\n'
+        'DescriptorStore(sys.argv[1]).put("cap/brim", "m", [1.0] * 64)\n'
+        'os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    subprocess.run([sys.executable, '-c', script, str(path)], cwd=ROOT, check=False)
 
 
 def test_two_processes_that_add_to_one_name_lose_nothing(database):
@@ -145,6 +162,33 @@ class TestWhatIsNoDatabaseIsLeftAlone:
             DescriptorStore(path)
         assert path.read_bytes() == before
 
+    def test_a_damaged_file_whose_journal_waits_to_be_written_into_it(self, path):
+        killed_before_a_checkpoint(path)
+        content = bytearray(path.read_bytes())
+        content[4096 * 3 : 4096 * 8] = np.random.default_rng(0).bytes(4096 * 5)
+        path.write_bytes(content)
+        wal = path.with_name('d.sqlite-wal')
+        journal = wal.read_bytes()
+        assert journal
+
+        def store() -> None:
+            DescriptorStore(path)
+
+        def migrate() -> None:
+            with contextlib.closing(connect(path)) as place:
+                place.revision()
+
+        for look in store, migrate:
+            with pytest.raises(DamagedFileError, match=r'd\.sqlite is damaged'):
+                look()
+            assert path.read_bytes() == content
+            assert wal.read_bytes() == journal
+        assert [found.what for found in examine(path) if found.state is State.WRONG] == [
+            'integrity'
+        ]
+        assert path.read_bytes() == content
+        assert wal.read_bytes() == journal
+
     @pytest.mark.parametrize(
         ('place', 'message'),
         [
@@ -184,8 +228,12 @@ class TestFaults:
         with DescriptorStore(path) as store:
             with contextlib.closing(sqlite3.connect(path)) as other:
                 other.execute('BEGIN IMMEDIATE')
-                with pytest.raises(StoreError, match=r'd\.sqlite has been locked.*for 0\.1 s'):
+                locked = r'd\.sqlite has been locked.*for 0\.1 s'
+                with pytest.raises(StoreError, match=locked) as told:
                     store.put('cap/brim', MODEL, unit(0))
+                # It may be this process: to end it would lose the import.
+                assert 'others are writing, perhaps an import; try again' in str(told.value)
+                assert 'end ' not in str(told.value)
                 assert store.list() == []
                 other.rollback()
             store.put('cap/brim', MODEL, unit(0))
@@ -222,6 +270,27 @@ class TestFaults:
                     call()
         with DescriptorStore(tmp_path / 'elsewhere' / 'd.sqlite') as store:
             assert names(store) == ['a']
+
+    def test_what_lay_in_its_place_is_not_written_to_when_it_is_back(self, tmp_path):
+        path, aside, wrong = (tmp_path / name for name in ('d', 'aside', 'wrong'))
+        for folder in path, wrong:
+            DescriptorStore(folder / 'd.sqlite').close()
+        with DescriptorStore(path / 'd.sqlite') as store:
+            store.put('before', MODEL, unit(0))
+            with store.snapshot():  # so that another thread needs a connection of its own
+                path.rename(aside)
+                wrong.rename(path)
+                with ThreadPoolExecutor(1) as thread:
+                    refused = thread.submit(store.revision).exception()
+                assert 'moved, deleted or replaced' in str(refused)
+                path.rename(wrong)
+                aside.rename(path)
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(store.put, 'after', MODEL, unit(1)).result()
+        with DescriptorStore(path / 'd.sqlite') as store:
+            assert names(store) == ['after', 'before']
+        with DescriptorStore(wrong / 'd.sqlite') as store:
+            assert names(store) == []
 
 
 @pytest.mark.parametrize(
