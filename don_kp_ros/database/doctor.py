@@ -18,7 +18,8 @@ from don_kp_ros.database.engine import Database
 from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError, UnknownNameError
 from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.opened import connect
-from don_kp_ros.database.records import Filter
+from don_kp_ros.database.records import Filter, loaded
+from don_kp_ros.database.rows import is_text
 from don_kp_ros.database.sqlite import SqliteDatabase, open_file, open_to_read
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import printable
@@ -177,13 +178,28 @@ def _damaged_meshes(store: DescriptorStore, objects: Sequence[StoredObject]) -> 
 
 
 def _damaged_observations(place: Database) -> int:
-    """Count observations with values of the wrong length."""
+    """Count observations with values of the wrong length, or texts that cannot be read."""
+    seen = schema.observations.c
     joined = schema.observations.join(schema.descriptors).join(schema.models)
-    length = sa.func.length(sa.cast(schema.observations.c['values'], sa.LargeBinary))
-    query = sa.select(sa.func.count()).select_from(joined)
-    query = query.where(length != 4 * schema.models.c.dimension)
+    length = sa.func.length(sa.cast(seen['values'], sa.LargeBinary))
+    kinds = length != 4 * schema.models.c.dimension, seen.author, seen.camera
+    query = sa.select(*kinds, sa.func.count()).select_from(joined).group_by(*kinds)
     with place.transaction() as connection:
-        return int(connection.execute(query).scalar_one())
+        found = connection.execute(query).all()
+    return sum(
+        number
+        for wrong, author, camera, number in found
+        if wrong or not is_text(author) or not _is_readable(camera)
+    )
+
+
+def _is_readable(camera: str | None) -> bool:
+    try:
+        if camera is not None:
+            loaded(camera)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _size(number: int) -> str:

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MODEL, add, change, names, unit
+from samples import MODEL, add, change, mesh, names, taught, unit
 
+from don_kp_ros.database import exchange
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import DamagedError, DamagedFileError, SchemaError, StoreError
 from don_kp_ros.database.opened import connect
+from don_kp_ros.database.records import Observation
 from don_kp_ros.database.store import DescriptorStore
 
 NOBODY = 65534
@@ -315,3 +317,50 @@ def test_what_only_sqlite_can_hold_hides_no_other_descriptor(path, damage, reaso
         assert isinstance(damaged, DamagedError)
         with pytest.raises(DamagedError, match=reason):
             raise damaged
+
+
+TEXT = "CAST(x'ff61' AS TEXT)"
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        (f"UPDATE objects SET name = {TEXT} WHERE name = 'cap'", 'its object is no text'),
+        (f'UPDATE tags SET tag = {TEXT}', 'its tags are no text'),
+        (
+            f"UPDATE models SET fingerprint = {TEXT} WHERE fingerprint = 'm'",
+            'its model is no text',
+        ),
+        (f'UPDATE observations SET author = {TEXT} WHERE id = 1', 'its author is no text'),
+        (
+            f"""UPDATE observations SET camera = '{{"frame": "' || {TEXT} || '"}}' WHERE id = 1""",
+            "can't encode",
+        ),
+    ],
+)
+def test_a_text_that_damage_made_none_is_left_out_and_told(path, tmp_path, damage, reason):
+    with DescriptorStore(path) as store:
+        store.put('cap/brim', 'm', Observation(unit(0), author='eve'), tags=['red'])
+        store.put('mug/rim', MODEL, unit(1))
+    change(path, damage)
+    with DescriptorStore(path) as store:
+        summary = exchange.export(store, tmp_path / 'x.jsonl')
+        for one in store.list():
+            for seen in one.name, one.object, one.model, *one.tags:
+                seen.encode()
+    left_out = [told for told in summary.left_out if reason in told]
+    assert len(left_out) == 1, summary.left_out
+    assert summary.descriptors == 1
+    assert [finding.what for finding in examine(path) if finding.state is not State.WELL] == [
+        'content'
+    ]
+
+
+def test_an_object_whose_mesh_has_a_fingerprint_that_is_no_text_is_told(path):
+    with DescriptorStore(path) as store:
+        store.objects.put_mesh(store.objects.put(taught(0)), mesh(0))
+    change(path, f'UPDATE taught_objects SET mesh = {TEXT}')
+    with DescriptorStore(path) as store:
+        found, (damaged,) = store.objects.list()
+    assert not found
+    assert "the mesh's fingerprint" in str(damaged)
