@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from samples import MODEL, add, change, mesh, names, taught, unit
 
-from don_kp_ros.database import exchange
+from don_kp_ros.database import exchange, sqlite
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import DamagedError, DamagedFileError, SchemaError, StoreError
 from don_kp_ros.database.opened import connect
@@ -273,15 +273,31 @@ class TestFaults:
         with DescriptorStore(tmp_path / 'elsewhere' / 'd.sqlite') as store:
             assert names(store) == ['a']
 
-    def test_what_lay_in_its_place_is_not_written_to_when_it_is_back(self, tmp_path):
+    @pytest.mark.parametrize('when', ['before', 'while it is opened'])
+    def test_what_lay_in_its_place_is_not_written_to_when_it_is_back(
+        self, tmp_path, monkeypatch, when
+    ):
         path, aside, wrong = (tmp_path / name for name in ('d', 'aside', 'wrong'))
         for folder in path, wrong:
             DescriptorStore(folder / 'd.sqlite').close()
+        open_file = sqlite.open_file
+
+        def swap() -> None:
+            path.rename(aside)
+            wrong.rename(path)
+
+        def open_another(*arguments):
+            monkeypatch.setattr(sqlite, 'open_file', open_file)
+            swap()
+            return open_file(*arguments)
+
         with DescriptorStore(path / 'd.sqlite') as store:
             store.put('before', MODEL, unit(0))
             with store.snapshot():  # so that another thread needs a connection of its own
-                path.rename(aside)
-                wrong.rename(path)
+                if when == 'before':
+                    swap()
+                else:
+                    monkeypatch.setattr(sqlite, 'open_file', open_another)
                 with ThreadPoolExecutor(1) as thread:
                     refused = thread.submit(store.revision).exception()
                 assert 'moved, deleted or replaced' in str(refused)
