@@ -76,7 +76,7 @@ def locked(place: Place) -> list[Finding]:
             seconds = time.monotonic() - began
             holder.execute('ROLLBACK')
         again = place.store('again', values)
-    clear = not response.success and _is_clear(response.message, path, 'process')
+    clear = not response.success and _is_clear(response.message, path, 'try again')
     holds = {
         'the answer names file and remedy': clear,
         'stores again afterwards': again.success,

@@ -1,4 +1,4 @@
-"""Examines a descriptor database and names its faults; changes nothing."""
+"""Examines a descriptor database and names its faults; changes no content, nor a damaged file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from don_kp_ros.database.engine import Database
 from don_kp_ros.database.errors import DamagedError, SchemaError, StoreError, UnknownNameError
 from don_kp_ros.database.object_records import StoredObject
 from don_kp_ros.database.opened import connect
-from don_kp_ros.database.records import Filter
-from don_kp_ros.database.sqlite import SqliteDatabase, open_file
+from don_kp_ros.database.records import Filter, loaded
+from don_kp_ros.database.rows import is_text
+from don_kp_ros.database.sqlite import SqliteDatabase, open_file, open_to_read
 from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.database.text import printable
 
@@ -97,10 +98,12 @@ def _file(path: Path) -> Iterator[Finding]:
     well = f'{_size(waiting)} wait in {wal.name}'
     wrong = f'{well}; end what reads the file for long' if waiting > _LARGE_WAL else ''
     yield _finding('journal', wrong, well)
-    using = f'open in {", ".join(users(path)) or "no other process that can be seen"}'
-    wrong = f'locked for writing; {using}: end it if that lasts' if _is_locked(path) else ''
-    yield _finding('lock', wrong, f'not locked; {using}')
-    yield _integrity(path)
+    integrity = _integrity(path)
+    if integrity.state is State.WELL:  # to try the lock, the file is opened to be written
+        using = f'open in {", ".join(users(path)) or "no other process that can be seen"}'
+        wrong = f'locked for writing; {using}: one writes, perhaps an import; wait for its end'
+        yield _finding('lock', wrong if _is_locked(path) else '', f'not locked; {using}')
+    yield integrity
 
 
 def _is_locked(path: Path) -> bool:
@@ -115,7 +118,7 @@ def _is_locked(path: Path) -> bool:
 
 def _integrity(path: Path) -> Finding:
     try:
-        with closing(open_file(path, mode='ro')) as connection:
+        with closing(open_to_read(path)) as connection:
             query = f'PRAGMA integrity_check({_MOST_TOLD})'
             verdicts = [str(row[0]) for row in connection.execute(query)]
             orphans = connection.execute('PRAGMA foreign_key_check').fetchmany(_MOST_TOLD)
@@ -175,13 +178,28 @@ def _damaged_meshes(store: DescriptorStore, objects: Sequence[StoredObject]) -> 
 
 
 def _damaged_observations(place: Database) -> int:
-    """Count observations with values of the wrong length."""
+    """Count observations with values of the wrong length, or texts that cannot be read."""
+    seen = schema.observations.c
     joined = schema.observations.join(schema.descriptors).join(schema.models)
-    length = sa.func.length(sa.cast(schema.observations.c['values'], sa.LargeBinary))
-    query = sa.select(sa.func.count()).select_from(joined)
-    query = query.where(length != 4 * schema.models.c.dimension)
+    length = sa.func.length(sa.cast(seen['values'], sa.LargeBinary))
+    kinds = length != 4 * schema.models.c.dimension, seen.author, seen.camera
+    query = sa.select(*kinds, sa.func.count()).select_from(joined).group_by(*kinds)
     with place.transaction() as connection:
-        return int(connection.execute(query).scalar_one())
+        found = connection.execute(query).all()
+    return sum(
+        number
+        for wrong, author, camera, number in found
+        if wrong or not is_text(author) or not _is_readable(camera)
+    )
+
+
+def _is_readable(camera: str | None) -> bool:
+    try:
+        if camera is not None:
+            loaded(camera)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _size(number: int) -> str:

@@ -42,7 +42,8 @@ class Summary:
 def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Summary:
     """Write descriptors and objects as they are at one moment.
 
-    An existing file is replaced once everything is written. Raises ExchangeError, StoreError.
+    An existing file is replaced once everything is written. Raises ExchangeError, also where
+    nothing is as wanted, and StoreError.
     """
     left_out: list[str] = []
 
@@ -67,9 +68,22 @@ def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Su
 
     with store.snapshot():
         objects, damaged = store.objects.list(wanted)
+        if wanted != ALL and not (objects or damaged or store.count(wanted)):
+            raise ExchangeError(
+                f'nothing in {store.location} has {_named(wanted)}; {file} was left as it is: '
+                'list what is stored, or leave the filter out'
+            )
         left_out += [str(error) for error in (*store.damaged(wanted), *damaged)]
         numbers = write(file, items())
     return Summary(*numbers, left_out=tuple(left_out))
+
+
+def _named(wanted: Filter) -> str:
+    """Name what a filter asks for."""
+    told = {name: getattr(wanted, name) for name in ('model', 'object', 'tag', 'prefix')}
+    return ' and '.join(
+        f'the {name} {shown(text)}' for name, text in told.items() if text != getattr(ALL, name)
+    )
 
 
 def load(
@@ -128,8 +142,8 @@ def _load(store: DescriptorStore, given: Entry | StoredObject, existing: str) ->
     try:
         if _stored(store, given).content() == given.content():
             return 'unchanged'
-    except DamagedError:
-        pass  # counts as other content
+    except (DamagedError, UnknownNameError):
+        pass  # damaged, or a mesh without its data: counts as other content
     if existing == 'replace':
         _put_back(store, given)
         return 'replaced'
@@ -138,7 +152,7 @@ def _load(store: DescriptorStore, given: Entry | StoredObject, existing: str) ->
 
 def _stored(store: DescriptorStore, given: Entry | StoredObject) -> Entry | StoredObject:
     if isinstance(given, StoredObject):
-        return store.objects.get(*given.key)
+        return store.objects.with_mesh(store.objects.get(*given.key))
     return Entry(store.get(*given.key), store.observations(*given.key))
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from don_kp_ros.database import records, statements
 from don_kp_ros.database.opened import OpenDatabase
 from don_kp_ros.database.records import StoredModel
+from don_kp_ros.database.rows import is_text
 from don_kp_ros.database.schema import descriptors, models
 from don_kp_ros.database.text import shown
 
@@ -29,6 +30,8 @@ class KnownModels(OpenDatabase):
             found = connection.execute(query).all()
         known = []
         for row in found:
+            if not is_text(row.fingerprint):
+                continue  # each of its descriptors is told as damaged
             told = f'the card of model {shown(row.fingerprint)}'
             remedy = 'start perception with that model to store it again'
             with self._database.damage_named(told, remedy):

@@ -147,8 +147,9 @@ def fingerprint_of(data: bytes) -> str:
 def checked_mesh(mesh: StoredMesh) -> StoredMesh:
     """Return a mesh with a quaternion of unit length, all of it checked; its data, if it has any.
 
-    Raises InvalidObjectError.
+    Raises InvalidNameError, InvalidObjectError.
     """
+    check_name(mesh.fingerprint, "mesh's fingerprint")
     if len(mesh.data) > LARGEST_MESH:
         raise InvalidObjectError(
             f'the mesh has {len(mesh.data)} bytes; at most {LARGEST_MESH} are stored: give one '

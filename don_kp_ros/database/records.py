@@ -303,7 +303,8 @@ def json_text(content: Mapping[str, Any], what: str) -> str:
 
 
 def loaded(text: str) -> dict[str, Any]:
-    """Read what `json_text` wrote. Raises ValueError."""
+    """Read what `json_text` wrote. Raises TypeError, ValueError."""
+    str.encode(text)  # fails where damage made it no text: readers escape such bytes
     content = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError(f'it holds {type(content).__name__}, not names and values')

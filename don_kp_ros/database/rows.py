@@ -39,14 +39,17 @@ def vector(blob: bytes, dimension: int) -> NDArray[np.float32]:
 
 def descriptor(row: Row) -> StoredDescriptor:
     """Read a descriptor, as `statements.select` asks for it. Raises TypeError, ValueError."""
-    if not is_text(row['name']):
-        raise ValueError('its name is no text; `don_kp db doctor` examines the database')
+    labels = tags(row['tags'])
+    for what in 'name', 'model', 'object':
+        _check_text(row[what], f'its {what} is')
+    for label in labels:
+        _check_text(label, 'its tags are')
     values = vector(row['values'], row['dimension'])
     values.flags.writeable = False
     if row['created'] is None or row['updated'] is None:
         raise ValueError('its times cannot be read')
     kept = {each.name: row[each.name] for each in dataclasses.fields(StoredDescriptor)}
-    return StoredDescriptor(**{**kept, 'values': values, 'tags': tags(row['tags'])})
+    return StoredDescriptor(**{**kept, 'values': values, 'tags': labels})
 
 
 def tags(joined: str | None) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ def observation(row: Row, dimension: int) -> Observation:
     for part, columns in _PARTS.items():
         numbers = tuple(row[column] for column in columns)
         kept[part] = None if numbers[0] is None else numbers
+    _check_text(row['author'], 'its author is')
     camera = None if row['camera'] is None else records.loaded(row['camera'])
     return Observation(values=vector(row['values'], dimension), camera=camera, **kept)
 
@@ -76,9 +80,18 @@ def from_observation(seen: Observation) -> dict[str, Any]:
     return row
 
 
-def is_text(text: str) -> bool:
+def is_text(text: object) -> bool:
     """Tell whether both engines can hold a text; every stored name is such a text."""
     try:
-        return '\0' not in text and len(text.encode()) <= 4 * records.LONGEST_NAME
+        return (
+            isinstance(text, str)
+            and '\0' not in text
+            and len(text.encode()) <= 4 * records.LONGEST_NAME
+        )
     except UnicodeEncodeError:
         return False
+
+
+def _check_text(text: object, told: str) -> None:
+    if not is_text(text):
+        raise ValueError(f'{told} no text; `don_kp db doctor` examines the database')

@@ -40,6 +40,8 @@ _UNIT_TOLERANCE = 1e-3  # from unit length; damaged values are much further away
 _TABLES = ('models', 'objects', 'descriptors', 'tags', 'observations', 'taught_objects', 'meshes')
 _COVERED = ('TRUE', 'deleted IS NULL')  # conditions under which SQLite uses an index
 _ALL_BUT_THE_NAME = 'all but the name'
+_LOST = '\ufffd'  # stands for bytes that are no text
+_REST = 'this one is what is left of it'
 _Rows = dict[int, Row]
 
 
@@ -98,6 +100,8 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, int, list[str]]:
             card: Mapping[str, Any] = {}
             with suppress(ValueError, TypeError):
                 card = records.loaded(row.get('card', '{}'))
+            if _LOST in str(row.get('fingerprint')):
+                missing.append(f'the fingerprint of model {shown(row["fingerprint"])}; {_REST}')
             with suppress(RefusedError, TypeError, KeyError):  # it comes with its descriptors
                 store.keep_model(row['fingerprint'], row['dimension'], card)
         # Live ones last: deleted ones may have the same name.
@@ -108,13 +112,26 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, int, list[str]]:
                     raise ValueError(_ALL_BUT_THE_NAME)
                 model, name = tables['models'][row['model_id']], row['name']
                 seen, lacks = _observations(row, of_descriptor['observations'][row['id']], model)
-                thing = tables['objects'].get(row.get('object_id', 0), {}).get('name')
+                thing: Any = tables['objects'].get(row.get('object_id', 0), {}).get('name')
+                if not _is_whole(thing):
+                    thing = records.object_of(name)
+                    if 'object_id' in row:
+                        lacks.append(f'its object; {shown(thing)} is guessed')
+                labels = [tagged['tag'] for tagged in of_descriptor['tags'][row['id']]]
+                lacks += [f'its tag {shown(str(one))}' for one in labels if not _is_whole(one)]
+                if not _is_whole(name):
+                    lacks.append(f'its name; {_REST}')
+                if 'created' in row and not (_time(row['created']) and _time(row['updated'])):
+                    lacks.append('its times; they are guessed')
+                gone = _time(row.get('deleted'))
+                if _deleted(row) and gone is None:
+                    lacks.append('when it was deleted; now is put there')
                 descriptor = StoredDescriptor(
                     name=name,
                     model=model['fingerprint'],
-                    object=thing or records.object_of(name),
+                    object=thing,
                     values=seen[0].values,
-                    tags=tuple(tagged['tag'] for tagged in of_descriptor['tags'][row['id']]),
+                    tags=tuple(filter(_is_whole, labels)),
                     observations=len(seen),
                     created=_time(row.get('created')) or seen[0].created,
                     updated=_time(row.get('updated')) or seen[-1].created,
@@ -125,13 +142,12 @@ def _salvage(damaged: Path, fresh: Path) -> tuple[int, int, list[str]]:
                 with store.transaction():
                     store.put_back(descriptor, seen)
                     if _deleted(row):
-                        store.delete(name, descriptor.model)
+                        store.delete(name, descriptor.model, gone)
             except (RefusedError, ValueError, TypeError, KeyError) as error:
                 missing.append(f'{told}: {printable(str(error))}')
                 continue
             saved += 1
-            if lacks:
-                missing.append(f'{told}: {lacks}')
+            missing += [f'{told}: {one}' for one in lacks]
         objects = _salvage_objects(store, tables, missing)
     return saved, objects, missing
 
@@ -153,6 +169,8 @@ def _salvage_objects(
             mesh = _mesh(row, tables['meshes'], missing)
             taught = read_object({**whole, **mesh_columns(None)})
             store.objects.put_back(dataclasses.replace(taught, mesh=mesh))
+            if not _is_whole(taught.name):
+                missing.append(f'object {shown(taught.name)}: its name; {_REST}')
         except (RefusedError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
             missing.append(f'object {shown(str(row["name"]))}: {printable(str(error))}')
         else:
@@ -169,6 +187,8 @@ def _grasps(row: Row, missing: list[str]) -> str:
         told = printable(str(error))
         missing.append(f'the grasps of object {shown(str(row["name"]))}: {told}')
         return '[]'
+    if _LOST in text:
+        missing.append(f'the grasps of object {shown(str(row["name"]))}: a part of their names')
     return str(text)
 
 
@@ -241,31 +261,35 @@ def _table(connection: sqlite3.Connection, name: str) -> tuple[_Rows, list[str]]
     return found, []
 
 
-def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observation], str]:
+def _observations(row: Row, looks: list[Row], model: Row) -> tuple[list[Observation], list[str]]:
     """Return a descriptor's observations, and what is missing of it.
 
     If not all can be read, their stored mean replaces them if it can be read; otherwise the
     readable ones remain.
     """
-    found = []
+    found, lacks = list[Observation](), list[str]()
     for look in looks:
         # Nothing in a damaged observation is trusted.
         with suppress(RefusedError, ValueError, TypeError, KeyError):
             dimension = len(_values(look, model))
             time = _time(look['created']) or now()
-            seen = rows.observation({**look, 'created': time}, dimension)
-            found.append(records.checked(seen))
+            whole = {**look, 'created': time}
+            if _LOST in look['author']:
+                whole['author'] = ''
+            found.append(records.checked(rows.observation(whole, dimension)))
+            if whole['author'] != look['author']:
+                lacks.append('who made one of its observations')
     if found and len(found) == len(looks) == row.get('observations'):
-        return found, ''
+        return found, lacks
     with suppress(ValueError, TypeError, KeyError):
         mean = Observation(_values(row, model), created=_time(row['updated']) or now())
-        return [mean], 'its observations, but for their mean' if looks else ''
+        return [mean], ['its observations, but for their mean'] if looks else []
     if not found:
         raise ValueError(_ALL_BUT_THE_NAME)
     if len(found) == len(looks):
         guessed = 'times' if 'object_id' in row else 'object and times'
-        return found, f'its row; {guessed} are guessed'
-    return found, f'all but {len(found)} of its observations; its values may differ'
+        return found, [*lacks, f'its row; {guessed} are guessed']
+    return found, [*lacks, f'all but {len(found)} of its observations; its values may differ']
 
 
 def _values(row: Row, model: Row) -> NDArray[np.float32]:
@@ -276,6 +300,11 @@ def _values(row: Row, model: Row) -> NDArray[np.float32]:
     return values
 
 
+def _is_whole(name: Any) -> bool:
+    """Tell whether a name, object or tag is as it was stored."""
+    return records.could_be_name(name) and _LOST not in name
+
+
 def _deleted(row: Row) -> bool:
     return row.get('deleted') is not None
 
@@ -284,6 +313,8 @@ def _time(stored: Any) -> datetime | None:
     """Read a time of any schema; None if it is not a time."""
     with suppress(ValueError, TypeError, OverflowError, OSError):
         if isinstance(stored, str):
-            return datetime.fromisoformat(stored).replace(tzinfo=timezone.utc)
-        return datetime.fromtimestamp(stored, timezone.utc)
+            time = datetime.fromisoformat(stored).replace(tzinfo=timezone.utc)
+        else:
+            time = datetime.fromtimestamp(stored, timezone.utc)
+        return records.checked_time(time)
     return None

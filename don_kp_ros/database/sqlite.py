@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,6 +36,16 @@ def open_file(path: Path, timeout_s: float = 0.0, mode: str = 'rw') -> sqlite3.C
     return connection
 
 
+def open_to_read(path: Path, timeout_s: float = 0.0) -> sqlite3.Connection:
+    """Open a file that exists so that closing it leaves in the journal what waits there.
+
+    The last connection that may write, writes that into the file when it is closed.
+    """
+    wal = path.with_name(f'{path.name}-wal')
+    waits = wal.exists() and wal.stat().st_size > 0
+    return open_file(path, timeout_s, 'ro' if waits else 'rw')
+
+
 class SqliteDatabase(Database):
     """A file, in WAL mode: a transaction is on the disk when its commit returns."""
 
@@ -49,19 +59,21 @@ class SqliteDatabase(Database):
         """Create the file if it is missing, check it, and migrate it if it is older."""
         self._make()
         self._opened = self._identity()
+        self._check()
         # Writing from the start: a file that cannot be written fails now, not at the first store.
         with self._failures_named(), self._engine.connect() as connection:
             connection = connection.execution_options(begin='BEGIN IMMEDIATE')
             with connection.begin():
-                if self.path.stat().st_size <= CHECKED_BYTES:
-                    verdict = connection.exec_driver_sql('PRAGMA quick_check(1)').scalar()
-                    if verdict != 'ok':
-                        raise self._damaged(str(verdict))
                 self._bring_up_to_date(connection)
         # Only now: setting the journal mode writes to the file.
         with self._failures_named(), self._engine.connect() as connection:
             connection = connection.execution_options(begin=None)
             connection.exec_driver_sql('PRAGMA journal_mode = WAL')
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema, as `Database` does. Raises DamagedFileError."""
+        self._check()
+        return super().revision()
 
     @contextmanager
     def listening(self) -> Iterator[Callable[[float], bool]]:
@@ -81,18 +93,32 @@ class SqliteDatabase(Database):
         return engine
 
     def _connect(self) -> sqlite3.Connection:
+        self._refuse_another_file()
         connection = open_file(self.path, BUSY_TIMEOUT_S)
         connection.execute('PRAGMA foreign_keys = ON')
         connection.execute('PRAGMA synchronous = FULL')
         return connection
 
     def _options(self, connection: sa.Connection, write: bool, snapshot: bool) -> sa.Connection:
-        if self._opened is not None and self._identity() != self._opened:
-            raise StoreError(
-                f'{self.path} was moved, deleted or replaced while it was open; bring it back, '
-                'or start again to open what lies there now'
-            )
+        try:
+            self._refuse_another_file()
+        except StoreError:
+            # It may be one to that file, and must not serve when the right one is back.
+            connection.invalidate()
+            raise
         return connection.execution_options(begin='BEGIN IMMEDIATE' if write else 'BEGIN')
+
+    def _check(self) -> None:
+        """Raise DamagedFileError for a file that does not pass SQLite's check, if it is small."""
+        if self.path.stat().st_size > CHECKED_BYTES:
+            return
+        try:
+            with closing(open_to_read(self.path, BUSY_TIMEOUT_S)) as connection:
+                verdict = connection.execute('PRAGMA quick_check(1)').fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+        if verdict != 'ok':
+            raise self._damaged(str(verdict))
 
     def _make(self) -> None:
         try:
@@ -106,6 +132,13 @@ class SqliteDatabase(Database):
                 'choose another file, or make its folder writable'
             ) from error
 
+    def _refuse_another_file(self) -> None:
+        if self._opened is not None and self._identity() != self._opened:
+            raise StoreError(
+                f'{self.path} was moved, deleted or replaced while it was open; bring it back, '
+                'or start again to open what lies there now'
+            )
+
     def _identity(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self.path)
@@ -113,14 +146,14 @@ class SqliteDatabase(Database):
             return None
         return status.st_dev, status.st_ino
 
-    def _named(self, error: exc.SQLAlchemyError) -> StoreError:
+    def _named(self, error: exc.SQLAlchemyError | sqlite3.Error) -> StoreError:
         reason = printable(str(getattr(error, 'orig', error)))
         if 'malformed' in reason or 'not a database' in reason:
             return self._damaged(reason)
         if 'locked' in reason:
             return StoreError(
-                f'{self.path} has been locked by another process for {BUSY_TIMEOUT_S:g} s; end '
-                'that process, or choose another file'
+                f'{self.path} has been locked for {BUSY_TIMEOUT_S:g} s: others are writing, '
+                'perhaps an import; try again'
             )
         if 'readonly' in reason or 'unable to open' in reason:
             return StoreError(

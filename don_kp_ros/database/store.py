@@ -220,14 +220,16 @@ class DescriptorStore(KnownModels):
             self._database.changed(connection)
             return self.get(new_name, model)
 
-    def delete(self, name: str, model: str) -> None:
+    def delete(self, name: str, model: str, time: datetime | None = None) -> None:
         """Delete a descriptor, damaged or not; `restore` can bring it back.
 
-        Raises UnknownNameError, with the nearest names.
+        `time` tells when that was, by default now. Raises UnknownNameError, with the nearest
+        names.
         """
         with self._database.transaction(write=True) as connection:
             number = self._identified(connection, name, model).id
-            statements.update(connection, number, deleted=records.now())
+            deleted = records.checked_time(time or records.now())
+            statements.update(connection, number, deleted=deleted)
             self._database.changed(connection)
 
     def restore(self, name: str, model: str) -> StoredDescriptor:

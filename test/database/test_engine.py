@@ -9,13 +9,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import MODEL, add, change, names, unit
+from samples import MODEL, add, change, mesh, names, taught, unit
 
+from don_kp_ros.database import exchange, sqlite
+from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import DamagedError, DamagedFileError, SchemaError, StoreError
+from don_kp_ros.database.opened import connect
+from don_kp_ros.database.records import Observation
 from don_kp_ros.database.store import DescriptorStore
 
 NOBODY = 65534
@@ -71,6 +76,20 @@ def test_an_acknowledged_write_survives_kill(path):
     subprocess.run([sys.executable, '-c', script, str(path)], cwd=ROOT, check=False)
     with DescriptorStore(path) as store:
         assert store.get('cap/brim', 'm').values.tolist() == [1.0, 0.0]
+
+
+def killed_before_a_checkpoint(path: Path) -> None:
+    """Store a point, then die with another one in the journal."""
+    script = (
+        'import os, signal, sys\n'
+        'from don_kp_ros.database.store import DescriptorStore\n'
+        'with DescriptorStore(sys.argv[1]) as store, store.transaction():\n'
+        '    for number in range(200):\n'
+        '        store.put(f"point {number}", "m", [1.0] * 64)\n'
+        'DescriptorStore(sys.argv[1]).put("cap/brim", "m", [1.0] * 64)\n'
+        'os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    subprocess.run([sys.executable, '-c', script, str(path)], cwd=ROOT, check=False)
 
 
 def test_two_processes_that_add_to_one_name_lose_nothing(database):
@@ -145,6 +164,33 @@ class TestWhatIsNoDatabaseIsLeftAlone:
             DescriptorStore(path)
         assert path.read_bytes() == before
 
+    def test_a_damaged_file_whose_journal_waits_to_be_written_into_it(self, path):
+        killed_before_a_checkpoint(path)
+        content = bytearray(path.read_bytes())
+        content[4096 * 3 : 4096 * 8] = np.random.default_rng(0).bytes(4096 * 5)
+        path.write_bytes(content)
+        wal = path.with_name('d.sqlite-wal')
+        journal = wal.read_bytes()
+        assert journal
+
+        def store() -> None:
+            DescriptorStore(path)
+
+        def migrate() -> None:
+            with contextlib.closing(connect(path)) as place:
+                place.revision()
+
+        for look in store, migrate:
+            with pytest.raises(DamagedFileError, match=r'd\.sqlite is damaged'):
+                look()
+            assert path.read_bytes() == content
+            assert wal.read_bytes() == journal
+        assert [found.what for found in examine(path) if found.state is State.WRONG] == [
+            'integrity'
+        ]
+        assert path.read_bytes() == content
+        assert wal.read_bytes() == journal
+
     @pytest.mark.parametrize(
         ('place', 'message'),
         [
@@ -184,8 +230,12 @@ class TestFaults:
         with DescriptorStore(path) as store:
             with contextlib.closing(sqlite3.connect(path)) as other:
                 other.execute('BEGIN IMMEDIATE')
-                with pytest.raises(StoreError, match=r'd\.sqlite has been locked.*for 0\.1 s'):
+                locked = r'd\.sqlite has been locked.*for 0\.1 s'
+                with pytest.raises(StoreError, match=locked) as told:
                     store.put('cap/brim', MODEL, unit(0))
+                # It may be this process: to end it would lose the import.
+                assert 'others are writing, perhaps an import; try again' in str(told.value)
+                assert 'end ' not in str(told.value)
                 assert store.list() == []
                 other.rollback()
             store.put('cap/brim', MODEL, unit(0))
@@ -223,6 +273,43 @@ class TestFaults:
         with DescriptorStore(tmp_path / 'elsewhere' / 'd.sqlite') as store:
             assert names(store) == ['a']
 
+    @pytest.mark.parametrize('when', ['before', 'while it is opened'])
+    def test_what_lay_in_its_place_is_not_written_to_when_it_is_back(
+        self, tmp_path, monkeypatch, when
+    ):
+        path, aside, wrong = (tmp_path / name for name in ('d', 'aside', 'wrong'))
+        for folder in path, wrong:
+            DescriptorStore(folder / 'd.sqlite').close()
+        open_file = sqlite.open_file
+
+        def swap() -> None:
+            path.rename(aside)
+            wrong.rename(path)
+
+        def open_another(*arguments):
+            monkeypatch.setattr(sqlite, 'open_file', open_file)
+            swap()
+            return open_file(*arguments)
+
+        with DescriptorStore(path / 'd.sqlite') as store:
+            store.put('before', MODEL, unit(0))
+            with store.snapshot():  # so that another thread needs a connection of its own
+                if when == 'before':
+                    swap()
+                else:
+                    monkeypatch.setattr(sqlite, 'open_file', open_another)
+                with ThreadPoolExecutor(1) as thread:
+                    refused = thread.submit(store.revision).exception()
+                assert 'moved, deleted or replaced' in str(refused)
+                path.rename(wrong)
+                aside.rename(path)
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(store.put, 'after', MODEL, unit(1)).result()
+        with DescriptorStore(path / 'd.sqlite') as store:
+            assert names(store) == ['after', 'before']
+        with DescriptorStore(wrong / 'd.sqlite') as store:
+            assert names(store) == []
+
 
 @pytest.mark.parametrize(
     ('damage', 'reason'),
@@ -246,3 +333,50 @@ def test_what_only_sqlite_can_hold_hides_no_other_descriptor(path, damage, reaso
         assert isinstance(damaged, DamagedError)
         with pytest.raises(DamagedError, match=reason):
             raise damaged
+
+
+TEXT = "CAST(x'ff61' AS TEXT)"
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        (f"UPDATE objects SET name = {TEXT} WHERE name = 'cap'", 'its object is no text'),
+        (f'UPDATE tags SET tag = {TEXT}', 'its tags are no text'),
+        (
+            f"UPDATE models SET fingerprint = {TEXT} WHERE fingerprint = 'm'",
+            'its model is no text',
+        ),
+        (f'UPDATE observations SET author = {TEXT} WHERE id = 1', 'its author is no text'),
+        (
+            f"""UPDATE observations SET camera = '{{"frame": "' || {TEXT} || '"}}' WHERE id = 1""",
+            "can't encode",
+        ),
+    ],
+)
+def test_a_text_that_damage_made_none_is_left_out_and_told(path, tmp_path, damage, reason):
+    with DescriptorStore(path) as store:
+        store.put('cap/brim', 'm', Observation(unit(0), author='eve'), tags=['red'])
+        store.put('mug/rim', MODEL, unit(1))
+    change(path, damage)
+    with DescriptorStore(path) as store:
+        summary = exchange.export(store, tmp_path / 'x.jsonl')
+        for one in store.list():
+            for seen in one.name, one.object, one.model, *one.tags:
+                seen.encode()
+    left_out = [told for told in summary.left_out if reason in told]
+    assert len(left_out) == 1, summary.left_out
+    assert summary.descriptors == 1
+    assert [finding.what for finding in examine(path) if finding.state is not State.WELL] == [
+        'content'
+    ]
+
+
+def test_an_object_whose_mesh_has_a_fingerprint_that_is_no_text_is_told(path):
+    with DescriptorStore(path) as store:
+        store.objects.put_mesh(store.objects.put(taught(0)), mesh(0))
+    change(path, f'UPDATE taught_objects SET mesh = {TEXT}')
+    with DescriptorStore(path) as store:
+        found, (damaged,) = store.objects.list()
+    assert not found
+    assert "the mesh's fingerprint" in str(damaged)

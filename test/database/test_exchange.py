@@ -19,6 +19,7 @@ from don_kp_ros.database.exchange_file import Entry
 from don_kp_ros.database.exchange_lines import ExchangeError
 from don_kp_ros.database.records import Filter, Observation, StoredDescriptor
 from don_kp_ros.database.store import DescriptorStore
+from don_kp_ros.errors import RefusedError
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
 names = st.text(st.characters(exclude_categories=['C', 'Z']), min_size=1, max_size=20)
@@ -172,6 +173,26 @@ def test_a_damaged_one_is_left_out_and_replaced_when_asked(store, other, tmp_pat
     assert content(other) == content(store)
 
 
+@pytest.mark.parametrize(
+    ('wanted', 'told'),
+    [
+        ({'tag': 'rde'}, "the tag 'rde'"),
+        ({'object': 'cpa'}, "the object 'cpa'"),
+        ({'model': 'm', 'prefix': 'cap/'}, "the model 'm' and the prefix 'cap/'"),
+    ],
+)
+def test_an_export_of_nothing_leaves_what_was_exported_before(store, path, wanted, told) -> None:
+    before = path.read_bytes()
+    with pytest.raises(RefusedError, match=f'nothing in .*a\\.sqlite has {told}; .*x\\.jsonl'):
+        exchange.export(store, path, Filter(**wanted))
+    assert path.read_bytes() == before
+    for name in 'cap/brim', 'cup/rim':
+        for model in MODEL, OTHER:
+            if store.has(name, model):
+                store.delete(name, model)
+    assert exchange.export(store, path).descriptors == 0  # what is empty may be kept, too
+
+
 def test_an_export_can_be_of_a_part(store, path) -> None:
 
     def named(**wanted: str) -> list[tuple[str, str]]:
@@ -182,7 +203,8 @@ def test_an_export_can_be_of_a_part(store, path) -> None:
     assert named(model=OTHER) == [('cup/rim', OTHER)]
     assert named(object='mug') == [('cup/rim', MODEL)]
     assert named(tag='a') == [('cap/brim', MODEL)]
-    assert named(tag='none such') == []
+    with pytest.raises(ExchangeError, match='none such'):
+        named(tag='none such')
     store.delete('cap/brim', MODEL)
     assert named() == [('cup/rim', OTHER), ('cup/rim', MODEL)]
 
@@ -392,6 +414,17 @@ def test_a_damaged_mesh_is_left_out_of_an_export(store, other, with_mesh, tmp_pa
     assert "the mesh of 'cap'" in told
     exchange.load(other, with_mesh)
     assert other.objects.get('cap', MODEL).mesh is None
+
+
+@pytest.mark.parametrize('damage', ["UPDATE meshes SET data = x'00'", 'DELETE FROM meshes'])
+def test_a_damaged_mesh_counts_as_other_content(store, other, with_mesh, tmp_path, damage) -> None:
+    exchange.load(other, with_mesh)
+    change(tmp_path / 'b.sqlite', damage)
+    with pytest.raises(ConflictError, match="'cap'"):
+        exchange.load(other, with_mesh)
+    assert exchange.load(other, with_mesh, existing='replace').replaced == 1
+    mended = other.objects.with_mesh(other.objects.get('cap', MODEL))
+    assert mended.mesh.data == mesh(0, 1_200_000).data
 
 
 def test_pieces_that_are_not_the_mesh_are_refused(other, with_mesh, tmp_path) -> None:

@@ -31,11 +31,14 @@ class DatabaseParameters:
     """What can be set; units in the descriptions."""
 
     database: str = parameter(
-        '', 'SQLite file; empty: database_url, or don_kp/descriptors.sqlite in the data folder'
+        '',
+        'SQLite file, unless database_url is given; empty: DON_KP_DATABASE_URL, or else '
+        'don_kp/descriptors.sqlite in the data folder',
     )
     database_url: str = parameter(
         '',
-        'of a PostgreSQL server, without a password; empty: the file, or else DON_KP_DATABASE_URL',
+        'of a PostgreSQL server, without a password; used in place of the file if both are given; '
+        'empty: the file',
     )
     exchange_folder: str = parameter(
         '',
@@ -59,13 +62,15 @@ class DescriptorDatabase(Node):
         )
         self._settings = Parameters(self, DatabaseParameters)
         settings = self._settings.value
+        database = chosen_database(settings.database, settings.database_url)
+        if settings.database and settings.database_url:
+            self.get_logger().warning(
+                f'database is {settings.database!r}, and database_url is given, too: the file is '
+                'not used; leave out the one that is not meant'
+            )
         self._topic = DescriptorTopic(self)
         changed = self._topic.refresh
-        self._link = DatabaseLink(
-            chosen_database(settings.database, settings.database_url),
-            changed,
-            self.resolve_service_name,
-        )
+        self._link = DatabaseLink(database, changed, self.resolve_service_name)
         folder = settings.exchange_folder or default_path().parent / 'exchange'
         group = ReentrantCallbackGroup()
         perception = PerceptionClient(self, lambda: self._settings.value.max_map_age_s)

@@ -6,13 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-
 from don_kp.msg import Descriptors, Model
 from don_kp.srv import LoadModel
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.nodes.kit.guard import guarded, guarded_service
+from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.kit.managed import ManagedNode
 from don_kp_ros.nodes.kit.parameters import Parameters
 from don_kp_ros.nodes.kit.qos import LATCHED
@@ -26,6 +24,7 @@ from don_kp_ros.nodes.perception.preferences import PreferenceService
 from don_kp_ros.nodes.perception.running import Running, load_model
 from don_kp_ros.nodes.perception.search import Search
 from don_kp_ros.nodes.perception.services import PerceptionServices
+from don_kp_ros.nodes.perception.stored import StoredTopic
 from don_kp_ros.nodes.perception.teaching import TeachService
 from don_kp_ros.resources import shipped_model
 
@@ -41,13 +40,7 @@ class Perception(ManagedNode):
         self._search: Search | None = None
         self._stored = Descriptors()
         self._models = self.create_publisher(Model, 'don_kp/model', LATCHED)
-        self.create_subscription(
-            Descriptors,
-            'don_kp/descriptors',
-            self._on_descriptors,
-            LATCHED,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        StoredTopic(self, self._on_descriptors)
         transforms = self._transforms = TransformListener(self)
         self._meshes = Meshes(self)
         if settings.camera_mount == 'hand':
@@ -138,7 +131,6 @@ class Perception(ManagedNode):
         response.success, response.message = True, f'{request.path} runs now'
         return response
 
-    @guarded
     def _on_descriptors(self, message: Descriptors) -> None:
         self._stored, before = message, self._running
         if before is not None:

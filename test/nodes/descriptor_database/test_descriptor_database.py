@@ -415,6 +415,19 @@ def test_what_was_acknowledged_survives_kill_and_a_damaged_one_hides_no_other(de
     assert remedy not in desk.list(limit=1000).message
 
 
+def test_an_object_s_name_that_damage_made_no_text_hides_no_other_descriptor(desk):
+    for name in 'odd/one', 'sound':
+        assert desk.store(name, model=desk.MODEL, values=VALUES).success
+    desk.change("UPDATE objects SET name = CAST(x'ff64' AS TEXT) WHERE name = 'odd'")
+    listed = desk.list(limit=1000)
+    assert listed.success
+    assert "left out: 'odd/one' of model" in listed.message
+    found = [descriptor.name for descriptor in listed.descriptors]
+    assert 'sound' in found and 'odd/one' not in found
+    for name in 'odd/one', 'sound':
+        assert desk.delete(name, desk.MODEL).success
+
+
 def test_a_database_that_fails_is_no_empty_list(desk):
     desk.change('ALTER TABLE descriptors RENAME TO lost')
     response = desk.list()
@@ -467,6 +480,15 @@ def test_a_wrong_url_or_one_that_tells_a_password_is_refused(start_node, url, re
     assert reason in node.output
     assert 'secret' not in node.output
     assert node.output.count('\n') == 1, node.output
+
+
+def test_of_a_file_and_a_url_the_one_that_is_not_used_is_named(start_node, tmp_path):
+    file, used = tmp_path / 'd.sqlite', tmp_path / 'e.sqlite'
+    node = start_node('descriptor_database', database=file, database_url=f'sqlite:///{used}')
+    node.wait_for(f'descriptors in {used}')
+    assert node.end() == 0
+    assert f"database is '{file}', and database_url is given, too: the file is not" in node.output
+    assert used.exists() and not file.exists()
 
 
 def test_the_node_starts_without_what_is_slow_to_import():
