@@ -13,7 +13,7 @@ from don_kp_ros.database.records import object_of
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
-from don_kp_ros.nodes.kit.client import ServiceClient, UnansweredError
+from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.conversions import image_array
 
 Array = NDArray[np.float64]
@@ -39,9 +39,14 @@ class Regions:
         """Return the middle (3,), in the base frame, of the surest region like a target.
 
         name: of a taught object, or of a stored point, whose object is meant. None: no region
-        looks like it, or its depth is not known.
+        looks like it, its depth is not known, or no further image comes.
         """
-        (message,), deadline = self._observer.hear(Detections, _DETECTIONS, name, 1)
+        try:
+            (message,), deadline = self._observer.hear(Detections, _DETECTIONS, name, 1)
+        except GoalRefusedError as error:
+            if error.code != Grasp.Result.STALE_DATA:
+                raise
+            return None
         found = (one for one in message.detections if one.name in (name, object_of(name)))
         surest = next(found, None)
         if surest is None:
@@ -57,8 +62,6 @@ class Regions:
             told = self._observer.answer(self._describe, asked).positions
         except GoalRefusedError:
             raise
-        except UnansweredError as error:
-            raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
         except RefusedError:
             return None
         places = np.array([[p.x, p.y, p.z] for p in told]).reshape(-1, 3)

@@ -16,6 +16,7 @@ from don_kp.srv import Describe
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError
 from don_kp_ros.nodes.grasp.regions import Regions
 from don_kp_ros.nodes.kit.client import UnansweredError
@@ -34,9 +35,12 @@ class Observer:
         self.blind = 0.0  # pixels to the left of which there is no depth
         self.asked: Describe.Request | None = None
         self.refuses: Exception | None = None
+        self.silent: Exception | None = None
 
     def hear(self, kind: Any, topic: str, *_: Any) -> Any:
         assert (kind, topic) == (Detections, 'don_kp/detections')
+        if self.silent:
+            raise self.silent
         return [self.message], 0.0
 
     def answer(self, _: Any, request: Describe.Request) -> Any:
@@ -96,14 +100,21 @@ def test_what_looks_like_something_else_is_no_place(peer: Any) -> None:
     assert place_of(peer, Observer(region('mug/handle', 10, 10)), 'mug') is None
 
 
-def test_what_perception_forgot_is_no_place_and_a_camera_that_stopped_is_told(peer: Any) -> None:
+def test_where_no_further_image_comes_there_is_no_place(peer: Any) -> None:
+    observer = Observer(region('mug', 300, 100))
+    observer.silent = GoalRefusedError(Grasp.Result.STALE_DATA, '0 of 1 images were searched')
+    assert place_of(peer, observer, 'mug') is None
+    observer.silent = MotionError(MotionCode.CANCELLED, 'cancelled')
+    with pytest.raises(MotionError):
+        place_of(peer, observer, 'mug')
+
+
+def test_what_perception_does_not_answer_is_no_place(peer: Any) -> None:
     observer = Observer(region('mug', 300, 100))
     observer.refuses = RefusedError('the image is older than 2 s')
     assert place_of(peer, observer, 'mug') is None
     observer.refuses = UnansweredError('no node serves /perception/describe')
-    with pytest.raises(GoalRefusedError, match='no node serves') as stopped:
-        place_of(peer, observer, 'mug')
-    assert stopped.value.code == Grasp.Result.STALE_DATA
+    assert place_of(peer, observer, 'mug') is None
     observer.refuses = GoalRefusedError(4, 'cancelled meanwhile')
     with pytest.raises(GoalRefusedError):
         place_of(peer, observer, 'mug')
