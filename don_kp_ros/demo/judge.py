@@ -23,6 +23,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 
 from don_kp.action import Grasp
 from don_kp.msg import Matches
@@ -65,6 +66,8 @@ class Judge(Node):
         self._teach = self.create_client(TeachObject, 'teach_object')
         self._teach_grasp = self.create_client(TeachGrasp, 'teach_grasp')
         self._grasp = PunctualActionClient(self, Grasp, 'grasp')
+        self._recover = self.create_client(Trigger, 'recover')
+        self._stopped = False  # by the last goal
         self.create_subscription(Matches, 'don_kp/matches', self._on_matches, 10)
         self.create_subscription(JointState, 'joint_states', self._on_joints, 10)
         self._matches_stamp = 0.0
@@ -145,7 +148,10 @@ class Judge(Node):
         others: int = -1,
         board: bool = False,
     ) -> None:
-        """Lay out the table as `ResetScene` says, and wait until the stack has seen it."""
+        """Lay out the table as `ResetScene` says, and wait until the stack has seen it.
+
+        An arm that the goal before left waiting for `/recover` is recovered: it stands anew, too.
+        """
         request = ResetScene.Request(
             seed=seed,
             placement=placement,
@@ -160,6 +166,8 @@ class Judge(Node):
         )
         if not response.success:
             raise UnansweredError(f'simulation/reset: {response.message}')
+        if self._stopped:
+            self._call('recover', self._recover.call_async(Trigger.Request()), PATIENCE_SECONDS)
 
         def seen() -> bool:
             return self._matches_stamp > response.time
@@ -245,7 +253,9 @@ class Judge(Node):
         self._wait('grasp', lambda: result.done() or held.is_set(), GOAL_SECONDS)
         if held.is_set():
             while_held()
-        return self._call('grasp', result, GOAL_SECONDS).result
+        ended = self._call('grasp', result, GOAL_SECONDS).result
+        self._stopped = ended.code in (Grasp.Result.MOTION_FAILED, Grasp.Result.NEEDS_RECOVERY)
+        return ended
 
     def cancel(self) -> None:
         """Cancel the running goal; its result will say so. For use in ``on_phase``."""

@@ -1,0 +1,57 @@
+"""The judge of trials, with a stack that answers what a test tells it to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from don_kp.action import Grasp
+from don_kp_ros.demo.judge import Judge
+
+CODES = Grasp.Result
+
+
+class Answered(Judge):
+    """A judge without a node: it notes whom it asks."""
+
+    def __init__(self, code: int) -> None:
+        self.asked: list[str] = []
+        self._result = SimpleNamespace(result=CODES(code=code))
+        asked = SimpleNamespace(call_async=lambda _: None, send_goal_async=lambda *_: None)
+        self._reset = self._recover = self._grasp = asked  # type: ignore[assignment]
+        self._stopped, self._matches_stamp, self.joints = False, 0.0, np.zeros(7)
+
+    def _call(self, name: str, future: Any, timeout: float) -> Any:
+        self.asked.append(name)
+        if name != 'grasp':
+            return SimpleNamespace(success=True, time=0.0)
+        done = SimpleNamespace(done=lambda: True)
+        handle = SimpleNamespace(accepted=True, get_result_async=lambda: done)
+        return handle if future is None else self._result
+
+    def _wait(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ('code', 'recovers'),
+    [
+        (CODES.MOTION_FAILED, True),
+        (CODES.NEEDS_RECOVERY, True),
+        (CODES.SUCCEEDED, False),
+        (CODES.NOT_FOUND, False),
+    ],
+)
+def test_no_trial_fails_for_an_arm_that_the_one_before_left_stopped(
+    code: int, recovers: bool
+) -> None:
+    judge = Answered(code)
+    judge.reset(0, 0, 1)
+    assert judge.asked == ['simulation/reset']
+    assert judge.grasp(Grasp.Goal(), lambda *_: None).code == code
+    judge.asked.clear()
+    judge.reset(0, 1, 1)
+    assert judge.asked == ['simulation/reset', *['recover'] * recovers]
