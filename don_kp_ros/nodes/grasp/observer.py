@@ -85,20 +85,24 @@ class Observer:
         self._scene = ServiceClient(node, Scene, 'perception/scene', remedy)
         self._transform = ServiceClient(node, Transform, 'perception/transform', remedy)
 
-    def hear(self, kind: Any, topic: str, name: str, images: int = 0) -> tuple[list[Any], float]:
+    def hear(
+        self, kind: Any, topic: str, name: str, images: int = 0, most: float = np.inf
+    ) -> tuple[list[Any], float]:
         """Return what perception says on a topic of several images, and until when to ask more.
 
         Of so many images, or as many as the parameter `looks` says. They are taken from now on,
-        with the arm at rest: what was seen before may be gone.
+        with the arm at rest: what was seen before may be gone. They are waited for as long as the
+        parameter `look_timeout` says, or ``most`` seconds if that is less.
         """
         p, since = self._parameters, self._time.now()
-        deadline, number = since + p.timeout, images or p.looks
+        timeout = min(p.timeout, most)
+        deadline, number = since + timeout, images or p.looks
 
         def seen() -> list[Any]:
             return [message for message in list(heard) if _stamp(message) >= since]
 
         with self._hearing(kind, topic) as heard:
-            self._wait(lambda: len(seen()) >= number, p.timeout)
+            self._wait(lambda: len(seen()) >= number, timeout)
         if several := two_publishers(self._node, topic):
             raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
         found, now = seen()[-number:], self._time.now()
@@ -112,7 +116,7 @@ class Observer:
         if len(found) < number or age > p.max_age:
             raise GoalRefusedError(
                 Grasp.Result.STALE_DATA,
-                f'{len(found)} of {number} images were searched within {p.timeout:g} s, the '
+                f'{len(found)} of {number} images were searched within {timeout:g} s, the '
                 f'newest {age:.1f} s ago ({p.max_age:g} s are allowed); {self._why_blind()}',
             )
         self.newest = found[-1].header

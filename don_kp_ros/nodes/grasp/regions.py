@@ -19,6 +19,7 @@ from don_kp_ros.nodes.kit.conversions import image_array
 Array = NDArray[np.float64]
 
 _DETECTIONS = 'don_kp/detections'
+_PATIENCE_S = 2.0  # for an image: perception tells no regions of those that it refuses
 _PIXELS = 25  # of a region, whose places are asked for
 
 
@@ -42,7 +43,9 @@ class Regions:
         looks like it, its depth is not known, or no further image comes.
         """
         try:
-            (message,), deadline = self._observer.hear(Detections, _DETECTIONS, name, 1)
+            (message,), deadline = self._observer.hear(
+                Detections, _DETECTIONS, name, 1, _PATIENCE_S
+            )
         except GoalRefusedError as error:
             if error.code != Grasp.Result.STALE_DATA:
                 raise
