@@ -68,7 +68,7 @@ class GraspNode(Node):
         self._second_view = SecondView(self._preset, self._observer, self._motion)
         planner = Planner(self._picker, self._workspace, self._fingers)
         look, views = self._settings.look, self._settings.views
-        regions = Regions(self, self._observer)
+        regions = Regions(self._observer)
         self._planning = GoalPlanning(
             self._observer,
             StoredPoints(self, self._observer, look),

@@ -126,12 +126,17 @@ class Observer:
         """Ask perception why it sees nothing."""
         request = Describe.Request(u=[0.0], v=[0.0], max_age=self._parameters.max_age)
         try:
-            self.answer(self._describe, request)
+            self.describe(request)
         except UnansweredError:
             pass
         except RefusedError as error:
             return str(error)
         return 'is the camera running, and the perception node?'
+
+    def describe(self, request: Describe.Request) -> Describe.Response:
+        """Ask perception what it saw at pixels; raises RefusedError where it does not tell."""
+        response: Describe.Response = self.answer(self._describe, request)
+        return response
 
     def now(self) -> float:
         """Return the time, seconds of ROS time."""

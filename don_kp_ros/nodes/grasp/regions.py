@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.node import Node
 
 from don_kp.action import Grasp
 from don_kp.msg import Detections
@@ -13,7 +12,6 @@ from don_kp_ros.database.records import object_of
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
-from don_kp_ros.nodes.kit.client import ServiceClient
 from don_kp_ros.nodes.kit.conversions import image_array
 
 Array = NDArray[np.float64]
@@ -29,12 +27,9 @@ class Regions:
     Its calls block, and raise what those of the observer do.
     """
 
-    def __init__(self, node: Node, observer: Observer) -> None:
-        """Look for perception's service on a node that others spin."""
+    def __init__(self, observer: Observer) -> None:
+        """Ask by an observer."""
         self._observer = observer
-        self._describe = ServiceClient(
-            node, Describe, 'perception/describe', 'is the perception node running?'
-        )
 
     def place_of(self, name: str) -> Array | None:
         """Return the middle (3,), in the base frame, of the surest region like a target.
@@ -62,7 +57,7 @@ class Regions:
             v=(v[some] + float(surest.box.y_offset)).tolist(),
         )
         try:
-            told = self._observer.answer(self._describe, asked).positions
+            told = self._observer.describe(asked).positions
         except GoalRefusedError:
             raise
         except RefusedError:

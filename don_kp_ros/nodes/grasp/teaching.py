@@ -49,9 +49,6 @@ class TeachGraspService:
         self._joints = JointMonitor(node, preset)
         remedy = 'is the descriptor database running?'
         self._store = ServiceClient(node, StoreGrasp, 'store_grasp', remedy)
-        self._describe = ServiceClient(
-            node, Describe, 'perception/describe', 'is the perception node running?'
-        )
         node.create_service(
             TeachGrasp,
             'teach_grasp',
@@ -128,7 +125,7 @@ class TeachGraspService:
         """Return the two clicked points (3,) in the base frame."""
         pixels = {'u': [float(u) for u in request.u], 'v': [float(v) for v in request.v]}
         asked = Describe.Request(max_age=self._look.max_age, **pixels)
-        seen = self._observer.answer(self._describe, asked)
+        seen = self._observer.describe(asked)
         if reason := next(filter(None, seen.reasons), ''):
             raise RefusedError(f'a clicked point has no place: {reason}; click beside it')
         T = self._observer.pose_of(seen.header.frame_id, seen.header.stamp, self._until())

@@ -43,7 +43,7 @@ class Observer:
             raise self.silent
         return [self.message], 0.0
 
-    def answer(self, _: Any, request: Describe.Request) -> Any:
+    def describe(self, request: Describe.Request) -> Any:
         if self.refuses:
             raise self.refuses
         self.asked = request
@@ -65,56 +65,56 @@ def region(name: str, u: int, v: int, width: int = 40, height: int = 30) -> Dete
     return Detection(name=name, box=box, mask=mask)
 
 
-def place_of(peer: Any, observer: Observer, name: str) -> np.ndarray | None:
-    return Regions(peer.node, observer).place_of(name)  # type: ignore[arg-type]
+def place_of(observer: Observer, name: str) -> np.ndarray | None:
+    return Regions(observer).place_of(name)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize('name', ['mug', 'mug/handle', 'mug/*'])
-def test_the_middle_of_the_surest_region_is_the_place(peer: Any, name: str) -> None:
+def test_the_middle_of_the_surest_region_is_the_place(name: str) -> None:
     observer = Observer(region('cap', 10, 10), region('mug', 300, 100), region('mug', 500, 400))
-    place = place_of(peer, observer, name)
+    place = place_of(observer, name)
     middle = rigid.apply(T_BASE_CAMERA, CAMERA.deproject(np.array([[319.5, 114.5]]), [0.55]))[0]
     np.testing.assert_allclose(place, middle, atol=0.002)
     assert observer.asked is not None and observer.asked.stamp == HEADER.stamp
     assert 20 < len(observer.asked.u) < 60  # not every pixel
 
 
-def test_the_smallest_region_has_a_place(peer: Any) -> None:
-    place = place_of(peer, Observer(region('mug', 320, 240, 1, 1)), 'mug')
+def test_the_smallest_region_has_a_place() -> None:
+    place = place_of(Observer(region('mug', 320, 240, 1, 1)), 'mug')
     truth = rigid.apply(T_BASE_CAMERA, CAMERA.deproject(np.array([[320.0, 240.0]]), [0.55]))[0]
     np.testing.assert_allclose(place, truth)
 
 
-def test_a_part_of_a_region_with_depth_is_enough(peer: Any) -> None:
+def test_a_part_of_a_region_with_depth_is_enough() -> None:
     observer = Observer(region('mug', 300, 100))
     observer.blind = 325.0
-    place = place_of(peer, observer, 'mug')
+    place = place_of(observer, 'mug')
     assert place is not None and np.isfinite(place).all()
     observer.blind = 1000.0
-    assert place_of(peer, observer, 'mug') is None
+    assert place_of(observer, 'mug') is None
 
 
-def test_what_looks_like_something_else_is_no_place(peer: Any) -> None:
-    assert place_of(peer, Observer(), 'mug') is None
-    assert place_of(peer, Observer(region('cap', 10, 10)), 'mug') is None
-    assert place_of(peer, Observer(region('mug/handle', 10, 10)), 'mug') is None
+def test_what_looks_like_something_else_is_no_place() -> None:
+    assert place_of(Observer(), 'mug') is None
+    assert place_of(Observer(region('cap', 10, 10)), 'mug') is None
+    assert place_of(Observer(region('mug/handle', 10, 10)), 'mug') is None
 
 
-def test_where_no_further_image_comes_there_is_no_place(peer: Any) -> None:
+def test_where_no_further_image_comes_there_is_no_place() -> None:
     observer = Observer(region('mug', 300, 100))
     observer.silent = GoalRefusedError(Grasp.Result.STALE_DATA, '0 of 1 images were searched')
-    assert place_of(peer, observer, 'mug') is None
+    assert place_of(observer, 'mug') is None
     observer.silent = MotionError(MotionCode.CANCELLED, 'cancelled')
     with pytest.raises(MotionError):
-        place_of(peer, observer, 'mug')
+        place_of(observer, 'mug')
 
 
-def test_what_perception_does_not_answer_is_no_place(peer: Any) -> None:
+def test_what_perception_does_not_answer_is_no_place() -> None:
     observer = Observer(region('mug', 300, 100))
     observer.refuses = RefusedError('the image is older than 2 s')
-    assert place_of(peer, observer, 'mug') is None
+    assert place_of(observer, 'mug') is None
     observer.refuses = UnansweredError('no node serves /perception/describe')
-    assert place_of(peer, observer, 'mug') is None
+    assert place_of(observer, 'mug') is None
     observer.refuses = GoalRefusedError(4, 'cancelled meanwhile')
     with pytest.raises(GoalRefusedError):
-        place_of(peer, observer, 'mug')
+        place_of(observer, 'mug')
