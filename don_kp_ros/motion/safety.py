@@ -160,7 +160,7 @@ class Safety:
 
     def check_joints(self, q: ArrayLike) -> None:
         """Refuse joint positions (7,) that bring the tool centre point beyond a limit."""
-        self._check_ranges(np.asarray(q, dtype=np.float64)[None])
+        self._check_ranges(np.asarray(q, dtype=np.float64)[None], np.full(7, np.nan))
         self.check_pose(self._kinematics.forward(q))
 
     def check_way(self, positions: ArrayLike, velocities: ArrayLike) -> None:
@@ -177,7 +177,7 @@ class Safety:
                 f'{self._preset.arm_joints[joint]} would turn at {speeds[i, joint]:.2f} rad/s; '
                 f'safety allows {allowed[joint]:.2f}',
             )
-        self._check_ranges(way)
+        self._check_ranges(way, way[0])
         start = self.beyond(self._kinematics.forward(way[0]))
         for q in way[1:]:
             self.check_pose(self._kinematics.forward(q), start)
@@ -211,15 +211,13 @@ class Safety:
         aborted, self._aborted = self._aborted, ''
         return aborted
 
-    def _check_ranges(self, way: Array) -> None:
-        """Refuse a way (n, 7) on which a joint leaves its range, or gets farther beyond it.
+    def _check_ranges(self, way: Array, start: Array) -> None:
+        """Refuse a way (n, 7) on which a joint is beyond its range, and farther than at a start.
 
-        Of a single position (1, 7) none may be beyond.
+        start (7,): NaN where a joint must not be beyond at all.
         """
         ranges = np.array([self._preset.position_lower, self._preset.position_upper])
-        lower, upper = ranges
-        if len(way) > 1:
-            lower, upper = np.minimum(lower, way[0]), np.maximum(upper, way[0])
+        lower, upper = np.fmin(ranges[0], start), np.fmax(ranges[1], start)
         # Written so that what is not a number is refused.
         kept = (way >= lower - _RANGE_ROUNDING) & (way <= upper + _RANGE_ROUNDING)
         if not kept.all():

@@ -125,8 +125,8 @@ class MoveItMotion:
         start = self._start()
         self._safety.check_joints(q)
         goal = self._state(start, q)
-        near = self._scene.cleared(self._tcp(start), CLEAR_RADIUS)
-        with near if let_go else nullcontext():
+        cleared = self._scene.cleared(self._tcp(start), CLEAR_RADIUS)
+        with cleared if let_go else nullcontext():
             trajectory = self._plan(start, self._free, robot_state=goal)
         self._show(trajectory)
         self._run(trajectory, 'to joints')
