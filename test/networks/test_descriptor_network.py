@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from don_kp_ros import configuration
+from don_kp_ros.networks import model as model_module
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import (
     DescriptorNetwork,
@@ -368,6 +369,13 @@ def test_the_confidence_is_that_of_the_squares_within_its_bounds() -> None:
     torch.testing.assert_close(net.log_variance(identity)[0, 0], 4 * torch.tanh(raw / 4))
 
 
+@pytest.fixture
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute alike on every processor, also where bfloat16 is faster."""
+    monkeypatch.setattr(model_module, 'fast_bfloat16', lambda device: False)
+
+
+@pytest.mark.usefixtures('_float32')
 def test_a_model_tells_its_confidence_where_it_has_one() -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
     net = network(dimension=4, channels=8, confidence=True, keypoints=None)
@@ -389,6 +397,7 @@ def test_a_model_tells_its_confidence_where_it_has_one() -> None:
         DescriptorModel(checkpoint(plain, 96)).confidence(image)
 
 
+@pytest.mark.usefixtures('_float32')
 @pytest.mark.parametrize('backbone', ['resnet18', 'efficientnet_lite0'])
 def test_statistics_are_of_the_picture_itself_where_it_is_wanted(backbone: str) -> None:
     settings = {'backbone': backbone, 'dimension': 4, 'channels': 8, 'keypoints': None}
