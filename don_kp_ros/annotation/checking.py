@@ -13,6 +13,7 @@ from don_kp_ros.data.mask_check import MaskCheck, share_of
 from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.data.picture_file import PictureFile
 from don_kp_ros.data.posed import PosedFolder, PosedSample
+from don_kp_ros.data.scenes import SCENES, SceneFolder
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ def check(root: Path, options: MaskOptions, sheet: Path, say: Callable[[str], No
 
     say: is told what a training is told.
     """
-    folder: ImageFolder | PosedFolder
-    if (root / INDEX).exists():
+    folder: ImageFolder | PosedFolder | _SceneViews
+    if (root / SCENES).exists():
+        folder = _SceneViews(SceneFolder.open(root), options)
+    elif (root / INDEX).exists():
         folder = PosedFolder.open(root)
     else:
         folder = ImageFolder.open(root)
@@ -61,10 +64,28 @@ def check(root: Path, options: MaskOptions, sheet: Path, say: Callable[[str], No
     return Verdict(len(folder.images), tuple(examined.findings(masks)), tuple(refused))
 
 
+class _SceneViews:
+    """The views of a folder of scenes, each with the lone objects that belong to it."""
+
+    def __init__(self, folder: SceneFolder, options: MaskOptions) -> None:
+        folder.refuse_values(options.values)
+        self.images = [path for pair in folder.images for path in pair]
+        self.validation = folder.validation
+        self._folder = folder
+
+    def sample(self, index: int, _values: tuple[int, ...]) -> PosedSample:
+        scene, side = divmod(index, 2)
+        if side == 0:
+            self._folder.lone_of(scene)
+        return self._folder.view(index).whole()
+
+
 class _Examination:
     """Goes through a folder's samples, and keeps what each of them is remarkable for."""
 
-    def __init__(self, folder: ImageFolder | PosedFolder, options: MaskOptions) -> None:
+    def __init__(
+        self, folder: ImageFolder | PosedFolder | _SceneViews, options: MaskOptions
+    ) -> None:
         self.unreadable: dict[Path, str] = {}
         self._folder, self._options = folder, options
         self._paths: list[Path] = []

@@ -151,15 +151,19 @@ class SceneFolder:
     def files(self) -> list[Path]:
         """Every file that it is made of, the held folder's included; raises DataError."""
         held = self.validation()
-        views = [path for pair in self.images for path in pair]
+        scenes = [path for index in range(len(self.entries)) for path in self.files_of(index)]
+        more = [*self.negatives, *self.meshes.values(), *([] if held is None else held.files)]
+        return [self.root / SCENES, *scenes, *more]
+
+    def files_of(self, index: int) -> list[Path]:
+        """Every file of a scene."""
+        views = self.images[index]
         others = [
             self.root / folder / f'{path.stem}.png'
             for folder in ('masks', 'depths')
             for path in views
         ]
-        alone = [path for of_scene in self.lone for path in of_scene.values()]
-        more = [*self.negatives, *self.meshes.values(), *([] if held is None else held.files)]
-        return [self.root / SCENES, *views, *others, *alone, *more]
+        return [*views, *others, *self.lone[index].values()]
 
     def validation(self) -> SceneFolder | None:
         """Open the held folder, if there is one; raises DataError."""
@@ -183,16 +187,31 @@ class SceneFolder:
 
     def scene(self, index: int) -> Scene:
         """Read and check a scene; raises DataError."""
+        a, b = self.view(2 * index), self.view(2 * index + 1)
+        return Scene(self.entries[index], a, b, self.lone_of(index), self.bits)
+
+    def refuse_values(self, values: tuple[int, ...]) -> None:
+        """Raise DataError for values of masks, which number the objects here and are all read."""
+        if values:
+            raise DataError(
+                f'{self.root}: masks of scenes number their objects, which are all read, and '
+                f'{", ".join(map(str, values))} would choose some; leave out --mask-value'
+            )
+
+    def view(self, number: int) -> SceneView:
+        """Read and check a view, two of each scene in the order of the index; raises DataError."""
+        index, side = divmod(number, 2)
         entry = self.entries[index]
-        a, b = (
-            self._view(path, T, len(entry.objects))
-            for path, T in zip(self.images[index], entry.T_scene_camera, strict=True)
-        )
+        path, T_scene_camera = self.images[index][side], entry.T_scene_camera[side]
+        return self._view(path, T_scene_camera, len(entry.objects))
+
+    def lone_of(self, index: int) -> dict[int, PictureFile]:
+        """Read and check a scene's lone objects, by number; raises DataError."""
         lone = {}
         for number, path in self.lone[index].items():
             lone[number] = PictureFile.open(path)
             self._check_size(path, image_of(lone[number], self.bits))
-        return Scene(entry, a, b, lone, self.bits)
+        return lone
 
     def _view(self, path: Path, T_scene_camera: Matrix, objects: int) -> SceneView:
         mask_path, depth_path = (

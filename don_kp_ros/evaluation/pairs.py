@@ -219,7 +219,11 @@ def posed(
 
 
 def of_scenes(
-    scenes: list[Scene], queries: int, negatives: list[Image], what: str, tolerance: float
+    scenes: list[Scene],
+    queries: int,
+    negatives: list[Image],
+    what: str,
+    tolerance: float = TOLERANCE,
 ) -> PairSet:
     """Pair the two views of each scene, once for every object that both show; poses are the truth.
 

@@ -13,6 +13,7 @@ from don_kp_ros.data.mask_check import MaskCheck
 from don_kp_ros.data.mask_options import MaskOptions
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder, PosedSample
+from don_kp_ros.data.scenes import Scene, SceneFolder
 from don_kp_ros.data.source import prepare_background
 from don_kp_ros.evaluation.pairs import SIDE
 
@@ -70,6 +71,24 @@ class Reader:
                 yield folder.sample(i, self.masks.values)
             except DataError as error:
                 self._skip(error, (folder.images[i], folder.masks[i], folder.depths[i]))
+
+    def scenes(self, folder: SceneFolder, places: Iterable[int]) -> list[Scene]:
+        """Read some of a folder's scenes, by index; raises DataError."""
+        folder.refuse_values(self.masks.values)
+        found = list(self._each_scene(folder, places))
+        if not found:
+            raise DataError(f'{folder.root}: none of its scenes can be read')
+        views = [view.whole() for scene in found for view in (scene.a, scene.b)]
+        for _ in MaskCheck(folder.root, self.masks, self.say).watch(views, len(views)):
+            pass
+        return found
+
+    def _each_scene(self, folder: SceneFolder, places: Iterable[int]) -> Iterator[Scene]:
+        for i in places:
+            try:
+                yield folder.scene(i)
+            except DataError as error:
+                self._skip(error, folder.files_of(i))
 
     def backgrounds(self, folder: ImageFolder) -> list[Image]:
         """Read a folder's pictures without the object, evenly spread ones of many."""

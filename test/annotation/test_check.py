@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from masked import HEIGHT, WIDTH, folder, levels, photo, pillow, truth, write
+from plates import scene_of_plates
 
 from don_kp_ros.annotation.command import main
 from don_kp_ros.annotation.duplicates import Duplicates
@@ -131,3 +132,31 @@ def test_an_object_that_moved_is_no_duplicate() -> None:
     for image in (moved[0], moved[1], moved[0], moved[0][:, ::-1]):
         found.add(np.ascontiguousarray(image))
     assert found.found() == {2: 0}
+
+
+class TestScenes:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        return scene_of_plates(tmp_path / 'scenes')
+
+    def test_every_view_is_examined(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        status, sheet = check(root)
+        assert status == 0
+        assert 'nothing is wrong with 2' in capsys.readouterr().out
+        assert sheet.is_file()
+
+    @pytest.mark.parametrize('broken', ['rgbs/s_b.png', 'lone/s_a_2.png'])
+    def test_what_cannot_be_read_is_told(
+        self, root: Path, capsys: pytest.CaptureFixture[str], broken: str
+    ) -> None:
+        (root / broken).write_bytes(b'nothing')
+        assert check(root)[0] == 1
+        told = capsys.readouterr()
+        assert f'{root / broken}: not an image' in told.err
+        assert row(told.out, f'{Path(broken).stem[:3]}.png')
+
+    def test_values_of_masks_are_refused(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert check(root, '--mask-value', '2')[0] == 1
+        assert 'leave out --mask-value' in capsys.readouterr().err

@@ -14,13 +14,14 @@ from don_kp_ros.evaluation.protocols.invariance import Invariance
 from don_kp_ros.evaluation.protocols.named_points import NamedPoints
 from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.protocols.protocol import Protocol
+from don_kp_ros.evaluation.protocols.scenes import Scenes
 from don_kp_ros.evaluation.protocols.turned import Turned
 from don_kp_ros.resources import config_path
 
 FOLDER, STUDIES = 'evaluation', 'studies'  # of configurations, below config/
 PROTOCOLS: dict[str, type[Protocol]] = {
     protocol.kind: protocol
-    for protocol in (HeldViews, Folder, Posed, NamedPoints, Invariance, Turned)
+    for protocol in (HeldViews, Folder, Posed, Scenes, NamedPoints, Invariance, Turned)
 }
 
 
