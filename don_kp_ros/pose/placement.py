@@ -63,14 +63,23 @@ class Sight:
     depth: NDArray[np.float32]  # (H, W) metres, NaN where there is none
 
     @classmethod
-    def of(cls, T_camera_object: Array, image: Image, view: View, cells: Array) -> Sight:
-        """Take a view, whose map is cells (D, h, w); raises RefusedError without depth."""
+    def of(
+        cls,
+        T_camera_object: Array,
+        image: Image,
+        view: View,
+        cells: Array,
+        nothing: NDArray[np.float32] | None,
+    ) -> Sight:
+        """Take a view, whose map is cells (D, h, w); raises RefusedError without depth.
+
+        nothing: the background's descriptor, of a model that has one (`DescriptorModel.nothing`).
+        """
         if view.depth is None or view.camera is None:
             raise RefusedError(f'a mesh is placed with depth: {view.lacks}')
         metres = view.depth.metres()
-        return cls(
-            T_camera_object, image, view.camera, Live.of(cells, view.camera, metres), metres
-        )
+        live = Live.of(cells, view.camera, metres, nothing)
+        return cls(T_camera_object, image, view.camera, live, metres)
 
 
 def checked(subject: Subject, constellation: Constellation, T_object_mesh: Array) -> Placement:
@@ -213,6 +222,6 @@ def _most_alike(
         surface = rendered_again(subject, T_camera_mesh, sight.image, sight.camera, model)
         if isinstance(surface, Refusal):
             return np.inf
-        return Comparer([surface], sight.live).compare([T_camera_mesh])[0].cost
+        return Comparer([surface], sight.live, blur=0).compare([T_camera_mesh])[0].cost
 
     return sorted(poses, key=cost)

@@ -102,7 +102,8 @@ class PlacingService:
         else:
             assert frame is not None and view is not None
             T = self._seen(request.known.name, constellation, frame, view)
-            sight = Sight.of(T, frame.picture, view, frame.cells.cpu().numpy())
+            cells, nothing = frame.cells.cpu().numpy(), running.model.nothing
+            sight = Sight.of(T, frame.picture, view, cells, nothing)
             found = place(subject, constellation, sight, running.model)
             told = f'and {found.like:.0%} of what it shows is like it in this image'
         response.pose, response.residual = pose_from_matrix(found.T_object_mesh), found.residual
