@@ -48,7 +48,7 @@ def mask_by_colour(
     scale = min(1.0, _SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    clicks = [[tuple(scale * x for x in click) for click in own] for own in (inside, outside)]
+    clicks = [[_scaled(click, scale, size) for click in own] for own in (inside, outside)]
     u, v, w, h = (scale * number for number in box)
     known = None if begun is None else _shrunk(begun, size)
     every = _cut(small, (u, v, w, h), clicks, known)
@@ -69,6 +69,13 @@ def mask_by_colour(
         doubts.append('the mask is a small part of the box')
     whole = cv2.resize(shown.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return Proposal.of(image, np.asarray(whole > 0.5), doubts)
+
+
+def _scaled(click: Numbers, scale: float, size: tuple[int, int]) -> Numbers:
+    """Return where a pixel's middle lies in a smaller picture of so many columns and rows."""
+    return tuple(
+        min((number + 0.5) * scale - 0.5, end - 1) for number, end in zip(click, size, strict=True)
+    )
 
 
 def _inset(box: Numbers, share: float) -> Numbers:

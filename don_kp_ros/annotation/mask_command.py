@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
             said = '; '.join(made.said)
             if made.share is None:
                 failed += 1
-                print(f'{made.picture.name}: no mask: {said}', flush=True)
+                none = 'its old mask stays' if made.picture in task.old else 'no mask'
+                print(f'{made.picture.name}: {none}: {said}', flush=True)
             else:
                 doubtful += bool(said)
                 doubt = f', doubtful: {said}' if said else ''
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
         print(f'don_kp mask: {error}', file=sys.stderr)
         return 1
     written = len(task.pictures) - failed
-    print(f'{written} masks, {doubtful} doubtful; {failed} pictures without one')
+    print(f'{written} masks, {doubtful} doubtful; {failed} pictures got none')
     if written:
         print(f'masks over pictures: {options.sheet}')
     return 1 if failed else 0
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         description=main.__doc__,
         epilog='--at, --off and --box are for all pictures, or for the one whose name stands '
         'before the numbers; give them as often as needed. The exit status is 1 where a picture '
-        'is left without a mask.',
+        'gets no mask.',
     )
     parser.add_argument('folder', metavar='FOLDER', type=Path, help='its rgbs/ hold the pictures')
     parser.add_argument(

@@ -91,6 +91,8 @@ class Mesh:
 
         diameter: metres that it is known to have.
         """
+        if diameter is not None and not 0 < diameter < np.inf:
+            raise RefusedError(f'a diameter of {diameter} m is said; it must be above 0 m')
         extent = float(self.size.max()) * unit
         if not SMALLEST <= extent <= LARGEST:
             millimetres = SMALLEST <= extent / 1000 <= LARGEST

@@ -337,6 +337,13 @@ class TestVoc:
         assert 'bottle (5) in 1 picture, class 39 (39)' in refused(source, capsys)
         assert same(masks(imported(source, '--object', 'bottle')), {'0': ELBOW})
 
+    def test_masks_of_two_values_are_told_from_classes(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = self.source(tmp_path, np.where(ELBOW, 255, 0).astype(np.uint8))
+        told = refused(source, capsys)
+        assert '(0.png): 255 means in VOC' in told and 'put them into masks/' in told
+
     def test_objects_of_one_class_are_told_apart(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

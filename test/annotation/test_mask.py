@@ -146,6 +146,30 @@ class TestByColour:
         assert overlap(made(flat, '0'), right) > 0.95
         assert overlap(made(flat, '1'), left) > 0.95
 
+    def test_a_click_on_the_last_column_of_a_large_picture_is_on_the_object(
+        self, flat: Path
+    ) -> None:
+        shown = np.zeros((750, 1000), np.bool_)
+        shown[200:600, 500:] = shown[300:500, 100:250] = True
+        for number in range(2):
+            write_image(flat / 'rgbs' / f'{number}.png', colourful(shown, number))
+        clicked = ('--at', '999', '400', '--box', '50', '100', '950', '600')
+        assert run(flat, *clicked) == 0
+        right = shown.copy()
+        right[:, :300] = False
+        assert min(overlap(made(flat, str(n)), right) for n in range(2)) > 0.95
+
+    def test_a_mask_that_is_not_made_anew_stays_and_is_told(
+        self, flat: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(flat) == 0
+        before = (flat / 'masks' / '0.png').read_bytes()
+        capsys.readouterr()
+        assert run(flat, '--overwrite', '--box', '0', '150', '110', '90', '90') == 1
+        told = capsys.readouterr().out
+        assert '0.png: its old mask stays: the box' in told and '1 pictures got none' in told
+        assert (flat / 'masks' / '0.png').read_bytes() == before
+
     def test_two_things_without_a_box_are_doubtful(
         self, flat: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

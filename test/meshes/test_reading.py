@@ -31,6 +31,9 @@ def test_millimetres_are_named_and_read_as_such(tmp_path: Path) -> None:
     assert mesh.in_metres(0.001, diameter=0.12).diameter == pytest.approx(0.12, rel=1e-3)
     with pytest.raises(RefusedError, match=r'diameter of 0.12 m, but 0.2 m is said'):
         mesh.in_metres(0.001, diameter=0.2)
+    for diameter in (0.0, -1.0, float('nan'), float('inf')):
+        with pytest.raises(RefusedError, match=f'diameter of {diameter} m is said; it must be'):
+            mesh.in_metres(0.001, diameter=diameter)
 
 
 def test_parts_of_a_scene_are_one_object(tmp_path: Path) -> None:

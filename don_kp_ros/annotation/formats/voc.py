@@ -6,7 +6,7 @@ SegmentationObject/, if it is there, tells objects of one class apart. Index 255
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from don_kp_ros.annotation.formats.marks import Mark, Marked, Pictures
 from don_kp_ros.data.pairing import by_stem
-from don_kp_ros.data.picture_file import DataError, PictureFile, list_images
+from don_kp_ros.data.picture_file import DataError, PictureFile, list_images, named
 from don_kp_ros.pose.segmentation import Mask
 
 CLASSES, OBJECTS, LABELS, PHOTOS = (
@@ -53,7 +53,20 @@ def read(root: Path, pictures: Pictures) -> list[Marked]:
             raise DataError(f'{path}: {root / OBJECTS} has none of this name, though others')
         marks, size = _marks(path, objects.get(stem), labels)
         result.append(Marked(stem, others.opener(stem, path, stem=True), marks, size))
+    if labels is None and not any(marked.marks for marked in result):
+        _refuse_void(classes.values())
     return result
+
+
+def _refuse_void(paths: Iterable[Path]) -> None:
+    """Say why nothing is marked where masks show the number that marks nothing."""
+    void = [path for path in paths if (_numbers(path, False) == _VOID).any()]
+    if void:
+        raise DataError(
+            f'{named(void)}: {_VOID} means in VOC that it is not said what is there, and no other '
+            'number is shown; if that is the object, these are masks of two values: put them into '
+            'masks/, beside rgbs/'
+        )
 
 
 def _marks(
