@@ -167,8 +167,8 @@ class Frames:
         if self._image_fault:
             raise RefusedError(self.colour.silence or self._image_fault)
         if not kept:
-            why = '' if self.colour.count else f': {self.colour.absence}'
-            raise RefusedError(f'no image has been described yet{why}')
+            why = self.colour.fault if self.colour.count else self.colour.absence
+            raise RefusedError(f'no image has been described yet{why and f": {why}"}')
         self._check_age('described image', kept[-1], max_age, self.colour)
         return kept[-1].value
 

@@ -86,6 +86,14 @@ def test_images_of_a_recording_that_begins_anew_are_forgotten(film):
     assert film.frames.view(newest).lacks == ''
 
 
+def test_while_no_image_is_described_its_stamps_are_told(film):
+    header = Header(stamp=Stamp(sec=20), frame_id='camera')
+    picture = np.zeros((24, 32, 3), np.uint8)
+    film.frames.colour._on_message(conversions.image_message(picture, 'rgb8', header))
+    with pytest.raises(RefusedError, match=r'described yet: the stamps on .* are 80.0 s old'):
+        film.frames.described(Stamp(), 0.0)
+
+
 def test_silence_is_told_after_two_looks_and_ends_with_a_message(film):
     for expected in False, False, True:
         assert (film.frames.fault != '') == expected
