@@ -18,10 +18,10 @@ from don_kp_ros.evaluation.figures import (
     fingerprint,
     independent,
     joined,
-    keypoint_figures,
     space_figures,
     summed_up,
 )
+from don_kp_ros.evaluation.keypoints import keypoint_figures
 from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import MODEL, Found, Learned, match_all, matchers
 from don_kp_ros.evaluation.pairs import check
@@ -102,7 +102,7 @@ def evaluate(
     if len(chosen) == 1:
         model, condition = methods[MODEL], conditions[chosen[0]]
         assert isinstance(model, Learned) and isinstance(model.model, DescriptorModel)
-        summary['methods'][MODEL]['keypoints'] = keypoint_figures(model.model, condition)
+        summary['methods'][MODEL]['keypoints'] = keypoint_figures(model.model, condition.data)
         kinds = measure_kinds(model.model, condition.data)
     curves: dict[str, list[dict[str, Any]]] = {}
     for number, condition in enumerate(conditions):

@@ -1,4 +1,4 @@
-"""What was found, in figures: accuracy and how far to trust it, errors in space, keypoints."""
+"""What was found, in figures: accuracy and how far to trust it, errors in space."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.evaluation import statistics
-from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import MODEL, Found
 from don_kp_ros.evaluation.pck import THRESHOLDS, Accuracy
 from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.space import space_errors, space_summary
-from don_kp_ros.networks.model import DescriptorModel
 
 INTERVALS: dict[str, statistics.Statistic] = {
     'auc': statistics.AUC,
@@ -138,15 +136,6 @@ def space_figures(condition: Condition, found: Found) -> dict[str, Any] | None:
     if not any(np.isfinite(errors).any() for errors in parts):
         return None
     return space_summary(parts)
-
-
-def keypoint_figures(model: DescriptorModel, condition: Condition) -> dict[str, float] | None:
-    """Measure keypoints; None if none are of these objects, or pairs show different pictures."""
-    kinds = {'', *model.keypoint_kinds}
-    known = [pair for pair in condition.data.pairs if pair.kind in kinds]
-    if not model.number_of_keypoints or all(pair.homography is None for pair in known):
-        return None
-    return measure_keypoints(model, condition.data).rounded()
 
 
 def fingerprint(conditions: Sequence[Condition]) -> str:

@@ -16,6 +16,10 @@ from don_kp_ros.networks.model import DescriptorModel
 _MASK_SAMPLES = 500
 
 
+class NoKeypoints(ValueError):
+    """No pair shows keypoints whose true places are known."""
+
+
 @dataclass(frozen=True)
 class KeypointQuality:
     """The quality of a set of keypoints.
@@ -45,8 +49,8 @@ def measure_keypoints(model: DescriptorModel, data: PairSet, turns: int = 1) -> 
     turns: as in DescriptorModel.keypoints.
 
     Keypoints of A that B does not show count neither as errors nor as hits, nor do those of other
-    kinds of object than the pair's, where that is known. Raises ValueError if no pair that has
-    keypoints has both a homography and a mask.
+    kinds of object than the pair's, where that is known. Raises NoKeypoints if no pair that has
+    keypoints has both a homography and a mask, or none of them lies within its view B.
     """
     found: dict[int, NDArray[np.float32]] = {}
     errors, inside, spread = [], [], []
@@ -67,8 +71,10 @@ def measure_keypoints(model: DescriptorModel, data: PairSet, turns: int = 1) -> 
         inside.append(pair.mask_b[v.clip(0, height - 1), u.clip(0, width - 1)] > 127)
         spread.append(_mean_distance(uv_b) / _mean_distance(_mask_pixels(pair.mask_b)))
     if not errors:
-        raise ValueError('no pair has a homography and a mask; keypoints need both')
+        raise NoKeypoints('no pair has a homography and a mask; keypoints need both')
     every = np.concatenate(errors)
+    if not len(every):
+        raise NoKeypoints(f'{data.origin}: no keypoint of a view A lies within its view B')
     return KeypointQuality(
         model.number_of_keypoints,
         float(np.median(every)),
@@ -76,6 +82,14 @@ def measure_keypoints(model: DescriptorModel, data: PairSet, turns: int = 1) -> 
         float(np.mean(inside)),
         float(np.mean(spread)),
     )
+
+
+def keypoint_figures(model: DescriptorModel, data: PairSet) -> dict[str, float] | None:
+    """Measure keypoints as they are reported; None where pairs show none of them."""
+    try:
+        return measure_keypoints(model, data).rounded()
+    except NoKeypoints:
+        return None
 
 
 def _mask_pixels(mask: Image) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from don_kp_ros.data.folder import Sample
 from don_kp_ros.evaluation.counting import Counting
-from don_kp_ros.evaluation.keypoints import measure_keypoints
+from don_kp_ros.evaluation.keypoints import keypoint_figures
 from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import accuracy, centroid
 from don_kp_ros.evaluation.measure import Measurement, measure
@@ -31,7 +31,7 @@ class Scores:
     measurement: Measurement
     metrics: dict[str, dict[str, float]]  # by who finds the points
     kinds: dict[str, dict[str, Any]]  # empty where there are not several
-    keypoints: dict[str, float] | None
+    keypoints: dict[str, float] | None  # None where no pair shows any of them
 
 
 def score(
@@ -60,11 +60,11 @@ def score(
     keypoints, kinds = None, measure_kinds(model, data)
     if model.number_of_keypoints:
         views = _views(data, settings, seed)
-        keypoints = measure_keypoints(model, views).rounded()
+        keypoints = keypoint_figures(model, views)
         for kind, of_kind in kinds.items():
             shown = replace(views, pairs=[pair for pair in views.pairs if pair.kind == kind])
-            if shown.pairs:
-                of_kind['keypoints'] = measure_keypoints(model, shown).rounded()
+            if (own_keypoints := keypoint_figures(model, shown)) is not None:
+                of_kind['keypoints'] = own_keypoints
     return Scores(own, metrics, kinds, keypoints)
 
 
