@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from don_kp_ros.data.folder import INDEX, DataError, ImageFolder, Sample, read_sample
 from don_kp_ros.data.posed import PosedFolder
@@ -113,15 +114,18 @@ def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:
 
 
 def alike(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Group pictures by the colours in their masks; each group has its first picture's name."""
+    """Group pictures by the colours in their masks; each group has its first picture's name.
+
+    Two pictures that others link, each like the next, are of one group: of two groups, no picture
+    is like one of the other.
+    """
     histograms = [_histogram(sample) for sample in samples]
-    names = []
-    for histogram in histograms:
-        distances = [
-            cv2.compareHist(histogram, other, cv2.HISTCMP_BHATTACHARYYA) for other in histograms
-        ]
-        names.append(samples[int(np.argmax(np.array(distances) < ALIKE))].path.stem)
-    return tuple(names)
+    distances = [
+        [cv2.compareHist(own, other, cv2.HISTCMP_BHATTACHARYYA) for other in histograms]
+        for own in histograms
+    ]
+    _, groups = connected_components(np.array(distances) < ALIKE, directed=False)
+    return tuple(samples[int(np.argmax(groups == group))].path.stem for group in groups)
 
 
 def _histogram(sample: Sample) -> NDArray[np.float32]:

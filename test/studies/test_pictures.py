@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from don_kp_ros.data.folder import DataError, ImageFolder
+from don_kp_ros.data.folder import DataError, ImageFolder, Sample
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder, PosedView, write_depth, write_index
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.studies.pictures import Pictures
+from don_kp_ros.studies.pictures import Pictures, alike
 
 
 def posed(root: Path) -> Path:
@@ -33,6 +33,15 @@ class TestObjects:
         pictures = Pictures.open(folder)
         assert pictures.told is None
         assert pictures.objects() == ('0', '1') * 4
+
+    def test_pictures_that_another_links_show_one_object(self) -> None:
+        """The first is like the second, and the second like the third: none of them is apart."""
+        samples = []
+        for name, share in (('a', 0), ('b', 7), ('c', 25), ('d', 100)):  # % of another colour
+            image = np.full((100, 100, 3), (200, 0, 0), np.uint8)
+            image[:share] = 0, 200, 0
+            samples.append(Sample(Path(f'{name}.png'), image, np.full((100, 100), 255, np.uint8)))
+        assert alike(samples) == ('a', 'a', 'a', 'd')
 
     def test_the_folder_may_say_it(self, folder: Path) -> None:
         lines = [f'{i}.png my {"cap" if i < 3 else "mug"}' for i in range(8)]
