@@ -49,6 +49,8 @@ class DrawnSampler:
     own surroundings are used, too, also about what is drawn.
     """
 
+    kinds: tuple[str, ...] = ('',)
+
     def __init__(
         self,
         configuration: ViewConfiguration,

@@ -117,7 +117,12 @@ class ViewPair:
 
 
 class PairSampler(Protocol):
-    """Draws view pairs, of single pictures or of posed views."""
+    """Draws view pairs, of single pictures or of posed views.
+
+    kinds: of the objects of its pairs; '' where that is not known.
+    """
+
+    kinds: tuple[str, ...]
 
     def draw(self, rng: np.random.Generator) -> ViewPair:
         """Draw a pair."""
@@ -143,6 +148,8 @@ class ViewSampler:
 
     backgrounds are pictures without the object; the pictures' own surroundings are used, too.
     """
+
+    kinds: tuple[str, ...] = ('',)
 
     def __init__(
         self, configuration: ViewConfiguration, sources: list[Source], backgrounds: list[Image]

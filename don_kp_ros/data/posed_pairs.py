@@ -128,6 +128,7 @@ class PosedSampler:
         if not self._groups:
             where = views[0].path.parent.parent / INDEX if views else 'no views'
             raise DataError(f'{where}: no object has two views; pairs of views are needed')
+        self.kinds = tuple(sorted({kind_of(group[0].object) for group in self._groups}))
         self._sizes = np.array([len(group) for group in self._groups])
 
     def draw(self, rng: np.random.Generator) -> ViewPair:

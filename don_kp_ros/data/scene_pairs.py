@@ -78,6 +78,8 @@ class SceneSampler:
     whether the object that a pair is about is shown alone, too.
     """
 
+    kinds: tuple[str, ...] = ('',)
+
     def __init__(
         self,
         configuration: ViewConfiguration,

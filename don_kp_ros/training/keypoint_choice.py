@@ -6,7 +6,7 @@ learn from views turned by any angle. For many kinds of object each has keypoint
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from don_kp_ros.training.settings import NEIGHBOURS
 Array = NDArray[np.float64]
 
 _PAIRS, _CANDIDATES = 60, 600  # of each kind
+_DRAWN, _MOST_DRAWN = 4 * _PAIRS, 40 * _PAIRS  # pairs for each kind; more for one not yet shown
 _SCALE = 50.0  # of the similarity, in the probabilities; 25 and 100 do as well
 _LOST = 0.2  # an error beyond which how far it is does not matter, fraction of the view's side
 _KNOWN = 0.06  # from a correspondence: farther off, view a does not tell; fraction of the side
@@ -40,23 +41,30 @@ def with_chosen_keypoints(
     number: int,
     seed: int,
     device: str | torch.device = 'cpu',
+    say: Callable[[str], None] = print,
 ) -> Checkpoint:
     """Give a network without keypoints the `number` best of each kind of object.
 
     All kinds have as many: no more than there are candidates of the rarest one, and MOST_KEYPOINTS
     together. Candidates are the descriptors of points in training views. Their error in a pair is
     how far from each other they are found in its views, by the pair's correspondences; one that is
-    found where these do not reach counts as lost. The best that lie apart are taken.
+    found where these do not reach counts as lost. The best that lie apart are taken. say: is told
+    of kinds that no pair shows, which have none.
     """
     network, radius = checkpoint.build().to(device), checkpoint.network.peak_radius
     groups = _by_kind(sampler, seed)
+    if missing := [kind for kind in sampler.kinds if kind not in groups]:
+        say(
+            f'{", ".join(missing)}: no keypoints, since no pair of views that was drawn shows it; '
+            'add views of it'
+        )
     fewest = min(sum(len(pair.uv_a) for pair in pairs) for pairs in groups.values())
     number = min(number, fewest, MOST_KEYPOINTS // len(groups))
     chosen = {
         kind: _best(*_look(network, checkpoint, pairs), pairs, radius, number, seed)
         for kind, pairs in groups.items()
     }
-    kinds = tuple(chosen) if len(chosen) > 1 else ()
+    kinds = tuple(chosen) if len(sampler.kinds) > 1 else ()
     keypoints = KeypointConfiguration(number * len(chosen), kinds=kinds)
     own = {
         'keypoints.queries': torch.cat(list(chosen.values())).cpu(),
@@ -70,16 +78,16 @@ def with_chosen_keypoints(
 
 
 def _by_kind(sampler: PairSampler, seed: int) -> dict[str, list[ViewPair]]:
-    """Draw pairs until there are enough of each kind that is not rare."""
-    groups: dict[str, list[ViewPair]] = defaultdict(list)
-    drawn = 0
-    while not groups or min(map(len, groups.values())) < _PAIRS:
-        pair = sampler.draw(np.random.default_rng((seed, 2, drawn)))
-        groups[pair.kind].append(pair)
-        drawn += 1
-        if drawn >= 4 * _PAIRS * len(groups):
+    """Draw pairs until there are enough of each kind that is not rare, and some of a rare one."""
+    groups: dict[str, list[ViewPair]] = {kind: [] for kind in sorted(sampler.kinds)}
+    for drawn in range(_MOST_DRAWN * len(groups)):
+        fewest = min(map(len, groups.values()))
+        if fewest >= _PAIRS or (fewest > 0 and drawn >= _DRAWN * len(groups)):
             break
-    return {kind: groups[kind][:_PAIRS] for kind in sorted(groups)}
+        pair = sampler.draw(np.random.default_rng((seed, 2, drawn)))
+        if len(groups[pair.kind]) < _PAIRS:
+            groups[pair.kind].append(pair)
+    return {kind: pairs for kind, pairs in groups.items() if pairs}
 
 
 def _look(

@@ -163,7 +163,9 @@ def _finish(
     draft = with_familiar_length(draft, data, job.settings.unfamiliar, module.device)
     if number := job.settings.chosen_keypoints:
         console.print(f'Choosing {number} keypoints of each kind of object.', highlight=False)
-        draft = with_chosen_keypoints(draft, dataset.sampler, number, job.seed, module.device)
+        draft = with_chosen_keypoints(
+            draft, dataset.sampler, number, job.seed, module.device, partial(say, console)
+        )
     scores = score(draft, data, job.settings, job.seed, module.device, console)
     own = scores.measurement
     threshold = Threshold.choose(own.present, own.absent, dataset.drawn)

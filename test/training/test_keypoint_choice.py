@@ -22,6 +22,30 @@ def pair_of(a: np.ndarray, b: np.ndarray, uv_a: np.ndarray, uv_b: np.ndarray) ->
     return ViewPair(*views, uv_a.astype(np.float32), uv_b.astype(np.float32))
 
 
+def plain() -> Checkpoint:
+    """Make a network without keypoints."""
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
+    return Checkpoint(network, Preprocessing(SIDE), {}, 0.5).untrained()
+
+
+class Sampler:
+    """Draws pairs of a rare kind at the draws `shown`, of another one otherwise."""
+
+    kinds: tuple[str, ...] = ('often', 'rare')
+
+    def __init__(self, uv: np.ndarray, shown: set[int]) -> None:
+        blank = np.zeros((SIDE, SIDE, 3), np.uint8)
+        self._often = replace(pair_of(blank, blank, uv, uv), kind='often')
+        self._shown, self._drawn = shown, -1
+
+    def draw(self, rng: np.random.Generator) -> ViewPair:
+        self._drawn += 1
+        return replace(self._often, kind='rare') if self._drawn in self._shown else self._often
+
+    def check(self) -> None:
+        pass
+
+
 def test_errors_are_those_of_the_map_that_the_correspondences_show() -> None:
     """Places that an affine map relates have none, whatever it is; far ones are lost."""
     rng = np.random.default_rng(0)
@@ -56,24 +80,31 @@ def test_a_rare_kind_bounds_the_keypoints_of_all(
 ) -> None:
     """Of 8 correspondences 8 keypoints can be chosen; more were asked for."""
     monkeypatch.setattr(keypoint_choice, 'MOST_KEYPOINTS', most)
-    rng, blank = np.random.default_rng(0), np.zeros((SIDE, SIDE, 3), np.uint8)
-    uv = rng.uniform(4, 60, (8, 2))
-    often = replace(pair_of(blank, blank, uv, uv), kind='often')
-
-    class Sampler:
-        def draw(self, rng: np.random.Generator) -> ViewPair:
-            self.drawn = getattr(self, 'drawn', 0) + 1
-            return replace(often, kind='rare') if self.drawn == 1 else often
-
-        def check(self) -> None:
-            pass
-
-    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=None)
-    plain = Checkpoint(network, Preprocessing(SIDE), {}, 0.5).untrained()
-    chosen = keypoint_choice.with_chosen_keypoints(plain, Sampler(), 20, 0)
+    uv = np.random.default_rng(0).uniform(4, 60, (8, 2))
+    sampler = Sampler(uv, shown={0})
+    chosen = keypoint_choice.with_chosen_keypoints(plain(), sampler, 20, 0)
     assert chosen.network.keypoints is not None
     assert chosen.network.keypoints.kind_of_each == ('often',) * each + ('rare',) * each
     assert chosen.weights['keypoints.queries'].shape == (2 * each, 8)
+
+
+@pytest.mark.parametrize('first', [60, 500])
+def test_a_kind_that_is_drawn_late_has_keypoints_of_its_own(first: int) -> None:
+    """Sixty pairs of a kind are enough for it alone."""
+    sampler = Sampler(np.random.default_rng(0).uniform(4, 60, (8, 2)), shown={first})
+    chosen = keypoint_choice.with_chosen_keypoints(plain(), sampler, 8, 0)
+    assert chosen.network.keypoints is not None
+    assert chosen.network.keypoints.kinds == ('often', 'rare')
+
+
+def test_a_kind_that_is_never_drawn_is_named_and_has_no_keypoints_of_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sampler = Sampler(np.random.default_rng(0).uniform(4, 60, (8, 2)), shown=set())
+    chosen = keypoint_choice.with_chosen_keypoints(plain(), sampler, 8, 0)
+    assert chosen.network.keypoints is not None
+    assert chosen.network.keypoints.kinds == ('often',)
+    assert capsys.readouterr().out.startswith('rare: no keypoints')
 
 
 @pytest.mark.parametrize(
