@@ -173,6 +173,14 @@ class TrainingProgress(lightning.Callback):
         self._bar.stop()
         self.save(trainer)
 
+    def measure_end(self, trainer: Any, module: DescriptorTraining) -> None:
+        """Measure what was learned last, where an interrupt came first: it may be the best."""
+        measured = self.history[-1]['step'] if self.history else 0
+        patience = self._job.settings.validation.patience
+        if patience and self._fraction >= 1 and measured < self.steps:
+            self.history.append(self._measure(trainer, module))
+            self.stopwatch.pause()
+
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
         """Keep what was learned when the training is interrupted."""
         self._bar.stop()

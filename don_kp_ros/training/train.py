@@ -115,6 +115,7 @@ def _train(
         raise TrainingError(f'{error}; {_what_follows(job, overwrite)}') from error
     if not trainer.is_global_zero:
         return None
+    progress.measure_end(trainer, module)
     return _finish(job, dataset, module, progress, console)
 
 

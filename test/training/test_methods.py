@@ -309,6 +309,20 @@ def test_a_training_that_becomes_no_better_stops_and_keeps_the_best(
     assert model(folder).card['steps'] == 8
     assert model(folder).fingerprint == measured_models[3]
 
+    # So it is if an interrupt comes before it is measured.
+    def interrupted(model: Any, data: Any) -> Measurement:
+        if len(measured_models) == 3:
+            raise KeyboardInterrupt
+        return measured(model, data)
+
+    last, aucs, measured_models[:] = measured_models[3], iter([0.1, 0.2, 0.3, 0.4]), []
+    with monkeypatch.context() as context:
+        context.setattr(progress, 'measure', interrupted)
+        assert run(folder, '--steps=8', *options, '--overwrite') == 130
+    assert run(folder, '--steps=8', *options) == 0
+    assert model(folder).fingerprint == last
+    assert [entry['step'] for entry in model(folder).card['history']] == [2, 4, 6, 8]
+
 
 def test_a_gradient_that_is_not_finite_is_not_followed(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
