@@ -48,10 +48,10 @@ class OnePhoto(Study):
         assert isinstance(views, HeldViews)
         rows: list[dict[str, Any]] = []
         figures: list[float] = []
-        for photo in photos.learned:
+        for number, photo in enumerate(photos.learned):
             name = photo.path.name
             copies = synthetic([photo], views.views, [], [], _PAIRS, _QUERIES, 0, f'photo {name}')
-            sets = [data for data in (copies, photos.named_pairs()) if data is not None]
+            sets = [data for data in (copies, photos.named_pairs(number)) if data is not None]
             known: list[tuple[str, int | str, Matcher | None]] = []
             for seed in self.seeds:
                 recipe = Recipe.within(self.minutes, config_path(CONFIG), self.overrides, seed)

@@ -95,13 +95,16 @@ class Photos:
             pairs.append(Pair(at, at + 1, uv_a, uv_b, turn, copy.mask))
         return PairSet('photos and their turned copies', images, pairs, [])
 
-    def named_pairs(self) -> PairSet | None:
-        """Pair the named points of every two photos that are learned from, both ways."""
+    def named_pairs(self, known: int | None = None) -> PairSet | None:
+        """Pair the named points of every two photos that are learned from, both ways.
+
+        known: the photo, by index, in which none is looked for, since it alone is learned.
+        """
         pairs: list[Pair] = []
         for (a, one), (b, other) in permutations(enumerate(self.learned), 2):
             of_a, of_b = (self.named.get(sample.path.stem, {}) for sample in (one, other))
             names = tuple(sorted(of_a.keys() & of_b.keys()))
-            if names:
+            if names and b != known:
                 uv_a, uv_b = (
                     np.array([own[name] for name in names], np.float32) for own in (of_a, of_b)
                 )

@@ -226,6 +226,22 @@ def test_each_photo_is_learned_alone(
     assert goal['measured'] == pytest.approx(np.mean(figures), abs=1e-4)
 
 
+def test_named_points_are_not_looked_for_in_the_photo_that_is_learned(
+    photos: Path,
+    run: Callable[..., dict[str, Any]],
+    trained: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(one_photo, '_PAIRS', 2)
+    monkeypatch.setattr(one_photo, 'not_trained', lambda job: {})
+    points = {stem: {'a': [20 + place, 10]} for place, stem in enumerate('124')}
+    (photos / 'named_points.json').write_text(json.dumps(points))
+    rows = run('one_photo')['rows']
+    named = [row for row in rows if row['looked for'] == 'named points of different photos']
+    # Of six pairs of three photos, two are of points that lie in the learned one.
+    assert [row['queries'] for row in named if row['seed'] == 0] == [4, 4, 4]
+
+
 def test_what_is_absent_is_looked_for_as_what_is_there(
     data: Path, run: Callable[..., dict[str, Any]], trained: list[str]
 ) -> None:
