@@ -31,7 +31,7 @@ from don_kp_ros.data.source import Source, prepare, prepare_background
 from don_kp_ros.evaluation.absence import stand_ins
 from don_kp_ros.evaluation.pairs import PairSet, of_scenes, posed, synthetic, with_truth
 from don_kp_ros.training.drawing import drawing
-from don_kp_ros.training.settings import TrainingConfiguration
+from don_kp_ros.training.settings import TrainingConfiguration, ValidationConfiguration
 
 _FEWEST_TO_HOLD = 10  # with fewer pictures all are needed for training
 
@@ -146,12 +146,11 @@ def _pictures(
     held_pictures = 0
     if external is None and len(folder.images) >= _FEWEST_TO_HOLD:
         held_pictures = round(configuration.validation.held * len(folder.images))
-    if configuration.validation.patience and external is None and not held_pictures:
-        raise ConfigurationError(
-            f'validation.patience is {configuration.validation.patience}, but of the '
-            f'{len(folder.images)} pictures of {folder.root} none is held to measure on: take '
-            f'{_FEWEST_TO_HOLD} or more, add a folder validation/, or set it to 0'
-        )
+    if external is None and not held_pictures:
+        enough = len(folder.images) >= _FEWEST_TO_HOLD
+        more = 'raise validation.held' if enough else f'take {_FEWEST_TO_HOLD} or more'
+        what = f'{len(folder.images)} pictures of {folder.root}'
+        _none_held(configuration.validation, what, more)
     held: list[Sample] = []
     shown: list[Sample] = []  # a few training pictures to measure on, if none are held out
     sources: list[Source] = []
@@ -202,6 +201,13 @@ def _posed(
             'homography relates: train as config/training/posed.yaml does, with truth camera or '
             'world and network.keypoints.depth=true, or set network.keypoints=null'
         )
+    settings, external = configuration.validation, folder.validation()
+    held = set[int]()
+    if external is None:
+        held = _of_every_object([view.object for view in folder.views], settings.held)
+        if not held:
+            what = f'{len(folder.views)} views of {folder.root}'
+            _none_held(settings, what, 'take three or more of an object')
     total, values = len(folder.views), check.options.values
     views = track(folder.samples(values), 'Reading views', total=total, transient=True)
     samples = list(check.watch(views, total))
@@ -209,16 +215,13 @@ def _posed(
     mistake = diagnose(samples, folder.depth_unit, tolerance)
     if mistake is not None:
         raise DataError(f'{index}: {mistake}')
-    settings = configuration.validation
-    external = folder.validation()
-    held, shown, origin = set[int](), samples, 'views of held objects'
+    shown, origin = samples, 'views of held objects'
     if external is not None:
         own = [read_image(path, external.bits) for path in external.negatives]
         check = MaskCheck(external.root, check.options, check.say)
         shown = list(check.watch(external.samples(values), len(external.views)))
         negatives = own or negatives
     else:
-        held = _of_every_object([sample.object for sample in samples], settings.held)
         origin = 'held views' if held else 'the training views (too few to hold any)'
     measured = held or set(range(len(shown)))
     validation = posed(
@@ -256,16 +259,20 @@ def _scenes(
             f'{folder.root} holds scenes, of which no keypoints are learned: set '
             'network.keypoints to null and chosen_keypoints to 0'
         )
+    settings, external = configuration.validation, folder.validation()
     total = len(folder.entries)
+    held = set[int]() if external is not None else _every(total, round(settings.held * total))
+    if external is None and not held:
+        scenes = f'{total} scenes of {folder.root}'
+        _none_held(settings, scenes, 'raise validation.held, take more')
     found = list(track(folder.scenes(), 'Reading scenes', total=total, transient=True))
     whole = [view.whole() for scene in found for view in (scene.a, scene.b)]
     list(check.watch(iter(whole), len(whole)))
-    settings, external = configuration.validation, folder.validation()
-    held, measured, what = set[int](), found, 'held scenes'
+    measured, what = found, 'held scenes'
     if external is not None:
         measured = list(external.scenes())
         negatives = [read_image(path, external.bits) for path in external.negatives] or negatives
-    elif held := _every(total, round(settings.held * total)):
+    elif held:
         measured = [found[number] for number in sorted(held)]
     else:
         what = 'training scenes (too few to hold any)'
@@ -289,6 +296,15 @@ def _scenes(
         draw = drawing(folder)
         sampler = DrawnSampler(configuration.views, sources, backgrounds, draw)
     return sampler, 2 * len(sources), validation
+
+
+def _none_held(settings: ValidationConfiguration, what: str, more: str) -> None:
+    """Refuse patience where none of `what` is held; more: what would let some be held."""
+    if settings.patience:
+        raise ConfigurationError(
+            f'validation.patience is {settings.patience}, but of the {what} none is held to '
+            f'measure on: {more}, add a folder validation/, or set validation.patience to 0'
+        )
 
 
 def _backgrounds(configuration: TrainingConfiguration) -> tuple[list[Image], list[Image]]:

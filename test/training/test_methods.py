@@ -364,10 +364,14 @@ def test_a_share_of_every_objects_views_is_held() -> None:
     assert dataset._of_every_object(['a', 'a', 'b', 'b'], 0.1) == set()
 
 
-def test_two_views_of_an_object_are_enough(run: Run, posed: Path) -> None:
+def test_two_views_of_an_object_are_enough(run: Run, posed: Path, capsys: Any) -> None:
     index = posed / 'views.json'
     content = json.loads(index.read_text())
     index.write_text(json.dumps({**content, 'views': content['views'][:2]}))
+    patient = ['--validation.times=9', '--validation.patience=3']
+    assert run(posed, '--steps=1', '--network.keypoints=null', *patient) == 1
+    error = capsys.readouterr().err
+    assert 'none is held' in error and 'three or more of an object' in error
     assert run(posed, '--steps=1', '--network.keypoints=null') == 0
     assert 'training views (too few to hold any)' in model(posed).card['data']
 

@@ -57,6 +57,16 @@ def test_a_stored_model_says_what_it_is(run: Callable[..., int], scenes: Path) -
     assert confidence.shape == (16, 24) and (confidence > 0).all()
 
 
+def test_scenes_that_are_learned_end_no_training(
+    run: Callable[..., int], scenes: Path, capsys: Any
+) -> None:
+    patient = ['--validation.times=9', '--validation.patience=3']
+    assert run(scenes, '--steps=1', *OBJECTS, *patient) == 1
+    error = capsys.readouterr().err
+    assert 'of the 2 scenes' in error and 'none is held' in error and 'validation.held' in error
+    assert run(scenes, '--steps=1', *OBJECTS, *patient, '--validation.held=0.5') == 0
+
+
 def test_plain_descriptors_are_learned_from_scenes_too(
     run: Callable[..., int], scenes: Path
 ) -> None:

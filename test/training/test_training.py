@@ -209,6 +209,19 @@ def test_bad_input_is_named_and_nothing_is_written_but_masks_to_look_at(
     assert not out.exists() or [path.name for path in out.iterdir()] == ['m.masks.jpg']
 
 
+def test_of_enough_pictures_some_are_held_if_the_share_is_raised(
+    run: Run, folder: Path, capsys: Any
+) -> None:
+    for number in range(3, 10):
+        for kind in ('rgbs', 'masks'):
+            content = (folder / kind / '0.png').read_bytes()
+            (folder / kind / f'{number}.png').write_bytes(content)
+    patient = ['--validation.times=9', '--validation.patience=3', '--validation.held=0']
+    assert run(folder, '--steps=1', *patient) == 1
+    error = capsys.readouterr().err
+    assert 'of the 10 pictures' in error and 'raise validation.held' in error
+
+
 def test_a_picture_of_which_no_view_shows_enough_is_named(
     run: Run, folder: Path, capsys: Any
 ) -> None:
