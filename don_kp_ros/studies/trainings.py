@@ -1,11 +1,13 @@
 """Trainings that are done once: kept, and continued after an interruption.
 
 A training is identified by its pictures, configuration, seed and length. A change of any of them
-makes another training. Remove its folder to train again.
+makes another training. Remove its folder to train again. Of studies that run at the same time, one
+does a training that several need, and the others wait for it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -19,8 +21,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from don_kp_ros import configuration
 from don_kp_ros.data.folder import list_images
@@ -31,7 +34,7 @@ from don_kp_ros.training.settings import TrainingConfiguration
 
 _COMMAND = (sys.executable, '-m', 'don_kp_ros.training.command')
 _PICTURES, _BACKGROUNDS = 'pictures', 'backgrounds'
-_MODEL, _RECORD = 'model.safetensors', 'training.json'
+_MODEL, _RECORD, _LOCK = 'model.safetensors', 'training.json', 'lock'
 _BRIEF = ('--threads=1', '--validation.times=1', '--validation.final_pairs=10')
 _TRAINED = 0.93  # of the minutes of a training in all; the rest is for start, measuring, writing
 _POLL_S = 0.2
@@ -122,45 +125,71 @@ class Kept:
         ((_, trained),) = together([self], 1, say)
         return trained
 
-    def prepare(self) -> Path:
-        """Lay out what is trained on, unless it is trained; return the training's folder."""
+    @cached_property
+    def folder(self) -> Path:
+        """The training's folder, named after all that it depends on."""
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix='.staged-') as staged:
             self.write(Path(staged, _PICTURES))
-            folder = self.root / f'{self.name}-{self.recipe.seed}-{self._digest(Path(staged))}'
-            if not (folder / _MODEL).is_file():
-                folder.mkdir(exist_ok=True)
-                self.clear(folder)  # of what was interrupted
-                os.replace(Path(staged, _PICTURES), folder / _PICTURES)
-                for number, path in enumerate(self.backgrounds):
-                    (folder / _BACKGROUNDS).mkdir(exist_ok=True)
-                    link = folder / _BACKGROUNDS / f'{number:03}{path.suffix}'
-                    link.symlink_to(path.resolve())
-        return folder
+            return self.root / f'{self.name}-{self.recipe.seed}-{self._digest(Path(staged))}'
 
-    def start(self, folder: Path) -> _Process:
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained."""
+        return (self.folder / _MODEL).is_file()
+
+    def prepare(self) -> IO[bytes] | None:
+        """Lock the training's folder, and lay out what is trained on, unless it is trained.
+
+        Returns the lock, for `release`; None where another study has it.
+        """
+        folder = self.folder
+        folder.mkdir(exist_ok=True)
+        lock = (folder / _LOCK).open('wb')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+        if not self.trained:
+            self.clear()  # of what was interrupted
+            self.write(folder / _PICTURES)
+            for number, path in enumerate(self.backgrounds):
+                (folder / _BACKGROUNDS).mkdir(exist_ok=True)
+                link = folder / _BACKGROUNDS / f'{number:03}{path.suffix}'
+                link.symlink_to(path.resolve())
+        return lock
+
+    def release(self, lock: IO[bytes]) -> None:
+        """Leave the training's folder to other studies."""
+        if self.trained:  # nobody trains it any more
+            (self.folder / _LOCK).unlink(missing_ok=True)
+        lock.close()
+
+    def start(self) -> _Process:
         """Start the training, or go on with it, in its folder."""
+        folder = self.folder
         arguments = [str(folder / _PICTURES), '--output', str(folder / _MODEL)]
         arguments += self.recipe.options()
         if self.backgrounds:
             arguments += [f'--backgrounds={folder / _BACKGROUNDS}']
         return _Process(arguments, self.name, self.log)
 
-    def finish(self, folder: Path, seconds: float) -> None:
+    def finish(self, seconds: float) -> None:
         """Keep what a training took, seconds of processor time; remove what it was trained on."""
+        folder = self.folder
         # An interrupted training's card knows what was used before it went on.
         used = max(
             seconds / 60, float(checkpoint.load(folder / _MODEL).card.get('cpu_minutes', 0))
         )
         record = {'cpu_minutes': used, 'commit': commit()}
         (folder / _RECORD).write_text(json.dumps(record) + '\n', encoding='utf-8')
-        self.clear(folder)
+        self.clear()
 
-    @staticmethod
-    def clear(folder: Path) -> None:
-        """Remove what is trained on from a training's folder."""
+    def clear(self) -> None:
+        """Remove what is trained on from the training's folder."""
         for name in (_PICTURES, _BACKGROUNDS):
-            shutil.rmtree(folder / name, ignore_errors=True)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def _digest(self, staged: Path) -> str:
         recipe, settings = self.recipe, self.recipe.settings
@@ -184,32 +213,43 @@ def together(
 ) -> Generator[tuple[int, Trained], None, None]:
     """Do trainings, so many at a time, and yield the place of each and its model as it ends.
 
-    Where this is interrupted, those that run are told to save their states, and waited for. Raises
-    StudyError where one fails.
+    One that another study does is waited for, and then taken. Where this is interrupted, those
+    that run are told to save their states, and waited for. Raises StudyError if one fails.
     """
-    waiting = deque(enumerate(trainings))
-    running: dict[int, tuple[Path, _Process]] = {}
+    waiting, told = deque(enumerate(trainings)), set[int]()
+    running: dict[int, tuple[IO[bytes], _Process]] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
+            for _ in range(len(waiting) if len(running) < jobs else 0):
                 place, kept = waiting.popleft()
-                folder, named = kept.prepare(), f'{kept.name}, seed {kept.recipe.seed}'
-                if (folder / _MODEL).is_file():
-                    say(f'{named}: trained before, {folder}')
-                    yield place, _trained(folder, before=True)
-                    continue
-                say(f'{named}: training, {kept.recipe.length}, {folder}')
-                running[place] = folder, kept.start(folder)
-            for place, (folder, process) in list(running.items()):
+                named, lock = f'{kept.name}, seed {kept.recipe.seed}', kept.prepare()
+                if lock is None:
+                    waiting.append((place, kept))
+                    if place not in told:
+                        say(f'{named}: waiting for another study, which has {kept.folder}')
+                        told.add(place)
+                elif kept.trained:
+                    kept.release(lock)
+                    say(f'{named}: trained before, {kept.folder}')
+                    yield place, _trained(kept.folder, before=True)
+                else:
+                    say(f'{named}: training, {kept.recipe.length}, {kept.folder}')
+                    running[place] = lock, kept.start()
+                    if len(running) == jobs:
+                        break
+            for place, (lock, process) in list(running.items()):
+                kept = trainings[place]
                 if (seconds := process.seconds(wait=False)) is not None:
+                    kept.finish(seconds)
                     del running[place]
-                    trainings[place].finish(folder, seconds)
-                    yield place, _trained(folder)
-            if running:
+                    kept.release(lock)
+                    yield place, _trained(kept.folder)
+            if running or waiting:
                 time.sleep(_POLL_S)
     finally:
-        for _, process in running.values():
+        for place, (lock, process) in running.items():
             process.stop()
+            trainings[place].release(lock)
 
 
 def _trained(folder: Path, before: bool = False) -> Trained:

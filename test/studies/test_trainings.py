@@ -124,6 +124,34 @@ def test_several_are_done_together_and_known_apart(
     assert len({trained.file for trained in done.values()}) == 3
 
 
+def test_of_two_studies_one_trains_and_the_other_waits(
+    tmp_path: Path, runs: list[list[str]]
+) -> None:
+    first, said = kept(tmp_path), list[str]()
+    lock = first.prepare()
+    assert lock is not None
+
+    def say(text: str) -> None:
+        said.append(text)
+        if 'waiting for another study' in text:
+            assert (first.folder / 'pictures/rgbs/0.png').is_file()  # the first one's
+            first.start()
+            first.finish(60)
+            first.release(lock)
+
+    second = kept(tmp_path).model(say)
+    assert second.before and second.cpu_minutes == 1 and len(runs) == 1
+    assert [str(first.folder) in text for text in said] == [True, True]
+    assert {path.name for path in first.folder.iterdir()} == {'model.safetensors', 'training.json'}
+
+
+def test_the_same_training_twice_at_a_time_is_done_once(
+    tmp_path: Path, runs: list[list[str]]
+) -> None:
+    done = dict(trainings.together([kept(tmp_path), kept(tmp_path)], 2, silent))
+    assert [done[place].before for place in (0, 1)] == [False, True] and len(runs) == 1
+
+
 @pytest.fixture
 def _interruptible() -> Iterator[None]:
     """Hear SIGINT, which a shell's background processes, and theirs, ignore."""
