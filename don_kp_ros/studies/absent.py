@@ -20,7 +20,7 @@ from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import config_path
 from don_kp_ros.studies.splits import Photos
-from don_kp_ros.studies.study import Job, Outcome, Study
+from don_kp_ros.studies.study import Job, Outcome, Study, not_empty
 from don_kp_ros.studies.trainings import Kept, Recipe
 
 _CONFIG = 'training/photos.yaml'
@@ -46,6 +46,10 @@ class AbsentObjects(Study):
     seeds: tuple[int, ...] = (0,)
     absent: tuple[str, ...] = ('backgrounds/*', 'ycb_real/posecnn_demo/*color*')
     alike: tuple[str, ...] = ('caps/rgbs/*',)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_empty('absent', self.absent, 'the patterns of pictures below DATA without the object')
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""

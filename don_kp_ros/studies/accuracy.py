@@ -33,8 +33,8 @@ from don_kp_ros.evaluation.peers import PEERS, absent, peers
 from don_kp_ros.evaluation.results import Target
 from don_kp_ros.networks.checkpoint import Checkpoint, load
 from don_kp_ros.resources import shipped_model
-from don_kp_ros.studies.splits import Data, Split
-from don_kp_ros.studies.study import Job, Outcome, Study
+from don_kp_ros.studies.splits import SPLITS, Data, Split, method_recipe
+from don_kp_ros.studies.study import Job, Outcome, Study, not_empty
 
 METHODS = ('mined', 'nt_xent', 'joint')
 UNMEASURED = 'not measured'
@@ -72,9 +72,12 @@ class AccuracyStudy(Study):
     def __post_init__(self) -> None:
         super().__post_init__()
         within('rotation', self.rotation, 0, 180)
+        not_empty('splits', self.splits, ', '.join(SPLITS))
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
+        for method in self.methods:
+            _ = method_recipe(method, self.rotation, self, self.seeds[0]).settings
         data = Data.read(job.request.data, job.reader)
         # These take minutes for each split.
         others = not_trained(job) if self.methods in (METHODS, ()) else {}

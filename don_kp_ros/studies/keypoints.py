@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
 
-from don_kp_ros.configuration import within
+from don_kp_ros.configuration import ConfigurationError, within
 from don_kp_ros.evaluation.keypoints import measure_keypoints
 from don_kp_ros.evaluation.matchers import at_scale
 from don_kp_ros.evaluation.results import Target
-from don_kp_ros.studies.splits import Data
-from don_kp_ros.studies.study import Job, Outcome, Study
+from don_kp_ros.studies.splits import Data, method_recipe
+from don_kp_ros.studies.study import Job, Outcome, Study, not_empty
 
 _SPLIT = 'held'
 _JUDGED = 'joint'
@@ -39,9 +39,17 @@ class KeypointStudy(Study):
     def __post_init__(self) -> None:
         super().__post_init__()
         within('turns', self.turns, 1, 360)
+        not_empty('methods', self.methods, 'those in config/training that learn keypoints')
 
     def run(self, job: Job) -> Outcome:
         """Train and measure; see Study."""
+        for method in self.methods:
+            settings = method_recipe(method, _UPRIGHT, self, self.seeds[0]).settings
+            if settings.network.keypoints is None and not settings.chosen_keypoints:
+                raise ConfigurationError(
+                    f'methods names {method}, which has no keypoints: leave it out, or set '
+                    'network.keypoints or chosen_keypoints by overrides'
+                )
         data = Data.read(job.request.data, job.reader)
         ranges = {rotation: data.split(_SPLIT, rotation) for rotation in (_UPRIGHT, _ANY)}
         rows: list[dict[str, Any]] = []

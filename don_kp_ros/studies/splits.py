@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from don_kp_ros import configuration
+from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.appearance import BackgroundConfiguration, ColourConfiguration
 from don_kp_ros.data.folder import (
     DataError,
@@ -185,18 +187,26 @@ class Data:
 
     def training(self, root: Path, split: Split, method: str, study: Study, seed: int) -> Kept:
         """Say how a method, by its name in config/training, learns a split; root keeps it."""
-        config = config_path('training') / f'{method}.yaml'
-        overrides = (f'--views.warp.rotation={split.rotation:g}', *study.overrides)
         return Kept(
             root,
             f'{split.name}-{method}-{split.rotation:g}',
-            Recipe.within(study.minutes, config, overrides, seed),
+            method_recipe(method, split.rotation, study, seed),
             partial(write_samples, samples=split.learned),
             self.training_backgrounds(),
         )
 
     def _measured_with(self) -> int:
         return max(1, len(self.backgrounds) // 4)
+
+
+def method_recipe(method: str, rotation: float, study: Study, seed: int) -> Recipe:
+    """Say how a method is trained on views turned by +-rotation; raises ConfigurationError."""
+    try:
+        config = configuration.find(method, config_path('training'))
+    except ConfigurationError as error:
+        raise ConfigurationError(f'methods: {error}') from error
+    overrides = (f'--views.warp.rotation={rotation:g}', *study.overrides)
+    return Recipe.within(study.minutes, config, overrides, seed)
 
 
 def _named_points(path: Path) -> dict[str, dict[str, tuple[float, float]]]:

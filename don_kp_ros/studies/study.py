@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -53,6 +54,12 @@ class Outcome:
     rows: list[dict[str, Any]]
     targets: list[Target] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def not_empty(key: str, chosen: Sequence[str], what: str) -> None:
+    """Raise ValueError where nothing is chosen; what: can be chosen."""
+    if not chosen:
+        raise ValueError(f'{key} is []; name one or more of {what}')
 
 
 @dataclass(frozen=True)

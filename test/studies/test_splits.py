@@ -183,6 +183,25 @@ def test_keypoints_are_those_of_the_trainings_of_accuracy(
     assert len(content['targets']) == 4
 
 
+@pytest.mark.parametrize(
+    ('name', 'override', 'named'),
+    [
+        ('keypoints', '--methods=[]', 'methods is []'),
+        ('keypoints', '--methods=[joint, nt_xent]', 'methods names nt_xent'),
+        ('keypoints', '--methods=[mined, joints]', 'methods: joints'),
+        ('accuracy', '--methods=[mined, joints]', 'methods: joints'),
+        ('accuracy', '--splits=[]', 'splits is []'),
+        ('absent', '--absent=[]', 'absent is []'),
+    ],
+)
+def test_lists_that_cannot_be_are_named_before_anything_is_trained(
+    data: Path, trained: list[str], capsys: Any, name: str, override: str, named: str
+) -> None:
+    folders = ['--output', str(data.parent / 'out'), '--trainings', str(data.parent / 'kept')]
+    assert command.main([name, str(data), *folders, override]) == 1
+    assert named in capsys.readouterr().err and trained == []
+
+
 def test_photos_are_found_in_their_copies(
     photos: Path, run: Callable[..., dict[str, Any]], trained: list[str]
 ) -> None:
