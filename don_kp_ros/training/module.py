@@ -33,7 +33,8 @@ class DescriptorTraining(lightning.LightningModule):
 
     fraction: returns the completed part of the training, which sets the learning rate. A batch
     with a loss that is not finite is written to `state_folder`. objects: how many there are for
-    loss.segmentation to tell apart. initialisation: says where the weights come from.
+    loss.segmentation to tell apart. initialisation: says where the weights come from; where it is
+    given, they are loaded later, from the state of an interrupted training.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class DescriptorTraining(lightning.LightningModule):
         fraction: Callable[[], float],
         state_folder: Path,
         objects: int = 0,
+        initialisation: str | None = None,
     ) -> None:
         super().__init__()
         self.configuration = configuration
@@ -49,7 +51,7 @@ class DescriptorTraining(lightning.LightningModule):
         self._state_folder = state_folder
         self._last: tuple[Parts, Batch] = ({}, {})
         self.network = DescriptorNetwork(configuration.network)
-        self.initialisation = initialise(self.network, configuration.weights)
+        self.initialisation = initialisation or initialise(self.network, configuration.weights)
         channels_last(self.network)
         self.network.lower(configuration.frozen).requires_grad_(False)
         averaging = _averaging(configuration.optimiser.average)

@@ -67,6 +67,7 @@ class TrainingProgress(lightning.Callback):
         self.stopwatch = Stopwatch()
         self.history: list[dict[str, float]] = []
         self.best: Weights | None = None
+        self.initialisation: str | None = None  # of a training that goes on
         self._job = job
         self._files = dataset.files
         settings = job.settings.validation
@@ -124,6 +125,7 @@ class TrainingProgress(lightning.Callback):
         self.stopwatch = Stopwatch(state['wall'], state['cpu'])
         self.history = json.loads(state['history'])
         self.best = state['best']
+        self.initialisation = state.get('initialisation')  # not in a state from before it was told
         self._fraction = self._used()
         return path
 
@@ -199,6 +201,7 @@ class TrainingProgress(lightning.Callback):
             'cpu': self.stopwatch.cpu,
             'history': json.dumps(self.history),
             'best': self.best,
+            'initialisation': module.initialisation,
         }
 
     def save(self, trainer: Any) -> None:

@@ -88,12 +88,19 @@ def _train(
         console.print(f'{job.settings.caution}.', style='yellow', highlight=False)
     lightning.seed_everything(job.seed, verbose=False)
     progress = TrainingProgress(job, dataset, console, interrupts)
-    module = DescriptorTraining(job.settings, progress.fraction, job.state_folder, dataset.objects)
+    resume = None if overwrite else progress.restore()
+    # What an interrupted training began with may have changed, or be gone.
+    module = DescriptorTraining(
+        job.settings,
+        progress.fraction,
+        job.state_folder,
+        dataset.objects,
+        progress.initialisation,
+    )
     console.print(f'{module.initialisation}.', highlight=False)
     if overwrite:
         for folder in (job.state_folder, job.log_folder):
             shutil.rmtree(folder, ignore_errors=True)
-    resume = progress.restore()
     if resume is not None:
         console.print(f'Going on at step {progress.first_step}, {progress.fraction():.0%} done.')
     trainer = _trainer(job, progress)

@@ -79,6 +79,35 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     )
 
 
+def test_a_training_that_goes_on_tells_what_it_began_with(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state holds the weights: the model that it began with may change, or be gone."""
+    base = folder.parent / 'base.safetensors'
+    assert run(folder, '--steps=1', output=base.name) == 0
+    first = checkpoint.load(base).fingerprint
+
+    def interrupt(self: Any, *arguments: Any) -> None:
+        original(self, *arguments)
+        if self.steps == self.first_step + 1:
+            raise KeyboardInterrupt
+
+    original = progress.TrainingProgress.on_train_batch_end
+    options = ['--steps=3', f'--weights={base}']
+    with monkeypatch.context() as context:
+        context.setattr(progress.TrainingProgress, 'on_train_batch_end', interrupt)
+        assert run(folder, *options) == 130
+    assert run(folder, '--steps=1', '--seed=1', '--overwrite', output=base.name) == 0
+    assert checkpoint.load(base).fingerprint != first
+    with monkeypatch.context() as context:
+        context.setattr(progress.TrainingProgress, 'on_train_batch_end', interrupt)
+        assert run(folder, *options) == 130
+    base.unlink()
+    assert run(folder, *options) == 0
+    assert model(folder).card['steps'] == 3
+    assert first in model(folder).card['initialisation']
+
+
 def test_before_anything_is_saved_a_training_starts_anew(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
