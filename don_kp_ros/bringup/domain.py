@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-# RTPS: where the first participant of domain 0 listens, and from there to the next domain's.
-_FIRST_PORT, _PORTS = 7410, 250
+# RTPS: the first port of domain 0, and how many a domain has for all its participants.
+_FIRST_PORT, _PORTS = 7400, 250
 _locks: list[IO[str]] = []
 
 
@@ -23,13 +23,19 @@ def free_domain() -> int:
     for candidate in range(os.getpid(), os.getpid() + 100):
         domain = 1 + candidate % 100
         with contextlib.ExitStack() as undo, contextlib.suppress(OSError):
-            probe = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            probe.bind(('', _FIRST_PORT + _PORTS * domain))
+            _bind_each_port(domain)
             lock = (Path(tempfile.gettempdir()) / f'don_kp-domain-{domain}.lock').open('w')
             undo.callback(lock.close)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             undo.pop_all()
-            probe.close()
             _locks.append(lock)
             return domain
     raise RuntimeError('all ROS domains from 1 to 100 are in use')
+
+
+def _bind_each_port(domain: int) -> None:
+    """Raise OSError where somebody has a port of a domain; the first participant may be gone."""
+    first = _FIRST_PORT + _PORTS * domain
+    for port in range(first, first + _PORTS):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(('', port))
