@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import Range
-from don_kp_ros.data.folder import DataError, list_images, write_image
-from don_kp_ros.data.posed import PosedView, write_depth, write_index
+from don_kp_ros.data.folder import INDEX, DataError, list_images, write_image
+from don_kp_ros.data.index_file import camera_entry, read_json
+from don_kp_ros.data.posed import FORMAT, PosedView, write_depth, write_index
 from don_kp_ros.geometry import rigid
 from don_kp_ros.simulation import meshes, objects
 from don_kp_ros.simulation.camera import D435, Frame, is_whole, look_at, with_faults
@@ -241,14 +242,26 @@ def render(
 
 
 def refuse_leftovers(folder: Path, views: int, negatives: int) -> None:
-    """Raise DataError if pictures lie in a folder that so many of them would not write over."""
-    for part, number in (('rgbs', views), ('negatives', negatives)):
-        written = {f'{i:06d}.jpg' for i in range(number)}
+    """Raise DataError for pictures that no rendering made, or that this one would leave there."""
+    rendered = _is_rendering(folder)
+    for part, suffix, number in (
+        ('rgbs', 'jpg', views),
+        ('masks', 'png', views),
+        ('depths', 'png', views),
+        ('negatives', 'jpg', negatives),
+    ):
+        written = {f'{i:06d}.{suffix}' for i in range(number)} if rendered else set[str]()
         if old := [path for path in list_images(folder / part) if path.name not in written]:
-            raise DataError(
-                f'{old[0]}: an earlier picture, which would not be written over; give an empty '
-                'folder'
-            )
+            why = 'which would not be written over' if rendered else 'which no rendering made'
+            raise DataError(f'{old[0]}: an earlier picture, {why}; give an empty folder')
+
+
+def _is_rendering(folder: Path) -> bool:
+    """Tell whether the folder's index, of an interrupted rendering too, has the camera of here."""
+    if not (folder / INDEX).exists():
+        return False
+    content = read_json(folder / INDEX, FORMAT, 'posed views')
+    return bool(content.get('camera') == camera_entry(D435))
 
 
 def draw_subjects(kinds: Sequence[str], count: int, seed: int, instances: range) -> list[Subject]:

@@ -1,5 +1,6 @@
 """Rendered posed views against the geometry of what they show; meshes of files."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import DataError, ImageFolder
-from don_kp_ros.data.index_file import DEPTH_UNIT
+from don_kp_ros.data.index_file import DEPTH_UNIT, camera_entry
 from don_kp_ros.data.pairs import ViewConfiguration
 from don_kp_ros.data.posed import PosedFolder, PosedSample, kind_of
 from don_kp_ros.data.posed_pairs import PosedSampler, prepare_posed
@@ -152,6 +153,28 @@ class TestCaps:
         assert command.main([str(other), *CAPS]) == 1
         assert f'{other / left}: an earlier picture' in capsys.readouterr().err
         assert (other / 'views.json').read_bytes() == (folder / 'views.json').read_bytes()
+
+    @pytest.mark.parametrize('camera', [None, {**camera_entry(D435), 'fx': 600.0}])
+    @pytest.mark.parametrize(
+        'own', ['rgbs/000000.jpg', 'masks/000000.png', 'depths/000000.png', 'negatives/000000.jpg']
+    )
+    def test_pictures_that_no_rendering_made_stay(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        own: str,
+        camera: dict[str, float] | None,
+    ) -> None:
+        (tmp_path / own).parent.mkdir()
+        (tmp_path / own).write_bytes(b'own')
+        if camera is not None:
+            index = json.loads((folder / 'views.json').read_text())
+            (tmp_path / 'views.json').write_text(json.dumps({**index, 'camera': camera}))
+        assert command.main([str(tmp_path), *CAPS]) == 1
+        said = capsys.readouterr().err
+        assert f'{tmp_path / own}: an earlier picture, which no rendering made' in said
+        assert (tmp_path / own).read_bytes() == b'own'
 
 
 def test_objects_of_every_kind_are_rendered_and_others_held(tmp_path: Path) -> None:
