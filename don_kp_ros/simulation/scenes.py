@@ -7,8 +7,10 @@ is done of an interrupted rendering is kept, and the same command goes on with t
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +51,10 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
 
     A folder that holds these scenes already stays as it is.
     """
-    for subject in plan.subjects:
-        _ = subject.mesh  # read once here, to fail before anything is written
     name, times = Counter(subject.name for subject in plan.subjects).most_common(1)[0]
     if times > 1:
         raise DataError(f'{name}: {times} objects have this name; rename the file of one')
+    meshes = _packed(folder, plan.subjects)  # now, to fail before anything is written
     made = json.loads(json.dumps(asdict(plan)))
     if (folder / SCENES).exists():
         if read_json(folder / SCENES, FORMAT, 'scenes').get('made') == made:
@@ -63,8 +64,11 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
     _begin(state, made)
     for name in ('rgbs', 'masks', 'depths', 'lone'):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for subject in plan.subjects:
-        _pack(folder / 'meshes' / f'{subject.name}.{packing.FORMAT}', subject)
+    for path, content in meshes.items():
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(f'{path.name}.partial')
+        partial.write_bytes(content)
+        os.replace(partial, path)
     names = [f'{number:06d}' for number in range(plan.scenes)]
     left = [number for number, name in enumerate(names) if not (state / f'{name}.json').exists()]
     render_all([(_render, (folder, names[number], plan, number)) for number in left], workers)
@@ -93,11 +97,20 @@ def _begin(state: Path, made: dict[str, Any]) -> None:
         write_json(file, made)
 
 
-def _pack(path: Path, subject: Subject) -> None:
-    """Keep the mesh that the scenes show, in the frame of their poses."""
-    if subject.mesh is not None:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(packing.packed(subject.mesh))
+def _packed(folder: Path, subjects: Sequence[Subject]) -> dict[Path, bytes]:
+    """Return the meshes to keep, in the frame of their poses; raises DataError for other ones."""
+    meshes = {}
+    for subject in subjects:
+        if (mesh := subject.mesh) is None:
+            continue
+        path = folder / 'meshes' / f'{subject.name}.{packing.FORMAT}'
+        meshes[path] = packing.packed(mesh)
+        if path.exists() and path.read_bytes() != meshes[path]:
+            raise DataError(
+                f'{subject.kind}: is not the mesh of the scenes in {folder}, which {path} keeps; '
+                'give that one, or an empty folder'
+            )
+    return meshes
 
 
 def _render(folder: Path, name: str, plan: Plan, number: int) -> None:

@@ -20,7 +20,7 @@ from don_kp_ros.data.scenes import SCENES, Scene, SceneFolder, SceneView
 from don_kp_ros.geometry import rigid
 from don_kp_ros.meshes.raster import rasterise
 from don_kp_ros.meshes.reading import read
-from don_kp_ros.simulation import command, instances, scenes
+from don_kp_ros.simulation import command, instances, posed, scenes
 from don_kp_ros.simulation.camera import D435
 from don_kp_ros.simulation.drop import Drop, Look, drop
 from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
@@ -358,6 +358,33 @@ def test_meshes_fall_and_come_to_rest(tmp_path: Path) -> None:
     )
     picture = read_image(out / 'rgbs' / f'{entry.views[0]}.jpg')
     assert picture.shape == (D435.height, D435.width, 3)
+
+
+@pytest.mark.parametrize('interrupted', [True, False])
+def test_a_mesh_that_changed_is_not_taken_for_the_one_before(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted: bool,
+) -> None:
+    out, file = tmp_path / 'out', tmp_path / 'block.ply'
+    arguments = [str(out), '--scene', '--scenes', '1', '--object', str(file), '--object', 'can']
+    arguments += ['--instances', '2', '--objects', '2', '2', '--workers', '1']
+
+    def render_block(height: float) -> int:
+        trimesh.creation.box([0.06, 0.04, height]).export(file)
+        posed._mesh.cache_clear()  # as in a process of its own
+        return command.main(arguments)
+
+    with monkeypatch.context() as patch:
+        if interrupted:
+            patch.setattr(scenes, 'render_all', lambda *_: (_ for _ in ()).throw(DataError('end')))
+        assert render_block(0.1) == int(interrupted)
+    before = files(out)
+    assert render_block(0.08) == 1
+    assert f'{file}: is not the mesh of the scenes in {out}' in capsys.readouterr().err
+    assert files(out) == before
+    assert render_block(0.1) == 0  # goes on, or finds nothing left to do
 
 
 def test_objects_that_fall_off_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
