@@ -29,7 +29,14 @@ def main(argv: Sequence[str]) -> int:
     from don_kp_ros.evaluation.evaluate import evaluate
     from don_kp_ros.evaluation.protocols.registry import read_protocol
     from don_kp_ros.evaluation.report import html_text
-    from don_kp_ros.evaluation.results import method_row, print_table, say, say_where, write
+    from don_kp_ros.evaluation.results import (
+        method_row,
+        print_table,
+        refuse_others,
+        say,
+        say_where,
+        write,
+    )
     from don_kp_ros.networks.checkpoint import CheckpointError
 
     console = Console()
@@ -39,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
         request = Request.read(arguments, parser.prog, argv)
         protocol = read_protocol(arguments.protocol, overrides)
         network = _load(arguments.model, arguments.fingerprint, arguments.dimension)
+        if arguments.output is None:
+            refuse_others(output, network.fingerprint, request.data.resolve().name)
         results, drawings = evaluate(network, arguments.model.name, protocol, request, console)
         write(output, results, html_text(results, drawings))
     except UnknownKeyError as error:

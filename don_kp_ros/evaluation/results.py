@@ -17,6 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from don_kp_ros.errors import RefusedError
+
 
 @dataclass(frozen=True)
 class Target:
@@ -54,6 +56,23 @@ def write(output: Path, results: dict[str, Any], page: str) -> None:
     text = json.dumps(results, indent=1, allow_nan=False) + '\n'
     (output / 'results.json').write_text(text, encoding='utf-8')
     (output / 'report.html').write_text(page, encoding='utf-8')
+
+
+def refuse_others(output: Path, fingerprint: str, data: str) -> None:
+    """Raise RefusedError where results lie that are not of a model and a folder of that name."""
+    file = output / 'results.json'
+    if not file.exists():
+        return
+    try:
+        earlier = json.loads(file.read_text(encoding='utf-8'))
+        there = earlier['model']['fingerprint'], earlier['data']['folder']
+    except (ValueError, KeyError, TypeError):
+        there = None
+    if there != (fingerprint, data):
+        raise RefusedError(
+            f'{file}: holds other results than those of the model {fingerprint} on {data}; give '
+            'another folder with --output, or this one to write over them'
+        )
 
 
 def say_where(output: Path, console: Console) -> None:

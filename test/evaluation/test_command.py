@@ -188,6 +188,33 @@ class TestFigures:
         assert page.tags.count('svg') == 3
 
 
+def test_the_default_folder_keeps_what_was_measured_of_others(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    write_data(place / 'others')
+    (place / 'trained').mkdir()
+    save_model(place / 'trained/net.safetensors', seed=1)
+
+    def measure(model: str, data: str, *arguments: str) -> int:
+        options = ['--model', model, '--protocol', 'folder', '--pairs=1', *QUICK]
+        return command.main([data, *options, *arguments])
+
+    assert measure('net.safetensors', 'data') == 0
+    file = Path('output/evaluation/net-folder/results.json')
+    before = file.read_bytes()
+    for model, data in (('trained/net.safetensors', 'data'), ('net.safetensors', 'others')):
+        assert measure(model, data) == 1
+        assert f'{file}: holds other results' in (error := capsys.readouterr().err)
+        assert '--output' in error
+        assert file.read_bytes() == before
+        assert measure(model, data, '--output', 'own') == 0
+    assert measure('net.safetensors', 'data') == 0  # the same again
+    file.write_text('{"model":')
+    assert measure('net.safetensors', 'data') == 1
+    assert f'{file}: holds other results' in capsys.readouterr().err
+
+
 def test_peers_are_measured_or_said_to_be_missing(
     place: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
