@@ -102,6 +102,12 @@ class TestConfigurations:
 
 
 class TestHeldViews:
+    @pytest.mark.parametrize('argument', ['--both=true', '--crop=64'])
+    def test_a_is_no_view_nor_a_part_of_a_picture(self, argument: str) -> None:
+        # Intervals are over pictures A, and models see whole pictures at their scale.
+        with pytest.raises(ConfigurationError, match='unknown key'):
+            read_protocol(Path('held_views'), [argument])
+
     def test_equal_seeds_make_equal_pairs(self, folder: Path) -> None:
         protocol = HeldViews(pairs=4, queries=9)
         first, again, other = (

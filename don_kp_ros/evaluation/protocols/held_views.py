@@ -15,16 +15,10 @@ from don_kp_ros.evaluation.reading import Reader
 
 @dataclass(frozen=True)
 class HeldViews(Protocol):
-    """Random views of pictures with masks: their homographies are the truth.
-
-    both: A is a random view, too, instead of the picture itself; crop: side of square views about
-    the object in pixels of a 640-pixel-wide picture, instead of whole pictures.
-    """
+    """Pictures with masks, and random views of them: their homographies are the truth."""
 
     kind: ClassVar[str] = 'held_views'
 
-    both: bool = False
-    crop: int | None = None
     views: ViewConfiguration = field(default_factory=ViewConfiguration)
 
     def conditions(self, root: Path, seed: int, reader: Reader) -> list[Condition]:
@@ -40,7 +34,5 @@ class HeldViews(Protocol):
             self.queries,
             seed,
             f'{len(samples)} pictures',
-            both=self.both,
-            crop=self.crop,
         )
         return [Condition('random views', data)]
