@@ -48,6 +48,7 @@ Pixels = NDArray[np.float32]
 RGBS, MASKS, DEPTHS, NEGATIVES = 'rgbs', 'masks', 'depths', 'negatives'
 DEPTH_SUFFIXES = ('.png', '.npy')
 INDEX = 'views.json'  # of a folder of posed views, which don_kp_ros.data.posed reads
+UNFINISHED = '.rendering'  # in a folder of scenes that `don_kp render` has not finished
 CORRESPONDENCES_VERSION = 1
 # What NumPy raises for files that are damaged, empty, or of another kind.
 _UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile, zlib.error)
@@ -180,6 +181,8 @@ def list_rgbs(root: Path) -> list[Path]:
     """List the pictures of a data folder; raises DataError if there are none, saying why."""
     if not root.is_dir():
         raise DataError(f'{root}: no such folder')
+    if (root / UNFINISHED).exists():
+        raise DataError(f'{root}: an interrupted rendering; go on with its command')
     images = list_images(root / RGBS)
     if images:
         return images

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from don_kp_ros.data.folder import DataError, write_image
+from don_kp_ros.data.folder import UNFINISHED, DataError, write_image
 from don_kp_ros.data.index_file import read_json, write_json
 from don_kp_ros.data.posed import write_depth
 from don_kp_ros.data.scenes import FORMAT, SCENES, Entry, entry_of, plain, write_scenes
@@ -27,7 +27,7 @@ from don_kp_ros.simulation.drop import drop
 from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
 from don_kp_ros.simulation.rendering import render_all
 
-_STATE, _COMMAND = '.rendering', 'command.json'
+_COMMAND = 'command.json'
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
         if read_json(folder / SCENES, FORMAT, 'scenes').get('made') == made:
             return
         raise DataError(f'{folder / SCENES}: holds other scenes; give an empty folder')
-    state = folder / _STATE
+    state = folder / UNFINISHED
     _begin(state, made)
     for name in ('rgbs', 'masks', 'depths', 'lone'):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def _render(folder: Path, name: str, plan: Plan, number: int) -> None:
             views,
             (a.T_scene_camera, b.T_scene_camera),
         )
-    write_json(folder / _STATE / f'{name}.json', plain(entry))  # last: now the scene is there
+    write_json(folder / UNFINISHED / f'{name}.json', plain(entry))  # last: now the scene is there
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:

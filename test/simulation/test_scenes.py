@@ -15,6 +15,7 @@ import pytest
 import trimesh
 
 from don_kp_ros.data.depth_view import correspondences
+from don_kp_ros.data.folder import ImageFolder
 from don_kp_ros.data.picture_file import DataError, image_of, read_image
 from don_kp_ros.data.scenes import SCENES, Scene, SceneFolder, SceneView
 from don_kp_ros.geometry import rigid
@@ -255,6 +256,16 @@ class TestFolder:
         (begun / '.rendering' / 'command.json').write_text(json.dumps({**made, 'seed': [1]}))
         assert render(begun) == 1
         assert 'an interrupted rendering with other seed' in capsys.readouterr().err
+
+    def test_what_was_begun_is_not_read_as_plain_pictures(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        begun = tmp_path / 'begun'
+        shutil.copytree(folder, begun)
+        (begun / SCENES).unlink()
+        (begun / '.rendering').mkdir()
+        with pytest.raises(DataError, match=f'{begun}: an interrupted rendering; go on with its'):
+            ImageFolder.open(begun)
 
     @pytest.mark.parametrize('text', ['', '{"name": "000', '[1]', '{}'])
     def test_notes_of_an_interrupted_rendering_that_are_damaged_are_named(
