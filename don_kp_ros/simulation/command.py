@@ -155,6 +155,12 @@ def _render_scenes(parser: Parser, options: argparse.Namespace) -> None:
         parser.error(
             f'--objects is {fewest} {most}; allowed is LOW HIGH within 1 to {_MOST_OBJECTS}'
         )
+    there = len(meshes) + (instances if kinds else 0)
+    if options.objects and most > there:
+        parser.error(
+            f'--objects is {fewest} {most}, but there are {there} objects: lower HIGH to {there}, '
+            'or give more by --object or --instances'
+        )
     if not 0 <= apart <= 90:
         parser.error(f'--apart is {apart:g}; allowed is 0 to 90')
     viewpoints = posed.Viewpoints(**_ranges(parser, options))

@@ -412,6 +412,15 @@ def test_objects_that_fall_off_are_told(monkeypatch: pytest.MonkeyPatch) -> None
         (['--scenes', '3'], '--scenes belongs to --scene'),
         (['--scene', '--views', '3'], '--views belongs to single objects'),
         (['--scene', '--objects', '3', '2'], '--objects is 3 2; allowed is LOW HIGH within 1'),
+        (
+            ['--scene', '--object', 'a.obj', '--object', 'b.obj', '--objects', '2', '3'],
+            '--objects is 2 3, but there are 2 objects: lower HIGH to 2, or give more by',
+        ),
+        (
+            ['--scene', '--instances', '4', '--object', 'a.obj', '--object', 'cap']
+            + ['--objects', '2', '6'],
+            '--objects is 2 6, but there are 5 objects',
+        ),
         (['--scene', '--instances', '100001'], '--instances is 100001; there are 100000'),
         (['--scene', '--apart', '91'], '--apart is 91; allowed is 0 to 90'),
         (['--scene', '--size', '1'], '--size and --up belong to meshes'),
