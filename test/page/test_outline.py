@@ -176,3 +176,25 @@ def test_a_mask_is_made_by_clicks_in_the_browser(
         assert 'Traceback' not in ''.join(one.said)
     assert overlap(read_mask(folder / 'masks' / 'a.png'), first) > 0.97
     assert overlap(read_mask(folder / 'masks' / 'b.png'), second) > 0.97
+
+
+def test_an_outline_that_is_drawn_slowly_is_kept_whole(
+    folder: Path, served: Callable, page: Page
+) -> None:
+    with served('-m', 'don_kp_ros.cli', 'outline', str(folder), '--port', '0') as one:
+        page.goto(one.url)
+        canvas = page.locator('#picture[data-stamp]')
+        canvas.wait_for()
+        page.evaluate('window.emitEvent = (name, said) => { window.said = said; }')
+        box = canvas.bounding_box()
+        u, v, r = 480, 360, 150  # of the copy that is shown
+        page.mouse.move(box['x'] + u + r, box['y'] + v)
+        page.mouse.down()
+        for angle in np.linspace(0, 2 * np.pi, 1000):
+            page.mouse.move(box['x'] + u + r * np.cos(angle), box['y'] + v + r * np.sin(angle))
+        page.mouse.up()
+        x, y = np.array(page.evaluate('window.said.corners')).T
+        area = abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+        shown = (box['width'] / 960) ** 2
+        assert area * shown == pytest.approx(np.pi * r**2, rel=0.01)
+        assert len(x) <= 400

@@ -7,7 +7,8 @@ const CLICK_PX = 4, MOST_CORNERS = 400, POINTER_MS = 120;
 function showPictures(canvas, path, events) {
   const context = canvas.getContext('2d');
   let socket = null, kind = 'live';
-  let bitmap = null, stamp = null, layers = {}, pressed = null, outline = [], held = [];
+  let bitmap = null, stamp = null, layers = {}, pressed = null, held = [];
+  let outline = [], moves = 0, step = 1; // every step-th move is a corner
 
   function connect() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
@@ -132,6 +133,8 @@ function showPictures(canvas, path, events) {
     canvas.setPointerCapture(event.pointerId);
     pressed = { from: place(event), stamp };
     outline = [pressed.from];
+    moves = 0;
+    step = 1;
   });
 
   let pointer = null, told = 0, waiting = 0;
@@ -144,7 +147,12 @@ function showPictures(canvas, path, events) {
   canvas.addEventListener('pointermove', (event) => {
     if (!stamp) return;
     if (pressed) {
-      if (outline.length < MOST_CORNERS) outline.push(place(event));
+      moves += 1;
+      if (moves % step === 0) outline.push(place(event));
+      if (outline.length === MOST_CORNERS) {
+        outline = outline.filter((_, i) => i % 2 === 0);
+        step *= 2;
+      }
       draw();
       return;
     }
