@@ -60,7 +60,9 @@ def mask_by_colour(
     if not either or np.count_nonzero(shown & again) < _AGREE * either:
         doubts.append('a slightly smaller box gives another mask')
     if guessed and _touches(shown, (u, v, w, h)):
-        doubts.append('the object reaches out of the guessed box; give one by --box U V W H')
+        doubts.append(
+            'the object reaches out of the guessed box; draw around it, or give --box U V W H'
+        )
     if guessed and not inside:
         doubts += _other_things(shown, every)
     if share > _FULL:

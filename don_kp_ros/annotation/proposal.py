@@ -25,7 +25,7 @@ class Proposal:
         if area < SMALLEST_OBJECT:
             raise RefusedError(
                 f'the object would have {area} pixels, at least {SMALLEST_OBJECT} are needed; '
-                'point at it by --at U V'
+                'point at it, by a click or by --at U V'
             )
         mask = (shown * 255).astype('uint8')
         if shown[0].any() or shown[-1].any() or shown[:, 0].any() or shown[:, -1].any():

@@ -30,6 +30,8 @@ def main(argv: list[str]) -> int:
             print(f'{options.folder}: every picture has a mask; --overwrite makes them anew')
             return 0
         outlining, canvas = Outlining(task), Canvas()
+        for told in outlining.left_out:
+            print(told, file=sys.stderr)
         made = root(outlining, canvas)
         serve(made, {CHANNEL: Channel(canvas)}, 'don_kp outline', options.host, options.port)
     except (DataError, OSError, ValueError) as error:

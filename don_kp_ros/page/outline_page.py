@@ -58,7 +58,8 @@ class OutlinePage:
 
     @refusals_told
     async def _on_move(self, by: int) -> None:
-        await asyncio.to_thread(self._outlining.move, by)
+        if left_out := await asyncio.to_thread(self._outlining.move, by):
+            tell(left_out, refused=True)
         await self._look()
 
     async def _look(self) -> None:

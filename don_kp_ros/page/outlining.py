@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from don_kp_ros.annotation.making import Task
 from don_kp_ros.data.folder import DataError
@@ -14,55 +15,64 @@ class Outlining:
     """The pictures of a folder that lack a mask, and what was pointed at in the present one.
 
     Thread-safe: what looks, saves or goes on has the present picture for itself.
-    Raises RefusedError for pictures that cannot be read.
+    Pictures that cannot be read are passed over; left_out: what was wrong with those before the
+    first. Raises RefusedError where no other can be read.
     """
 
     def __init__(self, task: Task) -> None:
         """Begin with the first picture of a task, which has one at least."""
         self._task = task
         self._present = threading.Lock()
-        self.written = 0
-        self._number = 0
-        self._open()
+        self._written = set[Path]()
+        self._number = -1
+        self._number, self.cutting, self.left_out = self._next(1)
+
+    @property
+    def written(self) -> int:
+        """Of how many pictures the mask was written."""
+        return len(self._written)
 
     @property
     def place(self) -> str:
         """Say which picture it is, of how many."""
         pictures = self._task.pictures
-        return f'{self.picture.name}, {pictures.index(self.picture) + 1} of {len(pictures)}'
+        return f'{pictures[self._number].name}, {self._number + 1} of {len(pictures)}'
 
     def look(self) -> tuple[str, Shown]:
         """Return which picture is shown, and how."""
         with self._present:
             return self.place, self.cutting.look()
 
-    def move(self, by: int) -> None:
-        """Go on to another picture, or back."""
+    def move(self, by: int) -> str:
+        """Go on to the next picture (by: 1), or back (-1), and say which were left out."""
         with self._present:
-            self._move(by)
+            number, cutting, left_out = self._next(by)
+            if left_out and number == self._number:
+                raise RefusedError('; '.join(left_out))
+            self._number, self.cutting = number, cutting
+        return '; '.join(left_out)
 
     def save(self) -> str:
-        """Write the mask that is shown, go on to the next picture, and say what was written."""
+        """Write the mask that is shown, go on to the next picture, and say what was done."""
         with self._present:
-            picture, proposal = self.picture, self.cutting.look().proposal
+            picture = self._task.pictures[self._number]
+            proposal = self.cutting.look().proposal
             if proposal is None:
                 raise RefusedError(
                     'there is no mask to save: click on the object, or draw around it'
                 )
             self._task.write(picture, proposal.mask)
-            self.written += 1
-            self._move(1)
-        return f'{picture.name} has its mask'
+            self._written.add(picture)
+            self._number, self.cutting, left_out = self._next(1)
+        return '; '.join([f'{picture.name} has its mask', *left_out])
 
-    def _move(self, by: int) -> None:
-        self._number = (self._number + by) % len(self._task.pictures)
-        self._open()
-
-    def _open(self) -> None:
-        """Open the picture whose turn it is; where it cannot be read, the one before stays."""
-        picture = self._task.pictures[self._number]
-        try:
-            cutting = Cutting(self._task.read(picture))
-        except DataError as error:
-            raise RefusedError(str(error)) from error
-        self.picture, self.cutting = picture, cutting
+    def _next(self, by: int) -> tuple[int, Cutting, list[str]]:
+        """Open the next picture that can be read, this one last; say what is wrong with others."""
+        pictures, left_out = self._task.pictures, list[str]()
+        for step in range(1, len(pictures) + 1):
+            number = (self._number + by * step) % len(pictures)
+            try:
+                return number, Cutting(self._task.read(pictures[number])), left_out
+            except DataError as error:
+                left_out.append(f'left out: {error}')
+        raise RefusedError('; '.join(left_out))

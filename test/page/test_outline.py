@@ -114,6 +114,38 @@ def test_a_picture_that_cannot_be_read_gets_no_mask_of_another(folder: Path) -> 
     assert [path.name for path in (folder / 'masks').iterdir()] == ['a.png']
 
 
+def test_pictures_that_cannot_be_read_are_passed_over_and_told(folder: Path) -> None:
+    for name in ('0', 'aa', 'c'):
+        (folder / 'rgbs' / f'{name}.png').write_bytes(b'no picture')
+    outlining, first = Outlining(Task.open(folder, overwrite=False)), DISCS[0]
+    assert outlining.place == 'a.png, 2 of 5'
+    (told,) = outlining.left_out
+    assert 'left out: ' in told and str(folder / 'rgbs' / '0.png') in told
+    for _ in range(2):
+        outlining.cutting.enclose(around(*first[:2], 1.3 * first[2]))
+        told = outlining.save()
+        assert told.startswith('a.png has its mask; left out: ') and 'aa.png' in told
+        assert outlining.place == 'b.png, 4 of 5'
+        told = outlining.move(-1)
+        assert 'aa.png' in told and 'c.png' not in told
+        assert outlining.place == 'a.png, 2 of 5'
+    assert outlining.written == 1  # though it was saved twice
+    (folder / 'rgbs' / 'a.png').write_bytes(b'no picture')
+    (folder / 'rgbs' / 'b.png').write_bytes(b'no picture')
+    with pytest.raises(RefusedError, match=r'0\.png.*a\.png.*b\.png'):
+        Outlining(Task.open(folder, overwrite=True))
+
+
+def test_remedies_are_of_the_page_and_of_the_command(folder: Path) -> None:
+    image = Task.open(folder, overwrite=False).read(folder / 'rgbs' / 'a.png')
+    cutting = Cutting(image, np.zeros(SIZE, bool))
+    assert 'point at it, by a click or by --at U V' in cutting.look().told
+    cv2.circle(image, (340, 650), 190, (190, 40, 50), -1)
+    cutting = Cutting(image)
+    cutting.point(drawn(340, 650), inside=True)
+    assert 'guessed box; draw around it, or give --box U V W H' in cutting.look().told
+
+
 def test_a_mask_that_was_begun_is_corrected_by_clicks(folder: Path) -> None:
     image = Task.open(folder, overwrite=False).read(folder / 'rgbs' / 'a.png')
     first, second = DISCS
