@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 
 
-def refuse_conflicts(values: Mapping[str, str], every_node: str) -> None:
+def refuse_conflicts(values: Mapping[str, str], defaults: Mapping[str, str]) -> None:
     """Raise ValueError where an argument would do nothing, with what to give instead.
 
-    values: of all arguments; every_node: the default of `nodes`, of which a node that is not
-    simulated leaves the simulation out.
+    values, defaults: of all arguments. That of `nodes` is every node, of which the simulation is
+    left out where nothing is simulated.
     """
     nodes = values['nodes']
     if values['simulation'] == 'false':
-        if nodes != every_node and 'simulation' in nodes.split(','):
+        if nodes != defaults['nodes'] and 'simulation' in nodes.split(','):
             raise ValueError(
                 f'nodes is {nodes!r}, but simulation is false: give simulation:=true, or leave '
                 'the node simulation out'
@@ -21,6 +21,12 @@ def refuse_conflicts(values: Mapping[str, str], every_node: str) -> None:
                 'board is true, but simulation is false, and only a simulated board is laid: give '
                 'simulation:=true, or leave board out'
             )
+        for name in ('real_time_factor', 'simulation_domain'):
+            if values[name] != defaults[name]:
+                raise ValueError(
+                    f'{name} is {values[name]}, but simulation is false, and only a simulation '
+                    f'has one: give simulation:=true, or leave {name} out'
+                )
     else:
         if values['camera_mount'] == 'hand':
             raise ValueError(

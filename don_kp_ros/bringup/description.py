@@ -264,7 +264,7 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
         above, default = values['camera_namespace'], camera_topics.NAMESPACE
         above = posixpath.dirname(default) if above == default else above
         values['camera_namespace'], values['camera_name'] = posixpath.join(above, name), ''
-    refuse_conflicts(values, _KNOWN['nodes'].default)
+    refuse_conflicts(values, {name: argument.default for name, argument in _KNOWN.items()})
     if not values['camera_mount']:  # a simulation tells itself where its own is
         values['camera_mount'] = 'none' if values['simulation'] == 'true' else 'hand'
     from don_kp_ros.robots.preset import load_preset  # only now: NumPy is slow to import

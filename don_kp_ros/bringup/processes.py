@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from don_kp_ros.bringup import description
+from don_kp_ros.outputs import check_writable
 from don_kp_ros.resources import config_path
 
 GRACE_S = 10.0  # as `launch` gives; a busy machine needs some seconds to end a node
@@ -44,8 +45,9 @@ class Bringup:
         parameters: parameters of nodes by the node's name, which go before all others.
 
     Raises:
-        ValueError: an unknown argument or value, parameters of a node that is not started, or
-            rviz:=true without RViz, or camera_driver:=true, which only `launch` starts.
+        ValueError: an unknown argument or value, parameters of a node that is not started,
+            rviz:=true without RViz, camera_driver:=true, which only `launch` starts, or a log
+            directory that cannot be written to.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Bringup:
                 '`ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true '
                 'enable_sync:=true`'
             )
+        if log_directory is not None:
+            check_writable(log_directory / f'{names[0]}.log')
         self._log_directory = log_directory
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []

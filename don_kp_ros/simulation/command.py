@@ -20,6 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     """Render pictures to train on: views of single objects, or scenes of several."""
     parser = _parser()
     options = parser.parse_args(argv)
+    if options.seed < 0:
+        parser.error(f'--seed is {options.seed}; it must not be negative')
     # Only now: MuJoCo and OpenCV are slow to import.
     from don_kp_ros.data.folder import DataError
 

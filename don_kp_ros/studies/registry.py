@@ -45,7 +45,7 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     path = configuration.find(path, config_path(FOLDER))
     mapping = configuration.override(configuration.load(path), overrides)
     kind = mapping.pop('kind', None)
-    if kind not in STUDIES:
+    if not isinstance(kind, str) or kind not in STUDIES:
         raise ConfigurationError(f'{path}: kind is {kind!r}; allowed are {", ".join(STUDIES)}')
     study = STUDIES[kind]
     if not issubclass(study, CaseStudy):

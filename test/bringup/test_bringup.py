@@ -81,6 +81,14 @@ class TestTable:
             ({'nodes': 'simulation,grasp'}, 'nodes is .*, but simulation is false: give'),
             ({'board': 'true'}, 'board is true, but simulation is false.* simulation:=true'),
             (
+                {'real_time_factor': '0.5'},
+                'real_time_factor is 0.5, but simulation is false.* simulation:=true',
+            ),
+            (
+                {'simulation_domain': '5'},
+                'simulation_domain is 5, but simulation is false.* leave simulation_domain out',
+            ),
+            (
                 {'simulation': 'true', 'camera_mount': 'hand'},
                 'camera_mount is hand, but simulation is true.* leave camera_mount out',
             ),
@@ -231,6 +239,12 @@ class TestBringup:
         log.write_text('\n'.join(map(str, range(25))))
         assert stack.tail('descriptor_database').split() == [str(i) for i in range(15, 25)]
         assert Bringup(ALONE).tail('descriptor_database') == ''
+
+    def test_a_log_directory_that_is_a_file_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / 'logs').write_text('not a folder')
+        for folder in (tmp_path / 'logs', tmp_path / 'logs' / 'below'):
+            with pytest.raises(ValueError, match=f'{folder}/.*: cannot be written into'):
+                Bringup(ALONE, folder)
 
     def test_rviz_is_started_and_its_end_ends_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

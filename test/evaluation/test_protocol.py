@@ -81,6 +81,7 @@ class TestConfigurations:
         ('argument', 'named'),
         [
             ('--kind=held', 'held_views, folder'),
+            ('--kind=[posed]', r'kind is \[.posed.\]; allowed are held_views, folder'),
             ('--tilt=[0, 95]', 'tilt is 95'),
             ('--scale=[0]', 'scale is 0'),
             ('--pairs=0', 'pairs is 0'),

@@ -410,6 +410,8 @@ def test_objects_that_fall_off_are_told(monkeypatch: pytest.MonkeyPatch) -> None
     ('options', 'error'),
     [
         (['--scenes', '3'], '--scenes belongs to --scene'),
+        (['--seed', '-1'], '--seed is -1; it must not be negative'),
+        (['--scene', '--seed', '-1'], '--seed is -1; it must not be negative'),
         (['--scene', '--views', '3'], '--views belongs to single objects'),
         (['--scene', '--objects', '3', '2'], '--objects is 3 2; allowed is LOW HIGH within 1'),
         (
@@ -433,3 +435,4 @@ def test_options_that_do_not_fit(
     with pytest.raises(SystemExit):
         command.main([str(tmp_path), *options])
     assert error in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -106,6 +106,7 @@ class TestCases:
             (['--seeds=[1, 1]'], 'seeds is'),
             (['--minutes=0'], 'minutes is 0'),
             (['--measure.kind=held'], 'measure: kind is'),
+            (['--kind=[ablation]'], r'kind is \[.ablation.\]; allowed are'),
             (['--measure=3'], 'measure is 3'),
             (['--combinations=[[X]]'], 'combinations names X'),
             (['--zoom=1'], 'unknown key zoom'),

@@ -41,7 +41,7 @@ def make_protocol(mapping: Mapping[str, Any], where: str) -> Protocol:
     settings = dict(mapping)
     kind = settings.pop('kind', None)
     _refuse_study(kind)
-    if kind not in PROTOCOLS:
+    if not isinstance(kind, str) or kind not in PROTOCOLS:
         raise ConfigurationError(f'{where}: kind is {kind!r}; allowed are {", ".join(PROTOCOLS)}')
     return configuration.read(PROTOCOLS[kind], settings, where)
 
