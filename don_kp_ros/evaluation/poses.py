@@ -17,6 +17,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from don_kp_ros.data.index_file import read_pose
+from don_kp_ros.data.picture_file import DataError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
@@ -150,9 +152,14 @@ def read_bop(path: Path) -> list[Estimate]:
                 scene, image, thing, score, R, t, seconds = row
                 turn, shift = (np.array(text.split(), np.float64) for text in (R, t))
                 T = rigid.transform(turn.reshape(3, 3), shift.reshape(3) / _MILLIMETRES)
+                read_pose(path, f'line {number}: the pose R, t', T)
+                if not np.isfinite([float(score), float(seconds)]).all():
+                    raise ValueError(f'score is {score} and time {seconds}; both must be finite')
                 found.append(
                     Estimate(int(scene), int(image), int(thing), float(score), T, float(seconds))
                 )
+            except DataError as error:
+                raise ValueError(str(error)) from error
             except ValueError as error:
                 raise ValueError(
                     f'{path}, line {number}: is not {",".join(_COLUMNS)} ({error})'

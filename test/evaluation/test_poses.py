@@ -82,3 +82,23 @@ def test_files_of_bop_are_in_millimetres_and_come_back(tmp_path: Path) -> None:
     path.write_text(f'{header}\n1,2,3,4,1 0 0,0 0 0,1\n')
     with pytest.raises(ValueError, match='line 2'):
         poses.read_bop(path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'wrong'),
+    [
+        ('1,2,3,0.5,1 0 0 0 1 0 0 0 5,0 0 900,1', 'the pose R, t is not rigid: a rotation'),
+        ('1,2,3,0.5,1 0 0 0 1 0 0 0 -1,0 0 900,1', 'the pose R, t is not rigid: a rotation'),
+        ('1,2,3,0.5,1 0 0 0 1 0 0 0 nan,0 0 900,1', 'the pose R, t must be 4x4 finite'),
+        ('1,2,3,0.5,1 0 0 0 1 0 0 0 1,0 nan 900,1', 'the pose R, t must be 4x4 finite'),
+        ('1,2,3,nan,1 0 0 0 1 0 0 0 1,0 0 900,1', '.*score is nan and time 1; both'),
+        ('1,2,3,0.5,1 0 0 0 1 0 0 0 1,0 0 900,inf', '.*score is 0.5 and time inf; both'),
+    ],
+)
+def test_estimates_that_are_no_poses_are_named(tmp_path: Path, line: str, wrong: str) -> None:
+    path = tmp_path / 'don-kp_scenes-test.csv'
+    poses.write_bop(path, [poses.Estimate(2, 7, 5, 0.75, TRUE)])
+    with path.open('a') as file:
+        file.write(f'{line}\n')
+    with pytest.raises(ValueError, match=f'{path}[:,] line 3: {wrong}'):
+        poses.read_bop(path)
