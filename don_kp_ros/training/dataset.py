@@ -259,6 +259,7 @@ def _scenes(
             f'{folder.root} holds scenes, of which no keypoints are learned: set '
             'network.keypoints to null and chosen_keypoints to 0'
         )
+    folder.refuse_values(check.options.values)
     settings, external = configuration.validation, folder.validation()
     total = len(folder.entries)
     held = set[int]() if external is not None else _every(total, round(settings.held * total))

@@ -251,6 +251,11 @@ def test_of_enough_pictures_some_are_held_if_the_share_is_raised(
     assert 'of the 10 pictures' in error and 'raise validation.held' in error
 
 
+def test_values_of_the_masks_of_scenes_are_refused(run: Run, scenes: Path, capsys: Any) -> None:
+    assert run(scenes, '--steps=1', '--network.keypoints=null', '--mask-value=2') == 1
+    assert 'leave out --mask-value' in capsys.readouterr().err
+
+
 def test_a_picture_of_which_no_view_shows_enough_is_named(
     run: Run, folder: Path, capsys: Any
 ) -> None:
