@@ -12,6 +12,7 @@ JOBS ?= 2
 PORT ?= 8080
 
 PICTURES := output/training/pictures
+FIRST_HALF := output/training/objects_first.safetensors
 TRAINED := output/training/objects.safetensors
 BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node grasp_trials grasping_page hostile_requests kept_trials oracle pictured postgresql_server refinement_baselines rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
@@ -62,9 +63,12 @@ demo: $(PACKAGE)
 grasp: $(PACKAGE)
 	@$(BIN)/don_kp grasp --object $(OBJECT) --trials $(TRIALS) --seed $(SEED) --cap $(CAP) --teach $(TEACH) --mode $(MODE) $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
-# Both halves go on where an interrupted run stopped.
-train: $(PACKAGE) $(PICTURES)/.complete
-	@$(BIN)/don_kp train $(PICTURES) --config config/training/objects.yaml --cpu-minutes 55 --seed $(SEED) --output $(TRAINED) $(ARGS)
+# Every part goes on where an interrupted run stopped. The second half has larger views, and other pairs.
+train: $(FIRST_HALF)
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/objects.yaml --weights=$(FIRST_HALF) --views.size=160 --optimiser.learning_rate=0.003 --optimiser.warmup=0.05 --cpu-minutes 60 --seed $$(($(SEED) + 1)) --output $(TRAINED) $(ARGS)
+
+$(FIRST_HALF): | $(PACKAGE) $(PICTURES)/.complete
+	@$(BIN)/don_kp train $(PICTURES) --config config/training/objects.yaml --cpu-minutes 55 --seed $(SEED) --output $@
 
 $(PICTURES)/.complete: | $(PACKAGE)
 	@$(BIN)/don_kp render $(PICTURES) --views 1000 --instances 330 --negatives 200 --tilt 0 45 --distance 0.35 0.8 --seed $(SEED)

@@ -15,10 +15,10 @@ from benchmarks.report import OUTPUT
 from don_kp_ros.bringup.processes import NodeParameters
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.demo.pictures import Pictures
-from don_kp_ros.demo.session import model_for
 from don_kp_ros.demo.trials import Task, run_trial
 from don_kp_ros.evaluation.results import commit
 from don_kp_ros.networks import checkpoint
+from don_kp_ros.resources import shipped_model
 
 FOLDER = OUTPUT / 'grasping'
 TRIALS = FOLDER / 'trials.jsonl'
@@ -63,8 +63,8 @@ class Settings:
 def settings_for(
     kind: str, mode: str, clutter: int, model: str | None, **more: Any
 ) -> tuple[Settings, Path]:
-    """Return settings of the present commit and their checkpoint: the kind's, or one's path."""
-    path = model_for(kind) if model is None else Path(model)
+    """Return settings of the present commit and the checkpoint: of a path, or the shipped one."""
+    path = shipped_model() if model is None else Path(model)
     fingerprint = checkpoint.load(path).fingerprint
     return Settings(kind, mode, clutter, fingerprint, commit(), **more), path
 

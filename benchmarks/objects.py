@@ -3,7 +3,7 @@
 `DATA=FOLDER python -m benchmarks.objects`: FOLDER holds caps/, caps_real/ and backgrounds/;
 without DATA rendered caps take their place. METHOD=joint of config/training learns splits of the
 study accuracy for 10 processor minutes; config/training/photos.yaml learns the photos for 5;
-single photos are learned for 2; each with SEEDS=0,1,2. models/objects.safetensors, or MODEL=FILE,
+single photos are learned for 2; each with SEEDS=0,1,2. The shipped model, or MODEL=FILE,
 is measured on rendered views of all built-in kinds: false finds are points that reach, on an
 object of another kind, the similarity that nine in ten reach on their own. PARTS=held,photos
 chooses some of held, unseen, transfer, photos, one_photo and kinds. In all there are 33
@@ -34,7 +34,7 @@ from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.evaluation.results import commit
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import posed
 from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.studies import command
@@ -59,7 +59,6 @@ GOALS = {  # by the columns of the table: a limit, and whether it is the least
 _AHEAD = ('held', 'unseen', 'transfer', 'photos', 'one photo')  # of every other network
 _VIEWS, _PAIRS = 120, 60  # of all kinds
 _SEED = 0  # of the rendered views
-_MODEL = 'objects.safetensors'
 
 
 def parts(data: Path, model: Path, method: str, seeds: str, kept: Path) -> dict[str, Part]:
@@ -172,7 +171,7 @@ def targets(table: Sequence[Row]) -> list[Target]:
 
 def main() -> int:
     """Run the benchmark; 1 where a target is missed."""
-    data, model = data_folder(), Path(os.environ.get('MODEL') or models_path(_MODEL))
+    data, model = data_folder(), Path(os.environ.get('MODEL') or shipped_model())
     method, seeds = os.environ.get('METHOD') or 'joint', os.environ.get('SEEDS') or '0,1,2'
     chosen = os.environ['PARTS'].split(',') if os.environ.get('PARTS') else PARTS
     if unknown := set(chosen) - set(PARTS):

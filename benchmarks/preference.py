@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from tqdm import tqdm
 
 from benchmarks.object_pose import SIZE, shoot
 from benchmarks.report import OUTPUT, Target, done, given, report
-from don_kp_ros.demo.session import model_for
 from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
@@ -36,6 +34,7 @@ from don_kp_ros.matching.maps import cell_centres, describe_at
 from don_kp_ros.matching.preference import grasp_preference, graspable, preference
 from don_kp_ros.matching.view import View, lift
 from don_kp_ros.networks.model import DescriptorModel
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.camera import D435, is_whole, with_faults
 from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.posed import Subject, Viewpoints
@@ -151,26 +150,17 @@ def _point(subject: Subject) -> Array:
     return next(iter(subject.points.values()))
 
 
-@cache
-def _model(path: Path) -> DescriptorModel:
-    return DescriptorModel.load(path)
-
-
 def main() -> int:
     """Measure, print and write the table; return 1 if the target is missed."""
     torch.set_num_threads(1)
     views, seed = int(os.environ.get('VIEWS', '100')), int(os.environ.get('SEED', '0'))
-    chosen = os.environ.get('MODEL')
+    model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
+    kept = OUTPUT / 'preference' / f'{commit()}-{model.fingerprint}-{seed}'
     rows: list[Row] = []
     for index in tqdm(range(views), 'views', file=sys.stderr):
-        kind = KINDS[index % len(KINDS)]
-        model = _model(Path(chosen) if chosen else model_for(kind))
-        kept = OUTPUT / 'preference' / f'{commit()}-{model.fingerprint}-{seed}'
 
-        def work(
-            index: int = index, kind: str = kind, model: DescriptorModel = model
-        ) -> list[Row]:
-            return [trial(index, seed, kind, model)]
+        def work(index: int = index) -> list[Row]:
+            return [trial(index, seed, KINDS[index % len(KINDS)], model)]
 
         rows += done(kept, str(index), work)
     ways = ('with', 'graspable alone', 'preferred alone')

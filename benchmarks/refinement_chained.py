@@ -3,7 +3,7 @@
 `DATA=FOLDER python -m benchmarks.refinement_chained`: VIEWS=200 views of the meshes
 FOLDER/NAME/textured.obj in turn, taught and looked for as `benchmarks.object_pose` does, whose
 pose is then refined with depth. How the mesh lies in the taught object's frame is known exactly.
-MODEL=FILE takes another checkpoint than models/objects.safetensors; SEED=1 draws other views.
+MODEL=FILE takes another checkpoint than the shipped one; SEED=1 draws other views.
 
 Every view is kept in output/bench/refinement_chained/ as it is done, for this commit, model
 and DATA: a run that is interrupted goes on where it stopped.
@@ -31,6 +31,7 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose import mesh_descriptors
 from don_kp_ros.pose.close_up import refine_close_up
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.posed import Subject
 
 Array = NDArray[np.float64]
@@ -87,7 +88,7 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     seed, views = int(os.environ.get('SEED') or 0), number_given('VIEWS', 200)
-    model = DescriptorModel.load(Path(os.environ.get('MODEL') or 'models/objects.safetensors'))
+    model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
     meshes = files()
     folder = kept('refinement_chained', model.fingerprint, seed, data=meshes)
     rows: list[dict[str, Any]] = []

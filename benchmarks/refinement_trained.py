@@ -6,7 +6,7 @@ alignment with depth alone, photometric alignment, and the optimiser as publishe
 descriptors rendered at the start or fused from fifty views. Then CLUTTERED=24 pictures of five
 objects that hide each other, from starts as far off as PoseCNN's: the areas under the curves of
 ADD and ADD-S to 10 cm before and after, of each object. MODEL=FILE takes another checkpoint than
-models/objects.safetensors; SEED=1 draws other scenes.
+the shipped one; SEED=1 draws other scenes.
 
 Every picture is kept in output/bench/refinement_trained/ as it is done, for this commit, model
 and DATA: a run that is interrupted goes on where it stopped.
@@ -43,6 +43,7 @@ from don_kp_ros.evaluation.results import print_table
 from don_kp_ros.geometry import rigid
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.close_up import refine_close_up
+from don_kp_ros.resources import shipped_model
 
 Array = NDArray[np.float64]
 Method = Callable[[Picture, int, Array, DescriptorModel], Array]
@@ -198,7 +199,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     seed = int(os.environ.get('SEED') or 0)
     scenes, cluttered = number_given('SCENES', 48), number_given('CLUTTERED', 24)
-    model = DescriptorModel.load(Path(os.environ.get('MODEL') or 'models/objects.safetensors'))
+    model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
     meshes = files()
     models = from_files(meshes)
     folder = kept('refinement_trained', model.fingerprint, seed, data=meshes)

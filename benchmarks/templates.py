@@ -6,7 +6,7 @@ on a table among things of the built-in kinds, from 0.4 to 0.8 m and up to 60 de
 vertical, drawn by the simulation with the faults of a D435. The network was trained on none of
 the meshes. In each picture the object that is there is looked for, and one that is not, with the
 measured depth and without. A pose that is refused has the error infinity. MODEL=FILE takes
-another checkpoint than models/objects.safetensors; SEED=1 draws other scenes.
+another checkpoint than the shipped one; SEED=1 draws other scenes.
 
 Every scene is kept in output/bench/templates/ as it is done, for this commit, model and DATA: a
 run that is interrupted goes on where it stopped.
@@ -42,7 +42,7 @@ from don_kp_ros.pose.comparison import Live
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.mesh_descriptors import Subject, refine_rendering
 from don_kp_ros.pose.templates import find_by_templates, views_of
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import meshes, posed, textures
 from don_kp_ros.simulation.camera import D435, with_faults
 
@@ -135,7 +135,7 @@ def scene(
         }
         T = None
         if not pose.refused:
-            live = Live.of(cells.numpy(), D435, depth)
+            live = Live.of(cells.numpy(), D435, depth, model.nothing)
             start = pose.T_camera_object
             refined = refine_rendering(thing.subject, start, frame.colour, D435, live, model)
             T = refined.T_camera_object
@@ -190,7 +190,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     seed, scenes = int(os.environ.get('SEED') or 0), number_given('SCENES', 96)
     data = os.environ.get('DATA') or made(OUTPUT / 'templates' / 'made')
-    model = DescriptorModel.load(os.environ.get('MODEL') or models_path('objects.safetensors'))
+    model = DescriptorModel.load(os.environ.get('MODEL') or shipped_model())
     paths = files(data)
     if len(paths) < 2:
         print(f'{data}: holds one NAME/textured.obj; 2 are needed', file=sys.stderr)

@@ -11,14 +11,9 @@ def config_path(name: str) -> Path:
     return _find('config', name)
 
 
-def models_path(name: str) -> Path:
-    """Return the path of a file or folder under models/."""
-    return _find('models', name)
-
-
 def shipped_model() -> Path:
     """Return the path of the model that ships with the package, for where no other is named."""
-    return models_path('.') / 'caps.safetensors'
+    return _find('models', 'objects.safetensors')
 
 
 def interface_path(package: str, name: str) -> Path:

@@ -165,7 +165,7 @@ def test_a_picture_matches_itself(environment: Path, pictures: Path) -> None:
 def test_the_shipped_model_is_found(environment: Path) -> None:
     script = 'from don_kp_ros.resources import shipped_model; print(shipped_model())'
     place = run(environment, 'python', '-c', script).strip()
-    assert place == str(environment / 'share' / 'don_kp' / 'models' / 'caps.safetensors')
+    assert place == str(environment / 'share' / 'don_kp' / 'models' / 'objects.safetensors')
 
 
 @pytest.mark.parametrize(

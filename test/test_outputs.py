@@ -47,7 +47,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, path: str, words: list[s
         'evaluate none --model none --protocol folder --output /proc/e',
         'study leave_one_out none --output /proc/s',
         'match none 1 2 none --output /proc/m.png',
-        'export models/caps.safetensors --onnx /proc/m.onnx',
+        'export models/objects.safetensors --onnx /proc/m.onnx',
         'render /proc/pictures',
         'grasp --output /proc/g',
     ],

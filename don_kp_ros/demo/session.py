@@ -15,14 +15,8 @@ from don_kp_ros.bringup import description
 from don_kp_ros.bringup.domain import free_domain
 from don_kp_ros.bringup.processes import Bringup, NodeParameters
 from don_kp_ros.demo.judge import Judge, StackEndedError
-from don_kp_ros.resources import models_path
 
 START_SECONDS = 120.0  # of this machine's time, for all nodes
-
-
-def model_for(kind: str) -> Path:
-    """Return the shipped model that has learned objects of a kind."""
-    return models_path('.') / ('caps.safetensors' if kind == 'cap' else 'objects.safetensors')
 
 
 @contextlib.contextmanager

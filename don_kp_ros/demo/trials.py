@@ -27,10 +27,11 @@ from don_kp_ros.demo.attempt import LIFTED, Attempt, attempt, turn_between
 from don_kp_ros.demo.judge import Judge, StackEndedError, UnansweredError
 from don_kp_ros.demo.pictures import Pictures
 from don_kp_ros.demo.results import Trial, report, sentence
-from don_kp_ros.demo.session import judged, model_for
+from don_kp_ros.demo.session import judged
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
 from don_kp_ros.nodes.simulation.parameters import SimulationParameters
+from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation.disturbances import ALLOWED
 from don_kp_ros.simulation.instances import UNSEEN
 from don_kp_ros.simulation.kinds import shape_of
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print('starting simulation, perception, descriptor database and grasp ...')
     trials: list[Trial] = []
-    model, logs = options.model or model_for(options.object), options.output / 'logs'
+    model, logs = options.model or shipped_model(), options.output / 'logs'
     try:
         with judged(model, logs, options.real_time_factor, options.domain) as judge:
             console.print(f'on ROS domain {os.environ["ROS_DOMAIN_ID"]} of this machine')

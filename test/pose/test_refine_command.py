@@ -19,7 +19,7 @@ from don_kp_ros.networks.descriptor_network import DescriptorNetwork, NetworkCon
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose import command
 from don_kp_ros.pose.mesh_descriptors import Subject, fused
-from don_kp_ros.resources import models_path, shipped_model
+from don_kp_ros.resources import shipped_model
 
 CAMERA = Camera(320, 240, 300.0, 300.0, 159.5, 119.5)
 INTRINSICS = ['--intrinsics', '300', '300', '159.5', '119.5']
@@ -61,12 +61,9 @@ def test_a_pose_is_refined_and_drawn(folder: Path, capsys: pytest.CaptureFixture
     assert np.abs(after - image)[:200].mean() < 0.7 * np.abs(before - image)[:200].mean()
 
 
-OBJECTS = ['--model', str(models_path('objects.safetensors'))]
-
-
 def without_a_start(folder: Path, image: str, *more: str) -> list[str]:
     files = ['--mesh', str(folder / 'box.obj'), '--output', str(folder / 'found.png')]
-    return [str(folder / image), *files, *INTRINSICS, *OBJECTS, *more]
+    return [str(folder / image), *files, *INTRINSICS, *more]
 
 
 def test_without_a_start_the_object_is_looked_for(
