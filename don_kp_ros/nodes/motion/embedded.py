@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 
 # Radians between the arm and a segment's start: it goes there first, or not at all.
 _AT_START, _START_TOLERANCE = 5e-4, 0.05
+_LATE_S = 0.5  # of ROS time: joint states are acted on until they are so old
 
 
 class EmbeddedMotion:
@@ -180,8 +181,15 @@ class EmbeddedMotion:
             answer = self._run(trajectory)
         finally:
             self.watchdog.over()
-        error = np.abs(self.joint_positions() - goal)
-        if answer.status != GoalStatus.STATUS_SUCCEEDED or error.max() > 2 * GOAL_TOLERANCE:
+
+        def off() -> Array:
+            return np.abs(self.joint_positions() - goal)
+
+        succeeded = answer.status == GoalStatus.STATUS_SUCCEEDED
+        if succeeded:  # what was measured on the way may come after the answer
+            self._monitor.wait(_LATE_S, lambda: bool(off().max() <= 2 * GOAL_TOLERANCE))
+        error = off()
+        if not succeeded or error.max() > 2 * GOAL_TOLERANCE:
             reason = (
                 f'the motion {how(answer.status)} by {self._arm.name}: '
                 f'{answer.result.error_string or "it says no more"}; {self._worst(error)}'

@@ -92,14 +92,16 @@ class JointMonitor:
                 raise MotionError(MotionCode.STALE_STATE, str(error)) from None
             raise history.stale()
 
-    def wait(self, seconds: float, check: Callable[[], None]) -> None:
-        """Wait some seconds of ROS time; ``check`` is called meanwhile, and may raise to end it.
+    def wait(self, seconds: float, check: Callable[[], bool | None]) -> None:
+        """Wait some seconds of ROS time; ``check`` is called meanwhile, and may end it.
 
-        Raises MotionError STALE_STATE where time stands still.
+        It does so by returning True, or by raising an error. Raises MotionError STALE_STATE where
+        time stands still.
         """
         try:
             for _ in self.time.rounds(seconds):
-                check()
+                if check():
+                    return
                 with self.changed:
                     self.changed.wait(_PAUSE)
         except StoppedClockError as error:

@@ -250,6 +250,24 @@ def test_an_unforeseen_error_on_the_way_stops_the_arm(slow, monkeypatch):
     assert np.array_equal(controllers.arm, rest)
 
 
+def test_joint_states_of_the_way_may_come_after_the_answer(arm, monkeypatch):
+    controllers, motion = arm
+    answered, heard = motion._arm.result, motion._monitor.joint_positions
+    late = []
+
+    def answer(*arguments):
+        result = answered(*arguments)
+        late.extend(4 * [OBSERVE])
+        return result
+
+    monkeypatch.setattr(motion._arm, 'result', answer)
+    monkeypatch.setattr(
+        motion._monitor, 'joint_positions', lambda: late.pop() if late else heard()
+    )
+    motion.move_to_joints(PRESET.position('ready'))
+    assert not late and np.allclose(controllers.arm, PRESET.position('ready'), atol=0.01)
+
+
 MOVING = """
 import sys, threading, time
 from dataclasses import replace
