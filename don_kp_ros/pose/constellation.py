@@ -19,8 +19,8 @@ class Constellation:
     """N points of an object; raises ValueError for what cannot be one.
 
     points (N, 3): metres, in the object's frame; descriptors (N, D): unit length, float32;
-    weights (N,): how much each counts, above 0, the sum over the views that saw it of how
-    distinctive it was (0..1); fingerprint: of the model that made the descriptors; views: from how
+    weights (N,): how much each counts, above 0: how distinctive it was (0..1), and more for each
+    view that saw it again; fingerprint: of the model that made the descriptors; views: from how
     many the object was taught. The arrays are copied, and cannot be written to.
     """
 
