@@ -40,7 +40,7 @@ class ColourNetwork:
 
     nothing = None
 
-    def __init__(self, s: float = 25.0, dimension: int = 64) -> None:
+    def __init__(self, s: float = 10.0, dimension: int = 64) -> None:
         rng = np.random.default_rng(0)
         self._directions = rng.normal(size=(3, dimension)) / s
         self._phases = rng.uniform(0, 2 * np.pi, dimension)
@@ -98,22 +98,38 @@ def test_of_an_object_out_of_view_the_part_is_all(model: Model, place: list[floa
     assert parts == (slice(0, 480), slice(0, 640))
 
 
-def test_a_small_object_is_found_nearer_than_in_the_whole_picture(tmp_path: Path) -> None:
-    shipped = DescriptorModel.load(shipped_model())
-    errors: dict[str, list[float]] = {'close': [], 'whole': []}
-    for printed in range(3):
-        model = box(tmp_path, printed)
-        picture = pictured(model, [0.03, -0.02, 0.9])
-        (true,) = picture.T
-        live = Live.of(shipped.describe(picture.image).numpy(), CAMERA)
-        for seed in range(3):
-            start = away(true, seed)
-            image, subject = picture.image, model.subject
-            close = refine_close_up(subject, start, image, CAMERA, None, shipped)
-            whole = refine_rendering(subject, start, image, CAMERA, live, shipped)
-            errors['close'].append(add(close.T_camera_object, true, model.points))
-            errors['whole'].append(add(whole.T_camera_object, true, model.points))
+Errors = dict[str, list[float]]
+
+
+def errors_of(model: Model, network: DescriptorModel) -> Errors:
+    """How far off a small object is in three trials, in a close-up and in the whole picture."""
+    picture = pictured(model, [0.03, -0.02, 0.9])
+    (true,) = picture.T
+    errors: Errors = {'close': [], 'whole': []}
+    live = Live.of(network.describe(picture.image).numpy(), CAMERA)
+    for seed in range(3):
+        start = away(true, seed)
+        image, subject = picture.image, model.subject
+        close = refine_close_up(subject, start, image, CAMERA, None, network)
+        whole = refine_rendering(subject, start, image, CAMERA, live, network)
+        errors['close'].append(add(close.T_camera_object, true, model.points))
+        errors['whole'].append(add(whole.T_camera_object, true, model.points))
+    return errors
+
+
+def test_a_small_object_is_found_nearer_than_in_the_whole_picture(
+    model: Model, network: DescriptorModel
+) -> None:
+    errors = errors_of(model, network)
     assert np.median(errors['close']) < 0.6 * np.median(errors['whole'])
+    assert np.median(errors['close']) < 0.005
+
+
+def test_so_it_is_by_the_shipped_model(tmp_path: Path) -> None:
+    shipped = DescriptorModel.load(shipped_model())
+    several = [errors_of(box(tmp_path, printed), shipped) for printed in range(3)]
+    close, whole = ([errors[name] for errors in several] for name in ('close', 'whole'))
+    assert np.median(close) < 0.6 * np.median(whole)
 
 
 class TestRetry:
@@ -134,7 +150,7 @@ class TestRetry:
         return picture, once, twice
 
     # From the first start depth alone is exact, and nothing fits better than that.
-    @pytest.mark.parametrize(('degrees', 'seed'), [(45, 1), (60, 3)])
+    @pytest.mark.parametrize(('degrees', 'seed'), [(30, 5), (45, 1)])
     def test_it_finds_what_was_refused(
         self, model: Model, network: DescriptorModel, degrees: float, seed: int
     ) -> None:
@@ -149,7 +165,7 @@ class TestRetry:
     def test_where_depth_leads_astray_the_start_stays(
         self, model: Model, network: DescriptorModel
     ) -> None:
-        _, once, twice = self.refined(model, network, 45, 5)
+        _, once, twice = self.refined(model, network, 45, 4)
         assert once.refused is not None and twice.refused is not None
         np.testing.assert_array_equal(twice.T_camera_object, once.T_camera_object)
         assert np.isinf(twice.covariance).all()

@@ -27,7 +27,7 @@ from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.motion.action import how
 from don_kp_ros.nodes.motion.arm_controller import GOAL_TIME, GOAL_TOLERANCE, ArmController
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
-from don_kp_ros.nodes.motion.joint_monitor import STALE_MOVING, JointMonitor
+from don_kp_ros.nodes.motion.joint_monitor import STALE, STALE_MOVING, JointMonitor
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.nodes.motion.watchdog import Watchdog
 from don_kp_ros.robots.preset import RobotPreset
@@ -36,7 +36,6 @@ Array = NDArray[np.float64]
 
 # Radians between the arm and a segment's start: it goes there first, or not at all.
 _AT_START, _START_TOLERANCE = 5e-4, 0.05
-_LATE_S = 0.5  # of ROS time: joint states are acted on until they are so old
 
 
 class EmbeddedMotion:
@@ -187,7 +186,7 @@ class EmbeddedMotion:
 
         succeeded = answer.status == GoalStatus.STATUS_SUCCEEDED
         if succeeded:  # what was measured on the way may come after the answer
-            self._monitor.wait(_LATE_S, lambda: bool(off().max() <= 2 * GOAL_TOLERANCE))
+            self._monitor.wait(STALE, lambda: bool(off().max() <= 2 * GOAL_TOLERANCE))
         error = off()
         if not succeeded or error.max() > 2 * GOAL_TOLERANCE:
             reason = (
