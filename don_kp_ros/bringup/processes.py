@@ -18,6 +18,7 @@ from don_kp_ros.outputs import check_writable
 from don_kp_ros.resources import config_path
 
 GRACE_S = 10.0  # as `launch` gives; a busy machine needs some seconds to end a node
+_LAST_WORDS_S = 0.5
 # Of util-linux, on every Debian: Linux itself ends the nodes when this process is killed.
 _END_WITH_PARENT = ['setpriv', '--pdeathsig', 'TERM'] if shutil.which('setpriv') else []
 
@@ -166,6 +167,9 @@ class Bringup:
                     process.wait(max(0.0, deadline - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     print(f'{name} did not end within {GRACE_S:g} s and is killed', flush=True)
+                    _signal_group(process, signal.SIGQUIT)  # its last words: where it hangs
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_LAST_WORDS_S)
         finally:
             for process in self._processes.values():
                 _signal_group(process, signal.SIGKILL)

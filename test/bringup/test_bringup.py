@@ -290,6 +290,31 @@ class TestBringup:
             pid = stack._processes['descriptor_database'].pid
         assert not alive(pid)
 
+    def test_a_node_that_hangs_says_where_before_it_is_killed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        hanging = (
+            'import time; from rclpy.node import Node\n'
+            'from don_kp_ros.nodes.kit.runner import run_node\n'
+            'class Hanging(Node):\n'
+            '    def end(self):\n'
+            '        time.sleep(60)\n'
+            'def begin():\n'
+            '    node = Hanging("hanging")\n'
+            '    print("begun", flush=True)\n'
+            '    return node\n'
+            'run_node(begin)'
+        )
+        command = [sys.executable, '-c', hanging]
+        monkeypatch.setattr(Bringup, 'command', lambda self, node: command)
+        monkeypatch.setattr(processes, 'GRACE_S', 1.0)
+        with Bringup(ALONE, tmp_path) as stack:
+            log = tmp_path / 'descriptor_database.log'
+            assert wait_for(lambda: log.read_text() == 'begun\n')
+            assert stack.process('descriptor_database').poll() is None
+        assert 'descriptor_database did not end' in capsys.readouterr().out
+        assert 'line 5 in end' in log.read_text()
+
 
 class TestCommand:
     def start(self, *arguments: str, under: Sequence[str] = ()) -> 'subprocess.Popen[str]':

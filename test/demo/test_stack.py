@@ -584,6 +584,6 @@ def test_the_stack_ends_in_time_without_a_traceback(
     finally:
         process.kill()
     assert process.returncode == 0
-    assert 'killed' not in output  # each has ended by itself within the time that it has
     logs = output + ''.join(path.read_text() for path in (tmp_path / 'logs').iterdir())
+    assert 'killed' not in output, logs  # each has ended by itself within the time that it has
     assert 'Traceback' not in logs

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Any
 
 import rclpy
@@ -55,36 +56,60 @@ def run_node(
     missing file.
     """
     _use_large_shared_memory()
-    # A signal may come while this thread holds any lock; a SimpleQueue can be put to even then.
-    endings: SimpleQueue[None] = SimpleQueue()
-
-    def catch_signals() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: endings.put(None))
-
-    catch_signals()
-    try:
-        # Not rclpy's handlers: they end the context, and with it all that a node could still say.
-        rclpy.init(
-            args=None if args is None else [sys.argv[0], *args],
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-    except RuntimeError as error:
-        print(f'cannot start: {_one_line(error)}', file=sys.stderr)
-        return 1
-    try:
+    faulthandler.register(signal.SIGQUIT)  # tells where a node hangs
+    with _Ending() as ending:
         try:
-            node = factory()
-        except (ConfigurationError, ParameterException, FileNotFoundError) as error:
-            raise StartupError(str(error)) from error
-        catch_signals()  # again: what the node has started may have taken them, as rclcpp does
-        _spin(node, threads, endings)
-        return 0
-    except StartupError as error:
-        get_logger('don_kp').fatal(_one_line(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
+            # Not rclpy's handlers: they end the context, and all that a node could still say.
+            rclpy.init(
+                args=None if args is None else [sys.argv[0], *args],
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+        except RuntimeError as error:
+            print(f'cannot start: {_one_line(error)}', file=sys.stderr)
+            return 1
+        try:
+            try:
+                node = factory()
+            except (ConfigurationError, ParameterException, FileNotFoundError) as error:
+                raise StartupError(str(error)) from error
+            ending.catch_signals()  # what the node has started may have taken them: rclcpp does
+            _spin(node, threads, ending)
+            return 0
+        except StartupError as error:
+            get_logger('don_kp').fatal(_one_line(error))
+            return 1
+        finally:
+            rclpy.try_shutdown()
+
+
+class _Ending:
+    """The end of a node, which SIGINT or SIGTERM brings, or the node itself.
+
+    Waited for at a socket that Python's handler in C writes to: handlers in Python run in the main
+    thread alone, and do not end a wait that begins as a signal comes, or another thread gets it.
+    """
+
+    def __enter__(self) -> _Ending:
+        self._told, self._tell = socket.socketpair()
+        self._tell.setblocking(False)
+        signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
+        self.catch_signals()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._told.close()
+        self._tell.close()
+
+    def catch_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+
+    def bring(self) -> None:
+        self._tell.send(b'.')
+
+    def wait(self) -> None:
+        self._told.recv(1)
 
 
 class ThreadedExecutor(MultiThreadedExecutor):
@@ -149,25 +174,25 @@ class ThreadedExecutor(MultiThreadedExecutor):
         return bool(super().shutdown(timeout_sec))
 
 
-def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
+def _spin(node: Node, threads: int, ending: _Ending) -> None:
     executor: Executor = SingleThreadedExecutor() if threads == 1 else ThreadedExecutor(threads)
     executor.add_node(node)
-    ending = threading.Event()
+    over = threading.Event()
 
     def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
             # Not executor.spin(): the one wake-up that rclpy sends on a shutdown may come between
             # two waits, and the second would last for ever.
-            while rclpy.ok() and not ending.is_set():
+            while rclpy.ok() and not over.is_set():
                 # What a callback destroys may be about to be waited for: look again without it.
                 with contextlib.suppress(InvalidHandle):
                     executor.spin_once(timeout_sec=_LONGEST_WAIT_S)
 
     with ThreadPoolExecutor(1, 'spin') as pool:
         spinning = pool.submit(spin)
-        spinning.add_done_callback(lambda _: endings.put(None))
+        spinning.add_done_callback(lambda _: ending.bring())
         try:
-            endings.get()
+            ending.wait()
             end = getattr(node, 'end', None)
             if end is not None and rclpy.ok():
                 end()
@@ -175,7 +200,7 @@ def _spin(node: Node, threads: int, endings: SimpleQueue[None]) -> None:
         finally:
             # Spinning ends first: rclpy cannot prepare to wait in a context that has ended. Then
             # the context: what callbacks and threads still publish is dropped silently.
-            ending.set()
+            over.set()
             spinning.exception()
             rclpy.try_shutdown()
             executor.shutdown()

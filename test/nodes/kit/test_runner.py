@@ -42,11 +42,13 @@ class Working(Node):
         self.ending = threading.Event()
         self.worker = threading.Thread(target=self.ending.wait)
         self.worker.start()
+        if moment == 'another thread gets it':
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.{number}])
         self.heard = threading.Event()
         group = ReentrantCallbackGroup()
         self.create_subscription(Empty, 'word', self.hear, 10, callback_group=group)
         self.publisher = self.create_publisher(Empty, 'word', 10)
-        if moment in ('spinning', 'signals taken'):
+        if moment in ('spinning', 'signals taken', 'another thread gets it'):
             self.create_timer(0.1, self.interrupt)  # again and again, to the last
         elif moment == 'giving up':
             self.heard.set()
@@ -99,7 +101,15 @@ def run(moment, number='SIGINT', threads=2, arguments=()):
 
 @pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
 @pytest.mark.parametrize(
-    'moment', ['starting', 'signals taken', 'spinning', 'preparing to wait', 'busy']
+    'moment',
+    [
+        'starting',
+        'signals taken',
+        'another thread gets it',
+        'spinning',
+        'preparing to wait',
+        'busy',
+    ],
 )
 def test_a_signal_ends_the_node_while_messages_flow(moment, number):
     ended = run(moment, number, threads=1 if moment == 'spinning' else 2)
