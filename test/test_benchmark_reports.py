@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import refinement, refinement_chained, refinement_trained, templates
+from benchmarks import (
+    refinement,
+    refinement_chained,
+    refinement_sizes,
+    refinement_trained,
+    templates,
+)
 from benchmarks.report import kept, number_given
 
 
@@ -52,6 +58,7 @@ def test_without_one_the_default_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
         (refinement.main, 'CLUTTERED'),
         (refinement_trained.main, 'SCENES'),
         (refinement_chained.main, 'VIEWS'),
+        (refinement_sizes.main, 'SCENES'),
         (templates.main, 'SCENES'),
     ],
 )

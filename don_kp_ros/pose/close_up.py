@@ -15,15 +15,22 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.comparison import Comparer, Live, Surface
-from don_kp_ros.pose.estimate import Why
-from don_kp_ros.pose.mesh_descriptors import Image, Subject, judge_rendering, refine_rendering
-from don_kp_ros.pose.render_and_compare import Refined, descend, middle
+from don_kp_ros.pose.estimate import Refusal, Why
+from don_kp_ros.pose.mesh_descriptors import (
+    Image,
+    Subject,
+    judge_rendering,
+    refine_rendering,
+    rendered_again,
+)
+from don_kp_ros.pose.render_and_compare import Refined, descend, middle, refine
 
 Array = NDArray[np.float64]
 
 _CLOSE = 0.6  # of the part's side, that the object's diameter takes
 _SMALLEST = 64  # pixels of a side: less is not made larger
 _ASTRAY = (Why.UNLIKE, Why.NOT_CONVERGED)
+_OTHER_SIZE = 0.07  # of the distance: rendered objects look .954 to 1.024 of it away
 _BY_DEPTH = ((4, False, 6), (1, False, 12))  # level, inner, steps (`descend`)
 
 
@@ -40,17 +47,51 @@ def refine_close_up(
     depth: (H, W) metres, NaN where there is none, or None where nothing is known. With it, an
     object whose pose is refused is refined once more from where depth alone draws it: depth leads
     from farther away than descriptors do. Where nothing fits better than that, it is the pose.
+    Where descriptors alone see the object at another distance, the pose is refused.
     """
     part, near, depth = close_up(subject, start, image, camera, depth)
     live = Live.of(model.describe(part).cpu().numpy(), near, depth, model.nothing)
     found = refine_rendering(subject, start, part, near, live, model)
-    if depth is None or found.refused is None or found.refused.why not in _ASTRAY:
+    if depth is None:
         return found
-    aligned = aligned_by_depth(subject.vertices, subject.faces, start, live)
-    again = refine_rendering(subject, aligned, part, near, live, model)
-    if again.refused and again.refused.why is Why.NO_BETTER:
-        again = judge_rendering(subject, aligned, part, near, live, model)
-    return again if again.refused is None and again.cost[1] < found.cost[0] else found
+    if found.refused and found.refused.why in _ASTRAY:
+        aligned = aligned_by_depth(subject.vertices, subject.faces, start, live)
+        again = refine_rendering(subject, aligned, part, near, live, model)
+        if again.refused and again.refused.why is Why.NO_BETTER:
+            again = judge_rendering(subject, aligned, part, near, live, model)
+        if again.refused is None and again.cost[1] < found.cost[0]:
+            found = again
+    if found.refused and found.refused.why is not Why.NO_BETTER:
+        return found
+    refused = _other_size(subject, found.T_camera_object, part, near, live, model)
+    if refused is None:
+        return found
+    uncertain = np.full((6, 6), np.inf)
+    return replace(found, T_camera_object=start, covariance=uncertain, refused=refused)
+
+
+def _other_size(
+    subject: Subject, T: Array, part: Image, near: Camera, live: Live, model: DescriptorModel
+) -> Refusal | None:
+    """Say that an object at a pose (4, 4) looks nearer or farther away than depth puts it.
+
+    A focal length that is wrong by a factor moves the object by it, and so does the mesh's size.
+    Of that little is left where depth is a part of the cost, and it passes the gate.
+    """
+    surface = rendered_again(subject, T, part, near, model)
+    if isinstance(surface, Refusal):
+        return None
+    (alone,) = refine([surface], [T], replace(live, depth=None), blur=0)
+    centre = middle(subject.vertices)
+    measured, looks = (rigid.apply(one, centre)[2] for one in (T, alone.T_camera_object))
+    if abs(looks / measured - 1) < _OTHER_SIZE:
+        return None
+    return Refusal(
+        Why.SIZE,
+        f'it looks {looks:.3f} m away, and depth puts it {measured:.3f} m away: the focal lengths '
+        f'or the size of the mesh are {looks / measured:.2f} times the true ones, or the depth '
+        f'is {measured / looks:.2f} times the true one; mend that first',
+    )
 
 
 def close_up(

@@ -27,6 +27,7 @@ class Why(str, Enum):
     UNLIKE = 'unlike'
     NO_BETTER = 'no better than the start'
     NOT_CONVERGED = 'not converged'
+    SIZE = 'another size'
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Refinement in a part of a picture, and what it is compared with."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -23,7 +24,7 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.close_up import about, close_up, refine_close_up
 from don_kp_ros.pose.comparison import Live
 from don_kp_ros.pose.estimate import Why
-from don_kp_ros.pose.mesh_descriptors import judge_rendering, refine_rendering
+from don_kp_ros.pose.mesh_descriptors import Subject, judge_rendering, refine_rendering
 from don_kp_ros.pose.refinement import stepped
 from don_kp_ros.pose.render_and_compare import Refined
 from don_kp_ros.resources import shipped_model
@@ -169,6 +170,39 @@ class TestRetry:
         assert once.refused is not None and twice.refused is not None
         np.testing.assert_array_equal(twice.T_camera_object, once.T_camera_object)
         assert np.isinf(twice.covariance).all()
+
+
+@pytest.mark.parametrize('factor', [0.8, 1.25])
+@pytest.mark.parametrize('wrong', ['focal length', 'mesh', 'depth'])
+def test_an_object_that_looks_nearer_or_farther_than_depth_puts_it_is_refused(
+    model: Model, factor: float, wrong: str
+) -> None:
+    """Whichever is wrong, the object would be told beside its place, or of another size."""
+    picture = pictured(model, [0.06, -0.04, 0.7])
+    (true,) = picture.T
+    _, raster = drawn_over(picture.image, model.subject.mesh, true, CAMERA)
+    depth = np.where(raster.mask, raster.depth, 1.2).astype(np.float32)
+    camera, subject = CAMERA, model.subject
+    if wrong == 'focal length':
+        camera = replace(CAMERA, fx=factor * CAMERA.fx, fy=factor * CAMERA.fy)
+    elif wrong == 'mesh':
+        subject = Subject.of(subject.mesh.moved(np.eye(4), factor))
+    else:
+        depth = np.asarray(depth / factor, np.float32)
+    # As the taught points of the object would be found: where its pixels and its depth put it.
+    T = true.copy()
+    T[2, 3] = depth[raster.mask].mean() * true[2, 3] / raster.depth[raster.mask].mean()
+    T[:2, 3] *= T[2, 3] / true[2, 3] * CAMERA.fx / camera.fx
+    start = away(T, 0)
+    shipped = DescriptorModel.load(shipped_model())
+    found = refine_close_up(subject, start, picture.image, camera, depth, shipped)
+    assert found.refused is not None and found.refused.why is Why.SIZE
+    np.testing.assert_array_equal(found.T_camera_object, start)
+    assert np.isinf(found.covariance).all()
+    told = re.search(r'looks ([.0-9]+) m away, and depth puts it ([.0-9]+) m', str(found.refused))
+    assert told is not None
+    looks, measured = map(float, told.groups())
+    assert looks / measured == pytest.approx(factor, abs=0.07)
 
 
 def test_what_depth_alone_finds_is_judged_by_the_gate(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from don_kp_ros.pose.mesh_descriptors import Subject
 
 _LASTS_S, _LASTS_PERIODS = 10.0, 3  # how long a pose is held, at least
+_TELL_S = 60.0  # between two warnings
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,11 @@ class Refining:
         if found.refused is None:
             start, covariance = found.T_camera_object, found.covariance
         elif known is None or found.refused.why is not Why.NO_BETTER:
-            self._node.get_logger().debug(f'{seen.query.name} is not refined: {found.refused}')
+            reason = f'{seen.query.name} is not refined: {found.refused}'
+            if found.refused.why is Why.SIZE:
+                self._node.get_logger().warning(reason, throttle_duration_sec=_TELL_S)
+            else:
+                self._node.get_logger().debug(reason)
             return None
         form, told = seen.query.form, pose.symmetry
         of_shape = pose.ambiguous and form.axis and told and told.is_parallel(form.axis)

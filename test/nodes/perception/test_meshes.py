@@ -67,8 +67,9 @@ def scene() -> Scene:
 class Bench:
     """Perception with the shipped model, and what it is shown and told."""
 
-    def __init__(self, peer, camera, scene) -> None:
-        self.peer, self.camera, self.scene = peer, camera, scene
+    def __init__(self, peer, camera, scene, node) -> None:
+        self.peer, self.camera, self.scene, self.node = peer, camera, scene, node
+        self.mesh = scene.mesh  # that is stored
         self.poses = peer.listen(ObjectPoses, '/don_kp/object_poses', RESULT)
         self.markers = peer.listen(MarkerArray, '/don_kp/markers', RESULT)
         self._stored = peer.node.create_publisher(Descriptors, '/don_kp/descriptors', LATCHED)
@@ -88,7 +89,7 @@ class Bench:
 
     def _on_get(self, request, response):
         self.asked.append(request.fingerprint)
-        response.success, response.data = True, self.scene.mesh
+        response.success, response.data = True, self.mesh
         return response
 
     def tell(self, off: np.ndarray, *others: TaughtObject) -> None:
@@ -97,7 +98,7 @@ class Bench:
         points = rigid.apply(off, self.taught.constellation.points)
         moved.points = points.astype(np.float32).ravel().tolist()
         moved.mesh = TaughtMesh(
-            fingerprint=fingerprint_of(self.scene.mesh), pose=pose_from_matrix(np.eye(4))
+            fingerprint=fingerprint_of(self.mesh), pose=pose_from_matrix(np.eye(4))
         )
         message = Descriptors(objects=[moved, *others])
         message.header.stamp = self.peer.node.get_clock().now().to_msg()
@@ -157,7 +158,7 @@ def bench(peer, camera, start_node, scene):
     node = start_node('perception', threads=1, max_rate_hz=0, refine_rate_hz=20, picture_rate_hz=0)
     node.wait_for('waiting for images')
     camera.wait_until_watched()
-    yield Bench(peer, camera, scene)
+    yield Bench(peer, camera, scene, node)
     assert 'Traceback' not in node.output
 
 
@@ -251,6 +252,21 @@ def test_a_pose_that_is_off_is_refined_held_and_drawn(bench):
     assert moved.source == 'constellation'
     again = bench.seen(second, lambda m: sources(m) == ['refined']).objects[0]
     assert bench.off(again, second) < 0.5 * bench.off(moved, second)
+
+
+def test_a_mesh_of_another_size_is_named_and_does_not_refine(bench):
+    first, right = bench.scene.shots[0], bench.mesh
+    bench.mesh = packed(decoded(right, FORMAT, '').moved(np.eye(4), 1.15))
+    bench.tell(np.eye(4))
+
+    def named() -> bool:
+        seen = bench.seen(first, lambda m: len(m.objects) == 1)
+        assert sources(seen) == ['constellation']
+        return 'cap is not refined: it looks' in bench.node.output
+
+    bench.seen(first, lambda m: sources(m) == ['constellation'])
+    bench.peer.wait_until(named)
+    bench.mesh = right
 
 
 def test_where_the_object_is_absent_nothing_is_told(bench):
