@@ -104,19 +104,27 @@ def versions() -> dict[str, str]:
 def commit() -> str:
     """Return the commit of the package's checkout, marked where files differ from it.
 
-    It is 'unknown' outside of a checkout; the working directory may be another one.
+    It is 'unknown' where the checkout does not have this file: outside of one, and in an
+    installation within another's. The working directory may be another one.
     """
+    if not _git('ls-files', __file__):
+        return 'unknown'
+    return _git('describe', '--always', '--dirty', '--abbrev=12', '--exclude=*') or 'unknown'
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints of the folder of this file; '' where it fails, or there is none."""
     try:
-        described = subprocess.run(
-            ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'],
+        printed = subprocess.run(
+            ['git', *arguments],
             capture_output=True,
             text=True,
             check=False,
             cwd=Path(__file__).parent,
         )
-    except FileNotFoundError:  # no git
-        return 'unknown'
-    return described.stdout.strip() or 'unknown'
+    except FileNotFoundError:
+        return ''
+    return printed.stdout.strip()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str, console: Console) -> None:

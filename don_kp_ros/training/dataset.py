@@ -181,7 +181,7 @@ def _pictures(
             configuration.validation.final_pairs,
             configuration.validation.queries,
             seed,
-            'held pictures' if held else 'the training pictures (too few to hold any)',
+            'held pictures' if held else 'the training pictures (none is held)',
         )
     sampler = ViewSampler(configuration.views, sources, backgrounds)
     return sampler, len(sources), validation
@@ -222,7 +222,7 @@ def _posed(
         shown = list(check.watch(external.samples(values), len(external.views)))
         negatives = own or negatives
     else:
-        origin = 'held views' if held else 'the training views (too few to hold any)'
+        origin = 'held views' if held else 'the training views (none is held)'
     measured = held or set(range(len(shown)))
     validation = posed(
         shown,
@@ -276,7 +276,7 @@ def _scenes(
     elif held:
         measured = [found[number] for number in sorted(held)]
     else:
-        what = 'training scenes (too few to hold any)'
+        what = 'training scenes (none is held)'
     tolerance = configuration.views.tolerance
     validation = of_scenes(measured, settings.queries, negatives, what, tolerance)
     sources = [

@@ -373,7 +373,7 @@ def test_two_views_of_an_object_are_enough(run: Run, posed: Path, capsys: Any) -
     error = capsys.readouterr().err
     assert 'none is held' in error and 'three or more of an object' in error
     assert run(posed, '--steps=1', '--network.keypoints=null') == 0
-    assert 'training views (too few to hold any)' in model(posed).card['data']
+    assert 'training views (none is held)' in model(posed).card['data']
 
 
 @pytest.mark.parametrize('workers', [0, 1])
