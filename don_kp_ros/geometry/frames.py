@@ -23,8 +23,8 @@ class TwoParentsError(TransformError):
     """A frame with two parents, which the message names."""
 
 
-# So much older than what came before, a transform is of a time that was set back, seconds.
-_SET_BACK_S = 1.0
+# So much older than what came before, a message is of a time that was set back, seconds.
+SET_BACK_S = 1.0
 _SAME = 1e-6  # metres; of static transforms
 
 
@@ -75,7 +75,7 @@ class TransformTree:
                 if before and not np.allclose(before[0], T, atol=_SAME):
                     return f'{child} is told to be elsewhere on {parent} than before'
                 return ''
-            set_back = bool(link.stamps) and stamp < link.stamps[-1] - _SET_BACK_S
+            set_back = bool(link.stamps) and stamp < link.stamps[-1] - SET_BACK_S
             if set_back:
                 link.stamps, link.transforms = [], []
             at = bisect.bisect_right(link.stamps, stamp)

@@ -18,7 +18,7 @@ from don_kp_ros.data.encodings import COLOURS, DEPTHS
 from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.frames import TransformError, TransformTree
+from don_kp_ros.geometry.frames import SET_BACK_S, TransformError, TransformTree
 from don_kp_ros.recordings.reading import Bag
 
 _IMAGE, _INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo'
@@ -78,9 +78,9 @@ class BagFrames:
         """Yield the depth messages; raises RefusedError."""
         return self._shots(self.depth)
 
-    def transforms(self) -> TransformTree:
-        """Read all transforms; those that cannot be are left out."""
-        tree = TransformTree(cache_seconds=math.inf)
+    def transforms(self) -> tuple[TransformTree, dict[str, str]]:
+        """Read all transforms, and by frame what is odd; those that cannot be are left out."""
+        tree, odd = TransformTree(cache_seconds=math.inf), {}
         connections = self._of(_TRANSFORMS)
         for connection, _, data in self._bag.messages(connections):
             static = connection.topic.endswith('tf_static')
@@ -88,10 +88,12 @@ class BagFrames:
                 try:
                     T = _matrix(one.transform)
                     stamp = _seconds(one.header.stamp)
-                    tree.set(one.header.frame_id, one.child_frame_id, stamp, T, static)
+                    told = tree.set(one.header.frame_id, one.child_frame_id, stamp, T, static)
                 except (TransformError, ValueError):
                     continue
-        return tree
+                if told and not static:
+                    odd[one.child_frame_id] = told
+        return tree, odd
 
     def _camera(self) -> Camera | None:
         """Return the camera of the pictures, where it is told; raises RefusedError."""
@@ -124,9 +126,17 @@ class BagFrames:
         return self._read(next(self._bag.messages([connection])).data, _IMAGE)
 
     def _shots(self, topic: str) -> Iterator[Shot]:
+        last = -math.inf
         for _, _, data in self._bag.messages([c for c in self._of(_IMAGE) if c.topic == topic]):
             message = self._read(data, _IMAGE)
-            yield Shot(_seconds(message.header.stamp), message)
+            stamp = _seconds(message.header.stamp)
+            if stamp < last - SET_BACK_S:
+                raise RefusedError(
+                    f'{topic}: time was set back by {last - stamp:.3f} s at {stamp:.3f} s; cut '
+                    'the recording there'
+                )
+            last = stamp
+            yield Shot(stamp, message)
 
     def _read(self, data: bytes, kind: str) -> Any:
         try:

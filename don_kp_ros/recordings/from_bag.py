@@ -99,10 +99,13 @@ def _views(frames: BagFrames, taken: Sequence[_Taken], request: Request) -> list
         raise RefusedError(f'no camera_info was recorded beside {frames.colour}')
     if camera.distortion or camera.fisheye:
         raise RefusedError(f'{camera} distorts; record rectified images')
-    tree = frames.transforms()
+    tree, odd = frames.transforms()
     fixed = request.fixed or tree.chain(frames.frame)[-1]
     if fixed == frames.frame:
         raise RefusedError(f'no transform was recorded that tells where {frames.frame} is')
+    for frame in (*tree.chain(frames.frame), *tree.chain(fixed)):
+        if frame in odd:
+            raise RefusedError(f'{odd[frame]}; cut the recording there')
     views, why = [], ''
     for one in taken:
         try:

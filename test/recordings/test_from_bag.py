@@ -5,83 +5,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from bags import CAMERA, FRAME, TYPES, image, info, make, transform
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from don_kp_ros.annotation import command
 from don_kp_ros.data.posed import PosedFolder, read_index
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
-from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.recordings.from_bag import Request, folder_from_bag
 from don_kp_ros.recordings.sharp_frames import SharpFrames
 
-TYPES = get_typestore(Stores.ROS2_JAZZY)
-CAMERA = Camera(96, 72, 80.0, 81.0, 47.0, 35.0)
-FRAME = 'camera_color_optical_frame'
 T_HAND_CAMERA = rigid.transform(rigid.rotation_about([0, 0, 1], 0.3)[:3, :3], [0.1, 0, 0])
 RATE, COUNT = 10, 40  # a second; pictures
 NOISE = np.random.default_rng(0).integers(0, 255, (18, 24, 3), dtype=np.uint8)
-
-
-def make(kind: str, **fields):
-    return TYPES.types[kind](**fields)
-
-
-def header(seconds: float, frame: str = FRAME):
-    stamp = make('builtin_interfaces/msg/Time', sec=int(seconds), nanosec=round(seconds % 1 * 1e9))
-    return make('std_msgs/msg/Header', stamp=stamp, frame_id=frame)
-
-
-def image(pixels: np.ndarray, encoding: str, seconds: float, frame: str = FRAME):
-    data = np.ascontiguousarray(pixels).view(np.uint8).ravel()
-    return make(
-        'sensor_msgs/msg/Image',
-        header=header(seconds, frame),
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        is_bigendian=0,
-        step=len(data) // pixels.shape[0],
-        data=data,
-    )
-
-
-def info(seconds: float, distortion: float = 0.0, camera: Camera = CAMERA):
-    roi = make(
-        'sensor_msgs/msg/RegionOfInterest',
-        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
-    )  # fmt: skip
-    return make(
-        'sensor_msgs/msg/CameraInfo',
-        header=header(seconds),
-        height=camera.height,
-        width=camera.width,
-        distortion_model='plumb_bob',
-        d=np.array([distortion, 0, 0, 0, 0.0]),
-        k=camera.K.ravel(),
-        r=np.eye(3).ravel(),
-        p=np.hstack([camera.K, np.zeros((3, 1))]).ravel(),
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
-
-
-def transform(seconds: float, parent: str, child: str, T: np.ndarray):
-    x, y, z = (float(value) for value in T[:3, 3])
-    qx, qy, qz, qw = (float(value) for value in rigid.to_quaternion(T))
-    stamped = make(
-        'geometry_msgs/msg/TransformStamped',
-        header=header(seconds, parent),
-        child_frame_id=child,
-        transform=make(
-            'geometry_msgs/msg/Transform',
-            translation=make('geometry_msgs/msg/Vector3', x=x, y=y, z=z),
-            rotation=make('geometry_msgs/msg/Quaternion', x=qx, y=qy, z=qz, w=qw),
-        ),
-    )
-    return make('tf2_msgs/msg/TFMessage', transforms=[stamped])
 
 
 def hand_at(seconds: float) -> np.ndarray:

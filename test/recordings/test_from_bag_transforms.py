@@ -1,0 +1,71 @@
+"""Recordings whose transforms or times are not what they seem give no wrong poses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from bags import COLOUR, DEPTH, FRAME, INFO, image, info, transform, write_bag
+
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry import rigid
+from don_kp_ros.recordings.from_bag import Request, folder_from_bag
+
+Said = list[tuple[float, str, Any]]
+MOUNTED = (0.5, '/tf_static', transform(0.0, 'hand', FRAME, rigid.transform()))
+
+
+def pictured(number: int, stamp: float, came: float | None = None) -> Said:
+    """Return a picture like no other, its depth and its camera."""
+    cells = np.random.default_rng(number).integers(0, 255, (18, 24, 3), dtype=np.uint8)
+    shown = cv2.resize(cells, (96, 72), interpolation=cv2.INTER_NEAREST)
+    depth = np.full((72, 96), 500 + number, np.uint16)
+    at = stamp if came is None else came
+    return [
+        (at, COLOUR, image(shown, 'rgb8', stamp)),
+        (at, DEPTH, image(depth, '16UC1', stamp)),
+        (at, INFO, info(stamp)),
+    ]
+
+
+def moved(stamps: Iterable[float], speed: float = 0.1, later: float = 0.0) -> Said:
+    """Return where the hand was; later: how much later than its stamp it came."""
+    return [
+        (
+            at + later,
+            '/tf',
+            transform(at, 'base', 'hand', rigid.transform(None, [speed * at, 0.0, 0.5])),
+        )
+        for at in stamps
+    ]
+
+
+def test_a_recording_whose_time_was_set_back_is_refused(tmp_path: Path) -> None:
+    said = [MOUNTED]
+    for turn, speed in enumerate((0.1, -0.1)):  # as of a simulation that begins anew
+        later = 100.0 * turn
+        said += moved(np.arange(1.0, 11.0, 0.05), speed, later)
+        for number in range(1, 10):
+            stamp = number + 0.25 + 0.5 * turn
+            said += pictured(number + 50 * turn, stamp, stamp + later)
+    bag, folder = write_bag(tmp_path / 'bag', said), tmp_path / 'views'
+    with pytest.raises(RefusedError, match=rf'{COLOUR}: .*set back by 7\.500 s at 1\.750 s'):
+        folder_from_bag(bag, folder, Request())
+    assert not folder.exists()
+
+
+def test_transforms_whose_time_was_set_back_tell_no_pose(tmp_path: Path) -> None:
+    said = [
+        MOUNTED,
+        *moved(np.arange(1.0, 11.0, 0.05)),
+        *moved(np.arange(1.0, 9.0, 0.05), -0.1, 10),
+    ]
+    for number in range(1, 10):
+        said += pictured(number, number + 0.25)
+    told = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
+    assert told[-1].startswith('plain pictures, not posed views: the time of hand was set back')
+    assert not (tmp_path / 'views' / 'views.json').exists()
