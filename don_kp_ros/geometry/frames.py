@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class TwoParentsError(TransformError):
 # So much older than what came before, a message is of a time that was set back, seconds.
 SET_BACK_S = 1.0
 _SAME = 1e-6  # metres; of static transforms
+_STILL = 0.005  # metres, and of a rotation's elements: a third of a degree
 
 
 @dataclass
@@ -41,9 +43,12 @@ class TransformTree:
     Thread-safe. A frame has one parent: while two are told, nothing that depends on it is known.
     """
 
-    def __init__(self, cache_seconds: float = 10.0) -> None:
-        """Keep moving transforms for ``cache_seconds``; static ones for ever."""
-        self._cache_seconds = cache_seconds
+    def __init__(self, cache_seconds: float = 10.0, longest_gap: float = math.inf) -> None:
+        """Keep moving transforms for ``cache_seconds``; static ones for ever.
+
+        longest_gap: seconds between two poses that differ, over which is interpolated.
+        """
+        self._cache_seconds, self._longest_gap = cache_seconds, longest_gap
         self._links: dict[str, dict[str, _Link]] = {}  # by child and parent
         self._lock = threading.Lock()
 
@@ -97,7 +102,7 @@ class TransformTree:
         """Return ``T_target_source`` (4, 4) at a time in seconds; None: the newest of each.
 
         Raises TransformError if the frames are not connected, if one has two parents, or if the
-        time is outside of the known history: nothing is extrapolated.
+        time is outside of the known history or in a gap of it: nothing is extrapolated.
         """
         with self._lock:
             up, down = self._chain(source), self._chain(target)
@@ -139,7 +144,8 @@ class TransformTree:
     def _along(self, chain: list[str], end: str, stamp: float | None) -> Array:
         T = np.eye(4)
         for child, parent in zip(chain, chain[1 : chain.index(end) + 1], strict=False):
-            T = _at(self._links[child][parent], child, parent, stamp) @ T
+            link = self._links[child][parent]
+            T = _at(link, child, parent, stamp, self._longest_gap) @ T
         return T
 
     def _unconnected(self, source: str, target: str, *ends: str) -> TransformError:
@@ -155,7 +161,7 @@ class TransformTree:
         )
 
 
-def _at(link: _Link, child: str, parent: str, stamp: float | None) -> Array:
+def _at(link: _Link, child: str, parent: str, stamp: float | None, longest_gap: float) -> Array:
     if stamp is None or link.static:
         return link.transforms[-1]
     first, last = link.stamps[0], link.stamps[-1]
@@ -168,6 +174,10 @@ def _at(link: _Link, child: str, parent: str, stamp: float | None) -> Array:
     if link.stamps[after] == stamp:
         return link.transforms[after]
     t0, t1 = link.stamps[after - 1], link.stamps[after]
-    return rigid.interpolate(
-        link.transforms[after - 1], link.transforms[after], (stamp - t0) / (t1 - t0)
-    )
+    T0, T1 = link.transforms[after - 1], link.transforms[after]
+    if t1 - t0 > longest_gap and np.abs(T1 - T0).max() > _STILL:
+        raise TransformError(
+            f'the transform from {child} to {parent} is not known between {t0:.3f} s and '
+            f'{t1:.3f} s, in which it changed'
+        )
+    return rigid.interpolate(T0, T1, (stamp - t0) / (t1 - t0))

@@ -23,6 +23,7 @@ from don_kp_ros.recordings.reading import Bag
 
 _IMAGE, _INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo'
 _TRANSFORMS = 'tf2_msgs/msg/TFMessage'
+_LONGEST_GAP_S = 0.25  # of transforms, over which a camera's way is as good as straight
 _TOGETHER_S = 0.01  # between the stamps of a picture and its depth
 
 
@@ -80,7 +81,7 @@ class BagFrames:
 
     def transforms(self) -> tuple[TransformTree, dict[str, str]]:
         """Read all transforms, and by frame what is odd; those that cannot be are left out."""
-        tree, odd = TransformTree(cache_seconds=math.inf), {}
+        tree, odd = TransformTree(math.inf, _LONGEST_GAP_S), {}
         connections = self._of(_TRANSFORMS)
         for connection, _, data in self._bag.messages(connections):
             static = connection.topic.endswith('tf_static')

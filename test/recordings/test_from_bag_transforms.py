@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bags import COLOUR, DEPTH, FRAME, INFO, image, info, transform, write_bag
 
+from don_kp_ros.data.posed import read_index
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.recordings.from_bag import Request, folder_from_bag
@@ -69,3 +70,24 @@ def test_transforms_whose_time_was_set_back_tell_no_pose(tmp_path: Path) -> None
     told = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
     assert told[-1].startswith('plain pictures, not posed views: the time of hand was set back')
     assert not (tmp_path / 'views' / 'views.json').exists()
+
+
+def test_pictures_while_transforms_were_silent_are_left_out(tmp_path: Path) -> None:
+    told = np.hstack([np.arange(1.0, 3.0, 0.05), np.arange(13.0, 15.0, 0.05)])
+    said = [MOUNTED, *moved(told)]
+    for number in range(1, 14):
+        said += pictured(number, number + 0.3)
+    sentences = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
+    assert '10 of them have no depth or no pose' in sentences[1]
+    views = read_index(tmp_path / 'views' / 'views.json').views
+    assert [one.T_object_camera[0, 3] for one in views] == pytest.approx([0.13, 0.23, 1.33])
+
+
+def test_a_hand_that_rests_may_be_silent(tmp_path: Path) -> None:
+    resting = moved([3.0])
+    resting += [(8.0, '/tf', transform(8.0, 'base', 'hand', rigid.transform(None, [0.3, 0, 0.5])))]
+    said = [MOUNTED, *moved(np.arange(1.0, 3.0, 0.05)), *resting]
+    for number in range(1, 8):
+        said += pictured(number, number + 0.3)
+    folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
+    assert len(read_index(tmp_path / 'views' / 'views.json').views) == 7
