@@ -92,7 +92,7 @@ class BagFrames:
                     told = tree.set(one.header.frame_id, one.child_frame_id, stamp, T, static)
                 except (TransformError, ValueError):
                     continue
-                if told and not static:
+                if told:
                     odd[one.child_frame_id] = told
         return tree, odd
 

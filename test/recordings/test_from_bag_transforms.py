@@ -91,3 +91,33 @@ def test_a_hand_that_rests_may_be_silent(tmp_path: Path) -> None:
         said += pictured(number, number + 0.3)
     folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
     assert len(read_index(tmp_path / 'views' / 'views.json').views) == 7
+
+
+def test_a_static_transform_that_changed_tells_no_pose(tmp_path: Path) -> None:
+    elsewhere = rigid.transform(None, [0.0, 0.0, 0.1])
+    said = [
+        MOUNTED,
+        (5.0, '/tf_static', transform(5.0, 'hand', FRAME, elsewhere)),
+        *moved(np.arange(1.0, 11.0, 0.05)),
+    ]
+    for number in range(1, 10):
+        said += pictured(number, number + 0.3)
+    told = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
+    assert told[-1].startswith(
+        f'plain pictures, not posed views: {FRAME} is told to be elsewhere on hand than before'
+    )
+    assert not (tmp_path / 'views' / 'views.json').exists()
+
+
+def test_what_the_camera_does_not_hang_on_may_change(tmp_path: Path) -> None:
+    elsewhere = rigid.transform(None, [0.0, 0.0, 0.1])
+    said = [
+        MOUNTED,
+        (0.6, '/tf_static', transform(0.6, 'base', 'bin', rigid.transform())),
+        (5.0, '/tf_static', transform(5.0, 'base', 'bin', elsewhere)),
+        *moved(np.arange(1.0, 11.0, 0.05)),
+    ]
+    for number in range(1, 10):
+        said += pictured(number, number + 0.3)
+    told = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
+    assert "9 posed views of 'object'" in told[-1]
