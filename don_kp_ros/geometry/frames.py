@@ -117,6 +117,14 @@ class TransformTree:
         with self._lock:
             return self._chain(frame)
 
+    def top(self, frame: str) -> str:
+        """Return the topmost frame above one; raises TwoParentsError where it has two parents."""
+        with self._lock:
+            top = self._chain(frame)[-1]
+            if top in self._links:
+                raise self._two_parents(top)
+            return top
+
     def parents(self) -> dict[str, str]:
         """Return the parent of each frame that has one, and one alone."""
         with self._lock:
@@ -150,14 +158,18 @@ class TransformTree:
 
     def _unconnected(self, source: str, target: str, *ends: str) -> TransformError:
         for end in ends:
-            if parents := sorted(self._links.get(end, {})):
-                return TwoParentsError(
-                    f'{end} has two parents, {" and ".join(parents)}, and a frame can have one: '
-                    'end what publishes the wrong one'
-                )
+            if end in self._links:
+                return self._two_parents(end)
         known = ', '.join(sorted(self._links)) or 'none'
         return TransformError(
             f'no transform connects {source} to {target}; frames with a parent: {known}'
+        )
+
+    def _two_parents(self, frame: str) -> TwoParentsError:
+        parents = ' and '.join(sorted(self._links[frame]))
+        return TwoParentsError(
+            f'{frame} has two parents, {parents}, and a frame can have one: end what publishes '
+            'the wrong one'
         )
 
 

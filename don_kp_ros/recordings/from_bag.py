@@ -61,7 +61,7 @@ def folder_from_bag(recording: Path, folder: Path, request: Request) -> list[str
         ]
         told = [f'{frames.colour}: {len(taken)} sharp, different ones of {sharp.seen} pictures']
         try:
-            views = _views(frames, taken, request)
+            fixed, views = _views(frames, taken, request)
         except RefusedError as error:
             told.append(f'plain pictures, not posed views: {error}')
             _write_pictures(whole, frames, taken)
@@ -76,7 +76,7 @@ def folder_from_bag(recording: Path, folder: Path, request: Request) -> list[str
         _write_depths(whole, frames, taken, request, DEPTH_UNIT)
         assert frames.camera is not None
         write_index(whole, frames.camera, views)
-        told.append(f'{len(views)} posed views of {request.object!r}')
+        told.append(f'{len(views)} posed views of {request.object!r} in {fixed}')
         return told
 
 
@@ -90,8 +90,13 @@ class _Taken:
     depth: int | None
 
 
-def _views(frames: BagFrames, taken: Sequence[_Taken], request: Request) -> list[PosedView]:
-    """Return the views that have pose and depth; raises RefusedError where they are of no use."""
+def _views(
+    frames: BagFrames, taken: Sequence[_Taken], request: Request
+) -> tuple[str, list[PosedView]]:
+    """Return the frame that stands still, and the views that have pose in it and depth.
+
+    Raises RefusedError where they are of no use.
+    """
     camera = frames.camera
     if not frames.depth:
         raise RefusedError('no depth that is aligned to the pictures was recorded')
@@ -100,7 +105,10 @@ def _views(frames: BagFrames, taken: Sequence[_Taken], request: Request) -> list
     if camera.distortion or camera.fisheye:
         raise RefusedError(f'{camera} distorts; record rectified images')
     tree, odd = frames.transforms()
-    fixed = request.fixed or tree.chain(frames.frame)[-1]
+    try:
+        fixed = request.fixed or tree.top(frames.frame)
+    except TransformError as error:
+        raise RefusedError(f'{error}; or name a frame that stands still by --fixed') from error
     if fixed == frames.frame:
         raise RefusedError(f'no transform was recorded that tells where {frames.frame} is')
     for frame in (*tree.chain(frames.frame), *tree.chain(fixed)):
@@ -120,7 +128,7 @@ def _views(frames: BagFrames, taken: Sequence[_Taken], request: Request) -> list
     first = rigid.inverse(views[0].T_object_camera)
     if not any(_moved(first @ view.T_object_camera) for view in views):
         raise RefusedError(f'the camera did not move in {fixed}')
-    return views
+    return fixed, views
 
 
 def _moved(T: Matrix) -> bool:

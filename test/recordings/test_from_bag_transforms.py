@@ -121,3 +121,19 @@ def test_what_the_camera_does_not_hang_on_may_change(tmp_path: Path) -> None:
         said += pictured(number, number + 0.3)
     told = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'views', Request())
     assert "9 posed views of 'object'" in told[-1]
+
+
+def test_a_topmost_frame_with_two_parents_is_none_that_stands_still(tmp_path: Path) -> None:
+    said = [MOUNTED, *moved(np.arange(1.0, 11.0, 0.05))]
+    for at in np.arange(1.0, 11.0, 0.05):
+        for parent in ('odom', 'map'):
+            driven = rigid.transform(None, [at, 0.0, 0.0])
+            said.append((at, '/tf', transform(at, parent, 'base', driven)))
+    for number in range(1, 10):
+        said += pictured(number, number + 0.3)
+    bag = write_bag(tmp_path / 'bag', said)
+    told = folder_from_bag(bag, tmp_path / 'plain', Request())
+    assert 'base has two parents, map and odom' in told[-1] and '--fixed' in told[-1]
+    assert not (tmp_path / 'plain' / 'views.json').exists()
+    told = folder_from_bag(bag, tmp_path / 'views', Request(fixed='base'))
+    assert told[-1] == "9 posed views of 'object' in base"
