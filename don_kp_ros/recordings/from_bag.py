@@ -148,8 +148,11 @@ def _write_depths(
     root: Path, frames: BagFrames, taken: Sequence[_Taken], request: Request, unit: float
 ) -> None:
     (root / DEPTHS).mkdir()
-    names = {one.depth: one.name for one in taken}
+    names: dict[int | None, list[str]] = {}
+    for one in taken:
+        names.setdefault(one.depth, []).append(one.name)
     for number, shot in enumerate(frames.depths()):
         if number in names:
             depth = depth_of(shot, request.depth_unit)
-            write_depth(root / DEPTHS / f'{names[number]}.png', depth, unit)
+            for name in names[number]:
+                write_depth(root / DEPTHS / f'{name}.png', depth, unit)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from bags import COLOUR, DEPTH, FRAME, INFO, image, info, transform, write_bag
 
-from don_kp_ros.data.posed import read_index
+from don_kp_ros.data.folder import write_image
+from don_kp_ros.data.posed import PosedFolder, read_index
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.recordings.from_bag import Request, folder_from_bag
@@ -137,3 +138,20 @@ def test_a_topmost_frame_with_two_parents_is_none_that_stands_still(tmp_path: Pa
     assert not (tmp_path / 'plain' / 'views.json').exists()
     told = folder_from_bag(bag, tmp_path / 'views', Request(fixed='base'))
     assert told[-1] == "9 posed views of 'object' in base"
+
+
+def test_pictures_that_share_a_depth_have_it_each(tmp_path: Path) -> None:
+    said = [MOUNTED, *moved(np.arange(1.0, 7.0, 0.05))]
+    for second in range(2, 6):
+        for number, stamp in ((2 * second, second - 0.008), (2 * second + 1, second + 0.008)):
+            said += [one for one in pictured(number, stamp) if one[1] != DEPTH]
+        depth = np.full((72, 96), 500 + second, np.uint16)
+        said.append((second, DEPTH, image(depth, '16UC1', second)))
+    folder = tmp_path / 'views'
+    told = folder_from_bag(write_bag(tmp_path / 'bag', said), folder, Request())
+    assert "8 posed views of 'object'" in told[-1]
+    (folder / 'masks').mkdir()
+    for view in read_index(folder / 'views.json').views:
+        write_image(folder / 'masks' / f'{view.name}.png', np.full((72, 96), 255, np.uint8))
+    depths = [float(np.median(one.depth)) for one in PosedFolder.open(folder).samples()]
+    assert depths == pytest.approx([0.502, 0.502, 0.503, 0.503, 0.504, 0.504, 0.505, 0.505])
