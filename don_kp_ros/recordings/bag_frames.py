@@ -22,6 +22,7 @@ from don_kp_ros.geometry.frames import SET_BACK_S, TransformError, TransformTree
 from don_kp_ros.recordings.reading import Bag
 
 _IMAGE, _INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo'
+_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 _TRANSFORMS = 'tf2_msgs/msg/TFMessage'
 _LONGEST_GAP_S = 0.25  # of transforms, over which a camera's way is as good as straight
 _TOGETHER_S = 0.01  # between the stamps of a picture and its depth
@@ -47,11 +48,14 @@ class BagFrames:
         self._bag = bag
         self._types = get_typestore(Stores.ROS2_JAZZY)
         firsts = {one.topic: self._first(one) for one in self._of(_IMAGE)}
-        self.colour = _one(
-            colour,
-            [topic for topic, one in firsts.items() if self._pictures(topic, one)],
-            'colour',
-        )
+        pictures = [topic for topic, one in firsts.items() if self._pictures(topic, one)]
+        if not pictures and (compressed := sorted(one.topic for one in self._of(_COMPRESSED))):
+            raise RefusedError(
+                f'{", ".join(compressed)}: of colour images the recording has compressed ones '
+                'alone; make raw ones by `ros2 run image_transport republish` beside a replay, '
+                'and record those'
+            )
+        self.colour = _one(colour, pictures, 'colour')
         picture = firsts[self.colour]
         size = picture.height, picture.width, picture.header.frame_id
         aligned = [
@@ -63,7 +67,12 @@ class BagFrames:
         ]
         self.depth = _one(depth, aligned, 'depth') if aligned or depth else ''
         self.frame: str = picture.header.frame_id
-        self.camera = self._camera()
+        self.camera: Camera | None = None
+        self.no_camera = ''  # why there is none
+        try:
+            self.camera = self._camera()
+        except RefusedError as error:
+            self.no_camera = str(error)
         if self.camera and (self.camera.height, self.camera.width) != size[:2]:
             raise RefusedError(
                 f'{self.colour} is {picture.width}x{picture.height}, and the camera_info beside '
@@ -96,8 +105,8 @@ class BagFrames:
                     odd[one.child_frame_id] = told
         return tree, odd
 
-    def _camera(self) -> Camera | None:
-        """Return the camera of the pictures, where it is told; raises RefusedError."""
+    def _camera(self) -> Camera:
+        """Return the camera of the pictures; raises RefusedError where it is not told."""
         topic = posixpath.join(posixpath.dirname(self.colour), 'camera_info')
         cameras = set()
         rectified = 'rect' in self.colour.rpartition('/')[2]
@@ -111,7 +120,9 @@ class BagFrames:
                     f'{topic}: the camera changed during the recording: '
                     f'{" and ".join(map(str, cameras))}; record each by itself'
                 )
-        return next(iter(cameras), None)
+        if not cameras:
+            raise RefusedError(f'no camera_info was recorded beside {self.colour}')
+        return cameras.pop()
 
     def _pictures(self, topic: str, first: Any) -> bool:
         """Tell whether a topic has a camera's pictures, not such as somebody drew."""

@@ -101,7 +101,7 @@ def _views(
     if not frames.depth:
         raise RefusedError('no depth that is aligned to the pictures was recorded')
     if camera is None:
-        raise RefusedError(f'no camera_info was recorded beside {frames.colour}')
+        raise RefusedError(frames.no_camera)
     if camera.distortion or camera.fisheye:
         raise RefusedError(f'{camera} distorts; record rectified images')
     tree, odd = frames.transforms()

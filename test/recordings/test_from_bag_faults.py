@@ -1,4 +1,4 @@
-"""Recordings whose transforms or times are not what they seem give no wrong poses."""
+"""Recordings with faults give no wrong poses, and what is wrong is named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bags import COLOUR, DEPTH, FRAME, INFO, image, info, transform, write_bag
+from bags import COLOUR, DEPTH, FRAME, INFO, header, image, info, make, transform, write_bag
 
 from don_kp_ros.data.folder import write_image
 from don_kp_ros.data.posed import PosedFolder, read_index
@@ -155,3 +155,42 @@ def test_pictures_that_share_a_depth_have_it_each(tmp_path: Path) -> None:
         write_image(folder / 'masks' / f'{view.name}.png', np.full((72, 96), 255, np.uint8))
     depths = [float(np.median(one.depth)) for one in PosedFolder.open(folder).samples()]
     assert depths == pytest.approx([0.502, 0.502, 0.503, 0.503, 0.504, 0.504, 0.505, 0.505])
+
+
+def uncalibrated(message) -> None:
+    message.k[:] = message.p[:] = 0
+
+
+def unknown_lens(message) -> None:
+    message.distortion_model, message.d = 'thin_prism', np.full(3, 0.1)
+
+
+@pytest.mark.parametrize(
+    ('change', 'why'),
+    [(uncalibrated, 'fx is 0'), (unknown_lens, "the distortion model is 'thin_prism'")],
+)
+def test_a_camera_that_is_not_known_takes_plain_pictures(tmp_path: Path, change, why) -> None:
+    said = [MOUNTED, *moved(np.arange(1.0, 6.0, 0.05))]
+    for number in range(1, 5):
+        said += pictured(number, number + 0.3)
+    for _, topic, message in said:
+        if topic == INFO:
+            change(message)
+    told = folder_from_bag(write_bag(tmp_path / 'bag', said), tmp_path / 'plain', Request())
+    assert told[-1].startswith(f'plain pictures, not posed views: {INFO}: ') and why in told[-1]
+    assert len(list((tmp_path / 'plain' / 'rgbs').iterdir())) == 4
+
+
+@pytest.mark.parametrize('asked', ['', f'{COLOUR}/compressed'])
+def test_compressed_images_are_named_with_the_remedy(tmp_path: Path, asked) -> None:
+    message = make(
+        'sensor_msgs/msg/CompressedImage',
+        header=header(1.0),
+        format='rgb8; jpeg compressed bgr8',
+        data=np.zeros(9, np.uint8),
+    )
+    bag = write_bag(
+        tmp_path / 'bag', [(1.0, f'{COLOUR}/compressed', message), (1.0, INFO, info(1))]
+    )
+    with pytest.raises(RefusedError, match=f'{COLOUR}/compressed: .* compressed .* republish'):
+        folder_from_bag(bag, tmp_path / 'views', Request(colour=asked))
