@@ -126,10 +126,12 @@ def turns(T_a_b: Array) -> Array:
 
 
 def _check(views: Views) -> None:
-    count = len(views.names)
-    if count < FEWEST_VIEWS:
+    count, poses = len(views.names), len(np.unique(views.hand_pose()))
+    if poses < FEWEST_VIEWS:
+        same = f', from {poses} poses of the hand' if poses < count else ''
         raise RefusedError(
-            f'{count} views are of use; {FEWEST_VIEWS} are needed, and 15 are good: take more'
+            f'{count} views are of use{same}; {FEWEST_VIEWS} are needed, and 15 are good: '
+            'take more'
         )
     first, second = turns(views.T_a_b)[:2]
     if second < LEAST_TURN:

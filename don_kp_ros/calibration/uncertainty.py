@@ -29,10 +29,10 @@ def covariance_by(views: Views, J: Array, px: float, robot: Array) -> Array:
     corner in each direction. robot: variances (6,), of the twist by which a view's camera seems
     off, metres and radians, squared.
     """
-    view = np.repeat(views.view(), 2)
+    pose = _hand_poses(views)
     scatter, bread = px**2 * J.T @ J, np.linalg.inv(J.T @ J)
-    for one in range(len(views.names)):
-        part = J[view == one]
+    for one in np.unique(pose):
+        part = J[pose == one]
         together = part.T @ part[:, :6]
         scatter += together * robot @ together.T
     return np.asarray(bread @ scatter @ bread)
@@ -62,12 +62,13 @@ def _covariance(views: Views, J: Array, r: Array) -> Array:
 
     J (2 M, K), the camera's twist first, and the residuals r (2 M,) are those at the solution. The
     corners scatter, and all of a view are off together, as the robot tells its pose a bit wrong:
-    as if the camera were off by a twist in each view, alike along all axes. How much either is
-    off, the scatter within the views and between them tells, by restricted maximum likelihood
+    as if the camera were off by a twist in each view, alike along all axes; views from one pose
+    of the hand count as one. How much either is off, the scatter within the views and between
+    them tells, by restricted maximum likelihood
     (Patterson and Thompson 1971).
     """
-    view = np.repeat(views.view(), 2)
-    parts = [(J[view == one], r[view == one]) for one in range(len(views.names))]
+    pose = _hand_poses(views)
+    parts = [(J[pose == one], r[pose == one]) for one in np.unique(pose)]
     # What each view tells alone: the twist that fits it, and how uncertain that is where px is 1.
     alone = [_solved(part[:, :6], np.column_stack([part, rest])) for part, rest in parts]
     own, told = (np.array(one) for one in zip(*alone, strict=True))
@@ -92,6 +93,11 @@ def _covariance(views: Views, J: Array, r: Array) -> Array:
 
     found = minimize(unlikely, np.full(2, -2.0), bounds=[_RANGE, _RANGE], method='L-BFGS-B')
     return covariance_by(views, J, px, px**2 * robot(found.x))
+
+
+def _hand_poses(views: Views) -> NDArray[np.int64]:
+    """Return the pose of the hand (2 M,) of every residual."""
+    return np.repeat(views.hand_pose()[views.view()], 2)
 
 
 def _solved(G: Array, right: Array) -> tuple[Array, Array]:

@@ -17,6 +17,8 @@ from don_kp_ros.geometry.lie import so3_log
 
 Array = NDArray[np.float64]
 
+_ONE_M, _ONE_RAD = 0.005, float(np.deg2rad(1))  # within which two poses of a hand are one
+
 
 def rotation_vectors(T: Array) -> Array:
     """Return the rotation vectors (..., 3), radians, of transforms (..., 4, 4)."""
@@ -26,6 +28,16 @@ def rotation_vectors(T: Array) -> Array:
 def angles(T: Array) -> Array:
     """Return by how much (...) transforms (..., 4, 4) turn, radians."""
     return np.asarray(np.linalg.norm(rotation_vectors(T), axis=-1))
+
+
+def are_one(T: Array, other: Array) -> bool:
+    """Tell whether two poses (4, 4) of a hand, or inverses of such, are within 5 mm and 1 degree.
+
+    A robot tells both wrong alike, so that the second one tells nothing new.
+    """
+    there, back = rigid.inverse(T) @ other, T @ rigid.inverse(other)
+    metres = min(np.linalg.norm(there[:3, 3]), np.linalg.norm(back[:3, 3]))
+    return bool(metres <= _ONE_M and angles(there) <= _ONE_RAD)
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,14 @@ class Views:
     def view(self) -> NDArray[np.int64]:
         """Return the view (M,) of every corner that is seen."""
         return np.repeat(np.arange(len(self.corners)), [len(one.number) for one in self.corners])
+
+    def hand_pose(self) -> NDArray[np.int64]:
+        """Return for each view (V,) the first from the same pose of the hand; see `are_one`."""
+        first: list[int] = []
+        for number, T in enumerate(self.T_a_b):
+            before = (one for one in sorted(set(first)) if are_one(self.T_a_b[one], T))
+            first.append(next(before, number))
+        return np.array(first, dtype=np.int64)
 
     def residuals(self, T_a_camera: Array, T_b_board: Array) -> Array:
         """Return how far off (M, 2), pixels, every corner is seen; NaN: it is not."""

@@ -17,7 +17,7 @@ from don_kp_ros.calibration.detection import Corners, find_corners
 from don_kp_ros.calibration.folder import Matrix, Recording, View, matrix, write_index
 from don_kp_ros.calibration.report import corners_in_base, corners_told
 from don_kp_ros.calibration.solving import Calibration
-from don_kp_ros.calibration.views import angles
+from don_kp_ros.calibration.views import angles, are_one
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.data.picture_file import write_image
 from don_kp_ros.errors import RefusedError
@@ -110,8 +110,17 @@ class Taking:
         return picture, T_base_hand, find_corners(picture, self._board), frame
 
     def take(self) -> str:
-        """Write the next picture as a view, and say so; raises as `seen`."""
+        """Write the next picture as a view, and say so.
+
+        Raises as `seen`, and RefusedError where the hand is where a view was taken.
+        """
         picture, T_base_hand, corners, frame = self.seen()
+        for one in self.views:
+            if are_one(np.array(one.T_base_hand), T_base_hand):
+                raise RefusedError(
+                    f'the hand is where it was for {one.picture}, and would tell nothing new: '
+                    'move and tilt it'
+                )
         view = View(f'{len(self.views):02}.png', matrix(T_base_hand))
         views = *self.views, view
         link, T_link_camera = self.watch.link(frame)

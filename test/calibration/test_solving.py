@@ -202,3 +202,28 @@ def test_corners_where_the_lens_sends_no_rays_are_refused():
     corners = Corners(np.arange(28), np.tile([[2.0, 2.0]], (28, 1)) + np.arange(28)[:, None] % 7)
     with pytest.raises(RefusedError, match='sends no ray'):
         Views.of(['a'], bent, BOARD, np.eye(4)[None], [corners])
+
+
+def repeated(seed: int, count: int, times: int) -> Views:
+    """Return several views from each of some poses of a hand, which are off by up to .5 mm."""
+    rng = np.random.default_rng(seed)
+    T_board_camera = poses(count, seed=seed)
+    T_base_hand = T_TABLE_BOARD @ T_board_camera @ np.linalg.inv(T_HAND_CAMERA)
+    told = np.array([drawn(rng, 5e-4, 1e-3) @ T for T in np.linalg.inv(T_base_hand)])
+    corners = seen(rng, np.repeat(T_board_camera, times, axis=0), D435, 0.1)
+    names = [str(number) for number in range(count * times)]
+    return Views.of(names, D435, BOARD, np.repeat(told, times, axis=0), corners)
+
+
+def test_pictures_from_one_pose_of_the_hand_make_a_calibration_no_surer():
+    """Else several of each would tell a third to a half of the true error."""
+    for seed in range(4):
+        one, several = (calibrate(repeated(seed, 6, times)) for times in (1, 4))
+        assert several.error_m > 0.75 * one.error_m
+        assert several.square[1] > 0.75 * one.square[1]
+        assert not any('squares' in doubt for doubt in several.doubts())
+
+
+def test_too_few_poses_of_the_hand_are_refused_however_many_pictures():
+    with pytest.raises(RefusedError, match='15 views are of use, from 3 poses of the hand'):
+        calibrate(repeated(0, 3, 5))

@@ -131,6 +131,7 @@ def test_views_are_taken_when_the_hand_rests_and_the_board_is_seen(
 
     typing += [
         (lambda: None, '\n'),
+        (lambda: None, '\n'),
         (restless, '\n'),
         (blank, '\n'),
         (lambda: robot.look(seen[1]), '\n'),
@@ -139,6 +140,7 @@ def test_views_are_taken_when_the_hand_rests_and_the_board_is_seen(
     folder = tmp_path / 'views'
     assert main(['record', str(folder), '--square', '32']) == 0
     told = capsys.readouterr().out
+    assert 'not taken: the hand is where it was for 00.png' in told
     assert 'not taken: the hand moved by ' in told
     assert 'not taken: 0 corners and 0 markers' in told
     assert '00.png: 28 corners' in told
@@ -282,7 +284,9 @@ class PlayedArm:
             handle.abort()
             code, message = self.refusals[number]
             return Grasp.Result(code=code, message=message)
-        if not goal.blind:  # else the board is on the hand, and the camera beside
+        if goal.blind:  # the board is on the hand, and the camera beside
+            self._robot.T_base_hand = self.hand(number)
+        else:
             self._robot.go(self.hand(number))
         handle.succeed()
         return Grasp.Result(success=True, code=Grasp.Result.SUCCEEDED)
@@ -369,10 +373,10 @@ def test_an_interruption_stops_the_arm_and_what_was_taken_is_kept(arm, tmp_path,
 def test_a_board_on_the_hand_is_turned_where_it_is_before_a_camera_on_a_stand(
     arm, robot, tmp_path, capsys
 ):
+    tool = robot.T_base_hand @ PANDA.T_hand_tcp
     assert driven(tmp_path / 'views', '--yes', '--views', '2', '--mount', 'stand') == 0
     assert 'knows the table alone' in capsys.readouterr().out
     assert read_index(tmp_path / 'views').mount == 'stand'
-    tool = robot.T_base_hand @ PANDA.T_hand_tcp
     for number, goal in enumerate(arm.goals):
         assert goal.blind
         off = rigid.inverse(tool) @ arm.hand(number) @ PANDA.T_hand_tcp
