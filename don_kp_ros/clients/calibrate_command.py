@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run `don_kp calibrate`; the exit status is 1 where something is refused."""
+    from don_kp_ros.configuration import within
+
     options = _parser().parse_args(argv)
     try:
+        if options.square is not None:
+            within('--square (mm)', options.square, 2, 1000)
         return {'board': _board, 'record': _record, 'solve': _solve, 'check': _check}[
             options.command
         ](options)

@@ -108,6 +108,16 @@ class TestBoard:
         assert not (tmp_path / 'board.pdf').exists()
 
 
+@pytest.mark.parametrize('command', ['board', 'record', 'solve', 'check'])
+@pytest.mark.parametrize('square', ['0', '-32', 'nan', '0.0319'])
+def test_squares_of_no_side_in_millimetres_are_refused(tmp_path, capsys, command, square):
+    path = tmp_path / ('board.png' if command == 'board' else 'views')
+    assert main([command, str(path), '--square', square]) == 1
+    told = f'--square (mm) is {float(square)}; allowed is 2 to 1000'
+    assert told in capsys.readouterr().err
+    assert not path.exists()
+
+
 class TestSolve:
     def test_a_folder_becomes_the_robot_s_own_file(self, folder, own, capsys):
         assert main(['solve', str(folder), '--square', '32', '--yes']) == 0
