@@ -53,7 +53,8 @@ class Recording:
 
     mount: whether the camera is on the hand, and the board fixed, or the camera on a stand, and
     the board on the hand. T_link_camera: the driver's own transform from the optical frame to the
-    camera's root frame, `link`, if it is known. namespace: the stack's.
+    camera's root frame, `link`, if it is known. namespace: the stack's. hand_frame: the hand's, if
+    it is known.
     """
 
     camera: Camera
@@ -63,6 +64,7 @@ class Recording:
     T_link_camera: Matrix | None = None
     link: str = 'camera_link'
     namespace: str = '/'
+    hand_frame: str = ''
 
     def __post_init__(self) -> None:
         """Check the views and the transform."""

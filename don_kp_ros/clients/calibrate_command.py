@@ -78,10 +78,16 @@ def _solved(options: argparse.Namespace) -> tuple[Recording, Calibration]:
     from don_kp_ros.calibration.solving import calibrate
     from don_kp_ros.robots.preset import load_preset
 
+    preset = load_preset(options.robot)
     recording = read_index(options.folder).with_square(_metres(options))
+    if recording.hand_frame not in ('', preset.hand_frame):
+        raise RefusedError(
+            f'{options.folder}: has poses of {recording.hand_frame}, and the hand of '
+            f'{preset.name} is {preset.hand_frame}: give the --robot that they were recorded with'
+        )
     views, unread = read_views(options.folder, recording)
     found = calibrate(views)
-    print(*report.told(found, recording, unread, load_preset(options.robot)), sep='\n')
+    print(*report.told(found, recording, unread, preset), sep='\n')
     return recording, found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import select
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -98,7 +99,7 @@ class Taking:
         self.watch.meet()
         self.views: list[View] = []
         self._folder, self._mount, self._board = options.folder, options.mount, board
-        self._namespace = options.namespace
+        self._namespace, self._robot = options.namespace, options.robot
 
     def seen(self) -> tuple[NDArray[np.uint8], Array, Corners, str]:
         """Return the next picture (H, W, 3), T_base_hand (4, 4), the corners and the frame.
@@ -132,6 +133,7 @@ class Taking:
             T_link_camera,
             link,
             self._namespace,
+            self.preset.hand_frame,
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         write_image(self._folder / view.picture, picture)
@@ -143,7 +145,10 @@ class Taking:
         """Say how many views there are; raises RefusedError where there is none."""
         if not self.views:
             raise RefusedError('no view was taken')
-        return f'{len(self.views)} views; now: don_kp calibrate solve {self._folder}'
+        command = shlex.join(
+            ['don_kp', 'calibrate', 'solve', str(self._folder), '--robot', self._robot]
+        )
+        return f'{len(self.views)} views; now: {command}'
 
 
 class Watch:

@@ -142,6 +142,13 @@ class TestSolve:
         assert main(['solve', str(folder), '--square', '32']) == 0
         assert own.is_file() == written
 
+    def test_views_of_another_robot_s_hand_are_refused(self, folder, tmp_path, own, capsys):
+        write_index(tmp_path, replace(read_index(folder), hand_frame='fr3_hand'))
+        assert main(['solve', str(tmp_path), '--square', '32', '--yes']) == 1
+        told = capsys.readouterr().err
+        assert 'poses of fr3_hand, and the hand of panda is panda_hand' in told
+        assert '--robot' in told and not own.exists()
+
     def test_the_side_of_the_squares_is_asked_for(self, folder, own, capsys):
         assert main(['solve', str(folder)]) == 1
         assert 'measure ten of them' in capsys.readouterr().err

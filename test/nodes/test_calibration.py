@@ -156,14 +156,18 @@ def test_views_are_taken_when_the_hand_rests_and_the_board_is_seen(
 
 
 @pytest.mark.parametrize('robot', [('/robot1', 'D455_1')], indirect=True)
-def test_views_keep_the_camera_s_root_frame_and_the_stack_s_namespace(robot, typing, tmp_path):
+def test_views_keep_the_names_of_camera_hand_and_stack(robot, typing, tmp_path, capsys):
     robot.look(next(iter(camera_poses(np.random.default_rng(1), 1, 0.4))))
     typing += [(lambda: None, '\n'), (lambda: None, 'q\n')]
     named = ['--namespace', 'robot1', '--camera-namespace', 'camera/D455_1']
-    folder = tmp_path / 'views'
+    folder, own = tmp_path / 'views', tmp_path / 'my robot.yaml'
+    own.write_text('base: panda')
+    named += ['--robot', str(own)]
     assert main(['record', str(folder), '--square', '32', '--mount', 'stand', *named]) == 0
+    assert f"solve {folder} --robot '{own}'\n" in capsys.readouterr().out
     taken = read_index(folder)
     assert (taken.link, taken.namespace) == ('D455_1_link', '/robot1')
+    assert taken.hand_frame == PANDA.hand_frame
     assert np.allclose(taken.T_link_camera, T_LINK_OPTICAL, atol=1e-9)
 
 
