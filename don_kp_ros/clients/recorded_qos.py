@@ -49,16 +49,19 @@ def to_hear_all(profiles: Sequence[QoSProfile]) -> QoSProfile:
 def to_publish(topic: str, offered: Sequence[Qos]) -> QoSProfile:
     """Return what to offer, so that whoever heard the recorded publishers of a topic hears this.
 
-    Without any, as of recordings that do not tell, it is reliable and not latched.
+    Without any, as of recordings that do not tell, it is reliable, and /tf_static alone latched.
     """
-    latched = bool(offered) and all(
-        one.durability == QosDurability.TRANSIENT_LOCAL for one in offered
+    static = topic.endswith('/tf_static')
+    latched = (
+        all(one.durability == QosDurability.TRANSIENT_LOCAL for one in offered)
+        if offered
+        else static
     )
     reliable = all(one.reliability != QosReliability.BEST_EFFORT for one in offered)
     depth = max((one.depth for one in offered if one.history == QosHistory.KEEP_LAST), default=0)
     if not depth:
         depth = 1 if latched else _QUEUE
-    if latched and topic.endswith('/tf_static'):
+    if latched and static:
         depth = _TF_STATIC
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
