@@ -20,6 +20,7 @@ from don_kp_ros.clients.recorded_qos import to_publish
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.nodes.kit.graph import publishers
+from don_kp_ros.recordings.definitions import is_digest
 from don_kp_ros.recordings.reading import Bag, offered
 
 _TICK_S = 0.01  # of this machine's time, between two messages of the clock
@@ -158,7 +159,7 @@ class Replay:
             own = node.get_fully_qualified_name()
             self._stack.wait(lambda: own in publishers(node, topic))
             known = {str(one.topic_type_hash) for one in node.get_publishers_info_by_topic(topic)}
-            if connection.digest and connection.digest not in known:
+            if is_digest(connection.digest) and connection.digest not in known:
                 node.destroy_publisher(publisher)
                 raise RefusedError(f'{connection.msgtype} was of another version')
             self._publishers[topic] = publisher

@@ -30,6 +30,11 @@ def definition(kind: str) -> str:
     return f'\n{_SEPARATOR}\n'.join((own, *others))
 
 
+def is_digest(text: str) -> bool:
+    """Tell whether a text is the digest of a definition; others are such as INVALID."""
+    return text.startswith('RIHS01_')
+
+
 def _text(kind: str) -> str:
     package, _, name = kind.split('/')
     try:

@@ -10,9 +10,10 @@ from typing import Literal
 
 from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.recordings.definitions import definition
+from don_kp_ros.recordings.definitions import definition, is_digest
 
 _VERSION: Literal[9] = 9  # of metadata.yaml: Jazzy's
 _RESERVE = 100_000_000  # bytes that stay free, of which the index takes a few
@@ -55,10 +56,15 @@ class Recording:
     def add(self, topic: str, kind: str, digest: str, offered: Sequence[Qos]) -> Connection:
         """Announce a topic; raises RefusedError.
 
-        kind: such as sensor_msgs/msg/Image; digest: of its definition, as the publishers have it
-        (RIHS01); offered: of every publisher.
+        kind: such as sensor_msgs/msg/Image; digest: of its definition, as the publishers have it;
+        where that is no RIHS01, as some DDS tell none, it is that of the definition here. offered:
+        of every publisher.
         """
         text = definition(kind)
+        if not is_digest(digest):
+            known = get_typestore(Stores.EMPTY)
+            known.register(get_types_from_msg(text, kind))
+            digest = known.hash_rihs01(kind)
         try:
             connection = self._writer.add_connection(
                 topic, kind, msgdef=text, rihs01=digest, offered_qos_profiles=offered

@@ -34,6 +34,7 @@ from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit import camera_topics, clock
 from don_kp_ros.nodes.kit.conversions import image_message
 from don_kp_ros.nodes.kit.qos import LATCHED, SENSOR, TF, TF_STATIC
+from don_kp_ros.recordings.definitions import definition
 from don_kp_ros.recordings.writing import Recording
 
 ROOT = Path(__file__).parents[2]
@@ -297,6 +298,24 @@ def test_a_recording_of_another_tool_is_replayed(peer, start, tmp_path, wait_unt
             wait_until(lambda times=listener.times: times and times[-1] == 10**9 + 11 * 10**7)
         # The recorded clock is not published beside that of the replay.
         assert min(listener.times) >= 10**9 and listener.times[-1] == 10**9 + 11 * 10**7
+
+
+def test_a_recording_that_tells_no_digest_of_a_definition_is_replayed(
+    peer, start, tmp_path, wait_until
+):
+    folder, kind = tmp_path / 'bag', 'sensor_msgs/msg/JointState'
+    said = serialize_message(sample('/joint_states', 1))
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        # As of publishers by a DDS that tells none.
+        joints = writer.add_connection(
+            '/joint_states', kind, msgdef=definition(kind), rihs01='INVALID'
+        )
+        writer.write(joints, 10**9, said)
+    with contextlib.closing(Listener(peer.node)) as listener:
+        domain = os.environ['ROS_DOMAIN_ID']
+        command = start('replay', folder, '--domain', domain, '--wait-for', '/joint_states')
+        assert command.end() == 0, command.output
+        wait_until(lambda: listener.heard['/joint_states'] == [said])
 
 
 def test_nothing_is_replayed_over_what_is_live(recorded, peer, other, start, wait_until):

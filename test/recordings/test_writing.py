@@ -65,6 +65,14 @@ def test_others_read_what_was_written(tmp_path: Path) -> None:
         assert [message.stamp for message in bag.messages([connection])] == [10, 11, 12]
 
 
+def test_where_publishers_tell_no_digest_it_is_that_of_the_definition(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / 'bag')
+    recording.write(recording.add('/said', KIND, 'INVALID', []), 10, text('a'))
+    recording.close()
+    with AnyReader([tmp_path / 'bag']) as reader:
+        assert [one.digest for one in reader.connections] == [DIGEST]
+
+
 @pytest.mark.parametrize(
     'kind',
     [
