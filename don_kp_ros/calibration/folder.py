@@ -20,6 +20,7 @@ from don_kp_ros import configuration
 from don_kp_ros.calibration.board import Board
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.robots.preset import OPTICAL
 
 Array = NDArray[np.float64]
 Row = tuple[float, float, float, float]
@@ -54,7 +55,7 @@ class Recording:
     mount: whether the camera is on the hand, and the board fixed, or the camera on a stand, and
     the board on the hand. T_link_camera: the driver's own transform from the optical frame to the
     camera's root frame, `link`, if it is known. namespace: the stack's. hand_frame: the hand's, if
-    it is known.
+    it is known. frame: the pictures'.
     """
 
     camera: Camera
@@ -65,6 +66,7 @@ class Recording:
     link: str = 'camera_link'
     namespace: str = '/'
     hand_frame: str = ''
+    frame: str = f'camera{OPTICAL}'
 
     def __post_init__(self) -> None:
         """Check the views and the transform."""

@@ -85,13 +85,17 @@ def stand_told(calibration: Calibration, recording: Recording, preset: RobotPres
     )
 
 
-def change_told(change: Change, present: RobotPreset, T_hand_optical: Array) -> Iterator[str]:
+def change_told(change: Change, present: RobotPreset) -> Iterator[str]:
     """Tell what will be different in the user's file, and for the robot."""
-    off = rigid.inverse(present.camera.T_hand_optical) @ T_hand_optical
-    yield (
-        f'that is {1e3 * np.linalg.norm(off[:3, 3]):.1f} mm and '
-        f'{np.rad2deg(float(angles(off))):.2f} degrees from where {present.name} has it now'
-    )
+    now, then = present.camera, change.preset.camera
+    if then.is_optical or then.frame == now.frame:  # else between them is what a driver knows
+        same = then.frame == now.frame
+        T_now = now.T_hand_frame if same else now.T_hand_optical
+        off = rigid.inverse(T_now) @ then.T_hand_frame
+        yield (
+            f'that is {1e3 * np.linalg.norm(off[:3, 3]):.1f} mm and '
+            f'{np.rad2deg(float(angles(off))):.2f} degrees from where {present.name} has it now'
+        )
     if doubts := change.preset.doubts_of_camera():
         yield f'doubtful: {doubts}'
     lines = difflib.unified_diff(

@@ -15,7 +15,8 @@ from don_kp_ros.outputs import check_writable
 
 if TYPE_CHECKING:
     from don_kp_ros.calibration.folder import Recording
-    from don_kp_ros.calibration.solving import Calibration
+    from don_kp_ros.calibration.solving import Array, Calibration
+    from don_kp_ros.robots.preset import RobotPreset
 
 
 def main(argv: list[str]) -> int:
@@ -60,14 +61,38 @@ def _solve(options: argparse.Namespace) -> int:
         print(report.stand_told(found, recording, preset))
         return 0
     print(*report.corners_told(found, preset), sep='\n')
-    change = with_camera(options.robot, found.poses.T_a_camera)
-    print(*report.change_told(change, preset, found.poses.T_a_camera), sep='\n')
+    change = with_camera(options.robot, *_mounted(options, recording, found, preset))
+    print(*report.change_told(change, preset), sep='\n')
     if not (options.yes or _agreed(f'write {change.path}? [y/N] ')):
         print('nothing is written')
         return 0
     change.write()
     print(f'{change.path} is written; start the nodes anew')
     return 0
+
+
+def _mounted(
+    options: argparse.Namespace, recording: Recording, found: Calibration, preset: RobotPreset
+) -> tuple[Array, str]:
+    """Return the pose (4, 4) of a frame on the hand, and which: the nodes have to meet it."""
+    from don_kp_ros.geometry import rigid
+    from don_kp_ros.robots.preset import OPTICAL
+
+    T_hand_optical, root = found.poses.T_a_camera, preset.camera.frame
+    if recording.frame.endswith(OPTICAL):
+        if root in ('camera_link', f'camera{OPTICAL}', recording.link):
+            return T_hand_optical, f'camera{OPTICAL}'
+        raise RefusedError(
+            f'{preset.name} has the pose of {root}, and the views are of {recording.frame}: if '
+            f'they are of the same camera, write frame, link and T_link_camera into the index of '
+            f"{options.folder}; if not, remove camera.frame from the robot's file"
+        )
+    if recording.T_link_camera is None:
+        raise RefusedError(
+            f'{options.folder}: where {recording.frame} is in {recording.link} is not told: write '
+            'T_link_camera into its index'
+        )
+    return T_hand_optical @ rigid.inverse(recording.T_link_camera), recording.link
 
 
 def _solved(options: argparse.Namespace) -> tuple[Recording, Calibration]:

@@ -30,13 +30,12 @@ from don_kp_ros.nodes.kit.graph import two_publishers
 from don_kp_ros.nodes.kit.qos import SENSOR
 from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.robots.hand import TIP_LENGTH
-from don_kp_ros.robots.preset import RobotPreset, load_preset
+from don_kp_ros.robots.preset import OPTICAL, RobotPreset, load_preset
 
 Array = NDArray[np.float64]
 
 REST_S = 0.5  # the hand has rested for so long
 STILL_M, STILL_RAD = 3e-4, float(np.deg2rad(0.05))
-_OPTICAL = '_color_optical_frame'
 
 
 class RestlessError(RefusedError):
@@ -134,6 +133,7 @@ class Taking:
             link,
             self._namespace,
             self.preset.hand_frame,
+            frame,
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         write_image(self._folder / view.picture, picture)
@@ -256,8 +256,8 @@ class Watch:
         And the driver's transform from that to the root, if it is told. A RealSense's root has its
         name; another camera's is the topmost frame above its pictures that is not above the hand.
         """
-        if frame.endswith(_OPTICAL):
-            root = f'{frame.removesuffix(_OPTICAL)}_link'
+        if frame.endswith(OPTICAL):
+            root = f'{frame.removesuffix(OPTICAL)}_link'
             try:
                 return root, matrix(self._transforms.lookup(root, frame))
             except RefusedError:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.geometry import rigid
-from don_kp_ros.robots.preset import RobotPreset, load_preset, merged, own_file
+from don_kp_ros.robots.preset import OPTICAL, RobotPreset, load_preset, merged, own_file
 
 _CAMERA = re.compile(r'^camera[ \t]*:.*\n?(?:\n*[ \t]+\S.*\n?)*', re.MULTILINE)
 
@@ -36,8 +36,8 @@ class Change:
         partial.replace(self.path)
 
 
-def with_camera(robot: str, T_hand_optical: ArrayLike) -> Change:
-    """Put the pose (4, 4) of the camera's optical frame on the hand into the user's own file.
+def with_camera(robot: str, T_hand_frame: ArrayLike, frame: str = f'camera{OPTICAL}') -> Change:
+    """Put the pose (4, 4) of a frame of the camera on the hand into the user's own file.
 
     Everything else in the file stays as it is written. Raises as `load_preset` does, and
     ConfigurationError where the file is written in a way that this would spoil.
@@ -45,9 +45,9 @@ def with_camera(robot: str, T_hand_optical: ArrayLike) -> Change:
     present, path = load_preset(robot), own_file(robot)
     before = path.read_text(encoding='utf-8') if path.is_file() else ''
     camera = {
-        'frame': 'camera_color_optical_frame',
-        'translation': [round(float(value), 6) for value in np.asarray(T_hand_optical)[:3, 3]],
-        'quaternion': [round(float(value), 8) for value in rigid.to_quaternion(T_hand_optical)],
+        'frame': frame,
+        'translation': [round(float(value), 6) for value in np.asarray(T_hand_frame)[:3, 3]],
+        'quaternion': [round(float(value), 8) for value in rigid.to_quaternion(T_hand_frame)],
     }
     section = yaml.safe_dump({'camera': camera}, sort_keys=False, default_flow_style=None)
     if _CAMERA.search(before):

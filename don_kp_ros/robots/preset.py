@@ -19,7 +19,7 @@ Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
 
-_OPTICAL = '_color_optical_frame'  # how the name of a driver's optical frame ends
+OPTICAL = '_color_optical_frame'  # how the name of a driver's optical frame ends
 _LENGTH_TOLERANCE = 0.01  # of a quaternion: two decimals are enough
 _FARTHEST_M, _AHEAD = 0.5, 0.5  # of a camera from the hand; cosine of its axis to the hand's
 
@@ -41,14 +41,14 @@ class CameraMount:
         if self.frame.endswith('optical_frame') and not self.is_optical:
             raise ValueError(
                 f'frame is {self.frame!r}; give the pose of the root frame, camera_link, or of '
-                f'the one that ends with {_OPTICAL}'
+                f'the one that ends with {OPTICAL}'
             )
         _check_quaternion('quaternion', self.quaternion)
 
     @property
     def is_optical(self) -> bool:
         """Tell whether the pose is that of the optical frame."""
-        return self.frame.endswith(_OPTICAL)
+        return self.frame.endswith(OPTICAL)
 
     @property
     def T_hand_frame(self) -> Array:
@@ -80,7 +80,7 @@ class CameraMount:
     def root_of(self, name: str) -> str:
         """Return the root frame of a camera of that name."""
         frame = self.frame_of(name)
-        return f'{frame.removesuffix(_OPTICAL)}_link' if self.is_optical else frame
+        return f'{frame.removesuffix(OPTICAL)}_link' if self.is_optical else frame
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class RobotPreset:
         if ahead >= _AHEAD:
             return ''
         w, x, y, z = self.camera.quaternion
-        frame = 'camera_link' if self.camera.is_optical else f'camera{_OPTICAL}'
+        frame = 'camera_link' if self.camera.is_optical else f'camera{OPTICAL}'
         meant = {
             f'its quaternion were wxyz: write {[x, y, z, w]}': replace(
                 self.camera, quaternion=(x, y, z, w)

@@ -149,6 +149,33 @@ class TestSolve:
         assert 'poses of fr3_hand, and the hand of panda is panda_hand' in told
         assert '--robot' in told and not own.exists()
 
+    @pytest.fixture
+    def root(self, own) -> str:
+        """The own file is there, with the pose of another driver's root frame."""
+        own.parent.mkdir(parents=True)
+        own.write_text('camera:\n  frame: camera_base\n  translation: [0.07, 0.0, 0.02]\n')
+        return 'camera_base'
+
+    def test_the_root_of_another_driver_s_frames_keeps_its_name(self, folder, tmp_path, root):
+        T = rigid.transform(rigid.rotation_about([1, 0, 0], 0.4), [0.0, 0.03, 0.01])
+        recording = replace(
+            read_index(folder), frame='rgb_camera_link', link=root, T_link_camera=matrix(T)
+        )
+        for path in folder.glob('*.png'):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        write_index(tmp_path, recording)
+        assert main(['solve', str(tmp_path), '--square', '32', '--yes']) == 0
+        camera = load_preset('panda').camera
+        assert camera.frame == camera.root_of('camera') == root
+        assert error(camera.T_hand_frame @ T)[0] < 1e-3
+
+    def test_it_is_not_replaced_by_a_frame_that_may_never_be_told(self, folder, own, root, capsys):
+        before = own.read_text()
+        assert main(['solve', str(folder), '--square', '32', '--yes']) == 1
+        told = capsys.readouterr().err
+        assert f'panda has the pose of {root}' in told and 'link and T_link_camera' in told
+        assert own.read_text() == before
+
     def test_the_side_of_the_squares_is_asked_for(self, folder, own, capsys):
         assert main(['solve', str(folder)]) == 1
         assert 'measure ten of them' in capsys.readouterr().err

@@ -237,7 +237,7 @@ def test_the_root_of_another_driver_s_camera_is_looked_up(robot, typing, tmp_pat
     folder = tmp_path / 'views'
     assert main(['record', str(folder), '--square', '32', '--mount', 'stand']) == 0
     taken = read_index(folder)
-    assert taken.link == 'oak'
+    assert (taken.link, taken.frame) == ('oak', robot.optical)
     assert np.allclose(taken.T_link_camera, T_oak_rgb @ T_LINK_OPTICAL, atol=1e-9)
 
 
