@@ -111,7 +111,8 @@ def _views(
         raise RefusedError(f'{error}; or name a frame that stands still by --fixed') from error
     if fixed == frames.frame:
         raise RefusedError(f'no transform was recorded that tells where {frames.frame} is')
-    for frame in (*tree.chain(frames.frame), *tree.chain(fixed)):
+    between = set(tree.chain(frames.frame)) ^ set(tree.chain(fixed))
+    for frame in sorted(between):
         if frame in odd:
             raise RefusedError(f'{odd[frame]}; cut the recording there')
     views, why = [], ''

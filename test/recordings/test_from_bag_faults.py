@@ -124,6 +124,20 @@ def test_what_the_camera_does_not_hang_on_may_change(tmp_path: Path) -> None:
     assert "9 posed views of 'object'" in told[-1]
 
 
+def test_what_is_above_the_fixed_frame_may_change(tmp_path: Path) -> None:
+    said = [MOUNTED, *moved(np.arange(1.0, 11.0, 0.05))]
+    for at in (0.6, 5.0):
+        T = rigid.transform(None, [at, 0.0, 0.0])
+        said.append((at, '/tf_static', transform(at, 'world', 'base', T)))
+    for number in range(1, 10):
+        said += pictured(number, number + 0.3)
+    bag = write_bag(tmp_path / 'bag', said)
+    told = folder_from_bag(bag, tmp_path / 'plain', Request())
+    assert 'base is told to be elsewhere on world' in told[-1]
+    told = folder_from_bag(bag, tmp_path / 'views', Request(fixed='base'))
+    assert told[-1] == "9 posed views of 'object' in base"
+
+
 def test_a_topmost_frame_with_two_parents_is_none_that_stands_still(tmp_path: Path) -> None:
     said = [MOUNTED, *moved(np.arange(1.0, 11.0, 0.05))]
     for at in np.arange(1.0, 11.0, 0.05):
