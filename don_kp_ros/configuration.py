@@ -67,7 +67,7 @@ def find(path: Path | str, folder: Path) -> Path:
 def load(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = _yaml(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ConfigurationError(f'{path}: cannot be read ({error.strerror})') from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -93,7 +93,7 @@ def override(mapping: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, 
             if not isinstance(section, dict):
                 raise ConfigurationError(f'{argument}: {parent} is a value, not a section')
         try:
-            section[last] = yaml.safe_load(text)
+            section[last] = _yaml(text)
         except yaml.YAMLError as error:
             raise ConfigurationError(f'{argument}: not valid YAML: {error}') from error
     return result
@@ -102,6 +102,27 @@ def override(mapping: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, 
 def plain(configuration: Any) -> dict[str, Any]:
     """Return a dataclass as nested mappings and lists, as JSON and YAML take them."""
     return typing.cast(dict[str, Any], _plain(dataclasses.asdict(configuration)))
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice in a mapping: PyYAML drops the first one silently."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == 'tag:yaml.org,2002:merge':
+                continue
+            first = lines.get((key.tag, key.value))
+            if first is not None:
+                problem = f'the key {key.value} of line {first} is written again; keep one'
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            lines[key.tag, key.value] = key.start_mark.line + 1
+        return node
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)
 
 
 def _plain(value: Any) -> Any:

@@ -123,6 +123,25 @@ def test_files_that_hold_no_mapping_are_errors(tmp_path: Path) -> None:
             configuration.load(tmp_path / name)
 
 
+def test_a_key_that_is_written_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'twice.yaml'
+    path.write_text('simulation: {speed: 1}\nhardware:\n  speed: 0.2\nhardware:\n  force: 20\n')
+    with pytest.raises(ConfigurationError, match=r'(?s)twice\.yaml.*hardware of line 2.*line 4'):
+        configuration.load(path)
+    with pytest.raises(ConfigurationError, match=r'(?s)--inner=.*rate of line 1'):
+        configuration.override({}, ['--inner={rate: 0.1, rate: 0.2}'])
+
+
+def test_merged_keys_may_be_written_again(tmp_path: Path) -> None:
+    path = tmp_path / 'merged.yaml'
+    path.write_text('a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\n')
+    assert configuration.load(path) == {
+        'a': {'x': 1, 'y': 2},
+        'b': {'x': 3, 'y': 2},
+        'c': {'x': 3, 'y': 4},
+    }
+
+
 def test_a_file_is_found_by_its_path_or_by_a_name_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
