@@ -234,7 +234,8 @@ class Judge(Node):
     ) -> Grasp.Result:
         """Send a goal and wait for its end; ``on_phase`` gets phase and detail as they come.
 
-        ``while_held`` is called once when the object is said to be lifted, by the caller's thread.
+        ``while_held`` is called each time that the object is said to be lifted, by the caller's
+        thread: what is lost during the lift may be tried again.
         """
         self._rest, self.motion = self.joints, 0.0
         held = threading.Event()
@@ -243,6 +244,8 @@ class Judge(Node):
             on_phase(phase, detail)
             if phase == Phase.VERIFY.value:
                 held.set()
+            elif phase in (Phase.OBSERVE.value, Phase.RETREAT.value):
+                held.clear()
 
         self._on_phase = heard
         self._sent = self._grasp.send_goal_async(goal, self._on_feedback)
@@ -250,8 +253,11 @@ class Judge(Node):
         if not handle.accepted:
             raise UnansweredError('grasp: the goal was rejected; is another grasp running?')
         result = handle.get_result_async()
-        self._wait('grasp', lambda: result.done() or held.is_set(), GOAL_SECONDS)
-        if held.is_set():
+        while True:
+            self._wait('grasp', lambda: result.done() or held.is_set(), GOAL_SECONDS)
+            if not held.is_set():
+                break
+            held.clear()
             while_held()
         ended = self._call('grasp', result, GOAL_SECONDS).result
         self._stopped = ended.code in (Grasp.Result.MOTION_FAILED, Grasp.Result.NEEDS_RECOVERY)

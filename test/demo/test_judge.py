@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rclpy.task import Future
 
 from don_kp.action import Grasp
 from don_kp_ros.demo.judge import Judge
 
 CODES = Grasp.Result
+_HELD = ('observe', 'plan', 'approach', 'close', 'lift', 'verify')
+_LOST = (*_HELD, 'retreat')
 
 
 class Answered(Judge):
@@ -55,3 +59,46 @@ def test_no_trial_fails_for_an_arm_that_the_one_before_left_stopped(
     judge.asked.clear()
     judge.reset(0, 1, 1)
     assert judge.asked == ['simulation/reset', *['recover'] * recovers]
+
+
+class Retried(Answered):
+    """A judge of a grasp that loses the object during the first lift, and holds it at the second.
+
+    The stack goes on once the judge has looked at what is held.
+    """
+
+    _wait, _call = Judge._wait, Judge._call
+
+    def __init__(self) -> None:
+        super().__init__(CODES.SUCCEEDED)
+        self._alive = lambda: None
+        self._grasp = SimpleNamespace(send_goal_async=self._send)  # type: ignore[assignment]
+        self.looked = threading.Semaphore(0)
+        self.lift = 0
+
+    def _send(self, _: Grasp.Goal, on_feedback: Any) -> Future:
+        sent, ended = Future(), Future()
+        sent.set_result(SimpleNamespace(accepted=True, get_result_async=lambda: ended))
+
+        def run() -> None:
+            for phase in (*_LOST, *_HELD):
+                self.lift += phase == 'lift'
+                told = SimpleNamespace(phase=phase, detail='')
+                on_feedback(SimpleNamespace(feedback=told))
+                if phase == 'verify':
+                    self.looked.acquire(timeout=10)
+            ended.set_result(self._result)
+
+        threading.Thread(target=run).start()
+        return sent
+
+
+def test_what_is_held_is_looked_at_after_each_lift() -> None:
+    judge, lifts = Retried(), []
+
+    def look() -> None:
+        lifts.append(judge.lift)
+        judge.looked.release()
+
+    assert judge.grasp(Grasp.Goal(), lambda *_: None, look).code == CODES.SUCCEEDED
+    assert lifts == [1, 2]
