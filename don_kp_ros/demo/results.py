@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,15 @@ def sentence(trial: Trial) -> str:
     return '\n'.join(lines)
 
 
+def write(trials: Sequence[Trial], folder: Path) -> None:
+    """Write the numbers of the trials so far as grasp.json, all or nothing."""
+    partial = folder / 'grasp.json.partial'
+    partial.write_text(json.dumps([trial.plain() for trial in trials], indent=1))
+    partial.replace(folder / 'grasp.json')
+
+
 def report(trials: Sequence[Trial], options: argparse.Namespace, console: Console) -> bool:
-    """Write the numbers, print the table, and tell whether enough trials passed."""
-    with (options.output / 'grasp.json').open('w') as file:
-        json.dump([trial.plain() for trial in trials], file, indent=1)
+    """Print the table, and tell whether enough trials passed."""
     if options.trials == 1:
         console.print(f'pictures: {options.output}/grasp.png, {options.output}/grasp.gif')
         console.print(sentence(trials[0]) if trials else 'the trial did not end')

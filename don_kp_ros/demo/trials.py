@@ -26,7 +26,7 @@ from don_kp_ros.demo.aims import aimed_at, push_to_free_table, surface_in_view
 from don_kp_ros.demo.attempt import LIFTED, Attempt, attempt, turn_between
 from don_kp_ros.demo.judge import Judge, StackEndedError, UnansweredError
 from don_kp_ros.demo.pictures import Pictures
-from don_kp_ros.demo.results import Trial, report, sentence
+from don_kp_ros.demo.results import Trial, report, sentence, write
 from don_kp_ros.demo.session import judged
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
@@ -76,14 +76,20 @@ def run(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print('starting simulation, perception, descriptor database and grasp ...')
     trials: list[Trial] = []
+    write(trials, options.output)  # in place of what trials before these came to
     model, logs = options.model or shipped_model(), options.output / 'logs'
     try:
         with judged(model, logs, options.real_time_factor, options.domain) as judge:
             console.print(f'on ROS domain {os.environ["ROS_DOMAIN_ID"]} of this machine')
             for i in range(options.trials):
                 trials.append(_told(judge, i, options, console))
+                write(trials, options.output)
     except (StackEndedError, UnansweredError) as error:
         console.print(f'[red]{escape(str(error))}[/red]\nlogs: {logs}')
+    except KeyboardInterrupt:
+        if trials:
+            report(trials, options, console)
+        raise
     return 0 if report(trials, options, console) else 1
 
 
