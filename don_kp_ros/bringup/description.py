@@ -2,12 +2,12 @@
 
 import os
 import posixpath
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from don_kp_ros.bringup.conflicts import refuse_conflicts
+from don_kp_ros.bringup.ros_names import with_ros_names
 from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, shipped_model
@@ -15,7 +15,6 @@ from don_kp_ros.resources import config_path, shipped_model
 _LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
 _MISTYPED = 0.83  # as like ours as use_simulation; ros_namespace and enable_gyro are others' names
-_NAMESPACE = re.compile(r'/?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,8 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     for name in arguments:
         if name not in _KNOWN:
             raise _unknown(name)
-    values = {name: arguments.get(name, argument.default) for name, argument in _KNOWN.items()}
+    defaults = {name: argument.default for name, argument in _KNOWN.items()}
+    values = {**defaults, **arguments}
     for name, value in values.items():
         choices = _KNOWN[name].choices
         if choices and value not in choices:
@@ -253,18 +253,8 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
     for name in values['nodes'].split(','):
         if name not in names:
             raise ValueError(f'nodes names {name!r}; the nodes are {", ".join(names)}.')
-    for name in ('namespace', 'camera_namespace', 'camera_name', 'joint_states'):
-        value = values[name] = values[name].rstrip('/')
-        if value != _KNOWN[name].default and not _NAMESPACE.fullmatch(value):
-            raise ValueError(
-                f'{name} is {value!r}; it must consist of names joined by /, each of letters, '
-                'digits and _, the first no digit, such as robot1 or fleet/robot1.'
-            )
-    if name := values['camera_name']:
-        above, default = values['camera_namespace'], camera_topics.NAMESPACE
-        above = posixpath.dirname(default) if above == default else above
-        values['camera_namespace'], values['camera_name'] = posixpath.join(above, name), ''
-    refuse_conflicts(values, {name: argument.default for name, argument in _KNOWN.items()})
+    values = with_ros_names(values, defaults)
+    refuse_conflicts(values, defaults)
     if not values['camera_mount']:  # a simulation tells itself where its own is
         values['camera_mount'] = 'none' if values['simulation'] == 'true' else 'hand'
     from don_kp_ros.robots.preset import load_preset  # only now: NumPy is slow to import
