@@ -81,6 +81,7 @@ def test_what_is_mistyped_is_told(
         ('train folder --xyzzy 5', 'unrecognized arguments: --xyzzy 5'),
         ('train folder --steps five', "argument --steps: invalid int value: 'five'"),
         ('match a.png 1 -2 b.png c.png', 'unrecognized arguments: c.png'),
+        ('grasp --domain 300', '--domain is 300; it must be from 0 to 232'),
     ],
 )
 def test_nothing_far_off_is_suggested(

@@ -12,7 +12,7 @@ from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
 from don_kp_ros.resources import config_path, shipped_model
 
-_LAST_DOMAIN = 232
+LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
 _MISTYPED = 0.83  # as like ours as use_simulation; ros_namespace and enable_gyro are others' names
 
@@ -245,9 +245,9 @@ def checked(arguments: Mapping[str, str]) -> dict[str, str]:
         except ValueError:
             raise ValueError(f'{name} is {value!r}; it must be a number.') from None
     domain = values['simulation_domain']
-    if not (domain.isdecimal() and int(domain) <= _LAST_DOMAIN):
+    if not (domain.isdecimal() and int(domain) <= LAST_DOMAIN):
         raise ValueError(
-            f'simulation_domain is {domain!r}; it must be a whole number from 0 to {_LAST_DOMAIN}.'
+            f'simulation_domain is {domain!r}; it must be a whole number from 0 to {LAST_DOMAIN}.'
         )
     names = [node.name for node in NODES]
     for name in values['nodes'].split(','):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from don_kp_ros.arguments import Parser
+from don_kp_ros.bringup.description import LAST_DOMAIN
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.outputs import check_writable
 
@@ -22,6 +23,8 @@ def main(argv: list[str]) -> int:
         parser.error(f'--others is {options.others}; it must be at most {MOST_OTHERS}')
     if options.mode == 'aligned' and (options.teach == 'once' or options.cap == 'absent'):
         parser.error('--mode aligned teaches each object; leave out --teach once and --cap absent')
+    if options.domain is not None and not 0 <= options.domain <= LAST_DOMAIN:
+        parser.error(f'--domain is {options.domain}; it must be from 0 to {LAST_DOMAIN}')
     if options.model is not None and not options.model.is_file():
         parser.error(f'--model {options.model} is not a file')
     try:

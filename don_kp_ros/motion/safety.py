@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def load_safety(file: str = '') -> SafetyLimits:
     shipped = config_path('safety.yaml')
     values, where = configuration.load(shipped), str(shipped)
     if file:
-        own = Path(file).expanduser()
+        own = Path(os.path.expanduser(file))  # Path's raises where nobody has that home
         if not own.is_file():
             raise ConfigurationError(f'safety is {file!r}: no such file; see {shipped}')
         values, where = merged(values, configuration.load(own)), f'{own} above {shipped}'

@@ -1,5 +1,6 @@
 """What the software must know about a robot: names, limits, positions and camera mount."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -290,7 +291,7 @@ def preset_files(robot: str) -> tuple[Path, ...]:
 
 def own_file(robot: str) -> Path:
     """Return the user's own file of a robot, by its name or path; it may be missing."""
-    path = Path(robot).expanduser()
+    path = Path(os.path.expanduser(robot))  # Path's raises where nobody has that home
     is_name = path.name == robot and not path.suffix
     return user_path('config', f'robots/{robot}.yaml') if is_name else path
 

@@ -169,6 +169,8 @@ def test_a_file_that_is_wrong_is_refused_with_its_key(tmp_path, text, told):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r'nowhere\.yaml.*no such file'):
         load_safety(str(tmp_path / 'nowhere.yaml'))
+    with pytest.raises(ConfigurationError, match=r'~nobody_here/mine\.yaml.*no such file'):
+        load_safety('~nobody_here/mine.yaml')
 
 
 def test_what_is_carried_is_moved_gently_and_never_faster_than_is_allowed():

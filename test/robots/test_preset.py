@@ -225,6 +225,8 @@ def test_a_camera_that_looks_away_is_told_with_what_may_be_meant(changed, doubts
 def test_a_missing_file_is_named(robots):
     with pytest.raises(FileNotFoundError, match=r'/no/where\.yaml not found.*fr3, panda'):
         load_preset('/no/where.yaml')
+    with pytest.raises(FileNotFoundError, match=r'~nobody_here/mine\.yaml not found'):
+        load_preset('~nobody_here/mine.yaml')
     with pytest.raises(
         FileNotFoundError, match=r'don_kp/robots/ur5\.yaml not found; looked for.*fr3, panda'
     ):
