@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -27,8 +28,10 @@ _TICK_S = 0.01  # of this machine's time, between two messages of the clock
 _LOOKS_EVERY_S = 0.5  # at who else publishes
 _LAG_S = 0.1  # farther behind, the recorded time slows down
 _HANDED_OVER_S = 5.0
-# The stack's own results, by parts of their topics' names and by their frames.
-_RESULTS = ('/don_kp/', '/grasp/_action/', '/diagnostics', '/simulation/')
+# The stack's own results, by the ends of their topics' names and by their frames; what it takes
+# may be in a namespace of such a name.
+_RESULTS = re.compile(r'/(don_kp|grasp/_action|simulation)/\w+$|/diagnostics\w*$')
+_INPUTS = ('/joint_states', '/tf', '/tf_static')
 _OBJECT_FRAMES = 'object/'
 _ADDS_FRAMES = '/perception'  # the end of the node's name that also publishes frames
 _NAMELESS = '_NODE_NAME_UNKNOWN_'  # for the moment
@@ -180,7 +183,7 @@ def _chosen(bag: Bag, topics: Sequence[str], inputs: bool, clock: str) -> list[C
     chosen = []
     for one in bag.connections:
         said_by_us = one.topic == clock or one.msgtype == 'rosgraph_msgs/msg/Clock'
-        result = any(part in one.topic for part in _RESULTS)
+        result = _RESULTS.search(one.topic) and not one.topic.endswith(_INPUTS)
         if not said_by_us and (one.topic in topics or not topics) and not (inputs and result):
             chosen.append(one)
     return chosen

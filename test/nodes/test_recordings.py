@@ -8,6 +8,7 @@ import sys
 import time
 from array import array
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from don_kp.action import Grasp
 from don_kp.msg import Match, Matches, Model
 from don_kp_ros.clients.interfaces import message_class
 from don_kp_ros.clients.record import record
+from don_kp_ros.clients.replay import _chosen
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.nodes.kit import camera_topics, clock
@@ -357,6 +359,18 @@ def test_inputs_alone_are_replayed_beside_a_stack(recorded, peer, other, start, 
         assert command.end() == 0, command.output
         wait_until(lambda: listener.heard['/tf'] == said['/tf'])
     assert listener.heard['/don_kp/matches'] == listener.heard[FEEDBACK] == []
+
+
+@pytest.mark.parametrize('namespace', ['', '/robot1', '/don_kp', '/simulation', '/lab/don_kp'])
+def test_a_stack_s_inputs_are_told_from_its_results_in_any_namespace(namespace):
+    inputs = [f'{namespace}/{topic}' for topic in (*camera_topics.ALL, 'joint_states', 'tf')]
+    results = ('don_kp/matches', 'grasp/_action/status', 'diagnostics', 'simulation/spectator')
+    connections = [
+        SimpleNamespace(topic=topic, msgtype='')
+        for topic in (*inputs, *(f'{namespace}/{result}' for result in results))
+    ]
+    bag = SimpleNamespace(connections=connections)
+    assert [one.topic for one in _chosen(bag, [], True, '/clock')] == inputs
 
 
 def test_time_is_that_of_the_clock_and_set_back_it_ends_the_recording(
