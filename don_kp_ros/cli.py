@@ -12,8 +12,8 @@ from don_kp_ros.signals import ending_signals
 class Command(NamedTuple):
     """A command: a module with main(argv) -> exit status, imported only when it is called.
 
-    extra: of the package, with which everything is installed that the command needs; shared: the
-    module has several commands, and its argv begins with the name of one.
+    extra: of the package, with which everything is installed that the command needs beside ROS;
+    shared: the module has several commands, and its argv begins with the name of one.
     """
 
     module: str
@@ -46,7 +46,7 @@ COMMANDS = {
     'record': Command(_RECORDINGS, 'record what camera, robot and stack say', 'ros', shared=True),
     'replay': Command(_RECORDINGS, 'publish what was recorded', 'ros', shared=True),
     'grasp': Command(
-        'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'simulation'
+        'don_kp_ros.demo.command', 'teach a point and grasp there, in simulation', 'ros'
     ),
     'demo': Command('don_kp_ros.demo.page', 'start the simulation and its page', 'ros'),
     'render': Command(
@@ -77,7 +77,7 @@ COMMANDS = {
     'export': Command('don_kp_ros.networks.command', 'write a model as ONNX', 'export'),
 }
 
-_OF_ROS = ('don_kp', 'rclpy')
+_OF_ROS = ('don_kp', 'rclpy', 'std_srvs')  # and all of messages
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,11 +118,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def _missing(name: str, module: str) -> str:
     """Say what to install for a command that lacks a module."""
+    top = module.partition('.')[0]
+    if top in _OF_ROS or top.endswith(('_msgs', '_interfaces')):
+        # Interfaces are built with the package: no extra brings them.
+        return (
+            f'don_kp {name} needs ROS 2 and the interfaces: pip install . in the checkout, with '
+            f'DON_KP_WITHOUT_ROS unset ({module} is missing)'
+        )
     extra = 'recordings' if module == 'rosbags' else COMMANDS[name].extra
-    # Interfaces are built with the package, or not at all.
-    remedy = ', with DON_KP_WITHOUT_ROS unset' if module.partition('.')[0] in _OF_ROS else ''
     return (
-        f"don_kp {name} needs the extra {extra!r}: pip install 'don_kp[{extra}]'{remedy} "
+        f"don_kp {name} needs the extra {extra!r}: pip install 'don_kp[{extra}]' "
         f'({module} is missing)'
     )
 

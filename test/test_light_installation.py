@@ -171,11 +171,8 @@ def test_the_shipped_model_is_found(environment: Path) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'extra'),
     [
-        (['grasp'], 'simulation'),
         (['render', 'folder'], 'simulation'),
         (['refine', 'i', '--mesh=m', '--pose=p', '--intrinsics', *'1111'], 'meshes'),
-        (['bringup'], 'ros'),
-        (['list'], 'ros'),
         (['data', 'from-bag', 'bag', 'folder'], 'recordings'),
         (['db', 'list'], 'server'),
         (['export', 'MODEL', '--onnx', 'm.onnx'], 'export'),
@@ -192,9 +189,19 @@ def test_a_command_without_its_extra_names_it(
     assert message.count('\n') == 1
 
 
+@pytest.mark.parametrize('name', ['grasp', 'bringup', 'list', 'demo', 'camera', 'replay'])
+def test_a_command_that_needs_ros_names_no_extra(environment: Path, name: str) -> None:
+    arguments = {'camera': ['check'], 'replay': ['folder']}.get(name, [])
+    message = run(environment, 'don_kp', name, *arguments, status=1)
+    assert message.startswith(f'don_kp {name} needs ROS 2 and the interfaces: pip install . in')
+    assert 'DON_KP_WITHOUT_ROS unset' in message and ' is missing)' in message
+    assert message.count('\n') == 1
+
+
 def test_a_board_is_printed_and_what_needs_ros_says_so(environment: Path, tmp_path: Path) -> None:
     board = tmp_path / 'board.pdf'
     run(environment, 'don_kp', 'calibrate', 'board', str(board))
     assert board.read_bytes().startswith(b'%PDF')
     said = run(environment, 'don_kp', 'calibrate', 'record', str(tmp_path / 'views'), status=1)
-    assert "needs the extra 'ros'" in said and 'rclpy is missing' in said
+    assert said.startswith('don_kp calibrate needs ROS 2 and the interfaces: pip install . in')
+    assert said.count('\n') == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,12 +159,6 @@ def _enter(options: argparse.Namespace) -> None:
     from don_kp_ros.bringup import description
     from don_kp_ros.clients.graph_arguments import enter_graph
 
-    for module in ('rclpy', 'don_kp'):
-        if importlib.util.find_spec(module) is None:
-            raise RefusedError(
-                f"needs the extra 'ros': pip install 'don_kp[ros]', with DON_KP_WITHOUT_ROS unset "
-                f'({module} is missing)'
-            )
     asked, _ = enter_graph(options, 'namespace', 'camera_namespace')
     options.namespace = description.namespace(asked)
     options.camera_namespace = asked['camera_namespace']
