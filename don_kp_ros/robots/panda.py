@@ -68,7 +68,8 @@ def _assets() -> Path:
         distribution = importlib.metadata.distribution(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise ModuleNotFoundError(
-            f"the Panda's meshes are missing: pip install --no-deps {_DISTRIBUTION}=={_VERSION}"
+            "the Panda's meshes are missing: pip install --no-deps --ignore-requires-python "
+            f'{_DISTRIBUTION}=={_VERSION}'
         ) from None
     return Path(str(distribution.locate_file(_ASSETS)))
 

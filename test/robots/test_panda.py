@@ -1,3 +1,6 @@
+import importlib.metadata
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
@@ -63,6 +66,19 @@ def test_forward_kinematics_agree_with_the_dh_table(model):
         assert np.allclose(pose(data, 'panda_hand'), expected @ turn, atol=1e-6)
         tcp = expected @ turn @ [0, 0, 0.1034, 1]
         assert np.allclose(data.site(TCP_SITE).xpos, tcp[:3], atol=1e-6)
+
+
+def test_without_its_meshes_it_says_how_to_install_them(monkeypatch):
+    def hidden(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, 'distribution', hidden)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        panda_spec()
+    options, _, pinned = str(caught.value).partition('pip install ')[2].rpartition(' ')
+    wanted = Path('requirements/without_dependencies.txt').read_text()
+    assert pinned == wanted.splitlines()[-1]
+    assert f'Installed with {options},' in wanted.replace('\n', ' ')
 
 
 def test_names_are_franka_s_and_no_damping_is_negative(model):

@@ -37,6 +37,7 @@ from don_kp_ros.resources import config_path
 
 _LONGEST_WAIT_S = 0.2
 _LAST_WORDS_S = 0.2
+_LACKS = (ConfigurationError, ParameterException, FileNotFoundError, ModuleNotFoundError)
 
 
 class StartupError(Exception):
@@ -53,7 +54,7 @@ def run_node(
     destroy_node(). To be called from the main thread, last of all: the signals stay caught.
     ``args`` are the command line's, sys.argv where None. A StartupError, also one of a callback,
     is one fatal line and status 1; so is, at the start, a wrong configuration or parameter, or a
-    missing file.
+    missing file or package.
     """
     _use_large_shared_memory()
     faulthandler.register(signal.SIGQUIT)  # tells where a node hangs
@@ -70,7 +71,7 @@ def run_node(
         try:
             try:
                 node = factory()
-            except (ConfigurationError, ParameterException, FileNotFoundError) as error:
+            except _LACKS as error:
                 raise StartupError(str(error)) from error
             ending.catch_signals()  # what the node has started may have taken them: rclcpp does
             _spin(node, threads, ending)

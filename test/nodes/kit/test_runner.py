@@ -34,6 +34,8 @@ class Working(Node):
             raise StartupError('the model is missing,\\ngive one')
         if moment == 'lacking':
             open('/nowhere/preset.yaml')
+        if moment == 'lacking a package':
+            raise ModuleNotFoundError("the Panda's meshes are missing")
         if moment == 'failing':
             raise ValueError('a bug')
         if moment == 'signals taken':
@@ -121,6 +123,7 @@ def test_a_signal_ends_the_node_while_messages_flow(moment, number):
     [
         ('refusing', 'the model is missing, give one'),
         ('lacking', "No such file or directory: '/nowhere/preset.yaml'"),
+        ('lacking a package', "the Panda's meshes are missing"),
     ],
 )
 def test_a_refused_start_is_one_line_and_status_1(moment, message):
