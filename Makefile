@@ -11,9 +11,11 @@ OBJECT ?= cap
 JOBS ?= 2
 PORT ?= 8080
 
-PICTURES := output/training/pictures
-FIRST_HALF := output/training/objects_first.safetensors
-TRAINED := output/training/objects.safetensors
+# Of each seed: what another one left is not gone on from.
+TRAINING := output/training/$(SEED)
+PICTURES := $(TRAINING)/pictures
+FIRST_HALF := $(TRAINING)/objects_first.safetensors
+TRAINED := $(TRAINING)/objects.safetensors
 BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node grasp_trials grasping_page hostile_requests kept_trials oracle pictured postgresql_server refinement_baselines rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
@@ -46,13 +48,14 @@ help:
 	@echo 'make grasp [TRIALS=n] [SEED=n] [CAP=absent] [TEACH=once] [MODE=pinch] [OBJECT=mug] [MODEL=file]'
 	@echo '                              teach a point, find it again and grasp it, in simulation;'
 	@echo '                              then hold the moved object by name as was taught by that'
-	@echo 'make train [SEED=n]           render objects and train a model of them, to $(TRAINED)'
+	@echo 'make train [SEED=n]           render objects and train a model of them, to $(TRAINING),'
+	@echo '                              where it goes on; anew: remove that folder first'
 	@echo 'make bench NAME=name [DATA=folder]'
 	@echo '                              run one of: $(BENCHMARKS)'
 	@echo 'make test [JOBS=n]            lint, check types and run the tests, in n processes'
 	@echo 'make lint                     lint and check types only'
 	@echo 'make clean                    remove $(VENV) and everything built; output/ stays'
-	@echo 'ARGS=... goes to the command as it is, e.g. make train ARGS=--overwrite'
+	@echo 'ARGS=... goes to the command as it is, e.g. make grasp ARGS="--others 0"'
 	@echo 'PYTHON=python3.12 chooses the Python (3.10 or newer) for $(VENV).'
 
 install: $(PACKAGE)
