@@ -56,7 +56,7 @@ help:
 	@echo 'make lint                     lint and check types only'
 	@echo 'make clean                    remove $(VENV) and everything built; output/ stays'
 	@echo 'ARGS=... goes to the command as it is, e.g. make grasp ARGS="--others 0"'
-	@echo 'PYTHON=python3.12 chooses the Python (3.10 or newer) for $(VENV).'
+	@echo 'PYTHON=python3.13 chooses the Python (3.10 to 3.13) for $(VENV).'
 
 install: $(PACKAGE)
 

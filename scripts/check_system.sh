@@ -3,6 +3,15 @@
 # Usage: check_system.sh PYTHON
 python=${1:-python3}
 
+check_version() {
+    # OMPL has no wheels for newer ones.
+    "$python" -c 'import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' &&
+        return
+    echo "$python is $("$python" -V 2>&1); don_kp needs Python 3.10 to 3.13." >&2
+    echo "Name another one:  make PYTHON=python3.13" >&2
+    exit 1
+}
+
 missing_packages() {
     if ! command -v "$python" >/dev/null; then
         echo python3 python3-venv python3-dev
@@ -21,6 +30,9 @@ raise SystemExit(not os.path.exists(os.path.join(s.get_path("include"), "Python.
         echo libgl1-mesa-dri
 }
 
+if command -v "$python" >/dev/null; then
+    check_version  # before anything is installed for it
+fi
 packages=$(missing_packages | tr '\n' ' ')
 if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing system packages: $packages"
@@ -34,9 +46,4 @@ if [ -n "$packages" ]; then
     echo "Install with:  sudo apt-get install $packages" >&2
     exit 1
 fi
-
-if ! "$python" -c 'import sys; raise SystemExit(sys.version_info < (3, 10))'; then
-    echo "$python is $("$python" -V 2>&1); don_kp needs Python 3.10 or newer." >&2
-    echo "Name another one:  make PYTHON=python3.12" >&2
-    exit 1
-fi
+check_version
