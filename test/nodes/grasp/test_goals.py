@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,3 +245,10 @@ def test_an_arm_that_did_not_retreat_tries_no_more(stage: Stage, missing: Finger
     assert result.code == Grasp.Result.EMPTY_GRIPPER
     assert 'the retreat failed: the arm stays' in result.message
     assert len(missing.grasps) == 1
+
+
+def test_every_code_of_a_failure_is_explained() -> None:
+    root = Path(__file__).parents[3]
+    codes = set(re.findall(r'^uint8 (\w+)=', (root / 'action/Grasp.action').read_text(), re.M))
+    explained = re.findall(r'^\| `(\w+)` \|', (root / 'docs/grasping.md').read_text(), re.M)
+    assert codes - set(explained) == {'SUCCEEDED', 'CANCELLED', 'FAULT'}
