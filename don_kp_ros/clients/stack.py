@@ -21,6 +21,7 @@ from don_kp_ros.nodes.kit.meeting import Meeting
 from don_kp_ros.signals import ending_signals
 
 PATIENCE_S = 10.0  # by then the parts of a stack that runs have answered
+TEACHING_S = 30.0  # they look for seconds of ROS time, which a slow simulation stretches
 _WAIT_S = 0.1
 _SETTLED_S = 2.0  # by then one knows who is on the graph
 _STORES = '/store_descriptor'  # every stack has one

@@ -17,7 +17,7 @@ from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
 from don_kp.srv import ListDescriptors, StoreDescriptor, StoreMesh, TeachGrasp, TeachObject
 from don_kp_ros.clients.goals import Goals
-from don_kp_ros.clients.stack import PATIENCE_S, Stack
+from don_kp_ros.clients.stack import PATIENCE_S, TEACHING_S, Stack
 from don_kp_ros.database.display import grid
 from don_kp_ros.database.text import shortened
 from don_kp_ros.errors import RefusedError, did_you_mean
@@ -55,7 +55,8 @@ def _teach(arguments: argparse.Namespace, stack: Stack) -> int:
 
 def _teach_object(arguments: argparse.Namespace, stack: Stack) -> int:
     given = {name: getattr(arguments, name) for name in ('name', 'u', 'v', 'replace', 'add')}
-    print(stack.ask(TeachObject, 'teach_object', TeachObject.Request(**given)).message)
+    request = TeachObject.Request(**given)
+    print(stack.ask(TeachObject, 'teach_object', request, TEACHING_S).message)
     return 0
 
 
@@ -74,14 +75,14 @@ def _teach_grasp(arguments: argparse.Namespace, stack: Stack) -> int:
         request.width = arguments.pose[7]
     else:
         request.by = request.LOOK
-        seen = stack.ask(TeachGrasp, 'teach_grasp', request)
+        seen = stack.ask(TeachGrasp, 'teach_grasp', request, TEACHING_S)
         print(f'{seen.message}. Leave it there, bring the hand to the grasp, close the fingers,')
         print('then press Enter.', flush=True)
         stack.wait(lambda: select.select([sys.stdin], [], [], 0)[0], math.inf)
         if not sys.stdin.readline():
             raise RefusedError('the input has ended; nothing was taught')
         request.by, request.object_pose = request.HAND, seen.object_pose
-    print(stack.ask(TeachGrasp, 'teach_grasp', request).message)
+    print(stack.ask(TeachGrasp, 'teach_grasp', request, TEACHING_S).message)
     return 0
 
 

@@ -32,7 +32,7 @@ from don_kp.srv import (
 )
 from don_kp.srv import Scene as SceneService
 from don_kp_ros.clients.asking import Services
-from don_kp_ros.clients.stack import Stack
+from don_kp_ros.clients.stack import TEACHING_S, Stack
 from don_kp_ros.clients.view_goals import Goals
 from don_kp_ros.clients.view_sight import Sight
 from don_kp_ros.errors import RefusedError
@@ -51,7 +51,6 @@ from don_kp_ros.page.port import Array, Existing, Proposed, Scene, StoredObject,
 _RADIUS = 10.0  # pixels about the pointer in which a stored point may be
 _RANKED = 3
 _PAGE, _MOST = 1000, 5000  # stored points asked for at a time, and shown at most
-_TEACHING_S = 30.0
 _TAUGHT_S = 6.0  # how long the points that were taught are marked
 _VOXEL_M, _HIGHEST_M, _REACH_M = 0.01, 1.0, 1.5
 
@@ -104,7 +103,7 @@ class ViewedStack:
         answer = await self._services.ask(
             ProposeMask,
             'perception/propose_mask',
-            _TEACHING_S,
+            TEACHING_S,
             stamp=_time(stamp),
             u=uv[0],
             v=uv[1],
@@ -129,7 +128,7 @@ class ViewedStack:
         answer = await self._services.ask(
             TeachObject,
             'teach_object',
-            _TEACHING_S,
+            TEACHING_S,
             name=name,
             stamp=_time(stamp),
             mask=image_message(mask, 'mono8', Header()),

@@ -238,6 +238,24 @@ def test_an_object_is_taught_by_a_pixel(peer, capsys):
     assert capsys.readouterr().out == 'taught\n'
 
 
+@pytest.mark.parametrize(
+    'arguments', [['object', 'cap', '5', '6'], ['grasp', 'cap', '--pixels', '1', '2', '3', '4']]
+)
+def test_what_looks_for_seconds_of_a_slow_simulation_is_waited_for(
+    ros_environment, monkeypatch, arguments
+):
+    waited = []
+
+    def ask(self, kind, name, request, seconds=None):
+        waited.append(seconds or stack.PATIENCE_S)
+        return kind.Response(success=True)
+
+    monkeypatch.setattr(stack.Stack, 'ask', ask)
+    assert command.main(['teach', *arguments]) == 0
+    (seconds,) = waited
+    assert seconds > stack.PATIENCE_S
+
+
 @pytest.mark.usefixtures('impatient')
 @pytest.mark.parametrize(
     ('arguments', 'name'),
