@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from don_kp_ros.configuration import ConfigurationError
@@ -19,8 +21,14 @@ class ManagedNode(LifecycleNode):
 
     rclpy swallows what a transition raises. Here a refusal is one line of the log, and the node
     stays in the state that it was in; any other error is logged with its traceback, and the node
-    is unconfigured after it.
+    is unconfigured after it. A transition that the present state does not have is refused, which
+    rclpy dies of.
     """
+
+    def __init__(self, node_name: str, **options: Any) -> None:
+        super().__init__(node_name, **options)
+        service = self._service_change_state
+        self._change_state, service.callback = service.callback, self._on_change_state
 
     def configure(self) -> None:
         """Get what the node needs."""
@@ -81,6 +89,21 @@ class ManagedNode(LifecycleNode):
     def _end(self) -> None:
         self.deactivate()
         self.cleanup()
+
+    def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        asked = request.transition.label or request.transition.id
+        available = [one[:2] for one in self._state_machine.available_transitions]
+        if any(asked in one for one in available):
+            return self._change_state(request, response)
+        can = ', '.join(f'{label} ({number})' for number, label in available)
+        self.get_logger().error(
+            f'transition {asked} is refused: {self.get_fully_qualified_name()} is {self.state}, '
+            f'from which it can {f"only {can}" if can else "do nothing; start it anew"}'
+        )
+        response.success = False
+        return response
 
     def _attempt(self, what: str, act: Callable[[], None]) -> TransitionCallbackReturn:
         try:

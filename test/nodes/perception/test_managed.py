@@ -88,6 +88,24 @@ def test_a_transition_that_fails_says_why_and_leaves_the_node_as_it_was(
     assert 'Traceback' not in node.output
 
 
+def test_a_transition_that_a_state_does_not_have_is_refused(node, peer):
+    assert not change(peer, Transition.TRANSITION_ACTIVATE)
+    node.wait_for(
+        'transition 3 is refused: /perception is unconfigured, from which it can only configure '
+        '(1), shutdown (5)'
+    )
+    assert state(peer) == State.PRIMARY_STATE_UNCONFIGURED
+    assert change(peer, Transition.TRANSITION_CONFIGURE)
+    assert change(peer, Transition.TRANSITION_ACTIVATE)
+    for transition in Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE:
+        assert not change(peer, transition)
+    request = Transition(label='cleanup')
+    assert not peer.call(ChangeState, '/perception/change_state', transition=request).success
+    node.wait_for('transition cleanup is refused: /perception is active')
+    assert state(peer) == State.PRIMARY_STATE_ACTIVE
+    assert change(peer, Transition.TRANSITION_DEACTIVATE)
+
+
 def test_another_model_is_run_without_a_restart_and_one_that_does_not_load_is_not(
     node, peer, camera, random_model, other, tmp_path
 ):
