@@ -86,7 +86,8 @@ class Perception(ManagedNode):
 
     def _active(self) -> Search:
         if self._search is None:
-            raise RefusedError(self._how_to('activate'))
+            missing = () if self._running is not None else ('configure',)
+            raise RefusedError(self._how_to(*missing, 'activate'))
         return self._search
 
     def _configured(self) -> Running:
@@ -94,9 +95,12 @@ class Perception(ManagedNode):
             raise RefusedError(self._how_to('configure'))
         return self._running
 
-    def _how_to(self, transition: str) -> str:
+    def _how_to(self, *transitions: str) -> str:
         name = self.get_fully_qualified_name()
-        return f'{name} is {self.state}: `ros2 lifecycle set {name} {transition}` changes that'
+        if self.state == 'finalized':
+            return f'{name} is finalized: start it anew'
+        commands = ', then '.join(f'`ros2 lifecycle set {name} {one}`' for one in transitions)
+        return f'{name} is {self.state}: run {commands}'
 
     def _run(self, model: DescriptorModel) -> None:
         """Run a model from now on, and tell of it."""

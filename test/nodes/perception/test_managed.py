@@ -55,10 +55,13 @@ def refusal(peer):
 
 def test_each_state_has_what_it_needs_and_no_more(node, peer, camera):
     told = peer.listen(Model, '/don_kp/model', LATCHED)
-    assert 'ros2 lifecycle set /perception activate' in refusal(peer)
+    configure, activate = (
+        f'`ros2 lifecycle set /perception {one}`' for one in ('configure', 'activate')
+    )
+    assert refusal(peer) == f'/perception is unconfigured: run {configure}, then {activate}'
     assert change(peer, Transition.TRANSITION_CONFIGURE)
     peer.wait_until(lambda: told)
-    assert '/perception is inactive' in refusal(peer)
+    assert refusal(peer) == f'/perception is inactive: run {activate}'
     assert not camera.colours.get_subscription_count()
     for _ in range(2):
         assert change(peer, Transition.TRANSITION_ACTIVATE)
@@ -69,7 +72,9 @@ def test_each_state_has_what_it_needs_and_no_more(node, peer, camera):
         assert '/perception is inactive' in refusal(peer)
     assert change(peer, Transition.TRANSITION_CLEANUP)
     answer = peer.call(LoadModel, '/don_kp/load_model', path='any')
-    assert 'ros2 lifecycle set /perception configure' in answer.message
+    assert answer.message == f'/perception is unconfigured: run {configure}'
+    assert change(peer, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert refusal(peer) == '/perception is finalized: start it anew'
 
 
 def test_a_transition_that_fails_says_why_and_leaves_the_node_as_it_was(
