@@ -98,6 +98,8 @@ def axis_of(shape: Revolution | None) -> SymmetryAxis | None:
 def _gap(shape: Revolution) -> float:
     """Return the largest angle about an axis without points, but for those near the axis."""
     angles = np.sort(shape.angle[2 * shape.radius > shape.radius.max()])
+    if not len(angles):  # all points lie on the axis
+        return 2 * np.pi
     return float(np.diff(angles, append=angles[0] + 2 * np.pi).max())
 
 

@@ -119,3 +119,9 @@ def test_a_flat_side_is_not_round_whatever_its_outline() -> None:
         round_axis_of(turned(rng.uniform(0, [0.0, 0.04], (80, 2)), 2 * np.pi * rng.random(80)))
         is None
     )
+
+
+def test_degenerate_points_are_round_about_no_axis() -> None:
+    line = np.linspace(0, 0.1, 20)[:, None] * [1.0, 0.0, 0.0]
+    for points in (line, np.zeros((20, 3)), np.repeat(line[:4], 5, axis=0)):
+        assert round_axis_of(points) is None

@@ -47,6 +47,7 @@ class Queries:
     everything: Tensor  # (N + M, D) of unit length, on the CPU; matching moves it to the device
     stamp: Time  # of the message that brought them
     ignored: int = 0  # how many the message had besides: of other models, or of no use
+    unusable: tuple[str, ...] = ()  # objects of this model that are left out, with the reasons
 
     @property
     def vectors(self) -> Tensor:
@@ -77,7 +78,7 @@ class Queries:
         model: DescriptorModel,
         former: Sequence[ObjectQuery] = (),
     ) -> Queries:
-        """Read what is stored of a model; of other models, or broken, it is left out.
+        """Read what is stored of a model; of other models, or unusable, it is left out.
 
         former: objects that may be the same as before, and need not be examined anew.
         """
@@ -90,15 +91,22 @@ class Queries:
         vectors = np.array([stored[name] for name in usable], dtype=np.float32)
         points = torch.from_numpy(vectors.reshape(-1, model.dimension))
         parts, objects = [torch.nn.functional.normalize(points, dim=1)], []
+        unusable: list[str] = []
         first = len(usable)
         for taught in sorted(message.objects, key=lambda one: str(one.name)):
+            if taught.model != model.fingerprint:
+                continue
             query = next((one for one in former if one.taught == taught), None)
-            query = _query(taught, model) if query is None else query
-            if query is not None:
-                objects.append(replace(query, first=first))
-                parts.append(torch.tensor(query.constellation.descriptors))
-                first += len(query.constellation.points)
-        ignored = len(message.descriptors) + len(message.objects) - len(usable) - len(objects)
+            try:
+                query = _query(taught, model) if query is None else query
+            except Exception as error:  # whatever it is, the others are looked for
+                unusable.append(f'{taught.name} ({error!r})')
+                continue
+            objects.append(replace(query, first=first))
+            parts.append(torch.tensor(query.constellation.descriptors))
+            first += len(query.constellation.points)
+        used = len(usable) + len(objects) + len(unusable)
+        ignored = len(message.descriptors) + len(message.objects) - used
         return cls(
             model.fingerprint,
             tuple(usable),
@@ -106,13 +114,18 @@ class Queries:
             torch.cat(parts),
             message.header.stamp,
             ignored,
+            tuple(unusable),
         )
 
     def __str__(self) -> str:
         said = f'looking for {_listed("stored point", self.names)}'
         if self.objects:
             said += f' and {_listed("object", [one.name for one in self.objects])}'
-        return f'{said}; {self.ignored} of other models are ignored' if self.ignored else said
+        if self.ignored:
+            said += f'; {self.ignored} of other models are ignored'
+        if self.unusable:
+            said += f'; left out {_listed("object", self.unusable)}; teach them anew'
+        return said
 
 
 def constellation_from_message(taught: TaughtObject, dimension: int) -> Constellation:
@@ -139,14 +152,9 @@ def message_from_constellation(name: str, taught: Constellation) -> TaughtObject
     )
 
 
-def _query(taught: TaughtObject, model: DescriptorModel) -> ObjectQuery | None:
-    """Examine a taught object; None for one of another model, or of no use."""
-    if taught.model != model.fingerprint:
-        return None
-    try:
-        constellation = constellation_from_message(taught, model.dimension)
-    except ValueError:
-        return None
+def _query(taught: TaughtObject, model: DescriptorModel) -> ObjectQuery:
+    """Examine a taught object."""
+    constellation = constellation_from_message(taught, model.dimension)
     return ObjectQuery(taught, constellation, form_of(constellation), 0)
 
 

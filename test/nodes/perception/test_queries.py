@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from don_kp.msg import Descriptor, Descriptors, TaughtObject
+from don_kp_ros.nodes.perception import queries as module
 from don_kp_ros.nodes.perception.queries import Queries
+from don_kp_ros.pose.symmetry import form_of
 
 MODEL = SimpleNamespace(fingerprint='abc', dimension=4)
 
@@ -45,3 +47,34 @@ def test_points_and_taught_objects_of_one_name_are_one_object() -> None:
 def test_nothing_is_stored_at_first() -> None:
     queries = Queries.from_message(Descriptors(), MODEL)
     assert queries.stored == () and queries.owners.tolist() == []
+
+
+def test_points_on_a_line_keep_nothing_from_being_looked_for() -> None:
+    rod = taught('rod', number=12)
+    rod.points = array('f', np.c_[np.linspace(0, 0.1, 12), np.zeros((12, 2))].ravel())
+    queries = Queries.from_message(
+        Descriptors(descriptors=[point('cap/brim')], objects=[rod]), MODEL
+    )
+    assert queries.stored == ('cap', 'rod')
+
+
+def test_an_object_that_cannot_be_examined_is_told_and_the_others_are_looked_for(
+    monkeypatch,
+) -> None:
+    def examined(constellation):
+        if len(constellation.points) == 6:
+            raise IndexError('no angle')
+        return form_of(constellation)
+
+    monkeypatch.setattr(module, 'form_of', examined)
+    torn = taught('torn')
+    del torn.weights[0]
+    message = Descriptors(
+        descriptors=[point('cap/brim')], objects=[taught('box'), torn, taught('rod', number=6)]
+    )
+    queries = Queries.from_message(message, MODEL)
+    assert queries.stored == ('box', 'cap')
+    assert queries.ignored == 0
+    said = str(queries)
+    assert "left out 2 objects: rod (IndexError('no angle')), torn (ValueError(" in said
+    assert said.endswith('; teach them anew')
