@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from don_kp_ros.geometry.depth import MILLIMETRE
 from don_kp_ros.nodes.kit.parameters import parameter
 
+_LOWEST_HZ = 0.001
+
 
 @dataclass(frozen=True)
 class PerceptionParameters:
@@ -69,6 +71,11 @@ class PerceptionParameters:
             raise ValueError(
                 f'depth_unit_m is {self.depth_unit_m}; allowed is above 0, up to 0.01 m'
             )
-        for name in ('depth_tolerance_s', 'max_rate_hz', 'picture_rate_hz', 'refine_rate_hz'):
-            if not 0 <= getattr(self, name) < float('inf'):
-                raise ValueError(f'{name} is {getattr(self, name)}; 0 or more is allowed')
+        if not 0 <= self.depth_tolerance_s < math.inf:
+            raise ValueError(
+                f'depth_tolerance_s is {self.depth_tolerance_s}; 0 or more is allowed'
+            )
+        for name in ('max_rate_hz', 'picture_rate_hz', 'refine_rate_hz'):
+            rate = getattr(self, name)
+            if rate != 0 and not _LOWEST_HZ <= rate < math.inf:
+                raise ValueError(f'{name} is {rate}; allowed are 0 and from {_LOWEST_HZ} on')

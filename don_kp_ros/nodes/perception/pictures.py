@@ -36,6 +36,7 @@ from don_kp_ros.nodes.kit.qos import RESULT
 from don_kp_ros.nodes.perception.frames import Frame
 from don_kp_ros.nodes.perception.meshes import Meshes
 from don_kp_ros.nodes.perception.objects import SeenObject
+from don_kp_ros.nodes.perception.pace import rest
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.preferences import preference_map
 from don_kp_ros.nodes.perception.queries import Queries
@@ -112,8 +113,7 @@ class Pictures:
             began = time.monotonic()
             if result is not None:
                 self._publish(result)
-            if rate := self._settings().picture_rate_hz:
-                self._ending.wait(began + 1 / rate - time.monotonic())
+            rest(began, lambda: self._settings().picture_rate_hz, self._ending)
 
     @guarded
     def _publish(self, result: Result) -> None:

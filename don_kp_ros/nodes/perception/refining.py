@@ -22,6 +22,7 @@ from don_kp_ros.nodes.kit.transforms import TransformListener
 from don_kp_ros.nodes.perception.frames import Frame
 from don_kp_ros.nodes.perception.meshes import Meshes
 from don_kp_ros.nodes.perception.objects import SeenObject
+from don_kp_ros.nodes.perception.pace import rest
 from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.pose.estimate import Pose, Why
 from don_kp_ros.pose.held import Held
@@ -148,8 +149,7 @@ class Refining:
             began = time.monotonic()
             if sight is not None:
                 self._refine(sight)
-            if rate := self._settings().refine_rate_hz:
-                self._ending.wait(began + 1 / rate - time.monotonic())
+            rest(began, lambda: self._settings().refine_rate_hz, self._ending)
 
     @guarded
     def _refine(self, sight: _Sight) -> None:
