@@ -7,7 +7,10 @@ mesh would show must be there in its depth, and look like it to the network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from threading import Event
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +30,7 @@ from don_kp_ros.pose.render_and_compare import Gate, middle
 from don_kp_ros.pose.surface import Triangles
 
 Array = NDArray[np.float64]
+Item = TypeVar('Item')
 
 FITS, MOST = 0.005, 0.8  # metres from the surface, within which so many of the points must lie
 _LARGER = 1.15  # of the diameter, that points may be apart
@@ -92,25 +96,33 @@ def checked(subject: Subject, constellation: Constellation, T_object_mesh: Array
 
 
 def place(
-    subject: Subject, constellation: Constellation, sight: Sight, model: DescriptorModel
+    subject: Subject,
+    constellation: Constellation,
+    sight: Sight,
+    model: DescriptorModel,
+    ending: Event,
 ) -> Placement:
-    """Find where a mesh is in an object that is in view; raises RefusedError where nowhere."""
+    """Find where a mesh is in an object that is in view; raises RefusedError where nowhere.
+
+    It takes seconds; ``ending`` ends it before, by a RefusedError.
+    """
     _check_size(subject, constellation)
     surface = Triangles.of(subject.vertices, subject.faces)
     rng = np.random.default_rng(0)
     every = constellation.points
     points = every[rng.permutation(len(every))[:_POINTS]]
-    starts = [_start(R, subject, points, sight) for R in even_turns(_STARTS)]
-    aligned = [surface.aligned(points, T, _USUAL, _STEPS) for T in starts]
+    starts = [_start(R, subject, points, sight) for R in _until(ending, even_turns(_STARTS))]
+    aligned = [surface.aligned(points, T, _USUAL, _STEPS) for T in _until(ending, starts)]
     aligned.sort(key=lambda T: surface.off(points, T).clip(max=_BEHIND).mean())
-    aligned = [surface.aligned(points, T, _USUAL, _MORE) for T in aligned[:_CLOSER]]
+    closer = _until(ending, aligned[:_CLOSER])
+    aligned = [surface.aligned(points, T, _USUAL, _MORE) for T in closer]
     shown = sorted(aligned, key=lambda T: -_shown(subject, surface, points, T, sight))
     best = _most_alike(subject, _different(shown, subject)[:_LOOKED_AT], sight, model)
     found = [
         refine_rendering(
             subject, sight.T_camera_object @ T, sight.image, sight.camera, sight.live, model
         )
-        for T in best[:_REFINED]
+        for T in _until(ending, best[:_REFINED])
     ]
     chosen = min(found, key=lambda one: one.cost[0] if one.refused else one.cost[1])
     T = rigid.inverse(sight.T_camera_object) @ chosen.T_camera_object
@@ -130,6 +142,13 @@ def place(
             'this object, with its colours'
         )
     return placed
+
+
+def _until(ending: Event, items: Iterable[Item]) -> Iterator[Item]:
+    for one in items:
+        if ending.is_set():
+            raise RefusedError('perception ends; store the mesh once it runs again')
+        yield one
 
 
 def _fitting(subject: Subject, constellation: Constellation, placed: Placement) -> Placement:

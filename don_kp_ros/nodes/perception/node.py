@@ -53,11 +53,16 @@ class Perception(ManagedNode):
             self._present,
         )
         TeachService(self, transforms, self._active, self._present)
-        PlacingService(self, self._active, self._configured, self._present)
+        self._placing = PlacingService(self, self._active, self._configured, self._present)
         PreferenceService(self, lambda: self._active().frames, self._configured, self._present)
         self.create_service(LoadModel, 'don_kp/load_model', self._on_load_model)
         if settings.autostart:
             self.start()
+
+    def destroy_node(self) -> None:
+        """End the threads first."""
+        self._placing.close()
+        super().destroy_node()
 
     def configure(self) -> None:
         """Load the model of the parameters."""

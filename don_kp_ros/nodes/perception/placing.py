@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import torch
@@ -44,10 +45,15 @@ class PlacingService:
         """Serve on a node that others spin; ``active`` and ``running`` may raise RefusedError."""
         self._node, self._active = node, active
         self._running, self._settings = running, settings
-        self._pool = ThreadPoolExecutor(1, 'placing')
+        self._pool, self._ending = ThreadPoolExecutor(1, 'placing'), Event()
         node.create_service(
             PlaceMesh, '~/place_mesh', self._on_place, callback_group=ReentrantCallbackGroup()
         )
+
+    def close(self) -> None:
+        """Let the thread end soon, with what it does and what waits for it."""
+        self._ending.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     @guarded_service
     async def _on_place(
@@ -104,7 +110,7 @@ class PlacingService:
             T = self._seen(request.known.name, constellation, frame, view)
             cells, nothing = frame.cells.cpu().numpy(), running.model.nothing
             sight = Sight.of(T, frame.picture, view, cells, nothing)
-            found = place(subject, constellation, sight, running.model)
+            found = place(subject, constellation, sight, running.model, self._ending)
             told = f'and {found.like:.0%} of what it shows is like it in this image'
         response.pose, response.residual = pose_from_matrix(found.T_object_mesh), found.residual
         response.success = True

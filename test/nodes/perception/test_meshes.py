@@ -309,3 +309,16 @@ def test_without_a_rate_nothing_is_refined(bench):
     for _ in range(3):
         message = bench.seen(bench.scene.shots[0], lambda m: len(m.objects) == 1)
         assert sources(message) == ['constellation']
+
+
+def test_a_node_that_places_meshes_ends_when_it_is_told_to(bench):
+    assert bench.place(b'', format='ply').success is False  # what places them is imported now
+    client = bench.peer.node.create_client(PlaceMesh, '/perception/place_mesh')
+    bench.peer.wait_until(client.service_is_ready)
+    bench.seen(bench.scene.shots[0], lambda message: True)
+    request = PlaceMesh.Request(known=bench.known, data=bench.scene.mesh, format=FORMAT)
+    for _ in range(3):
+        client.call_async(request)
+    bench.peer.within(3.0, lambda: False)  # meanwhile the first one is being placed
+    bench.node.process.terminate()
+    assert bench.node.process.wait(10) == 0
