@@ -37,6 +37,7 @@ from don_kp_ros.resources import config_path
 
 _LONGEST_WAIT_S = 0.2
 _LAST_WORDS_S = 0.2
+_TEARDOWN_S = 8.0  # less than `launch` and `don_kp bringup` give
 _LACKS = (ConfigurationError, ParameterException, FileNotFoundError, ModuleNotFoundError)
 
 
@@ -51,10 +52,11 @@ def run_node(
 
     A node may have a method ``end()``: it is called once while messages still flow, before
     anything is torn down, and must return within 5 s. Threads of the node must end in its
-    destroy_node(). To be called from the main thread, last of all: the signals stay caught.
-    ``args`` are the command line's, sys.argv where None. A StartupError, also one of a callback,
-    is one fatal line and status 1; so is, at the start, a wrong configuration or parameter, or a
-    missing file or package.
+    destroy_node(). Where that, or a callback, has not ended 8 s after ``end()``, the process tells
+    where on standard error, and ends with status 1. To be called from the main thread, last of
+    all: the signals stay caught. ``args`` are the command line's, sys.argv where None. A
+    StartupError, also one of a callback, is one fatal line and status 1; so is, at the start, a
+    wrong configuration or parameter, or a missing file or package.
     """
     _use_large_shared_memory()
     faulthandler.register(signal.SIGQUIT)  # tells where a node hangs
@@ -81,6 +83,7 @@ def run_node(
             return 1
         finally:
             rclpy.try_shutdown()
+            faulthandler.cancel_dump_traceback_later()
 
 
 class _Ending:
@@ -199,6 +202,7 @@ def _spin(node: Node, threads: int, ending: _Ending) -> None:
                 end()
                 time.sleep(_LAST_WORDS_S)  # e.g. the result of the action that it ended
         finally:
+            faulthandler.dump_traceback_later(_TEARDOWN_S, exit=True)
             # Spinning ends first: rclpy cannot prepare to wait in a context that has ended. Then
             # the context: what callbacks and threads still publish is dropped silently.
             over.set()

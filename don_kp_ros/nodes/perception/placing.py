@@ -51,9 +51,9 @@ class PlacingService:
         )
 
     def close(self) -> None:
-        """Let the thread end soon, with what it does and what waits for it."""
+        """End the thread, with what it does and what waits for it."""
         self._ending.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     @guarded_service
     async def _on_place(

@@ -20,9 +20,12 @@ from rclpy import executors
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Empty
+from don_kp_ros.nodes.kit import runner
 from don_kp_ros.nodes.kit.runner import StartupError, run_node
 
 moment = {moment!r}
+if moment in ('stuck', 'living on'):
+    runner._TEARDOWN_S = 3.0
 wait_set = executors._rclpy.WaitSet
 if moment == 'preparing to wait':  # takes so long that the end comes in its midst
     executors._rclpy.WaitSet = lambda *given: time.sleep(0.5) or wait_set(*given)
@@ -69,6 +72,8 @@ class Working(Node):
         self.heard.set()
         if moment == 'busy':
             time.sleep(0.5)
+        if moment == 'stuck':
+            time.sleep(600)
 
     def end(self):
         while not self.heard.wait(0.05):
@@ -83,7 +88,10 @@ class Working(Node):
         self.worker.join()
         super().destroy_node()
 
-sys.exit(run_node(Working, {arguments!r}, threads={threads}))
+status = run_node(Working, {arguments!r}, threads={threads})
+if moment == 'living on':
+    time.sleep(4.0)
+sys.exit(status)
 """
 
 
@@ -111,11 +119,19 @@ def run(moment, number='SIGINT', threads=2, arguments=()):
         'spinning',
         'preparing to wait',
         'busy',
+        'living on',
     ],
 )
 def test_a_signal_ends_the_node_while_messages_flow(moment, number):
     ended = run(moment, number, threads=1 if moment == 'spinning' else 2)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, 'still heard\n', '')
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_a_callback_that_does_not_return_does_not_keep_the_node(threads):
+    ended = run('stuck', threads=threads)
+    assert ended.returncode == 1
+    assert 'in hear' in ended.stderr
 
 
 @pytest.mark.parametrize(
