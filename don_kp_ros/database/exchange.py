@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
-from don_kp_ros.database.errors import DamagedError, UnknownNameError
+from don_kp_ros.database.errors import DamagedError, StoreError, UnknownNameError
 from don_kp_ros.database.exchange_file import Entry, Item, read, write
 from don_kp_ros.database.exchange_lines import ExchangeError
 from don_kp_ros.database.object_records import StoredObject
@@ -90,21 +91,22 @@ def load(
     store: DescriptorStore,
     file: Path | str,
     existing: Literal['refuse', 'replace', 'keep'] = 'refuse',
+    ending: Event | None = None,
 ) -> Summary:
     """Store the content of a file in one transaction, or nothing if there is an error.
 
     The file is checked to its end before anything is written. Equal content that is already stored
     stays as it is; `existing` says what to do with names that are stored with other content.
-    Raises ExchangeError (ConflictError for such names), StoreError.
+    Raises ExchangeError (ConflictError for such names), StoreError, also where `ending` comes.
     """
     path = Path(file)
-    for _ in read(path):
+    for _ in _read(path, ending):
         pass
     counts: Counter[str] = Counter()
     conflicts: list[str] = []
     with store.transaction():
         known = {model.fingerprint: model for model in store.models()}
-        for item in read(path):
+        for item in _read(path, ending):
             if not isinstance(item, StoredModel):
                 kind = 'descriptors' if isinstance(item, Entry) else 'objects'
                 outcome = _load(store, item, existing)
@@ -131,6 +133,15 @@ def load(
                 'imported: choose to replace them, or to keep them'
             )
     return Summary(**dict(counts))  # type: ignore[arg-type]
+
+
+def _read(path: Path, ending: Event | None) -> Iterator[Item]:
+    for item in read(path):
+        if ending is not None and ending.is_set():
+            raise StoreError(
+                'the node ends; nothing was imported: import again once the database node runs'
+            )
+        yield item
 
 
 def _load(store: DescriptorStore, given: Entry | StoredObject, existing: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from samples import MODEL, OTHER, change, grasp, mesh, png, taught, unit
 
 from don_kp_ros.database import exchange, exchange_file
+from don_kp_ros.database.errors import StoreError
 from don_kp_ros.database.exchange import ConflictError, Summary
 from don_kp_ros.database.exchange_file import Entry
 from don_kp_ros.database.exchange_lines import ExchangeError
@@ -564,3 +566,20 @@ def test_an_export_is_of_one_moment(other, tmp_path, monkeypatch, path) -> None:
     items = [item for item in exchange_file.read(path) if isinstance(item, Entry)]
     assert [item.descriptor.name for item in items] == ['p0', 'p1', 'p2', 'p3', 'p4']
     assert items[0].descriptor.observations == 1
+
+
+def test_an_import_that_is_to_end_takes_back_what_it_stored(store, other, path):
+    class Ending(threading.Event):
+        """Comes in the second reading, after a model and a descriptor."""
+
+        looks = 0
+
+        def is_set(self) -> bool:
+            self.looks += 1
+            return self.looks > 8
+
+    ending = Ending()
+    with pytest.raises(StoreError, match='the node ends; nothing was imported'):
+        exchange.load(other, path, ending=ending)
+    assert ending.looks == 9
+    assert content(other) == []

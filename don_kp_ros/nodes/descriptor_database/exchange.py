@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 from rclpy.callback_groups import CallbackGroup
@@ -33,12 +34,16 @@ class ExchangeServices:
     ) -> None:
         """Offer the services on a node that others spin; ``changed`` is called after an import."""
         self._node, self._link = node, link
-        self._folder, self._changed = folder, changed
+        self._folder, self._changed, self._ending = folder, changed, Event()
         for kind, name, method in (
             (ExportDescriptors, 'export_descriptors', self._export),
             (ImportDescriptors, 'import_descriptors', self._import),
         ):
             node.create_service(kind, name, method, callback_group=group)
+
+    def end(self) -> None:
+        """Let an import end: it takes back what it wrote."""
+        self._ending.set()
 
     @answering
     def _export(
@@ -68,7 +73,7 @@ class ExchangeServices:
         existing: Literal['refuse', 'replace', 'keep'] = (
             'replace' if request.replace else 'keep' if request.keep else 'refuse'
         )
-        read = exchange.load(self._link.store, path, existing)
+        read = exchange.load(self._link.store, path, existing, self._ending)
         for count in 'added', 'replaced', 'kept', 'unchanged':
             setattr(response, count, getattr(read, count))
         self._changed()

@@ -78,13 +78,17 @@ class DescriptorDatabase(Node):
         DescriptorServices(self, self._link, models, perception, self._topic, group)
         ObjectServices(self, self._link, models, perception, self._topic, group)
         MeshServices(self, self._link, models, perception, self._topic, group)
-        ExchangeServices(self, self._link, Path(folder), changed, group)
+        self._exchange = ExchangeServices(self, self._link, Path(folder), changed, group)
         # Last: what it says on the topic and in the log tells that the services are there.
         try:
             self._topic.start(self._link)
         except StoreError as error:
             self._link.close()
             raise StartupError(str(error)) from error
+
+    def end(self) -> None:
+        """End what takes long while messages still flow, so that its caller is told."""
+        self._exchange.end()
 
     def destroy_node(self) -> None:
         """End the node, close the database."""

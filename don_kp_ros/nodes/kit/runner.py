@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import inspect
 import os
 import signal
 import socket
@@ -173,8 +174,18 @@ class ThreadedExecutor(MultiThreadedExecutor):
             self.wake()
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """End the threads first, which rclpy leaves at work with what it then destroys."""
-        self._executor.shutdown()
+        """End the threads first, which rclpy leaves at work with what it then destroys.
+
+        What waits for a thread is not done any more.
+        """
+        self._executor.shutdown(cancel_futures=True)
+        for task in self._futures:
+            work = task._handler
+            if (
+                inspect.iscoroutine(work)
+                and inspect.getcoroutinestate(work) == inspect.CORO_CREATED
+            ):
+                work.close()  # or Python warns of it
         return bool(super().shutdown(timeout_sec))
 
 

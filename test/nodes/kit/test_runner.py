@@ -272,6 +272,25 @@ def test_a_callback_goes_on_when_another_ends(executor, wait_until):
     wait_until(task.done)
 
 
+def test_what_waits_for_a_thread_is_not_done_any_more_at_the_end(ros_environment):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    executor = ThreadedExecutor(2, context=context)
+    free, called = threading.Event(), []
+    for _ in range(5):
+        executor.create_task(lambda: called.append(free.wait(60)))
+    for _ in range(10):
+        executor.spin_once(0.01)
+    ended = threading.Thread(target=executor.shutdown)
+    ended.start()
+    while not executor._executor._shutdown:
+        time.sleep(0.01)
+    free.set()
+    ended.join()
+    context.shutdown()
+    assert called == [True, True]
+
+
 def test_a_callback_that_fails_is_told(executor):
     def fail():
         raise ValueError('a bug')
