@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Mapping
 
 import numpy as np
+import rclpy.time
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
@@ -87,11 +88,17 @@ class DescriptorTopic:
                         for name, values in zip(names, matrix, strict=True)
                     ],
                 )
-                message.header.stamp = self._node.get_clock().now().to_msg()
+                message.header.stamp = self._later_stamp()
                 self._publisher.publish(message)
                 self._published, self._told_objects = contents, objects
                 self._stamp = message.header.stamp
             return self._stamp
+
+    def _later_stamp(self) -> Time:
+        """Return the time, or one after the last stamp: ROS time may stand still, or go back."""
+        last = rclpy.time.Time.from_msg(self._stamp).nanoseconds
+        now = self._node.get_clock().now().nanoseconds
+        return rclpy.time.Time(nanoseconds=max(now, last + 1)).to_msg()
 
     def refresh(self) -> None:
         """Look soon whether there is something new to publish."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+import rclpy
+from rclpy.parameter import Parameter
+from rclpy.time import Time
 from waiting import wait_until
 
 from don_kp.msg import Descriptors
@@ -36,3 +39,26 @@ def test_what_could_not_be_told_is_told_later(peer, tmp_path, monkeypatch, error
         topic.refresh()
         wait_until(lambda: [one.name for one in heard[-1].descriptors] == [name])
     assert failed == ['m']
+
+
+def test_what_is_told_later_has_a_later_stamp_also_where_time_stands_still(
+    context, tmp_path
+) -> None:
+    simulated = Parameter('use_sim_time', value=True)
+    node = rclpy.create_node('told', context=context, parameter_overrides=[simulated])
+    link = DatabaseLink(str(tmp_path / 'd.sqlite'), lambda: None)
+    topic, stamps = DescriptorTopic(node), []
+    with contextlib.ExitStack() as ended:
+        ended.callback(node.destroy_node)
+        ended.callback(link.close)
+        topic.start(link)
+        ended.callback(topic.stop)
+        for index, seconds in enumerate((0, 5, 5, 3)):
+            node.get_clock().set_ros_time_override(Time(seconds=seconds))
+            link.store.put(f'cap/{index}', 'm', [0.6, 0.8])
+            told = topic.publish()
+            assert topic.publish() == told  # it is no news
+            stamps.append((told.sec, told.nanosec))
+    assert stamps[0] > (0, 0)
+    assert stamps == sorted(set(stamps))
+    assert stamps[1] == (5, 0)
