@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import inspect
 import os
+import select
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import rclpy
 from rclpy.context import Context
@@ -44,6 +45,15 @@ _LACKS = (ConfigurationError, ParameterException, FileNotFoundError, ModuleNotFo
 
 class StartupError(Exception):
     """A node cannot start, or go on; the message is all that its user needs."""
+
+
+class EndedError(Exception):
+    """A node was told to end before it had started."""
+
+
+def told_to_end() -> bool:
+    """Tell what waits long in a node's start whether it should raise EndedError."""
+    return _Ending.present is not None and _Ending.present.came()
 
 
 def run_node(
@@ -79,6 +89,8 @@ def run_node(
             ending.catch_signals()  # what the node has started may have taken them: rclcpp does
             _spin(node, threads, ending)
             return 0
+        except EndedError:
+            return 0
         except StartupError as error:
             get_logger('don_kp').fatal(_one_line(error))
             return 1
@@ -94,14 +106,18 @@ class _Ending:
     thread alone, and do not end a wait that begins as a signal comes, or another thread gets it.
     """
 
+    present: ClassVar[_Ending | None] = None
+
     def __enter__(self) -> _Ending:
         self._told, self._tell = socket.socketpair()
         self._tell.setblocking(False)
         signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
         self.catch_signals()
+        _Ending.present = self
         return self
 
     def __exit__(self, *_: object) -> None:
+        _Ending.present = None
         signal.set_wakeup_fd(-1)
         self._told.close()
         self._tell.close()
@@ -112,6 +128,9 @@ class _Ending:
 
     def bring(self) -> None:
         self._tell.send(b'.')
+
+    def came(self) -> bool:
+        return bool(select.select([self._told], [], [], 0)[0])
 
     def wait(self) -> None:
         self._told.recv(1)

@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from don_kp_ros import configuration
 from don_kp_ros.nodes.kit.clock import RosTime
 from don_kp_ros.nodes.kit.conversions import seconds_from_stamp
-from don_kp_ros.nodes.kit.runner import StartupError
+from don_kp_ros.nodes.kit.runner import EndedError, StartupError, told_to_end
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import joint_states_elsewhere
 from don_kp_ros.resources import config_path
@@ -128,10 +128,12 @@ def _wait_for_joint_states(node: Node, preset: RobotPreset) -> None:
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(listener)
     deadline = time.monotonic() + _PATIENCE_S
-    while missing and time.monotonic() < deadline:
+    while missing and not told_to_end() and time.monotonic() < deadline:
         executor.spin_once(timeout_sec=0.1)
     executor.shutdown()
     listener.destroy_node()
+    if told_to_end():
+        raise EndedError
     if missing:
         raise StartupError(
             f'no fresh joint states on {topic} for {_PATIENCE_S:g} s of '

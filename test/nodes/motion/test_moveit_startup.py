@@ -146,6 +146,22 @@ def test_what_moveit_says_when_it_does_not_start_is_told(share, robot, user, mon
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_while_it_waits_for_the_robot(share, robot, number, capfd):
+    robot.silent = True
+    made = getattr(MoveItPy, 'made', None)
+
+    class Moving(Node):
+        def __init__(self):
+            super().__init__('moving')
+            os.kill(os.getpid(), number)
+            MoveItMotion(self, PRESET, anywhere())
+
+    assert run_node(Moving, []) == 0
+    assert getattr(MoveItPy, 'made', None) is made
+    assert 'no fresh joint states' not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_node_though_moveit_took_the_signals(share, robot, number):
     ended = threading.Event()
 
