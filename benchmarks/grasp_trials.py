@@ -11,12 +11,11 @@ from typing import Any
 
 from benchmarks import kept_trials
 from benchmarks.kept_trials import Row, key
-from benchmarks.report import OUTPUT
+from benchmarks.report import COMMIT, OUTPUT
 from don_kp_ros.bringup.processes import NodeParameters
 from don_kp_ros.demo.judge import Judge
 from don_kp_ros.demo.pictures import Pictures
 from don_kp_ros.demo.trials import Task, run_trial
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.resources import shipped_model
 
@@ -66,7 +65,7 @@ def settings_for(
     """Return settings of the present commit and the checkpoint: of a path, or the shipped one."""
     path = shipped_model() if model is None else Path(model)
     fingerprint = checkpoint.load(path).fingerprint
-    return Settings(kind, mode, clutter, fingerprint, commit(), **more), path
+    return Settings(kind, mode, clutter, fingerprint, COMMIT, **more), path
 
 
 def picture_of(row_key: str) -> Path:

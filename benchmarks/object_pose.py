@@ -29,9 +29,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.report import OUTPUT, Target, done, given, report
+from benchmarks.report import COMMIT, OUTPUT, Target, done, given, report
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.candidates import find_candidates
@@ -300,7 +299,7 @@ def main() -> int:
     views, pairs = int(os.environ.get('VIEWS') or 200), int(os.environ.get('PAIRS') or 60)
     seed = int(os.environ.get('SEED') or 0)
     model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
-    kept = OUTPUT / 'object_pose' / f'{commit()}-{model.fingerprint}-{seed}'
+    kept = OUTPUT / 'object_pose' / f'{COMMIT}-{model.fingerprint}-{seed}'
     rows: list[Row] = []
     jobs = [(index, 1) for index in range(views)] + [(index, 2) for index in range(pairs)]
     for index, number in tqdm(jobs, desc='objects', unit='object'):

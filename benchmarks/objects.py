@@ -26,13 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rendered import data_folder
-from benchmarks.report import OUTPUT, Target, done, given, report
+from benchmarks.report import COMMIT, OUTPUT, Target, done, given, report
 from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import Describer, Learned
 from don_kp_ros.evaluation.peers import peers
 from don_kp_ros.evaluation.protocols.posed import Posed
 from don_kp_ros.evaluation.reading import Reader
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.resources import shipped_model
 from don_kp_ros.simulation import posed
@@ -178,7 +177,7 @@ def main() -> int:
         print(f'PARTS names {", ".join(unknown)}; there are {", ".join(PARTS)}', file=sys.stderr)
         return 2
     place = [data.resolve().name, method, seeds, DescriptorModel.load(model).fingerprint]
-    kept = OUTPUT / 'objects' / commit() / '-'.join(place)
+    kept = OUTPUT / 'objects' / COMMIT / '-'.join(place)
     rows: list[Row] = []
     for name, work in parts(data, model, method, seeds, kept).items():
         if name.split()[0] in chosen:

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from benchmarks import kept_trials
 from benchmarks.kept_trials import Row
-from benchmarks.report import OUTPUT, Target, given, report
+from benchmarks.report import COMMIT, OUTPUT, Target, given, report
 from don_kp.action import Grasp
 from don_kp_ros.bringup.processes import NodeParameters
 from don_kp_ros.demo.judge import Judge
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.networks import checkpoint
 from don_kp_ros.nodes.kit.conversions import matrix_from_pose, pose_from_matrix
@@ -117,7 +116,7 @@ def main() -> int:
     )
     model = shipped_model()
     fingerprint = checkpoint.load(model).fingerprint
-    settings = Settings(variables.get('LATER') == '1', fingerprint, commit())
+    settings = Settings(variables.get('LATER') == '1', fingerprint, COMMIT)
     seeds = [1000 * seed + i for i in range(count)]
     (rows,) = kept_trials.measured(_TRIALS, [(settings, model)], seeds, jobs, jobs, _run)
     placed = sum(row['placed'] for row in rows)

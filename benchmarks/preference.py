@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.object_pose import SIZE, shoot
-from benchmarks.report import OUTPUT, Target, done, given, report
-from don_kp_ros.evaluation.results import commit
+from benchmarks.report import COMMIT, OUTPUT, Target, done, given, report
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.depth import DepthImage
 from don_kp_ros.matching.maps import cell_centres, describe_at
@@ -155,7 +154,7 @@ def main() -> int:
     torch.set_num_threads(1)
     views, seed = int(os.environ.get('VIEWS', '100')), int(os.environ.get('SEED', '0'))
     model = DescriptorModel.load(Path(os.environ.get('MODEL') or shipped_model()))
-    kept = OUTPUT / 'preference' / f'{commit()}-{model.fingerprint}-{seed}'
+    kept = OUTPUT / 'preference' / f'{COMMIT}-{model.fingerprint}-{seed}'
     rows: list[Row] = []
     for index in tqdm(range(views), 'views', file=sys.stderr):
 

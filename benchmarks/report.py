@@ -20,6 +20,9 @@ from rich.console import Console
 from don_kp_ros.evaluation.results import Target, commit, print_table
 
 OUTPUT = Path('output/bench')
+# Taken once, for files may change while a benchmark runs. What is kept of code that nobody knows
+# is for this run alone.
+COMMIT = commit().replace('unknown', f'unknown-{time.time_ns()}')
 
 Row = Mapping[str, Any]
 
@@ -52,7 +55,7 @@ def report(
         'name': path.stem,
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'command': ' '.join([*given, f'python -m benchmarks.{name}']),
-        'commit': commit(),
+        'commit': COMMIT,
         'seed': seed,
         'hardware': hardware(),
         'rows': list(rows),
@@ -86,7 +89,7 @@ def kept(name: str, *parts: object, data: Iterable[Path] = ()) -> Path:
     for file in sorted(other for one in data for other in one.parent.iterdir()):
         content = file.read_bytes()
         digest.update(f'{file.parent.name}/{file.name} {len(content)}\n'.encode() + content)
-    return OUTPUT / name / '-'.join(map(str, (commit(), digest.hexdigest()[:12], *parts)))
+    return OUTPUT / name / '-'.join(map(str, (COMMIT, digest.hexdigest()[:12], *parts)))
 
 
 def number_given(name: str, default: int) -> int:

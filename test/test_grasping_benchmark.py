@@ -115,7 +115,7 @@ def test_what_was_placed_before_is_not_placed_again(
 ) -> None:
     monkeypatch.setattr(placing, '_TRIALS', tmp_path / 'trials.jsonl')
     monkeypatch.setattr(report_module, 'OUTPUT', tmp_path)
-    monkeypatch.setattr(placing, 'commit', lambda: 'abc')
+    monkeypatch.setattr(placing, 'COMMIT', 'abc')
     monkeypatch.setattr(placing.checkpoint, 'load', lambda _: SimpleNamespace(fingerprint='feed'))
     for later in (False, True):
         settings = placing.Settings(later, 'feed', 'abc')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -102,14 +103,23 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the package's checkout, marked where files differ from it.
+    """Return the commit of the package's checkout; where files differ, with a digest of how.
 
     It is 'unknown' where the checkout does not have this file: outside of one, and in an
     installation within another's. The working directory may be another one.
     """
     if not _git('ls-files', __file__):
         return 'unknown'
-    return _git('describe', '--always', '--dirty', '--abbrev=12', '--exclude=*') or 'unknown'
+    digest = hashlib.sha256()
+    changes = _git('diff', '--no-ext-diff', '--full-index', 'HEAD')
+    code = (':/benchmarks/*.py', ':/don_kp_ros/*.py')
+    new = _git('ls-files', '--others', '--exclude-standard', '-z', *code).split('\0')
+    digest.update(changes.encode(errors='surrogateescape'))
+    for name in filter(None, new):
+        content = (Path(__file__).parent / name).read_bytes()
+        digest.update(f'{name} {len(content)}\n'.encode() + content)
+    head = _git('rev-parse', '--short=12', 'HEAD') or 'unknown'
+    return f'{head}-dirty-{digest.hexdigest()[:12]}' if changes or any(new) else head
 
 
 def _git(*arguments: str) -> str:
@@ -119,6 +129,7 @@ def _git(*arguments: str) -> str:
             ['git', *arguments],
             capture_output=True,
             text=True,
+            errors='surrogateescape',
             check=False,
             cwd=Path(__file__).parent,
         )

@@ -1,6 +1,5 @@
 """Protocols: the truth of their pairs against geometry, and errors that name what is wrong."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError, Sample, write_samples
 from don_kp_ros.data.homography import project
 from don_kp_ros.data.posed import PosedView, write_depth, write_index
-from don_kp_ros.evaluation import results
 from don_kp_ros.evaluation.figures import figures, fingerprint, independent, space_figures
 from don_kp_ros.evaluation.matchers import Found
 from don_kp_ros.evaluation.pairs import check
@@ -26,7 +24,6 @@ from don_kp_ros.evaluation.protocols.protocol import Condition
 from don_kp_ros.evaluation.protocols.registry import PROTOCOLS, read_protocol
 from don_kp_ros.evaluation.protocols.turned import Turned, turned_copies
 from don_kp_ros.evaluation.reading import Reader
-from don_kp_ros.evaluation.results import commit
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 
@@ -394,30 +391,6 @@ def test_pairs_of_one_picture_a_are_one_group_in_a_single_condition_too(folder: 
     shown = [pair.image_a for pair in condition.data.pairs]
     assert len(groups) == 7 and len(set(groups)) == len(set(shown)) == 3
     assert len(set(zip(groups, shown, strict=True))) == 3
-
-
-def test_figures_are_of_the_packages_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = commit()
-    monkeypatch.chdir(tmp_path)
-    assert commit() == own
-
-
-def test_an_installation_within_another_checkout_has_no_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed = tmp_path / '.venv' / 'results.py'
-    installed.parent.mkdir()
-    installed.touch()
-    (tmp_path / 'mine.py').touch()
-    git = ['git', '-C', str(tmp_path), '-c', 'user.name=me', '-c', 'user.email=me@example.org']
-    for arguments in (['init', '-q'], ['add', 'mine.py'], ['commit', '-qm', 'mine']):
-        subprocess.run([*git, *arguments], check=True)
-    monkeypatch.setattr(results, '__file__', str(installed))
-    assert commit() == 'unknown'
-    monkeypatch.setattr(results, '__file__', str(tmp_path / 'mine.py'))
-    assert len(commit()) == 12
 
 
 def test_pairs_of_one_picture_are_resampled_together() -> None:
