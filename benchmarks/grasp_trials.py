@@ -76,6 +76,14 @@ def picture_of(row_key: str) -> Path:
     return folder / f'{settings.name}-{seed}.png'
 
 
+def failed(settings: Settings, seed: int, why: str) -> Row:
+    """Make the row of a trial that came to no end."""
+    nothing = dict.fromkeys(('lift', 'error', 'turn', 'grasp'))
+    told: Row = {'verdict': 'failed', 'message': why, 'steps': [], **nothing}
+    row: Row = {'seed': seed, 'kind': settings.kind, 'instance': '', 'passed': False}
+    return {**row, 'failure': why, 'pinch': None, 'aligned': None, settings.mode: told}
+
+
 def _run(job: tuple[Settings, Path, Sequence[int]]) -> str:
     settings, model, seeds = job
 
@@ -85,7 +93,7 @@ def _run(job: tuple[Settings, Path, Sequence[int]]) -> str:
         pictures = Pictures(judge, picture, animated=False)
         return run_trial(judge, settings.task, seed, pictures, lambda *_: None).plain()
 
-    return kept_trials.run(TRIALS, settings, model, seeds, trial)
+    return kept_trials.run(TRIALS, settings, model, seeds, trial, failed)
 
 
 def measured(

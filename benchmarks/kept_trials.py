@@ -64,20 +64,33 @@ def keep(path: Path, row: Row) -> None:
 
 def run(
     file: Path,
-    settings: Settings,
+    settings: S,
     model: Path,
     seeds: Sequence[int],
     trial: Callable[[Judge, int], Row],
+    failed: Callable[[S, int, str], Row],
 ) -> str:
-    """Run trials in a stack of their own, and keep each; return why it ended early, or nothing."""
-    logs = file.parent / 'logs' / f'{settings.name}-{seeds[0]}'
-    try:
-        with judged(model, logs, parameters=settings.parameters) as judge:
-            for seed in seeds:
-                keep(file, {'key': key(settings, seed), **trial(judge, seed)})
-    except (StackEndedError, UnansweredError) as error:
-        return f'{settings.name}: {error}; logs: {logs}'
-    return ''
+    """Run trials in a stack of their own, and keep each; return what ended early and why.
+
+    What ends its stack, or gets no answer, is kept as ``failed`` makes it of the seed and the
+    reason, and the rest are run in another stack.
+    """
+    left, ended = list(seeds), []
+    while left:
+        logs, running = file.parent / 'logs' / f'{settings.name}-{left[0]}', False
+        try:
+            with judged(model, logs, parameters=settings.parameters) as judge:
+                running = True
+                while left:
+                    keep(file, {'key': key(settings, left[0]), **trial(judge, left[0])})
+                    del left[0]
+        except (StackEndedError, UnansweredError) as error:
+            ended.append(f'{settings.name}, seed {left[0]}: {error}; logs: {logs}')
+            if not running:
+                break
+            seed = left.pop(0)
+            keep(file, {'key': key(settings, seed), **failed(settings, seed, str(error))})
+    return '\n'.join(ended)
 
 
 def measured(

@@ -100,11 +100,17 @@ def _place(judge: Judge, seed: int, later: bool) -> Row:
     return row
 
 
+def _failed(_: Settings, seed: int, why: str) -> Row:
+    return {'seed': seed, 'refused': 0, 'placed': 0, 'told': why}
+
+
 def _run(job: tuple[Settings, Path, Sequence[int]]) -> str:
     settings, model, seeds = job
-    return kept_trials.run(
-        _TRIALS, settings, model, seeds, lambda judge, seed: _place(judge, seed, settings.later)
-    )
+
+    def place(judge: Judge, seed: int) -> Row:
+        return _place(judge, seed, settings.later)
+
+    return kept_trials.run(_TRIALS, settings, model, seeds, place, _failed)
 
 
 def main() -> int:

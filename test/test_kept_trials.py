@@ -1,0 +1,63 @@
+"""What trials that end their stack leave behind."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import grasp_trials, grasping, kept_trials
+from don_kp_ros.demo.judge import StackEndedError
+
+SETTINGS = grasp_trials.Settings('cap', 'pinch', 0, 'm', 'c')
+
+
+def lifted(seed: int) -> kept_trials.Row:
+    step = {'phase': 'lift', 'simulated': 1.0, 'real': 1.0}
+    told = {'verdict': 'lifted', 'error': 0.001, 'turn': None, 'steps': [step]}
+    return {'seed': seed, 'pinch': told, 'aligned': None}
+
+
+def test_a_trial_that_ends_its_stack_has_failed_and_the_rest_go_on_in_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks: list[Path] = []
+
+    @contextlib.contextmanager
+    def judged(_: Path, logs: Path, **__: object) -> Iterator[None]:
+        stacks.append(logs)
+        yield
+
+    def trial(_: object, seed: int) -> kept_trials.Row:
+        if seed == 3:
+            raise StackEndedError('grasp ended with exit code -6')
+        return lifted(seed)
+
+    monkeypatch.setattr(kept_trials, 'judged', judged)
+    file = tmp_path / 'trials.jsonl'
+    failed = grasp_trials.failed
+    why = kept_trials.run(file, SETTINGS, tmp_path, range(1, 6), trial, failed)
+    assert 'seed 3: grasp ended with exit code -6' in why
+    rows = [kept_trials.kept(file)[kept_trials.key(SETTINGS, seed)] for seed in range(1, 6)]
+    assert [grasping.told(row)['verdict'] for row in rows] == [
+        *['lifted'] * 2, 'failed', *['lifted'] * 2,
+    ]  # fmt: skip
+    assert len(stacks) == 2
+    figures = grasping.summary('cap', 'pinch', rows)
+    assert (figures['trials'], figures['lifted'], figures['failed']) == (5, 4, 1)
+    assert [goal.measured for goal in grasping.targets('pinch', 0, [figures])] == [0.8, 0.0, 0.8]
+
+
+def test_a_stack_that_does_not_start_is_started_once_and_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def judged(*_: object, **__: object) -> Iterator[None]:
+        raise StackEndedError('no model')
+        yield
+
+    monkeypatch.setattr(kept_trials, 'judged', judged)
+    file = tmp_path / 'trials.jsonl'
+    failed = grasp_trials.failed
+    why = kept_trials.run(file, SETTINGS, tmp_path, [1, 2], lambda *_: lifted(0), failed)
+    assert 'no model' in why and not kept_trials.kept(file)
