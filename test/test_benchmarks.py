@@ -56,6 +56,7 @@ def test_a_variant_leaves_the_result_alone(
         ),
         ('absent', {'MINUTES': '4'}, 'absent', 'absent-4', {'minutes': 4, 'seeds': (0,)}),
         ('real_photos', {'SEED': '3'}, 'real_photos', 'real_photos-3', {'seeds': (3,)}),
+        ('real_photos', {'MINUTES': '5'}, 'real_photos', None, {'minutes': 5, 'seeds': (0,)}),
         (
             'paper_tables',
             {'BUDGET': 'paper', 'DIMENSIONS': '3,64', 'EPOCHS': '5', 'JOBS': '3'},
