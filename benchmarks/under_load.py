@@ -25,6 +25,8 @@ def main() -> int:
     )
     busy = int(os.environ.get('BUSY') or '6')
     output = OUTPUT / 'under_load'
+    file = output / 'grasp.json'
+    file.unlink(missing_ok=True)
     command = [sys.executable, '-m', 'don_kp_ros.cli', 'grasp', '--output', str(output)]
     command += ['--trials', str(trials), '--seed', str(seed), '--mode', 'pinch']
     beside = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(busy)]
@@ -34,7 +36,10 @@ def main() -> int:
         for process in beside:
             process.kill()
             process.wait()
-    rows = json.loads((output / 'grasp.json').read_text())
+    rows = json.loads(file.read_text()) if file.is_file() else []
+    if not rows:
+        print(f'{file}: no trial came to an end; see what is said above', file=sys.stderr)
+        return 1
     # A trial that did not end has no outcome.
     outcomes = [row['pinch']['outcome'] if row['pinch'] else 'unanswered' for row in rows]
     seconds = float(np.median([row['seconds'] for row in rows]))
