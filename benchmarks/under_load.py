@@ -1,4 +1,4 @@
-"""Grasp trials beside busy processes: what a robot does must not depend on them.
+"""Grasp trials beside busy processes: they must pass all the same, and never on stale data.
 
 `python -m benchmarks.under_load`: pinches of `don_kp grasp`, TRIALS=20 with SEED=1, beside BUSY=6
 processes that never rest. With BUSY=0, how long a trial takes on an idle machine.
