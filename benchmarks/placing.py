@@ -125,11 +125,15 @@ def main() -> int:
     settings = Settings(variables.get('LATER') == '1', fingerprint, COMMIT)
     seeds = [1000 * seed + i for i in range(count)]
     (rows,) = kept_trials.measured(_TRIALS, [(settings, model)], seeds, jobs, jobs, _run)
+    if not rows:
+        print(f'no trial came to an end; see {_TRIALS.parent / "logs"}', file=sys.stderr)
+        return 1
     placed = sum(row['placed'] for row in rows)
+    columns = dict.fromkeys(name for row in rows for name in row if name != 'key')
     ok = report(
         'placing',
         f'{placed} of {count} stand within 10 mm and 5 degrees',
-        [{name: value for name, value in row.items() if name != 'key'} for row in rows],
+        [{name: row.get(name, '') for name in columns} for row in rows],
         [Target('placed', placed, 0.9 * count, at_least=True)],
         seed=seed,
         variables=variables,

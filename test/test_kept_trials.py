@@ -1,12 +1,13 @@
 """What trials that end their stack leave behind."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks import grasp_trials, grasping, kept_trials
+from benchmarks import grasp_trials, grasping, kept_trials, placing, report
 from don_kp_ros.demo.judge import StackEndedError
 
 SETTINGS = grasp_trials.Settings('cap', 'pinch', 0, 'm', 'c')
@@ -61,3 +62,22 @@ def test_a_stack_that_does_not_start_is_started_once_and_fails_no_trial(
     failed = grasp_trials.failed
     why = kept_trials.run(file, SETTINGS, tmp_path, [1, 2], lambda *_: lifted(0), failed)
     assert 'no model' in why and not kept_trials.kept(file)
+
+
+def test_a_failed_pick_is_in_the_table_of_places_and_no_trial_is_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = {'refused': 0, 'told': 'x'}
+    placed = {**plain, 'seed': 0, 'placed': 1, 'off [mm]': 1.0, 'turned by [deg]': 2.0, 'code': 0}
+    failed = {**plain, 'seed': 1, 'placed': 0, 'code': 3}
+    rows = [failed, placed, placing._failed(placing.Settings(True, 'm', 'c'), 2, 'ended')]
+    monkeypatch.setattr(report, 'OUTPUT', tmp_path)
+    monkeypatch.setattr(kept_trials, 'measured', lambda *_: [rows])
+    monkeypatch.setenv('COUNT', '3')
+    assert placing.main() == 1
+    written = json.loads((tmp_path / 'placing.json').read_text())
+    assert [row['off [mm]'] for row in written['rows']] == ['', 1.0, '']
+    assert written['targets'][0]['measured'] == 1
+    rows.clear()
+    assert placing.main() == 1
+    assert 'no trial came to an end; see ' in capsys.readouterr().err
