@@ -6,8 +6,8 @@ is one object of each other kind. Seen: a region of its name lies on the object 
 IoU: of all regions of its name with the object's pixels; alone: of all cells past the match
 threshold, were they the regions. Wrong names: regions of other names on the object. Elsewhere:
 regions of its name off the object. Then the views in which its pose is found, and wrong, without
-and with its points looked for only in the regions of its name, and a cell about them. MODEL=FILE
-takes another checkpoint; SEED=1 draws other objects.
+and with its points looked for only in the regions of its name, and a cell about them. What could
+not be taught is not seen. MODEL=FILE takes another checkpoint; SEED=1 draws other objects.
 
 Every view is kept in output/bench/detections/, for this commit and model.
 """
@@ -45,6 +45,7 @@ Row = dict[str, Any]
 
 _OTHERS = 900  # of the unseen instances, the first that is stored beside
 _GROWN = np.ones((3, 3), np.uint8)
+_SHARES, _COUNTS = ('seen', 'IoU', 'alone'), ('wrong names', 'elsewhere')
 
 
 def others(model: DescriptorModel, seed: int) -> dict[str, Taught]:
@@ -70,7 +71,8 @@ def trial(index: int, seed: int, model: DescriptorModel, beside: dict[str, Taugh
     try:
         taught = first.taught(model)
     except RefusedError:
-        return []
+        figures = dict.fromkeys((*_SHARES, *_COUNTS), 0)
+        return [{'kind': kind, **figures, 'found': [], 'limited': []}]
     cells = model.describe(shot.colour)
     stored = [taught, *(other for name, other in beside.items() if name != kind)]
     descriptors = [torch.tensor(one.constellation.descriptors) for one in stored]
@@ -131,13 +133,10 @@ def _found(
 def summary(kind: str, rows: list[Row]) -> Row:
     """Make the figures of some views."""
     shares = {name: round(float(np.mean([row[name] for row in rows])), 3) for name in _SHARES}
-    counts = {name: sum(row[name] for row in rows) for name in ('wrong names', 'elsewhere')}
+    counts = {name: sum(row[name] for row in rows) for name in _COUNTS}
     poses = {name: sum(any(row[name]) for row in rows) for name in ('found', 'limited')}
     wrong = {f'{name}, wrong': sum(not all(row[name]) for row in rows) for name in poses}
     return {'kind': kind, 'views': len(rows), **shares, **counts, **poses, **wrong}
-
-
-_SHARES = ('seen', 'IoU', 'alone')
 
 
 def main() -> int:
