@@ -86,9 +86,10 @@ def kept(name: str, *parts: object, data: Iterable[Path] = ()) -> Path:
     data: files; all that their folders hold counts, for meshes name materials and textures.
     """
     digest = hashlib.sha256()
-    for file in sorted(other for one in data for other in one.parent.iterdir()):
-        content = file.read_bytes()
-        digest.update(f'{file.parent.name}/{file.name} {len(content)}\n'.encode() + content)
+    for folder in sorted(one.parent for one in data):
+        for file in sorted(other for other in folder.rglob('*') if other.is_file()):
+            content, place = file.read_bytes(), file.relative_to(folder.parent).as_posix()
+            digest.update(f'{place} {len(content)}\n'.encode() + content)
     return OUTPUT / name / '-'.join(map(str, (COMMIT, digest.hexdigest()[:12], *parts)))
 
 

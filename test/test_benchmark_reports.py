@@ -1,15 +1,19 @@
 """What benchmarks keep of an interrupted run, and the numbers that they are given."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import (
+    object_pose,
     refinement,
     refinement_chained,
     refinement_sizes,
     refinement_trained,
+    report,
     templates,
 )
 from benchmarks.report import kept, number_given
@@ -38,6 +42,39 @@ def test_work_is_kept_for_equal_meshes_alone(tmp_path: Path) -> None:
     assert len({folder, *others}) == 1 + len(others)
 
 
+def test_what_lies_in_folders_beside_a_mesh_counts_too(tmp_path: Path) -> None:
+    files = meshes(tmp_path)
+    without = kept('refinement', data=files)
+    (inner := tmp_path / 'box' / 'google_16k').mkdir()
+    (inner / 'nontextured.ply').write_text('ply')
+    folders = {without, kept('refinement', data=files)}
+    (inner / 'nontextured.ply').write_text('another')
+    assert len({*folders, kept('refinement', data=files)}) == 3
+
+
+def test_without_pairs_only_single_objects_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trial(index: int, number: int, *_: object) -> list[dict[str, object]]:
+        assert number == 1
+        row = {'index': index, 'kind': 'cap', 'poses': [], 'refused': 'uncertain'}
+        return [{**row, 'condition': condition} for condition in ('one view', 'two views')]
+
+    model = SimpleNamespace(fingerprint='feed')
+    monkeypatch.setattr(object_pose, 'DescriptorModel', SimpleNamespace(load=lambda _: model))
+    monkeypatch.setattr(object_pose, 'trial', trial)
+    monkeypatch.setattr(object_pose, 'OUTPUT', tmp_path)
+    monkeypatch.setattr(report, 'OUTPUT', tmp_path)
+    monkeypatch.setenv('VIEWS', '1')
+    monkeypatch.setenv('PAIRS', '0')
+    assert object_pose.main() == 1
+    written = json.loads((tmp_path / 'object_pose.json').read_text())
+    assert [row['condition'] for row in written['rows'] if row['kind'] == 'all'] == [
+        'one view', 'two views',
+    ]  # fmt: skip
+    assert not any('two in view' in target['name'] for target in written['targets'])
+
+
 @pytest.mark.parametrize('text', ['0', '-1', '1.5', 'many'])
 def test_a_number_that_cannot_be_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('SCENES', text)
@@ -55,6 +92,7 @@ def test_without_one_the_default_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ('main', 'name'),
     [
+        (object_pose.main, 'VIEWS'),
         (refinement.main, 'CLUTTERED'),
         (refinement_trained.main, 'SCENES'),
         (refinement_chained.main, 'VIEWS'),
