@@ -11,6 +11,6 @@ import sys
 from benchmarks.studies import study
 
 if __name__ == '__main__':
-    if os.environ.get('RETRAIN'):
-        os.environ['RETRAIN'] = 'true'
+    if os.environ.get('RETRAIN') in ('0', '1'):
+        os.environ['RETRAIN'] = 'true' if os.environ['RETRAIN'] == '1' else 'false'
     sys.exit(study('keypoints', numbers=('MINUTES', 'TURNS', 'RETRAIN'), words=('METHODS',)))

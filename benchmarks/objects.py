@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rendered import data_folder
-from benchmarks.report import COMMIT, OUTPUT, Target, done, given, report
+from benchmarks.report import Target, done, given, kept, report
 from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import Describer, Learned
 from don_kp_ros.evaluation.peers import peers
@@ -60,12 +60,12 @@ _VIEWS, _PAIRS = 120, 60  # of all kinds
 _SEED = 0  # of the rendered views
 
 
-def parts(data: Path, model: Path, method: str, seeds: str, kept: Path) -> dict[str, Part]:
+def parts(data: Path, model: Path, method: str, seeds: str, folder: Path) -> dict[str, Part]:
     """List what is measured, by the beginnings of their names (PARTS)."""
     trained = (f'--methods=["{method}"]', f'--seeds=[{seeds}]')
 
     def accuracy(split: str, name: str, *options: str) -> Part:
-        return partial(study, 'accuracy', data, kept / name, f'--splits=[{split}]', *options)
+        return partial(study, 'accuracy', data, folder / name, f'--splits=[{split}]', *options)
 
     return {
         'held': accuracy('held', 'held', *trained),
@@ -75,12 +75,12 @@ def parts(data: Path, model: Path, method: str, seeds: str, kept: Path) -> dict[
         'transfer': accuracy('transfer', 'transfer', *trained),
         'transfer others': accuracy('transfer', 'transfer-others', '--methods=[]'),
         'photos': partial(
-            study, 'real_photos', data, kept / 'photos', '--minutes=5', f'--seeds=[{seeds}]'
+            study, 'real_photos', data, folder / 'photos', '--minutes=5', f'--seeds=[{seeds}]'
         ),
-        'one_photo': partial(study, 'one_photo', data, kept / 'one_photo', f'--seeds=[{seeds}]'),
-        'kinds': lambda: kinds(kept.parent / 'views', {OURS: DescriptorModel.load(model)}),
+        'one_photo': partial(study, 'one_photo', data, folder / 'one_photo', f'--seeds=[{seeds}]'),
+        'kinds': lambda: kinds(kept('objects', 'views'), {OURS: DescriptorModel.load(model)}),
         'kinds others': lambda: kinds(
-            kept.parent / 'views',
+            kept('objects', 'views'),
             {name: own.model for name, own in peers().items() if isinstance(own, Learned)},
         ),
     }
@@ -176,12 +176,12 @@ def main() -> int:
     if unknown := set(chosen) - set(PARTS):
         print(f'PARTS names {", ".join(unknown)}; there are {", ".join(PARTS)}', file=sys.stderr)
         return 2
-    place = [data.resolve().name, method, seeds, DescriptorModel.load(model).fingerprint]
-    kept = OUTPUT / 'objects' / COMMIT / '-'.join(place)
+    fingerprint = DescriptorModel.load(model).fingerprint
+    folder = kept('objects', method, seeds, fingerprint, data=data.glob('*/*'))
     rows: list[Row] = []
-    for name, work in parts(data, model, method, seeds, kept).items():
+    for name, work in parts(data, model, method, seeds, folder).items():
         if name.split()[0] in chosen:
-            rows += [{'part': name, **row} for row in done(kept, name, work)]
+            rows += [{'part': name, **row} for row in done(folder, name, work)]
     table = summary(rows, (OURS, method, 'trained'))
     ok = report(
         'objects',

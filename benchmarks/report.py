@@ -86,7 +86,7 @@ def kept(name: str, *parts: object, data: Iterable[Path] = ()) -> Path:
     data: files; all that their folders hold counts, for meshes name materials and textures.
     """
     digest = hashlib.sha256()
-    for folder in sorted(one.parent for one in data):
+    for folder in sorted({one.parent for one in data}):
         for file in sorted(other for other in folder.rglob('*') if other.is_file()):
             content, place = file.read_bytes(), file.relative_to(folder.parent).as_posix()
             digest.update(f'{place} {len(content)}\n'.encode() + content)

@@ -31,12 +31,13 @@ def study(
     where DATA names none.
     """
     variables = given('SEEDS', *numbers, *lists, *words)
-    variant = [*([] if os.environ.get('DATA') else ['rendered']), *variables.values()]
+    data = os.environ.get('DATA')
+    variant = [f'{variable.lower()}={value}' for variable, value in variables.items()]
     overrides = []
     for variable, value in variables.items():
         text = f'[{value}]' if variable in lists else value
         text = json.dumps(value.split(',')) if variable in words else text
         overrides.append(f'--{variable.lower()}={text}')
-    output = OUTPUT / '-'.join([name, *variant])
+    output = OUTPUT / '-'.join([name, Path(data).resolve().name if data else 'rendered', *variant])
     arguments = [config or name, str(data_folder(stand_in)), f'--output={output}', *overrides]
     return command.main([*arguments, *sys.argv[1:]])

@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import masks, object_pose, objects, perception_latency
+from benchmarks import report as report_module
 from benchmarks.report import Target, report
 from benchmarks.running_nodes import cpu_seconds
 from don_kp_ros.annotation.proposal import Proposal
@@ -44,7 +46,7 @@ def test_a_variant_leaves_the_result_alone(
             'accuracy',
             {'SPLITS': 'held,unseen', 'LEFT_OUT': '01', 'SEEDS': '0,1', 'MINUTES': '2'},
             'accuracy',
-            'accuracy-0,1-2-held,unseen-01',
+            'accuracy-some caps-seeds=0,1-minutes=2-splits=held,unseen-left_out=01',
             {'splits': ('held', 'unseen'), 'left_out': ('01',), 'seeds': (0, 1), 'minutes': 2},
         ),
         (
@@ -54,8 +56,21 @@ def test_a_variant_leaves_the_result_alone(
             None,
             {'retrain': True, 'turns': 4},
         ),
-        ('absent', {'MINUTES': '4'}, 'absent', 'absent-4', {'minutes': 4, 'seeds': (0,)}),
-        ('real_photos', {'SEED': '3'}, 'real_photos', 'real_photos-3', {'seeds': (3,)}),
+        (
+            'absent',
+            {'MINUTES': '4'},
+            'absent',
+            'absent-some caps-minutes=4',
+            {'minutes': 4, 'seeds': (0,)},
+        ),
+        (
+            'real_photos',
+            {'SEED': '3'},
+            'real_photos',
+            'real_photos-some caps-seeds=3',
+            {'seeds': (3,)},
+        ),
+        ('keypoints', {'RETRAIN': '0'}, 'keypoints', None, {'retrain': False}),
         ('real_photos', {'MINUTES': '5'}, 'real_photos', None, {'minutes': 5, 'seeds': (0,)}),
         (
             'paper_tables',
@@ -94,6 +109,23 @@ def test_variables_choose_what_a_study_does(
     ]
     read = read_study(Path(study), overrides)
     assert {key: getattr(read, key) for key in said} == said
+
+
+def test_what_is_kept_of_other_pictures_is_not_taken_for_a_folder_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+    model = SimpleNamespace(fingerprint='feed')
+    monkeypatch.setattr(objects, 'DescriptorModel', SimpleNamespace(load=lambda _: model))
+    monkeypatch.setattr(objects, 'parts', lambda *values: folders.append(values[-1]) or {})
+    monkeypatch.setattr(report_module, 'OUTPUT', tmp_path)
+    for text in ('a', 'b', 'b'):
+        picture = tmp_path / 'data' / 'caps' / 'rgbs' / '1.png'
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_text(text)
+        monkeypatch.setenv('DATA', str(tmp_path / 'data'))
+        objects.main()
+    assert folders[0] != folders[1] == folders[2]
 
 
 def test_the_time_of_a_process_is_that_of_all_its_threads() -> None:
