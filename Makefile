@@ -16,7 +16,7 @@ TRAINING := output/training/$(SEED)
 PICTURES := $(TRAINING)/pictures
 FIRST_HALF := $(TRAINING)/objects_first.safetensors
 TRAINED := $(TRAINING)/objects.safetensors
-BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node grasp_trials grasping_page hostile_requests kept_trials oracle pictured postgresql_server refinement_baselines rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ database_files database_fleet database_node exported grasp_trials grasping_page hostile_requests kept_trials oracle pictured postgresql_server refinement_baselines rendered report running_nodes studies,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import runpy
+import subprocess
 import sys
 import threading
 import time
@@ -126,6 +128,17 @@ def test_what_is_kept_of_other_pictures_is_not_taken_for_a_folder_of_the_same_na
         monkeypatch.setenv('DATA', str(tmp_path / 'data'))
         objects.main()
     assert folders[0] != folders[1] == folders[2]
+
+
+def test_make_offers_only_what_can_be_run() -> None:
+    root = Path(__file__).parents[1]
+    told = subprocess.run(
+        ['make', '-s', 'help'], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    (offered,) = re.findall(r'run one of: (.*)', told)
+    for name in offered.split():
+        text = (root / 'benchmarks' / f'{name}.py').read_text(encoding='utf-8')
+        assert "__name__ == '__main__'" in text, name
 
 
 def test_the_time_of_a_process_is_that_of_all_its_threads() -> None:
