@@ -4,7 +4,8 @@
 cap while `don_kp record` records. `don_kp data from-bag`, `don_kp mask` and `don_kp train` make a
 model of that in MINUTES=5 of the processor; the same training on the same pictures with the masks
 that the renderer knows makes another. Both find points of the cap in rendered views of other
-scenes. SEED=0 draws the cap, the places and the trainings. A quarter of an hour.
+scenes, on grounds that neither was trained on. SEED=0 draws the cap, the places and the trainings.
+A quarter of an hour.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ Array = NDArray[np.float64]
 
 PANDA = load_preset('panda')
 VIEWPOINTS = posed.Viewpoints((0.0, 45.0), (0.4, 0.6), (-60.0, 60.0), 0.2)
-HELD_VIEWS = 60
+HELD_VIEWS, GROUNDS = 60, 40
 REST_S = 0.5  # at each place; pictures are taken five times a second
 _TRIES = 20  # of places for each that is wanted
 WORSE = 0.02  # that the area under the curve may be
@@ -74,17 +75,18 @@ def main() -> int:
         domain = enter_a_domain(Path(name))
         _record(work, layout, rng, int(places), domain)
         os.environ['HOME'] = home
-    views, exact, held = work / 'views', work / 'exact', work / 'held'
+    views, exact, held, grounds = (work / name for name in ('views', 'exact', 'held', 'grounds'))
     print(_run('data', 'from-bag', work / 'bag', views, '--object', f'cap-{instance}'))
     print(_run('mask', views, '--sheet', work / 'masks.png'))
     _keep_masked(views)
     shutil.copytree(views, exact)
     overlap = _write_masks(exact, layout)
     subject = posed.Subject('cap', instance)
-    posed.render(held, [subject], HELD_VIEWS, 40, [int(seed), 99], VIEWPOINTS, 2)
+    posed.render(held, [subject], HELD_VIEWS, GROUNDS, [int(seed), 99], VIEWPOINTS, 2)
+    posed.render(grounds, [subject], 0, GROUNDS, [int(seed), 98], VIEWPOINTS, 2)
     rows = []
     for folder in (views, exact):
-        (folder / 'negatives').symlink_to((held / 'negatives').resolve())
+        (folder / 'negatives').symlink_to((grounds / 'negatives').resolve())
         model, told = work / f'{folder.name}.safetensors', work / f'{folder.name}-held'
         training = ('train', folder, '--config', 'nt_xent', '--cpu-minutes', minutes)
         _run(*training, '--seed', int(seed), '--output', model)
