@@ -275,10 +275,10 @@ class Place:
             'engine': engine,
             'tried': tried,
             'acknowledged': kept,
-            'lost': lost,
+            'lost or damaged': lost,
             'seen': ' '.join(seen.replace(f'{self.folder}/', '').split()),
         }
         told = f'{fault}, {engine}'
-        targets = [Target(f'{told}: acknowledged stores lost', lost, most_lost)]
+        targets = [Target(f'{told}: acknowledged stores lost or damaged', lost, most_lost)]
         targets += [Target(f'{told}: {what}', share, 1, True) for what, share in holds.items()]
         return Finding(row, targets)

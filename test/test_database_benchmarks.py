@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from benchmarks import database_fleet
+from benchmarks import database_fleet, database_node
 from benchmarks.database_fleet import Log
 from benchmarks.database_node import MODEL, lost, unit_vectors
 from don_kp_ros.database.store import DescriptorStore
@@ -71,3 +72,11 @@ def test_lost_ones_are_those_not_as_they_were(store: DescriptorStore, tmp_path: 
     path = tmp_path / 'd.sqlite'
     assert lost(path, {'first': A, 'own/1': C}) == 0
     assert lost(path, {'first': B, 'own/1': C, 'own/2': B}) == 2
+
+
+def test_what_is_lost_or_damaged_is_told_as_that(tmp_path: Path) -> None:
+    place = database_node.Place(tmp_path / 'fault', [0], cast(Any, None))
+    found = place.finding('hostile requests', 10, 2, 'seen', {})
+    assert found.row['lost or damaged'] == 2
+    (target,) = found.targets
+    assert 'stores lost or damaged' in target.name and not target.met
