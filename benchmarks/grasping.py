@@ -5,8 +5,7 @@ beside CLUTTER=2 others of other kinds, from SEED=0. MODE=pinch: a point is show
 is moved and turned, and pinched at that point. MODE=aligned: the object is taught by one click,
 and a grasp of it by numbers; moved and turned, it is held so by its name. Objects that the hand
 can hardly open for are not drawn. JOBS=2 runs so many simulations at a time. MODEL=FILE takes
-another checkpoint than the shipped ones, which are that of caps for caps and that of all kinds
-for others.
+another checkpoint than the shipped one.
 
 WAYS=point,centroid,random,preferred,single_look puts others beside pinches of the point: of the
 middle of the object's surface in view, of any point of it (both by the simulation's own word of
