@@ -266,6 +266,9 @@ def test_a_callback_goes_on_when_another_ends(executor, wait_until):
         executor.spin_once(0.01)
     for _ in range(5):
         executor.spin_once(0.01)
+    while not executor._awaiting:  # a thread may be looking at it, and would find it brought
+        executor.spin_once(0.01)
+        time.sleep(0.05)
     assert not task.done()
     later.set()
     executor.spin_once(3600)  # the end of the one brings the other
