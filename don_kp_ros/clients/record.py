@@ -32,7 +32,8 @@ _RESULTS = (
     'don_kp/grasp_pose', 'don_kp/planned_path', 'don_kp/model', 'don_kp/descriptors',
     '/diagnostics', 'grasp/_action/feedback', 'grasp/_action/status',
 )  # fmt: skip
-_INPUTS = (*camera_topics.ALL, 'joint_states', 'tf', 'tf_static')
+ROBOT_INPUTS = ('joint_states', 'tf', 'tf_static')
+_INPUTS = (*camera_topics.ALL, *ROBOT_INPUTS)
 
 
 def topics(arguments: Mapping[str, str], more: Sequence[str] = ()) -> list[str]:

@@ -17,6 +17,7 @@ from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.clients.interfaces import message_class
+from don_kp_ros.clients.record import ROBOT_INPUTS
 from don_kp_ros.clients.recorded_qos import to_publish
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.errors import RefusedError, did_you_mean
@@ -31,7 +32,7 @@ _HANDED_OVER_S = 5.0
 # The stack's own results, by the ends of their topics' names and by their frames; what it takes
 # may be in a namespace of such a name.
 _RESULTS = re.compile(r'/(don_kp|grasp/_action|simulation)/\w+$|/diagnostics\w*$')
-_INPUTS = ('/joint_states', '/tf', '/tf_static')
+_INPUTS = tuple(f'/{name}' for name in ROBOT_INPUTS)
 _OBJECT_FRAMES = 'object/'
 _ADDS_FRAMES = '/perception'  # the end of the node's name that also publishes frames
 _NAMELESS = '_NODE_NAME_UNKNOWN_'  # for the moment
