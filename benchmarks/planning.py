@@ -31,7 +31,7 @@ from don_kp_ros.motion.port import MotionError, above, pick_poses
 from don_kp_ros.motion.safety import Safety, load_safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.robots import hand
-from don_kp_ros.robots.panda import ARM_JOINTS, ARM_LAG, HAND_ACTUATOR, panda_spec
+from don_kp_ros.robots.panda import ARM_JOINTS, HAND_ACTUATOR, arm_command, panda_spec
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
 
@@ -147,7 +147,12 @@ class Course:
             end = self.data.time + one.duration + 0.1
             while self.data.time < end:
                 controller.update(self.data.time)
-                self.data.ctrl[self._servos] = controller.position + ARM_LAG * controller.velocity
+                self.data.ctrl[self._servos] = arm_command(
+                    controller.position,
+                    controller.velocity,
+                    self.data.qpos[:7],
+                    self.data.qvel[:7],
+                )
                 self.data.ctrl[self._fingers] = width / 2
                 mujoco.mj_step(self.model, self.data)
                 if self.data.ncon:

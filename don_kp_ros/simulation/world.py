@@ -12,9 +12,9 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.robots import hand
 from don_kp_ros.robots.panda import (
     ARM_JOINTS,
-    ARM_LAG,
     FINGER_JOINTS,
     HAND_ACTUATOR,
+    arm_command,
     panda_spec,
 )
 from don_kp_ros.robots.preset import RobotPreset
@@ -99,8 +99,12 @@ class World:
         for _ in range(max(1, round(seconds / self.model.opt.timestep))):
             self.arm.update(data.time)
             self.hand.update(data.time)
-            # A servo lags behind its command by its damping over its stiffness.
-            data.ctrl[self._arm_servos] = self.arm.position + ARM_LAG * self.arm.velocity
+            data.ctrl[self._arm_servos] = arm_command(
+                self.arm.position,
+                self.arm.velocity,
+                data.qpos[self._qpos[:7]],
+                data.qvel[self._dofs[:7]],
+            )
             data.ctrl[self._hand_servo] = self.hand.position[0]
             mujoco.mj_step(self.model, data)
         if not np.isfinite(data.qpos).all():

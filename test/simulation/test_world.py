@@ -55,6 +55,17 @@ def test_fingers_beside_the_cap_lift_nothing() -> None:
     assert abs(lift(beside=0.10)) < 0.01
 
 
+@pytest.mark.parametrize('joint', range(7))
+@pytest.mark.parametrize('off', [0.02, -0.065, 0.3])
+def test_a_joint_that_was_pushed_away_comes_back(joint: int, off: float) -> None:
+    world = World(Layout(seed=3, subject=None), PRESET)
+    world.data.qpos[joint] += off
+    world.step(0.6)
+    state = world.joint_state()
+    assert np.abs(state.position[:7] - PRESET.position('observe')).max() < 0.001
+    assert np.abs(state.velocity).max() < 0.001
+
+
 def test_objects_rest_where_they_are_placed() -> None:
     for instance in (UNSEEN[0], UNSEEN[1]):
         layout = Layout.draw(instance, instance)
