@@ -30,7 +30,6 @@ from don_kp_ros.motion.planner import Planner
 from don_kp_ros.motion.port import MotionError, above, pick_poses
 from don_kp_ros.motion.safety import Safety, load_safety
 from don_kp_ros.motion.timing import Trajectory
-from don_kp_ros.robots import hand
 from don_kp_ros.robots.panda import ARM_JOINTS, HAND_ACTUATOR, arm_command, panda_spec
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import CommandedTrajectory, TrajectoryController
@@ -93,13 +92,10 @@ class Course:
 
     def __init__(self, boxes: Sequence[Box], held: HeldBox | None = None) -> None:
         """Build the model; what is held is a part of the hand."""
-        spec = panda_spec()
+        spec = panda_spec(PANDA.T_hand_camera_link[:3, 3])
         spec.option.timestep = STEP
         wrist = spec.body('panda_hand')
         solid = mujoco.mjtGeom.mjGEOM_BOX
-        wrist.add_geom(
-            type=solid, size=hand.CAMERA_HALF_SIZE, pos=PANDA.T_hand_camera_link[:3, 3], mass=0.0
-        )
         if held is not None:
             T = PANDA.T_hand_tcp @ held.T_tcp_box
             x, y, z, w = rigid.to_quaternion(T)
@@ -156,9 +152,7 @@ class Course:
                 self.data.ctrl[self._fingers] = width / 2
                 mujoco.mj_step(self.model, self.data)
                 if self.data.ncon:
-                    first, second = (
-                        self.model.geom(i).name or 'camera' for i in self.data.contact.geom[0]
-                    )
+                    first, second = (self.model.geom(i).name for i in self.data.contact.geom[0])
                     yield self.data.time, f'{first} and {second}'
 
 

@@ -37,10 +37,9 @@ class Scene:
     def __init__(self, preset: RobotPreset, grid: Grid) -> None:
         """Build the model."""
         self._grid = grid
-        spec = panda_spec()
+        spec = panda_spec(preset.T_hand_camera_link[:3, 3])
         spec.site(TCP_SITE).pos = preset.tcp_offset
         _add_obstacles(spec, self._grid)
-        _add_camera(spec, preset)
         _add_held(spec)
         for geom in spec.geoms:
             if geom.contype or geom.conaffinity:
@@ -152,16 +151,6 @@ def _set_bits(geom: Any) -> None:
         geom.contype, geom.conaffinity = _ROBOT, _ROBOT | _CLEARED
     else:
         geom.contype, geom.conaffinity = _ROBOT, _ROBOT | _ALL
-
-
-def _add_camera(spec: mujoco.MjSpec, preset: RobotPreset) -> None:
-    spec.body('panda_hand').add_geom(
-        name='panda_camera',
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=hand.CAMERA_HALF_SIZE,
-        pos=preset.T_hand_camera_link[:3, 3],
-        mass=0.0,
-    )
 
 
 def _add_held(spec: mujoco.MjSpec) -> None:

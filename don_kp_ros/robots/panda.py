@@ -5,7 +5,9 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from don_kp_ros.robots.hand import CAMERA_HALF_SIZE
 
 Array = NDArray[np.float64]
 
@@ -33,8 +35,11 @@ _FINGER_DAMPING = 100.0
 _FINGER_FORCE = 40.0
 
 
-def panda_spec() -> mujoco.MjSpec:
+def panda_spec(camera: ArrayLike | None = None) -> mujoco.MjSpec:
     """Return the arm and the hand, with servos, standing on the world's origin.
+
+    camera: where (3,) in the hand's frame, metres, the housing of a camera is fixed, as the geom
+    `panda_camera`, which touches things but is not drawn.
 
     Bodies panda_link0 ... panda_link8, panda_hand, panda_leftfinger and panda_rightfinger, whose
     frames are those of Franka's description; joints panda_joint1 ... panda_joint7 [rad] and
@@ -58,6 +63,15 @@ def panda_spec() -> mujoco.MjSpec:
     spec.joint('panda_joint6').damping = abs(spec.joint('panda_joint6').damping)
 
     _name_geoms(spec)
+    if camera is not None:
+        spec.body('panda_hand').add_geom(
+            name='panda_camera',
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=CAMERA_HALF_SIZE,
+            pos=camera,
+            mass=0.0,
+            group=3,
+        )
     _add_servos(spec)
     _exclude_neighbours(spec)
 

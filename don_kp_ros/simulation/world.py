@@ -70,7 +70,7 @@ class World:
         Of the disturbances, the camera's mount is that of the world.
         """
         self.layout = layout
-        self.model, self._taught = build(layout, panda_spec())
+        self.model, self._taught = build(layout, panda_spec(preset.T_hand_camera_link[:3, 3]))
         # Without graphics hardware, smooth edges cost more than all the rest of a picture.
         self.model.vis.quality.offsamples = 0
         self.data, self._measured = mujoco.MjData(self.model), mujoco.MjData(self.model)

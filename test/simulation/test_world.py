@@ -1,5 +1,9 @@
 """Physics: what is held by enough friction is lifted, and nothing else is."""
 
+import contextlib
+import copy
+
+import mujoco
 import numpy as np
 import pytest
 
@@ -8,6 +12,7 @@ from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.robots.preset import load_preset
 from don_kp_ros.simulation.controllers import CommandedTrajectory
 from don_kp_ros.simulation.instances import TRAINING, UNSEEN, VALIDATION
+from don_kp_ros.simulation.renderer import Renderer
 from don_kp_ros.simulation.scene import Layout, Placement
 from don_kp_ros.simulation.shapes import CapShape
 from don_kp_ros.simulation.world import LINKS, World
@@ -64,6 +69,27 @@ def test_a_joint_that_was_pushed_away_comes_back(joint: int, off: float) -> None
     state = world.joint_state()
     assert np.abs(state.position[:7] - PRESET.position('observe')).max() < 0.001
     assert np.abs(state.velocity).max() < 0.001
+
+
+def test_the_camera_s_housing_touches_things_but_is_not_in_its_picture() -> None:
+    world = World(Layout(seed=3, subject=Placement(0.45, -0.03, 0.6), instance=UNSEEN[7]), PRESET)
+    model, data = world.model, world.data
+    without = copy.deepcopy(model)
+    without.geom_size[without.geom('panda_camera').id] = 1e-6
+    pictures = []
+    for one in (model, without):
+        with contextlib.closing(Renderer(one)) as renderer:
+            pictures.append(renderer.render(data, world.camera_pose()))
+    picture, bare = pictures
+    assert np.array_equal(picture.colour, bare.colour)
+    assert np.array_equal(picture.depth, bare.depth, equal_nan=True)
+    truth = world.truth()
+    assert truth is not None
+    for _ in range(2):
+        world.push((data.geom('panda_camera').xpos - truth.centre) / 2)
+    mujoco.mj_forward(model, data)
+    touched = {model.geom(i).name for pair in data.contact.geom for i in pair}
+    assert 'panda_camera' in touched
 
 
 def test_objects_rest_where_they_are_placed() -> None:
