@@ -154,7 +154,8 @@ def _content(place: Database, database: Path | str | None) -> Finding:
         with DescriptorStore(database) as store:
             number, deleted = store.count(), store.count(Filter(deleted=True))
             objects, broken = store.objects.list()
-            damaged = [str(error) for error in (*store.damaged(), *broken)]
+            broken = [*store.damaged(), *store.damaged_cards(), *broken]
+            damaged = list(map(str, broken))
             damaged += _damaged_meshes(store, objects)
         unreadable = _damaged_observations(place)
     except StoreError as error:

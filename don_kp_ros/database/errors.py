@@ -8,7 +8,7 @@ class StoreError(Exception):
 
 
 class DamagedError(StoreError):
-    """One stored descriptor cannot be read; the message names it and the remedy."""
+    """One stored descriptor, object or card cannot be read; the message says what to do."""
 
 
 class DamagedFileError(StoreError):

@@ -74,7 +74,8 @@ def export(store: DescriptorStore, file: Path | str, wanted: Filter = ALL) -> Su
                 f'nothing in {store.location} has {_named(wanted)}; {file} was left as it is: '
                 'list what is stored, or leave the filter out'
             )
-        left_out += [str(error) for error in (*store.damaged(wanted), *damaged)]
+        damaged = [*store.damaged(wanted), *store.damaged_cards(wanted.model), *damaged]
+        left_out += map(str, damaged)
         numbers = write(file, items())
     return Summary(*numbers, left_out=tuple(left_out))
 

@@ -112,6 +112,27 @@ def test_a_damaged_one_is_told_of_and_hides_no_other(path: Path, run) -> None:
     assert [row[1] for row in rows(said) if row[0] == 'note'] == ['content']
 
 
+def test_a_damaged_card_is_told_of_hides_no_model_and_is_restored(path: Path, run) -> None:
+    cards, file = [{'name': 'cups'}, {'name': 'caps'}], path.with_suffix('.jsonl')
+    with DescriptorStore(path) as store:
+        for (model, size), card in zip(((OTHER, 4), (MODEL, 8)), cards, strict=True):
+            store.keep_model(model, size, card)
+    run('export', file)
+    change(path, f"UPDATE models SET card = '{{' WHERE fingerprint = '{MODEL}'")
+    assert [row[1] for row in rows(run('doctor', status=1)) if row[0] == 'note'] == ['content']
+    assert len(rows(run('list', '--model', OTHER))) == 1
+    assert 'cap' in run('show', 'cap/brim')
+    other = path.with_name('other.jsonl')
+    assert '1 descriptors of 1 models' in run('export', other, '--model', OTHER)
+    said = run('export', other, status=1)
+    assert f"left out: the card of model '{MODEL}'" in said
+    assert '4 descriptors of 2 models' in said
+    assert '4 unchanged' in run('import', file)
+    run('doctor')
+    with DescriptorStore(path) as store:
+        assert [model.card for model in store.models()] == cards
+
+
 def test_objects_are_listed(path: Path, run) -> None:
     with DescriptorStore(path) as store:
         for name, model in (('mug', MODEL), ('cap', MODEL), ('cap', OTHER)):

@@ -537,11 +537,19 @@ class TestDamage:
         store.put('cap/top', MODEL, unit(1), replace=True)
         assert len(store.observations('cap/top', MODEL)) == 1
 
-    def test_of_a_card_is_named(self, store):
-        store.keep_model(MODEL, 8, {})
-        change(store, "UPDATE models SET card = '[1'")
-        with pytest.raises(DamagedError, match='card of model'):
-            store.models()
+    def test_of_a_card_is_named_hides_no_model_and_can_be_undone(self, store):
+        for model in MODEL, 'sound':
+            store.keep_model(model, 8, {'name': 'caps'})
+        assert store.damaged_cards() == []
+        change(store, f"UPDATE models SET card = '[1' WHERE fingerprint = '{MODEL}'")
+        cards = {model.fingerprint: model.card for model in store.models()}
+        assert cards == {MODEL: {}, 'sound': {'name': 'caps'}}
+        (told,) = store.damaged_cards()
+        assert f"card of model '{MODEL}' is damaged" in str(told)
+        assert store.damaged_cards('sound') == []
+        store.keep_model(MODEL, 8, {'name': 'caps'})
+        assert store.damaged_cards() == []
+        assert [model.card for model in store.models()] == [{'name': 'caps'}] * 2
 
 
 requests = settings(

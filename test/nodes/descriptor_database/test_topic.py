@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 
 import pytest
 import rclpy
@@ -12,6 +13,7 @@ from waiting import wait_until
 
 from don_kp.msg import Descriptors
 from don_kp_ros.database.errors import UnavailableError
+from don_kp_ros.database.store import DescriptorStore
 from don_kp_ros.nodes.descriptor_database.link import DatabaseLink
 from don_kp_ros.nodes.descriptor_database.topic import DescriptorTopic
 from don_kp_ros.nodes.kit.qos import LATCHED
@@ -39,6 +41,20 @@ def test_what_could_not_be_told_is_told_later(peer, tmp_path, monkeypatch, error
         topic.refresh()
         wait_until(lambda: [one.name for one in heard[-1].descriptors] == [name])
     assert failed == ['m']
+
+
+def test_a_damaged_card_keeps_no_descriptor_from_being_told(peer, tmp_path) -> None:
+    heard, path = peer.listen(Descriptors, 'don_kp/descriptors', LATCHED), tmp_path / 'd.sqlite'
+    with DescriptorStore(path) as store:
+        store.put('cap/brim', 'm', [0.6, 0.8])
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE models SET card = '{'")
+    topic, link = DescriptorTopic(peer.node), DatabaseLink(str(path), lambda: None)
+    with contextlib.closing(link), contextlib.ExitStack() as ended:
+        topic.start(link)
+        ended.callback(topic.stop)
+        wait_until(lambda: heard)
+    assert [one.name for one in heard[-1].descriptors] == ['cap/brim']
 
 
 def test_what_is_told_later_has_a_later_stamp_also_where_time_stands_still(
