@@ -169,7 +169,8 @@ class SqliteDatabase(Database):
     def _damaged(self, reason: str) -> DamagedFileError:
         return DamagedFileError(
             f'{self.path} is damaged, or is no descriptor database ({printable(reason)}); it was '
-            'left as it is: `don_kp db doctor` examines it and sets it aside, or restore a backup'
+            'left as it is: `don_kp db doctor` examines it and sets it aside, or move it away '
+            'with its -wal and -shm, and put a backup in its place'
         )
 
 

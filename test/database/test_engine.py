@@ -191,6 +191,23 @@ class TestWhatIsNoDatabaseIsLeftAlone:
         assert path.read_bytes() == content
         assert wal.read_bytes() == journal
 
+    def test_a_backup_is_in_place_of_it_by_the_documented_steps(self, tmp_path):
+        path, backup = tmp_path / 'descriptors.sqlite', tmp_path / 'backup.sqlite'
+        with DescriptorStore(backup) as store:
+            store.put('mug/rim', MODEL, unit(0))
+        killed_before_a_checkpoint(path)
+        text(path)
+        with pytest.raises(DamagedFileError, match='with its -wal and -shm'):
+            DescriptorStore(path)
+        lines = [line.strip() for line in (ROOT / 'docs/database.md').read_text().splitlines()]
+        steps = lines[lines.index('mkdir damaged') :][:3]
+        for step in steps:
+            subprocess.run(['sh', '-c', step], cwd=tmp_path, check=True)
+        with DescriptorStore(path) as store:
+            assert names(store) == ['mug/rim']
+        aside = {file.name for file in (tmp_path / 'damaged').iterdir()}
+        assert aside == {f'descriptors.sqlite{ending}' for ending in ('', '-wal', '-shm')}
+
     @pytest.mark.parametrize(
         ('place', 'message'),
         [
