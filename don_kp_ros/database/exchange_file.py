@@ -46,6 +46,7 @@ from don_kp_ros.database.object_records import (
 from don_kp_ros.database.records import Observation, StoredDescriptor, StoredModel
 from don_kp_ros.database.text import shown
 
+_DATABASE = b'SQLite format 3\0'  # which such a file begins with
 _PIECE = 1 << 19  # bytes of a mesh in a line
 _TOLERANCE = 1e-5  # by which a mean computed on another machine may differ
 
@@ -75,11 +76,16 @@ Item = StoredModel | Entry | StoredObject
 def write(file: Path | str, items: Iterator[Item]) -> tuple[int, int, int]:
     """Write models, then their descriptors and objects; return how many of each.
 
-    The file appears when it is whole; one of that name is replaced. Raises ExchangeError.
+    The file appears when it is whole; one of that name is replaced, but no database. Raises
+    ExchangeError.
     """
     path = Path(file)
     partial = path.parent / f'.{uuid.uuid4().hex}.partial'
     try:
+        if _is_database(path):
+            raise ExchangeError(
+                f'{path} is a database, and was left as it is; choose another file for the export'
+            )
         with partial.open('xb') as output:
             written = _write(output, items)
             output.flush()
@@ -115,6 +121,13 @@ def read(file: Path | str) -> Iterator[Item]:
         raise ExchangeError(
             f'{path} cannot be read ({error.strerror}); give a file that `don_kp db export` wrote'
         ) from error
+
+
+def _is_database(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open('rb') as there:
+        return there.read(len(_DATABASE)) == _DATABASE
 
 
 def _write(file: BinaryIO, items: Iterable[Item]) -> tuple[int, int, int]:

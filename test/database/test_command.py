@@ -202,6 +202,19 @@ def test_export_and_import_bring_all_of_it_elsewhere(path: Path, run, run_on, tm
     assert '1 descriptors' in run('export', tmp_path / 'y.jsonl', '--tag', 'red')
 
 
+def test_an_export_replaces_no_database(path: Path, run, tmp_path: Path) -> None:
+    other = tmp_path / 'other.sqlite'
+    with DescriptorStore(other) as store:
+        store.put('hat/top', MODEL, unit(0))
+    for there in other, path:
+        before = there.read_bytes()
+        said = run('export', there, status=1)
+        assert f'{there} is a database' in said and 'another file' in said
+        assert there.read_bytes() == before
+    for _ in range(2):
+        assert '4 descriptors' in run('export', tmp_path / 'x.jsonl')
+
+
 def test_prune_asks_and_removes_only_what_is_old(path: Path, run, monkeypatch) -> None:
     with DescriptorStore(path) as store:
         store.delete('cap/brim', MODEL)
