@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +39,6 @@ from don_kp_ros.data.picture_file import (
     check_fit,
     image_of,
     upright,
-    write_image,
 )
 from don_kp_ros.data.posed import read_index
 from don_kp_ros.errors import RefusedError
@@ -119,7 +120,10 @@ class Task:
         return image_of(PictureFile.open(path), self.bits)
 
     def write(self, path: Path, mask: Image) -> None:
-        """Write the mask (H, W), 0 or 255, of one of the pictures."""
+        """Write the mask (H, W), 0 or 255, of one of the pictures.
+
+        The old one stays until the new one is whole. Raises DataError.
+        """
         self._write(PictureFile.open(path), mask)
 
     def _proposal(self, picture: PictureFile, image: Image, how: How) -> Proposal:
@@ -161,14 +165,24 @@ class Task:
 
     def _write(self, picture: PictureFile, mask: Image) -> None:
         folder = self.root / MASKS
-        folder.mkdir(exist_ok=True)
         path, old = folder / f'{picture.path.stem}.png', self.old.get(picture.path)
-        if picture.tag == 1:
-            write_image(path, mask)
-        else:  # turned as the picture is, so that nobody must guess how they lie on each other
-            stored = upright(mask, _TURNED_BACK.get(picture.tag, picture.tag))
-            exif = PIL.Image.Exif()
+        # Turned as the picture is, so that nobody must guess how they lie on each other.
+        stored = upright(mask, _TURNED_BACK.get(picture.tag, picture.tag))
+        exif = PIL.Image.Exif()
+        if picture.tag != 1:
             exif[PIL.ExifTags.Base.Orientation] = picture.tag
-            PIL.Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+        partial = path.with_name(f'.{path.name}')
+        try:
+            folder.mkdir(exist_ok=True)
+            PIL.Image.fromarray(np.ascontiguousarray(stored)).save(partial, exif=exif)
+            os.replace(partial, path)
+        except OSError as error:
+            raise DataError(
+                f'{path}: cannot be written ({error.strerror}); free some space, or make its '
+                'folder writable'
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
         if old is not None and old != path:
             old.unlink()  # or the picture would have two

@@ -61,7 +61,10 @@ class Outlining:
                 raise RefusedError(
                     'there is no mask to save: click on the object, or draw around it'
                 )
-            self._task.write(picture, proposal.mask)
+            try:
+                self._task.write(picture, proposal.mask)
+            except DataError as error:
+                raise RefusedError(str(error)) from error
             self._written.add(picture)
             self._number, self.cutting, left_out = self._next(1)
         return '; '.join([f'{picture.name} has its mask', *left_out])

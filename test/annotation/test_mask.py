@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from disk import full_disk
 from masked import TURNS, photo, pillow, truth, write
 from numpy.typing import NDArray
 from truth import CAMERA, Scene
@@ -234,6 +235,23 @@ class TestExistingMasks:
         assert 'every picture has a mask' in capsys.readouterr().out
         assert run(flat, '--overwrite') == 0
         assert sorted(path.name for path in (flat / 'masks').iterdir()) == ['0.png', '1.png']
+
+
+@pytest.mark.parametrize('tag', [1, 6])
+def test_a_mask_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, tag: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {} if tag == 1 else {'exif': tag}
+    stored = pillow(np.ascontiguousarray(TURNS[tag](colourful(truth(0)))), **options)[1]
+    write(tmp_path, 'rgbs', '0.png', content=stored)
+    assert run(tmp_path) == 0
+    mask = tmp_path / 'masks' / '0.png'
+    before = mask.read_bytes()
+    with full_disk():
+        assert run(tmp_path, '--overwrite') == 1
+    assert f'{mask}: cannot be written (File too large)' in capsys.readouterr().err
+    assert mask.read_bytes() == before
+    assert list(mask.parent.iterdir()) == [mask]
 
 
 @pytest.mark.parametrize('tag', TURNS)

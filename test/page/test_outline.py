@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from disk import full_disk
 from playwright.sync_api import Page
 
 from don_kp_ros.annotation.making import Task
 from don_kp_ros.data.mask_file import read_mask
 from don_kp_ros.data.picture_file import write_image
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.page import telling
 from don_kp_ros.page.cutting import Cutting, Shown
 from don_kp_ros.page.outlining import Outlining
 
@@ -112,6 +115,25 @@ def test_a_picture_that_cannot_be_read_gets_no_mask_of_another(folder: Path) -> 
     assert place == 'a.png, 1 of 2' and shown.proposal is not None
     outlining.save()
     assert [path.name for path in (folder / 'masks').iterdir()] == ['a.png']
+
+
+def test_a_mask_that_cannot_be_written_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlining, told = Outlining(Task.open(folder, overwrite=False)), []
+    outlining.cutting.enclose(around(*DISCS[0][:2], 1.3 * DISCS[0][2]))
+    monkeypatch.setattr(telling, 'tell', lambda *said, **_: told.extend(said))
+
+    @telling.refusals_told
+    async def save() -> None:
+        outlining.save()
+
+    with full_disk():
+        asyncio.run(save())
+    assert 'a.png: cannot be written' in told[0]
+    assert (outlining.written, outlining.place) == (0, 'a.png, 1 of 2')
+    asyncio.run(save())
+    assert (outlining.written, outlining.place) == (1, 'b.png, 2 of 2')
 
 
 def test_pictures_that_cannot_be_read_are_passed_over_and_told(folder: Path) -> None:
