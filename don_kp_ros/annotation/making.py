@@ -185,4 +185,4 @@ class Task:
             with contextlib.suppress(OSError):
                 partial.unlink()
         if old is not None and old != path:
-            old.unlink()  # or the picture would have two
+            old.unlink(missing_ok=True)  # or the picture would have two

@@ -136,6 +136,18 @@ def test_a_mask_that_cannot_be_written_is_told(
     assert (outlining.written, outlining.place) == (1, 'b.png, 2 of 2')
 
 
+def test_a_picture_whose_old_mask_has_another_name_is_saved_again(folder: Path) -> None:
+    (folder / 'masks').mkdir()
+    write_image(folder / 'masks' / 'a_mask.png', np.full(SIZE, 255, np.uint8))
+    outlining = Outlining(Task.open(folder, overwrite=True))
+    for disc in DISCS:
+        outlining.cutting.enclose(around(*disc[:2], 1.3 * disc[2]))
+        assert outlining.save() == 'a.png has its mask'
+        assert overlap(read_mask(folder / 'masks' / 'a.png'), disc) > 0.97
+        assert [path.name for path in (folder / 'masks').iterdir()] == ['a.png']
+        outlining.move(-1)
+
+
 def test_pictures_that_cannot_be_read_are_passed_over_and_told(folder: Path) -> None:
     for name in ('0', 'aa', 'c'):
         (folder / 'rgbs' / f'{name}.png').write_bytes(b'no picture')
