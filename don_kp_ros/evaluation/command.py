@@ -47,7 +47,9 @@ def main(argv: Sequence[str]) -> int:
         protocol = read_protocol(arguments.protocol, overrides)
         network = _load(arguments.model, arguments.fingerprint, arguments.dimension)
         if arguments.output is None:
-            refuse_others(output, network.fingerprint, request.data.resolve().name)
+            model, data = network.fingerprint, request.data.resolve().name
+            own = {('model', 'fingerprint'): model, ('data', 'folder'): data}
+            refuse_others(output, own, f'the model {model} on {data}')
         results, drawings = evaluate(network, arguments.model.name, protocol, request, console)
         write(output, results, html_text(results, drawings))
     except UnknownKeyError as error:

@@ -59,20 +59,23 @@ def write(output: Path, results: dict[str, Any], page: str) -> None:
     (output / 'report.html').write_text(page, encoding='utf-8')
 
 
-def refuse_others(output: Path, fingerprint: str, data: str) -> None:
-    """Raise RefusedError where results lie that are not of a model and a folder of that name."""
+def refuse_others(output: Path, own: Mapping[tuple[str, str], str], told: str) -> None:
+    """Raise RefusedError where results lie that differ in something that is own; told: names it.
+
+    own: values, by the part of the results and the key in it.
+    """
     file = output / 'results.json'
     if not file.exists():
         return
     try:
         earlier = json.loads(file.read_text(encoding='utf-8'))
-        there = earlier['model']['fingerprint'], earlier['data']['folder']
+        same = all(earlier[part][key] == value for (part, key), value in own.items())
     except (ValueError, KeyError, TypeError):
-        there = None
-    if there != (fingerprint, data):
+        same = False
+    if not same:
         raise RefusedError(
-            f'{file}: holds other results than those of the model {fingerprint} on {data}; give '
-            'another folder with --output, or this one to write over them'
+            f'{file}: holds other results than those of {told}; give another folder with '
+            '--output, or this one to write over them'
         )
 
 

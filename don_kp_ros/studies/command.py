@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from don_kp_ros.data.folder import DataError
-    from don_kp_ros.evaluation.results import print_table, say_where, write
+    from don_kp_ros.evaluation.results import print_table, refuse_others, say_where, write
     from don_kp_ros.networks.checkpoint import CheckpointError
     from don_kp_ros.studies.registry import read_study
     from don_kp_ros.studies.report import html_text
@@ -58,6 +58,10 @@ def main(argv: Sequence[str]) -> int:
         name = f'{request.data.resolve().name}-{arguments.study.stem}'
         job = Job(request, arguments.output or _OUTPUT / name, arguments.trainings, console)
         check_writable(job.output / 'results.json')
+        if arguments.output is None:
+            data = str(request.data.resolve())
+            own = {('study', 'kind'): study.kind, ('run', 'data'): data}
+            refuse_others(job.output, own, f'the study {study.kind} on {data}')
         outcome = study.run(job)
         results = _results(study, job, outcome)
         write(job.output, results, html_text(results))
@@ -133,7 +137,11 @@ def _results(study: Study, job: Job, outcome: Outcome) -> dict[str, Any]:
         'targets': [target.record() for target in outcome.targets],
         **outcome.details,
         'data': {'folder': job.request.data.resolve().name, **outcome.details.get('data', {})},
-        'run': {**job.request.record(), 'commit': commit()},
+        'run': {
+            **job.request.record(),
+            'data': str(job.request.data.resolve()),
+            'commit': commit(),
+        },
     }
     plain: dict[str, Any] = without_nan(results)
     return plain

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from don_kp_ros.studies.ablation import Ablation
 from don_kp_ros.studies.leave_one_out import LeaveOneOut
 from don_kp_ros.studies.pictures import Pictures
 from don_kp_ros.studies.registry import STUDIES, read_study
+from don_kp_ros.studies.study import Outcome
 from don_kp_ros.training import command as training_command
 
 SMALL = [
@@ -209,6 +211,30 @@ def test_an_interrupted_study_says_how_to_go_on(
     monkeypatch.setattr(trainings, '_Process', interrupted)
     assert run(folder, 'leave_one_out') == 130
     assert 'stopped; the same command goes on' in capsys.readouterr().err
+
+
+def test_the_default_folder_keeps_what_was_measured_of_others(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    others = folder.parent / 'others' / folder.name
+    shutil.copytree(folder, others)
+    monkeypatch.setattr(LeaveOneOut, 'run', lambda *_: Outcome('t', [{'AUC': 0.5}]))
+    assert command.main(['leave_one_out', folder.name]) == 0
+    file = Path(f'output/studies/{folder.name}-leave_one_out/results.json')
+    before = file.read_bytes()
+    assert command.main(['leave_one_out', str(others)]) == 1
+    error = capsys.readouterr().err
+    assert f'{file}: holds other results' in error and '--output' in error
+    assert str(others) in error
+    assert file.read_bytes() == before
+    assert command.main(['leave_one_out', str(others), '--output', 'own']) == 0
+    assert command.main(['leave_one_out', str(folder), '--minutes', '3']) == 0  # the same again
+    content = json.loads(file.read_text())
+    content['study']['kind'] = 'ablation'
+    file.write_text(json.dumps(content))
+    assert command.main(['leave_one_out', folder.name]) == 1
+    assert f'{file}: holds other results' in capsys.readouterr().err
 
 
 class TestBadInput:
