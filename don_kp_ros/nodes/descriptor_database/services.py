@@ -16,7 +16,7 @@ from don_kp.srv import (
     RestoreDescriptor,
     StoreDescriptor,
 )
-from don_kp_ros.database.errors import UnknownNameError
+from don_kp_ros.database.errors import DamagedError, UnknownNameError
 from don_kp_ros.database.records import Filter, Observation
 from don_kp_ros.database.text import printable, shortened, shown
 from don_kp_ros.errors import RefusedError
@@ -161,15 +161,19 @@ class DescriptorServices(StoreServices):
                 f'nothing is stored for model {shortened(seen.model)}; store it with '
                 f'{self._node.resolve_service_name("store_descriptor")}'
             )
+        left_out = []
         for ranked in seen.ranking:
             try:
                 ranked.object = store.get(ranked.name, seen.model).object
             except UnknownNameError:
                 continue  # deleted meanwhile
+            except DamagedError as error:
+                left_out.append(f'left out: {error}')
+                continue
             response.ranking.append(ranked)
         response.header, response.model = seen.header, seen.model
         best = (f'{shown(m.name)} {m.score:.3f}' for m in response.ranking[:_RANKED_IN_WORDS])
-        return f'of {seen.total}: {", ".join(best)}'
+        return '. '.join([f'of {seen.total}: {", ".join(best)}', *left_out])
 
     async def _requested(self, request: StoreDescriptor.Request) -> tuple[str, Observation, str]:
         """Return model and observation that a request asks to store, and where it comes from."""

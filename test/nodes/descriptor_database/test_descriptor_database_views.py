@@ -169,6 +169,20 @@ def test_all_that_is_stored_is_ranked_by_how_well_it_fits(taught):
     assert [r.name for r in again] == [r.name for r in response.ranking]
 
 
+def test_a_damaged_tag_keeps_no_other_descriptor_from_being_ranked(taught):
+    taught.store_pixel('tagged', 20, 30, tags=['red'])
+    taught.change("UPDATE tags SET tag = CAST(x'ff' AS TEXT) WHERE tag = 'red'")
+    response = taught.answer(taught.rank)
+    assert {ranked.name for ranked in response.ranking} == {
+        'cap/brim', 'cap/peak', 'mug/rim', 'away',
+    }  # fmt: skip
+    assert response.message.startswith('of 5: ')
+    assert "left out: 'tagged' of model" in response.message
+    assert 'delete it with /delete_descriptor' in response.message
+    assert taught.delete('tagged').success
+    assert 'left out' not in taught.answer(taught.rank).message
+
+
 def test_what_is_at_a_place_is_told(taught):
     response = taught.answer(lambda: taught.rank(u=100.0, v=70.0, radius=2.0))
     best = response.ranking[0]
