@@ -17,7 +17,14 @@ from don_kp_ros.database import display, exchange, schema
 from don_kp_ros.database.display import utc
 from don_kp_ros.database.doctor import State, examine
 from don_kp_ros.database.errors import StoreError
-from don_kp_ros.database.location import SQLITE, URL_VARIABLE, database_url, default_path
+from don_kp_ros.database.exchange_file import read
+from don_kp_ros.database.location import (
+    SQLITE,
+    URL_VARIABLE,
+    check_folder,
+    database_url,
+    default_path,
+)
 from don_kp_ros.database.opened import connect
 from don_kp_ros.database.records import Filter, now
 from don_kp_ros.database.salvage import set_aside
@@ -118,15 +125,17 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _import(arguments: argparse.Namespace, console: Console) -> int:
+    check_folder(_database(arguments, missing=True))
+    next(read(arguments.file), None)  # a wrong file makes no empty database
     with _opened(arguments, create=True) as store:
         try:
-            read = exchange.load(store, arguments.file, arguments.existing)
+            done = exchange.load(store, arguments.file, arguments.existing)
         except exchange.ConflictError as error:
             raise RefusedError(f'{error} (--replace, or --keep)') from error
     _say(
         console,
-        f'{read.added} added, {read.replaced} replaced, {read.kept} kept as they were, '
-        f'{read.unchanged} unchanged, in {store.location}',
+        f'{done.added} added, {done.replaced} replaced, {done.kept} kept as they were, '
+        f'{done.unchanged} unchanged, in {store.location}',
     )
     return 0
 

@@ -187,6 +187,7 @@ def test_what_cannot_be_shown_says_why(run, tmp_path: Path) -> None:
 
 def test_export_and_import_bring_all_of_it_elsewhere(path: Path, run, run_on, tmp_path) -> None:
     file, elsewhere = tmp_path / 'x.jsonl', tmp_path / 'new' / 'e.sqlite'
+    elsewhere.parent.mkdir()
     there = functools.partial(run_on, elsewhere)
     assert '4 descriptors of 2 models' in run('export', file)
     assert '4 added' in there('import', file)
@@ -213,6 +214,20 @@ def test_an_export_replaces_no_database(path: Path, run, tmp_path: Path) -> None
         assert there.read_bytes() == before
     for _ in range(2):
         assert '4 descriptors' in run('export', tmp_path / 'x.jsonl')
+
+
+def test_an_import_of_no_export_makes_no_database(path: Path, run_on, tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('nothing to see here')
+    before = sorted(tmp_path.rglob('*'))
+    there = functools.partial(run_on, tmp_path / 'e.sqlite')
+    assert 'missing.jsonl cannot be read' in there('import', tmp_path / 'missing.jsonl', status=1)
+    assert 'it is no file of' in there('import', tmp_path / 'notes.txt', status=1)
+    with DescriptorStore(path) as store:
+        exchange.export(store, tmp_path / 'x.jsonl')
+    elsewhere = tmp_path / 'slip' / 'e.sqlite'
+    said = run_on(elsewhere, 'import', tmp_path / 'x.jsonl', status=1)
+    assert f'there is no folder {elsewhere.parent}' in said
+    assert sorted(tmp_path.rglob('*')) == sorted([*before, tmp_path / 'x.jsonl'])
 
 
 def test_prune_asks_and_removes_only_what_is_old(path: Path, run, monkeypatch) -> None:
