@@ -92,21 +92,27 @@ class Pictures:
 
 def read_objects(path: Path, images: Sequence[Path]) -> tuple[str, ...]:
     """Read lines of a picture's name and its object; raises DataError."""
+    known = sorted((image.name for image in images), key=len)
     told: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
-        words = line.split(maxsplit=1)
-        if not words:
+        text = line.strip()
+        if not text:
             continue
-        if len(words) != 2:
+        # Names may have spaces; where several fit, the longest is meant.
+        fits = [own for own in known if text.startswith(own) and text[len(own) :][:1].isspace()]
+        name = fits[-1] if fits else text.split()[0]
+        shown = text.removeprefix(name).strip()
+        if not shown:
             raise DataError(
                 f'{path}: line {number} is {line!r}; the name of a picture and of its object are '
                 'expected'
             )
-        told[words[0]] = words[1].strip()
+        if name in told:
+            raise DataError(f'{path}: line {number} names {name} again; remove one of the lines')
+        told[name] = shown
     for image in images:
         if image.name not in told:
             raise DataError(f'{path}: does not say what {image} shows; add the line')
-    known = {image.name for image in images}
     for name in told:
         if name not in known:
             raise DataError(f'{path}: names {name}, but there is no such picture; remove the line')

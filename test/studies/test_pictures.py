@@ -11,7 +11,7 @@ from don_kp_ros.data.folder import DataError, ImageFolder, Sample
 from don_kp_ros.data.picture_file import read_image
 from don_kp_ros.data.posed import PosedFolder, PosedView, write_depth, write_index
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.studies.pictures import Pictures, alike
+from don_kp_ros.studies.pictures import Pictures, alike, read_objects
 
 
 def posed(root: Path) -> Path:
@@ -48,6 +48,14 @@ class TestObjects:
         (folder / 'objects.txt').write_text('\n'.join([*lines, '']))
         assert Pictures.open(folder).objects() == ('my cap',) * 3 + ('my mug',) * 5
 
+    def test_names_of_pictures_may_have_spaces(self, tmp_path: Path) -> None:
+        names = ('IMG 1.png', 'IMG 1.png (copy).png', 'b.png')
+        (tmp_path / 'objects.txt').write_text(
+            'IMG 1.png cap\nIMG 1.png (copy).png my mug\n  b.png\tcap\n'
+        )
+        told = read_objects(tmp_path / 'objects.txt', [Path(name) for name in names])
+        assert told == ('cap', 'my mug', 'cap')
+
     def test_posed_views_do(self, folder: Path) -> None:
         assert Pictures.open(posed(folder)).objects() == ('one',) * 5 + ('two',) * 3
 
@@ -57,6 +65,7 @@ class TestObjects:
             (lambda lines: lines[:-1], r'does not say what .*rgbs/7\.png'),
             (lambda lines: [*lines, '8.png cap'], r'names 8\.png, but there is no such'),
             (lambda lines: ['0.png', *lines[1:]], r"line 1 is '0.png'"),
+            (lambda lines: [*lines, '0.png mug'], r'line 9 .*0\.png.* again'),
         ],
     )
     def test_what_is_wrong_is_named(self, folder: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
