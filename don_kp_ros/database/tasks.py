@@ -260,6 +260,7 @@ def _fingerprint(store: DescriptorStore, beginning: str | None) -> str | None:
 
 
 def _only_model(store: DescriptorStore, name: str) -> str:
+    """Return the model that a name is stored for, or else was deleted for, or else any."""
     known = [model.fingerprint for model in store.models()]
     found = [model for model in known if store.has(name, model)]
     if len(found) > 1:
@@ -267,7 +268,9 @@ def _only_model(store: DescriptorStore, name: str) -> str:
         raise RefusedError(f'{shown(name)} is stored for {len(found)} models; --model: {listed}')
     if not known:
         raise RefusedError(f'nothing is stored in {store.location} yet')
-    return found[0] if found else known[0]
+    deleted = store.list(Filter(prefix=name, deleted=True))
+    found = found or [one.model for one in deleted if one.name == name]
+    return (found or known)[0]
 
 
 def _say(console: Console, text: str) -> None:

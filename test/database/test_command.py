@@ -185,6 +185,13 @@ def test_what_cannot_be_shown_says_why(run, tmp_path: Path) -> None:
     assert not (tmp_path / 'p.png').exists()
 
 
+def test_a_deleted_point_is_said_to_be(path: Path, run) -> None:
+    with DescriptorStore(path) as store:
+        store.delete('cap/brim', MODEL)  # the first model is another one
+    said = run('show', 'cap/brim', status=1)
+    assert "'cap/brim'" in said and 'was deleted' in said
+
+
 def test_export_and_import_bring_all_of_it_elsewhere(path: Path, run, run_on, tmp_path) -> None:
     file, elsewhere = tmp_path / 'x.jsonl', tmp_path / 'new' / 'e.sqlite'
     elsewhere.parent.mkdir()
