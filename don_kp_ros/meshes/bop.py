@@ -16,7 +16,7 @@ from don_kp_ros.geometry import rigid
 Array = NDArray[np.float64]
 
 MILLIMETRE = 1e-3
-_TURNS = 64  # of a full one, about an axis of continuous symmetry
+_TURNS = 315  # about an axis: no point moves by 1 % of the diameter from one to the next, as BOP's
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def _info(entry: dict[str, Any]) -> ModelInfo:
         T = np.array(numbers, np.float64).reshape(4, 4)
         T[:3, 3] *= MILLIMETRE
         discrete.append(T)
-    every = discrete
-    for continuous in entry.get('symmetries_continuous', ()):
-        offset = np.array(continuous['offset'], np.float64) * MILLIMETRE
-        every = [T @ turn for T in every for turn in _turns(continuous['axis'], offset)]
+    continuous: list[Array] = []
+    for one in entry.get('symmetries_continuous', ()):
+        continuous += _turns(one['axis'], np.array(one['offset'], np.float64) * MILLIMETRE)
+    every = [T @ turn for T in discrete for turn in continuous or [np.eye(4)]]
     return ModelInfo(diameter, np.stack(every))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.evaluation.poses import mssd
 from don_kp_ros.geometry import rigid
 from don_kp_ros.meshes.bop import nearest, read_models_info
 
@@ -34,6 +35,26 @@ def test_diameters_and_symmetries_become_metres(tmp_path: Path) -> None:
     assert len(found[3].symmetries) > 32
     for one in found[3].symmetries:  # the axis stays where it is
         np.testing.assert_allclose(rigid.apply(one, [0.01, 0, 0.3]), [0.01, 0, 0.3], atol=1e-12)
+
+
+def test_a_pose_that_is_turned_about_its_axis_is_hardly_off(tmp_path: Path) -> None:
+    path = tmp_path / 'models_info.json'
+    axes = [{'axis': axis, 'offset': [0, 0, 0]} for axis in ([0, 0, 1], [1, 0, 0])]
+    path.write_text(
+        json.dumps(
+            {
+                '1': {'diameter': 125.6, 'symmetries_continuous': axes[:1]},
+                '2': {'diameter': 125.6, 'symmetries_continuous': axes},
+            }
+        )
+    )
+    can, ball = (one.symmetries for one in read_models_info(path).values())
+    rim = np.array([[0.038, 0, 0.05], [0, 0.038, 0.05], [-0.038, 0, -0.05], [0, -0.038, -0.05]])
+    true = rigid.transform(translation=[0, 0, 0.6])
+    for degrees in (0.57, 2.8, 123.4):
+        T = true @ rigid.transform(rigid.rotation_about([0, 0, 1], np.deg2rad(degrees)))
+        assert mssd(T, true, rim, can) < 0.0005
+    assert len(ball) < 1000
 
 
 @pytest.mark.parametrize('text', ['[', '[]', '{"1": {}}', '{"1": {"diameter": -1}}'])
