@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
     from don_kp_ros.networks.model import DescriptorModel
     from don_kp_ros.pose.close_up import refine_close_up
     from don_kp_ros.pose.mesh_descriptors import Subject
+    from don_kp_ros.pose.render_and_compare import middle
     from don_kp_ros.pose.templates import find_by_templates, views_of
     from don_kp_ros.resources import shipped_model
 
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
             depth = read_depth(options.depth, UNITS['mm'] * options.depth_unit)
         view = View((height, width), depth, camera, 'there is no depth')
         mesh = read(options.mesh).in_metres(UNITS[options.unit], options.diameter)
-        start = None if options.pose is None else _pose(options.pose)
+        start = None if options.pose is None else _pose(options.pose, middle(mesh.vertices))
         model = DescriptorModel.load(options.model or shipped_model(), options.device)
         subject = Subject.of(mesh)
         if start is None:
@@ -106,9 +107,11 @@ def _told(pose: Pose, views: int) -> str:
     return f'{text}; another turn fits as well' if pose.ambiguous else text
 
 
-def _pose(path: Path) -> Any:
-    """Read a transform (4, 4) of 16 numbers; raises RefusedError."""
+def _pose(path: Path, middle: Any) -> Any:
+    """Read a transform (4, 4) of 16 numbers, of a mesh about a point (3,); raises RefusedError."""
     import numpy as np
+
+    from don_kp_ros.geometry import rigid
 
     try:
         T = np.array(path.read_text(encoding='utf-8').split(), np.float64).reshape(4, 4)
@@ -123,10 +126,11 @@ def _pose(path: Path) -> Any:
             f'{path}: is no rigid transform; T_camera_object maps points in the frame of the mesh '
             'to the optical frame, in metres, its last row is 0 0 0 1'
         )
-    if not T[2, 3] > 0:
+    away = rigid.apply(T, middle)[2]
+    if not away > 0:
         raise RefusedError(
-            f'{path}: puts the object {T[2, 3]:g} m before the camera; z is forward in the '
-            'optical frame, and must be above 0'
+            f'{path}: puts the middle of the mesh {away:g} m before the camera; z is forward in '
+            'the optical frame, and must be above 0'
         )
     return T
 

@@ -12,6 +12,7 @@ from benchmarks.oracle import off
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.meshes.packing import packed
 from don_kp_ros.meshes.picture import drawn_over
 from don_kp_ros.meshes.reading import read
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
@@ -59,6 +60,22 @@ def test_a_pose_is_refined_and_drawn(folder: Path, capsys: pytest.CaptureFixture
     before, after = drawn[:, :320].astype(float), drawn[:, 328:].astype(float)
     image = cv2.imread(str(folder / 'image.png')).astype(float)
     assert np.abs(after - image)[:200].mean() < 0.7 * np.abs(before - image)[:200].mean()
+
+
+def test_the_origin_of_a_mesh_may_lie_behind_the_camera(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shift = rigid.transform(translation=[0, 0, -1.0])
+    (tmp_path / 'moved.glb').write_bytes(packed(read(folder / 'box.obj').moved(shift)))
+    start = np.loadtxt(folder / 'start.txt') @ rigid.inverse(shift)
+    assert start[2, 3] < 0
+    np.savetxt(tmp_path / 'start.txt', start)
+    more = ['--depth', str(folder / 'depth.png'), '--depth-unit', '0.1']
+    more += ['--mesh', str(tmp_path / 'moved.glb'), '--pose', str(tmp_path / 'start.txt')]
+    assert command.main(arguments(folder, *more)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    T = np.array([line.split() for line in lines[1:5]], float) @ shift
+    np.testing.assert_allclose(T[:3, 3], TRUE[:3, 3], atol=0.002)
 
 
 def without_a_start(folder: Path, image: str, *more: str) -> list[str]:
