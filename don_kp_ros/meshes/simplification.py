@@ -65,7 +65,9 @@ def _corner_colours(mesh: Mesh) -> Array:
             found.append(np.broadcast_to(255 * np.array(part.rgba[:3]), (len(part.faces), 3, 3)))
             continue
         height, width = part.picture.shape[:2]
-        u, v = (part.texcoord % 1.0 * [width, height]).astype(np.int64).T
+        within = (part.texcoord >= 0) & (part.texcoord <= 1)  # the far edge is not the near one
+        places = np.where(within, part.texcoord, part.texcoord % 1.0)
+        u, v = (places * [width, height]).astype(np.int64).T
         texels = part.picture[v.clip(0, height - 1), u.clip(0, width - 1)]
         found.append(texels[part.corners].astype(np.float64))
     return np.concatenate(found)

@@ -1,10 +1,13 @@
 """Meshes with fewer faces keep their shape."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
 
-from don_kp_ros.meshes.simplification import evened, simplified
+from don_kp_ros.meshes.mesh import Mesh, Part
+from don_kp_ros.meshes.simplification import evened, reduced, simplified
 
 
 def test_a_sphere_stays_one() -> None:
@@ -40,3 +43,22 @@ def test_flat_sides_get_vertices_of_their_own() -> None:
     edges = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, 1, axis=1)], axis=2)
     assert edges.max() < 0.03
     assert trimesh.Trimesh(vertices, faces).volume == pytest.approx(0.006, rel=1e-6)
+
+
+def test_the_far_edge_of_a_texture_keeps_its_colour() -> None:
+    side = np.linspace(0, 1, 60)
+    places = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    vertices = np.concatenate([0.2 * places, np.zeros((len(places), 1))], axis=1)
+    at = np.arange(len(places)).reshape(60, 60)
+    a, b, c, d = (one.ravel() for one in (at[:-1, :-1], at[:-1, 1:], at[1:, 1:], at[1:, :-1]))
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, :32, 0] = picture[:, 32:, 2] = 255  # red, and blue on the right
+    whole = Mesh(Path('a'), (Part(vertices, faces, (1, 1, 1, 1), places, faces, picture),), '')
+    (part,) = reduced(whole, 500).parts
+    assert part.texcoord is not None and part.corners is not None and part.picture is not None
+    height, width = part.picture.shape[:2]
+    u, v = (part.texcoord[part.corners[:, 0]] * [width, height]).astype(int).T
+    right = part.vertices[part.faces][:, :, 0].min(axis=1) > 0.11
+    assert right.any()
+    assert (part.picture[v[right], u[right]] == [0, 0, 255]).all()
