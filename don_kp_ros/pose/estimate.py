@@ -12,6 +12,7 @@ from don_kp_ros.geometry.symmetry import SymmetryAxis
 
 Array = NDArray[np.float64]
 
+_ANY_ANGLE = np.pi**2 / 3  # square radians: the variance of an angle of which nothing is known
 _UNKNOWN = 1e4  # square metres or radians: the variance of what is not determined at all
 
 
@@ -87,6 +88,12 @@ class Pose:
             unit,
             refused=refused,
         )
+
+    def free_about(self, axis: SymmetryAxis) -> Pose:
+        """Say that the object's turn about an axis is unknown."""
+        unknown = axis.motion(self.T_camera_object)
+        covariance = self.covariance + _ANY_ANGLE * np.outer(unknown, unknown)
+        return replace(self, covariance=covariance, symmetry=axis)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.pose.estimate import Pose
-from don_kp_ros.pose.symmetry import Symmetry
 
 Array = NDArray[np.float64]
 
@@ -25,16 +24,15 @@ _LEAST = np.repeat([0.003, np.deg2rad(2)], 3) ** 2  # of poses that are found tw
 class Held:
     """A refined pose of an object in the image that it was refined in.
 
-    T_fixed_camera (4, 4): of that image; found: the pose before its refinement; T_camera_object
-    (4, 4) and covariance (6, 6): the refined one; symmetry: of the object, whose turn remains
-    unknown; stamp: of the image, seconds.
+    T_fixed_camera (4, 4): of that image; found: the pose before its refinement, which leaves a
+    turn about an axis of symmetry as unknown as it was; T_camera_object (4, 4) and covariance
+    (6, 6): the refined one; stamp: of the image, seconds.
     """
 
     T_fixed_camera: Array
     found: Pose
     T_camera_object: Array
     covariance: Array
-    symmetry: Symmetry | None
     stamp: float
 
     def moved_to(self, T_fixed_camera: Array) -> tuple[Array, Array]:
@@ -43,7 +41,12 @@ class Held:
         return T @ self.T_camera_object, _turned(self.covariance, T)
 
     def rests(self, pose: Pose, T_fixed_camera: Array) -> bool:
-        """Tell whether an object that is found at a pose in another view has not moved since."""
+        """Tell whether an object that is found at a pose in another view has not moved since.
+
+        Where only that view tells how it is turned, nobody knows.
+        """
+        if self.found.ambiguous and not pose.ambiguous:
+            return False
         T = rigid.inverse(T_fixed_camera) @ self.T_fixed_camera
         before = T @ self.found.T_camera_object
         covariance = _turned(self.found.covariance, T) + pose.covariance + np.diag(_LEAST)
@@ -53,8 +56,16 @@ class Held:
     def replacing(self, pose: Pose, T_fixed_camera: Array) -> Pose:
         """Return a pose that was found with the refined one in its place."""
         T, covariance = self.moved_to(T_fixed_camera)
-        held = replace(pose, T_camera_object=T, covariance=covariance, refined=True)
-        return held if self.symmetry is None else self.symmetry.applied(held)
+        axis, ambiguous = self.found.symmetry, self.found.ambiguous
+        held = replace(
+            pose,
+            T_camera_object=T,
+            covariance=covariance,
+            symmetry=None,
+            ambiguous=ambiguous,
+            refined=True,
+        )
+        return held if axis is None else held.free_about(axis)
 
 
 def _turned(covariance: Array, T: Array) -> Array:

@@ -98,7 +98,7 @@ def _locate(
         return Pose.none(len(constellation.points), Refusal(Why.TOO_FEW, view.lacks))
     if not by_depth:
         pose = solve_pixels(constellation, candidates, view.camera, noise, confidence)
-        return pose if symmetry is None or pose.refused else symmetry.applied(pose)
+        return pose if symmetry is None or pose.refused else pose.free_about(symmetry)
     matches = Matches.of(constellation, candidates, view.camera, noise)
     likely = likely_poses(matches, confidence, seed)
     if isinstance(likely, Refusal):
@@ -121,7 +121,7 @@ def _locate(
     pose = against_rivals(constellation, pose, fits[1:], form)
     if symmetry is None or pose.refused or pose.ambiguous:
         return pose
-    return symmetry.applied(pose)
+    return pose.free_about(symmetry)
 
 
 def _refusal(fit: Fit, confidence: Confidence) -> Refusal | None:
@@ -157,7 +157,7 @@ def against_rivals(
         if apart > _BESIDE or not _is_turn(motion, symmetry):
             continue
         if form.axis is not None and not _is_turn(motion, form.axis):
-            told = replace(form.axis.applied(pose), ambiguous=True)
+            told = replace(pose.free_about(form.axis), ambiguous=True)
             continue
         axis = Symmetry.of_turn(motion, constellation.radius)
         if axis is None or symmetry is not None or told is not pose:
@@ -167,7 +167,7 @@ def against_rivals(
                 'another side'
             )
             return replace(pose, refused=Refusal(Why.AMBIGUOUS, text))
-        return replace(axis.applied(pose), ambiguous=True)
+        return replace(pose.free_about(axis), ambiguous=True)
     return told
 
 

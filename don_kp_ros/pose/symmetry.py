@@ -24,7 +24,6 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.symmetry import SymmetryAxis
 from don_kp_ros.pose.consensus import poses_by_consensus
 from don_kp_ros.pose.constellation import Constellation
-from don_kp_ros.pose.estimate import Pose
 from don_kp_ros.pose.matches import Matches
 from don_kp_ros.pose.refinement import refined
 from don_kp_ros.pose.revolution import Revolution, axis_of, normals_of, round_shape_of
@@ -47,7 +46,6 @@ _COMPARED = 0.25  # share of the points, at least, that are
 _MOST_PARTS = 8  # of a full turn
 _SO_MANY = 5  # of 2 to 8 parts: a regular polygon of up to 12 sides allows 4
 _ALONG = 0.25  # shift along the axis over the radius of the object: more is no turn
-_VARIANCE = np.pi**2 / 3  # square radians, of an angle of which nothing is known
 _AWAY = np.array([0.0, 0.0, 1.0])  # metres: matches have rays
 
 
@@ -69,12 +67,6 @@ class Symmetry(SymmetryAxis):
         # The point on the axis that is nearest to the origin; the system lacks the direction.
         point = np.linalg.lstsq(np.eye(3) - T[:3, :3], T[:3, 3], rcond=1e-6)[0]
         return cls(direction, point - direction * (direction @ point))
-
-    def applied(self, pose: Pose) -> Pose:
-        """Say of a pose that its turn about the axis is unknown."""
-        unknown = self.motion(pose.T_camera_object)
-        covariance = pose.covariance + _VARIANCE * np.outer(unknown, unknown)
-        return replace(pose, covariance=covariance, symmetry=self)
 
 
 @dataclass(frozen=True, eq=False)

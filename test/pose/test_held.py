@@ -1,5 +1,7 @@
 """A refined pose is held while its object rests, from wherever the camera looks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ TRUE = rigid.transform(rigid.rotation_about([1, 2, 3], 1.0), [0.5, 0.1, 0.02])  
 OFF = rigid.transform(rigid.rotation_about([0, 1, 0], 0.1), [0.01, 0.0, 0.004])
 FIRST = rigid.transform(rigid.rotation_about([1, 0, 0], 2.9), [0.5, 0.1, 0.6])
 SECOND = rigid.transform(rigid.rotation_about([1, 0.4, 0], 2.5), [0.4, -0.2, 0.5])
+AXIS = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
 COVARIANCE = np.diag([1e-6, 4e-6, 9e-6, 1e-4, 2e-4, 3e-4])
 
 
@@ -24,9 +27,20 @@ def found(T_world_camera: Array, T_world_object: Array) -> Pose:
     return Pose(T, np.ones(9, np.bool_), 0.9, 0.002, COVARIANCE)
 
 
-def held(symmetry: Symmetry | None = None) -> Held:
+def held(pose: Pose | None = None) -> Held:
     refined = rigid.inverse(FIRST) @ TRUE
-    return Held(FIRST, found(FIRST, TRUE @ OFF), refined, COVARIANCE / 4, symmetry, 7.0)
+    return Held(FIRST, pose or found(FIRST, TRUE @ OFF), refined, COVARIANCE / 4, 7.0)
+
+
+def unsure(T_world_camera: Array) -> Pose:
+    """Make what is found of a can, in an image that does not tell its turn."""
+    return replace(found(T_world_camera, TRUE @ OFF).free_about(AXIS), ambiguous=True)
+
+
+def about_the_axis(pose: Pose, T_world_camera: Array) -> float:
+    """Return the variance of the turn about the axis, square radians."""
+    about = (rigid.inverse(T_world_camera) @ TRUE)[:3, 2]
+    return float(about @ pose.covariance[3:, 3:] @ about)
 
 
 @pytest.mark.parametrize('camera', [FIRST, SECOND])
@@ -67,9 +81,24 @@ def test_what_is_found_anew_with_its_usual_noise_rests() -> None:
 
 
 def test_the_turn_of_a_symmetric_object_stays_unknown() -> None:
-    axis = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
-    better = held(axis).replacing(found(SECOND, TRUE @ OFF), SECOND)
-    about = (rigid.inverse(SECOND) @ TRUE)[:3, 2]
-    spread = float(about @ better.covariance[3:, 3:] @ about)
-    assert spread == pytest.approx(np.pi**2 / 3, rel=1e-3)
-    assert better.symmetry is axis
+    pose = found(FIRST, TRUE @ OFF).free_about(AXIS)
+    better = held(pose).replacing(found(SECOND, TRUE @ OFF).free_about(AXIS), SECOND)
+    assert about_the_axis(better, SECOND) == pytest.approx(np.pi**2 / 3, rel=1e-3)
+    assert better.symmetry is AXIS and not better.ambiguous
+
+
+def test_a_turn_that_was_unknown_stays_so_until_an_image_tells_it() -> None:
+    one, sure = held(unsure(FIRST)), found(SECOND, TRUE @ OFF)
+    for pose in (unsure(SECOND), sure):
+        better = one.replacing(pose, SECOND)
+        assert better.symmetry is AXIS and better.ambiguous
+        assert about_the_axis(better, SECOND) == pytest.approx(np.pi**2 / 3, rel=1e-3)
+    assert one.rests(unsure(SECOND), SECOND)
+    assert not one.rests(sure, SECOND)
+
+
+def test_a_turn_that_was_known_stays_so_where_an_image_does_not_tell_it() -> None:
+    assert held().rests(unsure(SECOND), SECOND)
+    better = held().replacing(unsure(SECOND), SECOND)
+    assert better.symmetry is None and not better.ambiguous
+    assert about_the_axis(better, SECOND) < 1e-3

@@ -135,7 +135,7 @@ def test_the_covariance_says_which_turn_is_unknown() -> None:
     rng = np.random.default_rng(0)
     position = rigid.apply(T, constellation.points) + rng.normal(0, 0.002, (64, 3))
     sure = solve(constellation, candidates_at(position), CAMERA, Noise(2.0))
-    unsure = Symmetry(AXIS, CENTRE).applied(sure)
+    unsure = sure.free_about(Symmetry(AXIS, CENTRE))
     assert unsure.symmetry is not None and unsure.symmetry.direction is AXIS
     assert not unsure.ambiguous
     tiny = 1e-5

@@ -198,8 +198,5 @@ class Refining:
             else:
                 self._node.get_logger().debug(reason)
             return None
-        form, told = seen.query.form, pose.symmetry
-        of_shape = pose.ambiguous and form.axis and told and told.is_parallel(form.axis)
-        axis = form.axis if of_shape else form.symmetry
-        held = Held(sight.T_fixed_camera, pose, start, covariance, axis, sight.stamp)
+        held = Held(sight.T_fixed_camera, pose, start, covariance, sight.stamp)
         return _Refined(held, seen, sight.fixed)
