@@ -133,4 +133,9 @@ class PlacingService:
                 f'{name} is not seen ({pose.refused}); show it to the camera, or give the pose '
                 'of the mesh in its frame'
             )
+        if pose.ambiguous:
+            raise RefusedError(
+                f'this image fits another turn of {name} as well; show it from another side, or '
+                'give the pose of the mesh in its frame'
+            )
         return pose.T_camera_object

@@ -1,0 +1,39 @@
+"""What perception refuses to place a mesh by; without a node."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry import rigid
+from don_kp_ros.nodes.perception import placing
+from don_kp_ros.nodes.perception.placing import PlacingService
+from don_kp_ros.pose.estimate import Pose
+from don_kp_ros.pose.symmetry import Symmetry
+
+T = rigid.transform(translation=[0, 0, 0.5])
+SURE = Pose(T, np.ones(8, np.bool_), 0.9, 0.001, 1e-6 * np.eye(6), fit=0.7)
+AXIS = Symmetry(np.array([0.0, 0.0, 1.0]), np.zeros(3))
+
+
+def seen(monkeypatch: pytest.MonkeyPatch, pose: Pose) -> NDArray[np.float64]:
+    """Ask for an object that is found at a pose."""
+    constellation = SimpleNamespace(descriptors=np.eye(8, dtype=np.float32), points=None)
+    monkeypatch.setattr(placing, 'find_candidates', lambda *_: None)
+    monkeypatch.setattr(placing, 'form_of', lambda _: None)
+    monkeypatch.setattr(placing, 'find_instances', lambda *_, **__: [pose])
+    service = SimpleNamespace(_settings=lambda: SimpleNamespace(depth_window=5))
+    frame = SimpleNamespace(cells=None)
+    return PlacingService._seen(service, 'can', constellation, frame, None)  # type: ignore[arg-type]
+
+
+def test_an_image_that_does_not_tell_the_turn_places_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    symmetric = replace(SURE, symmetry=AXIS)
+    assert seen(monkeypatch, symmetric) is T
+    with pytest.raises(RefusedError, match='another turn of can as well; show it from another'):
+        seen(monkeypatch, replace(symmetric, ambiguous=True))
