@@ -73,6 +73,8 @@ class PlacingService:
             raise RefusedError(f'the mesh of {known.name}: {error}') from error
         frames = self._active().frames
         frame = frames.described(request.stamp, request.max_age) if given is None else None
+        if frame is not None and frame.model != running.model.fingerprint:
+            raise RefusedError('another model has just been loaded; try again')
         view = frames.view(frame) if frame is not None else None
         job = self._pool.submit(
             self._place, request, running, constellation, given, frame, view, response

@@ -1,5 +1,7 @@
 """What perception refuses to place a mesh by; without a node."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from don_kp.msg import TaughtObject
+from don_kp.srv import PlaceMesh
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.perception import placing
@@ -37,3 +41,30 @@ def test_an_image_that_does_not_tell_the_turn_places_nothing(
     assert seen(monkeypatch, symmetric) is T
     with pytest.raises(RefusedError, match='another turn of can as well; show it from another'):
         seen(monkeypatch, replace(symmetric, ambiguous=True))
+
+
+def test_an_image_that_another_model_described_places_nothing() -> None:
+    frames = SimpleNamespace(
+        described=lambda *_: SimpleNamespace(model='old'), view=lambda _: None
+    )
+    with ThreadPoolExecutor(1) as pool:
+        service = SimpleNamespace(
+            _node=SimpleNamespace(
+                get_logger=lambda: SimpleNamespace(warning=lambda *_, **__: None)
+            ),
+            _pool=pool,
+            _running=lambda: SimpleNamespace(
+                model=SimpleNamespace(fingerprint='new', dimension=4)
+            ),
+            _active=lambda: SimpleNamespace(frames=frames),
+            _place=lambda *_: None,
+        )
+        points, values = [0.0, 0, 0, 0.01, 0, 0, 0, 0.01, 0], [1.0, 0, 0, 0] * 3
+        known = TaughtObject(
+            name='cap', model='new', views=1, points=points, values=values, weights=[1.0] * 3
+        )
+        answer = asyncio.run(
+            PlacingService._on_place(service, PlaceMesh.Request(known=known), PlaceMesh.Response())  # type: ignore[arg-type]
+        )
+    assert not answer.success
+    assert answer.message == 'another model has just been loaded; try again'
