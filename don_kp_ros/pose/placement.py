@@ -25,7 +25,13 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.comparison import Comparer, Live
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.estimate import Refusal
-from don_kp_ros.pose.mesh_descriptors import Image, Subject, refine_rendering, rendered_again
+from don_kp_ros.pose.mesh_descriptors import (
+    Image,
+    Subject,
+    judge_rendering,
+    refine_rendering,
+    rendered_again,
+)
 from don_kp_ros.pose.render_and_compare import Gate, middle
 from don_kp_ros.pose.surface import Triangles
 
@@ -125,6 +131,9 @@ def place(
         for T in _until(ending, best[:_REFINED])
     ]
     chosen = min(found, key=lambda one: one.cost[0] if one.refused else one.cost[1])
+    if chosen.refused:  # its likeness is that of where it was refined to, which it does not keep
+        T = chosen.T_camera_object
+        chosen = judge_rendering(subject, T, sight.image, sight.camera, sight.live, model)
     T = rigid.inverse(sight.T_camera_object) @ chosen.T_camera_object
     through = _looked_through(subject, T, sight)
     residual = _residual(subject, constellation, T)
