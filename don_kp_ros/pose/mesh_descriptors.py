@@ -8,7 +8,7 @@ views are averaged once, and must be the same from everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,23 +67,24 @@ def refine_rendering(
 ) -> Refined:
     """Refine a pose (4, 4) of an object in a picture (H, W, 3) with `rendered again` descriptors.
 
-    live: what the model sees in the picture, and its depth.
+    live: what the model sees in the picture, and its depth. Where a later round refuses what one
+    before found, for any reason but that it is as good, the start stays.
     """
     result: Refined | None = None
     for _ in range(_ROUNDS):
         T = start if result is None else result.T_camera_object
         surface = rendered_again(subject, T, image, camera, model)
         if isinstance(surface, Refusal):
-            break
+            return Refined.none(start, surface)
         (found,) = refine([surface], [T], live, blur=0)  # the map has blurred them
-        if found.refused and result is not None:
-            break
-        result = found
+        if result is not None:
+            if found.refused and found.refused.why is Why.NO_BETTER:
+                break
+            found = replace(found, cost=(result.cost[0], found.cost[1]))
         if found.refused:
-            break
-    if result is None:
-        assert isinstance(surface, Refusal)
-        return Refined.none(start, surface)
+            return replace(found, T_camera_object=start)
+        result = found
+    assert result is not None
     return result
 
 

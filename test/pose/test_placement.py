@@ -1,5 +1,6 @@
 """What a picture says of a mesh that is placed in it."""
 
+from dataclasses import replace
 from threading import Event
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from benchmarks.oracle import CELLS, built_in, look, unit
+from benchmarks.oracle import CELLS, built_in, look, off, unit
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
@@ -17,7 +18,7 @@ from don_kp_ros.pose import mesh_descriptors, placement
 from don_kp_ros.pose.comparison import Surface
 from don_kp_ros.pose.constellation import Constellation
 from don_kp_ros.pose.placement import Sight, place
-from don_kp_ros.pose.render_and_compare import Why, judge
+from don_kp_ros.pose.render_and_compare import Refined, Why, judge
 
 CAMERA = Camera(640, 480, 600.0, 600.0, 319.5, 239.5)
 
@@ -57,3 +58,24 @@ def test_a_can_that_is_refined_only_the_wrong_way_round_is_refused(
     monkeypatch.setattr(mesh_descriptors, 'rendered_again', lambda *_: can.surface)
     with pytest.raises(RefusedError, match='looks like the picture; needed are 60%'):
         place(subject, known, sight, None, Event())  # type: ignore[arg-type]
+
+
+def test_a_pose_that_a_later_round_finds_unlike_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = built_in()[0]
+    seen = look([one], np.random.default_rng(0), with_depth=True)
+    start = off(seen.T[0], 15, 0.02, np.random.default_rng(0))
+    noise = np.random.default_rng(5).normal(size=one.surface.descriptors.shape)
+    other = replace(one.surface, descriptors=unit(noise))
+
+    def refined(*rounds: Surface) -> Refined:
+        described = iter(rounds)
+        monkeypatch.setattr(mesh_descriptors, 'rendered_again', lambda *_: next(described))
+        return mesh_descriptors.refine_rendering(None, start, None, CELLS, seen.live, None)  # type: ignore[arg-type]
+
+    unlike = refined(one.surface, other)
+    assert unlike.refused is not None and unlike.refused.why is Why.UNLIKE
+    assert unlike.T_camera_object is start and np.isinf(unlike.covariance).all()
+    alike = refined(one.surface, one.surface, one.surface)
+    assert alike.refused is None and one.found(alike.T_camera_object, seen.T[0])
