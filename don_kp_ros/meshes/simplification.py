@@ -12,6 +12,9 @@ from don_kp_ros.meshes.mesh import Array, Indices, Mesh
 
 MOST_DRAWN = 20_000  # faces: each is about a pixel wide, half a metre away
 _LONG = 2.0  # an edge over that of a triangle of the mean area: longer ones are divided
+_MANY = 3  # times the faces that are wanted: a mesh of thin strips would have up to fifty
+_SHORT = 1 / 8, 1 / 4  # of that: shorter ones are merged where strips are thin
+_EQUAL = 1e-6  # of that: vertices nearer than this are one
 
 
 def simplified(vertices: Array, faces: Indices, most: int) -> tuple[Array, Indices]:
@@ -92,14 +95,89 @@ def _nearest_of_each(vertices: Array, onto: Indices, fewer: Array) -> Indices:
 def evened(vertices: Array, faces: Indices, most: int) -> tuple[Array, Indices]:
     """Simplify a mesh, then divide its large faces, so that vertices lie on flat sides, too.
 
-    There are about as many faces as ``most`` says.
+    There are about as many faces as ``most`` says. Where strips are so thin that there would be
+    more than three times as many, they are made wider first.
     """
-    import trimesh
-
     vertices, joined, _ = _without_seams(vertices, faces)
     vertices, faces = simplified(vertices, joined.astype(np.int64), most)
     corner = vertices[faces]
     normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     each = np.linalg.norm(normal, axis=1).sum() / 2 / most
-    longest = _LONG * np.sqrt(4 / np.sqrt(3) * each)
-    return trimesh.remesh.subdivide_to_size(vertices, faces, longest, max_iter=20)  # type: ignore[return-value]
+    longest = _LONG * float(np.sqrt(4 / np.sqrt(3) * each))
+    divided = _divided(vertices, faces, longest)
+    for shortest in _SHORT:
+        if len(divided[1]) <= _MANY * most:
+            break
+        wider = _merged(vertices, faces, shortest * longest)
+        if len(wider):  # a needle may be thinner than that everywhere
+            divided = _divided(vertices, wider, longest)
+    return divided
+
+
+def _merged(vertices: Array, faces: Indices, shortest: float) -> Indices:
+    """Merge the ends of edges that are shorter; return the faces that still have three corners."""
+    rng = np.random.default_rng(0)
+    while True:
+        ends = np.stack([faces, np.roll(faces, -1, axis=1)], axis=2)
+        ends = rng.permutation(ends[_edges(vertices, faces) < shortest])
+        if not len(ends):
+            return faces
+        # A vertex takes part in one merge at a time.
+        rank = np.arange(len(ends))[:, None]
+        first = np.full(len(vertices), len(ends))
+        np.minimum.at(first, ends, rank)
+        kept, gone = ends[(first[ends] == rank).all(axis=1)].T
+        onto = np.arange(len(vertices))
+        onto[gone] = kept
+        faces = onto[faces]
+        faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+
+
+def _divided(vertices: Array, faces: Indices, longest: float) -> tuple[Array, Indices]:
+    """Divide faces until their edges are hardly longer: large ones in four, thin ones across."""
+    import trimesh
+
+    while (large := (_edges(vertices, faces) > longest).all(axis=1)).any():
+        vertices, faces = trimesh.remesh.subdivide(vertices, faces, np.flatnonzero(large))
+    edges = _edges(vertices, faces)
+    turned = (edges.argmin(axis=1)[:, None] + [2, 0, 1]) % 3  # first where the longer edges meet
+    corner = vertices[np.take_along_axis(faces, turned, axis=1)]
+    one, _, other = np.take_along_axis(edges, turned, axis=1).T
+    # By powers of two, as large faces are divided: what lies along an edge is one on both sides.
+    halved = (np.ceil(np.log2(np.maximum(each / longest, 1))) for each in (one, other))
+    parts = np.stack([*(2**times for times in halved), one > other], axis=1)
+    found = []
+    for kind in np.unique(parts, axis=0):
+        some = corner[(parts == kind).all(axis=1)]
+        found.append(np.einsum('tcw,fwx->ftcx', _across(*kind.astype(int)), some).reshape(-1, 3))
+    corners = np.concatenate(found)
+    _, first, owner = np.unique(
+        np.round(corners / (_EQUAL * longest)), axis=0, return_index=True, return_inverse=True
+    )
+    return corners[first], owner.reshape(-1, 3)
+
+
+def _across(n: int, m: int, longer: int) -> Array:
+    """Divide a triangle across its first and last edge, which get n and m equal parts.
+
+    longer: 1 where the first edge is longer, else 0. Return the weights (T, 3, 3) of its corners
+    in the corners of the small ones.
+    """
+    along = np.linspace([1.0, 0, 0], [0, 1.0, 0], n + 1)
+    beside = np.linspace([1.0, 0, 0], [0, 0, 1.0], m + 1)
+    i = j = 1
+    found = [[along[0], along[1], beside[1]]]
+    while i < n or j < m:
+        if (i + 1) * m + longer <= (j + 1) * n:
+            found.append([along[i], along[i + 1], beside[j]])
+            i += 1
+        else:
+            found.append([along[i], beside[j + 1], beside[j]])
+            j += 1
+    return np.array(found)
+
+
+def _edges(vertices: Array, faces: Indices) -> Array:
+    """Return the lengths (M, 3) of the edges of faces, each from a corner to the next."""
+    corner = vertices[faces]
+    return np.asarray(np.linalg.norm(corner - np.roll(corner, -1, axis=1), axis=2))

@@ -45,6 +45,30 @@ def test_flat_sides_get_vertices_of_their_own() -> None:
     assert trimesh.Trimesh(vertices, faces).volume == pytest.approx(0.006, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ('radius', 'height', 'sections'),
+    [
+        (0.034, 0.1, 48),
+        (0.034, 0.1, 512),
+        (0.004, 0.14, 32),
+        (0.004, 0.14, 64),
+        (0.035, 0.25, 128),
+    ],
+)
+def test_thin_strips_do_not_become_very_many_faces(
+    radius: float, height: float, sections: int
+) -> None:
+    can = trimesh.creation.cylinder(radius, height, sections=sections)
+    vertices, faces = evened(np.asarray(can.vertices), np.asarray(can.faces), 3000)
+    assert 1500 <= len(faces) <= 9000
+    edges = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, 1, axis=1)], axis=2)
+    assert edges.max() < 1.5 * 2 * np.sqrt(4 / np.sqrt(3) * can.area / 3000)
+    divided = trimesh.Trimesh(vertices, faces)
+    assert divided.is_watertight
+    assert divided.volume == pytest.approx(can.volume, rel=0.02)
+    np.testing.assert_allclose(divided.bounds, can.bounds, atol=0.02 * radius)
+
+
 def test_the_far_edge_of_a_texture_keeps_its_colour() -> None:
     side = np.linspace(0, 1, 60)
     places = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
