@@ -25,7 +25,7 @@ _NEXTS = ('', Grasp.Goal.HOLD, *_LETTING_GO)
 
 def mode_of(goal: Grasp.Goal) -> str:
     """Return a goal's mode; raises GoalRefusedError for what is no goal."""
-    mode = goal.mode or Grasp.Goal.PINCH
+    mode, placed = goal.mode or Grasp.Goal.PINCH, goal.place != PoseStamped()
     if mode not in _MODES:
         reason = f"mode is '{mode}'; it must be one of {', '.join(_MODES)}"
     elif goal.next not in _NEXTS:
@@ -36,10 +36,11 @@ def mode_of(goal: Grasp.Goal) -> str:
         reason = f"mode is '{mode}', with {goal.target or goal.next}; it lets go, and ends"
     elif goal.blind and mode != Grasp.Goal.MOVE:
         reason = f"blind is true, and mode '{mode}'; without a look, the hand only moves: move"
-    elif goal.place_at and goal.place != PoseStamped():
+    elif goal.place_at and placed:
         reason = f"there is a place, and place_at is '{goal.place_at}'; give one of them"
-    elif goal.place_at and Grasp.Goal.PLACE not in (mode, goal.next):
-        reason = f"place_at is '{goal.place_at}', and nothing is put down; mode or next is: place"
+    elif (goal.place_at or placed) and Grasp.Goal.PLACE not in (mode, goal.next):
+        given = f"place_at is '{goal.place_at}'" if goal.place_at else 'a place is given'
+        reason = f'{given}, and nothing is put down; mode or next is: place'
     elif mode not in _LETTING_GO and not goal.target and not goal.pose.header.frame_id:
         reason = 'there is neither a target nor a pose; give one, a pose with its frame_id'
     else:

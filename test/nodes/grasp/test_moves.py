@@ -90,6 +90,17 @@ def test_a_move_that_may_not_be_moves_nothing(stage: Stage, hand: Hand) -> None:
         (moved(0.4, place_at='tray'), Grasp.Result.INVALID_GOAL, 'nothing is put down'),
         (Grasp.Goal(target='cap', place_at='tray'), Grasp.Result.INVALID_GOAL, 'next is: place'),
         (
+            Grasp.Goal(target='cap', place=PoseStamped(header=BASE)),
+            Grasp.Result.INVALID_GOAL,
+            'a place is given, and nothing is put down; mode or next is: place',
+        ),
+        (moved(0.4, place=PoseStamped(header=BASE)), Grasp.Result.INVALID_GOAL, 'a place'),
+        (
+            Grasp.Goal(mode='release', place=PoseStamped(header=BASE)),
+            Grasp.Result.INVALID_GOAL,
+            'a place is given',
+        ),
+        (
             Grasp.Goal(mode='place', place=PoseStamped(header=BASE), place_at='tray/middle'),
             Grasp.Result.INVALID_GOAL,
             "there is a place, and place_at is 'tray/middle'; give one of them",
