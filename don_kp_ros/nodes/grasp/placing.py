@@ -67,6 +67,12 @@ class Placer:
                 Grasp.Result.INVALID_GOAL,
                 'the place is tilted; turn it about the vertical alone, in the base frame',
             )
+        if T[2, 3] < 0:
+            raise GoalRefusedError(
+                Grasp.Result.OUTSIDE,
+                f'the place lies {-1000 * T[2, 3]:.0f} mm under the table, which is z = 0; its z '
+                'is the height of what it is put on',
+            )
         return self._inside(T)
 
     def goal_at(self, T_base_seen: Array, points: Array) -> Array:
@@ -89,7 +95,8 @@ class Placer:
             raise GoalRefusedError(Grasp.Result.OCCUPIED, str(error)) from None
 
     def _inside(self, T: Array) -> Array:
-        if outside := self._workspace.outside(T[:3, 3]):
+        # Its height is that of the ground; the workspace has the tool's.
+        if outside := self._workspace.outside(T[:2, 3]):
             raise GoalRefusedError(Grasp.Result.OUTSIDE, f'the place is {outside}')
         return T
 

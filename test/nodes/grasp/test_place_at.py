@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from looking_arm import PANDA, Q_FIRST, Looking, height
 from waiting_arm import Stage, answer
 
@@ -243,6 +245,19 @@ def test_what_the_hand_holds_does_not_stand_about(
     np.testing.assert_array_equal(observer.beside_hand(points, Time()), points[2:])
     stage.node._placer.lifted(None)
     assert len(observer.beside_hand(points, Time())) == 4
+
+
+def test_the_height_of_a_place_is_not_judged_as_the_tools(
+    stage: Stage, arm: Placing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    high = replace(stage.node._workspace, z=(0.05, 1.0))
+    monkeypatch.setattr(stage.node._placer, '_workspace', high)
+    result = sent(stage, BRIEF)
+    assert result.success, result.message
+    below = PoseStamped()
+    below.pose.position.x, below.pose.position.z = 0.45, -0.005
+    result = sent(stage, Grasp.Goal(target='post/top', next='place', place=below))
+    assert result.code == Grasp.Result.OUTSIDE and 'under the table' in result.message
 
 
 def test_at_an_object_that_lies_on_its_side_nothing_is_put_down(
