@@ -17,6 +17,7 @@ from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import PinchParameters
 from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
+from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.nodes.grasp.goals import CODES, mode_of
 from don_kp_ros.nodes.grasp.looks import Looks
@@ -176,7 +177,7 @@ class GraspNode(Node):
             report(Phase.OBSERVE, 'the place')
             about = self._placer.look()
             if goal.place_at:
-                place = self._place_at(goal.place_at, report, about)
+                place, _ = self._place_at(goal.place_at, report, about)
             self._placer.put(place, report)
             result.code, result.message = Grasp.Result.SUCCEEDED, 'placed; back to observe'
             return
@@ -196,17 +197,18 @@ class GraspNode(Node):
         tried: list[Array] = []
         picked = None
         self._placer.lifted(None)
+        about = NO_POINTS
         if goal.place_at:
-            place = self._place_at(goal.place_at, report)
+            place, about = self._place_at(goal.place_at, report)
         while picked is None:
             report(Phase.OBSERVE, goal.target)
             course = Course(tried, report, located)
             try:
                 planned = self._planning.plan(goal, mode, course)
                 if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
-                    self._foreseen(goal, planned, place)  # before it is looked at again
+                    self._foreseen(goal, planned, place, about)  # before it is looked at again
                 planned = self._planning.confirmed(planned, course)
-                held = self._foreseen(goal, planned, place)
+                held = self._foreseen(goal, planned, place, about)
             except (GoalRefusedError, MotionError) as error:
                 raise self._second_view.back(error) from None
             result.grasp_pose = self._pose_stamped(planned.plan.T_base_grasp)
@@ -227,12 +229,17 @@ class GraspNode(Node):
             result.message = f'{what} is {"placed" if place is not None else "back"}'
         result.code = Grasp.Result.SUCCEEDED
 
-    def _place_at(self, name: str, report: Report, about: Array = NO_POINTS) -> Array:
-        """Return where something stands (4, 4) that is put down at a taught place."""
+    def _place_at(
+        self, name: str, report: Report, about: Array = NO_POINTS
+    ) -> tuple[Array, Array]:
+        """Return where something stands (4, 4) that is put down at a taught place.
+
+        With it come the points (N, 3) that were seen there, beside those about.
+        """
         found = self._planning.place(name, report, about)
         place = self._placer.goal_at(found.T_base_reference, found.points)
         report(Phase.OBSERVE, f'{name} is at {millimetres(place[:3, 3])} mm')
-        return place
+        return place, found.points
 
     def _check_nothing_is_held(self) -> None:
         if self._picker.holds_something():
@@ -258,12 +265,16 @@ class GraspNode(Node):
         result.code, result.message = Grasp.Result.SUCCEEDED, f'the tool is at {where}'
 
     def _foreseen(
-        self, goal: Grasp.Goal, planned: Planned[GraspPlan], place: Array | None
+        self, goal: Grasp.Goal, planned: Planned[GraspPlan], place: Array | None, about: Array
     ) -> Held | None:
-        """Tell what a plan will hold; it need not be known where it is only to be held."""
+        """Tell what a plan will hold; it need not be known where it is only to be held.
+
+        about: points (N, 3) that were seen before, and still stand there where it sees none.
+        """
         grasp, reference = planned.plan.T_base_grasp, planned.T_base_reference
         try:
-            return self._placer.foresee(grasp, reference, planned.points, place)
+            seen = merged(about, planned.points)
+            return self._placer.foresee(grasp, reference, seen, place)
         except GoalRefusedError:
             if goal.next in (Grasp.Goal.PLACE, Grasp.Goal.RELEASE):
                 raise

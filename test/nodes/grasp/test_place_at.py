@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,7 @@ class Placing(Looking):
         self.seen: list[tuple[str, int]] = []  # what was looked for, and from which view
         self.taught = ['tray']
         self.stands = True  # the post, and not in the hand
+        self.shows: Callable[[int], bool] = lambda _: True  # the tray's side, from a view
         self.places: list[np.ndarray] = []
 
     def table(self) -> np.ndarray:
@@ -46,8 +48,9 @@ class Placing(Looking):
         )
         on_tray = (np.abs(x - self.tray[0]) <= 0.1) & (np.abs(y - self.tray[1]) <= 0.1)
         z = np.where(on_tray, self.tray[2], 0.0)
+        shown = (y < 0.14) | self.shows(len(self.views) - len(self.back))
         on_post = (np.abs(x - self.post[0]) <= 0.02) & (np.abs(y - self.post[1]) <= 0.02)
-        return np.column_stack([x, y, np.where(on_post & self.stands, 0.05, z)])
+        return np.column_stack([x, y, np.where(on_post & self.stands, 0.05, z)])[shown]
 
     def look_for(self, name: str, images: int = 0) -> tuple[np.ndarray, np.ndarray]:
         view = len(self.views) - len(self.back)
@@ -108,6 +111,16 @@ def test_what_is_picked_is_put_where_two_views_show_a_taught_point(
     shift = arm.tray + [0.0, 0.001, 0.0] - [*arm.post[:2], 0.0]
     moved = rigid.transform(translation=shift + [0.0, 0.0, SETTLE]) @ arm.grasps[-1]
     np.testing.assert_allclose(place, moved, atol=1e-9)
+
+
+def test_a_place_that_is_seen_only_from_another_side_is_judged_by_what_is_seen_there(
+    stage: Stage, arm: Placing
+) -> None:
+    arm.hidden = lambda view: Grasp.Result.NOT_FOUND if view < 1 else 0
+    arm.looks_like = lambda _: arm.tray
+    arm.shows = lambda _: arm.seen[-1][0] == 'tray/middle' and arm.seen[-1][1] > 0
+    result = sent(stage, BRIEF)
+    assert result.success, result.message
 
 
 def test_at_a_taught_object_it_is_turned_as_the_object_is(stage: Stage, arm: Placing) -> None:
