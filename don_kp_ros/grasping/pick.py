@@ -53,6 +53,10 @@ class EmptyGripperError(Exception):
         self.retreated = retreated
 
 
+class HeldStoppedError(MotionError):
+    """A motion failed after the fingers had closed on an object, which they hold."""
+
+
 @dataclass(frozen=True)
 class PickParameters:
     """Distances in metres, forces in newtons, times in seconds."""
@@ -120,7 +124,8 @@ class Picker:
         """Run a plan.
 
         Raises EmptyGripperError if the fingers close on nothing or lose the object (the arm has
-        then gone home, open), and MotionError if a motion fails (the arm holds still).
+        then gone home, open), and MotionError if a motion fails (the arm holds still):
+        HeldStoppedError where it holds the object then.
         """
         motion, p = self._motion, self._parameters
         self.release()
@@ -135,10 +140,13 @@ class Picker:
         if not self._holds(width):
             raise MotionError(MotionCode.NOT_FOLLOWED, 'the fingers do not close')
         report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
-        motion.execute(plan.lift)
-        report(Phase.VERIFY, f'{p.hold_seconds:g} s')
-        motion.wait(p.hold_seconds)
-        width = motion.gripper_width()
+        try:
+            motion.execute(plan.lift)
+            report(Phase.VERIFY, f'{p.hold_seconds:g} s')
+            motion.wait(p.hold_seconds)
+            width = motion.gripper_width()
+        except MotionError as error:
+            raise HeldStoppedError(error.code, str(error)) from error
         if not self._holds(width):
             raise self._retreated('the object was lost during the lift', report)
         return Picked(plan.T_base_grasp, width)

@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool
 
 from don_kp.action import Grasp
 from don_kp_ros.grasping.candidates import PinchParameters
-from don_kp_ros.grasping.pick import EmptyGripperError, Phase, Picker, Report
+from don_kp_ros.grasping.pick import EmptyGripperError, HeldStoppedError, Phase, Picker, Report
 from don_kp_ros.grasping.placing import Held
 from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.motion.port import GraspPlan, MotionError
@@ -220,6 +220,9 @@ class GraspNode(Node):
                 over = len(tried) >= self._settings.max_attempts
                 if over or not (goal.target and error.retreated):
                     raise
+            except HeldStoppedError:
+                self._placer.lifted(held)
+                raise
         self._placer.lifted(held)
         result.width = picked.width
         what = goal.target or 'the object'

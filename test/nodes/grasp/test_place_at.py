@@ -168,6 +168,39 @@ def test_what_may_have_been_let_go_is_not_held_any_more(stage: Stage, arm: Placi
     assert sent(stage, place).code == Grasp.Result.NOTHING_HELD and arm.executed == executed
 
 
+def test_what_was_picked_is_held_where_the_pick_is_stopped_after_the_fingers_closed(
+    stage: Stage, arm: Placing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_: float) -> None:
+        raise MotionError(MotionCode.CANCELLED, 'stopped')
+
+    boxes: list[HeldBox | None] = []
+    monkeypatch.setattr(arm, 'wait', stopped)
+    monkeypatch.setattr(arm, 'hold', boxes.append)
+    assert sent(stage, Grasp.Goal(target='post/top')).code == Grasp.Result.CANCELLED
+    assert boxes[-1] is not None
+    arm.stands = False
+    result = sent(stage, Grasp.Goal(mode='place', place_at='tray/middle'))
+    assert result.success, result.message
+
+
+def test_what_was_not_yet_grasped_is_not_held_where_the_pick_is_stopped(
+    stage: Stage, arm: Placing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closes = arm.set_gripper
+
+    def stopped(width: float, force: float) -> float:
+        closes(width, force)
+        if not width:  # the fingers were on their way
+            raise MotionError(MotionCode.CANCELLED, 'stopped')
+        return arm.width
+
+    monkeypatch.setattr(arm, 'set_gripper', stopped)
+    assert sent(stage, Grasp.Goal(target='post/top')).code == Grasp.Result.CANCELLED
+    place = Grasp.Goal(mode='place', place_at='tray/middle')
+    assert sent(stage, place).code == Grasp.Result.NOTHING_HELD
+
+
 def test_what_a_place_is_not_seen_beside_is_heeded_from_other_sides(
     stage: Stage, arm: Placing
 ) -> None:
