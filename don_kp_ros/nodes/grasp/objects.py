@@ -88,10 +88,17 @@ class TaughtObjects:
             )
         return taught
 
-    def look_for(self, name: str, images: int = 0, round_about: RoundAxes | None = None) -> Seen:
+    def look_for(
+        self,
+        name: str,
+        images: int = 0,
+        round_about: RoundAxes | None = None,
+        last: Located | None = None,
+    ) -> Seen:
         """Find an object in several images, sure enough to grasp it.
 
-        round_about: the axis by model, a turn about which is of no matter.
+        round_about: the axis by model, a turn about which is of no matter. last: of several such
+        objects, the one nearest to this sight is meant; without it, the surest.
         """
         p, axes = self._parameters, round_about or {}
         messages, deadline = self._observer.hear(ObjectPoses, _POSES, name, images)
@@ -108,7 +115,8 @@ class TaughtObjects:
             axis = axes.get(message.model)
             here = [_located(pose, message.model, T_base_camera, axis) for pose in poses]
             # Of several, always the same one.
-            sights.append(min(here, key=sights[0].apart) if sights else here[0])
+            known = sights[0] if sights else last
+            sights.append(min(here, key=known.apart) if known else here[0])
         if 2 * len(sights) <= len(messages):
             missed = len(messages) - len(sights)
             raise GoalRefusedError(

@@ -173,16 +173,16 @@ class GoalPlanning:
             grasps, axes = self._objects.grasps(name, taught), round_axes(taught)
             return ObjectTarget(name, self._objects, grasps, self._planner, self._look, axes)
 
-        def preferred(*images: int) -> tuple[Array, Array]:
-            return self._points.preferred(name.removesuffix(ANY), *images)
+        def preferred(images: int, _: Array | None) -> tuple[Array, Array]:
+            return self._points.preferred(name.removesuffix(ANY), images)
 
         if name.endswith(ANY):
             return PlacesTarget(name, preferred, self._planner, self._look)
         return self._stored(name)
 
     def _stored(self, name: str) -> Target:
-        def stored(*images: int) -> tuple[Array, Array]:
-            place, points = self._points.look_for(name, *images)
+        def stored(images: int, near: Array | None) -> tuple[Array, Array]:
+            place, points = self._points.look_for(name, images, near)
             return place[None], points
 
         return PlacesTarget(name, stored, self._planner, self._look)
@@ -270,7 +270,9 @@ class GoalPlanning:
         points = self._observer.newest_points()
         if mode != Grasp.Goal.ALIGNED:
             sight = Sight(place[None], points)
-            target = PlacesTarget('pose', lambda: (place[None], points), self._planner, self._look)
+            target = PlacesTarget(
+                'pose', lambda *_: (place[None], points), self._planner, self._look
+            )
             return replace(
                 self._planned(target, sight, course), T_base_reference=T_base_pose, target=None
             )

@@ -41,14 +41,22 @@ class StoredPoints:
             node, Preference, 'perception/preference', 'is the perception node running?'
         )
 
-    def look_for(self, name: str, images: int = 0) -> tuple[Array, Array]:
-        """Find a stored point (3,) in several images, as often as not at one place."""
+    def look_for(
+        self, name: str, images: int = 0, near: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Find a stored point (3,) in several images, as often as not at one place.
+
+        Of several such points, the one nearest to a place (3,) is meant; without it, the best.
+        """
         seen, deadline = self._seen(name, lambda match: match.name == name, images)
-        positions = []
+        positions: list[Array] = []
         for matches, found in seen:
-            p = found.position
             T = self._observer.pose_of(matches.header.frame_id, matches.header.stamp, deadline)
-            positions.append(rigid.apply(T, [p.x, p.y, p.z]))
+            places = rigid.apply(T, [[p.x, p.y, p.z] for p in (one.position for one in found)])
+            # Always the same one.
+            known = positions[0] if positions else near
+            away = [0.0] if known is None else np.linalg.norm(places - known, axis=1)
+            positions.append(places[np.argmin(away)])
         target = np.median(positions, axis=0)
         spread = np.linalg.norm(positions - target, axis=1).max()
         if spread > self._parameters.max_spread:
@@ -92,8 +100,8 @@ class StoredPoints:
 
     def _seen(
         self, name: str, meant: Callable[[Match], bool], images: int
-    ) -> tuple[list[tuple[Matches, Match]], float]:
-        """Hear several images; return those that show one of the meant points, with the point.
+    ) -> tuple[list[tuple[Matches, list[Match]]], float]:
+        """Hear several images; return those that show any of the meant points, with those points.
 
         They must be more than half; with them comes until when to ask more.
         """
@@ -111,8 +119,8 @@ class StoredPoints:
                     f"no descriptor '{name}' of the running model is stored; stored are: "
                     f'{", ".join(names) or "none"}{did_you_mean(name, names)}',
                 )
-            found = next((match for match in points if match.found), None)
-            if found is None:
+            found = [match for match in points if match.found]
+            if not found:
                 reason = points[0].reason
                 continue
             seen.append((matches, found))

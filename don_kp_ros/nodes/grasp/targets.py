@@ -30,8 +30,11 @@ from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
 from don_kp_ros.nodes.grasp.second_view import View
 
 Array = NDArray[np.float64]
-Places = Callable[..., tuple[Array, Array]]
-"""Finds places (K, 3), the best first, in a number of images, with points (N, 3) about them."""
+Places = Callable[[int, Array | None], tuple[Array, Array]]
+"""Finds places (K, 3), the best first, in a number of images, with points (N, 3) about them.
+
+It is told where (3,) the target was seen last, if it was.
+"""
 
 NO_POINTS: Array = np.zeros((0, 3))
 
@@ -105,10 +108,13 @@ class PlacesTarget:
     def __init__(self, name: str, see: Places, planner: Planner, look: LookParameters) -> None:
         """Have places found by `see`."""
         self.name, self._see, self._planner, self._look = name, see, planner, look
+        self._last: Array | None = None  # its best place (3,)
 
     def look(self, images: int = 0) -> Sight:
         """Find its places."""
-        return Sight(*(self._see(images) if images else self._see()))
+        places, points = self._see(images, self._last)
+        self._last = places[0]
+        return Sight(places, points)
 
     def place(self, sight: Sight, plan: GraspPlan | None = None) -> Array:
         """Return its best place, or the one nearest to a plan's."""
@@ -191,10 +197,12 @@ class ObjectTarget:
         """Hold it in one of the ways that each model knows; round_about: as in `look_for`."""
         self.name, self._objects, self._grasps = name, objects, grasps
         self._planner, self._look, self._round = planner, look, round_about
+        self._last: Located | None = None
 
     def look(self, images: int = 0) -> Sight:
-        """Find its pose."""
-        seen = self._objects.look_for(self.name, images, self._round)
+        """Find its pose; of several such objects, that of the one that was seen last."""
+        seen = self._objects.look_for(self.name, images, self._round, self._last)
+        self._last = seen.located
         return Sight(seen.located, seen.points)
 
     def place(self, sight: Sight, plan: GraspPlan | None = None) -> Array:

@@ -49,7 +49,7 @@ class Looking(Arm):
         self.ways: list[HeightMap] = []  # what each way of the arm heeded
         self.executed = 0
 
-    def look_for(self, _: str, images: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def look_for(self, _: str, images: int, near: Any) -> tuple[np.ndarray, np.ndarray]:
         view = len(self.views) - len(self.back)
         self.looks.append(view)
         if code := self.hidden(view):

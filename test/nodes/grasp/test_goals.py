@@ -211,7 +211,7 @@ def missing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Fingers:
     monkeypatch.setattr(stage.node, '_motion', arm)
     monkeypatch.setattr(stage.node._picker, '_motion', arm)
     monkeypatch.setattr(
-        stage.node._planning._points, 'look_for', lambda _: (np.array([0.5, 0.0, 0.05]), points)
+        stage.node._planning._points, 'look_for', lambda *_: (np.array([0.5, 0.0, 0.05]), points)
     )
     return arm
 

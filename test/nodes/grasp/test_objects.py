@@ -15,6 +15,7 @@ from don_kp.msg import ObjectPose, ObjectPoses, TaughtObject
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.grasp.objects import TaughtObjects, round_axes
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
+from don_kp_ros.nodes.grasp.targets import ObjectTarget
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
 
 LOOK = LookParameters(1.0, 5.0, 3, 0.015, 0.15)
@@ -38,13 +39,13 @@ class Observer:
 
     def __init__(self, points: np.ndarray, *poses: ObjectPose) -> None:
         self.taught = TaughtObject(name='can', model=MODEL, points=array('f', points.ravel()))
-        self.poses = poses
+        self.shown = [[one] for one in poses]  # in each image
 
     def answer(self, *_: Any) -> Any:
         return SimpleNamespace(objects=[self.taught])
 
     def hear(self, *_: Any) -> Any:
-        return [ObjectPoses(model=MODEL, objects=[one]) for one in self.poses], 0.0
+        return [ObjectPoses(model=MODEL, objects=some) for some in self.shown], 0.0
 
     def pose_of(self, *_: Any) -> np.ndarray:
         return np.eye(4)
@@ -90,6 +91,24 @@ def test_what_may_be_turned_otherwise_than_it_is_round_is_refused(
     with pytest.raises(GoalRefusedError, match='can is ambiguous') as caught:
         look(peer, handle, *[turned(*axis)] * 3)
     assert caught.value.code == Grasp.Result.UNCERTAIN
+
+
+def test_of_two_such_objects_the_one_that_was_seen_is_looked_at_whichever_is_surer(
+    peer: Any,
+) -> None:
+    one, other = seen(), seen()
+    other.pose.pose.position.x = 0.3
+    observer = Observer(wall(False), one)
+    objects: Any = TaughtObjects(peer.node, observer, LOOK)  # type: ignore[arg-type]
+    can = ObjectTarget('can', objects, {}, None, LOOK)  # type: ignore[arg-type]
+    observer.shown = [[one, other], [one, other], [other, one]]
+    first = can.look()
+    observer.shown = [[other, one]]
+    second = can.look(1)
+    assert not can.moved(first, np.eye(4), second)
+    assert can.combined(first, second).found.T_base_object[0, 3] < 0.01
+    observer.shown = [[other]]  # alone, it has moved
+    assert can.moved(first, np.eye(4), can.look(1)) == 'can moved by 300 mm'
 
 
 def test_turns_from_image_to_image_count_for_what_is_not_round(peer: Any) -> None:

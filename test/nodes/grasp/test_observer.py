@@ -40,6 +40,7 @@ class Perception(Node):
         self.name, self.silent = 'cap/brim', False
         self.lost: Callable[[float], bool] = lambda _: False
         self.number = 0
+        self.second: Callable[[int], np.ndarray] | None = None  # where such a point is, too
         self.scenes: list[float] = []
         self._matches = self.create_publisher(Matches, 'don_kp/matches', 10)
         self.preferred: list[tuple[np.ndarray, float]] = []
@@ -57,6 +58,10 @@ class Perception(Node):
         match = Match(name=self.name, found=self.found(self.number), reason='best score 0.4')
         match.position = point_message(self.position(self.number))
         message = Matches(matches=[match])
+        if self.second is not None:
+            match = Match(name=self.name, found=True, instance=1)
+            match.position = point_message(self.second(self.number))
+            message.matches.append(match)
         message.header.frame_id = 'camera'
         message.header.stamp = stamp
         self._matches.publish(message)
@@ -135,6 +140,20 @@ def test_a_point_is_the_median_of_several_looks_in_the_base_frame(
     target, about = points.look_for('cap/brim')
     assert target == pytest.approx(rigid.apply(T_BASE_CAMERA, SEEN + [0.003, 0.0, 0.0]))
     assert about == pytest.approx(CLOUD)
+
+
+def test_of_two_such_points_one_is_meant_whichever_looks_better_from_image_to_image(
+    points: StoredPoints, perception: Perception
+) -> None:
+    places = [SEEN, SEEN + [0.3, 0.0, 0.0]]
+    perception.position = lambda k: places[k % 2]
+    perception.second = lambda k: places[1 - k % 2]
+    for place in rigid.apply(T_BASE_CAMERA, places):
+        for images in (1, 2, 3):
+            target, _ = points.look_for('cap/brim', images, place + [0.1, 0.0, 0.0])
+            assert target == pytest.approx(place)
+    target, _ = points.look_for('cap/brim')
+    assert np.abs(rigid.apply(T_BASE_CAMERA, places) - target).sum(axis=1).min() < 1e-9
 
 
 def test_of_a_lost_depth_image_the_one_before_serves(

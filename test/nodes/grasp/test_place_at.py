@@ -52,7 +52,7 @@ class Placing(Looking):
         on_post = (np.abs(x - self.post[0]) <= 0.02) & (np.abs(y - self.post[1]) <= 0.02)
         return np.column_stack([x, y, np.where(on_post & self.stands, 0.05, z)])[shown]
 
-    def look_for(self, name: str, images: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def look_for(self, name: str, images: int, near: Any) -> tuple[np.ndarray, np.ndarray]:
         view = len(self.views) - len(self.back)
         self.seen.append((name, view))
         if name == 'post/top':
@@ -63,7 +63,7 @@ class Placing(Looking):
             raise GoalRefusedError(code, f'{name} is not seen from view {view}')
         return self.tray + [0.0, self.bias(view), 0.0], self.table()
 
-    def look_for_object(self, name: str, images: int = 0, round_about: Any = None) -> Seen:
+    def look_for_object(self, name: str, images: int, round_about: Any, near: Any) -> Seen:
         assert not round_about  # what is put down there is turned as it is
         self.seen.append((name, len(self.views) - len(self.back)))
         turn = rigid.rotation_about([1, 0, 0], self.tilt) @ rigid.rotation_about(

@@ -56,6 +56,21 @@ def test_of_preferred_places_those_remain_that_both_views_show() -> None:
         any_place.combined(first, Sight(np.array([[0.5, 0.06, 0.1]]), none))
 
 
+def test_of_two_such_targets_the_one_that_was_seen_last_is_looked_at() -> None:
+    asked: list[np.ndarray | None] = []
+    places = iter([[0.5, 0.0, 0.1], [0.5, 0.01, 0.1], [0.5, 0.02, 0.1]])
+
+    def see(_: int, near: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(near)
+        return np.array([next(places)]), np.empty((0, 3))
+
+    point = PlacesTarget('cap/brim', see, STRAY, LOOK)
+    for _ in range(3):
+        point.look(1)
+    assert asked[0] is None
+    np.testing.assert_allclose(asked[1:], [[0.5, 0.0, 0.1], [0.5, 0.01, 0.1]])  # type: ignore[arg-type]
+
+
 class Reaches:
     """Stands for a planner whose arm reaches all; keeps what it was asked to plan."""
 
