@@ -262,7 +262,7 @@ def seen(boxes: Sequence[Box], grid: Grid) -> HeightMap:
 
 def solve(planner: Planner, problem: Problem) -> list[Trajectory]:
     """Return the motions that solve a problem; raises MotionError."""
-    planner.set_obstacles(seen(problem.boxes, planner._safety.limits.workspace.grid))
+    planner.set_obstacles(seen(problem.boxes, planner._safety.limits.workspace.surroundings))
     planner.scene.set_width(PANDA.open_width)
     planner.scene.hold(problem.held)
     if problem.kind == 'free':

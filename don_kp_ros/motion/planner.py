@@ -71,7 +71,7 @@ class Planner:
         self._generator = np.random.default_rng(seed)
         quiet_and_repeatable(seed)
         self.kinematics = Kinematics(preset)
-        self.scene = Scene(preset, safety.limits.workspace.grid)
+        self.scene = Scene(preset, safety.limits.workspace.surroundings)
         self._beyond = np.zeros(8)  # the limits of safety: by how much the arm begins so
         # Called now and then while planning; if it returns true, planning ends with CANCELLED.
         self.cancelled: Callable[[], bool] = lambda: False

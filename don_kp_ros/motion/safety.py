@@ -21,6 +21,9 @@ from don_kp_ros.robots.preset import RobotPreset, merged
 Array = NDArray[np.float64]
 
 _FARTHEST = 2.0  # metres: no arm of ours reaches beyond
+# Metres: so far the hand, its camera and the last links reach beyond the tool centre point; and
+# half the side of a square about the robot's base.
+_ABOUT, _BASE = 0.3, 0.2
 # What rounding may add: metres and radians; a share of a joint's speed.
 _ROUNDING, _SPEED_ROUNDING = 5e-4, 0.02
 _RANGE_ROUNDING = 1e-9  # radians of a joint's range
@@ -55,12 +58,26 @@ class Workspace:
 
     @property
     def grid(self) -> Grid:
-        """Return the cells in which is mapped what stands there."""
+        """Return its cells."""
         return Grid(*self.x, *self.y)
 
+    @property
+    def surroundings(self) -> Grid:
+        """Return the cells in which is mapped what stands there and about."""
+        (x_min, x_max), (y_min, y_max) = self.x, self.y
+        # Cells under the arm's first links would cost the planner time, and lead to nothing.
+        x_min = max(x_min - _ABOUT, min(x_min, _BASE / 2))
+        return Grid(x_min, x_max + _ABOUT, y_min - _ABOUT, y_max + _ABOUT)
+
     def mapped(self, points: ArrayLike) -> HeightMap:
-        """Return what stands there, of points (N, 3) in the base frame."""
-        return HeightMap.from_points(points, self.grid)
+        """Return what stands there and about, of points (N, 3) in the base frame.
+
+        The robot's base is left out.
+        """
+        cloud = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        _, inside = self.grid.cells(cloud)
+        beside = np.abs(cloud[:, :2]).max(axis=1) > _BASE
+        return HeightMap.from_points(cloud[inside | beside], self.surroundings)
 
 
 @dataclass(frozen=True)

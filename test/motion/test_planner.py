@@ -18,7 +18,7 @@ from don_kp_ros.robots.preset import load_preset
 PRESET = load_preset('panda')
 OBSERVE = PRESET.position('observe')
 SAFETY = Safety(load_safety(), PRESET, Scaling(0.5, 0.5))
-GRID = SAFETY.limits.workspace.grid
+GRID = SAFETY.limits.workspace.surroundings
 X, Y = np.meshgrid(*GRID.centres(), indexing='ij')
 
 

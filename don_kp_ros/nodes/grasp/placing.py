@@ -139,7 +139,7 @@ class Placer:
         self._picker.go_home(let_go=False)
         others = self._observer.newest_points()
         if 0 <= self._time.now() - self._lifted_at < _REMEMBERED_S:  # else time was set back
-            hidden = unseen_since(held.others, others, self._workspace.grid)
+            hidden = unseen_since(held.others, others, self._workspace.surroundings)
             others = np.concatenate([others, hidden])
         self._keep(replace(held, others=others))
         return others
