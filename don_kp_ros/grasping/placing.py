@@ -16,9 +16,8 @@ from don_kp_ros.motion.held import HeldBox
 
 Array = NDArray[np.float64]
 
-# About a grasp, in which an object is looked for, and how near the fingers it begins; metres.
-_REACH, _NEAR = 0.25, 0.03
-_CELL = 0.005
+# About a grasp, in which an object is looked for, and of its cells; metres.
+_REACH, _CELL = 0.25, 0.005
 # What is put down may be this much off the ground it was seen on, metres: as for the planner.
 _UNEVEN = LOWEST
 _SEEN = 0.5  # of a place, at least
@@ -60,8 +59,11 @@ class Held:
         cells = np.argwhere(parts)
         xs, ys = grid.centres()
         away = np.hypot(xs[cells[:, 0]] - x, ys[cells[:, 1]] - y)
-        if not len(cells) or away.min() > _NEAR:
-            raise PlaceError('what is held was not seen where it was grasped: release it by hand')
+        if not len(cells) or away.min() > fingers.opening / 2 + _CELL:
+            raise PlaceError(
+                'what is to be put down is not seen where it is grasped: pick it to hold it alone '
+                '(next: hold)'
+            )
         part = parts == parts[tuple(cells[np.argmin(away)])]
         i, j = np.nonzero(part)
         columns = np.column_stack([xs[i], ys[j], heights[i, j]])

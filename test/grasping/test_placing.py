@@ -53,6 +53,16 @@ def test_the_held_object_is_what_is_connected_and_its_box_hangs_below_the_tool()
     assert inside.tolist() == [True, False]
 
 
+def test_a_wide_ring_is_held_by_its_wall():
+    x, y, _ = np.meshgrid(*[np.arange(-0.04, 0.04, 0.001)] * 2, [0.0], indexing='ij')
+    radius = np.hypot(x, y).ravel()
+    wall = (radius >= 0.033) & (radius <= 0.036)
+    ring = np.column_stack([x.ravel() + 0.5, y.ravel(), np.where(wall, 0.06, 0.004)])
+    T_grasp = rigid.transform(DOWN, [0.5, 0.0, 0.05])
+    one = Held.grasped(T_grasp, POINT, ring[radius <= 0.036], FINGERS)
+    assert one.box.half_size[:2] == pytest.approx([0.036, 0.036], abs=0.006)
+
+
 def test_a_point_comes_to_its_goal_turned_as_asked():
     motion = held().motion_to(goal(0.4, 0.2, 0.03, np.pi / 2))
     # Turned about the point, whose height is that over the ground.
@@ -138,7 +148,7 @@ def test_a_place_that_is_not_seen_is_refused():
 
 
 def test_what_was_not_seen_between_the_fingers_cannot_be_placed():
-    with pytest.raises(PlaceError, match='not seen where it was grasped'):
+    with pytest.raises(PlaceError, match='not seen where it is grasped'):
         Held.grasped(rigid.transform(DOWN, [0.7, 0.3, 0.05]), POINT, scene(BLOCK), FINGERS)
 
 
