@@ -25,7 +25,8 @@ _SECONDS = 10.0
 def safety_of(node: Node, preset: RobotPreset, settings: GraspParameters) -> Safety:
     """Return what a node's parameters hold the arm to.
 
-    Raises ConfigurationError for a file that is wrong, and StartupError where the two disagree.
+    Raises ConfigurationError for a file that is wrong, and StartupError where the two, or the file
+    and the robot, disagree.
     """
     limits = load_safety(settings.safety)
     if settings.closing_force > limits.force_limit:
@@ -35,7 +36,15 @@ def safety_of(node: Node, preset: RobotPreset, settings: GraspParameters) -> Saf
         )
     scaling = limits.simulation if settings.simulated else limits.hardware
     remedy = f'see to the arm, then call {node.resolve_service_name(_SERVICE)}'
-    return Safety(limits, preset, scaling, remedy)
+    safety = Safety(limits, preset, scaling, remedy)
+    try:
+        safety.check_joints(preset.position('observe'))
+    except MotionError as error:
+        raise StartupError(
+            f'safety does not allow the position observe, from which the arm looks: {error}; '
+            f"widen the limit, or change positions.observe in the robot's preset, {preset.name}"
+        ) from None
+    return safety
 
 
 class RecoverService:

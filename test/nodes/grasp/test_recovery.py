@@ -1,6 +1,7 @@
-"""Recovery of an arm that has an action for it."""
+"""What the grasp node holds its arm to, and recovery of an arm that has an action for it."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from franka_msgs.action import ErrorRecovery
@@ -11,7 +12,8 @@ from std_srvs.srv import Trigger
 
 from don_kp_ros.motion.port import MotionError
 from don_kp_ros.motion.safety import Safety, load_safety
-from don_kp_ros.nodes.grasp.safety import RecoverService
+from don_kp_ros.nodes.grasp.safety import RecoverService, safety_of
+from don_kp_ros.nodes.kit.runner import StartupError
 from don_kp_ros.robots.preset import load_preset
 
 FR3 = load_preset('fr3')
@@ -72,3 +74,16 @@ def test_without_the_driver_nothing_is_recovered(peer, safety):
     assert "is the arm's driver running?" in answer.message
     with pytest.raises(MotionError, match='a reflex'):
         safety.check_recovered()
+
+
+@pytest.mark.parametrize('robot', ['panda', 'fr3'])
+def test_a_workspace_must_contain_where_the_arm_looks_from(peer, tmp_path, robot):
+    preset, own = load_preset(robot), tmp_path / 'mine.yaml'
+    settings = SimpleNamespace(safety='', closing_force=30.0, simulated=False)
+    safety_of(peer.node, preset, settings).check_joints(preset.position('observe'))
+    settings.safety = str(own)
+    own.write_text('workspace: {z: [0.0, 0.4]}\n')
+    with pytest.raises(StartupError) as caught:
+        safety_of(peer.node, preset, settings)
+    for told in ('observe', 'its z is 0.4', 'allowed are 0 to 0.4 m', 'positions.observe'):
+        assert told in str(caught.value)
