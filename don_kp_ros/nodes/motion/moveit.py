@@ -28,13 +28,13 @@ from don_kp_ros.motion.port import (
     pick_poses,
 )
 from don_kp_ros.motion.safety import Safety
-from don_kp_ros.motion.timing import Trajectory
-from don_kp_ros.nodes.kit.conversions import pose_from_matrix, seconds_from_stamp
+from don_kp_ros.nodes.kit.conversions import pose_from_matrix
 from don_kp_ros.nodes.motion.arm_controller import ArmController
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.nodes.motion.moveit_startup import start_moveit
+from don_kp_ros.nodes.motion.moveit_trajectory import end_of, segment_of, timed
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.nodes.motion.planning_scene import HandLinks, PlanningScene
 from don_kp_ros.nodes.motion.watchdog import Watchdog
@@ -44,6 +44,7 @@ from don_kp_ros.robots.preset import RobotPreset
 Array = NDArray[np.float64]
 
 _WATCH_SECONDS = 0.05
+_START_TOLERANCE = 0.01  # radians, MoveIt's own where its files name none
 _AT_START = 0.005  # radians: nearer to a motion's start, the arm has not begun it
 # Pilz refuses a line that a joint would have to follow too fast: slower, it may do.
 _SLOWDOWNS = (1, 2, 4)
@@ -88,6 +89,8 @@ class MoveItMotion:
             line.max_velocity_scaling_factor = velocity / slowdown
             line.max_acceleration_scaling_factor = acceleration / slowdown
             self._line.append(line)
+        running = moveit_parameters.get('trajectory_execution', {})
+        self._start_tolerance = running.get('allowed_start_tolerance', _START_TOLERANCE)
         self._joints = JointMonitor(node, preset)
         self._controller = ArmController(node, preset, self._joints)
         self._path = PlannedPath(node, preset)
@@ -150,10 +153,10 @@ class MoveItMotion:
         for T_pre, T_grasp, T_lift in pick_poses(T_base_grasp, approach_distance, lift_height):
             try:
                 to_pregrasp = self._plan_pose(start, T_pre, self._free)
-                above = self._state(start, _end(to_pregrasp, self._preset))
+                above = self._state(start, end_of(to_pregrasp, self._preset))
                 near = T_grasp[:3, 3]
                 approach = self._plan_line(above, T_grasp, near)
-                at = self._state(start, _end(approach, self._preset))
+                at = self._state(start, end_of(approach, self._preset))
                 lift = self._plan_line(at, T_lift, near)
             except MotionError as error:
                 if error.code is MotionCode.CANCELLED:
@@ -164,9 +167,9 @@ class MoveItMotion:
             return GraspPlan(
                 T_grasp,
                 open_width,
-                _segment('to pre-grasp', to_pregrasp),
-                _segment('approach', approach),
-                _segment('lift', lift),
+                segment_of('to pre-grasp', to_pregrasp),
+                segment_of('approach', approach),
+                segment_of('lift', lift),
             )
         assert failure is not None
         raise failure
@@ -183,16 +186,16 @@ class MoveItMotion:
         for T in (T_base_place, T_above):
             self._safety.check_pose(T)
         to_preplace = self._plan_pose(start, T_above, self._free)
-        over = self._state(start, _end(to_preplace, self._preset))
+        over = self._state(start, end_of(to_preplace, self._preset))
         lower = self._plan_pose(over, T_base_place, self._line)
-        at = self._state(start, _end(lower, self._preset))
+        at = self._state(start, end_of(lower, self._preset))
         retreat = self._plan_pose(at, T_above, self._line)
         self._show(to_preplace, lower, retreat)
         return PlacePlan(
             T_base_place,
-            _segment('to pre-place', to_preplace),
-            _segment('lower', lower),
-            _segment('retreat', retreat),
+            segment_of('to pre-place', to_preplace),
+            segment_of('lower', lower),
+            segment_of('retreat', retreat),
         )
 
     def execute(self, segment: Segment) -> None:
@@ -282,17 +285,18 @@ class MoveItMotion:
             return self._plan_pose(start, T_base_tcp, self._line)
 
     def _show(self, *trajectories: Any) -> None:
-        self._path.show(*(_timed(trajectory, self._preset) for trajectory in trajectories))
+        self._path.show(*(timed(trajectory, self._preset) for trajectory in trajectories))
 
     def _run(self, trajectory: Any, name: str) -> None:
         """Have a trajectory executed; MotionError CANCELLED where it was stopped."""
-        way = _timed(trajectory, self._preset)
+        way = timed(trajectory, self._preset)
         self._safety.check_way(way.positions, way.velocities)
         over = threading.Event()
         stopper = threading.Thread(target=self._stop_in_time, args=(trajectory, over))
         stopper.start()
         try:
             self._raise_if_stopped()
+            self._check_start(way.positions[0], name)
             self.watchdog.follow(way)
             status = self._moveit.execute(trajectory, controllers=[])
         finally:
@@ -302,6 +306,17 @@ class MoveItMotion:
         self._raise_if_stopped()
         if not status:
             raise self._safety.abort(f"MoveIt's execution of '{name}' ended with {status.status}")
+
+    def _check_start(self, q: Array, name: str) -> None:
+        """Refuse what MoveIt would abort without a motion, from which nothing is to recover."""
+        off = np.abs(self.joint_positions() - q)
+        i = int(np.argmax(off))
+        if off[i] > self._start_tolerance > 0:  # 0: MoveIt does not look
+            raise MotionError(
+                MotionCode.NOT_FOLLOWED,
+                f"the arm is not where '{name}' starts: {self._preset.arm_joints[i]} is off by "
+                f'{off[i]:.3f} rad; let it stand still, then send the goal again',
+            )
 
     def _stop_in_time(self, trajectory: Any, over: threading.Event) -> None:
         """Once stop() is called, end an execution, with the arm at rest, until it is over."""
@@ -320,7 +335,7 @@ class MoveItMotion:
     def _brake(self, trajectory: Any, begun: float) -> None:
         """Bring the arm to rest on its way: MoveIt would have the controller hold it at once."""
         try:
-            way = _timed(trajectory, self._preset)
+            way = timed(trajectory, self._preset)
             moved = np.abs(self.joint_positions() - way.positions[0]).max()
             tell = self.watchdog.brake
             if moved > _AT_START and (handle := self._controller.brake(way, begun, tell)):
@@ -333,23 +348,3 @@ class MoveItMotion:
         if self._stopped.is_set():
             raise MotionError(MotionCode.CANCELLED, 'the motion was stopped')
         self._safety.check_recovered()
-
-
-def _segment(name: str, trajectory: Any) -> Segment:
-    return Segment(name, float(trajectory.duration), trajectory)
-
-
-def _end(trajectory: Any, preset: RobotPreset) -> Array:
-    """Return the arm's joint positions (7,) at a trajectory's end."""
-    return _timed(trajectory, preset).positions[-1]
-
-
-def _timed(trajectory: Any, preset: RobotPreset) -> Trajectory:
-    """Read a trajectory of MoveIt's; its points may have the joints in another order."""
-    message = trajectory.get_robot_trajectory_msg().joint_trajectory
-    order = [message.joint_names.index(joint) for joint in preset.arm_joints]
-    return Trajectory(
-        np.array([seconds_from_stamp(p.time_from_start) for p in message.points]),
-        np.array([p.positions for p in message.points])[:, order],
-        np.array([p.velocities for p in message.points])[:, order],
-    )

@@ -3,8 +3,8 @@
 It has the documented signatures and refuses any other use. Besides, it refuses, with the same
 error codes, what MoveIt 2.12.4 was seen to refuse: a start beyond a joint's range by the least, a
 start in contact, a straight line into something (only where a response adapter looks for that),
-one that a joint would have to follow too fast, parameters without planners or controllers, and a
-robot that is not heard of. Its constructor takes the process's signals, as rclcpp::init does.
+one that a joint would have to follow too fast, to run what begins elsewhere, parameters without
+planners or controllers, an unheard robot. Its constructor takes signals, as rclcpp::init does.
 """
 
 import copy
@@ -299,8 +299,9 @@ class MoveItPy:
         assert controllers == []
         manager = self.parameters.get('moveit_simple_controller_manager', {})
         known = 'panda_arm_controller' in manager.get('controller_names', [])
-        if not known or 'moveit_controller_manager' not in self.parameters:
-            return Status('ABORTED')  # no active controllers for the group
+        elsewhere = np.abs(self.robot.arm - robot_trajectory.start).max() > 0.01
+        if elsewhere or not known or 'moveit_controller_manager' not in self.parameters:
+            return Status('ABORTED')  # nothing has moved
         if self.at_first:
             self.at_first()
         if self.slow:

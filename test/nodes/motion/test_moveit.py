@@ -252,6 +252,20 @@ def test_failures_have_their_codes(adapter):
     motion.move_to_joints(READY)
 
 
+def test_an_arm_that_was_moved_after_planning_is_refused_and_may_move_on(adapter):
+    robot, motion, moveit = adapter
+    plan = motion.plan_grasp(down(0.52, 0.05, 0.02), 0.1, 0.15, 0.08)
+    nudged = OBSERVE + np.array([0.0, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0])
+    moveit.arrive(nudged)
+    error = failure(lambda: motion.execute(plan.to_pregrasp))
+    assert error.code is MotionCode.NOT_FOLLOWED
+    told = "the arm is not where 'to pre-grasp' starts: panda_joint2 is off by 0.020 rad"
+    assert told in str(error)
+    assert np.allclose(robot.arm, nudged)
+    motion.move_to_joints(READY)
+    assert np.allclose(robot.arm, READY)
+
+
 def test_what_is_not_safe_is_neither_planned_nor_run(adapter):
     robot, motion, moveit = adapter
     error = failure(lambda: motion.plan_grasp(down(0.5, 0.1, -0.02), 0.1, 0.1, 0.08))
