@@ -65,9 +65,12 @@ class Workspace:
     def surroundings(self) -> Grid:
         """Return the cells in which is mapped what stands there and about."""
         (x_min, x_max), (y_min, y_max) = self.x, self.y
-        # Cells under the arm's first links would cost the planner time, and lead to nothing.
-        x_min = max(x_min - _ABOUT, min(x_min, _BASE / 2))
-        return Grid(x_min, x_max + _ABOUT, y_min - _ABOUT, y_max + _ABOUT)
+        beside_base = _BASE / 2
+        near = x_min - _ABOUT
+        if x_min >= beside_base:
+            # Cells under the arm's first links would cost the planner time, and lead to nothing.
+            near = max(near, beside_base)
+        return Grid(near, x_max + _ABOUT, y_min - _ABOUT, y_max + _ABOUT)
 
     def mapped(self, points: ArrayLike) -> HeightMap:
         """Return what stands there and about, of points (N, 3) in the base frame.

@@ -26,6 +26,16 @@ def test_what_stands_about_the_workspace_is_mapped_but_not_the_robots_base():
     assert (heights[tuple(index.T)] == 0.2).all()
 
 
+@pytest.mark.parametrize(
+    ('x', 'range_of_cells'),
+    [((0.2, 0.85), (0.1, 1.15)), ((0.5, 0.85), (0.2, 1.15)), ((-0.6, 0.85), (-0.9, 1.15))],
+)
+def test_cells_reach_about_the_workspace_but_not_under_the_first_links(x, range_of_cells):
+    grid = replace(LIMITS.workspace, x=x).surroundings
+    assert (grid.x_min, grid.x_max) == pytest.approx(range_of_cells)
+    assert (grid.y_min, grid.y_max) == pytest.approx((-0.8, 0.8))
+
+
 def test_what_stands_just_outside_of_the_workspace_is_avoided():
     planner = Planner(PRESET, Safety(LIMITS, PRESET, LIMITS.simulation))
     wall = Box(0.5, 0.6, 0.2, 0.06, 0.3)  # from 4 cm outside on
