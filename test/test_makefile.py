@@ -63,3 +63,12 @@ $2"
         assert done.returncode == 1
         assert f'is Python {version}.1; don_kp needs Python 3.10 to 3.13.' in done.stderr
         assert 'make PYTHON=python3.13' in done.stderr
+
+
+def test_every_benchmark_is_explained() -> None:
+    command = ['make', '-n', '-C', ROOT, '-o', '.venv/.package', 'bench']
+    bare = {'PATH': os.environ['PATH']}
+    asked = subprocess.run(command, env=bare, capture_output=True, text=True)
+    names = asked.stderr.partition('one of ')[2].partition('.  Stop')[0].split()
+    explained = re.findall(r'^\| `(\w+)` \|', (ROOT / 'docs/benchmarks.md').read_text(), re.M)
+    assert sorted(names) == sorted(explained)
