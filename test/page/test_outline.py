@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import asynchrony
 import cv2
 import numpy as np
 import pytest
@@ -129,10 +129,10 @@ def test_a_mask_that_cannot_be_written_is_told(
         outlining.save()
 
     with full_disk():
-        asyncio.run(save())
+        asynchrony.run(save())
     assert 'a.png: cannot be written' in told[0]
     assert (outlining.written, outlining.place) == (0, 'a.png, 1 of 2')
-    asyncio.run(save())
+    asynchrony.run(save())
     assert (outlining.written, outlining.place) == (1, 'b.png, 2 of 2')
 
 

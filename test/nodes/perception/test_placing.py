@@ -1,10 +1,10 @@
 """What perception refuses to place a mesh by; without a node."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
+import asynchrony
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def test_an_image_that_another_model_described_places_nothing() -> None:
         known = TaughtObject(
             name='cap', model='new', views=1, points=points, values=values, weights=[1.0] * 3
         )
-        answer = asyncio.run(
+        answer = asynchrony.run(
             PlacingService._on_place(service, PlaceMesh.Request(known=known), PlaceMesh.Response())  # type: ignore[arg-type]
         )
     assert not answer.success
