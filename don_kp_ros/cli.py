@@ -127,7 +127,7 @@ def _missing(name: str, module: str) -> str:
         )
     extra = 'recordings' if module == 'rosbags' else COMMANDS[name].extra
     return (
-        f"don_kp {name} needs the extra {extra!r}: pip install 'don_kp[{extra}]' "
+        f"don_kp {name} needs the extra {extra!r}: pip install '.[{extra}]' in the checkout "
         f'({module} is missing)'
     )
 

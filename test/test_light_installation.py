@@ -185,7 +185,7 @@ def test_a_command_without_its_extra_names_it(
     arguments = [str(pictures / 'tiny.safetensors') if a == 'MODEL' else a for a in arguments]
     message = run(environment, 'don_kp', *arguments, status=1)
     assert message.startswith(f'don_kp {arguments[0]}')
-    assert f"the extra '{extra}': pip install 'don_kp[{extra}]'" in message
+    assert f"the extra '{extra}': pip install '.[{extra}]' in the checkout" in message
     assert message.count('\n') == 1
 
 

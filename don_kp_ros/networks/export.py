@@ -218,6 +218,6 @@ def _packages() -> tuple[Any, Any]:
     except ImportError as error:
         raise ExportError(
             f'the package {error.name} is missing ({error}); it comes with the extra '
-            "'export': pip install 'don_kp[export]'"
+            "'export': pip install '.[export]' in the checkout"
         ) from error
     return onnx, onnxruntime

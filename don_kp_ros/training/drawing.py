@@ -29,7 +29,8 @@ def drawing(folder: SceneFolder) -> Draw:
         from don_kp_ros.meshes.simplification import reduced
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"views.drawn is set, but {error.name} is not installed: pip install 'don_kp[meshes]'"
+            f"views.drawn is set, but {error.name} is not installed: pip install '.[meshes]' in "
+            'the checkout'
         ) from error
     names = folder.objects
     if missing := [name for name in names if name not in folder.meshes]:

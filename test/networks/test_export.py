@@ -285,4 +285,4 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, name, None)
     message = refusal(model, '--onnx', model.with_suffix('.onnx'))
     assert f'the package {name} is missing' in message
-    assert "pip install 'don_kp[export]'" in message
+    assert "pip install '.[export]' in the checkout" in message
