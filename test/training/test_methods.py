@@ -17,6 +17,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from don_kp_ros import configuration
 from don_kp_ros.data.folder import Sample, write_samples
 from don_kp_ros.data.posed import PosedView, read_index, write_depth, write_index
 from don_kp_ros.evaluation.measure import Measurement
@@ -26,6 +27,7 @@ from don_kp_ros.networks import checkpoint
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.descriptor_network import DescriptorNetwork
 from don_kp_ros.networks.initialisation import initialise
+from don_kp_ros.resources import config_path
 from don_kp_ros.training import dataset, module, progress, train
 from don_kp_ros.training.settings import OptimiserConfiguration, TrainingConfiguration
 
@@ -120,6 +122,14 @@ def test_published_weights_change_slowly_unless_told_otherwise(
     optimiser = OptimiserConfiguration(body=body, frozen=frozen)
     settings = TrainingConfiguration(weights=weights, optimiser=optimiser)
     assert (settings.body, settings.frozen) == expected
+
+
+@pytest.mark.parametrize('name', ['dense_object_nets', 'abstract', 'paper'])
+def test_the_papers_networks_learn_as_a_whole_from_published_weights(name: str) -> None:
+    mapping = configuration.load(config_path(f'training/{name}.yaml'))
+    published = configuration.override(mapping, ['--weights=imagenet'])
+    settings = configuration.read(TrainingConfiguration, published, name)
+    assert (settings.body, settings.frozen) == (1, 0)
 
 
 @pytest.fixture
