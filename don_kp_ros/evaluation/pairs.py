@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.data.appearance import Appearance
-from don_kp_ros.data.depth_view import TOLERANCE, correspondences
+from don_kp_ros.data.depth_view import correspondences
 from don_kp_ros.data.folder import Correspondences, DataError, Image, Sample
 from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
@@ -223,7 +223,7 @@ def of_scenes(
     queries: int,
     negatives: list[Image],
     what: str,
-    tolerance: float = TOLERANCE,
+    tolerance: float,
 ) -> PairSet:
     """Pair the two views of each scene, once for every object that both show; poses are the truth.
 
@@ -254,7 +254,7 @@ def posed_pair(
     b: int,
     queries: int,
     rng: np.random.Generator,
-    tolerance: float = TOLERANCE,
+    tolerance: float,
 ) -> Pair | None:
     """Pair two views, by index, by points of a's object that b sees, too; None for too few."""
     v, u = np.nonzero(samples[a].mask)

@@ -9,7 +9,7 @@ import pytest
 
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.data.folder import DataError, Sample, write_samples
-from don_kp_ros.data.posed import PosedView, write_depth, write_index
+from don_kp_ros.data.posed import PosedView, read_index, write_depth, write_index
 from don_kp_ros.evaluation import command
 from don_kp_ros.evaluation.figures import by_name
 from don_kp_ros.evaluation.matchers import Found
@@ -122,6 +122,17 @@ def test_points_of_one_name_are_sought_on_the_same_kind_alone(tmp_path: Path) ->
     assert all(names in ({'box-1', 'box-2'}, {'can-1', 'can-2'}) for names in shown)
     with pytest.raises(DataError, match='of one kind'):
         condition(write_boxes(tmp_path / 'kinds', KINDS))
+
+
+def test_points_that_miss_the_depth_by_more_than_the_tolerance_are_not_seen(root: Path) -> None:
+    off = {  # 6 mm above the box
+        shown: {'top': np.array([0, 0, half[2] + 0.006])} for shown, half in HALVES.items()
+    }
+    camera, _, views, _ = read_index(root / 'views.json')
+    write_index(root, camera, views, off)
+    with pytest.raises(DataError, match=r'of one kind .* within 0\.003 m.*raise tolerance'):
+        condition(root)
+    assert len(condition(root, tolerance=0.01).data.pairs) == 2 * 3 * 3
 
 
 def test_points_are_chosen_and_counted(root: Path) -> None:

@@ -341,6 +341,16 @@ class TestPosed:
         with pytest.raises(DataError, match='no two views'):
             conditions(Posed(), root)
 
+    def test_views_that_miss_each_other_by_more_than_the_tolerance_share_nothing(
+        self, tmp_path: Path
+    ) -> None:
+        root = write_posed(tmp_path / 'data', [looking(0, 0, 0.5, 0)] * 2)
+        depth = np.full((HEIGHT, WIDTH), 0.506, np.float32)  # of a real camera: 6 mm off
+        write_depth(root / 'depths/1.png', depth)
+        with pytest.raises(DataError, match=r'no two views .* within 0\.003 m.*raise tolerance'):
+            conditions(read_protocol(Path('posed')), root)
+        assert conditions(read_protocol(Path('posed'), ['--tolerance=0.01']), root)
+
     def test_a_broken_depth_picture_is_left_out_if_that_is_asked_for(self, root: Path) -> None:
         (root / 'depths/3.png').write_bytes(b'')
         with pytest.raises(DataError, match=r'depths/3.png.*--skip-broken'):

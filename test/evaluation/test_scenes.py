@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plates import CAMERA, PLATES, hit, poses, scene_of_plates
+from plates import CAMERA, PLATES, hit, poses, scene_of_plates, seen
 
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.mask_options import MaskOptions
+from don_kp_ros.data.posed import write_depth
 from don_kp_ros.evaluation.figures import independent, space_figures
 from don_kp_ros.evaluation.matchers import Found
 from don_kp_ros.evaluation.protocols.registry import read_protocol
@@ -36,6 +37,15 @@ def test_every_object_is_looked_for_among_the_others(root: Path) -> None:
     exact = Found([pair.uv_b for pair in pairs], ideal, [])
     in_space = space_figures(condition, exact)
     assert in_space is not None and in_space['median_mm'] == 0
+
+
+def test_views_that_miss_each_other_by_more_than_the_tolerance_share_nothing(root: Path) -> None:
+    _, _, depth = seen(poses()[1])
+    write_depth(root / 'depths' / 's_b.png', depth + np.float32(0.006))
+    with pytest.raises(DataError, match=r'no object shares .* within 0\.003 m.*raise tolerance'):
+        Scenes().conditions(root, 0, Reader())
+    (condition,) = Scenes(tolerance=0.01).conditions(root, 0, Reader())
+    assert len(condition.data.pairs) == 2
 
 
 def test_the_shipped_configuration_is_read() -> None:

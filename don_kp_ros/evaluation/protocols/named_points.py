@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from don_kp_ros.configuration import within
-from don_kp_ros.data.depth_view import TOLERANCE
 from don_kp_ros.data.folder import INDEX, DataError
 from don_kp_ros.data.posed import PosedFolder, PosedSample
 from don_kp_ros.evaluation.pairs import Pair, PairSet
 from don_kp_ros.evaluation.protocols.posed import candidates
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
+from don_kp_ros.evaluation.protocols.protocol import Condition, DepthProtocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 
@@ -24,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class NamedPoints(Protocol):
+class NamedPoints(DepthProtocol):
     """Posed views of two objects of one kind with known named points: looks for a's points on b.
 
     The truth is the projection of b's own point of that name. Only points that both views see
@@ -48,7 +47,7 @@ class NamedPoints(Protocol):
         known = [i for i, view in enumerate(folder.views) if view.object in points]
         chosen = np.sort(rng.choice(known, min(self.views, len(known)), replace=False))
         samples = reader.posed(folder, (int(i) for i in chosen))
-        seen = [seen_points(sample, points[sample.object]) for sample in samples]
+        seen = [seen_points(sample, points[sample.object], self.tolerance) for sample in samples]
         pairs: list[Pair] = []
         for a, b in candidates(samples, rng, one_object=False):
             if len(pairs) == self.pairs:
@@ -65,7 +64,9 @@ class NamedPoints(Protocol):
         if not pairs:
             raise DataError(
                 f'{root / INDEX}: no two views of different objects of one kind see a point of '
-                'one name; render more --instances, or more views'
+                f'one name within {self.tolerance:g} m of the depth there; render more '
+                '--instances, or more views, or raise tolerance to what points and depths miss '
+                'each other by'
             )
         shown = len({sample.object for sample in samples})
         origin = f'{len(pairs)} pairs of {len(samples)} views of {shown} objects'
@@ -94,11 +95,13 @@ class NamedPoints(Protocol):
         }
 
 
-def seen_points(view: PosedSample, points: Mapping[str, Array]) -> dict[str, Array]:
+def seen_points(
+    view: PosedSample, points: Mapping[str, Array], tolerance: float
+) -> dict[str, Array]:
     """Project those points (3,) in the object's frame, metres, that a view sees: pixels (2,).
 
-    A point is seen if the view's depth at its pixel is that of the point, so that nothing hides
-    it.
+    A point is seen if the view's depth at its pixel is that of the point, within `tolerance`
+    metres, so that nothing hides it.
     """
     if not points:
         return {}
@@ -108,5 +111,5 @@ def seen_points(view: PosedSample, points: Mapping[str, Array]) -> dict[str, Arr
     return {
         name: place
         for name, place, off in zip(points, uv, gap, strict=True)
-        if off <= TOLERANCE  # not for NaN
+        if off <= tolerance  # not for NaN
     }

@@ -14,7 +14,7 @@ from don_kp_ros.configuration import within
 from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedFolder, PosedSample, kind_of
 from don_kp_ros.evaluation.pairs import Pair, PairSet, posed_pair
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
+from don_kp_ros.evaluation.protocols.protocol import Condition, DepthProtocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
 
@@ -65,7 +65,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Posed(Protocol):
+class Posed(DepthProtocol):
     """Posed views: the camera has really moved, and depth and poses are exact.
 
     views: at most so many views of the folder, drawn at random; tilt, ratio, rotation: edges of
@@ -112,7 +112,7 @@ class Posed(Protocol):
             if not places:
                 continue
             rng_of_pair = np.random.default_rng((seed, a, b))
-            pair = posed_pair(samples, a, b, self.queries, rng_of_pair)
+            pair = posed_pair(samples, a, b, self.queries, rng_of_pair, self.tolerance)
             if pair is not None:
                 for pairs in places:
                     pairs.append(pair)
@@ -130,8 +130,9 @@ class Posed(Protocol):
         ]
         if not conditions:
             raise DataError(
-                f'{root}: no two views of one object share {FEWEST_COMMON} points; take views '
-                'that differ less, or check poses and depths'
+                f'{root}: no two views of one object share {FEWEST_COMMON} points within '
+                f'{self.tolerance:g} m; take views that differ less, check poses and depths, or '
+                'raise tolerance to what these miss each other by'
             )
         return conditions
 

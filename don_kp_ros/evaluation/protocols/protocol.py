@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from don_kp_ros.configuration import within
+from don_kp_ros.data.depth_view import TOLERANCE
 from don_kp_ros.data.posed import PosedSample
 from don_kp_ros.evaluation.pairs import PairSet
 from don_kp_ros.evaluation.reading import Reader
@@ -62,3 +63,17 @@ class Protocol(ABC):
 
         Raises DataError naming what is missing or wrong.
         """
+
+
+@dataclass(frozen=True)
+class DepthProtocol(Protocol):
+    """The settings that protocols share whose truth is of depth and poses.
+
+    tolerance: metres by which a seen point may miss the depth of its view.
+    """
+
+    tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within('tolerance', self.tolerance, 1e-6, 1)

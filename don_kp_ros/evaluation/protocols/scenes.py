@@ -12,12 +12,12 @@ from don_kp_ros.data.folder import DataError
 from don_kp_ros.data.posed import FEWEST_COMMON
 from don_kp_ros.data.scenes import SceneFolder
 from don_kp_ros.evaluation.pairs import of_scenes
-from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
+from don_kp_ros.evaluation.protocols.protocol import Condition, DepthProtocol
 from don_kp_ros.evaluation.reading import Reader
 
 
 @dataclass(frozen=True)
-class Scenes(Protocol):
+class Scenes(DepthProtocol):
     """The two views of a scene, once for each object that both show; depth and poses are exact.
 
     pairs: also the most scenes that are read, drawn at random.
@@ -31,11 +31,12 @@ class Scenes(Protocol):
         number = len(folder.entries)
         chosen = np.sort(rng.choice(number, min(self.pairs, number), replace=False))
         scenes = reader.scenes(folder, (int(i) for i in chosen))
-        data = of_scenes(scenes, self.queries, [], 'scenes')
+        data = of_scenes(scenes, self.queries, [], 'scenes', self.tolerance)
         if not data.pairs:
             raise DataError(
-                f'{root}: no object shares {FEWEST_COMMON} points between the two views of its '
-                'scene; take views that differ less, or check poses and depths'
+                f'{root}: no object shares {FEWEST_COMMON} points within {self.tolerance:g} m '
+                'between the two views of its scene; take views that differ less, check poses and '
+                'depths, or raise tolerance to what these miss each other by'
             )
         views = [view.whole() for scene in scenes for view in (scene.a, scene.b)]
         return [Condition('any object', data.some(self.pairs, self.queries), views=views)]
