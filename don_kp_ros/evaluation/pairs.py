@@ -17,7 +17,7 @@ from don_kp_ros.data.homography import project, random_homography
 from don_kp_ros.data.pairs import ViewConfiguration, warped_view
 from don_kp_ros.data.posed import FEWEST_COMMON, PosedSample, kind_of
 from don_kp_ros.data.scenes import Scene
-from don_kp_ros.data.source import prepare
+from don_kp_ros.data.source import Source, prepare
 from don_kp_ros.evaluation.pck import pixel_errors
 
 Pixels = NDArray[np.float32]
@@ -129,6 +129,12 @@ def with_truth(
     return PairSet(origin, images, pairs, negatives)
 
 
+def at_side(sample: Sample) -> Source:
+    """Resize a picture to SIDE, for views to measure on; raises DataError as `prepare` does."""
+    remedy = 'crop the picture about the object'
+    return prepare(sample, SIDE, oversampling=1.0, remedy=remedy)
+
+
 def synthetic(
     samples: list[Sample],
     configuration: ViewConfiguration,
@@ -147,7 +153,7 @@ def synthetic(
     crop: the side of square views about the object, in pixels of a 640-pixel-wide picture, instead
     of whole pictures.
     """
-    sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
+    sources = [at_side(sample) for sample in samples]
     appearance = Appearance(configuration, sources, backgrounds)
     images: list[Image] = []
     if not both:

@@ -122,6 +122,17 @@ class TestHeldViews:
             np.testing.assert_allclose(project(pair.homography, pair.uv_a), pair.uv_b, atol=1e-3)
 
 
+@pytest.mark.parametrize('protocol', [HeldViews(), Invariance()], ids=['views', 'invariance'])
+def test_an_object_too_small_at_the_fixed_size_is_named_with_what_helps(
+    tmp_path: Path, protocol: Any
+) -> None:
+    mask = np.zeros((1440, 1920), np.uint8)
+    mask[600:612, 800:812] = 255  # 16 pixels of 640x480
+    root = write(tmp_path / 'data', [np.zeros((*mask.shape, 3), np.uint8)], [mask])
+    with pytest.raises(DataError, match=r'0\.png: .* needed: crop the picture about the object$'):
+        conditions(protocol, root)
+
+
 class TestFolder:
     def test_pairs_are_read_with_their_masks(self, folder: Path) -> None:
         write_truth(folder, [[[50, 40], [np.nan, 0]]], [[[51, 42], [3, 4]]])

@@ -13,8 +13,8 @@ from don_kp_ros.configuration import within
 from don_kp_ros.data.appearance import ColourConfiguration, change_colours
 from don_kp_ros.data.folder import DataError, ImageFolder
 from don_kp_ros.data.homography import project, warped
-from don_kp_ros.data.source import Source, prepare
-from don_kp_ros.evaluation.pairs import SIDE, Pair, PairSet, shown_on
+from don_kp_ros.data.source import Source
+from don_kp_ros.evaluation.pairs import Pair, PairSet, at_side, shown_on
 from don_kp_ros.evaluation.protocols.protocol import Condition, Protocol
 from don_kp_ros.evaluation.reading import Reader
 from don_kp_ros.geometry import rigid
@@ -62,7 +62,7 @@ class Invariance(Protocol):
     def conditions(self, root: Path, seed: int, reader: Reader) -> list[Condition]:
         """Make a condition for each value, all with the same pictures and points."""
         samples = reader.samples(ImageFolder.open(root), self.pairs).values()
-        sources = [prepare(sample, SIDE, oversampling=1.0) for sample in samples]
+        sources = [at_side(sample) for sample in samples]
         return [
             self._condition(sources, name, curve, value, seed)
             for name, curve, values in (
