@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from don_kp_ros.data.folder import Sample
+from don_kp_ros.data.folder import DataError, Sample
 from don_kp_ros.evaluation.counting import Counting
 from don_kp_ros.evaluation.keypoints import keypoint_figures
 from don_kp_ros.evaluation.kinds import measure_kinds
 from don_kp_ros.evaluation.matchers import accuracy, centroid
 from don_kp_ros.evaluation.measure import Measurement, measure
-from don_kp_ros.evaluation.pairs import PairSet, synthetic
+from don_kp_ros.evaluation.pairs import PairSet, at_side, synthetic
 from don_kp_ros.evaluation.pck import BRIEF
 from don_kp_ros.networks.checkpoint import Checkpoint
 from don_kp_ros.networks.model import DescriptorModel
@@ -69,13 +70,20 @@ def score(
 
 
 def _views(data: PairSet, settings: TrainingConfiguration, seed: int) -> PairSet:
-    """Return pairs with a homography: these, or random views of their pictures."""
+    """Return pairs with a homography: these, or random views of their pictures.
+
+    Pictures whose object is too small for views are passed over.
+    """
     if any(pair.homography is not None for pair in data.pairs):
         return data
     step = max(1, len(data.pairs) // _KEYPOINT_PAIRS)
-    numbers = range(0, len(data.pairs), step)
-    samples = [Sample(Path(), data.pictures(n)[1], data.mask_b(n)) for n in numbers]
+    samples, kinds = [], []
+    for n in range(0, len(data.pairs), step):
+        sample = Sample(Path(), data.pictures(n)[1], data.mask_b(n))
+        with suppress(DataError):
+            at_side(sample)
+            samples.append(sample)
+            kinds.append(data.pairs[n].kind)
     views = synthetic(samples, settings.views, data.negatives, [], len(samples), 1, seed)
     # Picture A of a pair is the sample itself.
-    kinds = [data.pairs[n].kind for n in numbers]
     return replace(views, pairs=[replace(p, kind=kinds[p.image_a]) for p in views.pairs])

@@ -1,12 +1,15 @@
 """What a trained model scores."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from rich.console import Console
 
-from don_kp_ros.evaluation.pairs import Pair, PairSet
+from don_kp_ros.data.folder import Correspondences, Sample
+from don_kp_ros.evaluation.pairs import Pair, PairSet, with_truth
 from don_kp_ros.networks.checkpoint import Checkpoint, Preprocessing
 from don_kp_ros.networks.descriptor_network import NetworkConfiguration
 from don_kp_ros.networks.keypoint_head import KeypointConfiguration
@@ -43,3 +46,35 @@ def test_kinds_without_keypoints_are_measured_without_them() -> None:
     off = replace(every.pairs[1], homography=np.array([[1, 0, 500], [0, 1, 0], [0, 0, 1.0]]))
     with_keypoints, _ = measured(replace(every, pairs=[every.pairs[0], off]))
     assert with_keypoints == ['cap']
+
+
+def test_objects_too_small_for_random_views_show_no_keypoints() -> None:
+    """They are large enough to train on, and too small at the size of the views."""
+    head = KeypointConfiguration(4)
+    network = NetworkConfiguration('resnet18', channels=8, dimension=8, keypoints=head)
+    trained = Checkpoint(network, Preprocessing(96), {}, 0.0).untrained()
+
+    def measured(*radii: int) -> dict[str, float] | None:
+        samples = {}
+        for number, radius in enumerate(radii):
+            mask = np.zeros((960, 1280), np.uint8)
+            cv2.circle(mask, (640, 480), radius, 255, -1)
+            image = np.random.default_rng(number).integers(
+                0, 255, (*mask.shape, 3), dtype=np.uint8
+            )
+            samples[number] = Sample(Path(f'{number}.png'), image, mask)
+        own = np.arange(len(radii))
+        uv = np.full((len(radii), 1, 2), [640, 480], np.float32)
+        data = with_truth(samples, Correspondences(Path('c.npz'), own, own, uv, uv), [])
+        scores = score(
+            trained,
+            replace(data, negatives=[data.images[0]]),
+            TrainingConfiguration(network=network),
+            0,
+            torch.device('cpu'),
+            Console(quiet=True),
+        )
+        return scores.keypoints
+
+    assert measured(4) is None
+    assert measured(4, 300) is not None
