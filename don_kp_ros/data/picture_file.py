@@ -108,6 +108,13 @@ class PictureFile:
         return self.header is not None and _is_deep(self.header)
 
     @property
+    def multiplied(self) -> bool:
+        """Tell whether OpenCV would multiply its colours by their alpha."""
+        header = self.header
+        rgba = header is not None and (header.format, header.mode) == ('TIFF', 'RGBA')
+        return rgba and not self.deep
+
+    @property
     def lossy(self) -> bool:
         """Tell whether the format may have changed values a little."""
         return self.header is not None and self.header.format not in (
@@ -174,7 +181,10 @@ def read_image(path: Path, bits: int | None = None) -> Image:
 
 def image_of(file: PictureFile, bits: int | None = None) -> Image:
     """Decode a picture as `read_image` does."""
-    pixels = file.decoded(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if file.multiplied:
+        pixels = file.decoded_by_pillow('RGB')
+    else:
+        pixels = file.decoded(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels.dtype == np.uint16:
         used = bits or _bits(pixels)
         pixels = np.minimum(pixels >> (used - 8), 255).astype(np.uint8)

@@ -49,6 +49,18 @@ def test_a_picture_is_turned_upright(tmp_path: Path, suffix: str, tag: int) -> N
     assert np.abs(image.astype(int) - large).mean() < 12
 
 
+@pytest.mark.parametrize('tag', [1, 6])
+@pytest.mark.parametrize('suffix', ['.png', '.webp', '.tif'])
+def test_an_alpha_channel_is_ignored(tmp_path: Path, suffix: str, tag: int) -> None:
+    picture = photo(0)
+    alpha = np.arange(picture.shape[0] * picture.shape[1]).reshape(picture.shape[:2]) % 256
+    both = np.dstack([picture, alpha.astype(np.uint8)])
+    options = {} if tag == 1 else {'exif': tag}
+    _, content = pillow(stored(both, tag), suffix, lossless=True, exact=True, **options)
+    image = read_image(write(tmp_path, f'a{suffix}', content=content))
+    np.testing.assert_array_equal(image, picture)
+
+
 class TestTagsThatFit:
     @pytest.mark.parametrize('tag', range(1, 9))
     def test_both_are_turned(self, tmp_path: Path, tag: int) -> None:
