@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from don_kp_ros.training.job import Job
 
 _OUTPUT = Path('output/training')
+_HIGHEST_SEED = 2**32 - 1  # that Lightning takes
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,8 +111,8 @@ def _job(arguments: argparse.Namespace, overrides: Sequence[str], argv: Sequence
         str(arguments.config or 'command line'),
     )
     folder = arguments.folder or settings.data
-    if arguments.seed < 0:
-        raise ConfigurationError(f'--seed is {arguments.seed}; at least 0 is needed')
+    if not 0 <= arguments.seed <= _HIGHEST_SEED:
+        raise ConfigurationError(f'--seed is {arguments.seed}; 0 to {_HIGHEST_SEED} is allowed')
     if folder is None:
         _parser().error('which pictures? Give a folder, or the key data in the configuration')
     name = arguments.config.stem if arguments.config else 'model'

@@ -224,6 +224,7 @@ def test_validation_folders_are_used(run: Run, folder: Path, held: Path) -> None
         (['--steps', '2', '--validation.patience=3'], 'validation.patience is 3'),
         (['--steps', '2', '--validation.times=9', '--validation.patience=3'], 'none is held'),
         (['--steps', '2', '--seed', '-1'], '--seed is -1'),
+        (['--steps', '2', '--seed', '4294967296'], '--seed is 4294967296; 0 to 4294967295'),
         (['--steps', '2', '--accelerator', 'tpu'], '--accelerator tpu'),
         (['--minutes=0'], 'positive'),
         (['--steps', '2', '--views.warp.scale=[9.9,10]'], 'views.warp.scale'),
