@@ -35,7 +35,7 @@ class ColourConfiguration:
     saturation: Range = (0.0, 2.5)  # factor
     hue: float = 180.0  # degrees, drawn from +- this
     tint: float = 0.1  # factor of each channel, drawn from 1 +- this
-    grey: float = 0.3  # probability of a view without colours
+    grey: float = 0.3  # probability of a view of one hue, which is the tint's
     gradient: float = 0.5  # probability of light that falls off to one side
     gradient_strength: Range = (0.0, 0.5)  # fraction of the light at the darker side
     blur: float = 0.3  # probability
@@ -66,7 +66,7 @@ class BackgroundConfiguration:
     plain: float = 0.1  # one colour
     crop: Range = (0.3, 1.2)  # side of such a crop, relative to what it fills
     mirrored: float = 0.5  # probability that it is; all quarter turns are equally likely
-    own: int = 20  # at most so many pictures serve as backgrounds, too, beside their objects
+    own: int = 20  # all pictures serve, too, beside their objects; this is the most they count for
     noise_cells: Range = (4, 64)  # squares across smooth noise, log-uniform
 
     def __post_init__(self) -> None:
