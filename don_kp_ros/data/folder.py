@@ -143,7 +143,7 @@ class ImageFolder:
     @cached_property
     def bits(self) -> int | None:
         """The bits that pictures of 16 bits use together, one range for all; none without them."""
-        return bits_used(self.images)
+        return bits_of_folder(self.root)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ class ImageFolder:
         if self.bits in (None, 16):
             return self.left_out
         most = 2 ** (self.bits or 0) - 1
-        scaled = f'{self.root / RGBS}: pictures of 16 bits hold {self.bits}; {most} is white'
+        scaled = f'{self.root}: pictures of 16 bits hold {self.bits}; {most} is white'
         return (*self.left_out, scaled)
 
     def samples(self, mask_values: tuple[int, ...] = ()) -> Iterator[Sample]:
@@ -195,6 +195,19 @@ def list_rgbs(root: Path) -> list[Path]:
         holds = f'the folders {folders}' if folders else named(files)
         text = f'{text}, but {root} holds {holds}; pictures belong in {RGBS}, masks in {MASKS}'
     raise DataError('; '.join([text, *files_left_out(root / RGBS)]))
+
+
+def bits_of_folder(root: Path) -> int | None:
+    """Tell how many bits the pictures of a data folder that store 16 use, if there are any.
+
+    Those of its validation/, or of the folder that it is the validation/ of, count, too: what is
+    measured on is read as what was trained on.
+    """
+    whole = root.absolute()
+    if whole.name == 'validation' and (whole.parent / RGBS).is_dir():
+        whole = whole.parent
+    parts = (whole, whole / 'validation')
+    return bits_used(path for part in parts for path in list_images(part / RGBS))
 
 
 def read_depth(path: Path, unit: float) -> DepthImage:

@@ -27,6 +27,7 @@ from don_kp_ros.data.folder import (
     INDEX,
     DataError,
     Image,
+    bits_of_folder,
     list_images,
     read_depth,
     read_sample,
@@ -44,7 +45,7 @@ from don_kp_ros.data.index_file import (
     write_json,
 )
 from don_kp_ros.data.pairing import by_stem
-from don_kp_ros.data.picture_file import PictureFile, bits_used, check_fit
+from don_kp_ros.data.picture_file import PictureFile, check_fit
 from don_kp_ros.geometry.camera import Camera
 
 FORMAT = 'don_kp posed views'
@@ -146,7 +147,7 @@ class PosedFolder:
     @cached_property
     def bits(self) -> int | None:
         """The bits that pictures of 16 bits use together, one range for all; none without them."""
-        return bits_used(self.images)
+        return bits_of_folder(self.root)
 
     def samples(self, mask_values: tuple[int, ...] = ()) -> Iterator[PosedSample]:
         """Read and check every view, in the order of the index; raises DataError."""

@@ -24,7 +24,14 @@ import cv2
 import numpy as np
 
 from don_kp_ros.data.depth_view import DepthView, Matrix
-from don_kp_ros.data.folder import SMALLEST_OBJECT, DataError, Image, list_images, read_depth
+from don_kp_ros.data.folder import (
+    SMALLEST_OBJECT,
+    DataError,
+    Image,
+    bits_of_folder,
+    list_images,
+    read_depth,
+)
 from don_kp_ros.data.index_file import (
     DEPTH_UNIT,
     camera_entry,
@@ -36,7 +43,7 @@ from don_kp_ros.data.index_file import (
     write_json,
 )
 from don_kp_ros.data.pairing import by_stem
-from don_kp_ros.data.picture_file import PictureFile, bits_used, check_fit, image_of
+from don_kp_ros.data.picture_file import PictureFile, check_fit, image_of
 from don_kp_ros.data.posed import PosedSample
 from don_kp_ros.geometry.camera import Camera
 
@@ -178,7 +185,7 @@ class SceneFolder:
     @cached_property
     def bits(self) -> int | None:
         """The bits that pictures of 16 bits use together, one range for all; none without them."""
-        return bits_used(path for pair in self.images for path in pair)
+        return bits_of_folder(self.root)
 
     def scenes(self) -> Iterator[Scene]:
         """Read and check every scene, in the order of the index; raises DataError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from don_kp_ros.data.picture_file import Image, read_image, write_image
+from don_kp_ros.data.picture_file import Image, bits_used, read_image, write_image
 from don_kp_ros.matching.heatmap import heatmaps, match
 from don_kp_ros.matching.maps import describe_at
 from don_kp_ros.matching.pictures import (
@@ -41,7 +41,8 @@ def look_up(
     is outside of image A.
     """
     model = DescriptorModel.load(model_path or shipped_model(), device)
-    map_a, size_a, left = described(path_a, model)
+    bits = bits_used((path_a, path_b))
+    map_a, size_a, left = described(path_a, model, bits)
     height, width = size_a
     for u, v in places:
         if not (0 <= u <= width - 1 and 0 <= v <= height - 1):
@@ -49,7 +50,7 @@ def look_up(
                 f'pixel ({u:g}, {v:g}) is outside of {path_a}, which is {width}x{height}; '
                 f'u goes from 0 to {width - 1}, v from 0 to {height - 1}'
             )
-    map_b, size_b, right = described(path_b, model)
+    map_b, size_b, right = described(path_b, model, bits)
     queries = describe_at(map_a, torch.tensor(places), size_a)
     uv, scores = match(map_b, queries, size_b)
     found: list[bool] = (scores >= model.match_threshold).tolist()
@@ -79,9 +80,14 @@ def look_up(
     return all(found)
 
 
-def described(path: Path, model: DescriptorModel) -> tuple[Tensor, tuple[int, int], Image]:
-    """Read a picture; return its map, its size (H, W), and a copy that is small enough to draw."""
-    image = read_image(path)
+def described(
+    path: Path, model: DescriptorModel, bits: int | None
+) -> tuple[Tensor, tuple[int, int], Image]:
+    """Read a picture; return its map, its size (H, W), and a copy that is small enough to draw.
+
+    bits: as of `read_image`.
+    """
+    image = read_image(path, bits)
     height, width = image.shape[:2]
     drawn = resize(image, min(_DRAWN, max(height, width)), 1)
     return model.describe(image), (height, width), drawn

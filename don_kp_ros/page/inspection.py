@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from don_kp_ros.data.picture_file import bits_used
 from don_kp_ros.matching.candidates import find_candidates
 from don_kp_ros.matching.heatmap import heatmaps
 from don_kp_ros.matching.lookup import described, drawn_at
@@ -62,8 +63,9 @@ class Inspection:
     def __init__(self, path_a: Path, path_b: Path, model: DescriptorModel) -> None:
         """Describe both; raises DataError or OSError for files that are no pictures."""
         self.model = model
-        self._map_a, self._size_a, self.left = described(path_a, model)
-        self._map_b, self._size_b, self.right = described(path_b, model)
+        bits = bits_used((path_a, path_b))
+        self._map_a, self._size_a, self.left = described(path_a, model, bits)
+        self._map_b, self._size_b, self.right = described(path_b, model, bits)
 
     def look(self, drawn: tuple[float, float], temperature: float, share: float) -> Found:
         """Query a pixel of A's drawn copy in B; show the modes from a share of the best on.

@@ -201,6 +201,18 @@ class TestDeepPictures:
             expected = expected[..., :1] if grey else expected
             assert np.abs(sample.image.astype(int) - expected).max() <= 1
 
+    @pytest.mark.parametrize('brighter', ['.', 'validation'])
+    def test_equal_values_are_read_alike_from_a_folder_and_its_validation(
+        self, tmp_path: Path, brighter: str
+    ) -> None:
+        for part in ('.', 'validation'):
+            self.write(tmp_path / part, 12 if part == brighter else 10, '.png', grey=False)
+        dim = opencv((photo(0)[..., ::-1].astype(np.uint16) << 2), '.png')[1]
+        for part in ('.', 'validation'):
+            write(tmp_path / part, 'rgbs', '2.png', content=dim)
+            sample = ImageFolder.open(tmp_path / part).sample(2)
+            assert np.abs(sample.image.astype(int) - photo(0) // 4).max() <= 1
+
     def write(self, root: Path, bits: int, suffix: str, grey: bool) -> list[str]:
         """Write pictures the later of which are darker: one range is right for all."""
         folder(root, lambda t: pillow(levels(t, 0, 255)))

@@ -331,6 +331,18 @@ class TestFolder:
             assert sample.depth.dtype == np.float32
             np.testing.assert_allclose(sample.depth, true.depth, atol=5.1e-5)  # NaN included
 
+    def test_equal_values_of_16_bits_are_read_alike_from_a_folder_and_its_validation(
+        self, tmp_path: Path
+    ) -> None:
+        root = write(tmp_path / 'data')
+        for folder, brightest in ((root, 12), (write(root / 'validation'), 10)):
+            for name, bits in (('000', 10), ('001', brightest)):
+                path = str(folder / 'rgbs' / f'{name}.png')
+                cv2.imwrite(path, cv2.imread(path).astype(np.uint16) << (bits - 8))
+        for part in (root, root / 'validation'):
+            image = PosedFolder.open(part).sample(0).image
+            np.testing.assert_array_equal(image, ball(pose(0, 30)).image // 4)
+
     def test_named_points_are_read_as_they_were_written(self, tmp_path: Path) -> None:
         root = write(tmp_path / 'data')
         assert PosedFolder.open(root).points == {}

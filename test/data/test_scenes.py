@@ -41,6 +41,18 @@ def change(root: Path, *keys: Any, to: Any) -> None:
     (root / SCENES).write_text(json.dumps(content))
 
 
+def test_equal_values_of_16_bits_are_read_alike_from_a_folder_and_its_validation(
+    root: Path,
+) -> None:
+    for folder, brightest in ((root, 12), (scene_of_plates(root / 'validation'), 10)):
+        for name, bits in (('s_a', 10), ('s_b', brightest)):
+            path = str(folder / 'rgbs' / f'{name}.png')
+            cv2.imwrite(path, cv2.imread(path).astype(np.uint16) << (bits - 8))
+    (own,), (held,) = (SceneFolder.open(part).scenes() for part in (root, root / 'validation'))
+    np.testing.assert_array_equal(held.a.image, own.a.image)
+    np.testing.assert_array_equal(own.a.image, seen(poses()[0])[0] // 4)
+
+
 def test_what_is_written_is_read(root: Path) -> None:
     folder = SceneFolder.open(root)
     (scene,) = folder.scenes()

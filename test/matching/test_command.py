@@ -48,6 +48,16 @@ def test_pictures_of_other_sizes_are_matched_too(folder, capsys):
     assert 'similarity' in capsys.readouterr().out
 
 
+def test_pictures_of_16_bits_are_read_by_one_range(folder, capsys):
+    picture = cv2.imread(str(folder / 'a.png')).astype(np.uint16)
+    cv2.imwrite(str(folder / 'dim.png'), picture << 2)
+    cv2.imwrite(str(folder / 'bright.png'), picture << 4)
+    assert run(folder, 80, 40, image_a='dim.png', image_b='bright.png') == 0
+    corner = np.s_[66:96, 98:128]  # without cross or legend
+    drawn, whole = (read_image(folder / name)[corner] for name in ('m.png', 'a.png'))
+    np.testing.assert_array_equal(drawn, whole // 4)
+
+
 def test_several_points_are_found_at_once(folder, capsys):
     assert run(folder, 80, 40, '--point', '20', '30', '--point', '100', '70') == 0
     lines = capsys.readouterr().out.splitlines()
