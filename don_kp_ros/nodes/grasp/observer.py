@@ -105,13 +105,7 @@ class Observer:
             self._wait(lambda: len(seen()) >= number, timeout)
         if several := two_publishers(self._node, topic):
             raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
-        found, now = seen()[-number:], self._time.now()
-        if now < since:
-            raise GoalRefusedError(
-                Grasp.Result.STALE_DATA,
-                f'ROS time was set back by {since - now:.1f} s while {name} was looked for; '
-                'send the goal again',
-            )
+        found, now = seen()[-number:], self._now_after(since, f'{name} was looked for')
         age = now - (_stamp(found[-1]) if found else since)
         if len(found) < number or age > p.max_age:
             raise GoalRefusedError(
@@ -174,8 +168,20 @@ class Observer:
         answer = self._ask(self._transform, [request], deadline)
         return matrix_from_transform(answer.transform)
 
+    def _now_after(self, since: float, meanwhile: str) -> float:
+        """Return the time, seconds; raises GoalRefusedError where it was set back since."""
+        now = self._time.now()
+        if now < since:
+            raise GoalRefusedError(
+                Grasp.Result.STALE_DATA,
+                f'ROS time was set back by {since - now:.1f} s while {meanwhile}; send the goal '
+                'again',
+            )
+        return now
+
     def _ask(self, client: ServiceClient, requests: Sequence[Any], deadline: float) -> Any:
         """Return perception's first answer; what it refuses may yet come, until a deadline."""
+        since = self._time.now()
         while True:
             reasons = []
             for request in requests:
@@ -185,7 +191,7 @@ class Observer:
                     raise
                 except RefusedError as error:
                     reasons.append(str(error))
-            if self._time.now() > deadline:
+            if self._now_after(since, f'{client.name} was asked') > deadline:
                 raise GoalRefusedError(Grasp.Result.STALE_DATA, reasons[0])
             self._wait(lambda: False, _PAUSE_S)
 

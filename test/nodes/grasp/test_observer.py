@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from don_kp.action import Grasp
@@ -42,6 +43,7 @@ class Perception(Node):
         self.number = 0
         self.second: Callable[[int], np.ndarray] | None = None  # where such a point is, too
         self.scenes: list[float] = []
+        self.connected, self.refused = True, 0  # whether transforms are known; answers that refuse
         self._matches = self.create_publisher(Matches, 'don_kp/matches', 10)
         self.preferred: list[tuple[np.ndarray, float]] = []
         self.create_service(Preference, 'perception/preference', self._on_preference)
@@ -71,6 +73,7 @@ class Perception(Node):
         self.scenes.append(stamp)
         response.success = not self.lost(stamp)
         response.message = '' if response.success else 'no depth image of that moment has come'
+        self.refused += not response.success
         response.cloud = cloud_message(CLOUD, request.stamp, request.frame)
         return response
 
@@ -88,7 +91,9 @@ class Perception(Node):
         self, request: Transform.Request, response: Transform.Response
     ) -> Transform.Response:
         assert (request.target, request.source) == ('base', 'camera')
-        response.transform, response.success = transform_from_matrix(T_BASE_CAMERA), True
+        response.transform, response.success = transform_from_matrix(T_BASE_CAMERA), self.connected
+        response.message = '' if self.connected else 'no transform connects camera to base'
+        self.refused += not self.connected
         return response
 
 
@@ -207,6 +212,28 @@ def test_a_look_during_which_time_is_set_back_is_refused_as_such(
     now, calls = observer._time.now, iter([0.0])
     monkeypatch.setattr(observer._time, 'now', lambda: now() - next(calls, 100.0))
     refused = refusal(lambda: points.look_for('cap/brim'))
+    assert refused.code == Grasp.Result.STALE_DATA
+    assert 'time was set back by' in str(refused) and 'send the goal again' in str(refused)
+
+
+@pytest.mark.parametrize(
+    'ask',
+    [
+        lambda observer: observer.pose_of('camera', Time(), observer.now() + LOOK.timeout),
+        lambda observer: observer.newest_points(),
+    ],
+    ids=['transform', 'depth'],
+)
+def test_a_wait_during_which_time_is_set_back_is_refused_as_such(
+    observer: Observer,
+    perception: Perception,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[Observer], object],
+) -> None:
+    perception.connected, perception.lost = False, lambda _: True
+    now = observer._time.now
+    monkeypatch.setattr(observer._time, 'now', lambda: now() - 20.0 * (perception.refused > 1))
+    refused = refusal(lambda: ask(observer))
     assert refused.code == Grasp.Result.STALE_DATA
     assert 'time was set back by' in str(refused) and 'send the goal again' in str(refused)
 
