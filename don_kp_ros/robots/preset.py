@@ -22,6 +22,8 @@ Quaternion = tuple[float, float, float, float]
 
 OPTICAL = '_color_optical_frame'  # how the name of a driver's optical frame ends
 _LENGTH_TOLERANCE = 0.01  # of a quaternion: two decimals are enough
+_JOINTS = 7  # of the arm
+_WIDEST_M = 0.2  # that fingers open
 _FARTHEST_M, _AHEAD = 0.5, 0.5  # of a camera from the hand; cosine of its axis to the hand's
 
 
@@ -160,8 +162,18 @@ class RobotPreset:
     error_recovery: str = ''  # action franka_msgs/ErrorRecovery, if the robot has it
 
     def __post_init__(self) -> None:
-        """Check lengths and limits."""
+        """Check names, lengths and limits."""
         count = len(self.arm_joints)
+        if count != _JOINTS or len(set(self.arm_joints)) != count:
+            raise ValueError(
+                f"arm_joints is {list(self.arm_joints)}; it must name the arm's {_JOINTS} joints, "
+                "each once: the arm is a Franka's"
+            )
+        if self.finger_joint in self.arm_joints:
+            raise ValueError(
+                f'finger_joint is {self.finger_joint!r}, which is among arm_joints; give a joint '
+                'of the hand'
+            )
         for key in (
             'position_lower',
             'position_upper',
@@ -182,8 +194,11 @@ class RobotPreset:
                     raise ValueError(
                         f'positions.{name}: {joint} is {q}; its range is {lower} to {upper} rad'
                     )
-        if not self.open_width > 0:
-            raise ValueError(f'open_width is {self.open_width}; it must be > 0 m')
+        if not 0 < self.open_width <= _WIDEST_M:
+            raise ValueError(
+                f'open_width is {self.open_width}; it must be in metres, above 0 and at most '
+                f'{_WIDEST_M}'
+            )
 
     def _check_length(self, key: str, values: tuple[float, ...], count: int) -> None:
         if len(values) != count:

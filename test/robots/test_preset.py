@@ -42,6 +42,16 @@ def test_the_names_are_the_robot_s():
     assert np.allclose(panda.T_hand_tcp[:3, 3], [0, 0, 0.1034])
 
 
+PER_JOINT = (
+    'arm_joints',
+    'position_lower',
+    'position_upper',
+    'velocity_limits',
+    'acceleration_limits',
+    'stopping_accelerations',
+)
+
+
 @pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
@@ -49,6 +59,10 @@ def test_the_names_are_the_robot_s():
         ('velocity_limits', [1.0, 1.0], 'velocity_limits has 2 values; it needs 7'),
         ('acceleration_limits', [0.0] * 7, 'every value must be > 0'),
         ('open_width', 'wide', 'open_width'),
+        ('open_width', 0.0, r'open_width is 0\.0; .* in metres, above 0 and at most 0\.2'),
+        ('open_width', 80.0, r'open_width is 80\.0; .* in metres, above 0 and at most 0\.2'),
+        ('arm_joints', ['panda_joint1'] * 7, "arm_joints is .*; it must name the arm's 7 joints"),
+        ('finger_joint', 'panda_joint7', "finger_joint is 'panda_joint7', which is among arm_jo"),
         ('positions', {'ready': [9.0] * 7, 'observe': [9.0] * 7}, 'panda_joint1 is 9.0'),
     ],
 )
@@ -57,6 +71,14 @@ def test_wrong_values_are_named(key, value, message):
     values[key] = value
     with pytest.raises(ConfigurationError, match=message):
         configuration.read(RobotPreset, values, 'panda.yaml')
+
+
+def test_an_arm_of_six_joints_is_refused():
+    values = mapping()
+    positions = {name: six[:6] for name, six in values.pop('positions').items()}
+    lists = {key: seven[:6] for key, seven in values.items() if key in PER_JOINT}
+    with pytest.raises(ConfigurationError, match=r"arm_joints is .*; it must name the arm's 7"):
+        configuration.read(RobotPreset, values | lists | {'positions': positions}, 'ur5.yaml')
 
 
 CALIBRATION = """
