@@ -15,7 +15,7 @@ from don_kp_ros.database.records import object_of
 from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
-from don_kp_ros.nodes.kit.client import ServiceClient
+from don_kp_ros.nodes.kit.client import ServiceClient, UnansweredError
 
 Array = NDArray[np.float64]
 
@@ -90,6 +90,8 @@ class StoredPoints:
                 best = self._observer.answer(self._preference, request)
             except GoalRefusedError:
                 raise
+            except UnansweredError as error:
+                raise GoalRefusedError(Grasp.Result.STALE_DATA, str(error)) from None
             except RefusedError as error:
                 refused = refused or str(error)
                 continue

@@ -46,7 +46,9 @@ class Perception(Node):
         self.connected, self.refused = True, 0  # whether transforms are known; answers that refuse
         self._matches = self.create_publisher(Matches, 'don_kp/matches', 10)
         self.preferred: list[tuple[np.ndarray, float]] = []
-        self.create_service(Preference, 'perception/preference', self._on_preference)
+        self.preference = self.create_service(
+            Preference, 'perception/preference', self._on_preference
+        )
         self.create_service(Scene, 'perception/scene', self._on_scene)
         self.create_service(Transform, 'perception/transform', self._on_transform)
         self.create_timer(0.05, self._look)
@@ -275,3 +277,12 @@ def test_where_nothing_is_to_be_preferred_is_refused_with_its_reason(
     missed = refusal(lambda: points.preferred('cap'))
     assert missed.code == Grasp.Result.NOT_FOUND
     assert 'not found in 3 of 3 images: best score 0.4' in str(missed)
+
+
+def test_a_perception_that_is_gone_is_no_place_where_no_grasp_is(
+    points: StoredPoints, perception: Perception
+) -> None:
+    perception.destroy_service(perception.preference)
+    gone = refusal(lambda: points.preferred('cap'))
+    assert gone.code == Grasp.Result.STALE_DATA
+    assert '/perception/preference' in str(gone) and 'is the perception node running' in str(gone)
