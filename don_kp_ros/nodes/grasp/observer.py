@@ -117,15 +117,18 @@ class Observer:
         return found, deadline
 
     def _why_blind(self) -> str:
-        """Ask perception why it sees nothing."""
+        """Ask perception why it sees nothing, or too little."""
         request = Describe.Request(u=[0.0], v=[0.0], max_age=self._parameters.max_age)
         try:
             self.describe(request)
         except UnansweredError:
-            pass
+            return 'is the camera running, and the perception node?'
         except RefusedError as error:
             return str(error)
-        return 'is the camera running, and the perception node?'
+        return (
+            'pictures come too slowly: raise look_timeout and max_age of the grasp node, or '
+            "perception's max_rate_hz, or lower looks"
+        )
 
     def describe(self, request: Describe.Request) -> Describe.Response:
         """Ask perception what it saw at pixels; raises RefusedError where it does not tell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from array import array
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from rclpy.node import Node
 
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
-from don_kp.srv import Preference, Scene, Transform
+from don_kp.srv import Describe, Preference, Scene, Transform
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
@@ -87,6 +88,10 @@ class Perception(Node):
         response.positions = [point_message(place) for place, _ in self.preferred]
         response.values = array('f', [value for _, value in self.preferred])
         response.success, response.message = bool(self.preferred), 'fingers fit nowhere'
+        return response
+
+    def on_describe(self, _: Describe.Request, response: Describe.Response) -> Describe.Response:
+        response.success = True
         return response
 
     def _on_transform(
@@ -206,6 +211,18 @@ def test_what_is_not_there_is_refused_with_its_reason(
     with pytest.raises(MotionError) as caught:
         points.look_for('cap/brim')
     assert caught.value.code is MotionCode.CANCELLED
+
+
+def test_pictures_that_come_too_slowly_are_told_with_the_parameters(
+    observer: Observer, points: StoredPoints, perception: Perception
+) -> None:
+    perception.create_service(Describe, 'perception/describe', perception.on_describe)
+    assert observer._describe._client.wait_for_service(60.0)
+    observer._parameters = LookParameters(1.0, 0.5, 1000, 0.015)
+    slow = refusal(lambda: points.look_for('cap/brim'))
+    assert slow.code == Grasp.Result.STALE_DATA
+    assert re.search('of 1000 images .* too slowly: raise look_timeout and max_age', str(slow))
+    assert 'is the camera running' not in str(slow)
 
 
 def test_a_look_during_which_time_is_set_back_is_refused_as_such(
