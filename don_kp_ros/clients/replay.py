@@ -21,6 +21,7 @@ from don_kp_ros.clients.record import ROBOT_INPUTS
 from don_kp_ros.clients.recorded_qos import to_publish
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.errors import RefusedError, did_you_mean
+from don_kp_ros.geometry.frames import OBJECTS
 from don_kp_ros.nodes.kit.graph import publishers
 from don_kp_ros.recordings.definitions import is_digest
 from don_kp_ros.recordings.reading import Bag, offered
@@ -33,7 +34,6 @@ _HANDED_OVER_S = 5.0
 # may be in a namespace of such a name.
 _RESULTS = re.compile(r'/(don_kp|grasp/_action|simulation)/\w+$|/diagnostics\w*$')
 _INPUTS = tuple(f'/{name}' for name in ROBOT_INPUTS)
-_OBJECT_FRAMES = 'object/'
 _ADDS_FRAMES = '/perception'  # the end of the node's name that also publishes frames
 _NAMELESS = '_NODE_NAME_UNKNOWN_'  # for the moment
 
@@ -193,6 +193,4 @@ def _chosen(bag: Bag, topics: Sequence[str], inputs: bool, clock: str) -> list[C
 def _of_objects(data: bytes) -> bool:
     """Tell whether all of a message's frames are those of objects, which perception publishes."""
     transforms = deserialize_message(data, TFMessage).transforms
-    return bool(transforms) and all(
-        one.child_frame_id.startswith(_OBJECT_FRAMES) for one in transforms
-    )
+    return bool(transforms) and all(one.child_frame_id.startswith(OBJECTS) for one in transforms)

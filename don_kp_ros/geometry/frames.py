@@ -26,6 +26,9 @@ class TwoParentsError(TransformError):
 
 # So much older than what came before, a message is of a time that was set back, seconds.
 SET_BACK_S = 1.0
+# Of transforms, over which a robot's way is as good as straight; they come at 10 Hz or more.
+LONGEST_GAP_S = 0.25
+OBJECTS = 'object/'  # how the frames of taught objects begin: object/cap, or object/cap_2
 _SAME = 1e-6  # metres; of static transforms
 _STILL = 0.005  # metres, and of a rotation's elements: a third of a degree
 
@@ -46,7 +49,8 @@ class TransformTree:
     def __init__(self, cache_seconds: float = 10.0, longest_gap: float = math.inf) -> None:
         """Keep moving transforms for ``cache_seconds``; static ones for ever.
 
-        longest_gap: seconds between two poses that differ, over which is interpolated.
+        longest_gap: seconds between two poses that differ, over which is interpolated. It does
+        not hold for objects, which are told by picture, however seldom.
         """
         self._cache_seconds, self._longest_gap = cache_seconds, longest_gap
         self._links: dict[str, dict[str, _Link]] = {}  # by child and parent
@@ -153,7 +157,8 @@ class TransformTree:
         T = np.eye(4)
         for child, parent in zip(chain, chain[1 : chain.index(end) + 1], strict=False):
             link = self._links[child][parent]
-            T = _at(link, child, parent, stamp, self._longest_gap) @ T
+            longest_gap = math.inf if child.startswith(OBJECTS) else self._longest_gap
+            T = _at(link, child, parent, stamp, longest_gap) @ T
         return T
 
     def _unconnected(self, source: str, target: str, *ends: str) -> TransformError:

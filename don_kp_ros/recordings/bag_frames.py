@@ -18,13 +18,12 @@ from don_kp_ros.data.encodings import COLOURS, DEPTHS
 from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.geometry.frames import SET_BACK_S, TransformError, TransformTree
+from don_kp_ros.geometry.frames import LONGEST_GAP_S, SET_BACK_S, TransformError, TransformTree
 from don_kp_ros.recordings.reading import Bag
 
 _IMAGE, _INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo'
 _COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 _TRANSFORMS = 'tf2_msgs/msg/TFMessage'
-_LONGEST_GAP_S = 0.25  # of transforms, over which a camera's way is as good as straight
 _TOGETHER_S = 0.01  # between the stamps of a picture and its depth
 
 
@@ -90,7 +89,7 @@ class BagFrames:
 
     def transforms(self) -> tuple[TransformTree, dict[str, str]]:
         """Read all transforms, and by frame what is odd; those that cannot be are left out."""
-        tree, odd = TransformTree(math.inf, _LONGEST_GAP_S), {}
+        tree, odd = TransformTree(math.inf, LONGEST_GAP_S), {}
         connections = self._of(_TRANSFORMS)
         for connection, _, data in self._bag.messages(connections):
             static = connection.topic.endswith('tf_static')

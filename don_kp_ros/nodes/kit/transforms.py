@@ -9,7 +9,12 @@ from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.geometry.frames import TransformError, TransformTree, TwoParentsError
+from don_kp_ros.geometry.frames import (
+    LONGEST_GAP_S,
+    TransformError,
+    TransformTree,
+    TwoParentsError,
+)
 from don_kp_ros.nodes.kit.clock import when_set_back
 from don_kp_ros.nodes.kit.conversions import matrix_from_transform, seconds_from_stamp
 from don_kp_ros.nodes.kit.graph import publishers
@@ -23,7 +28,7 @@ class TransformListener:
     def __init__(self, node: Node) -> None:
         """Subscribe on a node that others spin."""
         self._node = node
-        self._tree = TransformTree()
+        self._tree = TransformTree(longest_gap=LONGEST_GAP_S)
         self._jumps = when_set_back(node, self._tree.clear, 'moving transforms')
         self._topics = [
             node.create_subscription(

@@ -14,6 +14,7 @@ from tf2_msgs.msg import TFMessage
 from torch import Tensor
 
 from don_kp.msg import ObjectPose, ObjectPoses
+from don_kp_ros.geometry.frames import OBJECTS
 from don_kp_ros.matching.candidates import Candidates
 from don_kp_ros.matching.view import View
 from don_kp_ros.nodes.kit.conversions import (
@@ -26,8 +27,6 @@ from don_kp_ros.nodes.perception.parameters import PerceptionParameters
 from don_kp_ros.nodes.perception.queries import ObjectQuery
 from don_kp_ros.pose.estimate import Pose
 from don_kp_ros.pose.instances import find_instances
-
-_FRAMES = 'object'  # the frame of a cap is object/cap, of another one in view object/cap_2
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class ObjectTopics:
                 transforms.append(
                     TransformStamped(
                         header=header,
-                        child_frame_id=f'{_FRAMES}/{name}{number}',
+                        child_frame_id=f'{OBJECTS}{name}{number}',
                         transform=transform_from_matrix(pose.T_camera_object),
                     )
                 )

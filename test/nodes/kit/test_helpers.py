@@ -209,3 +209,28 @@ def test_moving_transforms_of_a_time_that_is_set_back_are_forgotten(listening):
     assert listener.lookup('base', 'hand')[0, 3] == pytest.approx(9.8)
     with pytest.raises(RefusedError, match=r'is known from 9.700 s to 9.800 s'):
         listener.lookup('base', 'hand', 9.9)
+
+
+def tell(listener, parent, child, x, stamp):
+    told = transform_message(parent, child, rigid.transform(None, [x, 0, 0]), stamp)
+    listener._on_moving(TFMessage(transforms=[told]))
+
+
+def test_a_silence_in_which_the_hand_moved_is_not_bridged(listening):
+    _, listener = listening
+    for stamp in np.arange(0.0, 2.0, 0.04):
+        if not 0.75 < stamp < 1.35:  # the hand comes to rest meanwhile, at 1 s
+            tell(listener, 'base', 'hand', 0.25 * min(stamp, 1.0), stamp)
+        tell(listener, 'base', 'resting', 0.5, stamp if stamp < 0.75 else stamp + 0.6)
+    with pytest.raises(RefusedError, match=r'not known between 0\.720 s and 1\.360 s, in which'):
+        listener.lookup('base', 'hand', 1.1)
+    assert listener.lookup('base', 'hand', 1.37)[0, 3] == 0.25
+    assert listener.lookup('base', 'hand', 0.7)[0, 3] == pytest.approx(0.175)
+    assert listener.lookup('base', 'resting', 1.1)[0, 3] == 0.5
+
+
+def test_an_object_is_known_between_pictures_that_are_seldom(listening):
+    _, listener = listening
+    for stamp, x in ((1.0, 0.10), (2.0, 0.11)):
+        tell(listener, 'camera', 'object/cap', x, stamp)
+    assert listener.lookup('camera', 'object/cap', 1.5)[0, 3] == pytest.approx(0.105)
