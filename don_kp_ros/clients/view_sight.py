@@ -37,7 +37,7 @@ _MOST = 60  # places that are drawn
 _MOST_PLACES = 1000  # of a planned path
 _CERTAIN = 0.5  # probability about a keypoint's peak below which it is not drawn
 _HEATMAP = 'don_kp/heatmap'
-_PAST_S = 2.0  # of ROS time, by which marks may be older than the picture that they are drawn on
+PAST_S = 2.0  # of ROS time, by which marks may be older than the picture that they are drawn on
 _SILENT = 'Perception has told nothing of the last 2 s: does it run, and is it active?'
 
 
@@ -54,7 +54,7 @@ class Sight:
         self._subscriptions: dict[str, Subscription] = {}
         self._viewers = 0
         self._heatmap = False
-        self._shown_s = 0.0  # the stamp of the newest picture
+        self.shown_s = 0.0  # the stamp of the newest picture
         self._told_s: dict[str, float] = {}  # that of the image of each layer's marks
         self.camera: Camera | None = None
         self.frame = ''  # the camera's optical frame, once a picture has come
@@ -108,14 +108,14 @@ class Sight:
         self._canvas.mark(layer, [] if self._is_past(layer) else marks)
 
     def _is_past(self, layer: str) -> bool:
-        return abs(self._shown_s - self._told_s[layer]) > _PAST_S
+        return abs(self.shown_s - self._told_s[layer]) > PAST_S
 
     @guarded
     def _on_picture(self, message: Image) -> None:
         stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
         self.frame = message.header.frame_id
-        self._shown_s = seconds_from_stamp(message.header.stamp)
-        self._told_s.setdefault('points', self._shown_s)  # it cannot have told anything before
+        self.shown_s = seconds_from_stamp(message.header.stamp)
+        self._told_s.setdefault('points', self.shown_s)  # it cannot have told anything before
         for layer in [*self._told_s]:
             if self._is_past(layer):
                 self._canvas.mark(layer, [])

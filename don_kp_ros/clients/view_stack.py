@@ -34,9 +34,10 @@ from don_kp.srv import Scene as SceneService
 from don_kp_ros.clients.asking import Services
 from don_kp_ros.clients.stack import TEACHING_S, Stack
 from don_kp_ros.clients.view_goals import Goals
-from don_kp_ros.clients.view_sight import Sight
+from don_kp_ros.clients.view_sight import PAST_S, Sight
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.frames import OBJECTS
 from don_kp_ros.nodes.kit.conversions import (
     image_array,
     image_message,
@@ -247,7 +248,10 @@ class ViewedStack:
         return await self._said(SetBool, 'enable', data=on)
 
     async def scene(self) -> Scene:
-        """Return where everything is, in the frame that the camera's hangs on."""
+        """Return where everything is, in the frame that the camera's hangs on.
+
+        Objects are where they were in the picture that told of them, for some seconds.
+        """
         if self._frames is None:
             self._frames = TransformListener(self._stack.node)
         parents = self._frames.parents()
@@ -258,8 +262,11 @@ class ViewedStack:
             root = parents[root]
         frames: dict[str, Array] = {root: np.eye(4)}
         for name in parents:
+            stamp = self._frames.newest(name) if name.startswith(OBJECTS) else None
+            if stamp is not None and abs(self.sight.shown_s - stamp) > PAST_S:
+                continue  # it is seen no more
             with contextlib.suppress(RefusedError):
-                frames[name] = self._frames.lookup(root, name)
+                frames[name] = self._frames.lookup(root, name, stamp)
         bones = [
             (child, parent) for child, parent in parents.items() if {child, parent} <= {*frames}
         ]

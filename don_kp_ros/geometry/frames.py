@@ -129,6 +129,12 @@ class TransformTree:
                 raise self._two_parents(top)
             return top
 
+    def newest(self, frame: str) -> float:
+        """Return when a frame was last told to be somewhere, seconds; -inf if it never was."""
+        with self._lock:
+            links = self._links.get(frame, {}).values()
+            return max((link.stamps[-1] for link in links), default=-math.inf)
+
     def parents(self) -> dict[str, str]:
         """Return the parent of each frame that has one, and one alone."""
         with self._lock:

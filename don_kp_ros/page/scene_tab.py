@@ -9,11 +9,11 @@ import numpy as np
 from nicegui import ui
 
 from don_kp_ros.errors import RefusedError
+from don_kp_ros.geometry.frames import OBJECTS
 from don_kp_ros.page.port import Array, Scene, Stack
 
 _EVERY_S = 0.5
 _LINK, _OBJECT, _GRASP = '#606060', 0.08, 0.06  # colour; lengths of axes, metres
-_OBJECTS = 'object/'  # how the frames of taught objects begin
 _CAMERA = 'color_optical_frame'
 _PATH = '#ffaa00'
 _COLOURS = ('#e02020', '#20a020', '#2040e0')  # of x, y and z
@@ -53,10 +53,10 @@ class SceneTab:
                 start, end = scene.frames[parent][:3, 3], scene.frames[child][:3, 3]
                 self._drawn.append(self._line(start, end, _LINK))
             for name, T in scene.frames.items():
-                if name.startswith(_OBJECTS) or name.endswith(_CAMERA):
+                if name.startswith(OBJECTS) or name.endswith(_CAMERA):
                     self._axes(T, _OBJECT)
-                if name.startswith(_OBJECTS):
-                    label = self._scene.text(name.removeprefix(_OBJECTS)).move(*T[:3, 3].tolist())
+                if name.startswith(OBJECTS):
+                    label = self._scene.text(name.removeprefix(OBJECTS)).move(*T[:3, 3].tolist())
                     self._drawn.append(label)
             if scene.grasp is not None:
                 self._axes(scene.grasp, _GRASP)

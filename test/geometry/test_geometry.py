@@ -166,3 +166,11 @@ def test_static_transforms_outlast_a_time_that_is_set_back() -> None:
     assert told == 'camera is told to be elsewhere on hand than before'
     with pytest.raises(TransformError, match='no transform connects hand to base'):
         tree.lookup('base', 'hand')
+
+
+def test_when_a_frame_was_told_last_is_known() -> None:
+    tree = TransformTree()
+    assert tree.newest('hand') == -np.inf
+    for stamp in (1.0, 3.0, 2.5):  # the last came late
+        tree.set('base', 'hand', stamp, np.eye(4))
+    assert tree.newest('hand') == 3.0

@@ -63,6 +63,10 @@ class TransformListener:
         """Return a frame and those above it, up to one that has no parent, or two."""
         return self._tree.chain(frame)
 
+    def newest(self, frame: str) -> float:
+        """Return when a frame was last told to be somewhere, seconds; -inf if it never was."""
+        return self._tree.newest(frame)
+
     def parents(self) -> dict[str, str]:
         """Return the parent of each frame that is known."""
         return self._tree.parents()
