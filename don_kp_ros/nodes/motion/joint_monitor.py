@@ -144,11 +144,12 @@ class History:
         self._node, self._topic, self._time = node, topic, time
         self._samples: deque[tuple[float, Array]] = deque()
         self._received = -np.inf
+        self._unstamped = False  # whether the newest have stamp zero
 
     def clear(self) -> None:
         """Forget everything."""
         self._samples.clear()
-        self._received = -np.inf
+        self._received, self._unstamped = -np.inf, False
 
     def add(self, stamp: float, position: Array) -> bool:
         """Take positions at a time of the robot's clock in seconds; tell whether it was set back.
@@ -157,7 +158,7 @@ class History:
         """
         if not np.isfinite(position).all():
             return False
-        set_back = False
+        self._unstamped, set_back = stamp == 0, False
         if self._samples and stamp <= self._samples[-1][0]:
             set_back = stamp <= self._samples[-1][0] - _SET_BACK
             if not set_back:
@@ -171,6 +172,11 @@ class History:
 
     def stale(self) -> MotionError:
         """Return the error that says how old the newest positions are."""
+        if self._unstamped:
+            return MotionError(
+                MotionCode.STALE_STATE,
+                f'the joint states on {self._topic} have stamp zero; their driver must stamp them',
+            )
         known = f'the last is {self.age:.1f} s old' if self.known else 'none came yet'
         elsewhere = '' if self.known else joint_states_elsewhere(self._node, self._topic)
         return MotionError(

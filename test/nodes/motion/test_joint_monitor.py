@@ -63,6 +63,17 @@ def test_what_moved_in_a_gap_of_the_joint_states_counts(monitor):
     assert monitor.arm.moved(0.5) == 0.0
 
 
+def test_joint_states_without_stamps_are_told_as_such(monitor):
+    for now in (10.0, 10.4, 10.8):
+        set_time(monitor, now)
+        tell(monitor, 0.0, 1.0)
+    told = 'the joint states on /joint_states have stamp zero; their driver must stamp them'
+    assert str(monitor.arm.stale()) == told
+    tell(monitor, 10.8, 1.0)
+    assert np.all(monitor.joint_positions() == 1.0)
+    assert 'stamp zero' not in str(monitor.arm.stale())
+
+
 def test_joint_states_on_another_topic_are_named(monitor, peer):
     assert '/franka/joint_states' not in str(monitor.arm.stale())
     elsewhere = peer.node.create_publisher(JointState, '/franka/joint_states', 10)
