@@ -27,7 +27,6 @@ from launch_ros.actions import Node, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
 from don_kp_ros.bringup import description
-from don_kp_ros.resources import config_path
 from don_kp_ros.robots.preset import load_preset
 
 
@@ -173,6 +172,6 @@ def _rviz(context: LaunchContext) -> list[Action]:
             executable='rviz2',
             namespace=description.namespace(arguments),
             parameters=[{'use_sim_time': arguments['simulation'] == 'true'}],
-            arguments=['-d', str(config_path('rviz/don_kp.rviz'))],
+            arguments=description.rviz_options(arguments),
         )
     ]

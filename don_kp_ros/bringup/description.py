@@ -314,6 +314,14 @@ def root_remappings(arguments: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(f'/{name}', posixpath.join(namespace(arguments), name)) for name in names]
 
 
+def rviz_options(arguments: Mapping[str, str]) -> list[str]:
+    """Return RViz's options for our view, on the base of the robot."""
+    from don_kp_ros.robots.preset import load_preset  # only now, as in `checked`
+
+    base = load_preset(arguments['robot']).base_frame
+    return ['-d', str(config_path('rviz/don_kp.rviz')), '-f', base]
+
+
 def hint(arguments: Mapping[str, str]) -> str:
     """Return what the user of a simulation must know to reach it, or nothing."""
     domain = arguments['simulation_domain']

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,6 @@ from typing import IO, NamedTuple
 
 from don_kp_ros.bringup import description
 from don_kp_ros.outputs import check_writable
-from don_kp_ros.resources import config_path
 
 GRACE_S = 10.0  # as `launch` gives; a busy machine needs some seconds to end a node
 _LAST_WORDS_S = 0.5
@@ -190,14 +190,14 @@ def _rviz(arguments: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the command that starts RViz, by its name, where it is asked for."""
     if arguments['rviz'] == 'false':
         return {}
-    program, view = shutil.which('rviz2'), str(config_path('rviz/don_kp.rviz'))
+    program, options = shutil.which('rviz2'), description.rviz_options(arguments)
     if program is None:
         raise ValueError(
             'rviz is true, but no rviz2 is on the PATH: install ros-jazzy-rviz2 and source '
             '/opt/ros/jazzy/setup.bash; or leave rviz out, and where there is one, in the same '
-            f'ROS domain, run rviz2 -d {view}'
+            f'ROS domain, run rviz2 {shlex.join(options)}'
         )
-    command = [program, '-d', view, '--ros-args']
+    command = [program, *options, '--ros-args']
     command += ['-r', f'__ns:={description.namespace(arguments)}']
     for old, new in description.root_remappings(arguments):
         command += ['-r', f'{old}:={new}']

@@ -271,6 +271,17 @@ class TestBringup:
         assert {'__ns:=/robot1', '/tf:=/robot1/tf', 'use_sim_time:=false'} < {*words}
         assert (tmp_path / 'rviz2.log').read_text() == 'here\n'
 
+    @pytest.mark.parametrize(('robot', 'base'), [('panda', 'panda_link0'), ('fr3', 'fr3_link0')])
+    def test_rviz_shows_everything_on_the_robot_s_base(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, robot: str, base: str
+    ) -> None:
+        program = tmp_path / 'rviz2'
+        program.touch(mode=0o755)
+        monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+        command = processes._rviz(description.checked({'robot': robot, 'rviz': 'true'}))['rviz2']
+        assert command[command.index('-f') + 1] == base
+        assert command.index('-f') < command.index('--ros-args')
+
     def test_rviz_that_is_not_there_is_told_with_the_remedy(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -98,3 +98,9 @@ class TestCamera:
         source.assert_called_once_with(
             str(share / 'realsense2_camera' / 'launch' / 'rs_launch.py')
         )
+
+
+def test_rviz_shows_everything_on_the_robot_s_base(launch_file: dict[str, Any]) -> None:
+    launch_file['_rviz'](context(robot='fr3', rviz='true'))
+    options = sys.modules['launch_ros.actions'].Node.call_args.kwargs['arguments']
+    assert options[options.index('-f') + 1] == 'fr3_link0'
