@@ -152,10 +152,15 @@ class Stream(Generic[Message]):
         """Say how to have one of the topics that there are."""
         tail = self._name.removeprefix(camera_topics.NAMESPACE)
         for other in others:
-            if other.endswith(tail):
-                return f'give camera_namespace:={other.removesuffix(tail)}'
+            namespace = other.removesuffix(tail)
+            if namespace not in ('', other):
+                return f'give camera_namespace:={namespace}'
         (near,) = difflib.get_close_matches(self.topic, others, 1, 0.0)
-        return f'remap it, e.g. --ros-args -r {self.topic}:={near}'
+        return (
+            'start perception by itself (`ros2 run don_kp perception`), the rest with '
+            '`nodes:=descriptor_database,grasp`, and remap it, e.g. '
+            f'--ros-args -r {self.topic}:={near}'
+        )
 
 
 def _type_name(kind: Any) -> str:
