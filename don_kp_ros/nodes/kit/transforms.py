@@ -53,7 +53,8 @@ class TransformListener:
                 f'({self._told()})'
             ) from None
         except TransformError as error:
-            raise RefusedError(f'{error} (heard on {" and ".join(self._topics)})') from None
+            heard = f'heard on {" and ".join(self._topics)}{self._unheard()}'
+            raise RefusedError(f'{error} ({heard})') from None
 
     def forget(self) -> None:
         """Forget the moving transforms, so that what is looked up is told anew."""
@@ -70,6 +71,20 @@ class TransformListener:
     def parents(self) -> dict[str, str]:
         """Return the parent of each frame that is known."""
         return self._tree.parents()
+
+    def _unheard(self) -> str:
+        """Say where nodes of tf2_ros tell frames, whatever their namespace is; or nothing."""
+        found = [
+            topic
+            for topic in ('/tf', '/tf_static')
+            if topic not in self._topics and self._node.count_publishers(topic)
+        ]
+        if not found:
+            return ''
+        return (
+            f'; others are told on {" and ".join(found)}: if they are meant, start what publishes '
+            'them with the remappings /tf:=tf and /tf_static:=tf_static'
+        )
 
     def _told(self) -> str:
         return ', and '.join(

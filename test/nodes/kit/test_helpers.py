@@ -168,6 +168,8 @@ def test_transforms_are_heard_moving_and_static(peer):
     )
     with pytest.raises(RefusedError, match='broken'):
         listener.lookup('base', 'broken')
+    for publisher in (moving, static):
+        peer.node.destroy_publisher(publisher)
 
 
 @pytest.fixture
@@ -191,6 +193,21 @@ def test_two_parents_are_refused_with_who_tells_of_them(listening):
         r'/robot1/tf by nobody now, and /robot1/tf_static by /robot1/listening',
     ):
         listener.lookup('hand', 'camera_link')
+
+
+def test_frames_that_are_told_at_the_root_are_named_in_a_namespace(listening, peer):
+    _, listener = listening
+
+    def refusal():
+        with pytest.raises(RefusedError) as caught:
+            listener.lookup('base', 'hand')
+        return str(caught.value)
+
+    peer.wait_until(lambda: refusal().endswith('(heard on /robot1/tf and /robot1/tf_static)'))
+    driver = peer.node.create_publisher(TFMessage, '/tf', TF)
+    peer.wait_until(lambda: '; others are told on /tf: if they' in refusal())
+    assert refusal().endswith('with the remappings /tf:=tf and /tf_static:=tf_static)')
+    peer.node.destroy_publisher(driver)
 
 
 def test_moving_transforms_of_a_time_that_is_set_back_are_forgotten(listening):
