@@ -1,9 +1,12 @@
-"""What commands write, and where: looked at before the work, which may take hours."""
+"""What commands write, and where: looked at before the work, whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,22 @@ def check_writable(path: Path) -> None:
         raise RefusedError(
             f'{path}: cannot be written into {folder} ({error.strerror}); choose another folder'
         ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write a file, which then takes the place of the one before, if there is one.
+
+    So a reader sees that one or the whole new one. Its folder must exist. Where writing fails, the
+    one before stays.
+    """
+    partial = path.with_name(f'{path.name}.partial')
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def without_nan(value: Any) -> Any:

@@ -1,14 +1,15 @@
-"""What cannot be written is found before the work."""
+"""What cannot be written is found before the work; what is written is whole."""
 
 import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from disk import full_disk
 
 from don_kp_ros import cli
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.outputs import check_writable
+from don_kp_ros.outputs import check_writable, replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +39,21 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, path: str, words: list[s
         check_writable(tmp_path / path)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_file_is_replaced_by_a_whole_one_alone(tmp_path: Path) -> None:
+    file = tmp_path / 'm.json'
+    with replacing(file) as partial:
+        partial.write_text('first')
+        assert not file.exists()
+    with full_disk(), pytest.raises(OSError, match='too large'), replacing(file) as partial:
+        partial.write_bytes(bytes(1 << 20))
+    assert file.read_text() == 'first'
+    with replacing(file) as partial:
+        partial.write_text('second')
+        assert file.read_text() == 'first'
+    assert file.read_text() == 'second'
+    assert os.listdir(tmp_path) == ['m.json']
 
 
 @pytest.mark.parametrize(

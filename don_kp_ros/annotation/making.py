@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +42,7 @@ from don_kp_ros.data.posed import read_index
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.geometry.depth import MILLIMETRE
+from don_kp_ros.outputs import replacing
 
 _TURNED_BACK = {6: 8, 8: 6}  # every other turn is undone by itself
 
@@ -171,18 +170,14 @@ class Task:
         exif = PIL.Image.Exif()
         if picture.tag != 1:
             exif[PIL.ExifTags.Base.Orientation] = picture.tag
-        partial = path.with_name(f'.{path.name}')
         try:
             folder.mkdir(exist_ok=True)
-            PIL.Image.fromarray(np.ascontiguousarray(stored)).save(partial, exif=exif)
-            os.replace(partial, path)
+            with replacing(path) as partial:
+                PIL.Image.fromarray(np.ascontiguousarray(stored)).save(partial, 'PNG', exif=exif)
         except OSError as error:
             raise DataError(
                 f'{path}: cannot be written ({error.strerror}); free some space, or make its '
                 'folder writable'
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
         if old is not None and old != path:
             old.unlink(missing_ok=True)  # or the picture would have two

@@ -20,6 +20,7 @@ from don_kp_ros import configuration
 from don_kp_ros.calibration.board import Board
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.outputs import replacing
 from don_kp_ros.robots.preset import OPTICAL
 
 Array = NDArray[np.float64]
@@ -105,12 +106,9 @@ def write_index(folder: Path, recording: Recording) -> None:
     content: dict[str, Any] = configuration.plain(recording)
     if recording.T_link_camera is None:
         del content['T_link_camera']
-    partial = folder / f'{INDEX}.partial'
-    partial.write_text(
-        yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=200),
-        encoding='utf-8',
-    )
-    partial.replace(folder / INDEX)
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=200)
+    with replacing(folder / INDEX) as partial:
+        partial.write_text(text, encoding='utf-8')
 
 
 def matrix(T: Array) -> Matrix:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from don_kp_ros.data.depth_view import Matrix
 from don_kp_ros.data.picture_file import DataError
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.outputs import replacing
 
 DEPTH_UNIT = 0.0001  # metres; 16 bits reach 6.5 m
 
@@ -34,9 +34,8 @@ def read_json(path: Path, form: str, what: str) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Write JSON; a reader sees no file, the one before or the whole one."""
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(content, indent=indent) + '\n', encoding='utf-8')
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=indent) + '\n', encoding='utf-8')
 
 
 def is_number(value: Any) -> bool:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from don_kp_ros.demo.attempt import LIFTED, Attempt
-from don_kp_ros.outputs import without_nan
+from don_kp_ros.outputs import replacing, without_nan
 
 FOUND = 0.010  # metres that count as found
 TURNED = math.radians(8)  # of the finger axis from the taught one, at most
@@ -91,9 +91,8 @@ def sentence(trial: Trial) -> str:
 
 def write(trials: Sequence[Trial], folder: Path) -> None:
     """Write the numbers of the trials so far as grasp.json, all or nothing."""
-    partial = folder / 'grasp.json.partial'
-    partial.write_text(json.dumps([trial.plain() for trial in trials], indent=1))
-    partial.replace(folder / 'grasp.json')
+    with replacing(folder / 'grasp.json') as partial:
+        partial.write_text(json.dumps([trial.plain() for trial in trials], indent=1))
 
 
 def report(trials: Sequence[Trial], options: argparse.Namespace, console: Console) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from don_kp_ros.networks.descriptor_network import (
     NetworkConfiguration,
     forget_statistics,
 )
+from don_kp_ros.outputs import replacing
 
 FORMAT_VERSION = 1
 _KEY = 'don_kp'
@@ -131,9 +131,8 @@ class Checkpoint:
         }
         tensors = {name: tensor.detach().contiguous() for name, tensor in self.weights.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'{path.name}.partial')
-        partial.write_bytes(save(tensors, {_KEY: json.dumps(header)}))
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_bytes(save(tensors, {_KEY: json.dumps(header)}))
 
 
 def load(path: Path | str) -> Checkpoint:

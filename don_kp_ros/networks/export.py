@@ -16,7 +16,6 @@ side is the model's input size. The file's metadata are strings:
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from don_kp_ros.networks.checkpoint import FORMAT_VERSION, Checkpoint
 from don_kp_ros.networks.model import normalise
-from don_kp_ros.outputs import check_writable
+from don_kp_ros.outputs import check_writable, replacing
 
 TOLERANCES = {
     'descriptors': 1e-4,  # of a component of a unit descriptor
@@ -80,12 +79,8 @@ def export_onnx(
                 'requirements/export.txt'
             )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(graph)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return differences
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from don_kp_ros import configuration
 from don_kp_ros.configuration import ConfigurationError
 from don_kp_ros.geometry import rigid
+from don_kp_ros.outputs import replacing
 from don_kp_ros.robots.preset import OPTICAL, RobotPreset, load_preset, merged, own_file
 
 _CAMERA = re.compile(r'^camera[ \t]*:.*\n?(?:\n*[ \t]+\S.*\n?)*', re.MULTILINE)
@@ -31,9 +32,8 @@ class Change:
     def write(self) -> None:
         """Write the file, all or nothing."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f'{self.path.name}.partial')
-        partial.write_text(self.after, encoding='utf-8')
-        partial.replace(self.path)
+        with replacing(self.path) as partial:
+            partial.write_text(self.after, encoding='utf-8')
 
 
 def with_camera(robot: str, T_hand_frame: ArrayLike, frame: str = f'camera{OPTICAL}') -> Change:

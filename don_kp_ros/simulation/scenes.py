@@ -7,7 +7,6 @@ is done of an interrupted rendering is kept, and the same command goes on with t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from don_kp_ros.data.index_file import read_json, write_json
 from don_kp_ros.data.posed import write_depth
 from don_kp_ros.data.scenes import FORMAT, SCENES, Entry, entry_of, plain, write_scenes
 from don_kp_ros.meshes import packing
+from don_kp_ros.outputs import replacing
 from don_kp_ros.simulation.camera import D435, with_faults
 from don_kp_ros.simulation.drop import drop
 from don_kp_ros.simulation.posed import SMALLEST, Subject, Viewpoints
@@ -66,9 +66,8 @@ def render_scenes(folder: Path, plan: Plan, workers: int) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for path, content in meshes.items():
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f'{path.name}.partial')
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
     names = [f'{number:06d}' for number in range(plan.scenes)]
     left = [number for number, name in enumerate(names) if not (state / f'{name}.json').exists()]
     render_all([(_render, (folder, names[number], plan, number)) for number in left], workers)
