@@ -108,29 +108,19 @@ def evened(vertices: Array, faces: Indices, most: int) -> tuple[Array, Indices]:
     for shortest in _SHORT:
         if len(divided[1]) <= _MANY * most:
             break
-        wider = _merged(vertices, faces, shortest * longest)
-        if len(wider):  # a needle may be thinner than that everywhere
-            divided = _divided(vertices, wider, longest)
+        wider = _clustered(vertices, faces, shortest * longest)
+        if len(wider[1]):  # a needle may be thinner than that everywhere
+            divided = _divided(*wider, longest)
     return divided
 
 
-def _merged(vertices: Array, faces: Indices, shortest: float) -> Indices:
-    """Merge the ends of edges that are shorter; return the faces that still have three corners."""
-    rng = np.random.default_rng(0)
-    while True:
-        ends = np.stack([faces, np.roll(faces, -1, axis=1)], axis=2)
-        ends = rng.permutation(ends[_edges(vertices, faces) < shortest])
-        if not len(ends):
-            return faces
-        # A vertex takes part in one merge at a time.
-        rank = np.arange(len(ends))[:, None]
-        first = np.full(len(vertices), len(ends))
-        np.minimum.at(first, ends, rank)
-        kept, gone = ends[(first[ends] == rank).all(axis=1)].T
-        onto = np.arange(len(vertices))
-        onto[gone] = kept
-        faces = onto[faces]
-        faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+def _clustered(vertices: Array, faces: Indices, cell: float) -> tuple[Array, Indices]:
+    """Make one of the vertices in each cell, metres; faces that lose a corner go."""
+    _, first, owner = np.unique(
+        np.round(vertices / cell), axis=0, return_index=True, return_inverse=True
+    )
+    faces = owner.reshape(-1)[faces]
+    return vertices[first], faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
 
 
 def _divided(vertices: Array, faces: Indices, longest: float) -> tuple[Array, Indices]:
@@ -151,10 +141,7 @@ def _divided(vertices: Array, faces: Indices, longest: float) -> tuple[Array, In
         some = corner[(parts == kind).all(axis=1)]
         found.append(np.einsum('tcw,fwx->ftcx', _across(*kind.astype(int)), some).reshape(-1, 3))
     corners = np.concatenate(found)
-    _, first, owner = np.unique(
-        np.round(corners / (_EQUAL * longest)), axis=0, return_index=True, return_inverse=True
-    )
-    return corners[first], owner.reshape(-1, 3)
+    return _clustered(corners, np.arange(len(corners)).reshape(-1, 3), _EQUAL * longest)
 
 
 def _across(n: int, m: int, longer: int) -> Array:
