@@ -53,8 +53,8 @@ def test_a_damaged_card_keeps_no_descriptor_from_being_told(peer, tmp_path) -> N
     with contextlib.closing(link), contextlib.ExitStack() as ended:
         topic.start(link)
         ended.callback(topic.stop)
-        wait_until(lambda: heard)
-    assert [one.name for one in heard[-1].descriptors] == ['cap/brim']
+        # Topics of tests before this one are still told by the same peer.
+        wait_until(lambda: heard and [one.name for one in heard[-1].descriptors] == ['cap/brim'])
 
 
 def test_what_is_told_later_has_a_later_stamp_also_where_time_stands_still(
