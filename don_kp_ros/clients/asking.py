@@ -7,7 +7,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rclpy.exceptions import InvalidHandle
@@ -62,6 +62,24 @@ async def arrived(future: Future, seconds: float = PATIENCE_S) -> bool:
     return bool(future.done())
 
 
+def met(node: Node, service: str, ready: Callable[[], bool]) -> Future:
+    """Return a future that is done once a new client has met the server of a service.
+
+    They may find each other within 5 s; it is done then, too. The node is spun by others.
+    """
+    meeting, done = Meeting(node, service), Future()
+    end = time.monotonic() + _MEETING_S
+
+    def look() -> None:
+        if time.monotonic() > end or (ready() and meeting.over()):
+            node.destroy_timer(timer)
+            meeting.close()
+            done.set_result(None)
+
+    timer = node.create_timer(_ROUND_S, look)
+    return done
+
+
 class Services:
     """The stack's services, each met when it is first asked, or before."""
 
@@ -90,24 +108,10 @@ class Services:
         """
         if name not in self._met:
             client = ServiceClient(self._node, kind, name, REMEDY)
-            self._met[name] = client, self._meeting(client)
+            self._met[name] = client, met(self._node, client.name, lambda: client.ready)
         return self._met[name]
 
     async def _sent(self, kind: Any, name: str, fields: Any) -> tuple[ServiceClient, Future]:
         client, met = self.meet(kind, name)
         await arrived(met)
         return client, client.send(kind.Request(**fields))
-
-    def _meeting(self, client: ServiceClient) -> Future:
-        """Give a new client time to find its server, and to be found by it."""
-        meeting, met = Meeting(self._node, client.name), Future()
-        end = time.monotonic() + _MEETING_S
-
-        def look() -> None:
-            if time.monotonic() > end or (client.ready and meeting.over()):
-                self._node.destroy_timer(timer)
-                meeting.close()
-                met.set_result(None)
-
-        timer = self._node.create_timer(_ROUND_S, look)
-        return met

@@ -10,7 +10,7 @@ from typing import Any
 from rclpy.task import Future
 
 from don_kp.action import Grasp
-from don_kp_ros.clients.asking import arrived
+from don_kp_ros.clients.asking import arrived, met
 from don_kp_ros.clients.cancellation import MAY_MOVE, Cancellation
 from don_kp_ros.clients.stack import PATIENCE_S, Stack
 from don_kp_ros.errors import RefusedError
@@ -29,6 +29,8 @@ class Goals:
         """Send goals beside a stack whose node others spin."""
         self._stack, self._activity = stack, activity
         self._client = PunctualActionClient(stack.node, Grasp, _ACTION)
+        server = stack.node.resolve_service_name(f'{_ACTION}/_action/send_goal')
+        self._met = met(stack.node, server, self._client.server_is_ready)
         self._sent: Future | None = None  # what may run, as far as this page knows
 
     async def grasp(self, target: str, aligned: bool) -> str:
@@ -67,6 +69,7 @@ class Goals:
         cancellation.check()
 
     async def _run(self, goal: Grasp.Goal, words: str) -> str:
+        await arrived(self._met)
         if self._activity.told.runs:
             raise RefusedError('a goal of this page runs; cancel it, or wait for its end')
         if not self._client.server_is_ready():

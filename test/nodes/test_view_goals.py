@@ -78,7 +78,6 @@ def goals(played: PlayedGrasp, activity: Activity) -> Iterator[Goals]:
     with Stack('/') as stack:
         made = Goals(stack, activity)
         with spun(stack):
-            wait_until(made._client.server_is_ready)
             yield made
 
 
@@ -93,6 +92,30 @@ async def begun(goals: Goals, played: PlayedGrasp) -> asyncio.Task:
     await until(lambda: played.begun > number or task.done())
     assert not task.done(), task.result()
     return task
+
+
+def test_a_goal_is_sent_before_the_page_has_found_who_serves_it(
+    goals: Goals, played: PlayedGrasp
+) -> None:
+    async def scene() -> None:
+        task = asyncio.create_task(goals.release())
+        other = asyncio.create_task(goals.release())  # also who is in a hurry sends one goal
+        await until(lambda: played.begun)
+        with pytest.raises(RefusedError, match='a goal of this page runs'):
+            await other
+        played.ended.set_result(True)
+        assert await task == 'done'
+
+    asynchrony.run(scene())
+    assert played.begun == 1
+
+
+def test_a_grasp_node_that_is_not_there_is_told(peer, activity: Activity) -> None:
+    with Stack('/') as stack, spun(stack):
+        goals = Goals(stack, activity)
+        with pytest.raises(RefusedError, match='nobody has /grasp in ROS domain'):
+            asynchrony.run(goals.release())
+    assert not activity.told.goal
 
 
 def test_a_cancel_that_is_refused_although_the_goal_runs_is_repeated(
@@ -187,7 +210,6 @@ def test_a_goal_is_stopped_also_where_the_page_fails(played: PlayedGrasp, monkey
 
     def serve(*_: object) -> None:
         goals = viewed[0].goals
-        wait_until(goals._client.server_is_ready)
         asynchrony.run(begun(goals, played))
         raise RuntimeError('a bug')
 
