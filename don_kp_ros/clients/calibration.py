@@ -185,7 +185,7 @@ class Watch:
                 'or give --camera-namespace, --namespace or --simulation'
             )
         if several := two_publishers(self._stack.node, *self._topics):
-            raise RefusedError(several)
+            raise RefusedError(str(several))
         self.camera()
         self._known(self._at(None))
 

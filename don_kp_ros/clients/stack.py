@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -16,7 +17,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.nodes.kit.graph import two_servers
+from don_kp_ros.nodes.kit.graph import LEASE_S, two_servers
 from don_kp_ros.nodes.kit.meeting import Meeting
 from don_kp_ros.signals import ending_signals
 
@@ -96,8 +97,11 @@ class Stack:
             raise self.missing(name)
         # A node that has just appeared counts for less, and one that has gone for more.
         self.wait(lambda: not two_servers(self.node, name), _SETTLED_S)
+        if (several := two_servers(self.node, name)) and several.namesakes:
+            print(f'waiting: {several}', file=sys.stderr)
+            self.wait(lambda: not two_servers(self.node, name), LEASE_S)
         if several := two_servers(self.node, name):
-            raise RefusedError(several)
+            raise RefusedError(str(several))
         with contextlib.closing(Meeting(self.node, name)) as meeting:
             if not self.wait(meeting.over):
                 raise RefusedError(f'who serves {name} is busy, or hangs; see its log')

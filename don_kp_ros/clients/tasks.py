@@ -134,7 +134,7 @@ def _where(arguments: argparse.Namespace, stack: Stack) -> int:
             raise stack.missing(topic)
         raise RefusedError(f'nothing came on {topic} for {PATIENCE_S:g} s; does the camera run?')
     if several := two_publishers(stack.node, topic):
-        raise RefusedError(several)
+        raise RefusedError(str(several))
 
     def sought() -> list[Match]:
         return [match for match in heard[-1].matches if match.name == arguments.name]

@@ -6,9 +6,11 @@ import signal
 import threading
 
 import pytest
+import rclpy
 import trimesh
 from geometry_msgs.msg import Point
 from rclpy.action import ActionServer, GoalResponse
+from rclpy.context import Context
 from std_msgs.msg import Header
 
 from don_kp.action import Grasp
@@ -17,6 +19,7 @@ from don_kp.srv import ListDescriptors, StoreDescriptor, StoreMesh, TeachGrasp, 
 from don_kp_ros.clients import command, stack
 from don_kp_ros.errors import RefusedError
 from don_kp_ros.meshes.reading import decoded
+from don_kp_ros.nodes.kit.graph import two_servers
 
 
 @pytest.fixture
@@ -319,3 +322,25 @@ def test_a_terminal_that_nohup_ignores_interrupts_no_wait(ros_environment):
             assert not waiting.wait(lambda: False, 0.1)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_server_that_was_started_again_is_asked_once_the_dead_one_counts_no_more(peer, capsys):
+    other = Context()  # as another process has
+    rclpy.init(context=other)
+    dead = rclpy.create_node(peer.node.get_name(), context=other)
+    dead.create_service(ListDescriptors, '/list_descriptors', lambda _, response: response)
+
+    def answer(_, response):
+        response.success = True
+        return response
+
+    timer = threading.Timer(4.0, dead.destroy_node)
+    with stack.Stack('/') as asking, served(peer, ListDescriptors, 'list_descriptors', answer):
+        assert asking.wait(lambda: two_servers(asking.node, '/list_descriptors'))
+        timer.start()
+        asking.ask(ListDescriptors, 'list_descriptors', ListDescriptors.Request())
+        assert timer.finished.is_set()
+    timer.join()
+    other.shutdown()
+    both = ' and '.join([peer.node.get_fully_qualified_name()] * 2)
+    assert f'waiting: several nodes serve /list_descriptors: {both};' in capsys.readouterr().err

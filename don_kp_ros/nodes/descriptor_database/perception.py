@@ -46,7 +46,7 @@ class PerceptionClient:
     ) -> tuple[str, Observation, str]:
         """Return the model, what is known of a pixel, and why no position is, if none is."""
         if several := two_publishers(self._node, 'don_kp/descriptor_map', 'don_kp/matches'):
-            raise RefusedError(several)
+            raise RefusedError(str(several))
         u, v = (float(x) for x in uv)
         seen = await self._describe.ask(
             Describe.Request(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from don_kp_ros.nodes.kit.conversions import (
     points_from_cloud,
     seconds_from_stamp,
 )
-from don_kp_ros.nodes.kit.graph import two_publishers
+from don_kp_ros.nodes.kit.graph import LEASE_S, Several, two_publishers
 from don_kp_ros.nodes.kit.qos import RESULT
 
 Array = NDArray[np.float64]
@@ -94,6 +95,7 @@ class Observer:
         with the arm at rest: what was seen before may be gone. They are waited for as long as the
         parameter `look_timeout` says, or ``most`` seconds if that is less.
         """
+        self._wait_for_the_dead(lambda: two_publishers(self._node, topic))
         p, since = self._parameters, self._time.now()
         timeout = min(p.timeout, most)
         deadline, number = since + timeout, images or p.looks
@@ -104,7 +106,7 @@ class Observer:
         with self._hearing(kind, topic) as heard:
             self._wait(lambda: len(seen()) >= number, timeout)
         if several := two_publishers(self._node, topic):
-            raise GoalRefusedError(Grasp.Result.STALE_DATA, several)
+            raise GoalRefusedError(Grasp.Result.STALE_DATA, str(several))
         found, now = seen()[-number:], self._now_after(since, f'{name} was looked for')
         age = now - (_stamp(found[-1]) if found else since)
         if len(found) < number or age > p.max_age:
@@ -200,6 +202,7 @@ class Observer:
 
     def answer(self, client: ServiceClient, request: Any) -> Any:
         """Return a service's answer; raises RefusedError where there is none."""
+        self._wait_for_the_dead(lambda: client.several)
         future = client.send(request)
         try:
             self._wait(lambda: bool(future.done()) or not client.ready, PATIENCE_S)
@@ -254,6 +257,13 @@ class Observer:
             yield heard
         finally:
             self._node.destroy_subscription(subscription)
+
+    def _wait_for_the_dead(self, several: Callable[[], Several | None]) -> None:
+        """Where one has crashed and was started again, wait until it counts once."""
+        end = time.monotonic() + LEASE_S
+        while (found := several()) and found.namesakes and time.monotonic() < end:
+            self._node.get_logger().warning(f'waiting: {found}', throttle_duration_sec=LEASE_S)
+            self._wait(lambda: not several(), 1.0)
 
     def _wait(self, done: Callable[[], bool], seconds: float) -> None:
         """Wait for something, some seconds of ROS time at most."""

@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from don_kp_ros.errors import RefusedError
-from don_kp_ros.nodes.kit.graph import two_servers
+from don_kp_ros.nodes.kit.graph import Several, two_servers
 from don_kp_ros.nodes.kit.waiting import at_most
 
 PATIENCE_S = 8.0  # less than that of who asks the asker
@@ -46,6 +46,11 @@ class ServiceClient:
         """Tell whether somebody serves."""
         return bool(self._client.service_is_ready())
 
+    @property
+    def several(self) -> Several | None:
+        """Who serves, if there is more than one."""
+        return two_servers(self._node, self.name)
+
     async def ask(self, request: Any) -> Any:
         """Return the answer; waits for it without blocking the thread."""
         future = self.send(request)
@@ -58,8 +63,8 @@ class ServiceClient:
         name = self.name
         if not self.ready:
             raise UnansweredError(f'no node serves {name}; {self._remedy}')
-        if several := two_servers(self._node, name):  # the first to answer would be believed
-            raise UnansweredError(several)
+        if several := self.several:  # the first to answer would be believed
+            raise UnansweredError(str(several))
         return self._client.call_async(request)
 
     def answer(self, future: Future) -> Any:

@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rclpy.node import Node, NodeNameNonExistentError
+
+LEASE_S = 20.0  # of this machine's time: so long one that has crashed still counts, with Fast DDS
+
+
+@dataclass(frozen=True)
+class Several:
+    """Nodes, by full names, that do what only one of them can be meant to do."""
+
+    nodes: Sequence[str]
+    do: str
+
+    @property
+    def namesakes(self) -> bool:
+        """Tell whether one may have crashed, and the other have been started in its place."""
+        return len(set(self.nodes)) == 1
+
+    def __str__(self) -> str:
+        return (
+            f'several nodes {self.do}: {" and ".join(self.nodes)}; which one is meant is not '
+            'known. Start each robot in a namespace of its own (namespace:=robot1), or end one of '
+            f'them; one that has crashed counts for up to {LEASE_S:g} s more'
+        )
 
 
 def publishers(node: Node, topic: str) -> list[str]:
@@ -23,19 +47,19 @@ def published_elsewhere(node: Node, kind: str, topic: str) -> list[str]:
     )
 
 
-def two_publishers(node: Node, *topics: str) -> str:
-    """Say that one of the topics has more than one publisher, and what to do; or nothing."""
+def two_publishers(node: Node, *topics: str) -> Several | None:
+    """Return who publishes the first of the topics that has more than one publisher."""
     for topic in topics:
         if len(found := publishers(node, topic)) > 1:
-            return _said(found, f'publish {node.resolve_topic_name(topic)}')
-    return ''
+            return Several(found, f'publish {node.resolve_topic_name(topic)}')
+    return None
 
 
-def two_servers(node: Node, service: str) -> str:
-    """Say that a service, by its full name, has more than one server; or nothing."""
+def two_servers(node: Node, service: str) -> Several | None:
+    """Return who serves a service, by its full name, that has more than one server."""
     if node.count_services(service) < 2:
-        return ''
-    return _said(servers(node, service), f'serve {service}')
+        return None
+    return Several(servers(node, service), f'serve {service}')
 
 
 def servers(node: Node, service: str) -> list[str]:
@@ -47,11 +71,3 @@ def servers(node: Node, service: str) -> list[str]:
             if service in (one for one, _ in served):
                 found.append(posixpath.join(namespace, name))
     return sorted(found)
-
-
-def _said(nodes: list[str], do: str) -> str:
-    return (
-        f'several nodes {do}: {" and ".join(nodes)}; which one is meant is not known. Start each '
-        'robot in a namespace of its own (namespace:=robot1), or end one of them; one that has '
-        'crashed counts for up to 20 s more'
-    )

@@ -31,7 +31,7 @@ class StoredTopic:
         """Subscribe on a node that others spin; ``take`` gets what is stored."""
         self._node, self._take = node, take
         self._group = MutuallyExclusiveCallbackGroup()
-        self._several, self._doubtful = '', False
+        self._several = self._doubtful = False
         self._subscription = self._subscribe()
         # Also where simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -70,6 +70,6 @@ class StoredTopic:
             self._node.get_logger().warning(
                 f'what is looked for stays as it is, whatever they tell: {several}'
             )
-        self._several = several
-        self._doubtful |= bool(several)
-        return bool(several)
+        self._several = several is not None
+        self._doubtful |= self._several
+        return self._several

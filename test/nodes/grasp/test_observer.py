@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from waiting import wait_until
 
 from don_kp.action import Grasp
 from don_kp.msg import Match, Matches
 from don_kp.srv import Describe, Preference, Scene, Transform
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.nodes.grasp import observer as observing
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.kit.conversions import (
@@ -25,6 +27,7 @@ from don_kp_ros.nodes.kit.conversions import (
     seconds_from_stamp,
     transform_from_matrix,
 )
+from don_kp_ros.nodes.kit.graph import two_publishers
 
 T_BASE_CAMERA = rigid.transform(np.diag([1.0, -1.0, -1.0]), [0.5, 0.0, 0.6])
 SEEN = np.array([0.1, 0.05, 0.5])  # in the camera's frame
@@ -268,6 +271,39 @@ def test_matches_of_two_perceptions_are_refused_by_their_names(
     assert '(namespace:=robot1)' in str(refused)
     other.destroy_node()
     assert len(points.look_for('cap/brim')) == 2
+
+
+@pytest.fixture
+def namesake(observer: Observer, context: object) -> Iterator[Node]:
+    """Give what another node of perception's name has left on the graph."""
+    made = Node('perception', context=context)
+    made.create_publisher(Matches, 'don_kp/matches', 10)
+    made.create_service(Scene, 'perception/scene', lambda _, answer: answer)
+    wait_until(
+        lambda: observer._scene.several and two_publishers(observer._node, 'don_kp/matches')
+    )
+    yield made
+    made.destroy_node()
+
+
+def test_a_perception_that_was_started_again_is_heard_once_the_dead_one_counts_no_more(
+    observer: Observer, points: StoredPoints, namesake: Node
+) -> None:
+    timer = threading.Timer(1.0, namesake.destroy_node)
+    timer.start()
+    try:
+        assert len(points.look_for('cap/brim')) == 2
+        assert timer.finished.is_set()
+    finally:
+        timer.join()
+
+
+def test_two_perceptions_of_one_name_that_both_stay_are_refused(
+    points: StoredPoints, namesake: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observing, 'LEASE_S', 0.5)
+    refused = refusal(lambda: points.look_for('cap/brim'))
+    assert 'publish /don_kp/matches: /perception and /perception;' in str(refused)
 
 
 def test_an_object_is_best_grasped_at_places_apart_that_are_nearly_as_good_as_the_best(
