@@ -83,7 +83,8 @@ def depth_image(message: ImageMessage, unit: float = MILLIMETRE) -> DepthImage:
     """
     if message.encoding not in encodings.DEPTHS:
         raise ValueError(
-            f"depth encoding is '{message.encoding}'; known are {', '.join(encodings.DEPTHS)}"
+            f"depth encoding is '{message.encoding}'; known are {', '.join(encodings.DEPTHS)}: "
+            'take the topic of the depth itself, not of a picture of it'
         )
     return DepthImage(image_array(message), unit)
 

@@ -40,7 +40,9 @@ class Camera:
         for name in ('width', 'height', 'fx', 'fy'):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
-                raise ValueError(f'camera {name} is {value}; it must be positive')
+                raise ValueError(
+                    f'camera {name} is {value}; it must be positive: is the camera calibrated?'
+                )
         if not (np.isfinite(self.cx) and np.isfinite(self.cy)):
             raise ValueError(
                 f'camera principal point is ({self.cx}, {self.cy}); it must be finite'

@@ -98,6 +98,9 @@ def _locate(
         return Pose.none(len(constellation.points), Refusal(Why.TOO_FEW, view.lacks))
     if not by_depth:
         pose = solve_pixels(constellation, candidates, view.camera, noise, confidence)
+        if pose.refused and view.lacks:  # with depth it may well be found
+            text = f'{pose.refused}; {view.lacks}'
+            pose = replace(pose, refused=replace(pose.refused, text=text))
         return pose if symmetry is None or pose.refused else pose.free_about(symmetry)
     matches = Matches.of(constellation, candidates, view.camera, noise)
     likely = likely_poses(matches, confidence, seed)

@@ -223,14 +223,16 @@ def _pose_in(
     pose, *others = find_instances(known, cells, on, view, noise, confidence, form_of(known))
     unsure = pose.ambiguous or bool(others)
     if pose.refused or unsure or pose.residual > _LARGEST_RESIDUAL:
-        off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms)'
+        off = ''
+        if np.isfinite(pose.residual):
+            off = f'{pose.inliers.sum()} points are off by {1000 * pose.residual:.1f} mm (rms), '
         why = str(pose.refused or f'allowed are {1000 * _LARGEST_RESIDUAL:.0f} mm')
         remedy = 'show the same object, a side of which is known, and nothing else in the mask'
         if unsure and not pose.refused:
             why = 'another turn or place fits as well'
             remedy = 'show it from where more of what is known is seen'
         raise RefusedError(
-            f'this view does not go with the {known.views} before: {off}, {why}; {remedy}'
+            f'this view does not go with the {known.views} before: {off}{why}; {remedy}'
         )
     return pose
 

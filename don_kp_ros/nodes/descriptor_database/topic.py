@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import rclpy.time
@@ -15,6 +15,7 @@ from rclpy.node import Node
 from don_kp.msg import Descriptor, Descriptors, TaughtObject
 from don_kp_ros.database.errors import StoreError, UnavailableError
 from don_kp_ros.database.records import Filter
+from don_kp_ros.database.text import shortened, shown
 from don_kp_ros.nodes.descriptor_database.link import Contents, DatabaseLink
 from don_kp_ros.nodes.descriptor_database.messages import object_message
 from don_kp_ros.nodes.kit.guard import guarded
@@ -161,12 +162,27 @@ class DescriptorTopic:
     def _objects(self) -> list[TaughtObject]:
         """Read the objects of the models that run."""
         messages = []
-        for model in sorted(self._models or ()):
+        running = sorted(self._models or ())
+        for model in running:
             found, damaged = self._link.objects(model)
             messages += [object_message(one) for one in found]
             for error in damaged:
                 self._say_once(f'left out: {error}')
+        if running:
+            self._tell_of_others(running)
         return messages
+
+    def _tell_of_others(self, running: Sequence[str]) -> None:
+        """Name the objects that nobody looks for, for they were taught with another model."""
+        for model in self._link.store.models():
+            if model.fingerprint not in running:
+                for taught in self._link.objects(model.fingerprint)[0]:
+                    self._say_once(
+                        f'not looked for: the object {shown(taught.name)} was taught with model '
+                        f'{shortened(model.fingerprint)}, perception runs '
+                        f'{" and ".join(map(shortened, running))}; teach it anew, or load that '
+                        'model'
+                    )
 
     def _say_once(self, message: str) -> None:
         if message not in self._said:

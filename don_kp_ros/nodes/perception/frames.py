@@ -204,7 +204,14 @@ class Frames:
         try:
             read = depth_image(depth, unit)
             few = read.metres(slice(None, None, _SPARSE), slice(None, None, _SPARSE))
-            middle = float(np.nanmedian(few)) if np.isfinite(few).any() else math.nan
+            if not np.isfinite(few).any():
+                few = read.metres()
+            if not np.isfinite(few).any():
+                raise ValueError(
+                    'no pixel has a depth; is something in front of the camera, or all of it '
+                    'nearer than it measures?'
+                )
+            middle = float(np.nanmedian(few))
             if middle < _NEAREST_M or middle > _FARTHEST_M:
                 asked = f'is a count of it {unit:g} m (depth_unit_m)?'
                 if depth.encoding == '32FC1':

@@ -231,6 +231,8 @@ def test_objects_of_other_models_and_damaged_ones_are_not_told(desk, perception)
     for said in answer.message, desk.node.output:
         assert "left out: the object 'damaged'" in said
         assert 'delete it with /delete_object' in said
+    said = "not looked for: the object 'cap' was taught with model another, perception runs "
+    assert desk.node.output.count(said) == 1
     assert delete(desk, 'damaged').success
     assert delete(desk, model='another').success
     assert "nearest names: 'cap'" in delete(desk, 'cop').message

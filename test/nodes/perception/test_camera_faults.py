@@ -226,7 +226,7 @@ POSITIONS = {
     'too many coefficients': ({'info': {'d': [0.1] * 8}}, "model is 'plumb_bob' with 8 coef"),
     'no focal length': (
         {'info': {'k': np.zeros(9), 'p': np.zeros(12)}},
-        f'^{INFO}: camera fx is 0.0; it must be positive$',
+        f'^{INFO}: camera fx is 0.0; it must be positive: is the camera calibrated',
     ),
     'the info of another size': (
         {'info': {'width': 640, 'height': 480}},
@@ -234,7 +234,15 @@ POSITIONS = {
     ),
     'depth of another encoding': (
         {'depth': (zeros(np.uint8), '8UC1')},
-        f"^{DEPTH}: depth encoding is '8UC1'; known are 16UC1, mono16, 32FC1$",
+        f"^{DEPTH}: depth encoding is '8UC1'; known are 16UC1, mono16, 32FC1: take the topic",
+    ),
+    'depth that is all zero': (
+        {'depth': (zeros(np.uint16), '16UC1')},
+        f'^{DEPTH}: no pixel has a depth; is something in front of the camera',
+    ),
+    'depth that is no number': (
+        {'depth': (zeros(np.float32, value=np.nan), '32FC1')},
+        f'^{DEPTH}: no pixel has a depth; is something in front of the camera',
     ),
     'depth of another size': (
         {'depth': (zeros(np.uint16, 48, 64, 500), '16UC1')},

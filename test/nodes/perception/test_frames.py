@@ -127,7 +127,8 @@ def test_only_a_camera_info_that_has_never_come_is_told_to_be_missing(film):
     bad = conversions.info_from_camera(CAMERA, Header())
     bad.k[0] = -1.0
     film.frames.infos._on_message(bad)
-    assert film.frames.view(frame).lacks == f'{topic}: camera fx is -1.0; it must be positive'
+    wrong = 'camera fx is -1.0; it must be positive: is the camera calibrated?'
+    assert film.frames.view(frame).lacks == f'{topic}: {wrong}'
     # One that comes no more still holds: a camera keeps its lens.
     film.show(100.2)
     for _ in range(3):
