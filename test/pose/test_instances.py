@@ -119,7 +119,9 @@ def test_depth_that_is_zero_everywhere_is_no_depth(taught: Taught) -> None:
     assert poses[0].refused is None
 
 
-def test_a_pose_that_is_too_uncertain_without_depth_tells_why_there_is_none(taught: Taught) -> None:
+def test_a_pose_that_is_too_uncertain_without_depth_tells_why_there_is_none(
+    taught: Taught,
+) -> None:
     scene = Scene.of((0.03, 0.0, 0.9))
     view = View((480, 640), None, CAMERA, 'the nearest is 17 ms later')
     candidates = candidates_in(scene, taught.constellation, view)
