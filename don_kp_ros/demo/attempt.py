@@ -90,7 +90,7 @@ def attempt(
     """
     before = after = judge.truth()
     lowest = before.centre.z
-    shift = np.zeros(3) if push is None else push
+    shift = np.zeros(3)
     marks: list[tuple[str, float, float]] = []
     approached: list[Future] = []
 
@@ -98,10 +98,12 @@ def attempt(
         marks.append((phase, judge.get_clock().now().nanoseconds * 1e-9, time.monotonic()))
 
     def heard(phase: str, detail: str) -> None:
+        nonlocal shift
         planned_before = Phase.PLAN.value in [name for name, *_ in marks]
         mark(phase)
         if push is not None and phase == Phase.PLAN.value and not planned_before:
             judge.push(push.tolist())
+            shift = push
         if phase == Phase.APPROACH.value:
             approached.append(judge.glance())
         on_phase(phase, detail)

@@ -112,14 +112,15 @@ def report(trials: Sequence[Trial], options: argparse.Namespace, console: Consol
     if options.mode != 'aligned':
         lifted = sum(one.verdict == 'lifted' for one in pinched)
         found = sum(one.error <= FOUND for one in pinched)
+        both = sum(map(is_pinched, pinched))
         console.print(
             f'{lifted} of {n} lifted by {100 * LIFTED:.0f} cm or more; '
-            f'{found} of {n} found within {1000 * FOUND:.0f} mm'
+            f'{found} of {n} found within {1000 * FOUND:.0f} mm; both {both}'
             + _median([1000 * one.error for one in pinched], 'error', 'mm')
         )
-        enough &= min(lifted, found) >= REQUIRED_SHARE * n
+        enough &= both >= REQUIRED_SHARE * n
     aligned = [trial.aligned for trial in trials if trial.aligned is not None]
-    if aligned:
+    if aligned or options.mode == 'aligned':
         held = sum(is_held(one) for one in aligned)
         tried = n if options.mode == 'aligned' else len(aligned)
         console.print(

@@ -102,6 +102,8 @@ def build(layout: Layout, robot: mujoco.MjSpec | None = None) -> tuple[mujoco.Mj
     placed.
     """
     spec = mujoco.MjSpec() if robot is None else robot
+    # MuJoCo would else lay everything back where it was at first, and time with it.
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     rng = np.random.default_rng([layout.seed, 0x11611])
     _add_surroundings(spec, rng)
     taught = np.full(3, np.nan)

@@ -128,6 +128,26 @@ def test_an_object_is_pushed_once_and_its_place_is_that_before_the_last_approach
     assert [step.phase for step in told.steps].count('plan') == 2
 
 
+def test_what_was_not_pushed_is_where_it_was() -> None:
+    class Refusing(Stage):
+        def grasp(self, _: Grasp.Goal, heard: Any, while_held: Any) -> Grasp.Result:
+            heard('observe', '')
+            result = Grasp.Result()
+            x, y, z = self.place
+            result.point.point = Point(x=x, y=y, z=z)
+            return result
+
+    stage = Refusing()
+
+    def where(told: GetSceneTruth.Response) -> np.ndarray:
+        return np.array([told.centre.x, told.centre.y, told.centre.z])
+
+    shift = np.array([0.0, 0.15, 0.0])  # to near the other one
+    told, *_ = attempt(stage, Grasp.Goal(), where, lambda *_: None, shift)  # type: ignore[arg-type]
+    assert not stage.pushes
+    assert told.error == pytest.approx(0.0) and not told.wrong
+
+
 def test_where_it_was_pushed_is_not_taken_for_another_object() -> None:
     before, found = truth([0.5, 0.0, 0.03], [0.5, 0.16, 0.04]), np.array([0.5, 0.1, 0.05])
     assert _is_wrong(before, before, found)

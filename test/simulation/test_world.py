@@ -151,3 +151,10 @@ def test_the_links_lead_to_where_kinematics_has_the_hand() -> None:
     np.testing.assert_allclose(
         T['panda_hand'] @ PRESET.T_hand_tcp, Kinematics(PRESET).forward(q), atol=1e-9
     )
+
+
+def test_physics_that_diverges_is_told() -> None:
+    world = World(Layout.draw(0, 0), PRESET)
+    world.data.qvel[0] = 1e11
+    with pytest.raises(FloatingPointError, match='diverged; reset the scene'):
+        world.step(0.01)
