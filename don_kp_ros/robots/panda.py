@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from don_kp_ros.robots.hand import CAMERA_HALF_SIZE
+from don_kp_ros.robots.hand import CAMERA_HALF_SIZE, MAX_FINGER_FORCE
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ _ARM_LAG = 0.04
 _ARM_TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 _ARM_LEAD = 0.999 * np.array(_ARM_TORQUE) / _ARM_STIFFNESS  # rad
 # Finger servo: stiffness [N/m], damping [N s/m] and force limit [N], per finger.
-_FINGER_STIFFNESS = 4000.0
+FINGER_STIFFNESS = 4000.0
 _FINGER_DAMPING = 100.0
 _FINGER_FORCE = 40.0
 
@@ -184,12 +184,15 @@ def _add_servos(spec: mujoco.MjSpec) -> None:
         name=HAND_ACTUATOR,
         target=tendon.name,
         trntype=mujoco.mjtTrn.mjTRN_TENDON,
-        ctrlrange=[0.0, 0.04],
+        ctrlrange=[
+            -MAX_FINGER_FORCE / FINGER_STIFFNESS,
+            0.04,
+        ],  # to squeeze, it goes beyond closed
         ctrllimited=True,
         forcerange=[-2 * _FINGER_FORCE, 2 * _FINGER_FORCE],
         forcelimited=True,
     )
-    servo.set_to_position(kp=2 * _FINGER_STIFFNESS, kv=2 * _FINGER_DAMPING)
+    servo.set_to_position(kp=2 * FINGER_STIFFNESS, kv=2 * _FINGER_DAMPING)
 
 
 def _exclude_neighbours(spec: mujoco.MjSpec) -> None:

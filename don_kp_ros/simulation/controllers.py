@@ -75,6 +75,11 @@ class TrajectoryController:
         self.velocity = np.zeros_like(self.position)
         self._trajectory: CommandedTrajectory | None = None
 
+    @property
+    def trajectory(self) -> CommandedTrajectory | None:
+        """What is followed, or was followed last; none while a position is held."""
+        return self._trajectory
+
     def accept(self, trajectory: CommandedTrajectory, now: float) -> None:
         """Start a trajectory at a time in seconds.
 

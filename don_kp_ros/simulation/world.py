@@ -13,6 +13,7 @@ from don_kp_ros.robots import hand
 from don_kp_ros.robots.panda import (
     ARM_JOINTS,
     FINGER_JOINTS,
+    FINGER_STIFFNESS,
     HAND_ACTUATOR,
     arm_command,
     panda_spec,
@@ -86,6 +87,7 @@ class World:
         self.data.qpos[self._qpos] = [*home, opened, opened]
         self.arm = TrajectoryController(home)
         self.hand = TrajectoryController(np.array([opened]))
+        self._squeezing: tuple[CommandedTrajectory | None, float] | None = None
         self.step(SETTLE_SECONDS)
 
     @property
@@ -105,21 +107,31 @@ class World:
                 data.qpos[self._qpos[:7]],
                 data.qvel[self._dofs[:7]],
             )
-            data.ctrl[self._hand_servo] = self.hand.position[0]
+            data.ctrl[self._hand_servo] = self.hand.position[0] - self._squeeze()
             mujoco.mj_step(self.model, data)
         if not np.isfinite(data.qpos).all():
             raise FloatingPointError('the physics diverged; reset the scene')
 
+    def _squeeze(self) -> float:
+        """How far beyond its way a finger is commanded, metres, so that it gives its force."""
+        if self._squeezing is None or self._squeezing[0] is not self.hand.trajectory:
+            return 0.0
+        return self._squeezing[1]
+
     def move_hand(self, trajectory: CommandedTrajectory, force: float | None = None) -> None:
         """Start a trajectory of the fingers, (n, 1) metres per finger.
 
-        ``force`` limits each finger's force, newtons, up to the hand's maximum; None leaves it.
+        ``force``: with which each finger closes on what is between them, newtons, up to the hand's
+        maximum, wherever the way ends. Without it they keep to their way, with all they have.
         """
         self.hand.accept(trajectory, self.time)
+        each = hand.MAX_FINGER_FORCE
         if force is not None:
-            # One servo drives both fingers.
-            limit = 2.0 * float(np.clip(force, 1.0, hand.MAX_FINGER_FORCE))
-            self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]
+            each = float(np.clip(force, 1.0, each))
+        closes = force is not None and trajectory.positions[-1, 0] < self.hand.position[0]
+        self._squeezing = (self.hand.trajectory, each / FINGER_STIFFNESS) if closes else None
+        limit = 2.0 * each  # one servo drives both fingers
+        self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]
 
     def joint_state(self) -> JointState:
         """Read the joints; the arrays are copies."""

@@ -14,7 +14,6 @@ from std_srvs.srv import Trigger
 
 from don_kp_ros.nodes.kit.guard import guarded_service
 from don_kp_ros.nodes.simulation.goals import Goal, GoalServer
-from don_kp_ros.robots.hand import MAX_FINGER_FORCE
 from don_kp_ros.simulation.controllers import CommandedTrajectory
 from don_kp_ros.simulation.world import World
 
@@ -99,8 +98,7 @@ class GripperServer:
         target = np.array([grip.width / 2])
         seconds = max(0.05, float(np.abs(target - world.hand.position)[0]) / grip.speed)
         trajectory = CommandedTrajectory(np.array([seconds]), target[None])
-        force = grip.force if grip.force is not None and grip.force > 0 else MAX_FINGER_FORCE
-        world.move_hand(trajectory, force)
+        world.move_hand(trajectory, grip.force if grip.force and grip.force > 0 else None)
         self._grip, self._moved, self._due = grip, now, now + seconds
 
     def _end(self, how: str, result: Any) -> None:
