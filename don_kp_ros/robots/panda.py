@@ -180,14 +180,15 @@ def _add_servos(spec: mujoco.MjSpec) -> None:
     tendon = spec.add_tendon(name='panda_fingers')
     for name in FINGER_JOINTS:
         tendon.wrap_joint(name, 0.5)
+        joint = spec.joint(name)  # whose end is as hard as metal, however hard they are squeezed
+        joint.solref_limit = [0.004, 1.0]
+        joint.solimp_limit[:3] = [0.9999, 0.9999, 0.0005]
     servo = spec.add_actuator(
         name=HAND_ACTUATOR,
         target=tendon.name,
         trntype=mujoco.mjtTrn.mjTRN_TENDON,
-        ctrlrange=[
-            -MAX_FINGER_FORCE / FINGER_STIFFNESS,
-            0.04,
-        ],  # to squeeze, it goes beyond closed
+        # Below 0 it squeezes what is between the fingers.
+        ctrlrange=[-MAX_FINGER_FORCE / FINGER_STIFFNESS, 0.04],
         ctrllimited=True,
         forcerange=[-2 * _FINGER_FORCE, 2 * _FINGER_FORCE],
         forcelimited=True,

@@ -38,6 +38,7 @@ class Grip:
     force: float | None
     judge: Callable[[float, bool, bool], tuple[str, Any] | None]
     result: Callable[[float, str], Any]
+    closes: bool = False  # on whatever is between the fingers: the width only judges
 
 
 class GripperServer:
@@ -95,7 +96,7 @@ class GripperServer:
             )
             grip.goal.end('abort', grip.result(float('nan'), reason))
             return
-        target = np.array([grip.width / 2])
+        target = np.array([0.0 if grip.closes else grip.width / 2])
         seconds = max(0.05, float(np.abs(target - world.hand.position)[0]) / grip.speed)
         trajectory = CommandedTrajectory(np.array([seconds]), target[None])
         world.move_hand(trajectory, grip.force if grip.force and grip.force > 0 else None)
@@ -135,7 +136,7 @@ class GripperServer:
             reached = abs(width - target) < within
             return 'succeed' if reached else 'abort', result(width, '', reached)
 
-        return Grip(goal, target, _SPEED, command.max_effort, judge, result)
+        return Grip(goal, target, _SPEED, command.max_effort, judge, result, target < width)
 
     def _by_move(self, goal: Goal, _: float) -> Grip:
         asked: Move.Goal = goal.request
@@ -159,17 +160,19 @@ class GripperServer:
         force: float | None,
         within: tuple[float, float],
     ) -> Grip:
+        closes = force is not None
+
         def result(_: float, reason: str) -> Any:
             return kind(success=not reason, error=reason)
 
         def judge(width: float, still: bool, due: bool) -> tuple[str, Any] | None:
-            if not (still or (due and abs(width - target) < _WIDTH_REACHED / 4)):
+            if not (still or (not closes and due and abs(width - target) < _WIDTH_REACHED / 4)):
                 return None
             if target - within[0] <= width <= target + within[1]:
                 return 'succeed', result(width, '')
             return 'abort', result(width, f'the fingers stopped at {width:.4f} m')
 
-        return Grip(goal, target, speed, force, judge, result)
+        return Grip(goal, target, speed, force, judge, result, closes)
 
     @guarded_service
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
