@@ -59,6 +59,12 @@ class Mesh:
         )
 
     @property
+    def plain(self) -> bool:
+        """Whether all of it has one colour."""
+        untextured = all(part.picture is None for part in self.parts)
+        return untextured and len({part.rgba for part in self.parts}) == 1
+
+    @property
     def size(self) -> Array:
         """Its extent along x, y and z, (3,) metres."""
         return np.ptp(self.vertices, axis=0)

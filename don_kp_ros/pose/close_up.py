@@ -17,6 +17,7 @@ from don_kp_ros.networks.model import DescriptorModel
 from don_kp_ros.pose.comparison import Comparer, Live, Surface
 from don_kp_ros.pose.estimate import Refusal, Why
 from don_kp_ros.pose.mesh_descriptors import (
+    COLOURLESS,
     Image,
     Subject,
     judge_rendering,
@@ -64,10 +65,7 @@ def refine_close_up(
     if found.refused and found.refused.why is not Why.NO_BETTER:
         return found
     refused = _other_size(subject, found.T_camera_object, part, near, live, model)
-    if refused is None:
-        return found
-    uncertain = np.full((6, 6), np.inf)
-    return replace(found, T_camera_object=start, covariance=uncertain, refused=refused)
+    return found.unless(refused, start)
 
 
 def _other_size(
@@ -86,11 +84,12 @@ def _other_size(
     measured, looks = (rigid.apply(one, centre)[2] for one in (T, alone.T_camera_object))
     if abs(looks / measured - 1) < _OTHER_SIZE:
         return None
+    colours = f', or {COLOURLESS}' if subject.mesh.plain else ''
     return Refusal(
         Why.SIZE,
         f'it looks {looks:.3f} m away, and depth puts it {measured:.3f} m away: the focal lengths '
         f'or the size of the mesh are {looks / measured:.2f} times the true ones, or the depth '
-        f'is {measured / looks:.2f} times the true one; mend that first',
+        f'is {measured / looks:.2f} times the true one{colours}; mend that first',
     )
 
 

@@ -65,6 +65,13 @@ class Refined:
         """Make that of an object that could not be compared at all."""
         return cls(start, np.full((6, 6), np.inf), (0.0, 0.0), 0, 0.0, refused)
 
+    def unless(self, refused: Refusal | None, start: Array) -> Refined:
+        """Return it, or the start where it is refused."""
+        if refused is None:
+            return self
+        uncertain = np.full((6, 6), np.inf)
+        return replace(self, T_camera_object=start, covariance=uncertain, refused=refused)
+
 
 def refine(
     surfaces: Sequence[Surface],

@@ -18,6 +18,7 @@ from benchmarks.pictured import Colours, Model, Picture
 from don_kp_ros.evaluation.poses import add, auc
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.meshes.mesh import Part
 from don_kp_ros.meshes.picture import drawn_over
 from don_kp_ros.meshes.reading import read
 from don_kp_ros.networks.model import DescriptorModel
@@ -170,6 +171,33 @@ class TestRetry:
         assert once.refused is not None and twice.refused is not None
         np.testing.assert_array_equal(twice.T_camera_object, once.T_camera_object)
         assert np.isinf(twice.covariance).all()
+
+
+# The distance shrinks to .57, .41 and .84 times the true one, and all three look like the object.
+@pytest.mark.parametrize('seed', [1, 0, 2])
+def test_a_mesh_without_the_colours_of_the_object_does_not_run_away(
+    tmp_path: Path, seed: int
+) -> None:
+    """The larger it is drawn, the more ground looks more like it than like nothing."""
+    printed = box(tmp_path, seed)
+    picture = pictured(printed, [0.02, -0.01, 0.45])
+    grey = [
+        Part(part.vertices, part.faces, (0.6, 0.6, 0.6, 1)) for part in printed.subject.mesh.parts
+    ]
+    plain = replace(printed.subject, mesh=replace(printed.subject.mesh, parts=tuple(grey)))
+    start = off(picture.T[0], 2, 0.003, np.random.default_rng(seed))
+    shipped = DescriptorModel.load(shipped_model())
+    found = refine_close_up(plain, start, picture.image, CAMERA, None, shipped)
+    assert found.refused is not None and found.refused.why is Why.NOT_CONVERGED
+    assert "lacks the object's colours" in str(found.refused)
+    np.testing.assert_array_equal(found.T_camera_object, start)
+    assert np.isinf(found.covariance).all()
+    if seed == 0:
+        _, raster = drawn_over(picture.image, plain.mesh, picture.T[0], CAMERA)
+        depth = np.where(raster.mask, raster.depth, 0.7).astype(np.float32)
+        found = refine_close_up(plain, start, picture.image, CAMERA, depth, shipped)
+        assert found.refused is not None and found.refused.why is Why.SIZE
+        assert "lacks the object's colours" in str(found.refused)
 
 
 @pytest.mark.parametrize('factor', [0.8, 1.25])

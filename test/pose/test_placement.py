@@ -68,11 +68,20 @@ def test_a_pose_that_a_later_round_finds_unlike_is_refused(
     start = off(seen.T[0], 15, 0.02, np.random.default_rng(0))
     noise = np.random.default_rng(5).normal(size=one.surface.descriptors.shape)
     other = replace(one.surface, descriptors=unit(noise))
+    mesh = SimpleNamespace(plain=False)
+    subject = SimpleNamespace(vertices=one.surface.vertices, mesh=mesh)
 
     def refined(*rounds: Surface) -> Refined:
         described = iter(rounds)
         monkeypatch.setattr(mesh_descriptors, 'rendered_again', lambda *_: next(described))
-        return mesh_descriptors.refine_rendering(None, start, None, CELLS, seen.live, None)  # type: ignore[arg-type]
+        return mesh_descriptors.refine_rendering(
+            subject,  # type: ignore[arg-type]
+            start,
+            np.zeros((120, 160, 3), np.uint8),
+            CELLS,
+            seen.live,
+            None,  # type: ignore[arg-type]
+        )
 
     unlike = refined(one.surface, other)
     assert unlike.refused is not None and unlike.refused.why is Why.UNLIKE
