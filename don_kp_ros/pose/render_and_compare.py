@@ -1,9 +1,9 @@
 """Refine the poses of objects with meshes until they look like what the camera sees.
 
 Levenberg-Marquardt on the difference of rendered and live descriptors (`comparison`), from coarse
-to fine, all objects of a scene together, so that one may hide another. It does no harm: a pose
-that isn't better than the start by its own measure, or that can't be trusted, is refused, and the
-start stays.
+to fine, of one object or of several together, of which one may hide another. It does no harm: a
+pose that isn't better than the start by its own measure, or that can't be trusted, is refused, and
+the start stays.
 """
 
 from __future__ import annotations
