@@ -71,4 +71,6 @@ def _continue(network: DescriptorNetwork, path: Path) -> str:
         )
     network.load_state_dict({**state, **same})
     random = f', but random {", ".join(other)}' if other else ''
-    return f'initialised by {path} ({model.fingerprint}){random}'
+    earlier = model.card.get('initialisation')
+    source = f'; that was {earlier}' if earlier else ''
+    return f'initialised by {path} ({model.fingerprint}){random}{source}'
