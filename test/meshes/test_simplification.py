@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import trimesh
 
+from don_kp_ros.geometry import rigid
+from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.meshes.mesh import Mesh, Part
-from don_kp_ros.meshes.simplification import evened, reduced, simplified
+from don_kp_ros.meshes.picture import drawn_over
+from don_kp_ros.meshes.reading import read
+from don_kp_ros.meshes.simplification import MOST_DRAWN, evened, reduced, simplified
+from don_kp_ros.pose.mesh_descriptors import FACES, Subject
+
+CAMERA = Camera(160, 120, 200.0, 200.0, 79.5, 59.5)
 
 
 def test_a_sphere_stays_one() -> None:
@@ -86,3 +93,47 @@ def test_the_far_edge_of_a_texture_keeps_its_colour() -> None:
     right = part.vertices[part.faces][:, :, 0].min(axis=1) > 0.11
     assert right.any()
     assert (part.picture[v[right], u[right]] == [0, 0, 255]).all()
+
+
+@pytest.mark.parametrize('divisions', [4, 6])  # 5120 and 81 920 faces: the latter are reduced
+def test_a_mesh_with_holes_and_mixed_winding_becomes_a_subject(
+    tmp_path: Path, divisions: int
+) -> None:
+    ball = trimesh.creation.icosphere(divisions, 0.05)
+    x, _, z = ball.triangles_center.T
+    faces = ball.faces[(z < 0.03) & (np.abs(x) > 0.01)]
+    turned = np.random.default_rng(0).random(len(faces)) < 0.5
+    faces[turned] = faces[turned, ::-1]
+    bad = trimesh.Trimesh(ball.vertices, faces, process=False)
+    assert not bad.is_watertight and not bad.is_winding_consistent
+    bad.export(tmp_path / 'bad.ply')
+    subject = Subject.of(read(tmp_path / 'bad.ply'))
+    assert len(subject.mesh.faces) == min(len(faces), MOST_DRAWN)
+    for vertices, kept in (
+        (subject.mesh.vertices, subject.mesh.faces),
+        (subject.vertices, subject.faces),
+    ):
+        centre = vertices[kept].mean(axis=1)
+        np.testing.assert_allclose(np.linalg.norm(centre, axis=1), 0.05, atol=0.002)
+        assert np.abs(centre[:, 0]).min() > 0.009 and centre[:, 2].max() < 0.031
+    T = rigid.transform(translation=[0, 0, 0.4])
+    black = np.zeros((120, 160, 3), np.uint8)
+    _, found = drawn_over(black, subject.mesh, T, CAMERA)
+    _, expected = drawn_over(
+        black, Mesh(Path('a'), (Part(ball.vertices, faces, (1, 1, 1, 1)),), ''), T, CAMERA
+    )
+    assert (found.mask == expected.mask).mean() > 0.99
+    both = found.mask & expected.mask
+    assert np.quantile(np.abs(found.depth - expected.depth)[both], 0.99) < 0.001
+
+
+def test_a_mesh_of_half_a_million_faces_becomes_a_subject(tmp_path: Path) -> None:
+    ring = trimesh.creation.torus(0.04, 0.015, major_sections=512, minor_sections=512)
+    assert len(ring.faces) > 500_000
+    ring.export(tmp_path / 'fine.ply')
+    subject = Subject.of(read(tmp_path / 'fine.ply'))
+    assert MOST_DRAWN / 2 < len(subject.mesh.faces) <= MOST_DRAWN
+    assert FACES / 2 < len(subject.faces) <= 3 * FACES
+    for (x, y, z), most in ((subject.mesh.vertices.T, 0.0005), (subject.vertices.T, 0.004)):
+        off = np.abs(np.hypot(np.hypot(x, y) - 0.04, z) - 0.015)
+        assert off.max() < most and off.mean() < most / 5
