@@ -119,6 +119,11 @@ def _cut(
     for own, label in ((inside, cv2.GC_FGD), (outside, cv2.GC_BGD)):
         for click in own:
             cv2.circle(labels, (round(click[0]), round(click[1])), radius, label, -1)
+    shown = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if not shown.any():
+        return shown
+    if shown.all():
+        raise RefusedError('nothing of the picture is left as background; mark less of it')
     cv2.setRNGSeed(0)  # equal pictures get equal masks
     bgr = np.ascontiguousarray(image[..., ::-1])
     model, other, unused = np.zeros((1, 65)), np.zeros((1, 65)), (0, 0, 0, 0)

@@ -57,7 +57,7 @@ def _samples(choice: Choice, hidden: list[str]) -> Iterator[Sample]:
         if area < SMALLEST_OBJECT:
             hidden.append(f'{marked.name}: the object has {area} pixels, {SMALLEST_OBJECT} needed')
             continue
-        yield Sample(Path(marked.name), image, mask)
+        yield Sample(Path(f'{marked.name}.png'), image, mask)
 
 
 def _fitted(file: PictureFile, image: Image, marked: Marked, marks: Iterable[Mark]) -> Image:
@@ -86,7 +86,7 @@ def _write_posed(folder: Path, choice: Choice, hidden: list[str]) -> None:
     views: list[PosedView] = []
     camera: Camera | None = None
     for sample in _samples(choice, hidden):
-        marked, own = marks[sample.path.name]
+        marked, own = marks[sample.path.stem]
         if len(own) > 1 or own[0].T_camera_object is None or marked.shot is None:
             raise DataError(
                 f'{marked.name}: marks the object {len(own)} times, and a view has one pose; say '

@@ -39,6 +39,9 @@ class InfoMessage(Protocol):
     d: Any
     k: Any
     p: Any
+    binning_x: int
+    binning_y: int
+    roi: Any
 
 
 def image_array(message: ImageMessage) -> NDArray[Any]:
@@ -96,6 +99,13 @@ def camera_from_info(message: InfoMessage, rectified: bool = False) -> Camera:
     zero, as some drivers leave it (depthai).
     """
     size = message.width, message.height
+    part = message.roi
+    if max(message.binning_x, message.binning_y) > 1 or part.x_offset or part.y_offset:
+        raise ValueError(
+            f'the picture is binned {message.binning_x}x{message.binning_y}, or a part of the '
+            f"sensor's from pixel ({part.x_offset}, {part.y_offset}): switch binning and ROI off "
+            'in the driver, or give pictures of the full sensor'
+        )
     if (rectified or not np.any(message.k)) and np.any(message.p):
         P = np.reshape(message.p, (3, 4))
         if P[0, 3] or P[1, 3]:

@@ -284,6 +284,14 @@ class TestLabelme:
         (sample,) = ImageFolder.open(target).samples()
         np.testing.assert_array_equal(sample.image, photo(0))
 
+    def test_pictures_keep_all_of_their_names(self, tmp_path: Path) -> None:
+        drawn = shape('rectangle', [[149, 24], [100, 10]])
+        for name in ('1700000000.25', '1700000000.50'):
+            content = labelme(drawn, data=pillow(photo(0))[1], path=f'{name}.png')
+            as_json(tmp_path / 'source', f'{name}.json', content)
+        target = imported(tmp_path / 'source')
+        assert same(masks(target), {'1700000000.25': BAR, '1700000000.50': BAR})
+
     def test_shapes_of_a_group_are_one_object(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

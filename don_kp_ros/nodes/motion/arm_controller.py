@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from action_msgs.msg import GoalStatus
 from control_msgs.action import FollowJointTrajectory
 from control_msgs.msg import JointTolerance
 from rclpy.duration import Duration
@@ -26,7 +27,7 @@ GOAL_TOLERANCE = 0.01
 _PATH_TOLERANCE = 0.2
 # So long after its time the controller waits for the arm to be there, seconds.
 GOAL_TIME = 2.0
-_BRAKING_SECONDS = 2.0
+_BRAKING_SECONDS = GOAL_TIME + 1.0  # an arm that is held back is given up before
 _BEHIND = 0.1  # seconds, by which one process may hear of simulated time later than another
 
 
@@ -100,9 +101,20 @@ class ArmController:
         """Send a way to rest, as start() does; nothing stops it."""
         return self.start(stopping, _nothing, at)
 
-    def wait_for_rest(self, handle: Any) -> None:
-        """Wait for the end of a trajectory that nothing stops; MotionError where it lasts."""
-        self.result(handle, _nothing, _BRAKING_SECONDS)
+    def wait_for_rest(self, handle: Any) -> str:
+        """Wait for the end of a trajectory that nothing stops; MotionError where it lasts.
+
+        Return why the controller gave it up, or nothing.
+        """
+        answer = self.result(handle, _nothing, _BRAKING_SECONDS)
+        return self.why_aborted(answer)
+
+    def why_aborted(self, answer: Any) -> str:
+        """Return why the controller gave a trajectory up, or nothing."""
+        if answer.status != GoalStatus.STATUS_ABORTED:
+            return ''
+        said = answer.result.error_string or 'it says no more'
+        return f'the motion was aborted by {self.name}: {said}'
 
     def _goal(self, trajectory: Trajectory, at: float) -> FollowJointTrajectory.Goal:
         joints = self._joints

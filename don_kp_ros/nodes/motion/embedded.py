@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -184,6 +185,10 @@ class EmbeddedMotion:
         def off() -> Array:
             return np.abs(self.joint_positions() - goal)
 
+        if aborted := self._arm.why_aborted(answer):
+            with contextlib.suppress(MotionError):  # also where the arm is not heard any more
+                aborted += f'; {self._worst(off())}'
+            raise self._safety.abort(aborted)
         succeeded = answer.status == GoalStatus.STATUS_SUCCEEDED
         if succeeded:  # what was measured on the way may come after the answer
             self._monitor.wait(STALE, lambda: bool(off().max() <= 2 * GOAL_TOLERANCE))
@@ -193,8 +198,6 @@ class EmbeddedMotion:
                 f'the motion {how(answer.status)} by {self._arm.name}: '
                 f'{answer.result.error_string or "it says no more"}; {self._worst(error)}'
             )
-            if answer.status == GoalStatus.STATUS_ABORTED:
-                raise self._safety.abort(reason)
             raise MotionError(MotionCode.NOT_FOLLOWED, reason)
 
     def _run(self, trajectory: Trajectory) -> Any:
@@ -227,7 +230,8 @@ class EmbeddedMotion:
         try:
             stopping = self._arm.brake(trajectory, begun, self.watchdog.brake)
             self.watchdog.over()
-            self._arm.wait_for_rest(stopping or handle)
+            if aborted := self._arm.wait_for_rest(stopping or handle):
+                self._logger.error(str(self._safety.abort(aborted)))
         except Exception as error:
             self._logger.error(f'the arm is not slowed down but held at once: {error!r}')
             handle.cancel_goal_async()

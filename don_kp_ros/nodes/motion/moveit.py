@@ -340,7 +340,8 @@ class MoveItMotion:
             tell = self.watchdog.brake
             if moved > _AT_START and (handle := self._controller.brake(way, begun, tell)):
                 self.watchdog.over()
-                self._controller.wait_for_rest(handle)
+                if aborted := self._controller.wait_for_rest(handle):
+                    self._logger.error(str(self._safety.abort(aborted)))
         except Exception as error:  # whatever it is, the execution has yet to be ended
             self._logger.error(f'the arm is not slowed down but held at once: {error!r}')
 

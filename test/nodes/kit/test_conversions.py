@@ -155,3 +155,21 @@ def test_stamps_round_trip():
     stamp = conversions.stamp_from_seconds(1234.000000001)
     assert (stamp.sec, stamp.nanosec) == (1234, 1)
     assert conversions.seconds_from_stamp(stamp) == pytest.approx(1234.000000001, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        (lambda info: setattr(info, 'binning_x', 2), 'binned 2x0'),
+        (lambda info: setattr(info.roi, 'y_offset', 120), r'from pixel \(0, 120\)'),
+    ],
+)
+def test_a_camera_of_a_part_of_its_sensor_is_refused(change, told):
+    info = conversions.info_from_camera(CAMERA, Header())
+    info.binning_x = info.binning_y = 1
+    info.roi.width, info.roi.height = CAMERA.width, CAMERA.height
+    assert conversions.camera_from_info(info) == CAMERA
+    info.binning_y = 0
+    change(info)
+    with pytest.raises(ValueError, match=f'{told}.*: switch binning and ROI off in the driver'):
+        conversions.camera_from_info(info)

@@ -375,6 +375,35 @@ def test_a_stuck_arm_is_reported_with_the_joint(arm):
     motion.move_to_joints(goal)
 
 
+def test_an_arm_that_is_not_heard_any_more_is_recovered_after_an_abort(arm, monkeypatch):
+    controllers, motion = arm
+    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)
+    controllers.when(
+        lambda: controllers.arm[0] > OBSERVE[0] + 0.1,
+        lambda: vars(controllers).update(stuck=True, silent=True),
+    )
+    error = failure(lambda: motion.move_to_joints(FAR))
+    assert 'nothing moves any more: call /recover' in str(error)
+    controllers.stuck = controllers.silent = False
+    assert failure(lambda: motion.move_to_joints(OBSERVE)).code is MotionCode.NEEDS_RECOVERY
+
+
+def test_an_arm_whose_way_to_rest_is_aborted_is_recovered(slow, monkeypatch):
+    controllers, motion = slow
+    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)
+
+    def stop() -> None:
+        controllers.stuck = True
+        motion.stop()
+
+    controllers.when(lambda: controllers.arm[0] > OBSERVE[0] + 0.3, stop)
+    assert failure(lambda: motion.move_to_joints(FAR)).code is MotionCode.CANCELLED
+    controllers.stuck = False
+    motion.engage()
+    refused = failure(lambda: motion.move_to_joints(OBSERVE))
+    assert refused.code is MotionCode.NEEDS_RECOVERY and 'call /recover' in str(refused)
+
+
 def test_what_is_not_safe_is_neither_planned_nor_run(arm):
     controllers, motion = arm
     controllers.received.clear()
