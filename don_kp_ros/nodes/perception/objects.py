@@ -72,6 +72,7 @@ class ObjectTopics:
         message = ObjectPoses(header=header, model=model)
         transforms = []
         wanted = self._settings().pose_of or (seen[0].query.name if seen else '')
+        taught = {one.query.name for one in seen}
         for one in seen:
             name = one.query.name
             if not one.poses:
@@ -79,11 +80,13 @@ class ObjectTopics:
                 message.reasons.append(one.reason)
             for instance, pose in enumerate(one.poses):
                 message.objects.append(_message(name, instance, pose))
-                number = f'_{instance + 1}' if instance else ''
+                frame = f'{name}_{instance + 1}' if instance else name
+                if instance and frame in taught:
+                    continue  # that is another object's frame
                 transforms.append(
                     TransformStamped(
                         header=header,
-                        child_frame_id=f'{OBJECTS}{name}{number}',
+                        child_frame_id=f'{OBJECTS}{frame}',
                         transform=transform_from_matrix(pose.T_camera_object),
                     )
                 )
