@@ -48,12 +48,15 @@ def taught_candidates(
 
     T_base_object (4, 4) is where the object is; where it has an axis of symmetry, every grasp is
     also turned about it, with the object. A steep reach and much clearance are better: steep ones
-    are reached most often. That the hand may be turned by half a turn is the planner's concern
-    (`pick_poses`). `points_base` (N, 3) is what a camera sees of the scene.
+    are reached most often. Each grasp comes in its best turn before any comes in another one. That
+    the hand may be turned by half a turn is the planner's concern (`pick_poses`). `points_base`
+    (N, 3) is what a camera sees of the scene.
     """
     p = parameters or PinchParameters()
-    found, reasons = [], []
+    found: list[tuple[int, GraspCandidate]] = []
+    reasons: list[str] = []
     for grasp in grasps:
+        own: list[GraspCandidate] = []
         for angle, turn in _turns(symmetry):
             told = f' turned by {np.rad2deg(angle):.0f} degrees' if angle else ''
             name = f'grasp {grasp.name}{told}'
@@ -67,10 +70,12 @@ def taught_candidates(
             # The axis is known by some degrees: small turns are the surest.
             unsure = min(angle, 2 * np.pi - angle) / np.pi
             score = tilt / (np.pi / 2) - min(free, _ENOUGH) / _ENOUGH + 0.2 * unsure
-            found.append(GraspCandidate(T, grasp.width, score, name))
-    found.sort(key=lambda candidate: candidate.score)
-    reasons += [f'{candidate.name}: not tried' for candidate in found[count:]]
-    return found[:count], reasons
+            own.append(GraspCandidate(T, grasp.width, score, name))
+        found += enumerate(sorted(own, key=lambda candidate: candidate.score))
+    found.sort(key=lambda ranked: (ranked[0], ranked[1].score))
+    ordered = [candidate for _, candidate in found]
+    reasons += [f'{candidate.name}: not tried' for candidate in ordered[count:]]
+    return ordered[:count], reasons
 
 
 def grasp_between(

@@ -79,6 +79,13 @@ def test_about_an_axis_of_symmetry_every_turn_that_looks_the_same_is_tried():
     assert all(reason.endswith('not tried') for reason in reasons)
 
 
+def test_of_a_round_object_every_grasp_comes_before_any_comes_in_another_turn():
+    other = turned('other', [0, 1, 0], 0.6)
+    found, _ = taught_candidates(lying(), [TOP, other], ROUND, NOTHING)
+    assert [one.name for one in found[:2]] == ['grasp top', 'grasp other']
+    assert sum('other' in one.name for one in found) == 4
+
+
 def test_a_hand_that_would_barely_touch_the_table_is_raised():
     # Of the ends of the fingers, 9 mm below the tool centre point, 5 mm over the table are asked.
     low = lying(height=0.0)

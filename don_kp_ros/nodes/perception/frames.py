@@ -68,6 +68,7 @@ class Frames:
         # The camera, or what is wrong with its info; in one, so that they always fit.
         self._camera: tuple[Camera | None, str] = None, ''
         self._image_fault = self._lacks = ''
+        self.era = 0  # another one has begun where images were forgotten
         start = 'start the camera'
         self.colour = Stream(
             node, Image, camera_topics.COLOUR, 'image', start, self._colours.put, self._forget
@@ -132,10 +133,16 @@ class Frames:
         """Note why the newest image is of no use."""
         self._image_fault = reason
 
-    def keep(self, frame: Frame, view: View) -> None:
-        """Keep the newest image with its map, and note what its view lacks."""
+    def keep(self, frame: Frame, view: View, era: int) -> bool:
+        """Keep the newest image with its map, and note what its view lacks.
+
+        Not if it is of an era that is over: tell whether it is kept.
+        """
+        if era != self.era:
+            return False
         self._image_fault, self._lacks = '', view.lacks
         self._described.put(frame, seconds_from_stamp(frame.header.stamp))
+        return True
 
     def view(self, frame: Frame, timeout: float = 0.0) -> View:
         """Gather depth and camera of an image, or what is missing; wait for the depth.
@@ -249,6 +256,7 @@ class Frames:
             )
 
     def _forget(self) -> None:
+        self.era += 1
         self._colours.clear()
         self._described.clear()
 

@@ -90,9 +90,11 @@ class Search:
     def _work(self) -> None:
         last: Stamped[Image] | None = None
         passed: Stamped[Image] | None = None  # over, and nothing came since
-        pace = Pace()
+        pace, era = Pace(), self.frames.era
         while not self._ending.is_set():
             image = self.frames.wait_for_newer(last, patience=0.2)
+            if era != self.frames.era:
+                era, passed = self.frames.era, None
             if image is None:
                 image, passed = passed, None
             elif not pace.takes(image.arrival, self._settings().max_rate_hz):
@@ -100,13 +102,13 @@ class Search:
                 continue
             if image is not None:
                 last, passed = image, None
-                self._look(image.value)
+                self._look(image.value, era)
 
     @guarded
-    def _look(self, image: Image) -> None:
+    def _look(self, image: Image, era: int) -> None:
         running = self._running()
         try:
-            self._search(image, running)
+            self._search(image, running, era)
         except RefusedError as error:
             self._refuse(image.header, running, str(error))
         except Exception as error:
@@ -114,7 +116,7 @@ class Search:
             self._refuse(image.header, running, told)
             raise
 
-    def _search(self, image: Image, running: Running) -> None:
+    def _search(self, image: Image, running: Running, era: int) -> None:
         settings, model, queries = self._settings(), running.model, running.queries
         picture = self.frames.picture(image)
         described = model.look(picture)
@@ -137,7 +139,8 @@ class Search:
         objects = find_objects(queries.objects, frame.cells, found, view)
         objects = self._refining.applied(frame, view, model, objects)
         # Kept before it is told: who hears of an image may ask about it.
-        self.frames.keep(frame, view)
+        if not self.frames.keep(frame, view, era):
+            return  # time was set back meanwhile
         self._publish_matches(frame, points)
         self._objects.publish(frame.header, frame.model, objects)
         regions: list[Detection] = []

@@ -47,7 +47,7 @@ class Film:
         picture = np.zeros((24, 32, 3), np.uint8)
         self.frames.colour._on_message(conversions.image_message(picture, 'rgb8', header))
         frame = Frame(header, picture, torch.zeros(4, 6, 8), 'model')
-        self.frames.keep(frame, self.frames.view(frame))
+        self.frames.keep(frame, self.frames.view(frame), self.frames.era)
         return frame
 
 
@@ -56,6 +56,15 @@ def film(context):
     made = Film(context)
     yield made
     made.node.destroy_node()
+
+
+def test_an_image_that_is_described_while_time_is_set_back_is_not_kept(film):
+    frame, era = film.show(100.0), film.frames.era
+    view = film.frames.view(frame)
+    film.set(3.0)
+    assert not film.frames.keep(frame, view, era)
+    with pytest.raises(RefusedError, match='no image has been described yet'):
+        film.frames.described(Stamp(), 1.0)
 
 
 def test_images_of_a_time_that_is_set_back_are_forgotten(film):
@@ -153,7 +162,7 @@ def test_an_image_of_no_use_is_not_followed_by_the_one_before(film):
     with pytest.raises(RefusedError, match='its encoding is odd'):
         film.frames.described(Stamp(), 0.0)
     assert film.frames.described(frame.header.stamp, 0.0) is frame  # who means that one
-    film.frames.keep(frame, View(frame.size))
+    film.frames.keep(frame, View(frame.size), film.frames.era)
     assert film.frames.described(Stamp(), 0.0) is frame
 
 
