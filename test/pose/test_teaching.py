@@ -157,7 +157,7 @@ def test_a_view_of_something_else_is_refused_with_its_residual() -> None:
     assert 'inf' not in str(refused.value)
     stretched = replace(SCENE.eggs[0], axes=(0.08, 0.03, 0.04))
     wrong = replace(SCENE, eggs=(stretched,))
-    with pytest.raises(RefusedError, match='does not go with'):
+    with pytest.raises(RefusedError, match=r'does not go with .* are off by [\d.]+ mm \(rms\)'):
         extend(first, wrong.cells(), wrong.view(), wrong.mask(), MODEL)
     with pytest.raises(RefusedError, match='taught with the model a model, the view is described'):
         extend(first, SCENE.cells(), SCENE.view(), SCENE.mask(), 'another model')
