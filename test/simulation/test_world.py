@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -154,7 +155,8 @@ def test_the_links_lead_to_where_kinematics_has_the_hand() -> None:
     )
 
 
-def test_physics_that_diverges_is_told() -> None:
+def test_physics_that_diverges_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where MuJoCo leaves its log
     world = World(Layout.draw(0, 0), PRESET)
     world.data.qvel[0] = 1e11
     with pytest.raises(FloatingPointError, match='diverged; reset the scene'):
