@@ -9,7 +9,7 @@ import pytest
 import waiting
 
 from benchmarks import postgresql_server
-from don_kp_ros.bringup.domain import free_domain
+from don_kp_ros.bringup.domain import free_domain, leave_domain
 from don_kp_ros.resources import config_path
 
 # How long an example takes says nothing of it on a busy machine.
@@ -48,8 +48,9 @@ def ros_environment(tmp_path_factory):
 def own_domain(ros_environment):
     """Give a module a graph of its own: what earlier ones may have left is not in it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(free_domain()))
+        patch.setenv('ROS_DOMAIN_ID', str(domain := free_domain()))
         yield
+    leave_domain(domain)
 
 
 def fastdds_that_logs_into(folder: Path) -> Path:

@@ -12,13 +12,13 @@ from typing import IO
 
 # RTPS: the first port of domain 0, and how many a domain has for all its participants.
 _FIRST_PORT, _PORTS = 7400, 250
-_locks: list[IO[str]] = []
+_locks: dict[int, IO[str]] = {}
 
 
 def free_domain() -> int:
     """Find a ROS domain from 1 to 100 that nobody on this machine is in, and keep it.
 
-    No other process that asks gets it before this one ends, also while nobody is in it.
+    Nobody else who asks gets it before this process ends or leaves it, also while nobody is in it.
     """
     for candidate in range(os.getpid(), os.getpid() + 100):
         domain = 1 + candidate % 100
@@ -28,9 +28,14 @@ def free_domain() -> int:
             undo.callback(lock.close)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             undo.pop_all()
-            _locks.append(lock)
+            _locks[domain] = lock
             return domain
     raise RuntimeError('all ROS domains from 1 to 100 are in use')
+
+
+def leave_domain(domain: int) -> None:
+    """Give a domain back that `free_domain` has found."""
+    _locks.pop(domain).close()
 
 
 def _bind_each_port(domain: int) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from don_kp_ros.bringup.domain import free_domain
+from don_kp_ros.bringup.domain import free_domain, leave_domain
 
 _SCRIPT = (
     'import os; os.getpid = lambda: {0} - 1;'
@@ -25,6 +25,13 @@ def test_a_domain_is_given_once() -> None:
         assert domains[-1] not in domains[:3]
     assert len(set(domains[:3])) == 3
     assert all(1 <= domain <= 100 for domain in domains)
+
+
+def test_a_domain_that_is_left_is_given_again() -> None:
+    domain = free_domain()
+    assert of_another_process(domain) != domain
+    leave_domain(domain)
+    assert of_another_process(domain) == domain
 
 
 @pytest.mark.parametrize('port', [7410, 7412, 7413, 7648], ids=str)

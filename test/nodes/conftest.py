@@ -1,4 +1,4 @@
-"""Real nodes in processes of their own, on a ROS domain of this test session alone."""
+"""Real nodes in processes of their own, on a ROS domain of each module alone."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ from don_kp_ros.nodes.kit.qos import LATCHED
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope='session', autouse=True)
-def _alone(ros_environment):
-    """Every node here is one of this test session alone."""
+@pytest.fixture(scope='module', autouse=True)
+def _alone(own_domain):
+    """Every node here is one of its module alone."""
 
 
 class NodeProcess:
@@ -145,7 +145,7 @@ def start_grasps(start_node):
 
 
 @pytest.fixture(scope='module')
-def context(ros_environment):
+def context(own_domain):
     """The context of all nodes of a module's tests."""
     made = Context()
     rclpy.init(context=made)
