@@ -26,8 +26,10 @@ from don_kp_ros.robots.preset import RobotPreset
 GOAL_TOLERANCE = 0.01
 _PATH_TOLERANCE = 0.2
 # So long after its time the controller waits for the arm to be there, seconds.
-GOAL_TIME = 2.0
-_BRAKING_SECONDS = GOAL_TIME + 1.0  # an arm that is held back is given up before
+_GOAL_TIME = 2.0
+# So long after its time the answer is waited for: an arm that is held back is given up before.
+ANSWER_TIME = _GOAL_TIME + 5.0
+_BRAKING_TIME = 1.0  # the longest way to rest
 _BEHIND = 0.1  # seconds, by which one process may hear of simulated time later than another
 
 
@@ -106,7 +108,7 @@ class ArmController:
 
         Return why the controller gave it up, or nothing.
         """
-        answer = self.result(handle, _nothing, _BRAKING_SECONDS)
+        answer = self.result(handle, _nothing, _BRAKING_TIME + ANSWER_TIME)
         return self.why_aborted(answer)
 
     def why_aborted(self, answer: Any) -> str:
@@ -138,7 +140,7 @@ class ArmController:
         for name in joints:
             goal.path_tolerance.append(JointTolerance(name=name, position=_PATH_TOLERANCE))
             goal.goal_tolerance.append(JointTolerance(name=name, position=GOAL_TOLERANCE))
-        goal.goal_time_tolerance = Duration(seconds=GOAL_TIME).to_msg()
+        goal.goal_time_tolerance = Duration(seconds=_GOAL_TIME).to_msg()
         return goal
 
 

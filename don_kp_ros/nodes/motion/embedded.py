@@ -26,7 +26,7 @@ from don_kp_ros.motion.port import (
 from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.motion.action import how
-from don_kp_ros.nodes.motion.arm_controller import GOAL_TIME, GOAL_TOLERANCE, ArmController
+from don_kp_ros.nodes.motion.arm_controller import ANSWER_TIME, GOAL_TOLERANCE, ArmController
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.joint_monitor import STALE, STALE_MOVING, JointMonitor
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
@@ -206,7 +206,7 @@ class EmbeddedMotion:
         handle = self._arm.start(trajectory, check)
         begun = self._monitor.time.now()
         try:
-            return self._arm.result(handle, check, trajectory.duration + GOAL_TIME + 5.0)
+            return self._arm.result(handle, check, trajectory.duration + ANSWER_TIME)
         except Exception:  # whatever it is, the arm must not run on
             self._brake(handle, trajectory, begun)
             raise

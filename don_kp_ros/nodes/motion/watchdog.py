@@ -192,10 +192,10 @@ class WatchdogNode(Node):
         if stopping is None:
             return 'the arm comes to rest by itself'
         try:
-            self._arm.wait_for_rest(stopping)
+            aborted = self._arm.wait_for_rest(stopping)
         except Exception as error:
             return f'the arm is slowed down, but does not tell that it rests: {error}'
-        return 'the arm is stopped'
+        return aborted or 'the arm is stopped'
 
 
 def main() -> int:

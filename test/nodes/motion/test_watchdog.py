@@ -68,7 +68,8 @@ def test_the_arm_is_said_to_be_stopped_once_it_rests(guard, output, robot, user)
     robot.when(lambda: robot.arm[0] > OBSERVE[0] + 0.3, guard._connection.close)
     guard.follow(motion)
     ArmController(user, PRESET, JointMonitor(user, PRESET)).start(motion, lambda: None)
-    wait_until(lambda: 'the arm is stopped' in output.text)
+    wait_until(lambda: 'who moved the arm has died' in output.text)
+    assert 'the arm is stopped' in output.text
     at = np.array(robot.arm)
     rest = np.array(robot.received[-1].trajectory.points[-1].positions)
     assert np.abs(at - rest).max() <= GOAL_TOLERANCE
@@ -83,10 +84,24 @@ def test_a_way_to_rest_that_was_about_to_be_sent_is_sent(guard, output, robot, u
     guard.follow(way(OBSERVE, OBSERVE + [2.5, 0, 0, 0, 0, 0, 0]))
     guard.brake(stopping, 0.0)
     guard._connection.close()
-    wait_until(lambda: 'the arm is stopped' in output.text)
+    wait_until(lambda: 'who moved the arm has died' in output.text)
+    assert 'the arm is stopped' in output.text
     (sent,) = (goal.trajectory for goal in robot.received)
     positions = [point.positions for point in sent.points]
     np.testing.assert_array_equal(positions, stopping.positions[1:])
+
+
+def test_an_arm_that_does_not_come_to_rest_as_told_is_not_said_to_be_stopped(guard, output, robot):
+    guard.start()
+    guard.engage()
+    wait_until(robot.publisher.get_subscription_count)
+    robot.stuck = True
+    guard.follow(way(OBSERVE, OBSERVE + [2.5, 0, 0, 0, 0, 0, 0]))
+    guard.brake(way(OBSERVE, OBSERVE + 0.05), 0.0)
+    guard._connection.close()
+    assert guard._process.wait(PATIENCE_S) == 0
+    assert 'who moved the arm has died: the motion was aborted by ' in output.text
+    assert 'the arm is stopped' not in output.text
 
 
 def test_where_nothing_moves_it_ends_in_silence_also_at_its_start(guard, output, robot):
