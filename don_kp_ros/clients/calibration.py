@@ -42,6 +42,10 @@ class RestlessError(RefusedError):
     """The hand moved a moment ago, or may have."""
 
 
+class StillThereError(RefusedError):
+    """The hand is where a view was taken: it was not moved, or the picture is of before."""
+
+
 def record(options: argparse.Namespace, board: Board) -> int:
     """Take views until the input ends, and write them as they come; return the exit status.
 
@@ -112,12 +116,12 @@ class Taking:
     def take(self) -> str:
         """Write the next picture as a view, and say so.
 
-        Raises as `seen`, and RefusedError where the hand is where a view was taken.
+        Raises as `seen`, and StillThereError.
         """
         picture, T_base_hand, corners, frame = self.seen()
         for one in self.views:
             if are_one(np.array(one.T_base_hand), T_base_hand):
-                raise RefusedError(
+                raise StillThereError(
                     f'the hand is where it was for {one.picture}, and would tell nothing new: '
                     'move and tilt it'
                 )

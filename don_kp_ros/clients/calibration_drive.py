@@ -17,7 +17,7 @@ from don_kp.action import Grasp
 from don_kp_ros.calibration.board import Board
 from don_kp_ros.calibration.detection import UnseenError, pose_of_board
 from don_kp_ros.calibration.viewpoints import around_board, around_tool
-from don_kp_ros.clients.calibration import RestlessError, Taking, line
+from don_kp_ros.clients.calibration import RestlessError, StillThereError, Taking, line
 from don_kp_ros.clients.goals import Goals
 from don_kp_ros.clients.stack import Stack
 from don_kp_ros.errors import RefusedError
@@ -83,7 +83,7 @@ def _drive(
             raise RefusedError(result.message)
         try:
             print(_at_rest(taking.take), flush=True)
-        except (UnseenError, RestlessError) as error:
+        except (UnseenError, RestlessError, StillThereError) as error:
             print(f'pose {number}: skipped: {error}', flush=True)
         if len(taking.views) == options.views:
             return 0
@@ -95,9 +95,9 @@ def _drive(
 
 
 def _at_rest(take: Callable[[], Taken]) -> Taken:
-    """Try until the hand rests."""
+    """Try until the hand rests, and pictures of before have passed."""
     for _ in range(_LOOKS - 1):
-        with contextlib.suppress(RestlessError):
+        with contextlib.suppress(RestlessError, StillThereError):
             return take()
     return take()
 
