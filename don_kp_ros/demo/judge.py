@@ -277,14 +277,18 @@ class Judge(Node):
         return bool(np.abs(self.joints - before).max() < _RESTS)
 
     def watch_height(self, seconds: float) -> float:
-        """Return the least height of the object's centre over some simulated time, metres."""
-        truth = self.truth()
-        lowest, until = truth.centre.z, truth.time + seconds
-        while truth.time < until:
-            time.sleep(0.02)
-            truth = self.truth()
-            lowest = min(lowest, truth.centre.z)
-        return float(lowest)
+        """Return the least height of the object's centre over some simulated time, metres.
+
+        Raises UnansweredError where simulated time stands still.
+        """
+        seen = [self.truth()]
+
+        def over() -> bool:
+            seen.append(self.truth())
+            return bool(seen[-1].time >= seen[0].time + seconds)
+
+        self._wait(f'{seconds:g} s of simulated time', over, GOAL_SECONDS)
+        return float(min(truth.centre.z for truth in seen))
 
     def _ask(self, client: Client, request: Any) -> Any:
         """Call a service until it does not refuse.

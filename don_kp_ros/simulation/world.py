@@ -128,7 +128,7 @@ class World:
         each = hand.MAX_FINGER_FORCE
         if force is not None:
             each = float(np.clip(force, 1.0, each))
-        closes = force is not None and trajectory.positions[-1, 0] < self.hand.position[0]
+        closes = force is not None and trajectory.positions[-1, 0] < self.data.qpos[self._qpos[7]]
         self._squeezing = (self.hand.trajectory, each / FINGER_STIFFNESS) if closes else None
         limit = 2.0 * each  # one servo drives both fingers
         self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]

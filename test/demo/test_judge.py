@@ -11,7 +11,8 @@ import pytest
 from rclpy.task import Future
 
 from don_kp.action import Grasp
-from don_kp_ros.demo.judge import Judge
+from don_kp_ros.demo import judge as judges
+from don_kp_ros.demo.judge import Judge, UnansweredError
 
 CODES = Grasp.Result
 _HELD = ('observe', 'plan', 'approach', 'close', 'lift', 'verify')
@@ -102,3 +103,31 @@ def test_what_is_held_is_looked_at_after_each_lift() -> None:
 
     assert judge.grasp(Grasp.Goal(), lambda *_: None, look).code == CODES.SUCCEEDED
     assert lifts == [1, 2]
+
+
+class Watched(Answered):
+    """A judge of an object that falls, and is caught: heights of its centre as time passes."""
+
+    _wait = Judge._wait
+
+    def __init__(self, times: list[float], heights: list[float]) -> None:
+        super().__init__(CODES.SUCCEEDED)
+        self._alive = lambda: None
+        self._truths = [
+            SimpleNamespace(time=time, centre=SimpleNamespace(z=height))
+            for time, height in zip(times, heights, strict=True)
+        ]
+
+    def truth(self) -> Any:
+        return self._truths.pop(0) if len(self._truths) > 1 else self._truths[0]
+
+
+def test_the_least_height_over_some_time_is_watched() -> None:
+    judge = Watched([5.0, 5.4, 5.9, 6.0, 6.1], [0.3, 0.2, 0.25, 0.28, 0.1])
+    assert judge.watch_height(1.0) == 0.2
+
+
+def test_time_that_stands_still_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, 'GOAL_SECONDS', 0.1)
+    with pytest.raises(UnansweredError, match='1 s of simulated time: no answer'):
+        Watched([5.0, 5.4], [0.3, 0.2]).watch_height(1.0)

@@ -178,6 +178,10 @@ def test_what_is_held_is_held_with_the_force_that_is_asked(
     assert world.joint_state().position[7] == pytest.approx(width / 2, abs=1e-5)
     servo = world.model.actuator(HAND_ACTUATOR).id
     assert world.data.actuator_force[servo] == pytest.approx(-60.0, abs=0.5)
+    if asked is not None and width:
+        world.move_hand(closing, 20.0)  # another grasp of the same
+        world.step(1.5)
+        assert world.data.actuator_force[servo] == pytest.approx(-40.0, abs=0.5)
     world.hand.hold(world.joint_state().position[7:8])
     world.step(0.5)
     assert abs(world.data.actuator_force[servo]) < 5.0
