@@ -166,7 +166,7 @@ def _alone(model: Model, T: Array) -> int:
 class Colours:
     """A stand-in for a network, whose descriptors are the colours about grey."""
 
-    dimension = 3
+    dimension, device = 3, torch.device('cpu')
 
     @staticmethod
     def cells(image: NDArray[Any]) -> NDArray[np.float32]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
 from don_kp_ros.meshes.mesh import Mesh
-from don_kp_ros.meshes.raster import Raster, rasterise
+from don_kp_ros.meshes.raster import CPU, Raster, rasterise
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -19,13 +20,15 @@ Image = NDArray[np.uint8]
 _AMBIENT = 0.6  # of the light; the rest comes from the camera
 
 
-def drawn_over(image: Image, mesh: Mesh, T: Array, camera: Camera) -> tuple[Image, Raster]:
+def drawn_over(
+    image: Image, mesh: Mesh, T: Array, camera: Camera, device: torch.device = CPU
+) -> tuple[Image, Raster]:
     """Draw a mesh at a pose (4, 4) over a picture (H, W, 3) of a camera; return also its raster.
 
     The light is plain and comes from the camera. Nothing in the picture hides the mesh.
     """
     vertices = rigid.apply(T, mesh.vertices)
-    raster = rasterise(vertices, mesh.faces, camera)
+    raster = rasterise(vertices, mesh.faces, camera, device)
     mask = raster.mask
     colours = np.zeros((*mask.shape, 3), np.float32)
     first = 0

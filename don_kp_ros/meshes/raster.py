@@ -1,8 +1,9 @@
-"""Draw triangles into images on the CPU: which face each pixel shows, and where on it.
+"""Draw triangles into images: which face each pixel shows, and where on it.
 
-A z-buffer in compiled loops. From the face and the place on it, `Raster.values` gives whatever
-the corners hold: coordinates, texture coordinates, descriptors of any length. Faces are drawn
-from both sides, so neither holes nor the winding of a file matter.
+A z-buffer, in compiled loops on the CPU, by torch on its other devices. From the face and the
+place on it, `Raster.values` gives whatever the corners hold: coordinates, texture coordinates,
+descriptors of any length. Faces are drawn from both sides, so neither holes nor the winding of a
+file matter.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from don_kp_ros.geometry.camera import Camera
+from don_kp_ros.meshes import raster_torch
 
 Floats = NDArray[np.float32]
+CPU = torch.device('cpu')
 NEAREST = 0.01  # metres; a face that comes nearer is left out
 
 
@@ -50,7 +54,12 @@ class Raster:
         return found
 
 
-def rasterise(vertices: ArrayLike, faces: NDArray[np.int64], camera: Camera) -> Raster:
+def rasterise(
+    vertices: ArrayLike,
+    faces: NDArray[np.int64],
+    camera: Camera,
+    device: torch.device = CPU,
+) -> Raster:
     """Draw faces (M, 3) of vertices (N, 3), metres in the optical frame.
 
     A pixel shows what its centre sees, as with OpenGL. A lens that distorts moves the vertices,
@@ -61,10 +70,14 @@ def rasterise(vertices: ArrayLike, faces: NDArray[np.int64], camera: Camera) -> 
     corners = np.full((len(vertices), 3), np.nan)
     corners[near, :2] = camera.project(vertices[near])
     corners[near, 2] = 1 / vertices[near, 2]
+    faces = np.ascontiguousarray(faces, np.int64)
     shape = (camera.height, camera.width)
-    face, share = np.full(shape, -1, np.int32), np.zeros((*shape, 3), np.float32)
-    nearness = np.zeros(shape)
-    _draw(corners, np.ascontiguousarray(faces, np.int64), face, share, nearness)
+    if device == CPU:
+        face, share = np.full(shape, -1, np.int32), np.zeros((*shape, 3), np.float32)
+        nearness = np.zeros(shape)
+        _draw(corners, faces, face, share, nearness)
+    else:
+        face, share, nearness = raster_torch.draw(corners, faces, *shape, device)
     with np.errstate(divide='ignore'):
         depth = np.where(face >= 0, 1 / nearness, np.nan).astype(np.float32)
     return Raster(face, share, depth)

@@ -46,7 +46,8 @@ class DescriptorModel:
     fingerprint: descriptors may be compared only if theirs is the same. dimension: D. euclidean:
     whether they are `lifted` places.
     match_threshold: cosine similarity below which a peak is no match. card: how it was trained and
-    what it scored. keypoint_kinds: of object, of each of its N keypoints; '' for any.
+    what it scored. device: where it runs. keypoint_kinds: of object, of each of its N keypoints;
+    '' for any.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = 'cpu') -> None:
@@ -59,11 +60,11 @@ class DescriptorModel:
         self.keypoint_kinds: tuple[str, ...] = () if keypoints is None else keypoints.kind_of_each
         self._multiple = checkpoint.network.coarsest_stride
         self._preprocessing = checkpoint.preprocessing
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         network = checkpoint.build()
         if not checkpoint.network.image_statistics:
             fuse_batch_norms(network)
-        channels_last(network.to(self._device))
+        channels_last(network.to(self.device))
         self._network = network
 
     @property
@@ -92,7 +93,7 @@ class DescriptorModel:
         Every cell has unit length; cell (i, j) describes pixel u = (j + .5) W / w - .5,
         v = (i + .5) H / h - .5.
         """
-        with torch.inference_mode(), autocast(self._device):
+        with torch.inference_mode(), autocast(self.device):
             result: Tensor = self._network(self._input(image))[0]
         return result
 
@@ -102,7 +103,7 @@ class DescriptorModel:
         with torch.inference_mode():
             images = self._input(image)
             height, width = images.shape[2:]
-            with autocast(self._device):
+            with autocast(self.device):
                 identity = network.identity(network.features(images)).float()
             keypoints = confidence = None
             if self.number_of_keypoints:
@@ -131,7 +132,7 @@ class DescriptorModel:
 
     def lengths(self, image: NDArray[np.uint8]) -> Tensor:
         """Compute how long an image's descriptors are before they have unit length: (h, w)."""
-        with torch.inference_mode(), autocast(self._device):
+        with torch.inference_mode(), autocast(self.device):
             identity = self._network.identity(self._network.features(self._input(image)))
         return torch.linalg.vector_norm(identity[0].float(), dim=0)
 
@@ -141,7 +142,7 @@ class DescriptorModel:
         It is above 0; what is a keypoint (paper 3) has more than the rest of its object, by a
         quantile. Raises ValueError for a model without `network.confidence`.
         """
-        with torch.inference_mode(), autocast(self._device):
+        with torch.inference_mode(), autocast(self.device):
             identity = self._network.identity(self._network.features(self._input(image)))
             confidence: Tensor = (-self._network.log_variance(identity.float())[0]).exp()
         return confidence
@@ -162,7 +163,7 @@ class DescriptorModel:
             images = self._input(image)
             height, width = images.shape[2:]
             copies, back = turned_copies(images[0], turns)
-            with autocast(self._device):
+            with autocast(self.device):
                 found = self._network.detect(copies)
             best = int(found.variance.median(dim=1).values.argmin())
             uv = found.uv[best] @ back[best, :, :2].T + back[best, :, 2]
@@ -176,7 +177,7 @@ class DescriptorModel:
                 '(H, W, 3) uint8 RGB is expected'
             )
         resized = resize(image, self._preprocessing.input_size, self._multiple)
-        pixels = torch.from_numpy(resized).to(self._device).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(resized).to(self.device).permute(2, 0, 1)[None]
         return normalise(pixels, self._preprocessing)
 
 

@@ -231,7 +231,7 @@ def _described(
     read: Reader = describe_at,
 ) -> NDArray[np.float32]:
     """Describe the vertices (N, D) in a picture with the mesh drawn over; NaN where not seen."""
-    picture, raster = drawn_over(image, subject.mesh, T, camera)
+    picture, raster = drawn_over(image, subject.mesh, T, camera, model.device)
     descriptors = model.describe(picture).cpu()
     points = rigid.apply(T, subject.vertices)
     uv = camera.project(points)

@@ -64,7 +64,7 @@ def views_of(
     empty = np.full((camera.height, camera.width, 3), _GREY, np.uint8)
     views = []
     for T in poses_about(mesh, camera, number, distance):
-        picture, _ = drawn_over(empty, mesh, T, camera)
+        picture, _ = drawn_over(empty, mesh, T, camera, model.device)
         cells = model.describe(picture).cpu()
         view = view_at(mesh, T, camera, cells, model.fingerprint)
         if view is not None:

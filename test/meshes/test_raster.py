@@ -9,18 +9,20 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+import torch
 import trimesh
 from numpy.typing import NDArray
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.geometry.camera import Camera
-from don_kp_ros.meshes import raster
+from don_kp_ros.meshes import raster, raster_torch
 from don_kp_ros.meshes.raster import rasterise
 from don_kp_ros.simulation.camera import D435, look_at
 from don_kp_ros.simulation.renderer import Renderer
 
 Array = NDArray[np.float64]
 CAMERA = Camera(160, 120, 154.0, 150.0, 79.0, 61.0)
+OTHER = torch.device('cpu', 0)  # stands for a GPU
 
 
 def shape() -> tuple[Array, NDArray[np.int64]]:
@@ -58,6 +60,26 @@ def test_it_shows_the_same_pixels_at_the_same_depth_as_opengl(seed: int) -> None
     assert (found.mask ^ seen).sum() <= 0.001 * seen.sum()
     both = found.mask & seen
     assert np.quantile(np.abs(found.depth - depth)[both], 0.999) < 5e-4
+
+
+@pytest.mark.parametrize('at_once', [500, raster_torch._AT_ONCE])
+@pytest.mark.parametrize('distance', [0.3, 0.12])
+def test_torch_draws_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, distance: float, at_once: int
+) -> None:
+    monkeypatch.setattr(raster_torch, '_AT_ONCE', at_once)
+    vertices, faces = shape()
+    faces = np.concatenate(
+        [faces, faces[::-3], [[0, 0, 1]]]
+    )  # twice as near, and seen from its edge
+    T = rigid.transform(rigid.rotation_about([1, 2, 0.5], 1.0), [0.01, 0.02, distance])
+    placed = rigid.apply(T, vertices)
+    expected, found = (rasterise(placed, faces, CAMERA, on) for on in (raster.CPU, OTHER))
+    assert expected.mask.sum() > 3000
+    for name in ('face', 'share', 'depth'):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    nothing = rasterise(vertices, np.zeros((0, 3), np.int64), CAMERA, OTHER)
+    assert not nothing.mask.any() and np.isnan(nothing.depth).all()
 
 
 def test_places_are_those_of_the_rays() -> None:

@@ -40,7 +40,7 @@ class ColourNetwork:
     Cells are as alike as exp(-d^2 / 2 s^2) for colours d apart, by random Fourier features.
     """
 
-    nothing = None
+    nothing, device = None, torch.device('cpu')
 
     def __init__(self, s: float = 10.0, dimension: int = 64) -> None:
         rng = np.random.default_rng(0)
