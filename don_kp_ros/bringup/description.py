@@ -10,7 +10,7 @@ from don_kp_ros.bringup.conflicts import refuse_conflicts
 from don_kp_ros.bringup.ros_names import with_ros_names
 from don_kp_ros.errors import did_you_mean
 from don_kp_ros.nodes.kit import camera_topics
-from don_kp_ros.resources import config_path, shipped_model
+from don_kp_ros.resources import config_path
 
 LAST_DOMAIN = 232
 _JOINTS = 'joint_states'
@@ -117,15 +117,17 @@ ARGUMENTS = (
     ),
     Argument(
         'real_time_factor',
-        '1.0',
-        'Simulated seconds in a second, at most; 0: as many as perception can follow',
+        '',
+        'Simulated seconds in a second, at most; 0: as many as perception can follow; empty: the '
+        "parameter file's, which is 1.0",
         kind=float,
     ),
     Argument(
         'board',
-        'false',
-        'true: simulate a board on the table, and a camera mounted a bit off: to calibrate it',
-        ('true', 'false'),
+        '',
+        'true: simulate a board on the table, and a camera mounted a bit off: to calibrate it; '
+        "empty: the parameter file's, which is false",
+        ('true', 'false', ''),
         kind=bool,
     ),
     Argument(
@@ -144,9 +146,10 @@ ARGUMENTS = (
     ),
     Argument(
         'motion',
-        'embedded',
-        'Who plans: embedded (OMPL, needs nothing) or moveit (a MoveIt installation)',
-        ('embedded', 'moveit'),
+        '',
+        'Who plans: embedded (OMPL, needs nothing) or moveit (a MoveIt installation); empty: the '
+        "parameter file's, which is embedded",
+        ('embedded', 'moveit', ''),
     ),
     Argument(
         'robot',
@@ -154,7 +157,11 @@ ARGUMENTS = (
         "Preset in config/robots, overridden by don_kp/robots in the user's configuration folder; "
         'or a file',
     ),
-    Argument('model', str(shipped_model()), 'Descriptor network to run'),
+    Argument(
+        'model',
+        '',
+        "Descriptor network to run; empty: the parameter file's, which is the shipped one",
+    ),
     Argument(
         'database',
         '',

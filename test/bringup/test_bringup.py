@@ -204,6 +204,15 @@ class TestTable:
         assert grasp.overrides(given)['enabled'] is False
         assert grasp.overrides(given)['safety'] == 'mine.yaml'
 
+    def test_what_no_argument_sets_the_parameter_file_does(self) -> None:
+        by_launch = {'robot', 'camera_mount'}  # as their lines in the files say
+        for node in description.NODES:
+            assert set(node.overrides(description.checked({}))) <= by_launch
+            text = node.parameters_file.read_text()
+            for line in text.splitlines():
+                if line.strip().startswith(tuple(f'{name}:' for name in by_launch)):
+                    assert 'a launch file sets it' in line
+
 
 class TestBringup:
     def test_parameters_of_nodes_go_before_all_others(self) -> None:
