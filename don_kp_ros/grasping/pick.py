@@ -129,20 +129,21 @@ class Picker:
         """
         motion, p = self._motion, self._parameters
         self.release()
-        report(Phase.APPROACH, f'{plan.to_pregrasp.duration + plan.approach.duration:.1f} s')
+        seconds = plan.to_pregrasp.duration + plan.approach.duration
+        report(Phase.APPROACH, f'to before the object, then straight to it, in {seconds:.1f} s')
         motion.execute(plan.to_pregrasp)
         motion.execute(plan.approach)
-        report(Phase.CLOSE, f'{p.closing_force:g} N')
+        report(Phase.CLOSE, f'the fingers close with {p.closing_force:g} N')
         width = motion.set_gripper(0.0, p.closing_force)
         if width <= p.empty_width:
             cause = f'the fingers closed to {1000 * width:.0f} mm: nothing is between'
             raise self._retreated(cause, report, plan.lift)
         if not self._holds(width):
             raise MotionError(MotionCode.NOT_FOLLOWED, 'the fingers do not close')
-        report(Phase.LIFT, f'holding {1000 * width:.0f} mm')
+        report(Phase.LIFT, f'straight up, with what is {1000 * width:.0f} mm wide')
         try:
             motion.execute(plan.lift)
-            report(Phase.VERIFY, f'{p.hold_seconds:g} s')
+            report(Phase.VERIFY, f'whether it is still held after {p.hold_seconds:g} s')
             motion.wait(p.hold_seconds)
             width = motion.gripper_width()
         except MotionError as error:

@@ -13,7 +13,8 @@ from don_kp_ros.grasping.viewing import merged
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, Observer
 from don_kp_ros.nodes.grasp.regions import Regions
 from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView, View
-from don_kp_ros.nodes.grasp.targets import NO_POINTS, Planner, Sight, Target
+from don_kp_ros.nodes.grasp.sight import Sight
+from don_kp_ros.nodes.grasp.targets import NO_POINTS, Planner, Target
 
 Array = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ class Looks:
             self._second_view.obstacles = self._planner.obstacles(about)  # of the way back, too
             if place is None:
                 break
-            report(Phase.LOOK_AGAIN, f'what looks like {target.name}, from another side')
+            report(Phase.LOOK_AGAIN, f'at what looks like {target.name}, from another side')
             try:
                 self._second_view.go(self._second_view.here(), place)
             except NoSecondViewError as error:
@@ -85,7 +86,7 @@ class Looks:
 
         Raises NoSecondViewError where the arm reaches none.
         """
-        report(Phase.LOOK_AGAIN, f'{target.name}, from a second view')
+        report(Phase.LOOK_AGAIN, f'at {target.name}, from a second view')
         self.heed(sight)
         self._second_view.go(view, target.place(sight)[:3, 3])
 

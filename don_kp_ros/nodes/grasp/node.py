@@ -174,7 +174,7 @@ class GraspNode(Node):
         if Grasp.Goal.PLACE in (mode, goal.next) and not goal.place_at:
             place = self._placer.goal(goal.place)
         if mode == Grasp.Goal.PLACE:
-            report(Phase.OBSERVE, 'the place')
+            report(Phase.OBSERVE, 'what stands about the place')
             about = self._placer.look()
             if goal.place_at:
                 place, _ = self._place_at(goal.place_at, report, about)
@@ -182,7 +182,7 @@ class GraspNode(Node):
             result.code, result.message = Grasp.Result.SUCCEEDED, 'placed; back to observe'
             return
         if mode == Grasp.Goal.RELEASE:
-            report(Phase.RELEASE, '')
+            report(Phase.RELEASE, 'the fingers open')
             self._picker.release()
             self._placer.lifted(None)
             # Opening needs no sight, the way home does.
@@ -201,7 +201,7 @@ class GraspNode(Node):
         if goal.place_at:
             place, about = self._place_at(goal.place_at, report)
         while picked is None:
-            report(Phase.OBSERVE, goal.target)
+            report(Phase.OBSERVE, f'where {goal.target or "the pose"} is')
             course = Course(tried, report, located)
             try:
                 planned = self._planning.plan(goal, mode, course)
@@ -259,10 +259,10 @@ class GraspNode(Node):
         if not goal.blind:
             self._check_nothing_is_held()
             self._placer.lifted(None)
-            report(Phase.OBSERVE, 'the way')
+            report(Phase.OBSERVE, 'what stands in the way')
         seen = None if goal.blind else self._workspace.mapped(self._observer.newest_points())
         self._motion.set_obstacles(seen)
-        report(Phase.MOVE, f'to {where}')
+        report(Phase.MOVE, f'the tool to {where}')
         self._motion.move_to_pose(T)
         result.grasp_pose = self._pose_stamped(T)
         result.code, result.message = Grasp.Result.SUCCEEDED, f'the tool is at {where}'

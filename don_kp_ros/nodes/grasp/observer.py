@@ -242,6 +242,19 @@ class Observer:
             stamp = self._node.get_clock().now().to_msg()
         return self.pose_of(frame, stamp, deadline) @ T
 
+    def check_age(self, header: Header) -> None:
+        """Refuse what was seen too long ago, or is still to come; what has no stamp is of now."""
+        allowed = self._parameters.max_age
+        age = self._time.now() - seconds_from_stamp(header.stamp)
+        if header.stamp == Time() or abs(age) <= allowed:
+            return
+        when = f'{age:.1f} s old' if age > 0 else f'of {-age:.1f} s from now'
+        raise GoalRefusedError(
+            Grasp.Result.STALE_DATA,
+            f'the pose is {when}; {allowed:g} s are allowed (max_age): look anew or, where it '
+            'holds at any time, give it without a stamp',
+        )
+
     @contextmanager
     def _hearing(self, kind: Any, topic: str) -> Iterator[list[Any]]:
         """Collect messages meanwhile; to hear them always costs time, and goals are few."""

@@ -169,14 +169,14 @@ class Placer:
             except PlaceError as error:
                 raise GoalRefusedError(Grasp.Result.OCCUPIED, f'{error}; the arm holds') from None
         x, y, z = rigid.apply(motion, held.T_base_reference[:3, 3])
-        report(Phase.PLACE, f'at ({1000 * x:.0f}, {1000 * y:.0f}, {1000 * z:.0f}) mm')
+        report(Phase.PLACE, f'what is held at ({1000 * x:.0f}, {1000 * y:.0f}, {1000 * z:.0f}) mm')
         try:
             self._picker.place(motion @ held.T_base_grasp, self._forget)
         except EmptyGripperError:
             self.lifted(None)
             raise
         self.lifted(None)
-        report(Phase.RETREAT, 'to where it looks from')
+        report(Phase.RETREAT, 'to where the arm looks from')
         self._motion.set_obstacles(self._workspace.mapped(self._observer.newest_points()))
         self._picker.go_home(let_go=True)
 

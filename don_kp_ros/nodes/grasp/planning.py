@@ -19,13 +19,13 @@ from don_kp_ros.nodes.grasp.objects import TaughtObjects, round_axes
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
 from don_kp_ros.nodes.grasp.points import StoredPoints
 from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView
+from don_kp_ros.nodes.grasp.sight import Sight
 from don_kp_ros.nodes.grasp.targets import (
     NO_POINTS,
     ObjectPlace,
     ObjectTarget,
     PlacesTarget,
     Planner,
-    Sight,
     Target,
     millimetres,
 )
@@ -136,7 +136,7 @@ class GoalPlanning:
             return Planned(None, target.place(sight), sight, target)
 
         try:
-            report(Phase.OBSERVE, f'the place, {name}')
+            report(Phase.OBSERVE, f'where the place is, {name}')
             first = found(self._looks.found(target, report, about))
             place = self._confirmed(target, first, found, report)
             self._second_view.end()
@@ -156,13 +156,13 @@ class GoalPlanning:
         anew: Callable[[Sight], Planned[Plan]],
         report: Report,
     ) -> Planned[Plan]:
-        told = target.name
+        told = f'at {target.name}'
         if self._looks.views > 1:
             try:
                 self._looks.go(target, planned.sight.view, planned.sight, report)
                 return self._from_elsewhere(target, planned.sight, anew, report)
             except NoSecondViewError as error:
-                told = f'{target.name}, from here: {error}'
+                told = f'{told}, from here: {error}'
         elif not target.always_again and planned.seconds <= _LONG_S:
             return planned
         return self._from_here(target, planned, told, anew, report)
@@ -173,7 +173,7 @@ class GoalPlanning:
             grasps, axes = self._objects.grasps(name, taught), round_axes(taught)
             return ObjectTarget(name, self._objects, grasps, self._planner, self._look, axes)
 
-        def preferred(images: int, _: Array | None) -> tuple[Array, Array]:
+        def preferred(images: int, _: Array | None) -> Sight:
             return self._points.preferred(name.removesuffix(ANY), images)
 
         if name.endswith(ANY):
@@ -181,9 +181,9 @@ class GoalPlanning:
         return self._stored(name)
 
     def _stored(self, name: str) -> Target:
-        def stored(images: int, near: Array | None) -> tuple[Array, Array]:
+        def stored(images: int, near: Array | None) -> Sight:
             place, points = self._points.look_for(name, images, near)
-            return place[None], points
+            return Sight(place[None], points)
 
         return PlacesTarget(name, stored, self._planner, self._look)
 
@@ -192,7 +192,7 @@ class GoalPlanning:
     ) -> Planned[GraspPlan]:
         place = target.place(sight)[:3, 3]
         course.located(place)
-        course.report(Phase.PLAN, f'{target.name} at {millimetres(place)} mm')
+        course.report(Phase.PLAN, f'a grasp of {target.name} at {millimetres(place)} mm')
         begun = self._observer.now()
         plan = target.plan(sight, course.tried, likely)
         T_base_reference = target.place(sight, plan)
@@ -265,14 +265,13 @@ class GoalPlanning:
 
     def _at_pose(self, goal: Grasp.Goal, mode: str, course: Course) -> Planned[GraspPlan]:
         """Plan a grasp at the goal's pose, or a pinch at its origin."""
+        self._observer.check_age(goal.pose.header)
         T_base_pose = self._observer.to_base(goal.pose)
         place = T_base_pose[:3, 3]
         points = self._observer.newest_points()
         if mode != Grasp.Goal.ALIGNED:
             sight = Sight(place[None], points)
-            target = PlacesTarget(
-                'pose', lambda *_: (place[None], points), self._planner, self._look
-            )
+            target = PlacesTarget('pose', lambda *_: sight, self._planner, self._look)
             return replace(
                 self._planned(target, sight, course), T_base_reference=T_base_pose, target=None
             )
@@ -281,7 +280,7 @@ class GoalPlanning:
             reason = f'{where}: lies under the table, which is z = 0'
             raise GoalRefusedError(Grasp.Result.UNREACHABLE, reason)
         course.located(place)
-        course.report(Phase.PLAN, where)
+        course.report(Phase.PLAN, f'a grasp as the {where} says')
         try:
             candidates = [aligned_candidate(T_base_pose, points, self._planner.fingers)]
         except NoGraspError as error:

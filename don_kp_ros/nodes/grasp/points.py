@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from geometry_msgs.msg import Point
 from numpy.typing import NDArray
 from rclpy.node import Node
 
@@ -15,6 +16,7 @@ from don_kp_ros.database.records import object_of
 from don_kp_ros.errors import RefusedError, did_you_mean
 from don_kp_ros.geometry import rigid
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters, Observer
+from don_kp_ros.nodes.grasp.sight import Sight
 from don_kp_ros.nodes.kit.client import ServiceClient, UnansweredError
 
 Array = NDArray[np.float64]
@@ -52,7 +54,7 @@ class StoredPoints:
         positions: list[Array] = []
         for matches, found in seen:
             T = self._observer.pose_of(matches.header.frame_id, matches.header.stamp, deadline)
-            places = rigid.apply(T, [[p.x, p.y, p.z] for p in (one.position for one in found)])
+            places = _places(T, [one.position for one in found])
             # Always the same one.
             known = positions[0] if positions else near
             away = [0.0] if known is None else np.linalg.norm(places - known, axis=1)
@@ -73,7 +75,7 @@ class StoredPoints:
             )
         return target, self._observer.points_of([matches for matches, _ in seen], deadline)
 
-    def preferred(self, name: str, images: int = 0) -> tuple[Array, Array]:
+    def preferred(self, name: str, images: int = 0) -> Sight:
         """Find where an object is best grasped: places (K, 3) near its stored points, best first.
 
         One of its points at least must be found; of several such objects, any is meant.
@@ -84,7 +86,7 @@ class StoredPoints:
         shown = [matches for matches, _ in seen]
         points = self._observer.points_of(shown, deadline)  # where fingers fit is seen by depth
         refused = ''
-        for matches in reversed(shown):
+        for matches, found in reversed(seen):
             request = Preference.Request(object=name, stamp=matches.header.stamp, limit=_CELLS)
             try:
                 best = self._observer.answer(self._preference, request)
@@ -96,8 +98,13 @@ class StoredPoints:
                 refused = refused or str(error)
                 continue
             T = self._observer.pose_of(best.header.frame_id, best.header.stamp, deadline)
-            places = rigid.apply(T, [[p.x, p.y, p.z] for p in best.positions])
-            return _apart(places[np.asarray(best.values) >= _WORTH * best.values[0]]), points
+            places = _places(T, best.positions)
+            marks = {
+                name: _places(T, [one.position for one in found if one.name == name])
+                for name in {str(one.name) for one in found}
+            }
+            good = _apart(places[np.asarray(best.values) >= _WORTH * best.values[0]])
+            return Sight(good, points, marks=marks)
         raise GoalRefusedError(Grasp.Result.NO_GRASP, refused)
 
     def _seen(
@@ -133,6 +140,11 @@ class StoredPoints:
                 f'{name} not found in {missed} of {len(heard)} images: {reason}',
             )
         return seen, deadline
+
+
+def _places(T: Array, positions: Sequence[Point]) -> Array:
+    """Return positions as places (N, 3) in the frame that T (4, 4) leads to."""
+    return rigid.apply(T, [[p.x, p.y, p.z] for p in positions])
 
 
 def _apart(places: Array) -> Array:

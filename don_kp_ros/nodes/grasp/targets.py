@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,11 @@ from don_kp_ros.motion.port import GraspPlan, MotionError
 from don_kp_ros.motion.safety import Workspace
 from don_kp_ros.nodes.grasp.objects import RoundAxes, TaughtObjects
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
-from don_kp_ros.nodes.grasp.second_view import View
+from don_kp_ros.nodes.grasp.sight import Sight
 
 Array = NDArray[np.float64]
-Places = Callable[[int, Array | None], tuple[Array, Array]]
-"""Finds places (K, 3), the best first, in a number of images, with points (N, 3) about them.
+Places = Callable[[int, Array | None], Sight]
+"""Finds places (K, 3), the best first, in a number of images.
 
 It is told where (3,) the target was seen last, if it was.
 """
@@ -40,15 +40,6 @@ NO_POINTS: Array = np.zeros((0, 3))
 
 _MOST = 8  # places, and pinches from one side of all of them, that are planned
 _FROM_ABOVE = -np.cos(np.deg2rad(10.0))  # at most, z of the way that a hand from above points
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What was found, places (K, 3) or a pose; and what is about it, points (N, 3)."""
-
-    found: Any
-    points: Array
-    view: View | None = None
 
 
 class DisagreementError(GoalRefusedError):
@@ -66,6 +57,19 @@ class Planner:
     def plan(self, candidates: Sequence[GraspCandidate], points: Array) -> GraspPlan:
         """Plan one; raises MotionError with each one's reason."""
         return self._picker.plan(candidates, self.obstacles(points))
+
+    def inside(self, name: str, places: Array) -> Array:
+        """Return those of a target's places (K, 3) that are in the workspace.
+
+        Raises GoalRefusedError where none is.
+        """
+        outside = [self.workspace.outside(place[:2]) for place in places]
+        if all(outside):
+            raise GoalRefusedError(
+                Grasp.Result.OUTSIDE,
+                f'{name} at {millimetres(places[0])} mm is {outside[0]}; bring it nearer',
+            )
+        return places[[not told for told in outside]]
 
     def obstacles(self, points: Array) -> HeightMap:
         """Return what stands where points are; those of a look are mapped once."""
@@ -112,9 +116,9 @@ class PlacesTarget:
 
     def look(self, images: int = 0) -> Sight:
         """Find its places."""
-        places, points = self._see(images, self._last)
-        self._last = places[0]
-        return Sight(places, points)
+        seen = self._see(images, self._last)
+        self._last = seen.found[0]
+        return seen
 
     def place(self, sight: Sight, plan: GraspPlan | None = None) -> Array:
         """Return its best place, or the one nearest to a plan's."""
@@ -129,7 +133,7 @@ class PlacesTarget:
 
         Where an inclined one is likely, in the other order.
         """
-        places, points = sight.found[:_MOST], sight.points
+        places, points = self._planner.inside(self.name, sight.found)[:_MOST], sight.points
         each = max(1, _MOST // len(places))
         first: GoalRefusedError | MotionError | None = None
         again: list[GraspCandidate] = []
@@ -162,8 +166,9 @@ class PlacesTarget:
         raise first
 
     def moved(self, before: Sight, place: Array, after: Sight) -> str:
-        """Say how far off the nearest place is now, if that is too far."""
-        metres = float(np.linalg.norm(after.found - place[:3, 3], axis=1).min())
+        """Say how far off the nearest place is now, or the object by its marks, if too far."""
+        nearest = float(np.linalg.norm(after.found - place[:3, 3], axis=1).min())
+        metres = max(nearest, before.shift(after, place[:3, 3]))
         return '' if metres <= self._look.max_spread else _moved(self.name, metres)
 
     def combined(self, first: Sight, second: Sight) -> Sight:
@@ -214,8 +219,7 @@ class ObjectTarget:
         """Plan a taught grasp."""
         located: Located = sight.found
         where = f'{self.name} at {millimetres(located.T_base_object[:3, 3])} mm'
-        if outside := self._planner.workspace.outside(located.T_base_object[:2, 3]):
-            raise GoalRefusedError(Grasp.Result.OUTSIDE, f'{where} is {outside}; bring it nearer')
+        self._planner.inside(self.name, located.T_base_object[None, :3, 3])
         free, blocked = taught_candidates(
             located.T_base_object,
             self._grasps.get(located.model, []),

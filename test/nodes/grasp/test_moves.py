@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration
 from std_msgs.msg import Header
 from waiting_arm import Arm, Stage, answer
 
@@ -111,6 +113,21 @@ def test_a_move_that_may_not_be_moves_nothing(stage: Stage, hand: Hand) -> None:
     stage.node._enabled = False
     assert result_of(stage, moved(0.4)).code == Grasp.Result.NOT_ENABLED
     assert not hand.poses and hand.motions == 0
+
+
+@pytest.mark.parametrize('mode', ['pinch', 'aligned'])
+def test_a_pose_of_another_time_is_not_grasped(stage: Stage, hand: Hand, mode: str) -> None:
+    goal = moved(0.4)
+    goal.mode = mode
+    for seconds, said in ((-2, 'the pose is 2.'), (60, ' s from now; ')):
+        now = stage.user.get_clock().now()
+        goal.pose.header.stamp = (now + Duration(seconds=seconds)).to_msg()
+        result = result_of(stage, goal)
+        assert result.code == Grasp.Result.STALE_DATA, result.message
+        assert said in result.message and '1 s are allowed (max_age)' in result.message
+    assert not hand.obstacles and hand.motions == 0
+    goal.pose.header.stamp = Time()
+    assert result_of(stage, goal).code != Grasp.Result.STALE_DATA
 
 
 def test_a_move_is_cancelled_on_its_way(stage: Stage, hand: Hand) -> None:

@@ -311,9 +311,12 @@ def test_an_object_is_best_grasped_at_places_apart_that_are_nearly_as_good_as_th
 ) -> None:
     best, near, other, bad = SEEN + [[0, 0, 0], [0.01, 0, 0], [0.03, 0, 0], [0.06, 0, 0]]
     perception.preferred = [(best, 0.6), (near, 0.55), (other, 0.4), (bad, 0.2)]
-    places, about = points.preferred('cap')
-    assert places == pytest.approx(rigid.apply(T_BASE_CAMERA, np.stack([best, other])))
-    assert about == pytest.approx(CLOUD)
+    perception.second = lambda _: other
+    seen = points.preferred('cap')
+    assert seen.found == pytest.approx(rigid.apply(T_BASE_CAMERA, np.stack([best, other])))
+    assert seen.points == pytest.approx(CLOUD)
+    marks = rigid.apply(T_BASE_CAMERA, np.stack([SEEN, other]))
+    assert list(seen.marks) == ['cap/brim'] and seen.marks['cap/brim'] == pytest.approx(marks)
 
 
 def test_where_nothing_is_to_be_preferred_is_refused_with_its_reason(

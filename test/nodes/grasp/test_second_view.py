@@ -54,6 +54,17 @@ def test_what_two_views_agree_on_is_grasped_between_them(stage: Stage, arm: Look
     assert len(arm.grasps) == 2 and arm.executed == 3 and not arm.back
     phases = [phase for phase, _ in arm.told]
     assert phases[:5] == ['observe', 'plan', 'look again', 'plan', 'approach']
+    assert phases[5:] == ['close', 'lift', 'verify']
+    assert [detail for _, detail in arm.told] == [
+        'where post/top is',
+        'a grasp of post/top at (500, 6, 50) mm',
+        'at post/top, from a second view',
+        'a grasp of post/top at (500, 1, 50) mm',
+        'to before the object, then straight to it, in 0.0 s',
+        'the fingers close with 30 N',
+        'straight up, with what is 40 mm wide',
+        'whether it is still held after 2 s',
+    ]
 
 
 def test_what_is_seen_elsewhere_from_every_view_is_not_found(stage: Stage, arm: Looking) -> None:
@@ -202,6 +213,14 @@ def test_an_arm_that_stops_on_the_way_to_the_second_view_is_not_sent_on(
     assert result.code == Grasp.Result.MOTION_FAILED and 'does not answer' in result.message
     assert 'the arm holds where it is' in result.message
     assert not arm.views and not arm.back and arm.executed == 0
+
+
+def test_a_point_outside_of_the_workspace_moves_nothing(stage: Stage, arm: Looking) -> None:
+    arm.post = np.array([0.5, 0.55, 0.05])
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.OUTSIDE
+    assert 'post/top at (500, 550, 50) mm is outside of the workspace: its y is' in result.message
+    assert not arm.views and not arm.grasps and not arm.executed and arm.motions == 0
 
 
 def test_a_goal_that_cannot_be_planned_moves_nothing(stage: Stage, arm: Looking) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ from don_kp_ros.geometry import rigid
 from don_kp_ros.grasping.candidates import GraspCandidate, PinchParameters
 from don_kp_ros.grasping.located import Located
 from don_kp_ros.motion.port import MotionCode, MotionError
+from don_kp_ros.motion.safety import load_safety
 from don_kp_ros.nodes.grasp.observer import GoalRefusedError, LookParameters
 from don_kp_ros.nodes.grasp.second_view import NoSecondViewError, SecondView
-from don_kp_ros.nodes.grasp.targets import DisagreementError, ObjectTarget, PlacesTarget, Sight
+from don_kp_ros.nodes.grasp.sight import Sight
+from don_kp_ros.nodes.grasp.targets import DisagreementError, ObjectTarget, PlacesTarget, Planner
 from don_kp_ros.robots.preset import load_preset
 
 LOOK = LookParameters(1.0, 5.0, 3, 0.015, 0.15)
@@ -56,13 +60,30 @@ def test_of_preferred_places_those_remain_that_both_views_show() -> None:
         any_place.combined(first, Sight(np.array([[0.5, 0.06, 0.1]]), none))
 
 
+def test_an_object_that_moved_is_noticed_though_another_place_of_it_is_near() -> None:
+    any_place: Any = PlacesTarget('cap/*', STRAY, STRAY, LOOK)
+    here, beside = np.array([0.5, 0.0, 0.1]), np.array([0.5, 0.02, 0.1])
+    far = np.array([0.9, 0.3, 0.1])  # of another such object
+    seen = {'cap/brim': np.array([far, here]), 'cap/button': np.array([here + 0.05])}
+    before = Sight(np.array([here, beside]), np.empty((0, 3)), marks=seen)
+    place = rigid.transform(translation=here)
+
+    def after(shift: float, **gone: Any) -> Sight:
+        marks = {name: places + [0.0, shift, 0.0] for name, places in seen.items()}
+        return replace(before, found=before.found - [0.0, 0.02 - shift, 0.0], marks=marks | gone)
+
+    assert any_place.moved(before, place, after(0.02)) == 'cap/* moved by 20 mm'
+    assert not any_place.moved(before, place, after(0.01))
+    assert not any_place.moved(before, place, replace(after(0.02), marks={}))
+
+
 def test_of_two_such_targets_the_one_that_was_seen_last_is_looked_at() -> None:
     asked: list[np.ndarray | None] = []
     places = iter([[0.5, 0.0, 0.1], [0.5, 0.01, 0.1], [0.5, 0.02, 0.1]])
 
-    def see(_: int, near: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def see(_: int, near: np.ndarray | None) -> Sight:
         asked.append(near)
-        return np.array([next(places)]), np.empty((0, 3))
+        return Sight(np.array([next(places)]), np.empty((0, 3)))
 
     point = PlacesTarget('cap/brim', see, STRAY, LOOK)
     for _ in range(3):
@@ -71,15 +92,14 @@ def test_of_two_such_targets_the_one_that_was_seen_last_is_looked_at() -> None:
     np.testing.assert_allclose(asked[1:], [[0.5, 0.0, 0.1], [0.5, 0.01, 0.1]])  # type: ignore[arg-type]
 
 
-class Reaches:
-    """Stands for a planner whose arm reaches all; keeps what it was asked to plan."""
-
-    fingers = PinchParameters()
+class Reaches(Planner):
+    """A planner whose arm reaches all; keeps what it was asked to plan."""
 
     def __init__(self) -> None:
+        super().__init__(STRAY, load_safety().workspace, PinchParameters())
         self.first: list[np.ndarray] = []
 
-    def plan(self, candidates: list[GraspCandidate], _: np.ndarray) -> Any:
+    def plan(self, candidates: Sequence[GraspCandidate], points: np.ndarray) -> Any:
         self.first.append(candidates[0].T_base_tcp)
 
 
@@ -88,7 +108,7 @@ def test_what_was_reached_before_is_planned_first() -> None:
     on = (np.abs(x) <= 0.02) & (np.abs(y) <= 0.02)
     points = np.column_stack([x + 0.5, y, np.where(on, 0.1, 0.0)])
     sight, planner = Sight(np.array([[0.5, 0.0, 0.1]]), points), Reaches()
-    post: Any = PlacesTarget('post', STRAY, planner, LOOK)  # type: ignore[arg-type]
+    post: Any = PlacesTarget('post', STRAY, planner, LOOK)
     post.plan(sight, [])
     across = planner.first[-1] @ rigid.transform(rigid.rotation_about([0, 0, 1], np.pi / 2))
     post.plan(sight, [], across)
