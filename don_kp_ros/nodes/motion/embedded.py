@@ -26,9 +26,10 @@ from don_kp_ros.motion.port import (
 from don_kp_ros.motion.safety import Safety
 from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.motion.action import how
-from don_kp_ros.nodes.motion.arm_controller import ANSWER_TIME, GOAL_TOLERANCE, ArmController
+from don_kp_ros.nodes.motion.arm_controller import ANSWER_TIME, ArmController
+from don_kp_ros.nodes.motion.arrival import check_arrived, silence, worst
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
-from don_kp_ros.nodes.motion.joint_monitor import STALE, STALE_MOVING, JointMonitor
+from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
 from don_kp_ros.nodes.motion.planned_path import PlannedPath
 from don_kp_ros.nodes.motion.watchdog import Watchdog
 from don_kp_ros.robots.preset import RobotPreset
@@ -182,23 +183,17 @@ class EmbeddedMotion:
         finally:
             self.watchdog.over()
 
-        def off() -> Array:
-            return np.abs(self.joint_positions() - goal)
-
         if aborted := self._arm.why_aborted(answer):
             with contextlib.suppress(MotionError):  # also where the arm is not heard any more
-                aborted += f'; {self._worst(off())}'
+                aborted += f'; {self._worst(np.abs(self.joint_positions() - goal))}'
             raise self._safety.abort(aborted)
-        succeeded = answer.status == GoalStatus.STATUS_SUCCEEDED
-        if succeeded:  # what was measured on the way may come after the answer
-            self._monitor.wait(STALE, lambda: bool(off().max() <= 2 * GOAL_TOLERANCE))
-        error = off()
-        if not succeeded or error.max() > 2 * GOAL_TOLERANCE:
-            reason = (
-                f'the motion {how(answer.status)} by {self._arm.name}: '
-                f'{answer.result.error_string or "it says no more"}; {self._worst(error)}'
-            )
-            raise MotionError(MotionCode.NOT_FOLLOWED, reason)
+        ended = (
+            f'the motion {how(answer.status)} by {self._arm.name}: '
+            f'{answer.result.error_string or "it says no more"}'
+        )
+        if answer.status != GoalStatus.STATUS_SUCCEEDED:
+            raise MotionError(MotionCode.NOT_FOLLOWED, ended)
+        check_arrived(self._monitor, self._preset.arm_joints, goal, ended)
 
     def _run(self, trajectory: Trajectory) -> Any:
         """Have the controller follow a trajectory; return how that ended."""
@@ -213,15 +208,12 @@ class EmbeddedMotion:
 
     def _watch(self) -> Callable[[], None]:
         """Return what raises once the arm is to stop, or nothing is heard of it any more."""
-        silent = False
+        silent = silence(self._monitor)
 
         def check() -> None:
-            nonlocal silent
             self._raise_if_stopped()
-            # Once may be the clock's newest message, handed over before the joints'.
-            before, silent = silent, self._monitor.arm.age > STALE_MOVING
-            if before and silent:
-                raise self._monitor.arm.stale()
+            if error := silent():
+                raise error
 
         return check
 
@@ -237,8 +229,7 @@ class EmbeddedMotion:
             handle.cancel_goal_async()
 
     def _worst(self, error: Array) -> str:
-        joint = int(np.argmax(error))
-        return f'{self._preset.arm_joints[joint]} is off by {error[joint]:.3f} rad'
+        return worst(self._preset.arm_joints, error)
 
     def _raise_if_stopped(self) -> None:
         if self._stopped:

@@ -28,8 +28,10 @@ from don_kp_ros.motion.port import (
     pick_poses,
 )
 from don_kp_ros.motion.safety import Safety
+from don_kp_ros.motion.timing import Trajectory
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
 from don_kp_ros.nodes.motion.arm_controller import ArmController
+from don_kp_ros.nodes.motion.arrival import check_arrived, silence
 from don_kp_ros.nodes.motion.grippers.gripper import Hand
 from don_kp_ros.nodes.motion.installation import installed
 from don_kp_ros.nodes.motion.joint_monitor import JointMonitor
@@ -48,9 +50,11 @@ _START_TOLERANCE = 0.01  # radians, MoveIt's own where its files name none
 _AT_START = 0.005  # radians: nearer to a motion's start, the arm has not begun it
 # Pilz refuses a line that a joint would have to follow too fast: slower, it may do.
 _SLOWDOWNS = (1, 2, 4)
+_WAYS = 3  # that OMPL finds at random, of which one must keep the limits of safety
 
 # moveit_msgs/MoveItErrorCodes; any other is UNREACHABLE.
 _PLANNING_FAILED = -1
+_ABORTED = 'ABORTED'  # of moveit_controller_manager::ExecutionStatus: by the controller
 _REASONS = {
     -2: (MotionCode.COLLISION, 'touches something or breaks a limit'),  # INVALID_MOTION_PLAN
     -6: (MotionCode.TIMEOUT, 'was not found in time'),  # TIMED_OUT
@@ -80,7 +84,7 @@ class MoveItMotion:
         scaling = safety.scaling
         free.max_velocity_scaling_factor = scaling.velocity
         limits = moveit_parameters['robot_description_planning']['cartesian_limits']
-        self._free, self._line = [free], []
+        self._free, self._line = [free] * _WAYS, []
         for slowdown in _SLOWDOWNS:
             line = request(self._moveit, 'line')
             velocity = min(scaling.velocity, scaling.line / limits['max_trans_vel'])
@@ -230,8 +234,7 @@ class MoveItMotion:
         width = min(max(0.0, self.gripper_width()), self._preset.open_width)
         # What nobody knows of may be in the hand, too.
         carrying = self._holds or hand.may_hold(width, self._preset.open_width)
-        for free in self._free:
-            free.max_acceleration_scaling_factor = self._safety.acceleration(carrying)
+        self._free[0].max_acceleration_scaling_factor = self._safety.acceleration(carrying)
         with self._monitor.read_only() as scene:
             state = copy.deepcopy(scene.current_state)
         width = width if open_width is None else open_width
@@ -254,17 +257,28 @@ class MoveItMotion:
         return T_base_tcp[:3, 3]
 
     def _plan(self, start: Any, attempts: list[Any], **goal: Any) -> Any:
-        """Return a trajectory by the first attempt's parameters that do not ask for too much."""
+        """Return a trajectory that keeps the limits of safety, by the first parameters that do.
+
+        MoveIt knows nothing of the workspace's walls; another way may lead inside of them.
+        """
         self._arm.set_start_state(robot_state=start)
         self._arm.set_goal_state(**goal)
+        unsafe: MotionError | None = None
         for parameters in attempts:
             self._raise_if_stopped()
             result = self._arm.plan(single_plan_parameters=parameters)
             if result:
+                try:
+                    self._checked(result.trajectory)
+                except MotionError as error:
+                    unsafe = error
+                    continue
                 return result.trajectory
             value = int(result.error_code.val)
-            if value != _PLANNING_FAILED:
+            if value != _PLANNING_FAILED or attempts is self._free:
                 break
+        if unsafe is not None:
+            raise unsafe
         code, reason = _REASONS.get(value, (MotionCode.UNREACHABLE, 'was not found'))
         way = 'straight way' if attempts is self._line else 'way'
         raise MotionError(
@@ -272,6 +286,12 @@ class MoveItMotion:
             f'the {way} of {self._names.arm_group} {reason}: '
             f'error code {value} of moveit_msgs/MoveItErrorCodes',
         )
+
+    def _checked(self, trajectory: Any) -> Trajectory:
+        """Return a trajectory as ours; MotionError where it breaks a limit of safety."""
+        way = timed(trajectory, self._preset)
+        self._safety.check_way(way.positions, way.velocities)
+        return way
 
     def _plan_pose(self, start: Any, T_base_tcp: Array, attempts: list[Any]) -> Any:
         goal = PoseStamped(
@@ -289,10 +309,9 @@ class MoveItMotion:
 
     def _run(self, trajectory: Any, name: str) -> None:
         """Have a trajectory executed; MotionError CANCELLED where it was stopped."""
-        way = timed(trajectory, self._preset)
-        self._safety.check_way(way.positions, way.velocities)
-        over = threading.Event()
-        stopper = threading.Thread(target=self._stop_in_time, args=(trajectory, over))
+        way = self._checked(trajectory)
+        over, failures = threading.Event(), list[MotionError]()
+        stopper = threading.Thread(target=self._stop_in_time, args=(way, over, failures))
         stopper.start()
         try:
             self._raise_if_stopped()
@@ -304,8 +323,14 @@ class MoveItMotion:
             stopper.join()
             self.watchdog.over()
         self._raise_if_stopped()
+        if failures:
+            raise failures[0]
+        ended = f"MoveIt's execution of '{name}' ended with {status.status}"
+        if status.status == _ABORTED:
+            raise self._safety.abort(ended)
         if not status:
-            raise self._safety.abort(f"MoveIt's execution of '{name}' ended with {status.status}")
+            raise MotionError(MotionCode.NOT_FOLLOWED, f"{ended}; MoveIt's log says why")
+        check_arrived(self._joints, self._preset.arm_joints, way.positions[-1], ended)
 
     def _check_start(self, q: Array, name: str) -> None:
         """Refuse what MoveIt would abort without a motion, from which nothing is to recover."""
@@ -318,25 +343,30 @@ class MoveItMotion:
                 f'{off[i]:.3f} rad; let it stand still, then send the goal again',
             )
 
-    def _stop_in_time(self, trajectory: Any, over: threading.Event) -> None:
-        """Once stop() is called, end an execution, with the arm at rest, until it is over."""
-        begun = self._joints.time.now()
+    def _stop_in_time(
+        self, way: Trajectory, over: threading.Event, failures: list[MotionError]
+    ) -> None:
+        """End an execution, with the arm at rest, once stop() is called or the arm is silent."""
+        begun, silent = self._joints.time.now(), silence(self._joints)
         while not self._stopped.wait(_WATCH_SECONDS):
             if over.is_set():
                 return
+            if error := silent():
+                failures.append(error)
+                break
         if not over.is_set():
-            self._brake(trajectory, begun)
+            self._brake(way, begun)
         while True:
             # What is asked of MoveIt is lost where execute() has not yet begun.
             self._moveit.get_trajectory_execution_manager().stop_execution()
             if over.wait(_WATCH_SECONDS):
                 return
 
-    def _brake(self, trajectory: Any, begun: float) -> None:
+    def _brake(self, way: Trajectory, begun: float) -> None:
         """Bring the arm to rest on its way: MoveIt would have the controller hold it at once."""
         try:
-            way = timed(trajectory, self._preset)
-            moved = np.abs(self.joint_positions() - way.positions[0]).max()
+            known = self._joints.arm
+            moved = np.abs(known.latest - way.positions[0]).max() if known.known else np.inf
             tell = self.watchdog.brake
             if moved > _AT_START and (handle := self._controller.brake(way, begun, tell)):
                 self.watchdog.over()

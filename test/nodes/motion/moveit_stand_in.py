@@ -24,7 +24,6 @@ from moveit_packages import MoveItConfigsBuilder, install
 from rclpy.duration import Duration
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
-from waiting import PATIENCE_S
 
 from don_kp_ros.geometry import rigid
 from don_kp_ros.motion.kinematics import Kinematics
@@ -71,17 +70,21 @@ class RobotState:
 
 
 class RobotTrajectory:
-    def __init__(self, start, end, duration):
-        self.start, self.end, self.duration = start, end, duration
+    def __init__(self, start, end, duration, detour):
+        self.start, self.end, self.duration, self.detour = start, end, duration, detour
 
     def smooth(self):
-        """Return times (n,), positions and velocities (n, 7) of a cubic from rest to rest."""
+        """Return times (n,), positions and velocities (n, 7) of a cubic from rest to rest.
+
+        In the middle it is a detour off, from which it comes back.
+        """
         s = np.linspace(0.0, 1.0, 16)[:, None]
         way = np.array(self.end) - self.start
+        aside, back = 16 * (s - s**2) ** 2, 32 * (s - s**2) * (1 - 2 * s)
         return (
             s[:, 0] * self.duration,
-            self.start + (3 * s**2 - 2 * s**3) * way,
-            6 * (s - s**2) * way / self.duration,
+            self.start + (3 * s**2 - 2 * s**3) * way + aside * self.detour,
+            (6 * (s - s**2) * way + back * self.detour) / self.duration,
         )
 
     def get_robot_trajectory_msg(self, joint_filter=()):
@@ -140,6 +143,7 @@ class PlanningComponent:
         stopping_criterion_callback=None,
     ):
         asked, moveit = single_plan_parameters, self.moveit
+        share = asked.max_velocity_scaling_factor
         moveit.plans.append((copy.copy(asked), moveit.objects.get('obstacles')))
         moveit.starts.append(self.start)
         pipeline = moveit.parameters[asked.planning_pipeline]
@@ -160,14 +164,14 @@ class PlanningComponent:
         if end is None:
             return Result(-31)
         if asked.planning_pipeline == 'ompl':
-            return Result(-12) if touches(end) else Result(1, moveit.way(start, end))
+            return Result(-12) if touches(end) else Result(1, moveit.way(start, end, share, True))
         assert asked.planner_id == 'LIN'
         if asked.max_acceleration_scaling_factor > moveit.most:
             return Result(-1)
         between = [start + s * (np.array(end) - start) for s in np.linspace(0.0, 1.0, 11)]
         if 'ValidateSolution' in response and any(map(touches, between)):
             return Result(-2)
-        return Result(1, moveit.way(start, end))
+        return Result(1, moveit.way(start, end, share))
 
     def _end(self, start):
         if isinstance(self.goal, RobotState):
@@ -271,12 +275,20 @@ class MoveItPy:
         self.scene = Scene(self)
         self.most = 1.0  # the acceleration scaling that no line may exceed
         self.status, self.running, self.halt = 'SUCCEEDED', threading.Event(), threading.Event()
-        self.slow, self.duration = False, 1.5  # seconds of a way
+        self.slow, self.duration = False, 1.5  # whether a way takes time; seconds
+        self.detour, self.detours_left = np.zeros(7), 10**6  # rad, of so many free ways
         self.at_first = None  # called when an execution begins, before it can be stopped
         MoveItPy.made = self
 
-    def way(self, start, end):
-        return RobotTrajectory(start, end, self.duration)
+    def way(self, start, end, share, free=False):
+        """Return a way at a share of the limits of speed at most."""
+        detour = np.zeros(7)
+        if free and self.detours_left:
+            detour, self.detours_left = self.detour, self.detours_left - 1
+        way = RobotTrajectory(start, end, self.duration, detour)
+        _, _, velocities = way.smooth()
+        way.duration *= max(1.0, np.abs(velocities / PRESET.velocity_limits).max() / share)
+        return way
 
     def touches(self, q, attached=()):
         T_base_tcp = KINEMATICS.forward(q)
@@ -313,14 +325,24 @@ class MoveItPy:
                 arm.accept(way, self.robot.time.now())
                 running = arm._trajectory
             self.running.set()
-            assert self.halt.wait(PATIENCE_S)
-            with self.robot.lock:
-                if arm._trajectory is running:
-                    arm.hold(self.robot.arm)
-            return Status('PREEMPTED')
+            return Status(self._followed(running, robot_trajectory.end))
         if self.status == 'SUCCEEDED':
             self.arrive(robot_trajectory.end)
         return Status(self.status)
+
+    def _followed(self, running, end):
+        """Wait as MoveIt does for its controller, which gives up what does not arrive."""
+        robot, arm = self.robot, self.robot.arm_controller
+        while not self.halt.wait(0.01):
+            over = robot.time.now() - running.times[-1]
+            if over > 0 and np.abs(robot.arm - end).max() < 0.01:
+                return 'SUCCEEDED'
+            if over > 2.0:
+                return 'ABORTED'
+        with robot.lock:
+            if arm._trajectory is running:
+                arm.hold(robot.arm)
+        return 'PREEMPTED'
 
 
 MODULES = {

@@ -13,7 +13,6 @@ import pytest
 from ideal_robot import OBSERVE, PRESET, anywhere
 from rclpy.node import Node
 from stage import (
-    check_that_ways_are_told,
     down,
     failure,
     speeds_and_accelerations,
@@ -24,7 +23,7 @@ from waiting import PATIENCE_S, wait_until
 from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.motion.safety import Workspace
-from don_kp_ros.nodes.motion import embedded
+from don_kp_ros.nodes.motion import arrival
 from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 
 
@@ -63,58 +62,6 @@ def _known(motion):
         return motion.joint_positions()
     except MotionError:
         return np.zeros(7)
-
-
-def test_moves_to_joints(arm):
-    controllers, motion = arm
-    motion.move_to_joints(PRESET.position('ready'))
-    assert np.allclose(controllers.arm, PRESET.position('ready'), atol=0.01)
-    goal = down(0.5, -0.1, 0.4)
-    motion.move_to_pose(goal)
-    assert np.allclose(Kinematics(PRESET).forward(controllers.arm), goal, atol=0.01)
-
-
-def test_joint_states_are_heard_only_while_it_is_engaged(arm):
-    controllers, motion = arm
-    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
-    assert controllers.publisher.get_subscription_count() == 1
-    motion.disengage()
-    wait_until(lambda: controllers.publisher.get_subscription_count() == 0)
-    for call in (
-        lambda: motion.move_to_joints(OBSERVE),
-        lambda: motion.set_gripper(0.0, 10.0),
-        lambda: motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08),
-        lambda: motion.execute(plan.to_pregrasp),
-    ):
-        assert failure(call).code is MotionCode.CANCELLED
-    assert controllers.received == []
-    # Moved by someone else meanwhile: what was heard before is forgotten.
-    moved = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    controllers.arm_controller.hold(moved)
-    wait_until(lambda: controllers.arm[0] == moved[0])
-    motion.engage()
-    assert motion.joint_positions()[0] == pytest.approx(OBSERVE[0] + 0.5)
-    motion.move_to_joints(OBSERVE)
-    assert np.allclose(controllers.arm, OBSERVE, atol=0.01)
-
-
-def test_a_planned_pick_runs_segment_by_segment(arm):
-    controllers, motion = arm
-    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
-    assert controllers.received == []
-    kinematics = Kinematics(PRESET)
-    for segment in (plan.to_pregrasp, plan.approach):
-        motion.execute(segment)
-    assert np.allclose(kinematics.forward(controllers.arm), plan.T_base_grasp, atol=0.002)
-    motion.execute(plan.lift)
-    assert kinematics.forward(controllers.arm)[2, 3] == pytest.approx(0.17, abs=0.002)
-    # The arm no longer stands where this begins.
-    assert failure(lambda: motion.execute(plan.approach)).code is MotionCode.NOT_FOLLOWED
-
-
-def test_ways_are_told_before_they_are_gone(arm):
-    controllers, motion = arm
-    check_that_ways_are_told(motion, controllers)
 
 
 def test_what_is_commanded_is_within_the_limits(arm):
@@ -168,20 +115,9 @@ def test_fingers_that_may_hold_something_are_moved_gently(arm):
     assert gentle <= 1.02 * 0.2 < free
 
 
-def test_the_gripper_settles_on_what_it_holds(arm):
-    controllers, motion = arm
-    controllers.object_width = 0.055
-    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.055, abs=0.001)
-    assert motion.set_gripper(0.08, 30.0) == pytest.approx(0.08, abs=0.001)
-    controllers.object_width = 0.0
-    assert motion.set_gripper(0.0, 30.0) == pytest.approx(0.0, abs=0.001)
-    with pytest.raises(ValueError, match=r'0\.2'):
-        motion.set_gripper(0.2, 30.0)
-
-
 def test_stop_holds_the_arm_and_ends_the_call(slow, monkeypatch):
     controllers, motion = slow
-    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)  # a busy machine is silent, too
+    monkeypatch.setattr(arrival, 'STALE_MOVING', PATIENCE_S)  # a busy machine is silent, too
     stopped = stopped_on_the_way(
         controllers, motion, FAR, lambda: controllers.arm[0] > OBSERVE[0] + 0.3
     )
@@ -210,7 +146,7 @@ def test_stop_holds_the_arm_and_ends_the_call(slow, monkeypatch):
 
 def test_a_watchdog_that_sends_the_way_to_rest_again_changes_nothing(slow, monkeypatch):
     controllers, motion = slow
-    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)
+    monkeypatch.setattr(arrival, 'STALE_MOVING', PATIENCE_S)
     told = []
 
     def brake(stopping, at):
@@ -274,12 +210,12 @@ from dataclasses import replace
 from rclpy.node import Node
 from don_kp_ros.motion.port import MotionCode, MotionError
 from don_kp_ros.motion.safety import Safety, Scaling, Workspace, load_safety
-from don_kp_ros.nodes.motion import embedded
+from don_kp_ros.nodes.motion import arrival
 from don_kp_ros.nodes.motion.embedded import EmbeddedMotion
 from don_kp_ros.nodes.kit.runner import run_node
 from don_kp_ros.robots.preset import load_preset
 
-embedded.STALE_MOVING = 60.0  # the robot's machine may be busy
+arrival.STALE_MOVING = 60.0  # the robot's machine may be busy
 
 class Moving(Node):
     def __init__(self):
@@ -377,7 +313,7 @@ def test_a_stuck_arm_is_reported_with_the_joint(arm):
 
 def test_an_arm_that_is_not_heard_any_more_is_recovered_after_an_abort(arm, monkeypatch):
     controllers, motion = arm
-    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)
+    monkeypatch.setattr(arrival, 'STALE_MOVING', PATIENCE_S)
     controllers.when(
         lambda: controllers.arm[0] > OBSERVE[0] + 0.1,
         lambda: vars(controllers).update(stuck=True, silent=True),
@@ -390,7 +326,7 @@ def test_an_arm_that_is_not_heard_any_more_is_recovered_after_an_abort(arm, monk
 
 def test_an_arm_whose_way_to_rest_is_aborted_is_recovered(slow, monkeypatch):
     controllers, motion = slow
-    monkeypatch.setattr(embedded, 'STALE_MOVING', PATIENCE_S)
+    monkeypatch.setattr(arrival, 'STALE_MOVING', PATIENCE_S)
 
     def stop() -> None:
         controllers.stuck = True
@@ -443,18 +379,6 @@ def test_silence_is_stale_before_and_during_a_motion(slow):
     assert OBSERVE[0] + 0.3 < stop.points[-1].positions[0] < FAR[0]
     for call in (motion.joint_positions, motion.gripper_width):
         assert failure(call).code is MotionCode.STALE_STATE
-
-
-def test_refused_goals_send_nothing(arm):
-    controllers, motion = arm
-    for pose, code in (
-        (down(0.9, 0.6, 0.2), MotionCode.UNREACHABLE),
-        (down(0.5, 0.0, -0.02), MotionCode.OUTSIDE),
-    ):
-        assert failure(lambda T=pose: motion.plan_grasp(T, 0.1, 0.1, 0.08)).code is code
-    beyond = OBSERVE + np.array([4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    assert failure(lambda: motion.move_to_joints(beyond)).code is MotionCode.UNREACHABLE
-    assert controllers.received == []
 
 
 def test_a_clock_that_lags_by_a_message_was_not_set_back(arm):
