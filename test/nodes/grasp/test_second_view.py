@@ -215,6 +215,14 @@ def test_an_arm_that_stops_on_the_way_to_the_second_view_is_not_sent_on(
     assert not arm.views and not arm.back and arm.executed == 0
 
 
+def test_fingers_that_hold_something_pick_nothing(stage: Stage, arm: Looking) -> None:
+    arm.width = 0.03
+    result = pinch(stage, arm)
+    assert result.code == Grasp.Result.INVALID_GOAL
+    assert 'the fingers hold something 30 mm wide; send a goal of mode release' in result.message
+    assert not arm.looks and not arm.executed and arm.motions == 0 and arm.width == 0.03
+
+
 def test_a_point_outside_of_the_workspace_moves_nothing(stage: Stage, arm: Looking) -> None:
     arm.post = np.array([0.5, 0.55, 0.05])
     result = pinch(stage, arm)
