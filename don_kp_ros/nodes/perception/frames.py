@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ class Frames:
         # The camera, or what is wrong with its info; in one, so that they always fit.
         self._camera: tuple[Camera | None, str] = None, ''
         self._image_fault = self._lacks = ''
+        self._turn = threading.Lock()  # guards what an image is told to be of
         self.era = 0  # another one has begun where images were forgotten
         start = 'start the camera'
         self.colour = Stream(
@@ -116,9 +118,15 @@ class Frames:
 
     def wait_for_newer(
         self, than: Stamped[Image] | None, patience: float
-    ) -> Stamped[Image] | None:
-        """Wait for another image than the one given; None after ``patience`` s."""
-        return self._colours.wait_for_newer(than, patience)
+    ) -> tuple[Stamped[Image] | None, int]:
+        """Wait for another image than the one given; return it with the era that it is of.
+
+        None after ``patience`` s, and where another era began meanwhile.
+        """
+        era = self.era
+        image = self._colours.wait_for_newer(than, patience)
+        with self._turn:
+            return (image, era) if era == self.era else (None, self.era)
 
     def picture(self, image: Image) -> NDArray[np.uint8]:
         """Read an image as (H, W, 3) RGB."""
@@ -129,20 +137,28 @@ class Frames:
         except ValueError as error:
             raise RefusedError(f'{self.colour.topic}: {error}') from error
 
-    def refuse(self, reason: str) -> None:
-        """Note why the newest image is of no use."""
-        self._image_fault = reason
+    def refuse(self, reason: str, era: int) -> bool:
+        """Note why the newest image is of no use.
+
+        Not if it is of an era that is over: tell whether it is noted.
+        """
+        with self._turn:
+            if era != self.era:
+                return False
+            self._image_fault = reason
+            return True
 
     def keep(self, frame: Frame, view: View, era: int) -> bool:
         """Keep the newest image with its map, and note what its view lacks.
 
         Not if it is of an era that is over: tell whether it is kept.
         """
-        if era != self.era:
-            return False
-        self._image_fault, self._lacks = '', view.lacks
-        self._described.put(frame, seconds_from_stamp(frame.header.stamp))
-        return True
+        with self._turn:
+            if era != self.era:
+                return False
+            self._image_fault, self._lacks = '', view.lacks
+            self._described.put(frame, seconds_from_stamp(frame.header.stamp))
+            return True
 
     def view(self, frame: Frame, timeout: float = 0.0) -> View:
         """Gather depth and camera of an image, or what is missing; wait for the depth.
@@ -256,9 +272,11 @@ class Frames:
             )
 
     def _forget(self) -> None:
-        self.era += 1
-        self._colours.clear()
-        self._described.clear()
+        with self._turn:
+            self.era += 1
+            self._image_fault = self._lacks = ''
+            self._colours.clear()
+            self._described.clear()
 
     def _forget_all(self) -> None:
         self._forget()

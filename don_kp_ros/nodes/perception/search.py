@@ -92,9 +92,9 @@ class Search:
         passed: Stamped[Image] | None = None  # over, and nothing came since
         pace, era = Pace(), self.frames.era
         while not self._ending.is_set():
-            image = self.frames.wait_for_newer(last, patience=0.2)
-            if era != self.frames.era:
-                era, passed = self.frames.era, None
+            image, present = self.frames.wait_for_newer(last, patience=0.2)
+            if era != present:
+                era, passed = present, None
             if image is None:
                 image, passed = passed, None
             elif not pace.takes(image.arrival, self._settings().max_rate_hz):
@@ -110,10 +110,10 @@ class Search:
         try:
             self._search(image, running, era)
         except RefusedError as error:
-            self._refuse(image.header, running, str(error))
+            self._refuse(image.header, running, str(error), era)
         except Exception as error:
             told = f'internal error: {error!r}; the log has the details'
-            self._refuse(image.header, running, told)
+            self._refuse(image.header, running, told, era)
             raise
 
     def _search(self, image: Image, running: Running, era: int) -> None:
@@ -171,9 +171,10 @@ class Search:
             message.keypoints.append(keypoint)
         self._keypoints.publish(message)
 
-    def _refuse(self, header: Header, running: Running, reason: str) -> None:
+    def _refuse(self, header: Header, running: Running, reason: str, era: int) -> None:
         """Say why an image is not searched, to all who wait for what is in it."""
-        self.frames.refuse(reason)
+        if not self.frames.refuse(reason, era):
+            return  # time was set back meanwhile
         self._diagnostics.refused()
         fingerprint = running.model.fingerprint
         self._matches.publish(Matches(header=header, model=fingerprint, reason=reason))

@@ -67,6 +67,33 @@ def test_an_image_that_is_described_while_time_is_set_back_is_not_kept(film):
         film.frames.described(Stamp(), 1.0)
 
 
+def test_what_a_refusal_says_of_images_before_time_was_set_back_is_forgotten(film):
+    film.show(100.0)
+    era = film.frames.era
+    assert film.frames.refuse('its encoding is unknown', era)
+    with pytest.raises(RefusedError, match='its encoding is unknown'):
+        film.frames.described(Stamp(), 1.0)
+    film.set(3.0)
+    assert not film.frames.refuse('its encoding is unknown', era)
+    with pytest.raises(RefusedError, match='no image has been described yet'):
+        film.frames.described(Stamp(), 1.0)
+
+
+def test_an_image_is_given_with_the_era_that_it_is_of(film, monkeypatch):
+    film.show(100.0)
+    image, era = film.frames.wait_for_newer(None, 0.1)
+    assert image is not None and era == film.frames.era
+    newest = film.frames._colours.wait_for_newer
+
+    def set_back_meanwhile(than, patience):
+        found = newest(than, patience)
+        film.set(3.0)
+        return found
+
+    monkeypatch.setattr(film.frames._colours, 'wait_for_newer', set_back_meanwhile)
+    assert film.frames.wait_for_newer(None, 0.1) == (None, era + 1)
+
+
 def test_images_of_a_time_that_is_set_back_are_forgotten(film):
     frame = film.show(100.0)
     assert film.frames.described(Stamp(), 1.0) is frame
@@ -76,7 +103,7 @@ def test_images_of_a_time_that_is_set_back_are_forgotten(film):
         film.frames.described(Stamp(), 0.0)
     with pytest.raises(RefusedError, match='no depth image has come'):
         film.frames.scene(Stamp(), 0.0)
-    assert film.frames.wait_for_newer(None, 0.0) is None
+    assert film.frames.wait_for_newer(None, 0.0)[0] is None
     frame = film.show(3.0)
     assert film.frames.described(Stamp(), 1.0) is frame
     # The lens is the same at any time.
@@ -158,7 +185,7 @@ def test_of_a_rectified_topic_P_holds(context):
 
 def test_an_image_of_no_use_is_not_followed_by_the_one_before(film):
     frame = film.show(100.0)
-    film.frames.refuse('its encoding is odd')
+    film.frames.refuse('its encoding is odd', film.frames.era)
     with pytest.raises(RefusedError, match='its encoding is odd'):
         film.frames.described(Stamp(), 0.0)
     assert film.frames.described(frame.header.stamp, 0.0) is frame  # who means that one
