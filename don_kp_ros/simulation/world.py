@@ -37,6 +37,7 @@ LINKS = (  # each with its parent
 OBSERVE = 'observe'
 SETTLE_SECONDS = 0.5
 MOST_PUSH = 0.5  # metres
+_CLOSING = 5e-4  # metres, by which a way of a finger leads inwards at least that is to close it
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ class World:
         each = hand.MAX_FINGER_FORCE
         if force is not None:
             each = float(np.clip(force, 1.0, each))
-        closes = force is not None and trajectory.positions[-1, 0] < self.data.qpos[self._qpos[7]]
+        finger = self.data.qpos[self._qpos[7]]
+        closes = force is not None and trajectory.positions[-1, 0] < finger - _CLOSING
         self._squeezing = (self.hand.trajectory, each / FINGER_STIFFNESS) if closes else None
         limit = 2.0 * each  # one servo drives both fingers
         self.model.actuator_forcerange[self._hand_servo] = [-limit, limit]

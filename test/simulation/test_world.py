@@ -189,3 +189,13 @@ def test_what_is_held_is_held_with_the_force_that_is_asked(
     world.move_hand(opening)
     world.step(1.5)
     assert world.joint_state().position[7] == pytest.approx(0.035, abs=5e-4)
+
+
+def test_open_fingers_that_are_to_open_stay_open() -> None:
+    world = World(Layout.draw(0, 0), PRESET)
+    opened = np.array([[PRESET.open_width / 2]])
+    for force in (None, 30.0, 30.0):
+        world.data.qpos[world._qpos[7:]] += 1e-5  # as far beyond as they swing
+        world.move_hand(CommandedTrajectory(np.array([0.05]), opened), force)
+        world.step(1.0)
+        assert world.joint_state().position[7] == pytest.approx(opened[0, 0], abs=5e-4)
