@@ -75,6 +75,15 @@ class Blocks:
         image = image.index_select(0, self.rows.place)
         return image.index_select(1, self.columns.place)
 
+    def continue_border(self, products: Tensor) -> None:
+        """Have the border's cells in products (Q, cells) equal those that they are copies of.
+
+        A product of matrices may round equal rows differently, by where they are.
+        """
+        image = products.unflatten(1, (-1, self.across))
+        image[:, 0], image[:, -1] = image[:, 1], image[:, -2]
+        image[:, :, 0], image[:, :, -1] = image[:, :, 1], image[:, :, -2]
+
     def of_map(self, cells: Tensor) -> Tensor:
         """Return the cells of the map that cells (K,) are, or are copies of."""
         rows, columns = len(self.rows.empty), len(self.columns.empty)

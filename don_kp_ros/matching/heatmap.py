@@ -139,6 +139,7 @@ class _Search:
         self._map, self._blocks, self._queries, self._size = descriptor_map, blocks, queries, size
         self._threshold = threshold
         self._products = torch.mm(queries, blocks.cells.T, out=memory[: len(queries)])
+        blocks.continue_border(self._products)
         self._every = torch.arange(len(queries), device=queries.device)
 
     @property

@@ -70,6 +70,28 @@ def test_match_is_the_maximum_of_the_upsampled_map(shape, smooth):
     torch.testing.assert_close(expected[range(len(queries)), v, u], score, atol=1e-9, rtol=0)
 
 
+def test_products_that_round_copies_differently_lose_no_peak(monkeypatch):
+    """As those of some processors do, for rows at the end of a matrix."""
+    size, rounded = (96, 56), torch.mm
+
+    def by_place(queries, cells, out):
+        rounded(queries, cells, out=out)
+        return out.mul_(1 + 1e-15 * torch.linspace(-1, 1, out.shape[1], dtype=out.dtype))
+
+    torch.manual_seed(1)
+    descriptor_map = random_map(64, 12, 7)
+    corners = torch.tensor([[0.0, 0.0], [55.0, 0.0], [0.0, 95.0], [55.0, 95.0], [20.0, 95.0]])
+    queries = functional.normalize(describe_at(descriptor_map, corners, size), dim=1)
+    expected = explicit(descriptor_map, queries, size).flatten(1).amax(1)
+    monkeypatch.setattr(torch, 'mm', by_place)
+    found = peaks(descriptor_map, queries, size, 0.9)
+    best = torch.stack([found.score[found.query == one].amax() for one in range(len(queries))])
+    torch.testing.assert_close(best, expected, atol=1e-9, rtol=0)
+    _, score = match(descriptor_map, queries, size)
+    torch.testing.assert_close(score, expected, atol=1e-9, rtol=0)
+    assert (found.query.bincount() == 2).all()  # the best, and the cell that it is about
+
+
 def test_match_in_single_precision_is_within_rounding_of_the_maximum():
     torch.manual_seed(2)
     descriptor_map = random_map(64, 30, 40).float()
