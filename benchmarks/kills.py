@@ -8,6 +8,7 @@ again, and must serve the next goal. SEED=0. FACTOR as for `cancel`. Half an hou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,6 +47,7 @@ from don_kp_ros.motion.kinematics import Kinematics
 from don_kp_ros.motion.safety import Safety, load_safety
 from don_kp_ros.nodes.kit.action import PunctualActionClient
 from don_kp_ros.nodes.kit.conversions import pose_from_matrix
+from don_kp_ros.nodes.kit.meeting import Meeting
 from don_kp_ros.nodes.simulation.node import Simulation
 from don_kp_ros.simulation.instances import UNSEEN
 
@@ -162,7 +164,7 @@ class Mover:
 
     def __init__(self, node: Node) -> None:
         """Send by a node that others spin."""
-        self._client = PunctualActionClient(node, Grasp, 'grasp')
+        self._node, self._client = node, PunctualActionClient(node, Grasp, 'grasp')
         self._kinematics = Kinematics(PANDA)
         limits = load_safety()
         self._safety = Safety(limits, PANDA, limits.simulation)
@@ -179,6 +181,9 @@ class Mover:
         goal.pose.header.frame_id = PANDA.base_frame
         goal.pose.pose = pose_from_matrix(self._kinematics.forward(q))
         wait_until(self._client.server_is_ready)
+        # Each grasp node is a new one: what it answers before it knows this process is lost.
+        with contextlib.closing(Meeting(self._node, '/grasp/_action/send_goal')) as meeting:
+            wait_until(meeting.over)
         sent = self._client.send_goal_async(goal)
         wait_until(sent.done)
         assert sent.result().accepted
