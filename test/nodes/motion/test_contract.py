@@ -106,7 +106,7 @@ def test_joint_states_are_heard_only_while_it_is_engaged(adapter):
         lambda: motion.execute(plan.to_pregrasp),
     ):
         assert failure(call).code is MotionCode.CANCELLED
-    assert np.allclose(robot.arm, OBSERVE)
+    assert np.allclose(robot.arm, OBSERVE) and not robot.received
     # Moved by someone else meanwhile: what was heard before is forgotten.
     moved = OBSERVE + np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     robot.arm_controller.hold(moved)
@@ -122,7 +122,7 @@ def test_a_pick_is_planned_whole_and_runs_segment_by_segment(adapter):
     begun = robot.steps
     plan = motion.plan_grasp(*PICK)
     wait_until(lambda: robot.steps > begun + 2)
-    assert np.array_equal(robot.arm, OBSERVE)
+    assert np.array_equal(robot.arm, OBSERVE) and not robot.received
     for segment, z in ((plan.to_pregrasp, 0.12), (plan.approach, 0.02), (plan.lift, 0.17)):
         motion.execute(segment)
         reached = KINEMATICS.forward(robot.arm)
