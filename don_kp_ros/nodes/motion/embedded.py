@@ -38,6 +38,8 @@ Array = NDArray[np.float64]
 
 # Radians between the arm and a segment's start: it goes there first, or not at all.
 _AT_START, _START_TOLERANCE = 5e-4, 0.05
+# An arm stands still that has moved less than that for so long; it is waited for, seconds.
+_STILL_S, _SETTLING_S = 0.1, 1.0
 
 
 class EmbeddedMotion:
@@ -165,7 +167,7 @@ class EmbeddedMotion:
     def _follow(self, trajectory: Trajectory) -> None:
         self._raise_if_stopped()
         goal = trajectory.positions[-1]
-        here = self.joint_positions()
+        here = self._rested_near(trajectory.positions[0])
         start_error = np.abs(here - trajectory.positions[0])
         if start_error.max() > _START_TOLERANCE:
             raise MotionError(
@@ -194,6 +196,19 @@ class EmbeddedMotion:
         if answer.status != GoalStatus.STATUS_SUCCEEDED:
             raise MotionError(MotionCode.NOT_FOLLOWED, ended)
         check_arrived(self._monitor, self._preset.arm_joints, goal, ended)
+
+    def _rested_near(self, start: Array) -> Array:
+        """Return where the arm is (7,), once it is at a start (7,), or stands still elsewhere.
+
+        What is heard last may be of the motion before: to begin there, the arm would jump back.
+        """
+
+        def rests() -> bool:
+            near = np.abs(self.joint_positions() - start).max() <= _AT_START
+            return bool(near or self._monitor.arm.moved(_STILL_S) < _AT_START)
+
+        self._monitor.wait(_SETTLING_S, rests)
+        return self.joint_positions()
 
     def _run(self, trajectory: Trajectory) -> Any:
         """Have the controller follow a trajectory; return how that ended."""

@@ -99,6 +99,23 @@ def test_an_arm_that_was_nudged_is_brought_gently_to_where_a_motion_begins(arm):
     assert np.allclose(Kinematics(PRESET).forward(controllers.arm)[2, 3], 0.12, atol=0.002)
 
 
+def test_a_motion_does_not_begin_where_the_one_before_was_heard_last(arm, monkeypatch):
+    controllers, motion = arm
+    plan = motion.plan_grasp(down(0.5, 0.1, 0.02), 0.1, 0.15, 0.08)
+    begins = plan.to_pregrasp.trajectory.positions[0]
+    heard, late = motion._monitor.joint_positions, [begins - 0.01, begins - 0.002]
+
+    def lagging():
+        return late.pop(0) if late else heard()
+
+    monkeypatch.setattr(motion._monitor, 'joint_positions', lagging)
+    monkeypatch.setattr(motion._monitor.arm, 'moved', lambda _: 0.01 * bool(late))
+    motion.execute(plan.to_pregrasp)
+    (goal,) = controllers.received
+    sent = np.array([point.positions for point in goal.trajectory.points])
+    np.testing.assert_array_equal(sent, plan.to_pregrasp.trajectory.positions[1:])
+
+
 def test_fingers_that_may_hold_something_are_moved_gently(arm):
     controllers, motion = arm
     controllers.object_width = 0.03
